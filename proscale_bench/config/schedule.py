@@ -1,0 +1,226 @@
+"""A schedule: which levels the encoder's token layers see, and how its pixel embedding is made.
+
+A `Schedule` is always in canonical form, so two spellings of one schedule are equal and hash alike:
+
+- a stage without layers changes nothing and neighbours over the same levels are one stage;
+- where every stage sees a coarse-to-fine prefix (res5; res5+res4; all), there are exactly the three stages
+  of the paper, with 0 layers where there are none: Mask2Former's six full layers are (0, 0, 6);
+- options that cannot act (a temperature without re-calibration) are at their defaults.
+
+Re-calibration gates res5 and res4 by the projected res3 whether or not a layer sees them, as the official code does.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from proscale_bench.errors import BenchError, did_you_mean
+
+Level = Literal["res5", "res4", "res3"]
+Recalibration = Literal["none", "linear", "conv"]
+RecalibrationLayout = Literal["official", "spatial"]
+PixelEmbedding = Literal["maxpool", "conv"]
+
+LEVELS: tuple[Level, ...] = ("res5", "res4", "res3")  # coarse to fine: the order of tokens everywhere
+FINEST: Level = "res3"  # never gated; its arrival ends the residual
+PREFIXES: tuple[tuple[Level, ...], ...] = (LEVELS[:1], LEVELS[:2], LEVELS)
+MAX_LAYERS = 100
+DEFAULT_TEMPERATURE = 0.1  # of the released models
+BASELINE_LAYERS = 6
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`layers` token layers over the tokens of `levels`, coarse to fine."""
+
+    levels: tuple[Level, ...]
+    layers: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What the encoder does, in canonical form.
+
+    Args:
+        stages: nested: each stage sees all levels of the one before.
+        recalibration: how res3 gates the coarser levels: not, by a linear layer, by a 1x1 convolution.
+        recalibration_layout: `official` reads (B, L, C) tokens as (B, C, H, W) memory, as released weights need;
+            `spatial` transposes them.
+        recalibration_temperature: factor inside the sigmoid.
+        pixel_embedding: `maxpool` (the paper's LPE) or Mask2Former's 3x3 `conv`.
+        residual: add a stage's gated inputs after each of its layers, in stages that do not see res3.
+        name: what the catalogue or file calls it; not part of its identity.
+
+    Raises:
+        BenchError: levels not nested, unknown or doubled; layers or temperature out of range.
+    """
+
+    stages: tuple[Stage, ...]
+    recalibration: Recalibration = "linear"
+    recalibration_layout: RecalibrationLayout = "official"
+    recalibration_temperature: float = DEFAULT_TEMPERATURE
+    pixel_embedding: PixelEmbedding = "maxpool"
+    residual: bool = False
+    name: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        temperature = float(self.recalibration_temperature)
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise BenchError(
+                f"re-calibration temperature {self.recalibration_temperature} is not a positive number",
+                f"released models use {DEFAULT_TEMPERATURE}",
+            )
+        stages = canonical_stages(self.stages)
+        gated = self.recalibration != "none"
+        acts = any(stage.layers for stage in stages if FINEST not in stage.levels)
+        canonical = {
+            "stages": stages,
+            "recalibration_layout": self.recalibration_layout if gated else "official",
+            "recalibration_temperature": temperature if gated else DEFAULT_TEMPERATURE,
+            "residual": self.residual and acts,
+        }
+        for key, value in canonical.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def encoder(self) -> Literal["mask2former", "proscale"]:
+        """`mask2former` for its own pixel decoder (full layers, conv embedding, no gating), else `proscale`."""
+        return "mask2former" if self.compact.startswith("baseline") else "proscale"
+
+    @property
+    def layers(self) -> tuple[tuple[int, tuple[Level, ...]], ...]:
+        """(stage number from 1, levels) of every token layer, in order."""
+        return tuple(
+            (number, stage.levels)
+            for number, stage in enumerate(self.stages, start=1)
+            for _ in range(stage.layers)
+        )
+
+    @property
+    def compact(self) -> str:
+        """The one canonical spelling; `parse_compact` reads it back to an equal schedule."""
+        layers = [stage.layers for stage in self.stages]
+        official = tuple(stage.levels for stage in self.stages) == PREFIXES
+        plain = (self.pixel_embedding, self.recalibration) == ("conv", "none")
+        if official and plain and layers[:2] == [0, 0]:
+            return "baseline" if layers[2] == BASELINE_LAYERS else f"baseline:{layers[2]}"
+        if official:
+            spelling = ",".join(map(str, layers))
+        else:
+            spelling = ",".join(
+                f"{''.join(level[-1] for level in stage.levels)}:{stage.layers}" for stage in self.stages
+            )
+        if self.pixel_embedding == "conv":
+            spelling += "+conv"
+        if self.recalibration != "linear":
+            spelling += f"+trc:{self.recalibration}"
+        if self.recalibration_layout == "spatial":
+            spelling += "+spatial"
+        if self.residual:
+            spelling += "+residual"
+        if self.recalibration_temperature != DEFAULT_TEMPERATURE:
+            spelling += f"+temp:{self.recalibration_temperature!r}"
+        return spelling
+
+    def __str__(self) -> str:
+        return self.compact
+
+
+def canonical_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """Sort levels, check nesting, merge and drop: see the module's docstring."""
+    merged: list[Stage] = []
+    seen: tuple[Level, ...] = ()
+    for number, stage in enumerate(stages, start=1):
+        levels = tuple(level for level in LEVELS if level in stage.levels)
+        if not levels or len(levels) != len(stage.levels):
+            raise BenchError(
+                f"stage {number}: levels {list(stage.levels)} must be different ones of {', '.join(LEVELS)}"
+            )
+        if not set(seen) <= set(levels):
+            raise BenchError(
+                f"stage {number}: levels {list(levels)} do not contain those of the stage before, {list(seen)}",
+                "stages are nested: each sees all tokens of the one before, and more",
+            )
+        if not 0 <= stage.layers <= MAX_LAYERS:
+            raise BenchError(f"stage {number}: {stage.layers} layers, not 0 to {MAX_LAYERS}")
+        seen = levels
+        if stage.layers and merged and merged[-1].levels == levels:
+            merged[-1] = Stage(levels, merged[-1].layers + stage.layers)
+        elif stage.layers:
+            merged.append(Stage(levels, stage.layers))
+    if not stages:
+        raise BenchError("a schedule needs at least one stage")
+    if all(stage.levels in PREFIXES for stage in merged):
+        layers = {stage.levels: stage.layers for stage in merged}
+        return tuple(Stage(levels, layers.get(levels, 0)) for levels in PREFIXES)
+    return tuple(merged)
+
+
+def baseline(layers: int = BASELINE_LAYERS) -> Schedule:
+    """Mask2Former's pixel decoder: `layers` token layers over all levels, 3x3 conv, no gating."""
+    return Schedule((Stage(LEVELS, layers),), recalibration="none", pixel_embedding="conv", name="baseline")
+
+
+GRAMMAR = (
+    "a schedule is a YAML file, a name from 'proscale-bench schedules list', or compact: 'baseline', "
+    "'baseline:4', '3,3,3', with options '+conv +maxpool +trc:none|linear|conv +spatial +residual +temp:1.0'"
+)
+_OPTIONS = ("conv", "maxpool", "trc:none", "trc:linear", "trc:conv", "spatial", "residual", "temp:0.1")
+
+
+def parse_compact(text: str) -> Schedule:
+    """Read the compact spelling.
+
+    Besides the paper's `p1,p2,p3`, any nested stages can be spelt as `LEVELS:LAYERS` with the levels' digits:
+    `5:3,54:3,543:3` is `3,3,3`, `4:2,543:4` starts from res4.
+
+    Raises:
+        BenchError: with the offending part and the grammar, or the nearest option, as the hint.
+    """
+    body, *options = text.strip().split("+")
+    settings: dict[str, str | bool | float] = {}
+    if re.fullmatch(r"baseline(:\d{1,4})?", body):
+        layers = int(body.partition(":")[2] or BASELINE_LAYERS)
+        settings = {"pixel_embedding": "conv", "recalibration": "none"}
+        stages: tuple[Stage, ...] = (Stage(LEVELS, layers),)
+    elif re.fullmatch(r"\d{1,4},\d{1,4},\d{1,4}", body):
+        stages = tuple(
+            Stage(levels, int(layers)) for levels, layers in zip(PREFIXES, body.split(","), strict=True)
+        )
+    elif re.fullmatch(r"[345]{1,3}:\d{1,4}(,[345]{1,3}:\d{1,4})*", body):
+        stages = tuple(
+            Stage(tuple(level for d in digits for level in get_args(Level) if level[-1] == d), int(layers))
+            for digits, layers in (part.split(":") for part in body.split(","))
+        )
+    elif re.fullmatch(r"\d+(,\d+)*,?", body):
+        raise BenchError(
+            f"schedule '{text}': '{body}' is not three numbers of layers",
+            "give the layers over res5, over res5+res4 and over all levels, as in '3,3,3'",
+        )
+    else:
+        raise BenchError(f"unknown schedule '{text}'", did_you_mean(body, ("baseline",), GRAMMAR))
+    given = dict(_parse_option(text, option) for option in options)
+    if len(given) < len(options):
+        raise BenchError(f"schedule '{text}': an option is given twice", "give each option once")
+    return Schedule(stages, **{**settings, **given})  # type: ignore[arg-type]
+
+
+def _parse_option(text: str, option: str) -> tuple[str, str | bool | float]:
+    match option.partition(":"):
+        case ("conv" | "maxpool", "", ""):
+            return "pixel_embedding", option
+        case ("trc", ":", "none" | "linear" | "conv" as kind):
+            return "recalibration", kind
+        case ("spatial", "", ""):
+            return "recalibration_layout", "spatial"
+        case ("residual", "", ""):
+            return "residual", True
+        case ("temp", ":", number):
+            try:
+                return "recalibration_temperature", float(number)
+            except ValueError:
+                raise BenchError(f"schedule '{text}': '+{option}': '{number}' is not a number") from None
+    raise BenchError(f"schedule '{text}': unknown option '+{option}'", did_you_mean(option, _OPTIONS, GRAMMAR))

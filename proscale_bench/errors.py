@@ -1,0 +1,44 @@
+"""The one error a user can cause, and the exit codes of the command line."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells the shell (see CLI.md)."""
+
+    OK = 0
+    EXCEEDED = 1  # a budget is exceeded or a regression found
+    USAGE = 2  # bad usage, file or input
+    UNTRUSTED = 3  # the measurement cannot be trusted
+    INTERRUPTED = 130  # Ctrl-C
+
+
+class BenchError(Exception):
+    """Something a user can put right.
+
+    Raised where it is understood and caught once, in `cli.py`.
+
+    Args:
+        message: what was wrong, where (`file:line:column` for files) and the value.
+        hint: what to do next.
+        exit_code: what the process returns.
+    """
+
+    def __init__(self, message: str, hint: str | None = None, exit_code: ExitCode = ExitCode.USAGE) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+def did_you_mean(word: str, known: list[str] | tuple[str, ...], otherwise: str | None = None) -> str | None:
+    """The hint for a word that is not among the known ones: the nearest of them, else `otherwise`."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else otherwise
