@@ -1,1 +1,27 @@
+"""What a segmentation encoder's schedule costs on paper, on the machine, and in accuracy.
+
+The public functions are imported when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from proscale_bench.api import BenchError, Schedule, build_model, count_flops, parse_schedule
+
+__all__ = ["BenchError", "Schedule", "__version__", "build_model", "count_flops", "parse_schedule"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from proscale_bench import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,3 @@
+from proscale_bench.cli import main
+
+main()

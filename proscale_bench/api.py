@@ -1,0 +1,39 @@
+"""The public Python functions: the same contract as the command line (see CLI.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proscale_bench.config.catalogue import parse_schedule
+from proscale_bench.config.schedule import Schedule
+from proscale_bench.cost.count import count_flops
+from proscale_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from proscale_bench.models.mask2former import Mask2Former
+
+__all__ = ["BenchError", "Schedule", "build_model", "count_flops", "parse_schedule"]
+
+
+def build_model(
+    schedule: Schedule | str,
+    backbone: str = "resnet50",
+    num_classes: int | None = None,
+    num_queries: int | None = None,
+) -> Mask2Former:
+    """Mask2Former with this schedule's encoder, freshly initialised, in eval mode.
+
+    Args:
+        schedule: a `Schedule` or anything that `parse_schedule` reads.
+        backbone: one of `resnet50 resnet101 swin_t swin_s swin_b swin_l tiny`.
+        num_classes: without the no-object class; COCO panoptic's 133 where None.
+        num_queries: 100, or 200 for swin_l, where None.
+
+    Raises:
+        BenchError: unknown schedule or backbone.
+    """
+    from proscale_bench.models.build import build_model as build
+
+    if not isinstance(schedule, Schedule):
+        schedule = parse_schedule(schedule)
+    return build(schedule, backbone, num_classes, num_queries)

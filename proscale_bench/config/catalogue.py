@@ -1,0 +1,68 @@
+"""Schedules by name, by file and by compact spelling.
+
+The catalogue is the folder `schedules/` of the project, shipped inside the wheel.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from proscale_bench.config.schedule import Schedule, parse_compact
+from proscale_bench.errors import BenchError, did_you_mean
+
+
+@cache
+def catalogue_dir() -> Path:
+    """Where the shipped schedules lie: inside an installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "schedules"
+    return installed if installed.is_dir() else package.parent / "schedules"
+
+
+@cache
+def catalogue_names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in catalogue_dir().glob("*.yaml")))
+
+
+@cache
+def catalogue() -> tuple[tuple[Schedule, str], ...]:
+    """Every shipped schedule with its description: the baseline first, then from few layers to many."""
+    from proscale_bench.config.schedule_file import read_schedule_file
+
+    entries = [read_schedule_file(catalogue_dir() / f"{name}.yaml") for name in catalogue_names()]
+    return tuple(
+        sorted(
+            entries,
+            key=lambda entry: (
+                entry[0].encoder != "mask2former",
+                (entry[0].pixel_embedding, entry[0].recalibration) != ("maxpool", "linear"),
+                len(entry[0].layers),
+                entry[0].compact,
+            ),
+        )
+    )
+
+
+def parse_schedule(text: str | Path) -> Schedule:
+    """A schedule from a YAML file's path, a name in the catalogue, or its compact spelling.
+
+    Raises:
+        BenchError: it is none of these, or not valid.
+    """
+    path, word = Path(text), str(text)
+    if word in catalogue_names():
+        return _load(catalogue_dir() / f"{word}.yaml")
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return _load(path)
+    try:
+        return parse_compact(word)
+    except BenchError as error:
+        hint = did_you_mean(word, catalogue_names(), error.hint) if word[:1].isalpha() else error.hint
+        raise BenchError(error.message, hint) from None
+
+
+def _load(path: Path) -> Schedule:
+    from proscale_bench.config.schedule_file import read_schedule_file
+
+    return read_schedule_file(path)[0]

@@ -1,0 +1,194 @@
+"""YAML that knows where each value stands, so that an error can point at `file:line:column`.
+
+Strict where YAML 1.1 surprises: duplicate keys, anchors, `3_3_3` (which YAML reads as 333) and `1e-4` (which it
+reads as text) are refused with a hint. Loading never executes anything: scalars, lists and mappings alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from proscale_bench.errors import BenchError, did_you_mean
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 20
+SHOWN_PROBLEMS = 10
+
+Model = TypeVar("Model", bound=BaseModel)
+Loc = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Located(Generic[Model]):
+    """A validated document and the place of everything in it."""
+
+    value: Model
+    path: str
+    places: dict[Loc, tuple[int, int]]  # location -> (line, column), from 1
+
+    def where(self, *loc: str | int) -> str:
+        """`file:line:column` of the value at a location such as ("stages", 1, "layers")."""
+        return _where(self.path, self.places, loc)
+
+
+def read_text(path: Path) -> str:
+    """A small UTF-8 text file.
+
+    Raises:
+        BenchError: missing, a folder, unreadable, over 1 MiB, or not text.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BenchError(f"{path}: over {MAX_BYTES // 1024} KiB", "this is not a configuration file")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BenchError(f"{path}: {error.strerror or error}", "check the path") from error
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{path}: not UTF-8 text (byte {error.start})", "is this the right file?") from error
+    if "\0" in text:
+        raise BenchError(f"{path}: binary, not text", "is this the right file?")
+    return text
+
+
+def load_yaml(path: Path, model: type[Model]) -> Located[Model]:
+    """Read, parse and validate a YAML file.
+
+    Raises:
+        BenchError: each problem as `file:line:column: what`, with a hint.
+    """
+    return parse_yaml(read_text(path), str(path), model)
+
+
+def parse_yaml(text: str, path: str, model: type[Model]) -> Located[Model]:
+    """Parse and validate YAML text; `path` is what errors call it."""
+    places: dict[Loc, tuple[int, int]] = {}
+    loader = yaml.SafeLoader(text) if not hasattr(yaml, "CSafeLoader") else yaml.CSafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            raise BenchError(f"{path}: empty", f"expected the keys {', '.join(model.model_fields)}")
+        _refuse_aliases(text, path)
+        data = _build(loader, node, (), path, places)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
+        raise BenchError(f"{place}: not valid YAML: {error.problem}", "check indentation and quotes") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise BenchError(f"{path}: not valid YAML: {str(error).splitlines()[0]}", None) from error
+    finally:
+        loader.dispose()
+    try:
+        return Located(model.model_validate(data), path, places)
+    except ValidationError as error:
+        raise _located_error(error, path, places, model) from error
+
+
+def _refuse_aliases(text: str, path: str) -> None:
+    """Anchors could make a small file large; nothing here needs them."""
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            mark = event.start_mark
+            raise BenchError(
+                f"{path}:{mark.line + 1}:{mark.column + 1}: aliases are not supported", "write the value out"
+            )
+
+
+def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, tuple[int, int]]) -> Any:
+    """Plain Python data of a node; fills `places`."""
+    here = (node.start_mark.line + 1, node.start_mark.column + 1)
+    places.setdefault(loc, here)
+    place = f"{path}:{here[0]}:{here[1]}"
+    if len(loc) > MAX_DEPTH:
+        raise BenchError(f"{place}: nested deeper than {MAX_DEPTH} levels")
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(loader, child, (*loc, i), path, places) for i, child in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
+            key = key_node.value
+            if not isinstance(key, str) or key_node.tag != "tag:yaml.org,2002:str":
+                raise BenchError(f"{path}:{line}:{column}: a key must be plain text", "put it in quotes")
+            if key in data:
+                raise BenchError(f"{path}:{line}:{column}: {key}: this key is given twice", "keep one of them")
+            places[(*loc, key)] = (line, column)
+            data[key] = _build(loader, value_node, (*loc, key), path, places)
+        return data
+    kind = node.tag.rpartition(":")[2]
+    if kind in ("int", "float") and ("_" in node.value or ":" in node.value):
+        value = loader.construct_object(node)
+        raise BenchError(
+            f"{place}: YAML reads {node.value} as the number {value}",
+            "write a schedule as a list of stages, or as '3,3,3' in quotes; a number without '_' or ':'",
+        )
+    try:
+        return loader.construct_object(node)
+    except ValueError as error:  # such as a date of month 13
+        raise BenchError(f"{place}: {node.value!r}: {error}") from error
+
+
+def _where(path: str, places: dict[Loc, tuple[int, int]], loc: Loc) -> str:
+    """The nearest enclosing place that is known: a missing key is shown at its parent."""
+    while loc and loc not in places:
+        loc = loc[:-1]
+    line, column = places.get(loc, (1, 1))
+    return f"{path}:{line}:{column}"
+
+
+def _located_error(
+    error: ValidationError, path: str, places: dict[Loc, tuple[int, int]], model: type[BaseModel]
+) -> BenchError:
+    lines, hints = [], []
+    problems = error.errors(include_url=False)
+    for problem in problems[:SHOWN_PROBLEMS]:
+        loc = problem["loc"]
+        name = loc[-1] if loc else "document"
+        value = problem["input"]
+        message = problem["msg"]
+        hint: str | None = None
+        match problem["type"]:
+            case "extra_forbidden":
+                message = "unknown key"
+                known = sorted(_all_keys(model))
+                hint = did_you_mean(str(name), known, f"known keys: {', '.join(known)}")
+            case "missing":
+                message = "required key is missing"
+            case "literal_error":
+                expected = problem["ctx"]["expected"]
+                message = f"{value!r} is not {expected}"
+                hint = did_you_mean(str(value), expected.replace("'", "").replace(" or ", ", ").split(", "))
+            case "float_type" | "int_type" | "float_parsing" | "int_parsing" if _reads_as_number(value):
+                message = f"{value!r} is text, not a number"
+                hint = "YAML reads 1e-4 as text: write it with a dot and no quotes, 1.0e-4"
+            case _:
+                shown = repr(value)
+                message = f"{shown if len(shown) < 60 else shown[:57] + '...'}: {message}"
+        lines.append(f"{_where(path, places, loc)}: {name}: {message}")
+        if hint:
+            hints.append(hint)
+    if len(problems) > SHOWN_PROBLEMS:
+        lines.append(f"{path}: and {len(problems) - SHOWN_PROBLEMS} more problems")
+    return BenchError("\n".join(lines), hints[0] if hints else None)
+
+
+def _reads_as_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return isinstance(value, str)
+
+
+def _all_keys(model: type[BaseModel]) -> Iterator[str]:
+    """Every key that a document of this model may hold, at any depth."""
+    schema = model.model_json_schema()
+    for part in (schema, *schema.get("$defs", {}).values()):
+        yield from part.get("properties", {})

@@ -1,0 +1,110 @@
+"""The YAML form of a schedule.
+
+    schema_version: 1
+    name: proscale-3-3-3
+    encoder: proscale
+    stages:
+      - {levels: [res5], layers: 3}
+      - {levels: [res5, res4], layers: 3}
+      - {levels: [res5, res4, res3], layers: 3}
+    recalibration: linear
+    recalibration_temperature: 0.1
+    pixel_embedding: maxpool
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from proscale_bench.config.located import Located, load_yaml
+from proscale_bench.config.schedule import (
+    DEFAULT_TEMPERATURE,
+    MAX_LAYERS,
+    Level,
+    PixelEmbedding,
+    Recalibration,
+    RecalibrationLayout,
+    Schedule,
+    Stage,
+)
+from proscale_bench.errors import BenchError
+
+
+class StrictModel(BaseModel):
+    """No unknown keys, no coercion, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class StageEntry(StrictModel):
+    levels: Annotated[list[Level], Field(min_length=1, max_length=3)]
+    layers: Annotated[int, Field(ge=0, le=MAX_LAYERS)]
+
+
+class ScheduleFile(StrictModel):
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    description: Annotated[str, Field(max_length=200)] = ""
+    encoder: Literal["mask2former", "proscale"]
+    stages: Annotated[list[StageEntry], Field(min_length=1, max_length=64)]
+    recalibration: Recalibration | None = None
+    recalibration_layout: RecalibrationLayout = "official"
+    recalibration_temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = DEFAULT_TEMPERATURE
+    pixel_embedding: PixelEmbedding | None = None
+    residual: bool = False
+
+
+def read_schedule_file(path: Path) -> tuple[Schedule, str]:
+    """A schedule file's schedule and description.
+
+    Raises:
+        BenchError: each problem at its `file:line:column`.
+    """
+    located = load_yaml(path, ScheduleFile)
+    return _to_schedule(located), located.value.description
+
+
+def dump_schedule(schedule: Schedule, name: str, description: str = "") -> str:
+    """The YAML file that reads back as this schedule."""
+    import yaml
+
+    data: dict[str, Any] = {"schema_version": 1, "name": name}
+    if description:
+        data["description"] = description
+    data["encoder"] = schedule.encoder
+    data["stages"] = [{"levels": list(stage.levels), "layers": stage.layers} for stage in schedule.stages]
+    data["recalibration"] = schedule.recalibration
+    if schedule.recalibration != "none":
+        data["recalibration_layout"] = schedule.recalibration_layout
+        data["recalibration_temperature"] = schedule.recalibration_temperature
+    data["pixel_embedding"] = schedule.pixel_embedding
+    data["residual"] = schedule.residual
+    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None)
+
+
+def _to_schedule(located: Located[ScheduleFile]) -> Schedule:
+    """The file's schedule in canonical form. An encoder's own defaults fill what the file leaves out."""
+    file = located.value
+    plain = file.encoder == "mask2former"
+    try:
+        schedule = Schedule(
+            tuple(Stage(tuple(stage.levels), stage.layers) for stage in file.stages),
+            recalibration=file.recalibration or ("none" if plain else "linear"),
+            recalibration_layout=file.recalibration_layout,
+            recalibration_temperature=file.recalibration_temperature,
+            pixel_embedding=file.pixel_embedding or ("conv" if plain else "maxpool"),
+            residual=file.residual,
+            name=file.name,
+        )
+    except BenchError as error:
+        raise BenchError(f"{located.where('stages')}: {error.message}", error.hint) from error
+    if plain and schedule.encoder != "mask2former":
+        raise BenchError(
+            f"{located.where('encoder')}: encoder 'mask2former' has full stages, a conv embedding and no "
+            f"re-calibration, and this is {schedule.compact}",
+            "write 'encoder: proscale'",
+        )
+    return schedule

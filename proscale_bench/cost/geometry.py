@@ -1,0 +1,122 @@
+"""The sizes that a cost is counted at: one explicit size, or the sizes of COCO val2017, grouped and exact."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from proscale_bench.config.architecture import SIZE_DIVISOR
+from proscale_bench.errors import BenchError, did_you_mean
+
+MAX_SIDE_PX = 32_768
+COCO_SIZES = ("coco-first100", "coco-val")
+DEFAULT_SIZE = "coco-first100"
+
+
+@dataclass(frozen=True)
+class SizeGroup:
+    """`images` images that are padded to one size and whose masks are resized to one output size."""
+
+    padded_height_px: int
+    padded_width_px: int
+    output_height_px: int
+    output_width_px: int
+    images: int = 1
+
+
+@dataclass(frozen=True)
+class InputSize:
+    """What `--size` names. `height_px` and `width_px` are None for the COCO sets."""
+
+    name: str
+    groups: tuple[SizeGroup, ...]
+    height_px: int | None = None
+    width_px: int | None = None
+
+    @property
+    def images(self) -> int:
+        return sum(group.images for group in self.groups)
+
+    @property
+    def is_single(self) -> bool:
+        return self.height_px is not None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def parse_size(
+    size: str | tuple[int, int] = DEFAULT_SIZE, output_size: str | tuple[int, int] | None = None
+) -> InputSize:
+    """Read `800x1333` (height x width), (800, 1333), `coco-first100` or `coco-val`.
+
+    Args:
+        size: of the image given to the model, which pads it to a multiple of 32.
+        output_size: of the image that masks are resized to; the input's where none is given. The COCO sets have
+            their own: the original image sizes.
+
+    Raises:
+        BenchError: unknown, or a side outside 1 to 32,768.
+    """
+    if isinstance(size, str) and size in COCO_SIZES:
+        if output_size is not None:
+            raise BenchError(
+                f"--output-size {_show(output_size)} cannot go with --size {size}",
+                "the COCO sets are post-processed at their own original sizes; leave --output-size out",
+            )
+        return _coco(size)
+    height, width = _sides(size, "size")
+    out_height, out_width = (height, width) if output_size is None else _sides(output_size, "output size")
+    group = SizeGroup(padded(height), padded(width), out_height, out_width)
+    return InputSize(f"{height}x{width}", (group,), height, width)
+
+
+def padded(side_px: int) -> int:
+    """The side after padding to a multiple of 32."""
+    return -(-side_px // SIZE_DIVISOR) * SIZE_DIVISOR
+
+
+def _sides(size: str | tuple[int, int], what: str) -> tuple[int, int]:
+    if isinstance(size, str):
+        match = re.fullmatch(r"(\d{1,9})[x×](\d{1,9})", size.strip().lower())
+        if not match:
+            raise BenchError(
+                f"unknown {what} '{size}'",
+                did_you_mean(size, COCO_SIZES, f"height x width as in 800x1333, or {' or '.join(COCO_SIZES)}"),
+            )
+        height, width = int(match[1]), int(match[2])
+    else:
+        height, width = size
+        if type(height) is not int or type(width) is not int:
+            raise BenchError(f"{what} {size}: height and width must be whole numbers of pixels")
+    for side in (height, width):
+        if not 1 <= side <= MAX_SIDE_PX:
+            raise BenchError(
+                f"{what} {_show(size)}: a side of {side} pixels", f"each side is 1 to {MAX_SIDE_PX:,} pixels"
+            )
+    return height, width
+
+
+def _show(size: str | tuple[int, int]) -> str:
+    return size if isinstance(size, str) else f"{size[0]}x{size[1]}"
+
+
+@cache
+def _coco(name: str) -> InputSize:
+    column: Literal[4, 5] = 4 if name == "coco-val" else 5
+    groups = tuple(SizeGroup(*row[:4], images=row[column]) for row in _coco_rows() if row[column])
+    return InputSize(name, groups)
+
+
+def _coco_rows() -> Iterator[tuple[int, ...]]:
+    """(padded h, padded w, original h, original w, images, of which among the first 100 by id).
+
+    From the 5,000 sizes of COCO val2017's annotations (CC BY 4.0) after the shortest-edge 800, longest 1333 resize
+    and padding to a multiple of 32.
+    """
+    text = resources.files(__package__).joinpath("data/coco_val2017_sizes.csv").read_text("utf-8")
+    return (tuple(map(int, line.split(","))) for line in text.splitlines()[1:])

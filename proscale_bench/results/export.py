@@ -1,0 +1,75 @@
+"""The documents behind `--export-json`, `--export-csv` and `--export-markdown`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import platform
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from proscale_bench import __version__
+
+SCHEMA_VERSION = 1
+
+
+def environment() -> dict[str, str]:
+    """What a number on paper depends on. Measurements add the machine (`measure/environment.py`)."""
+    return {"python": platform.python_version(), "platform": platform.platform()}
+
+
+def now() -> str:
+    """UTC, to the second, as in `2026-11-22T08:00:00Z`."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def envelope(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The envelope of every `--export-json`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool_version": __version__,
+        "created": now(),
+        "environment": environment(),
+        "results": list(results),
+    }
+
+
+def to_json(document: dict[str, Any]) -> str:
+    """Strict JSON at full precision: NaN and infinity become null."""
+    return json.dumps(finite(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def to_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """One line a row; nested keys are joined by dots, lists are left to the JSON."""
+    flat = [flatten(row) for row in rows]
+    columns = list(dict.fromkeys(key for row in flat for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def flatten(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        elif not isinstance(value, list):
+            flat[prefix + key] = value
+    return flat
+
+
+def finite(value: Any) -> Any:
+    """The value with every NaN and infinity replaced by None, at any depth."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
