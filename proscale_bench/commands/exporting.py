@@ -1,0 +1,67 @@
+"""What `--export-json`, `--export-csv` and `--export-markdown` write."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from proscale_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STDOUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Exports:
+    """The documents that a command was asked for. Checked before anything is measured.
+
+    Raises:
+        BenchError: a file is there already and `force` is off, or two documents want stdout.
+    """
+
+    json: Path | None = None
+    csv: Path | None = None
+    markdown: Path | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        from proscale_bench.results.files import refuse_overwrite
+
+        paths = [path for path in (self.json, self.csv, self.markdown) if path is not None]
+        if len(set(paths)) < len(paths):
+            raise BenchError("two exports go to the same place", "give each document a path of its own")
+        for path in paths:
+            if path != STDOUT:
+                refuse_overwrite(path, self.force)
+
+    @property
+    def console(self) -> Console:
+        """Where the table goes: stderr where a document has stdout to itself."""
+        from proscale_bench.render.console import stderr_console, stdout_console
+
+        return stderr_console() if STDOUT in (self.json, self.csv, self.markdown) else stdout_console()
+
+    def write(self, rows: Sequence[dict[str, Any]], markdown: Callable[[], str]) -> None:
+        """Write what was asked for: the rows in the JSON envelope, as CSV, and rendered as Markdown."""
+        from proscale_bench.results.export import envelope, to_csv, to_json
+
+        if self.json is not None:
+            _write(self.json, to_json(envelope(rows)))
+        if self.csv is not None:
+            _write(self.csv, to_csv(rows))
+        if self.markdown is not None:
+            _write(self.markdown, markdown())
+
+
+def _write(path: Path, text: str) -> None:
+    from proscale_bench.results.files import write_atomic
+
+    if path == STDOUT:
+        sys.stdout.write(text)
+    else:
+        write_atomic(path, text)

@@ -1,0 +1,55 @@
+"""The flags that several commands share, each with one meaning everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+EXPORT = "Export"
+
+ScheduleOption = Annotated[
+    list[str],
+    typer.Option(
+        "--schedule",
+        "-s",
+        metavar="SCHEDULE",
+        help="YAML file, catalogue name, or compact as 3,3,3+conv. Repeat to compare.",
+        show_default=False,
+    ),
+]
+BackboneOption = Annotated[
+    str,
+    typer.Option(
+        "--backbone",
+        "-b",
+        metavar="NAME",
+        help="resnet50, resnet101, swin_t, swin_s, swin_b, swin_l or tiny.",
+    ),
+]
+SizeOption = Annotated[
+    str,
+    typer.Option(
+        "--size", metavar="HxW|coco-first100|coco-val", help="Input size in pixels, height first, or a COCO set."
+    ),
+]
+OutputSizeOption = Annotated[
+    Optional[str],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
+    typer.Option("--output-size", metavar="HxW", help="Size of the final masks. [default: the input's]"),
+]
+ExportJsonOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--export-json", metavar="PATH", help="Write JSON; - for stdout.", rich_help_panel=EXPORT),
+]
+ExportCsvOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--export-csv", metavar="PATH", help="Write CSV; - for stdout.", rich_help_panel=EXPORT),
+]
+ExportMarkdownOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--export-markdown", metavar="PATH", help="Write Markdown; - for stdout.", rich_help_panel=EXPORT),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Overwrite files that are there.", rich_help_panel=EXPORT)
+]

@@ -1,0 +1,87 @@
+"""The two consoles: reports go to stdout; progress, warnings and hints to stderr.
+
+Where a stream is not a terminal it gets no colour and no wrapping.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from proscale_bench.errors import BenchError
+
+UNWRAPPED = 10_000  # columns: as wide as any table
+
+
+@dataclass
+class Settings:
+    """What the global flags ask for; set once, by `cli.py`."""
+
+    no_color: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+settings = Settings()
+
+
+def stdout_console() -> Console:
+    """Where a report goes."""
+    return _console(sys.stdout)
+
+
+def stderr_console() -> Console:
+    """Where progress, warnings and hints go."""
+    return _console(sys.stderr)
+
+
+def shows_progress() -> bool:
+    """Whether a progress bar would be seen and is wanted."""
+    return sys.stderr.isatty() and not settings.quiet
+
+
+def warn(message: str, hint: str | None = None) -> None:
+    """A warning on stderr; nothing with `--quiet`."""
+    if not settings.quiet:
+        _say("warning", "yellow", message, hint)
+
+
+def note(message: str) -> None:
+    """Something worth knowing, on stderr; nothing with `--quiet`."""
+    if not settings.quiet:
+        stderr_console().print(message, style="dim", markup=False)
+
+
+def show_error(error: BenchError) -> None:
+    """What a user sees of an error, on stderr: what was wrong, and what to do next."""
+    _say("error", "red", error.message, error.hint)
+
+
+def _say(kind: str, color: str, message: str, hint: str | None) -> None:
+    from rich.text import Text
+
+    console = stderr_console()
+    console.print(Text.assemble((f"{kind}: ", f"bold {color}"), printable(message)))
+    if hint:
+        console.print(Text.assemble(("hint: ", "bold cyan"), printable(hint)))
+
+
+def printable(text: str) -> str:
+    """User input shown back: control characters as escapes, so that a file name cannot drive the terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
+    return Console(
+        file=stream,
+        width=None if stream.isatty() else UNWRAPPED,
+        no_color=settings.no_color or None,
+        highlight=False,
+        emoji=False,
+    )
