@@ -1,0 +1,81 @@
+"""Multi-scale deformable attention. Source: Zhu et al. 2021, section 4.1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from proscale_bench.models.position import Size
+from proscale_bench.models.sampling.grid_sample import sample
+
+
+class DeformableAttention(nn.Module):
+    """Each query reads a few points of each level, at offsets and with weights that it predicts itself.
+
+    Args:
+        width: channels of queries, tokens and output.
+        heads: their number; each has width / heads channels.
+        levels: how many levels the tokens come from.
+        points: points a query reads on each level, for each head.
+
+    Raises:
+        ValueError: heads do not divide the width.
+    """
+
+    def __init__(self, width: int, heads: int, levels: int, points: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide {width} channels")
+        self.heads, self.levels, self.points = heads, levels, points
+        self.sampling_offsets = nn.Linear(width, heads * levels * points * 2)  # (head, level, point, xy)
+        self.attention_weights = nn.Linear(width, heads * levels * points)  # (head, level, point)
+        self.value_proj = nn.Linear(width, width)
+        self.output_proj = nn.Linear(width, width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Each head looks in a direction of its own, at 1, 2, ... pixels, all equally weighted."""
+        angles = torch.arange(self.heads, dtype=torch.float32) * (2 * math.pi / self.heads)
+        directions = torch.stack((angles.cos(), angles.sin()), dim=-1)  # [heads, 2], on a circle
+        directions = directions / directions.abs().amax(dim=-1, keepdim=True)  # on a square
+        steps = torch.arange(1, self.points + 1, dtype=torch.float32)
+        offsets = directions[:, None, None] * steps[:, None]  # [heads, 1, points, 2]
+        nn.init.zeros_(self.sampling_offsets.weight)
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(offsets.expand(-1, self.levels, -1, -1).flatten())
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        for projection in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def forward(
+        self, query: Tensor, reference: Tensor, tokens: Tensor, sizes: Sequence[Size], extents: Tensor
+    ) -> Tensor:
+        """Attend from every query to the tokens around its reference point.
+
+        Args:
+            query: [B, N, C], with its position.
+            reference: [N, 2], (x, y) as fractions of width and height, the same on every level.
+            tokens: [B, sum of h*w, C], the levels one after another, without position.
+            sizes: (h, w) of each level.
+            extents: the same as a tensor [L, 2], (w, h): see `position.level_extents`.
+
+        Returns:
+            [B, N, C].
+        """
+        batch, queries, _ = query.shape
+        per_level = torch.split(self.value_proj(tokens), [h * w for h, w in sizes], dim=1)
+        values = [
+            value.reshape(batch, *size, self.heads, -1)  # [B, h, w, heads, d]
+            for value, size in zip(per_level, sizes, strict=True)
+        ]
+        points = (batch, queries, self.heads, self.levels, self.points)
+        offsets = self.sampling_offsets(query).view(*points, 2)  # in pixels of the level
+        locations = reference[:, None, None, None] + offsets / extents[:, None]
+        weights = self.attention_weights(query).view(*points[:3], -1).softmax(dim=-1).view(points)
+        output: Tensor = self.output_proj(sample(values, locations, weights))
+        return output

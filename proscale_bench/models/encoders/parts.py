@@ -1,0 +1,169 @@
+"""What encoders are built from: projection, token layer, re-calibration, pixel embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from proscale_bench.config.schedule import PixelEmbedding, RecalibrationLayout
+from proscale_bench.models.deformable_attention import DeformableAttention
+from proscale_bench.models.position import Size, level_extents
+
+NORM_GROUPS = 32
+
+
+# --- Maps and tokens ---
+
+
+def to_tokens(feature_map: Tensor) -> Tensor:
+    """[B, C, h, w] to [B, h*w, C]."""
+    return feature_map.flatten(2).transpose(1, 2)
+
+
+def to_map(tokens: Tensor, size: Size) -> Tensor:
+    """[B, h*w, C] to [B, C, h, w]."""
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *size)
+
+
+def resize(feature_map: Tensor, size: Size) -> Tensor:
+    """Bilinear, with pixel centres at (i + 0.5) / size: [B, C, h, w] to [B, C, *size]."""
+    return F.interpolate(feature_map, size=size, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class TokenGrid:
+    """Where the tokens of some levels lie, levels one after another, N in all.
+
+    Args:
+        sizes: (h, w) of each level.
+        position: [N, C], added to queries only.
+        reference: [N, 2], pixel centres (x, y) as fractions of width and height.
+        extents: the sizes on the device, [L, 2], (w, h).
+    """
+
+    sizes: tuple[Size, ...]
+    position: Tensor
+    reference: Tensor
+    extents: Tensor
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each level."""
+        return [height * width for height, width in self.sizes]
+
+    @classmethod
+    def join(cls, levels: Iterable[tuple[Size, Tensor, Tensor]]) -> TokenGrid:
+        """One grid from each level's size, position [h*w, C] and reference [h*w, 2]."""
+        sizes, positions, references = zip(*levels, strict=True)
+        extents = level_extents(sizes, references[0].device)
+        return cls(sizes, torch.cat(positions), torch.cat(references), extents)
+
+
+# --- Modules, in the order in which an encoder meets them ---
+
+
+def projection(channels: int, width: int) -> nn.Sequential:
+    """1x1 convolution and GroupNorm, from a feature's channels to the encoder's width."""
+    convolution = nn.Conv2d(channels, width, kernel_size=1)
+    nn.init.xavier_uniform_(convolution.weight)
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    return nn.Sequential(convolution, nn.GroupNorm(NORM_GROUPS, width))
+
+
+class Recalibration(nn.Module):
+    """Token re-calibration (TRC): a coarse level's tokens times a gate that the finest level predicts.
+
+    The finest level, resized to the coarse one, is scored by one linear layer or one 1x1 convolution
+    (`convolution`) shared by all levels, and the gate of a token is sigmoid(temperature * score).
+
+    The layout `official` reads the memory of [B, L, C] tokens as [B, C, h, w] without transposing, which
+    mixes channels with places; released weights were trained so and need it. `spatial` transposes, for those
+    who train anew.
+
+    Source: Aich et al. 2024, section 3.3, and the released models.
+    """
+
+    def __init__(
+        self, width: int, *, convolution: bool, layout: RecalibrationLayout, temperature: float
+    ) -> None:
+        super().__init__()
+        self.score = nn.Conv2d(width, 1, kernel_size=1) if convolution else nn.Linear(width, 1)
+        nn.init.xavier_uniform_(self.score.weight)
+        self.convolution, self.layout, self.temperature = convolution, layout, temperature
+
+    def forward(self, tokens: Tensor, size: Size, finest: Tensor, finest_size: Size) -> Tensor:
+        """Gate `tokens` [B, h*w, C] of a level of `size` by the tokens `finest` [B, h3*w3, C]."""
+        source = resize(self._as_map(finest, finest_size), size)  # [B, C, h, w]
+        if not self.convolution:
+            gate = torch.sigmoid(self.temperature * self.score(self._as_tokens(source)))  # [B, h*w, 1]
+            return gate * tokens
+        gate = torch.sigmoid(self.temperature * self.score(source))  # [B, 1, h, w]
+        return self._as_tokens(gate * self._as_map(tokens, size))
+
+    def _as_map(self, tokens: Tensor, size: Size) -> Tensor:
+        if self.layout == "spatial":
+            return to_map(tokens, size)
+        return tokens.reshape(len(tokens), -1, *size)  # the same memory, read as [B, C, h, w]
+
+    def _as_tokens(self, feature_map: Tensor) -> Tensor:
+        if self.layout == "spatial":
+            return to_tokens(feature_map)
+        return feature_map.reshape(len(feature_map), -1, feature_map.shape[1])
+
+
+class TokenLayer(nn.Module):
+    """One encoder layer, post-norm: deformable self-attention, then a feed-forward network.
+
+    The position is added to the queries only; values carry none.
+    """
+
+    def __init__(self, width: int, heads: int, levels: int, points: int, ffn: int) -> None:
+        super().__init__()
+        self.attention = DeformableAttention(width, heads, levels, points)
+        self.norm1 = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(width, ffn)
+        self.linear2 = nn.Linear(ffn, width)
+        self.norm2 = nn.LayerNorm(width)
+        nn.init.xavier_uniform_(self.linear1.weight)
+        nn.init.xavier_uniform_(self.linear2.weight)
+
+    def forward(self, tokens: Tensor, grid: TokenGrid) -> Tensor:
+        """Refine tokens [B, N, C] that lie on `grid`."""
+        query = tokens + grid.position
+        attended = self.attention(query, grid.reference, tokens, grid.sizes, grid.extents)
+        tokens = self.norm1(tokens + attended)
+        output: Tensor = self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
+        return output
+
+
+def lateral(channels: int, width: int) -> nn.Sequential:
+    """1x1 convolution without bias and GroupNorm: res2 on its way to the mask features."""
+    convolution = nn.Conv2d(channels, width, kernel_size=1, bias=False)
+    nn.init.kaiming_uniform_(convolution.weight, a=1)
+    return nn.Sequential(convolution, nn.GroupNorm(NORM_GROUPS, width))
+
+
+def pixel_embedding(kind: PixelEmbedding, width: int) -> nn.Sequential:
+    """What smooths the sum at stride 4: Mask2Former's 3x3 convolution or PRO-SCALE's max-pool (LPE).
+
+    GroupNorm and ReLU follow either.
+    """
+    smoothing: nn.Module
+    if kind == "conv":
+        smoothing = nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False)
+        nn.init.kaiming_uniform_(smoothing.weight, a=1)
+    else:
+        smoothing = nn.MaxPool2d(kernel_size=3, stride=1, padding=1)
+    return nn.Sequential(smoothing, nn.GroupNorm(NORM_GROUPS, width), nn.ReLU())
+
+
+def mask_projection(width: int) -> nn.Conv2d:
+    """1x1 convolution with bias, to the mask features."""
+    convolution = nn.Conv2d(width, width, kernel_size=1)
+    nn.init.kaiming_uniform_(convolution.weight, a=1)
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    return convolution

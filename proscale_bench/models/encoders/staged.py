@@ -1,0 +1,128 @@
+"""Mask2Former's pixel decoder and PRO-SCALE's: one encoder, whose stages see more and more levels.
+
+The baseline is six layers over all levels without re-calibration.
+
+Sources: Cheng et al. 2022, section 3.2; Aich et al. 2024, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from proscale_bench.config.architecture import FEATURE_STRIDES, SIZE_DIVISOR, Head
+from proscale_bench.config.schedule import FINEST, LEVELS, Schedule
+from proscale_bench.models.encoders.interface import EncoderOutput, PixelEncoder
+from proscale_bench.models.encoders.parts import (
+    Recalibration,
+    TokenGrid,
+    TokenLayer,
+    lateral,
+    mask_projection,
+    pixel_embedding,
+    projection,
+    resize,
+    to_map,
+    to_tokens,
+)
+from proscale_bench.models.position import Size, pixel_centres, sine_position
+
+
+class StagedEncoder(PixelEncoder):
+    """Token layers in the order of a schedule, then features at stride 4.
+
+    Args:
+        schedule: stages and options.
+        head: dimensions.
+        channels: of the backbone's features, by name.
+    """
+
+    def __init__(self, schedule: Schedule, head: Head, channels: Mapping[str, int]) -> None:
+        super().__init__()
+        width = head.width
+        self.schedule = schedule
+        self.projections = nn.ModuleList(projection(channels[level], width) for level in LEVELS)
+        self.level_embedding = nn.Parameter(torch.empty(len(LEVELS), width).normal_())
+        self.recalibration = (
+            Recalibration(
+                width,
+                convolution=schedule.recalibration == "conv",
+                layout=schedule.recalibration_layout,
+                temperature=schedule.recalibration_temperature,
+            )
+            if schedule.recalibration != "none"
+            else None
+        )
+        self.layers = nn.ModuleList(
+            TokenLayer(width, head.encoder_heads, len(levels), head.encoder_points, head.encoder_ffn)
+            for _, levels in schedule.layers
+        )
+        self.lateral = lateral(channels["res2"], width)
+        self.pixel_embedding = pixel_embedding(schedule.pixel_embedding, width)
+        self.mask_features = mask_projection(width)
+
+    def forward(self, features: dict[str, Tensor]) -> EncoderOutput:
+        """See `PixelEncoder`.
+
+        1. Project every level to the common width.
+        2. Re-calibrate res5 and res4 by the projected res3.
+        3. Run each stage's layers over the joined tokens of its levels.
+        4. Bring res3 to stride 4, add the lateral res2, embed.
+        """
+        projected = {
+            level: project(features[level]) for level, project in zip(LEVELS, self.projections, strict=True)
+        }
+        sizes: dict[str, Size] = {level: (x.shape[-2], x.shape[-1]) for level, x in projected.items()}
+        tokens: dict[str, Tensor] = {level: to_tokens(x) for level, x in projected.items()}  # [B, h*w, C]
+        if self.recalibration is not None:
+            for level in LEVELS[:-1]:
+                tokens[level] = self.recalibration(tokens[level], sizes[level], tokens[FINEST], sizes[FINEST])
+        tokens = self._run_stages(tokens, sizes)
+
+        pyramid = tuple(to_map(tokens[level], sizes[level]) for level in LEVELS)
+        res2 = self.lateral(features["res2"])  # [B, C, H/4, W/4]
+        embedded = self.pixel_embedding(res2 + resize(pyramid[-1], res2.shape[-2:]))
+        return EncoderOutput(self.mask_features(embedded), pyramid)
+
+    def _run_stages(self, tokens: dict[str, Tensor], sizes: dict[str, Size]) -> dict[str, Tensor]:
+        """Refine each level's tokens by the layers of the stages that see it."""
+        device, width = self.level_embedding.device, self.level_embedding.shape[1]
+        position = {
+            level: sine_position(sizes[level], width, device) + self.level_embedding[index]
+            for index, level in enumerate(LEVELS)
+        }
+        reference = {level: pixel_centres(sizes[level], device) for level in LEVELS}
+        gated = tokens
+        layers = iter(self.layers)
+        for stage in self.schedule.stages:
+            if not stage.layers:
+                continue
+            grid = TokenGrid.join((sizes[level], position[level], reference[level]) for level in stage.levels)
+            joined = torch.cat([tokens[level] for level in stage.levels], dim=1)  # [B, N, C]
+            residual = None
+            if self.schedule.residual and FINEST not in stage.levels:
+                residual = torch.cat([gated[level] for level in stage.levels], dim=1)
+            for layer in islice(layers, stage.layers):
+                joined = layer(joined, grid)
+                if residual is not None:
+                    joined = joined + residual
+            refined = torch.split(joined, grid.lengths, dim=1)
+            tokens = {**tokens, **dict(zip(stage.levels, refined, strict=True))}
+        return tokens
+
+    def token_lengths(self, size: Size) -> list[int]:
+        """See `PixelEncoder`.
+
+        Raises:
+            ValueError: the size is not padded.
+        """
+        height, width = size
+        if height % SIZE_DIVISOR or width % SIZE_DIVISOR:
+            raise ValueError(f"expected a size padded to multiples of {SIZE_DIVISOR}, got {height}x{width}")
+        area = height * width
+        return [
+            sum(area // FEATURE_STRIDES[level] ** 2 for level in levels) for _, levels in self.schedule.layers
+        ]

@@ -1,0 +1,165 @@
+"""Mask2Former's transformer decoder: queries that attend where their own mask was predicted.
+
+Source: Cheng et al. 2022, section 3.2.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from proscale_bench.config.architecture import Head
+from proscale_bench.config.schedule import LEVELS
+from proscale_bench.models.encoders.interface import EncoderOutput
+from proscale_bench.models.position import Size, sine_position
+
+
+class Prediction(NamedTuple):
+    """What the queries say before some layer: logits [B, Q, K+1], mask logits [B, Q, H/4, W/4]."""
+
+    pred_logits: Tensor
+    pred_masks: Tensor
+
+
+class Predictions(NamedTuple):
+    """The model's output. A tuple and not a dataclass, because `torch.jit.trace` returns nothing else.
+
+    Args:
+        pred_logits: [B, Q, K+1]; the last class is "no object".
+        pred_masks: mask logits at stride 4 of the padded input, [B, Q, H/4, W/4].
+        auxiliary: the predictions before each layer, the first of them that of the learned queries; empty
+            unless asked for or in training.
+    """
+
+    pred_logits: Tensor
+    pred_masks: Tensor
+    auxiliary: tuple[Prediction, ...] = ()
+
+
+class Attention(nn.Module):
+    """Multi-head attention with `nn.MultiheadAttention`'s parameters, spelt out so that counters see it.
+
+    (PyTorch's own module has a fused path that hides its products.)
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide {width} channels")
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))  # query, key, value
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.xavier_uniform_(self.out_proj.weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
+        """Attend from query [B, Q, C] to key and value [B, S, C], where `allowed` [B, Q, S] is true."""
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        q, k, v = (
+            F.linear(x, weight, bias)
+            .view(*x.shape[:2], self.heads, -1)
+            .transpose(1, 2)  # [B, heads, Q or S, d]
+            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
+        )
+        mask = None if allowed is None else allowed[:, None]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        output: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
+        return output
+
+
+class DecoderLayer(nn.Module):
+    """Masked cross-attention, self-attention, feed-forward network, each followed by its own LayerNorm."""
+
+    def __init__(self, width: int, heads: int, ffn: int) -> None:
+        super().__init__()
+        self.cross_attention = Attention(width, heads)
+        self.cross_norm = nn.LayerNorm(width)
+        self.self_attention = Attention(width, heads)
+        self.self_norm = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(width, ffn)
+        self.linear2 = nn.Linear(ffn, width)
+        self.ffn_norm = nn.LayerNorm(width)
+        nn.init.xavier_uniform_(self.linear1.weight)
+        nn.init.xavier_uniform_(self.linear2.weight)
+
+    def forward(self, x: Tensor, position: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
+        """Update queries x [B, Q, C] from a level's key and value [B, S, C] where `allowed` [B, Q, S]."""
+        x = self.cross_norm(x + self.cross_attention(x + position, key, value, allowed))
+        query = x + position
+        x = self.self_norm(x + self.self_attention(query, query, x))
+        output: Tensor = self.ffn_norm(x + self.linear2(F.relu(self.linear1(x))))
+        return output
+
+
+class MaskedDecoder(nn.Module):
+    """Layers that visit the pyramid in turn, coarse to fine, predicting before each and at the end."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        width = head.width
+        self.query_features = nn.Parameter(torch.empty(head.queries, width).normal_())
+        self.query_positions = nn.Parameter(torch.empty(head.queries, width).normal_())
+        self.level_embedding = nn.Parameter(torch.empty(len(LEVELS), width).normal_())
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, head.decoder_heads, head.decoder_ffn) for _ in range(head.decoder_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.class_head = nn.Linear(width, head.num_classes + 1)  # the last class is "no object"
+        self.mask_head = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, encoded: EncoderOutput, *, auxiliary: bool = False) -> Predictions:
+        """Predict from mask features and pyramid.
+
+        Intermediate class logits cost something and change nothing: they are computed only for `auxiliary`
+        and in training.
+        """
+        auxiliary = auxiliary or self.training
+        sizes: list[Size] = [(x.shape[-2], x.shape[-1]) for x in encoded.pyramid]
+        values = [
+            x.flatten(2).transpose(1, 2) + self.level_embedding[index]  # [B, h*w, C]
+            for index, x in enumerate(encoded.pyramid)
+        ]
+        width, device = self.level_embedding.shape[1], self.level_embedding.device
+        keys = [x + sine_position(size, width, device) for x, size in zip(values, sizes, strict=True)]
+
+        x = self.query_features.expand(encoded.mask_features.shape[0], -1, -1)  # [B, Q, C]
+        intermediate = []
+        for index, layer in enumerate(self.layers):
+            level = index % len(values)
+            normed = self.norm(x)
+            masks = self._masks(normed, encoded.mask_features)
+            if auxiliary:
+                intermediate.append(Prediction(self.class_head(normed), masks))
+            allowed = attention_mask(masks, sizes[level])
+            x = layer(x, self.query_positions, keys[level], values[level], allowed)
+        normed = self.norm(x)
+        masks = self._masks(normed, encoded.mask_features)
+        return Predictions(self.class_head(normed), masks, tuple(intermediate))
+
+    def _masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:
+        return torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), mask_features)
+
+
+def attention_mask(mask_logits: Tensor, size: Size) -> Tensor:
+    """Where each query may look on a level: where it sees its own mask, or everywhere if that is nowhere.
+
+    Logits at stride 4 are resized, as published counts assume. (Resizing the mask features first gives the
+    same bits for less.) No gradient flows through the mask.
+
+    Args:
+        mask_logits: [B, Q, H/4, W/4].
+        size: (h, w) of the level.
+
+    Returns:
+        [B, Q, h*w], bool.
+    """
+    resized = F.interpolate(mask_logits.detach(), size=size, mode="bilinear", align_corners=False)
+    blocked = resized.flatten(2).sigmoid() < 0.5
+    return ~blocked | blocked.all(dim=-1, keepdim=True)

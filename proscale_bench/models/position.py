@@ -1,0 +1,59 @@
+"""Where tokens lie: sine positions, reference points and level sizes.
+
+All are made on the device by arithmetic, never from a list on the host, so that a forward pass runs on the
+meta device and can be captured in a CUDA graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Size = tuple[int, int]  # height, width
+
+TEMPERATURE = 10_000.0
+EPS = 1e-6
+
+
+def sine_position(size: Size, channels: int, device: torch.device) -> Tensor:
+    """Two-dimensional sine position of every token of a level, y before x.
+
+    Each axis has channels / 2 features: coordinates count from 1, normalised to 2 pi at the last; feature i
+    has the wavelength 10000^(2 floor(i / 2) / (channels / 2)), sine where i is even, cosine where it is odd.
+
+    Returns:
+        [h*w, channels], float32.
+
+    Source: Carion et al. 2020, appendix A.4.
+    """
+    height, width = size
+    features = channels // 2
+    index = torch.arange(features, device=device)
+    wavelength = TEMPERATURE ** (2 * (index // 2) / features)
+
+    def axis(length: int) -> Tensor:
+        coordinate = torch.arange(1, length + 1, dtype=torch.float32, device=device)
+        angle = (coordinate / (length + EPS) * (2 * math.pi))[:, None] / wavelength  # [length, features]
+        return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=-1).flatten(1)
+
+    y = axis(height)[:, None].expand(height, width, features)
+    x = axis(width)[None].expand(height, width, features)
+    return torch.cat((y, x), dim=-1).flatten(0, 1)
+
+
+def pixel_centres(size: Size, device: torch.device) -> Tensor:
+    """The centres of a level's pixels as fractions of its width and height: [h*w, 2], (x, y)."""
+    height, width = size
+    y = (torch.arange(height, dtype=torch.float32, device=device) + 0.5) / height
+    x = (torch.arange(width, dtype=torch.float32, device=device) + 0.5) / width
+    return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1).flatten(0, 1)
+
+
+def level_extents(sizes: Sequence[Size], device: torch.device) -> Tensor:
+    """(width, height) of every level in pixels: [L, 2], float32."""
+    return torch.stack(
+        [torch.stack([torch.full((), float(side), device=device) for side in (w, h)]) for h, w in sizes]
+    )

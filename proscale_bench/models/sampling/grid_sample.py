@@ -1,0 +1,43 @@
+"""The core of multi-scale deformable attention in plain PyTorch, with `F.grid_sample`.
+
+The reference that every faster core must agree with. Source: Zhu et al. 2021, equation 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def sample(values: Sequence[Tensor], locations: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of values read bilinearly at each query's locations.
+
+    A location is a fraction of a level's width and height; pixel centres are at (i + 0.5) / size. What lies
+    outside the level is zero.
+
+    Args:
+        values: for each of L levels [B, h, w, heads, d].
+        locations: [B, N, heads, L, P, 2], (x, y).
+        weights: [B, N, heads, L, P], over levels and points together.
+
+    Returns:
+        [B, N, heads * d], heads outermost.
+    """
+    batch, queries = locations.shape[:2]
+    grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # [B*heads, N, L, P, 2], -1 to 1
+    weights = weights.transpose(1, 2).flatten(0, 1)[:, None]  # [B*heads, 1, N, L, P]
+    sampled = [
+        F.grid_sample(
+            value.permute(0, 3, 4, 1, 2).flatten(0, 1),  # [B*heads, d, h, w]
+            grids[:, :, level],
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=False,
+        )  # [B*heads, d, N, P]
+        for level, value in enumerate(values)
+    ]
+    total = (torch.stack(sampled, dim=-2) * weights).flatten(-2).sum(-1)  # [B*heads, d, N]
+    return total.view(batch, -1, queries).transpose(1, 2)
