@@ -1,0 +1,178 @@
+"""From the logits of one image to semantic, panoptic and instance results at the size of the original image.
+
+Sources: Cheng et al. 2021 (MaskFormer), section 3.4; Cheng et al. 2022. As the official code computes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from proscale_bench.models.position import Size
+
+VOID = 0  # a panoptic map's pixels without a segment
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment of a panoptic map: its id there, its category's index, and whether that is a thing."""
+
+    id: int
+    category: int
+    is_thing: bool
+
+
+@dataclass(frozen=True)
+class Panoptic:
+    """A panoptic map [H, W], int32, of segment ids from 1 or `VOID`, and its segments by ascending id."""
+
+    map: Tensor
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Instances:
+    """N instances, best first.
+
+    Args:
+        scores: [N].
+        classes: [N], category indices.
+        masks: [N, H, W], bool.
+        boxes: [N, 4], (x0, y0, x1, y1) in pixels around each mask, x1 and y1 just outside it; zeros where it
+            is empty. (The official code reports zeros for all.)
+    """
+
+    scores: Tensor
+    classes: Tensor
+    masks: Tensor
+    boxes: Tensor
+
+
+def resize_masks(
+    mask_logits: Tensor, padded_size: Size, image_size: Size, output_size: Size | None = None
+) -> Tensor:
+    """One image's mask logits [Q, h, w] at the original size: [Q, *output_size].
+
+    Bilinear to the batch's padded size, crop to the image that the model was given, bilinear to the original
+    size; each step is done even where it changes nothing, as published counts assume.
+
+    Args:
+        mask_logits: `pred_masks` of one image.
+        padded_size: of the model's padded input.
+        image_size: of this image in it.
+        output_size: of the original image; by default `image_size`.
+    """
+    height, width = image_size
+    masks = F.interpolate(mask_logits[None], size=padded_size, mode="bilinear", align_corners=False)
+    masks = masks[:, :, :height, :width]
+    masks = F.interpolate(masks, size=output_size or image_size, mode="bilinear", align_corners=False)
+    return masks[0]
+
+
+def semantic(logits: Tensor, masks: Tensor) -> Tensor:
+    """Class scores of every pixel, [K, H, W], from logits [Q, K+1] and resized mask logits [Q, H, W].
+
+    They are sums over queries and not probabilities; the class of a pixel is their argmax.
+    """
+    classes = logits.softmax(dim=-1)[:, :-1]
+    return torch.einsum("qc,qhw->chw", classes, masks.sigmoid())
+
+
+def panoptic(
+    logits: Tensor,
+    masks: Tensor,
+    thing_classes: Collection[int],
+    *,
+    score_threshold: float = 0.8,
+    overlap_threshold: float = 0.8,
+) -> Panoptic:
+    """Give every pixel to at most one query.
+
+    1. Keep the queries that see an object with more than `score_threshold`.
+    2. Each pixel is won by the kept query with the largest score times mask.
+    3. In query order, drop a query that wins less than `overlap_threshold` of the area where its own mask is
+       at least 0.5, or that has no pixel both won and so covered.
+    4. The rest become segments of their pixels both won and covered; stuff of one class is one segment.
+
+    Args:
+        logits: [Q, K+1].
+        masks: resized mask logits [Q, H, W].
+        thing_classes: indices of the classes whose segments stay apart.
+        score_threshold, overlap_threshold: as above.
+    """
+    scores, labels = logits.softmax(dim=-1).max(dim=-1)
+    kept = (labels != logits.shape[-1] - 1) & (scores > score_threshold)
+    probabilities = masks[kept].sigmoid()  # [kept, H, W]
+    panoptic_map = torch.full(masks.shape[1:], VOID, dtype=torch.int32, device=masks.device)
+    if not len(probabilities):
+        return Panoptic(panoptic_map, ())
+
+    winner = (scores[kept, None, None] * probabilities).argmax(dim=0)  # [H, W]
+    won = winner == torch.arange(len(probabilities), device=masks.device)[:, None, None]  # [kept, H, W]
+    covered = probabilities >= 0.5
+    visible = won & covered
+    areas = torch.stack([pixels.flatten(1).sum(dim=1) for pixels in (won, covered, visible)], dim=1)
+
+    segments: list[Segment] = []
+    stuff: dict[int, int] = {}  # class: id of its one segment
+    for query, (category, (won_area, covered_area, visible_area)) in enumerate(
+        zip(labels[kept].tolist(), areas.tolist(), strict=True)
+    ):
+        if not visible_area or won_area / covered_area < overlap_threshold:
+            continue
+        segment_id = stuff.get(category)
+        if segment_id is None:
+            segment_id = len(segments) + 1
+            is_thing = category in thing_classes
+            segments.append(Segment(segment_id, category, is_thing))
+            if not is_thing:
+                stuff[category] = segment_id
+        panoptic_map[visible[query]] = segment_id
+    return Panoptic(panoptic_map, tuple(segments))
+
+
+def instances(
+    logits: Tensor, masks: Tensor, *, top_k: int = 100, thing_classes: Collection[int] | None = None
+) -> Instances:
+    """The best pairs of query and class; a query may appear with several classes.
+
+    A pair's score is its class probability times the mean mask probability inside the mask.
+
+    Args:
+        logits: [Q, K+1].
+        masks: resized mask logits [Q, H, W].
+        top_k: pairs taken by class probability, before things are picked out.
+        thing_classes: keep only these classes; None keeps all, as where panoptic results are not asked for.
+    """
+    probabilities = logits.softmax(dim=-1)[:, :-1]  # [Q, K]
+    scores, pairs = probabilities.flatten().topk(min(top_k, probabilities.numel()))
+    num_classes = probabilities.shape[1]
+    queries, classes = pairs // num_classes, pairs % num_classes
+    if thing_classes is not None:
+        things = torch.tensor(sorted(thing_classes), dtype=classes.dtype, device=classes.device)
+        kept = torch.isin(classes, things)
+        scores, queries, classes = scores[kept], queries[kept], classes[kept]
+
+    selected = masks[queries]  # [N, H, W]
+    inside = selected > 0
+    weights = inside.to(selected.dtype)
+    quality = (selected.sigmoid() * weights).flatten(1).sum(dim=1) / (weights.flatten(1).sum(dim=1) + 1e-6)
+    scores = scores * quality
+    order = scores.argsort(descending=True, stable=True)
+    inside = inside[order]
+    return Instances(scores[order], classes[order], inside, mask_boxes(inside))
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """The tightest boxes around masks [N, H, W]: [N, 4], float32; see `Instances.boxes`."""
+    edges = []
+    for axis in (1, 2):  # over rows: which columns are taken; then the other way round
+        taken = masks.any(dim=axis).to(torch.uint8)  # [N, W or H]
+        edges.append((taken.argmax(dim=1), taken.shape[1] - taken.flip(1).argmax(dim=1)))
+    (x0, x1), (y0, y1) = edges
+    boxes = torch.stack((x0, y0, x1, y1), dim=1).to(torch.float32)
+    return boxes.masked_fill(~masks.flatten(1).any(dim=1)[:, None], 0.0)
