@@ -141,23 +141,12 @@ class FlopCount:
 
     def row(self) -> dict[str, Any]:
         """The row of the JSON contract, at full precision."""
-        group = self.input.groups[0]
-        single = self.input.is_single
         old = self.baseline.gflops
         return {
             "backbone": self.backbone,
             "schedule": self.schedule.compact,
             "encoder": self.schedule.encoder,
-            "input": {
-                "size": self.input.name,
-                "height_px": self.input.height_px,
-                "width_px": self.input.width_px,
-                "padded_height_px": group.padded_height_px if single else None,
-                "padded_width_px": group.padded_width_px if single else None,
-                "output_height_px": group.output_height_px if single else None,
-                "output_width_px": group.output_width_px if single else None,
-                "images": self.input.images,
-            },
+            "input": self.input.row(),
             "convention": self.convention,
             "rules": self.rules.name,
             "engine": self.engine,
@@ -205,7 +194,9 @@ def count_flops(
         schedule = parse_schedule(schedule)
     known = next((known for known in CONVENTIONS if known == convention), None)
     if known is None:
-        raise BenchError(f"unknown convention '{convention}'", did_you_mean(convention, CONVENTIONS, "mac or flop"))
+        raise BenchError(
+            f"unknown convention '{convention}'", did_you_mean(convention, CONVENTIONS, "mac or flop")
+        )
     input_size = parse_size(size, output_size)
     return _count(schedule, backbone, get_architecture(backbone), input_size, get_rules(rules), known)
 

@@ -45,6 +45,20 @@ class InputSize:
     def is_single(self) -> bool:
         return self.height_px is not None
 
+    def row(self) -> dict[str, str | int | None]:
+        """The `input` of the JSON contract: the sides are None for a set of images."""
+        group = self.groups[0] if self.is_single else None
+        return {
+            "size": self.name,
+            "height_px": self.height_px,
+            "width_px": self.width_px,
+            "padded_height_px": group.padded_height_px if group else None,
+            "padded_width_px": group.padded_width_px if group else None,
+            "output_height_px": group.output_height_px if group else None,
+            "output_width_px": group.output_width_px if group else None,
+            "images": self.images,
+        }
+
     def __str__(self) -> str:
         return self.name
 
@@ -86,7 +100,9 @@ def _sides(size: str | tuple[int, int], what: str) -> tuple[int, int]:
         if not match:
             raise BenchError(
                 f"unknown {what} '{size}'",
-                did_you_mean(size, COCO_SIZES, f"height x width as in 800x1333, or {' or '.join(COCO_SIZES)}"),
+                did_you_mean(
+                    size, COCO_SIZES, f"height x width as in 800x1333, or {' or '.join(COCO_SIZES)}"
+                ),
             )
         height, width = int(match[1]), int(match[2])
     else:

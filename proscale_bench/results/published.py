@@ -1,0 +1,181 @@
+"""What others published or counted: shipped with the tool, each number with its source (see data/README.md)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from proscale_bench.results.record import Accuracy, Input, Reference, ReferenceGflops
+from proscale_bench.units import GIGA, MEGA
+
+DATASET = "COCO val2017"
+PAPER_SIZE = "coco-first100"  # what the papers average their GFLOPs over
+PAPER_RULES = "published"
+OFFICIAL_SOURCE = "Mask2Former 9b0651c and PRO-SCALE 2e9cf4c under fvcore 0.1.5.post20221221"
+OFFICIAL_PARTS = (
+    "encoder_projection",
+    "encoder_recalibration",
+    "encoder_token_layers",
+    "pixel_embedding",
+    "encoder",
+    "fpn_upsampling",
+    "transformer_decoder",
+    "total",
+    "postprocessing",
+    "total_with_postprocessing",
+)
+
+
+@dataclass(frozen=True)
+class PublishedResult:
+    """A released model: panoptic results on COCO val2017 in percent, and what its authors print about its cost.
+
+    `total_with_postprocessing_gflops` is a mean over the first 100 images; `fps` was measured on `fps_hardware`.
+    """
+
+    model: str
+    backbone: str
+    schedule: str  # canonical compact
+    pretraining: str
+    pq: float | None
+    ap: float | None
+    miou: float | None
+    total_with_postprocessing_gflops: float | None
+    params_m: float | None
+    fps: float | None
+    fps_hardware: str
+    source: str  # of the accuracies
+    cost_source: str
+    note: str
+
+    def accuracy(self) -> Accuracy:
+        return Accuracy(
+            dataset=DATASET,
+            pq=self.pq,
+            ap=self.ap,
+            miou=self.miou,
+            provenance="published",
+            source=self.source,
+            note=f"{self.pretraining} backbone, {self.note}",
+        )
+
+    def reference(self) -> Reference | None:
+        """The paper's own total, where it prints one."""
+        if self.total_with_postprocessing_gflops is None:
+            return None
+        return Reference(
+            kind="paper",
+            what="total with post-processing as printed, mean over the first 100 images",
+            source=self.cost_source,
+            convention="mac",
+            rules=PAPER_RULES,
+            gflops=ReferenceGflops(total_with_postprocessing=self.total_with_postprocessing_gflops),
+            params_m=self.params_m,
+        )
+
+
+@dataclass(frozen=True)
+class OfficialCount:
+    """Integer FLOPs of one image by part, found by the official code and method; our rules `fvcore`, 1 MAC = 1."""
+
+    backbone: str
+    schedule: str  # canonical compact
+    height_px: int
+    width_px: int
+    output_height_px: int
+    output_width_px: int
+    flops: dict[str, int]
+    params_encoder: int
+    params_total: int
+
+    def reference(self) -> Reference:
+        return Reference(
+            kind="official_code",
+            what="the official code, counted by the official method",
+            source=OFFICIAL_SOURCE,
+            convention="mac",
+            rules="fvcore",
+            gflops=ReferenceGflops(**{part: flops / GIGA for part, flops in self.flops.items()}),
+            params_m=self.params_total / MEGA,
+        )
+
+
+def published_results(backbone: str | None = None) -> tuple[PublishedResult, ...]:
+    """Every shipped result, or those of one backbone: the baseline first, ImageNet-1k before 21k."""
+    return tuple(result for result in _published() if backbone in (None, result.backbone))
+
+
+def published_result(backbone: str, schedule: str) -> PublishedResult | None:
+    """The published result of a configuration, or None. Where there are several it is the first, as listed above.
+
+    Args:
+        backbone: such as `swin_t`.
+        schedule: canonical compact.
+    """
+    return next((result for result in published_results(backbone) if result.schedule == schedule), None)
+
+
+def official_counts() -> tuple[OfficialCount, ...]:
+    """Every shipped count of the official code."""
+    return _official()
+
+
+def references(backbone: str, schedule: str, given: Input) -> tuple[Reference, ...]:
+    """What others found a configuration to cost at this very input."""
+    found: list[Reference] = []
+    result = published_result(backbone, schedule)
+    if given.size == PAPER_SIZE and result and (printed := result.reference()):
+        found.append(printed)
+    sides = (given.height_px, given.width_px, given.output_height_px, given.output_width_px)
+    found += [
+        count.reference()
+        for count in _official()
+        if (count.backbone, count.schedule) == (backbone, schedule)
+        and (count.height_px, count.width_px, count.output_height_px, count.output_width_px) == sides
+    ]
+    return tuple(found)
+
+
+@cache
+def _published() -> tuple[PublishedResult, ...]:
+    def number(text: str) -> float | None:
+        return float(text) if text else None
+
+    return tuple(
+        PublishedResult(
+            **{key: row[key] for key in ("model", "backbone", "schedule", "pretraining")},
+            pq=number(row["pq"]),
+            ap=number(row["ap"]),
+            miou=number(row["miou"]),
+            total_with_postprocessing_gflops=number(row["total_with_postprocessing_gflops"]),
+            params_m=number(row["params_m"]),
+            fps=number(row["fps"]),
+            **{key: row[key] for key in ("fps_hardware", "source", "cost_source", "note")},
+        )
+        for row in _rows("published.csv")
+    )
+
+
+@cache
+def _official() -> tuple[OfficialCount, ...]:
+    sides = ("height_px", "width_px", "output_height_px", "output_width_px", "params_encoder", "params_total")
+    return tuple(
+        OfficialCount(
+            backbone=row["backbone"],
+            schedule=row["schedule"],
+            flops={
+                "backbone": int(row["backbone_flops"]),
+                **{part: int(row[part]) for part in OFFICIAL_PARTS},
+            },
+            **{key: int(row[key]) for key in sides},
+        )
+        for row in _rows("official_flops.csv")
+    )
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    text = resources.files(__package__).joinpath(f"data/{name}").read_text("utf-8")
+    return iter(csv.DictReader(text.splitlines()))

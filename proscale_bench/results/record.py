@@ -1,0 +1,330 @@
+"""One row of what is known of one configuration: the file format of a run, and access to its metrics.
+
+A record is named by the digest of what identifies it (model, weights, input, how it is counted), never by what was
+found: a repeated measurement replaces the old one, and a resumed sweep knows what it has. Sections that a run did not
+fill are null. Units are in the key names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from proscale_bench.errors import BenchError, did_you_mean
+
+SCHEMA_VERSION = 1
+Provenance = Literal["counted", "measured", "published"]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+def _nan_to_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Line = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
+Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Amount = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Percent = Annotated[float | None, BeforeValidator(_nan_to_none)]  # NaN and infinity are kept as null
+
+
+class Section(BaseModel):
+    """Strict and frozen: no unknown keys, no coercion, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Identity(Section):
+    """Which model. `schedule` is the canonical compact spelling; `label` is what a reader calls it."""
+
+    model: Word = "Mask2Former"
+    backbone: Word
+    schedule: Word
+    encoder: Word
+    label: Word
+    weights: Word | None = None  # digest
+
+
+class Input(Section):
+    """What the model is given. The sides are null for a set of images."""
+
+    size: Word
+    height_px: Count | None
+    width_px: Count | None
+    padded_height_px: Count | None
+    padded_width_px: Count | None
+    output_height_px: Count | None
+    output_width_px: Count | None
+    images: Count
+
+
+class Gflops(Section):
+    """GFLOPs of one image by part (a mean over images for a set)."""
+
+    backbone: Amount
+    encoder: Amount
+    encoder_token_layers: Amount
+    encoder_projection: Amount
+    encoder_recalibration: Amount
+    pixel_embedding: Amount
+    fpn_upsampling: Amount
+    transformer_decoder: Amount
+    total: Amount
+    postprocessing: Amount
+    total_with_postprocessing: Amount
+
+
+class ParamsM(Section):
+    """Millions of parameters by part."""
+
+    backbone: Amount
+    encoder: Amount
+    transformer_decoder: Amount
+    total: Amount
+
+
+class Layer(Section):
+    """One token layer; tokens and GFLOPs of one image."""
+
+    stage: Count
+    levels: tuple[Word, ...]
+    tokens: int | float
+    gflops: Amount
+
+
+class BaselineGflops(Section):
+    encoder: Amount
+    encoder_token_layers: Amount
+    total: Amount
+    total_with_postprocessing: Amount
+
+
+class Baseline(Section):
+    """Mask2Former's own encoder on the same backbone and input, counted alike."""
+
+    schedule: Word
+    gflops: BaselineGflops
+
+
+class Reduction(Section):
+    """Saved against the baseline, in percent of it."""
+
+    encoder: float | None
+    encoder_token_layers: float | None
+    total: float | None
+    total_with_postprocessing: float | None
+
+
+class Cost(Section):
+    """What was counted here, and by which engine."""
+
+    engine: Word
+    gflops: Gflops
+    params_m: ParamsM
+    layers: tuple[Layer, ...]
+    baseline: Baseline
+    reduction_pct: Reduction
+    uncounted_ops: dict[str, float]  # giga multiply-accumulates that the rules leave out
+
+
+class Accuracy(Section):
+    """In percent. `published` was found by others: `source` says where."""
+
+    dataset: Word
+    pq: Percent = None
+    sq: Percent = None
+    rq: Percent = None
+    pq_things: Percent = None
+    pq_stuff: Percent = None
+    ap: Percent = None
+    ap_bbox: Percent = None
+    miou: Percent = None
+    provenance: Literal["measured", "published"]
+    source: Word
+    note: Line = ""
+
+
+class ReferenceGflops(Section):
+    """As far as the source tells them apart."""
+
+    backbone: Amount | None = None
+    encoder: Amount | None = None
+    encoder_token_layers: Amount | None = None
+    encoder_projection: Amount | None = None
+    encoder_recalibration: Amount | None = None
+    pixel_embedding: Amount | None = None
+    fpn_upsampling: Amount | None = None
+    transformer_decoder: Amount | None = None
+    total: Amount | None = None
+    postprocessing: Amount | None = None
+    total_with_postprocessing: Amount | None = None
+
+
+class Reference(Section):
+    """A cost of the same configuration found by others; shown beside ours, never in its place."""
+
+    kind: Literal["official_code", "paper"]
+    what: Line
+    source: Word
+    convention: Word
+    rules: Word
+    gflops: ReferenceGflops
+    params_m: Amount | None = None
+
+
+class Failure(Section):
+    """Why a configuration has no results."""
+
+    message: Annotated[str, Field(min_length=1, max_length=10_000)]
+    hint: str | None = None
+    exit_code: int
+
+
+class Origin(Section):
+    """Which tool wrote the record, and when (UTC)."""
+
+    tool_version: Word
+    created: Word
+
+
+class Record(Section):
+    """One configuration and all that is known of it."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    identity: Identity
+    input: Input
+    convention: Literal["mac", "flop"]
+    rules: Word
+    cost: Cost | None = None
+    accuracy: Accuracy | None = None
+    references: tuple[Reference, ...] = ()
+    error: Failure | None = None
+    provenance: Origin
+    environment: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        return digest(self.identity, self.input, self.convention, self.rules)
+
+    def to_json(self) -> str:
+        return self.model_dump_json(indent=1) + "\n"
+
+    def row(self) -> dict[str, Any]:
+        """The record as a row of `--export-json`: the keys of a `flops` row, and what else is known."""
+        cost = self.cost.model_dump(mode="json") if self.cost else {"gflops": None}
+        return {
+            "label": self.identity.label,
+            "backbone": self.identity.backbone,
+            "schedule": self.identity.schedule,
+            "encoder": self.identity.encoder,
+            "input": self.input.model_dump(mode="json"),
+            "convention": self.convention,
+            "rules": self.rules,
+            **cost,
+            "accuracy": self.accuracy.model_dump(mode="json") if self.accuracy else None,
+            "references": [reference.model_dump(mode="json") for reference in self.references],
+            "error": self.error.message if self.error else None,
+        }
+
+
+def digest(identity: Identity, given: Input, convention: str, rules: str) -> str:
+    """SHA-256 over the canonical JSON of what identifies a configuration.
+
+    The label is left out, since renaming a schedule changes no number; so is what is null, so that a section may gain
+    an optional key without renaming every record.
+    """
+    key = {
+        "schema_version": SCHEMA_VERSION,
+        "identity": identity.model_dump(mode="json", exclude={"label"}, exclude_none=True),
+        "input": given.model_dump(mode="json", exclude_none=True),
+        "convention": convention,
+        "rules": rules,
+    }
+    canonical = json.dumps(key, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that a record may hold, how an axis names it, and which way is better."""
+
+    name: str
+    title: str
+    unit: str
+    better: Literal["lower", "higher"]
+    read: Callable[[Record], float | None]
+    section: Literal["cost", "accuracy"]
+
+
+def _cost(name: str, title: str, unit: str, read: Callable[[Cost], float]) -> Metric:
+    return Metric(
+        name, title, unit, "lower", lambda record: read(record.cost) if record.cost else None, "cost"
+    )
+
+
+def _accuracy(name: str, title: str) -> Metric:
+    def read(record: Record) -> float | None:
+        value: float | None = getattr(record.accuracy, name) if record.accuracy else None
+        return value
+
+    return Metric(name, title, "%", "higher", read, "accuracy")
+
+
+# The contract's names, the same in records, JSON, budgets and axes (CLI.md).
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _cost("encoder_gflops", "encoder", "GFLOPs", lambda cost: cost.gflops.encoder),
+        _cost("token_layers_gflops", "token layers", "GFLOPs", lambda cost: cost.gflops.encoder_token_layers),
+        _cost("total_gflops", "total", "GFLOPs", lambda cost: cost.gflops.total),
+        _cost("params_m", "parameters", "M", lambda cost: cost.params_m.total),
+        _accuracy("pq", "PQ"),
+        _accuracy("sq", "SQ"),
+        _accuracy("rq", "RQ"),
+        _accuracy("pq_things", "PQ (things)"),
+        _accuracy("pq_stuff", "PQ (stuff)"),
+        _accuracy("ap", "mask AP"),
+        _accuracy("ap_bbox", "box AP"),
+        _accuracy("miou", "mIoU"),
+    )
+}
+
+
+def get_metric(name: str) -> Metric:
+    """The metric of a name.
+
+    Raises:
+        BenchError: unknown.
+    """
+    try:
+        return METRICS[name]
+    except KeyError:
+        hint = did_you_mean(name, tuple(METRICS), f"known metrics: {', '.join(METRICS)}")
+        raise BenchError(f"unknown metric '{name}'", hint) from None
+
+
+def metric(record: Record, name: str) -> float | None:
+    """A record's value of a metric, or None where it has none.
+
+    Raises:
+        BenchError: unknown metric.
+    """
+    return get_metric(name).read(record)
+
+
+def provenance_of(record: Record, name: str) -> Provenance:
+    """Where a record's value of a metric comes from."""
+    if get_metric(name).section == "accuracy" and record.accuracy:
+        return record.accuracy.provenance
+    return "counted"

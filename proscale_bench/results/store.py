@@ -1,0 +1,126 @@
+"""The records of a run: a folder with one file a record, `RUN/records/DIGEST.json`.
+
+Files are written atomically and named by what identifies the record, so a killed sweep loses nothing and a resumed one
+repeats nothing. A file that cannot be read as a record is named and left aside; it never hides the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from proscale_bench.errors import BenchError
+from proscale_bench.results.files import write_atomic
+from proscale_bench.results.record import Record
+
+FOLDER = "records"
+MAX_BYTES = 8 << 20
+
+
+def record_path(run: Path, digest: str) -> Path:
+    return run / FOLDER / f"{digest}.json"
+
+
+def write_record(run: Path, record: Record) -> Path:
+    """Put a record in its place, atomically, over an older one of the same digest.
+
+    Raises:
+        BenchError: the run cannot be written.
+    """
+    path = record_path(run, record.digest)
+    write_atomic(path, record.to_json())
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """The record in a file.
+
+    Raises:
+        BenchError: unreadable, truncated, of another format, or not named by its digest.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BenchError(f"{path}: over {MAX_BYTES >> 20} MiB, not a record")
+        record = Record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BenchError(f"{path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        raise BenchError(f"{path}: not a record: {_first(error)}") from error
+    if path.stem != record.digest:
+        raise BenchError(f"{path}: its name is not its digest ({record.digest[:12]}…)")
+    return record
+
+
+def scan(run: Path) -> tuple[list[Record], list[BenchError]]:
+    """The readable records of a folder, by digest, and a problem for every other file. Nothing there is no error.
+
+    Raises:
+        BenchError: `records` is there and cannot be listed.
+    """
+    records, problems = [], []
+    for path in _files(run):
+        try:
+            records.append(read_record(path))
+        except BenchError as problem:
+            problems.append(problem)
+    return records, problems
+
+
+def load(run: Path) -> tuple[list[Record], list[BenchError]]:
+    """The records of a run, by digest, and the problems met: one for every file that was left aside.
+
+    Raises:
+        BenchError: no such folder, or no record in it.
+    """
+    hint = "a RUN is a folder with records/*.json, as 'proscale-bench sweep --out RUN' writes it"
+    if not run.is_dir():
+        raise BenchError(f"{run}: {'not a folder' if run.exists() else 'no such folder'}", hint)
+    records, problems = scan(run)
+    if not records:
+        names = "".join(f"\n{problem.message}" for problem in problems[:10])
+        raise BenchError(f"{run}: no records{' that can be read' if problems else ''}{names}", hint)
+    return records, problems
+
+
+def remove_records(run: Path) -> None:
+    """Empty the store: every record file and every file that a killed write left behind."""
+    _unlink([*_files(run), *_leftovers(run)])
+
+
+def remove_leftovers(run: Path) -> None:
+    """Files of writes that were killed before they were moved into place."""
+    _unlink(_leftovers(run))
+
+
+def _files(run: Path) -> list[Path]:
+    folder = run / FOLDER
+    try:
+        if not folder.exists():
+            return []
+        return sorted(path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != ".")
+    except OSError as error:
+        raise BenchError(f"cannot read {folder}: {error.strerror or error}", "check the path") from error
+
+
+def _leftovers(run: Path) -> list[Path]:
+    folder = run / FOLDER
+    return sorted(folder.glob(".*.json.*")) if folder.is_dir() else []
+
+
+def _unlink(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise BenchError(
+                f"cannot remove {path}: {error.strerror or error}", "check its permissions"
+            ) from error
+
+
+def _first(error: ValidationError) -> str:
+    """The first of a validation's problems, in one line."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"{where}: {problem['msg']}" if where else problem["msg"]

@@ -1,0 +1,79 @@
+"""From a sweep's file to the list of configurations that it stands for, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from proscale_bench.config.catalogue import catalogue
+from proscale_bench.config.schedule import Schedule
+from proscale_bench.config.sweep import SweepSpec
+from proscale_bench.cost.geometry import InputSize, parse_size
+from proscale_bench.cost.rules import Convention
+from proscale_bench.errors import BenchError
+from proscale_bench.results.record import Identity, Input, digest
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One thing to count: a schedule on a backbone at a size, under rules."""
+
+    backbone: str
+    schedule: Schedule
+    size: InputSize
+    rules: str
+    convention: Convention
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(
+            backbone=self.backbone,
+            schedule=self.schedule.compact,
+            encoder=self.schedule.encoder,
+            label=label_of(self.schedule),
+        )
+
+    @property
+    def input(self) -> Input:
+        return Input.model_validate(self.size.row())
+
+    @cached_property
+    def digest(self) -> str:
+        """The name of its record."""
+        return digest(self.identity, self.input, self.convention, self.rules)
+
+    def __str__(self) -> str:
+        return f"{label_of(self.schedule)} on {self.backbone} at {self.size}"
+
+
+def label_of(schedule: Schedule) -> str:
+    """What a reader calls a schedule: its name in the catalogue, else its file's, else its compact spelling."""
+    named = next((known.name for known, _ in catalogue() if known == schedule), None)
+    return named or schedule.name or schedule.compact
+
+
+def plan(spec: SweepSpec) -> list[Configuration]:
+    """The configurations of a sweep: by size, then backbone, then schedule. One that is named twice is there once.
+
+    Raises:
+        BenchError: a size is unknown; at its `file:line:column`.
+    """
+    configurations = {configuration.digest: configuration for configuration in _product(spec)}
+    return list(configurations.values())
+
+
+def _product(spec: SweepSpec) -> Iterator[Configuration]:
+    file = spec.file.value
+    for size in list(_sizes(spec)):
+        for backbone in file.backbones:
+            for schedule in spec.schedules:
+                yield Configuration(backbone, schedule, size, file.rules, file.convention)
+
+
+def _sizes(spec: SweepSpec) -> Iterator[InputSize]:
+    for index, word in enumerate(spec.file.value.sizes):
+        try:
+            yield parse_size(word)
+        except BenchError as error:
+            raise BenchError(f"{spec.file.where('sizes', index)}: {error.message}", error.hint) from error

@@ -1,0 +1,157 @@
+"""Runs what a sweep's folder does not hold yet: resumable, one writer at a time, one failure never stops the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from proscale_bench import __version__
+from proscale_bench.cost.count import count_flops
+from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.results.export import environment, now
+from proscale_bench.results.published import published_result, references
+from proscale_bench.results.record import Cost, Failure, Origin, Record
+from proscale_bench.results.store import remove_leftovers, remove_records, scan, write_record
+from proscale_bench.sweep.plan import Configuration
+
+Counter = Callable[[Configuration], Cost]
+LOCK = ".sweep.lock"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told once a configuration, in order."""
+
+    configuration: Configuration
+    outcome: Literal["kept", "counted", "failed"]
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The sweep's records in the order of its plan, and the files of the folder that could not be read."""
+
+    records: tuple[Record, ...]
+    problems: tuple[BenchError, ...]
+
+    @property
+    def failed(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.error)
+
+
+def run_sweep(
+    configurations: Sequence[Configuration],
+    run: Path,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    start_over: bool = False,
+    count: Counter | None = None,
+) -> Outcome:
+    """Count every configuration that `run` has no valid record of. A failure is kept as a record and tried again.
+
+    Args:
+        configurations: from `plan`.
+        run: the folder; made where it is missing.
+        on_progress: called after each configuration.
+        start_over: remove the records that are there first.
+        count: what makes a cost of a configuration; the closed form where None.
+
+    Raises:
+        BenchError: another sweep is running in the folder, it holds records of another sweep, or it cannot be written.
+    """
+    with locked(run):
+        if start_over:
+            remove_records(run)
+        remove_leftovers(run)
+        found, problems = scan(run)
+        known = {record.digest: record for record in found}
+        if strangers := known.keys() - {configuration.digest for configuration in configurations}:
+            raise BenchError(
+                f"{run} holds {len(strangers)} of {len(known)} records of another sweep",
+                "choose another folder with --out, or start over with --force",
+            )
+        records: list[Record] = []
+        for done, configuration in enumerate(configurations, start=1):
+            record = known.get(configuration.digest)
+            outcome: Literal["kept", "counted", "failed"] = "kept"
+            if record is None or record.error:
+                record = measure(configuration, count or closed_form_cost)
+                write_record(run, record)
+                outcome = "failed" if record.error else "counted"
+            records.append(record)
+            if on_progress:
+                on_progress(Progress(configuration, outcome, done, len(configurations)))
+        return Outcome(tuple(records), tuple(problems))
+
+
+def measure(configuration: Configuration, count: Counter) -> Record:
+    """The record of one configuration: its cost, or why it has none, and what others know of it."""
+    cost, failure = None, None
+    try:
+        cost = count(configuration)
+    except BenchError as error:
+        failure = Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
+    except Exception as error:  # the others go on; the sweep's exit code says that something failed
+        message = f"{type(error).__name__}: {error}"
+        hint = "this is a fault of the tool: please report it"
+        failure = Failure(message=message, hint=hint, exit_code=ExitCode.UNTRUSTED.value)
+    identity, given = configuration.identity, configuration.input
+    published = published_result(identity.backbone, identity.schedule)
+    return Record(
+        identity=identity,
+        input=given,
+        convention=configuration.convention,
+        rules=configuration.rules,
+        cost=cost,
+        accuracy=published.accuracy() if published else None,
+        references=references(identity.backbone, identity.schedule, given),
+        error=failure,
+        provenance=Origin(tool_version=__version__, created=now()),
+        environment=environment(),
+    )
+
+
+def closed_form_cost(configuration: Configuration) -> Cost:
+    """Counted on paper, without torch."""
+    size = configuration.size
+    sides = (size.height_px, size.width_px) if size.height_px and size.width_px else size.name
+    row = count_flops(
+        configuration.schedule,
+        configuration.backbone,
+        sides,
+        rules=configuration.rules,
+        convention=configuration.convention,
+    ).row()
+    return Cost.model_validate_json(json.dumps({key: row[key] for key in Cost.model_fields}))
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold a run's folder for this process. The system lets go when the process ends, however it ends.
+
+    Raises:
+        BenchError: another process holds it, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise BenchError(
+            f"another sweep is running in {run}", "wait for it to end, or choose another folder with --out"
+        ) from None
+    except OSError as error:
+        raise BenchError(
+            f"cannot write {run}: {error.strerror or error}", "choose another folder with --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
