@@ -13,12 +13,12 @@ def reduction_pct(new: float, old: float) -> float | None:
 
 def show_gflops(gflops: float) -> str:
     """Two decimals above 1 G; below, as many as three significant digits need: `126.86`, `0.0647`."""
-    return f"{gflops:,.2f}" if abs(gflops) >= 1 or gflops == 0 else f"{gflops:.3g}"
+    return f"{gflops:,.2f}" if abs(gflops) >= 1 or gflops == 0 else f"{gflops:#.3g}"
 
 
 def show_reduction(pct: float | None) -> str:
-    """A saving carries a minus sign, as in the papers: `-51.74 %`."""
-    return "" if pct is None else f"{-pct:+.2f} %" if round(pct, 2) else "0.00 %"
+    """A saving carries a minus sign, as in the papers: `-51.74%`."""
+    return "" if pct is None else f"{-pct:+.2f}%" if round(pct, 2) else "0.00%"
 
 
 def show_tokens(tokens: int) -> str:

@@ -1,0 +1,80 @@
+"""The Typer app, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from proscale_bench import __version__
+from proscale_bench.commands import flops, models, report, schedules, sweep
+from proscale_bench.errors import BenchError, ExitCode
+
+HELP = """What a segmentation encoder's schedule costs on paper, on the machine, and in accuracy.
+
+Start with: proscale-bench flops --schedule 3,3,3
+"""
+
+
+class BenchGroup(TyperGroup):
+    """Every command runs inside this one catch."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            from proscale_bench.render.console import show_error
+
+            show_error(error)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            sys.stderr.write("\ninterrupted\n")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=BenchGroup,
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+COUNT, RUN, LOOK = "Count and compare", "Run many", "Look things up"
+app.command("flops", rich_help_panel=COUNT)(flops.flops)
+app.command("sweep", rich_help_panel=RUN)(sweep.sweep)
+app.command("report", rich_help_panel=RUN)(report.report)
+app.add_typer(schedules.app, name="schedules", rich_help_panel=LOOK)
+app.add_typer(models.app, name="models", rich_help_panel=LOOK)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"proscale-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def global_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors and reports only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour (as does NO_COLOR).")] = False,
+) -> None:
+    from proscale_bench.render.console import settings
+
+    settings.quiet, settings.verbose, settings.no_color = quiet, verbose, no_color
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        app(prog_name="proscale-bench")
+    except KeyboardInterrupt:  # before a command began
+        sys.stderr.write("\ninterrupted\n")
+        sys.exit(ExitCode.INTERRUPTED)

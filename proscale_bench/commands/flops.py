@@ -1,0 +1,84 @@
+"""`proscale-bench flops`: what schedules cost on paper."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from proscale_bench.commands.options import (
+    BackboneOption,
+    ExportCsvOption,
+    ExportJsonOption,
+    ExportMarkdownOption,
+    ForceOption,
+    OutputSizeOption,
+    ScheduleOption,
+    SizeOption,
+)
+
+
+class By(str, Enum):
+    stage = "stage"
+    layer = "layer"
+    operator = "operator"
+
+
+class VerifyAllCommand(TyperCommand):
+    """Reads `--verify=all`: an option with an optional value, which Typer does not have."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--verify-all" if arg == "--verify=all" else arg for arg in args])
+
+
+def flops(
+    schedule: ScheduleOption,
+    backbone: BackboneOption = "resnet50",
+    size: SizeOption = "coco-first100",
+    output_size: OutputSizeOption = None,
+    rules: Annotated[str, typer.Option("--rules", metavar="fvcore|published|complete")] = "fvcore",
+    convention: Annotated[
+        str, typer.Option("--convention", metavar="mac|flop", help="Whether 1 MAC is 1 FLOP or 2.")
+    ] = "mac",
+    by: Annotated[By, typer.Option("--by", help="What the rows are.")] = By.stage,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Count again by tracing the model and by fvcore. --verify=all: at every size."),
+    ] = False,
+    verify_all: Annotated[bool, typer.Option("--verify-all", hidden=True)] = False,
+    export_json: ExportJsonOption = None,
+    export_csv: ExportCsvOption = None,
+    export_markdown: ExportMarkdownOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Count FLOPs and parameters, each schedule against the baseline.
+
+    Example: proscale-bench flops --schedule 3,3,3 --backbone swin_t
+    """
+    from rich.text import Text
+
+    from proscale_bench.commands.exporting import Exports
+    from proscale_bench.cost.count import count_flops
+    from proscale_bench.render import flops as render
+    from proscale_bench.render.grid import table
+
+    exports = Exports(export_json, export_csv, export_markdown, force)
+    counts = [count_flops(one, backbone, size, output_size, rules, convention) for one in schedule]
+    rows = [count.row() for count in counts]
+    if verify or verify_all:
+        from proscale_bench.commands.verifying import verify_counts
+
+        for row, verified in zip(rows, verify_counts(counts, all_sizes=verify_all), strict=True):
+            row["verified"] = verified
+
+    console = exports.console
+    for grid in render.grids(counts, by.value, console.width):
+        console.print(table(grid))
+        console.print()
+    for line in render.headlines(counts):
+        console.print(Text(line))
+    for line in render.footer(counts[0]):
+        console.print(Text(line, style="dim"))
+    exports.write(rows, lambda: render.markdown(counts, by.value))

@@ -1,0 +1,57 @@
+"""`proscale-bench models`: the backbones, their parameters, and what is published of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Backbones, parameters and published results.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_models() -> None:
+    """List the backbones with parameters and cost of the baseline and of (3,3,3).
+
+    Example: proscale-bench models list
+    """
+    from proscale_bench.render.console import stdout_console
+    from proscale_bench.render.grid import table
+    from proscale_bench.render.models import list_grid
+
+    console = stdout_console()
+    console.print(table(list_grid()))
+    console.print("GFLOPs: rules fvcore, 1 MAC = 1 FLOP, mean over the first 100 images of COCO val2017", style="dim")
+
+
+@app.command("show")
+def show(
+    backbone: Annotated[str, typer.Argument(help="As models list has it.")],
+) -> None:
+    """Show one backbone: dimensions, parameters by part, published results with their sources.
+
+    Example: proscale-bench models show swin_t
+    """
+    from rich.text import Text
+
+    from proscale_bench.config.architecture import get_architecture
+    from proscale_bench.render import models as render
+    from proscale_bench.render.console import stdout_console
+    from proscale_bench.render.grid import table
+    from proscale_bench.results.published import published_results
+
+    console = stdout_console()
+    architecture = get_architecture(backbone)
+    console.print(Text(backbone, style="bold"))
+    for what, how in render.dimensions(architecture):
+        console.print(Text(f"{what:22} {how}"))
+    console.print()
+    console.print(table(render.parameter_grid(backbone, architecture)))
+    console.print()
+    published = published_results(backbone)
+    if published:
+        console.print(table(render.published_grid(published)))
+        for line in render.sources(published):
+            console.print(Text(line, style="dim"))
+    else:
+        console.print(Text("no published results", style="dim"))

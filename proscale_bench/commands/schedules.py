@@ -1,0 +1,87 @@
+"""`proscale-bench schedules`: the catalogue, one schedule drawn, files checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proscale_bench.commands.options import BackboneOption, SizeOption
+from proscale_bench.errors import BenchError
+
+app = typer.Typer(help="The catalogue of schedules; draw one; check your own.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_schedules() -> None:
+    """List the schedules that ship.
+
+    Example: proscale-bench schedules list
+    """
+    from proscale_bench.config.catalogue import catalogue
+    from proscale_bench.render.console import stdout_console
+    from proscale_bench.render.grid import table
+    from proscale_bench.render.schedules import catalogue_grid
+
+    stdout_console().print(table(catalogue_grid(catalogue()), justify="left"))
+
+
+@app.command("show")
+def show(
+    schedule: Annotated[str, typer.Argument(help="YAML file, catalogue name, or compact as 3,3,3+conv.")],
+    backbone: BackboneOption = "resnet50",
+    size: SizeOption = "800x1333",
+    yaml: Annotated[bool, typer.Option("--yaml", help="Print it as a schedule file.")] = False,
+) -> None:
+    """Draw a schedule: which levels each token layer sees, and its tokens at a size.
+
+    Example: proscale-bench schedules show 3,3,3
+    """
+    from rich.text import Text
+
+    from proscale_bench.config.catalogue import parse_schedule
+    from proscale_bench.cost.count import count_flops
+    from proscale_bench.render import schedules as render
+    from proscale_bench.render.console import stdout_console
+    from proscale_bench.render.flops import headline
+    from proscale_bench.render.grid import table
+
+    console = stdout_console()
+    parsed = parse_schedule(schedule)
+    if yaml:
+        from proscale_bench.config.schedule_file import dump_schedule
+
+        typer.echo(dump_schedule(parsed, parsed.name or "my-schedule"), nl=False)
+        return
+    count = count_flops(parsed, backbone, size)
+    console.print(Text(f"{parsed.name}: {parsed.compact}" if parsed.name else parsed.compact, style="bold"))
+    console.print()
+    console.print(table(render.drawing(count)))
+    console.print()
+    for what, how in render.options(parsed):
+        console.print(Text(f"{what:16} {how}"))
+    console.print(Text(f"\nOn {backbone} at {count.input.name}: {headline(count)}", style="dim"))
+
+
+@app.command("validate")
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Schedule files.", show_default=False)],
+) -> None:
+    """Check schedule files; every problem at its file, line and column.
+
+    Example: proscale-bench schedules validate schedules/*.yaml
+    """
+    from proscale_bench.config.schedule_file import read_schedule_file
+
+    problems: list[BenchError] = []
+    for path in files:
+        try:
+            schedule, _ = read_schedule_file(path)
+        except BenchError as error:
+            problems.append(error)
+        else:
+            typer.echo(f"{path}: ok, {schedule.compact}")
+    if problems:
+        hints = list(dict.fromkeys(problem.hint for problem in problems if problem.hint))
+        raise BenchError("\n".join(problem.message for problem in problems), "; ".join(hints) or None)

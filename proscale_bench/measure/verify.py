@@ -1,0 +1,100 @@
+"""Do three independent engines agree? The closed form against a trace of the real model and against fvcore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proscale_bench.cost.closed_form import ClosedForm, PartFlops
+from proscale_bench.cost.count import FlopCount
+from proscale_bench.cost.geometry import InputSize, SizeGroup
+from proscale_bench.cost.rules import get_rules
+from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.measure.flops import sum_flops, trace_model
+from proscale_bench.measure.fvcore_count import count_with_fvcore
+
+Progress = Callable[[str, int, int], None]  # what is being done, sizes done, sizes in all
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What agreed, to the last FLOP.
+
+    Args:
+        traced_sizes: distinct (padded, output) sizes traced: all that the input has.
+        fvcore_sizes: those that fvcore counted, as `HxW` of the padded input.
+        unseen_by_fvcore: FLOPs that the model computes and fvcore alone does not see, at the largest of them.
+        uncounted_calls: arithmetic that the trace met and no rule set counts, in calls an image.
+    """
+
+    traced_sizes: int
+    fvcore_sizes: tuple[str, ...]
+    unseen_by_fvcore: dict[str, int]
+    uncounted_calls: dict[str, int]
+
+
+def verify(
+    count: FlopCount, all_sizes: bool = False, progress: Progress = lambda what, done, total: None
+) -> Verification:
+    """Count again by tracing, under the count's own rules, and by fvcore, under the rules `fvcore`.
+
+    Args:
+        count: in closed form.
+        all_sizes: fvcore counts every distinct size and not the largest alone.
+
+    Raises:
+        BenchError: engines disagree, or an operator has no rule (exit code 3).
+    """
+    traces = trace_model(
+        count.architecture, count.schedule, count.input, lambda done, total: progress("tracing", done, total)
+    )
+    _compare("the trace", sum_flops(traces, count.rules, count.convention), count.flops, count)
+
+    by_area = sorted(count.input.groups, key=_area)
+    groups = by_area if all_sizes else by_area[-1:]
+    form = ClosedForm(count.architecture, count.schedule, get_rules("fvcore"))
+    unseen: dict[str, int] = {}
+    for done, group in enumerate(groups):
+        progress("fvcore", done, len(groups))
+        found = count_with_fvcore(count.architecture, count.schedule, group)
+        one_image = InputSize(_name(group), (SizeGroup(*_sides(group)),))
+        _compare(f"fvcore at {_name(group)}", found.flops, form.count(one_image), count)
+        unseen = found.unseen
+    progress("fvcore", len(groups), len(groups))
+    return Verification(
+        traced_sizes=len(traces),
+        fvcore_sizes=tuple(_name(group) for group in groups),
+        unseen_by_fvcore=unseen,
+        uncounted_calls=dict(traces[-1][0].uncounted.most_common()),
+    )
+
+
+def _compare(engine: str, found: PartFlops, expected: PartFlops, count: FlopCount) -> None:
+    if found == expected:
+        return
+    differences = [
+        f"{part}: {got:,} against {want:,}" if isinstance(got, int) else f"{part}: {got} against {want}"
+        for part, got, want in zip(PartFlops._fields, found, expected, strict=True)
+        if got != want
+    ]
+    raise BenchError(
+        f"{count.schedule.compact} on {count.backbone} at {count.input}: {engine} and the closed form disagree on "
+        + "; ".join(differences),
+        "this is a bug of ours: please report it with the output of 'pip list'",
+        ExitCode.UNTRUSTED,
+    )
+
+
+def _sides(group: SizeGroup) -> tuple[int, int, int, int]:
+    return (group.padded_height_px, group.padded_width_px, group.output_height_px, group.output_width_px)
+
+
+def _area(group: SizeGroup) -> tuple[int, int]:
+    return (
+        group.padded_height_px * group.padded_width_px,
+        group.output_height_px * group.output_width_px,
+    )
+
+
+def _name(group: SizeGroup) -> str:
+    return f"{group.padded_height_px}x{group.padded_width_px}"

@@ -1,0 +1,199 @@
+"""FLOP counts as tables: for the terminal and as Markdown, from the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from proscale_bench.cost.count import FlopCount
+from proscale_bench.cost.rules import NEVER_COUNTED, RULES, Operator
+from proscale_bench.render.grid import Grid, Row, markdown_table
+from proscale_bench.units import GIGA, show_gflops, show_reduction, show_tokens
+
+By = Literal["stage", "layer", "operator"]
+BASELINE_COLUMNS, SCHEDULE_COLUMNS = 37, 20  # of a terminal: labels and baseline; a schedule with its saving
+
+OPERATOR_NAMES = {
+    Operator.CONV: "convolutions",
+    Operator.LINEAR: "linears",
+    Operator.MATMUL: "window attention",
+    Operator.BMM: "attention, A·V and self",
+    Operator.MASKED_QK: "masked attention, Q·Kᵀ",
+    Operator.MASK_EINSUM: "masks from queries",
+    Operator.SEMANTIC_EINSUM: "semantic map",
+    Operator.WEIGHTED_SUM: "weighted sum of samples",
+    Operator.BATCH_NORM: "batch norm (2 an element)",
+    Operator.GROUP_NORM: "group norm (5)",
+    Operator.LAYER_NORM: "layer norm (5)",
+    Operator.GRID_SAMPLER: "grid sampler (4)",
+    Operator.UPSAMPLE_BILINEAR2D: "bilinear resizing (4)",
+    Operator.GATING: "re-calibration's gate",
+}
+
+
+def grids(counts: Sequence[FlopCount], by: By = "stage", columns: int = 10_000) -> list[Grid]:
+    """The tables of some counts at one size. `columns` is the terminal's width."""
+    if by == "layer":
+        return [_layer_grid(count) for count in counts]
+    if by == "operator":
+        return [_operator_grid(count) for count in counts]
+    others = [count for count in counts if not _is_baseline(count)]
+    fit = max(1, (columns - BASELINE_COLUMNS) // SCHEDULE_COLUMNS)
+    chunks = [others[i : i + fit] for i in range(0, len(others), fit)] or [[]]
+    return [_stage_grid([counts[0].baseline, *chunk]) for chunk in chunks]
+
+
+def _stage_grid(counts: Sequence[FlopCount]) -> Grid:
+    """A column of GFLOPs a schedule and, but for the baseline, one of what it saves."""
+
+    def line(label: str, part: str, indent: int = 0, strong: bool = False, saving: bool = False) -> Row:
+        cells: list[str] = []
+        for count in counts:
+            value = getattr(count.gflops, part)
+            cells.append(show_gflops(value) if value else "–")
+            if not _is_baseline(count):
+                cells.append(show_reduction(getattr(count.reduction_pct, part)) if saving else "")
+        return Row(label, tuple(cells), indent, strong)
+
+    def stage(levels: tuple[str, ...]) -> Row:
+        cells: list[str] = []
+        for count in counts:
+            layers = [layer.gflops for layer in count.layers if layer.levels == levels]
+            cells.append(f"{len(layers)} × {show_gflops(layers[0])}" if layers else "–")
+            if not _is_baseline(count):
+                cells.append("")
+        return Row(" + ".join(levels), tuple(cells), indent=2)
+
+    header, parameters = ["GFLOPs"], []
+    for count in counts:
+        header.append(name_of(count))
+        parameters.append(f"{count.params_m.total:.2f}")
+        if not _is_baseline(count):
+            header.append("")
+            parameters.append("")
+    seen = {layer.levels for count in counts for layer in count.layers}
+    return Grid(
+        _title(counts[0]),
+        tuple(header),
+        (
+            line("backbone", "backbone"),
+            line("encoder (pixel decoder)", "encoder", strong=True, saving=True),
+            line("projection", "encoder_projection", 1),
+            line("re-calibration", "encoder_recalibration", 1),
+            line("token layers", "encoder_token_layers", 1, saving=True),
+            *(stage(levels) for levels in sorted(seen, key=lambda levels: (len(levels), levels))),
+            line("pixel embedding", "pixel_embedding", 1),
+            line("FPN upsampling", "fpn_upsampling"),
+            line("transformer decoder", "transformer_decoder"),
+            line("total", "total", strong=True, saving=True),
+            line("post-processing", "postprocessing"),
+            line("total with post-processing", "total_with_postprocessing", strong=True, saving=True),
+            Row("parameters, millions", tuple(parameters)),
+        ),
+    )
+
+
+def _is_baseline(count: FlopCount) -> bool:
+    return count.schedule == count.baseline.schedule
+
+
+def _layer_grid(count: FlopCount) -> Grid:
+    encoder = count.gflops.encoder
+    rows = [
+        Row(
+            f"layer {index}",
+            (
+                str(layer.stage),
+                " + ".join(layer.levels),
+                show_tokens(round(layer.tokens)),
+                show_gflops(layer.gflops),
+                f"{100 * layer.gflops / encoder:.1f} %",
+            ),
+        )
+        for index, layer in enumerate(count.layers, start=1)
+    ]
+    token_layers = count.gflops.encoder_token_layers
+    total = Row(
+        "token layers",
+        ("", "", "", show_gflops(token_layers), f"{100 * token_layers / encoder:.1f} %"),
+        strong=True,
+    )
+    header = ("", "stage", "levels", "tokens", "GFLOPs", "of the encoder")
+    return Grid(f"{_title(count)} · {name_of(count)}", header, (*rows, total))
+
+
+def _operator_grid(count: FlopCount) -> Grid:
+    """Every operator of the whole model under each rule set: the itemised difference between them."""
+    unit = GIGA * count.input.images
+    tables = [
+        {
+            operator: sum(row[operator] for row in other.closed_form.by_operator(count.input).values()) / unit
+            for operator in Operator
+        }
+        for other in _under_all_rules(count)
+    ]
+    rows = []
+    for operator in Operator:
+        values = [table[operator] for table in tables]
+        if any(values):
+            rows.append(Row(OPERATOR_NAMES[operator], tuple(show_gflops(v) if v else "–" for v in values)))
+    sums = tuple(show_gflops(sum(table.values())) for table in tables)
+    header = ("GFLOPs", *(f"{name} *" if name == count.rules.name else name for name in RULES))
+    return Grid(
+        f"{_title(count)} · {name_of(count)}",
+        header,
+        (*rows, Row("total with post-processing", sums, strong=True)),
+    )
+
+
+def _under_all_rules(count: FlopCount) -> list[FlopCount]:
+    return [replace(count, rules=rules) for rules in RULES.values()]
+
+
+def name_of(count: FlopCount) -> str:
+    return count.schedule.compact
+
+
+def _title(count: FlopCount) -> str:
+    return f"{count.backbone} at {count.input.name}"
+
+
+def headline(count: FlopCount) -> str:
+    """What a schedule saves, in one sentence: the encoder, its token layers and the whole, never one alone."""
+    saved = count.reduction_pct
+
+    def pct(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f} %"
+
+    return (
+        f"{name_of(count)} saves {pct(saved.encoder)} of the encoder, {pct(saved.encoder_token_layers)} of its token "
+        f"layers, {pct(saved.total)} of the model."
+    )
+
+
+def headlines(counts: Sequence[FlopCount]) -> list[str]:
+    """The sentence of every schedule but the baseline."""
+    return [headline(count) for count in counts if not _is_baseline(count)]
+
+
+def footer(count: FlopCount) -> list[str]:
+    """The conditions of a count, and what it leaves out."""
+    images = count.input.images
+    where = f"mean over {images:,} images of COCO val2017" if not count.input.is_single else "one image"
+    mac = "1 MAC = 1 FLOP" if count.convention == "mac" else "1 MAC = 2 FLOPs"
+    products = [f"{OPERATOR_NAMES[Operator(op)]} ({show_gflops(g)} G)" for op, g in count.uncounted_ops.items()]
+    return [
+        f"{mac} · rules {count.rules.name}: {count.rules.description} · {where} · engine {count.engine}",
+        f"not counted: {', '.join([*products, *NEVER_COUNTED])}",
+    ]
+
+
+def markdown(counts: Sequence[FlopCount], by: By = "stage") -> str:
+    """The same tables as Markdown, with the headline and the footer."""
+    lines: list[str] = []
+    for grid in grids(counts, by):
+        lines += [f"### {grid.title}", "", *markdown_table(grid), ""]
+    lines += [f"- {line}" for line in headlines(counts)]
+    lines += ["", *(f"<sub>{line}</sub>  " for line in footer(counts[0]))]
+    return "\n".join(lines) + "\n"

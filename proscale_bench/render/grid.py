@@ -1,0 +1,66 @@
+"""A table before it is drawn, and its two drawings: for the terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table. `strong` lines are sums; `indent` shows what is part of what."""
+
+    label: str
+    cells: tuple[str, ...]
+    indent: int = 0
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Title, header and rows; `header[0]` stands over the labels."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def table(grid: Grid, justify: Literal["left", "right"] = "right") -> Table:
+    """A grid for the terminal; `justify` is of the columns after the labels."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        title=Text(grid.title, style="bold") if grid.title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+    )
+    drawn.add_column(Text(grid.header[0], style="dim"), no_wrap=justify == "right")
+    for name in grid.header[1:]:
+        drawn.add_column(Text(name), justify=justify, no_wrap=justify == "right")
+    for row in grid.rows:
+        style = "bold" if row.strong else ("dim" if row.indent > 1 else "")
+        drawn.add_row(Text("  " * row.indent + row.label), *map(Text, row.cells), style=style)
+    return drawn
+
+
+def markdown_table(grid: Grid) -> list[str]:
+    """A grid as the lines of a Markdown table."""
+
+    def line(values: Iterable[str]) -> str:
+        return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
+
+    lines = [line(grid.header), "|:--" + "|--:" * (len(grid.header) - 1) + "|"]
+    for row in grid.rows:
+        values = ["&nbsp;" * 4 * row.indent + row.label, *(cell.strip() for cell in row.cells)]
+        lines.append(line(f"**{value}**" if row.strong and value else value for value in values))
+    return lines

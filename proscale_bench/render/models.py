@@ -1,0 +1,118 @@
+"""Backbones as tables: parameters, cost, and what is published of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from proscale_bench.config.architecture import ARCHITECTURES, Architecture, ResNet
+from proscale_bench.config.schedule import baseline, parse_compact
+from proscale_bench.render.grid import Grid, Row
+
+if TYPE_CHECKING:
+    from proscale_bench.results.published import PublishedResult
+
+COMPARED = (baseline(), parse_compact("3,3,3"))
+
+
+def list_grid() -> Grid:
+    """Every backbone with the parameters and GFLOPs of the baseline and of (3,3,3)."""
+    from proscale_bench.cost.count import count_flops
+
+    rows = []
+    for name, architecture in ARCHITECTURES.items():
+        old, new = (count_flops(schedule, name) for schedule in COMPARED)
+        rows.append(
+            Row(
+                name,
+                (
+                    str(architecture.head.queries),
+                    f"{old.params_m.backbone:.2f}",
+                    f"{old.params_m.total:.2f}",
+                    f"{old.gflops.total:.2f}",
+                    f"{new.params_m.total:.2f}",
+                    f"{new.gflops.total:.2f}",
+                ),
+            )
+        )
+    header = ("model", "queries", "backbone M", "baseline M", "GFLOPs", "3,3,3 M", "GFLOPs")
+    return Grid("", header, tuple(rows))
+
+
+def dimensions(architecture: Architecture) -> list[tuple[str, str]]:
+    """What a model is made of: (what, how much)."""
+    backbone, head = architecture.backbone, architecture.head
+    if isinstance(backbone, ResNet):
+        lines = [("backbone", f"ResNet, depths {_dashed(backbone.depths)}, frozen batch norm")]
+    else:
+        lines = [
+            ("backbone", f"Swin, depths {_dashed(backbone.depths)}, heads {_dashed(backbone.heads)}"),
+            ("window", f"{backbone.window}"),
+        ]
+    lines += [
+        ("channels res2 to res5", _dashed(backbone.channels)),
+        ("width of the head", f"{head.width}"),
+        (
+            "token layer",
+            f"{head.encoder_heads} heads, {head.encoder_points} points a level, FFN {head.encoder_ffn}",
+        ),
+        (
+            "transformer decoder",
+            f"{head.decoder_layers} layers, {head.decoder_heads} heads, FFN {head.decoder_ffn}",
+        ),
+        ("queries, classes", f"{head.queries}, {head.num_classes}"),
+    ]
+    return lines
+
+
+def parameter_grid(name: str, architecture: Architecture) -> Grid:
+    """Parameters by part, of the baseline and of (3,3,3)."""
+    from proscale_bench.cost.parameters import count_parameters
+
+    counts = [count_parameters(architecture, schedule) for schedule in COMPARED]
+
+    def line(label: str, part: str, strong: bool = False) -> Row:
+        return Row(label, tuple(f"{getattr(count, part):,}" for count in counts), strong=strong)
+
+    return Grid(
+        "",
+        ("parameters", *(schedule.compact for schedule in COMPARED)),
+        (
+            line("backbone", "backbone"),
+            line("encoder", "encoder"),
+            line("transformer decoder", "transformer_decoder"),
+            line("total", "total", strong=True),
+        ),
+    )
+
+
+def published_grid(results: Sequence[PublishedResult]) -> Grid:
+    """Published results on COCO val2017, each with the number of its source."""
+    marks = {source: index for index, source in enumerate(_sources(results), start=1)}
+    rows = tuple(
+        Row(
+            result.schedule,
+            (
+                result.pretraining,
+                *("–" if value is None else f"{value:g}" for value in (result.pq, result.ap, result.miou)),
+                f"[{marks[result.source]}]",
+            ),
+        )
+        for result in results
+    )
+    return Grid(
+        "published, COCO val2017 panoptic", ("schedule", "pretraining", "PQ", "AP", "mIoU", "source"), rows
+    )
+
+
+def sources(results: Sequence[PublishedResult]) -> list[str]:
+    """The sources that `published_grid` numbers."""
+    return [f"[{index}] {source}" for index, source in enumerate(_sources(results), start=1)]
+
+
+def _sources(results: Sequence[PublishedResult]) -> list[str]:
+    return list(dict.fromkeys(result.source for result in results))
+
+
+def _dashed(numbers: Sequence[int]) -> str:
+    return "-".join(map(str, numbers))

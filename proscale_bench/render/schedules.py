@@ -1,0 +1,82 @@
+"""Schedules as tables and as a drawing: levels against layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from proscale_bench.config.architecture import FEATURE_STRIDES
+from proscale_bench.config.schedule import FINEST, LEVELS, Schedule
+from proscale_bench.render.grid import Grid, Row
+from proscale_bench.units import show_gflops, show_tokens
+
+if TYPE_CHECKING:
+    from proscale_bench.cost.count import FlopCount
+
+SEEN, UNSEEN = "■", "·"
+DRAWN_LAYERS = 12  # a stage of more is written `■ × 40`
+
+
+def catalogue_grid(entries: Sequence[tuple[Schedule, str]]) -> Grid:
+    """Name, compact form and description of the shipped schedules."""
+    rows = tuple(
+        Row(schedule.name or schedule.compact, (schedule.compact, description))
+        for schedule, description in entries
+    )
+    return Grid("", ("schedule", "compact", "what it is"), rows)
+
+
+def drawing(count: FlopCount) -> Grid:
+    """Levels against the stages' layers, with tokens and cost at the count's size."""
+    schedule = count.schedule
+    stages = [(number, stage) for number, stage in enumerate(schedule.stages, start=1) if stage.layers]
+    first = {number: count.layers[_first_layer(schedule, number)] for number, _ in stages}
+    header = ["", *(f"stage {number}" for number, _ in stages), "tokens"]
+    tokens_of_level = _level_tokens(count)
+    rows = [
+        Row(
+            f"{level}  1/{FEATURE_STRIDES[level]}",
+            (
+                *(_marks(SEEN if level in stage.levels else UNSEEN, stage.layers) for _, stage in stages),
+                show_tokens(round(tokens_of_level[level])),
+            ),
+        )
+        for level in LEVELS
+    ]
+    if stages:
+        rows.append(
+            Row("tokens a layer", (*(show_tokens(round(first[n].tokens)) for n, _ in stages), ""), strong=True)
+        )
+        rows.append(Row("GFLOPs a layer", (*(show_gflops(first[n].gflops) for n, _ in stages), "")))
+    return Grid("", tuple(header), tuple(rows))
+
+
+def options(schedule: Schedule) -> list[tuple[str, str]]:
+    """What the schedule does besides its layers: (what, how)."""
+    gate = {
+        "none": "none",
+        "linear": f"linear on {FINEST}, temperature {schedule.recalibration_temperature:g}",
+        "conv": f"1x1 convolution on {FINEST}, temperature {schedule.recalibration_temperature:g}",
+    }[schedule.recalibration]
+    if schedule.recalibration != "none":
+        gate += f", gates res5 and res4 ({schedule.recalibration_layout} layout)"
+    return [
+        ("re-calibration", gate),
+        ("pixel embedding", "3x3 max-pool (LPE)" if schedule.pixel_embedding == "maxpool" else "3x3 convolution"),
+        ("residual", "after every layer that does not see res3" if schedule.residual else "none"),
+    ]
+
+
+def _marks(mark: str, layers: int) -> str:
+    return " ".join([mark] * layers) if layers <= DRAWN_LAYERS else f"{mark} × {layers}"
+
+
+def _first_layer(schedule: Schedule, stage: int) -> int:
+    return next(index for index, (number, _) in enumerate(schedule.layers) if number == stage)
+
+
+def _level_tokens(count: FlopCount) -> dict[str, float]:
+    from proscale_bench.cost.closed_form import TOKENS_OF, Quantity
+
+    tokens = count.closed_form.quantities(count.input)[Quantity.TOKENS] / count.input.images
+    return {level: tokens * TOKENS_OF[level] for level in LEVELS}
