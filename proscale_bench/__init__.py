@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from proscale_bench.version import __version__
 
 if TYPE_CHECKING:
     from proscale_bench.api import BenchError, Schedule, build_model, count_flops, parse_schedule

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from proscale_bench import __version__
 from proscale_bench.commands import flops, models, report, schedules, sweep
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.version import __version__
 
 HELP = """What a segmentation encoder's schedule costs on paper, on the machine, and in accuracy.
 

@@ -19,6 +19,8 @@ from proscale_bench.commands.options import (
     SizeOption,
 )
 
+DEFAULT_SCHEDULES = ["3,3,3"]  # the released models
+
 
 class By(str, Enum):
     stage = "stage"
@@ -34,13 +36,13 @@ class VerifyAllCommand(TyperCommand):
 
 
 def flops(
-    schedule: ScheduleOption,
+    schedule: ScheduleOption = DEFAULT_SCHEDULES,
     backbone: BackboneOption = "resnet50",
     size: SizeOption = "coco-first100",
     output_size: OutputSizeOption = None,
-    rules: Annotated[str, typer.Option("--rules", metavar="fvcore|published|complete")] = "fvcore",
+    rules: Annotated[str, typer.Option("--rules", metavar="RULES", help="fvcore, published or complete.")] = "fvcore",
     convention: Annotated[
-        str, typer.Option("--convention", metavar="mac|flop", help="Whether 1 MAC is 1 FLOP or 2.")
+        str, typer.Option("--convention", metavar="NAME", help="mac: 1 MAC is 1 FLOP; flop: it is 2.")
     ] = "mac",
     by: Annotated[By, typer.Option("--by", help="What the rows are.")] = By.stage,
     verify: Annotated[

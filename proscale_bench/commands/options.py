@@ -16,7 +16,6 @@ ScheduleOption = Annotated[
         "-s",
         metavar="SCHEDULE",
         help="YAML file, catalogue name, or compact as 3,3,3+conv. Repeat to compare.",
-        show_default=False,
     ),
 ]
 BackboneOption = Annotated[
@@ -30,9 +29,7 @@ BackboneOption = Annotated[
 ]
 SizeOption = Annotated[
     str,
-    typer.Option(
-        "--size", metavar="HxW|coco-first100|coco-val", help="Input size in pixels, height first, or a COCO set."
-    ),
+    typer.Option("--size", metavar="SIZE", help="Height x width as 800x1333, or coco-first100, or coco-val."),
 ]
 OutputSizeOption = Annotated[
     Optional[str],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
@@ -50,6 +47,4 @@ ExportMarkdownOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--export-markdown", metavar="PATH", help="Write Markdown; - for stdout.", rich_help_panel=EXPORT),
 ]
-ForceOption = Annotated[
-    bool, typer.Option("--force", help="Overwrite files that are there.", rich_help_panel=EXPORT)
-]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.", rich_help_panel=EXPORT)]

@@ -87,9 +87,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def get_architecture(
-    backbone: str, num_classes: int | None = None, num_queries: int | None = None
-) -> Architecture:
+def get_architecture(backbone: str, num_classes: int | None = None, num_queries: int | None = None) -> Architecture:
     """The dimensions behind a backbone's name, with other numbers of classes or queries where given.
 
     Raises:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from proscale_bench.errors import BenchError, did_you_mean
 
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where PyYAML was built with it
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 SHOWN_PROBLEMS = 10
@@ -70,35 +71,35 @@ def load_yaml(path: Path, model: type[Model]) -> Located[Model]:
 def parse_yaml(text: str, path: str, model: type[Model]) -> Located[Model]:
     """Parse and validate YAML text; `path` is what errors call it."""
     places: dict[Loc, tuple[int, int]] = {}
-    loader = yaml.SafeLoader(text) if not hasattr(yaml, "CSafeLoader") else yaml.CSafeLoader(text)
     try:
+        _refuse_bombs(text, path)
+        loader = Loader(text)
         node = loader.get_single_node()
         if node is None:
             raise BenchError(f"{path}: empty", f"expected the keys {', '.join(model.model_fields)}")
-        _refuse_aliases(text, path)
         data = _build(loader, node, (), path, places)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
+        place = _at(path, mark)
         raise BenchError(f"{place}: not valid YAML: {error.problem}", "check indentation and quotes") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise BenchError(f"{path}: not valid YAML: {str(error).splitlines()[0]}", None) from error
-    finally:
-        loader.dispose()
+    except yaml.YAMLError as error:
+        raise BenchError(f"{path}: not valid YAML: {str(error).splitlines()[0]}", "is this the right file?") from error
     try:
         return Located(model.model_validate(data), path, places)
     except ValidationError as error:
         raise _located_error(error, path, places, model) from error
 
 
-def _refuse_aliases(text: str, path: str) -> None:
-    """Anchors could make a small file large; nothing here needs them."""
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+def _refuse_bombs(text: str, path: str) -> None:
+    """Anchors could make a small file large, and depth exhaust the stack; nothing here needs either."""
+    depth = 0
+    for event in yaml.parse(text, Loader=Loader):
+        place = _at(path, event.start_mark)
         if isinstance(event, yaml.AliasEvent):
-            mark = event.start_mark
-            raise BenchError(
-                f"{path}:{mark.line + 1}:{mark.column + 1}: aliases are not supported", "write the value out"
-            )
+            raise BenchError(f"{place}: aliases are not supported", "write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise BenchError(f"{place}: nested deeper than {MAX_DEPTH} levels", "is this the right file?")
 
 
 def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, tuple[int, int]]) -> Any:
@@ -106,8 +107,6 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
     here = (node.start_mark.line + 1, node.start_mark.column + 1)
     places.setdefault(loc, here)
     place = f"{path}:{here[0]}:{here[1]}"
-    if len(loc) > MAX_DEPTH:
-        raise BenchError(f"{place}: nested deeper than {MAX_DEPTH} levels")
     if isinstance(node, yaml.SequenceNode):
         return [_build(loader, child, (*loc, i), path, places) for i, child in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
@@ -119,8 +118,9 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
                 raise BenchError(f"{path}:{line}:{column}: a key must be plain text", "put it in quotes")
             if key in data:
                 raise BenchError(f"{path}:{line}:{column}: {key}: this key is given twice", "keep one of them")
-            places[(*loc, key)] = (line, column)
-            data[key] = _build(loader, value_node, (*loc, key), path, places)
+            child = (*loc, key)
+            places[child] = (line, column)
+            data[key] = _build(loader, value_node, child, path, places)
         return data
     kind = node.tag.rpartition(":")[2]
     if kind in ("int", "float") and ("_" in node.value or ":" in node.value):
@@ -133,6 +133,10 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
         return loader.construct_object(node)
     except ValueError as error:  # such as a date of month 13
         raise BenchError(f"{place}: {node.value!r}: {error}") from error
+
+
+def _at(path: str, mark: yaml.Mark | None) -> str:
+    return f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
 
 
 def _where(path: str, places: dict[Loc, tuple[int, int]], loc: Loc) -> str:

@@ -94,9 +94,7 @@ class Schedule:
     def layers(self) -> tuple[tuple[int, tuple[Level, ...]], ...]:
         """(stage number from 1, levels) of every token layer, in order."""
         return tuple(
-            (number, stage.levels)
-            for number, stage in enumerate(self.stages, start=1)
-            for _ in range(stage.layers)
+            (number, stage.levels) for number, stage in enumerate(self.stages, start=1) for _ in range(stage.layers)
         )
 
     @property
@@ -187,9 +185,7 @@ def parse_compact(text: str) -> Schedule:
         settings = {"pixel_embedding": "conv", "recalibration": "none"}
         stages: tuple[Stage, ...] = (Stage(LEVELS, layers),)
     elif re.fullmatch(r"\d{1,4},\d{1,4},\d{1,4}", body):
-        stages = tuple(
-            Stage(levels, int(layers)) for levels, layers in zip(PREFIXES, body.split(","), strict=True)
-        )
+        stages = tuple(Stage(levels, int(layers)) for levels, layers in zip(PREFIXES, body.split(","), strict=True))
     elif re.fullmatch(r"[345]{1,3}:\d{1,4}(,[345]{1,3}:\d{1,4})*", body):
         stages = tuple(
             Stage(tuple(level for d in digits for level in get_args(Level) if level[-1] == d), int(layers))

@@ -1,15 +1,15 @@
 """The YAML form of a schedule.
 
-    schema_version: 1
-    name: proscale-3-3-3
-    encoder: proscale
-    stages:
-      - {levels: [res5], layers: 3}
-      - {levels: [res5, res4], layers: 3}
-      - {levels: [res5, res4, res3], layers: 3}
-    recalibration: linear
-    recalibration_temperature: 0.1
-    pixel_embedding: maxpool
+schema_version: 1
+name: proscale-3-3-3
+encoder: proscale
+stages:
+  - {levels: [res5], layers: 3}
+  - {levels: [res5, res4], layers: 3}
+  - {levels: [res5, res4, res3], layers: 3}
+recalibration: linear
+recalibration_temperature: 0.1
+pixel_embedding: maxpool
 """
 
 from __future__ import annotations

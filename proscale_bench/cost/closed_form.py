@@ -46,6 +46,7 @@ Terms = Counter[tuple[Operator, Quantity]]
 class PartFlops(NamedTuple):
     """Integer FLOPs of every part, summed over the images of a size. The parts add up exactly."""
 
+    layers: tuple[int, ...]
     backbone: int
     encoder_projection: int
     encoder_recalibration: int
@@ -53,7 +54,6 @@ class PartFlops(NamedTuple):
     fpn_upsampling: int
     transformer_decoder: int
     postprocessing: int
-    layers: tuple[int, ...]
 
     @property
     def encoder_token_layers(self) -> int:
@@ -62,12 +62,7 @@ class PartFlops(NamedTuple):
     @property
     def encoder(self) -> int:
         """The whole pixel decoder: what the papers call the encoder."""
-        return (
-            self.encoder_projection
-            + self.encoder_recalibration
-            + self.encoder_token_layers
-            + self.pixel_embedding
-        )
+        return self.encoder_projection + self.encoder_recalibration + self.encoder_token_layers + self.pixel_embedding
 
     @property
     def total(self) -> int:
@@ -78,7 +73,7 @@ class PartFlops(NamedTuple):
         return self.total + self.postprocessing
 
 
-PARTS = PartFlops._fields[:-1]  # those of one row each; the token layers are a row a layer
+PARTS = PartFlops._fields[1:]  # those of one row each; the token layers are a row a layer
 
 
 class ClosedForm:
@@ -111,8 +106,8 @@ class ClosedForm:
         quantities = self.quantities(size)
         tokens = quantities[Quantity.TOKENS]
         return PartFlops(
+            tuple([factor * tokens for factor in self._layers]),
             *[sum([factor * quantities[q] for q, factor in part]) for part in self._parts],
-            layers=tuple([factor * tokens for factor in self._layers]),
         )
 
     def by_operator(self, size: InputSize) -> dict[str, Counter[Operator]]:
@@ -161,9 +156,7 @@ class ClosedForm:
         return coefficients
 
 
-def _quantities(
-    group: SizeGroup, window: int | None, mask_macs: int, semantic_macs: int, rules: Rules
-) -> list[int]:
+def _quantities(group: SizeGroup, window: int | None, mask_macs: int, semantic_macs: int, rules: Rules) -> list[int]:
     height, width = group.padded_height_px, group.padded_width_px
     tokens = height * width // 1024
     output_px = group.output_height_px * group.output_width_px
@@ -172,8 +165,7 @@ def _quantities(
     else:
         square = window * window
         windowed = [
-            -(-height // (stride * window)) * -(-width // (stride * window)) * square
-            for stride in (4, 8, 16, 32)
+            -(-height // (stride * window)) * -(-width // (stride * window)) * square for stride in (4, 8, 16, 32)
         ]
     return [
         1,
@@ -253,9 +245,7 @@ def resnet_terms(spec: ResNet) -> Terms:
 def swin_terms(spec: Swin) -> Terms:
     """Patch embedding, blocks with attention over padded windows, merging, a norm on each output."""
     tokens = TOKENS_OF["res2"]
-    terms = _terms(
-        (Operator.CONV, 4 * 4 * 3 * spec.width * tokens), (Operator.LAYER_NORM, 5 * spec.width * tokens)
-    )
+    terms = _terms((Operator.CONV, 4 * 4 * 3 * spec.width * tokens), (Operator.LAYER_NORM, 5 * spec.width * tokens))
     for stage, (depth, c) in enumerate(zip(spec.depths, spec.channels, strict=True)):
         tokens = TOKENS_OF["res2"] >> (2 * stage)
         windowed = Quantity(Quantity.WINDOWED_1 + stage)

@@ -116,10 +116,7 @@ class FlopCount:
     def reduction_pct(self) -> Reduction:
         new, old = self.gflops, self.baseline.gflops
         return Reduction(
-            **{
-                part: reduction_pct(getattr(new, part), getattr(old, part))
-                for part in Reduction.__dataclass_fields__
-            }
+            **{part: reduction_pct(getattr(new, part), getattr(old, part)) for part in Reduction.__dataclass_fields__}
         )
 
     @cached_property
@@ -194,9 +191,7 @@ def count_flops(
         schedule = parse_schedule(schedule)
     known = next((known for known in CONVENTIONS if known == convention), None)
     if known is None:
-        raise BenchError(
-            f"unknown convention '{convention}'", did_you_mean(convention, CONVENTIONS, "mac or flop")
-        )
+        raise BenchError(f"unknown convention '{convention}'", did_you_mean(convention, CONVENTIONS, "mac or flop"))
     input_size = parse_size(size, output_size)
     return _count(schedule, backbone, get_architecture(backbone), input_size, get_rules(rules), known)
 
@@ -214,9 +209,7 @@ def _count(
 
 
 @lru_cache(maxsize=1024)
-def _closed_form(
-    architecture: Architecture, schedule: Schedule, rules: str, convention: Convention
-) -> ClosedForm:
+def _closed_form(architecture: Architecture, schedule: Schedule, rules: str, convention: Convention) -> ClosedForm:
     return ClosedForm(architecture, schedule, get_rules(rules), convention)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Literal
 
 from proscale_bench.config.architecture import SIZE_DIVISOR
 from proscale_bench.errors import BenchError, did_you_mean
@@ -100,9 +99,7 @@ def _sides(size: str | tuple[int, int], what: str) -> tuple[int, int]:
         if not match:
             raise BenchError(
                 f"unknown {what} '{size}'",
-                did_you_mean(
-                    size, COCO_SIZES, f"height x width as in 800x1333, or {' or '.join(COCO_SIZES)}"
-                ),
+                did_you_mean(size, COCO_SIZES, f"height x width as in 800x1333, or {' or '.join(COCO_SIZES)}"),
             )
         height, width = int(match[1]), int(match[2])
     else:
@@ -123,8 +120,8 @@ def _show(size: str | tuple[int, int]) -> str:
 
 @cache
 def _coco(name: str) -> InputSize:
-    column: Literal[4, 5] = 4 if name == "coco-val" else 5
-    groups = tuple(SizeGroup(*row[:4], images=row[column]) for row in _coco_rows() if row[column])
+    column = 4 if name == "coco-val" else 5
+    groups = tuple(SizeGroup(row[0], row[1], row[2], row[3], row[column]) for row in _coco_rows() if row[column])
     return InputSize(name, groups)
 
 

@@ -102,9 +102,7 @@ RULES: dict[str, Rules] = {
         True,
         "as the papers' tables were counted: sampling 0, masked Q.K^T counted, post-processing as resizes",
     ),
-    "complete": Rules(
-        "complete", _COMPLETE, False, "every product of two tensors of data or weights, nothing rounded"
-    ),
+    "complete": Rules("complete", _COMPLETE, False, "every product of two tensors of data or weights, nothing rounded"),
 }
 
 

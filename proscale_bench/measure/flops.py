@@ -65,7 +65,7 @@ class Trace:
             counted = rules.einsum(amount) if operator in EINSUMS else amount
             parts[part] += calls * counted * rules.factor(operator, convention)
         layers = sorted((part for part in parts if part.startswith(LAYER)), key=lambda part: int(part[len(LAYER) :]))
-        return PartFlops(*(parts[part] for part in PARTS), layers=tuple(parts[part] for part in layers))
+        return PartFlops(tuple(parts[part] for part in layers), *(parts[part] for part in PARTS))
 
 
 def trace_model(
@@ -105,12 +105,10 @@ def trace_model(
 def sum_flops(traces: list[tuple[Trace, int]], rules: Rules, convention: Convention = "mac") -> PartFlops:
     """FLOPs by part, summed over images: what the closed form must equal."""
     counts = [(trace.flops(rules, convention), images) for trace, images in traces]
+    layers = zip(*(flops.layers for flops, _ in counts), strict=True)
     return PartFlops(
+        tuple(sum(layer * images for layer, (_, images) in zip(at, counts, strict=True)) for at in layers),
         *(sum(getattr(flops, part) * images for flops, images in counts) for part in PARTS),
-        layers=tuple(
-            sum(layer * images for layer, (_, images) in zip(layers, counts, strict=True))
-            for layers in zip(*(flops.layers for flops, _ in counts), strict=True)
-        ),
     )
 
 
@@ -156,11 +154,11 @@ class _Scope:
     kind: type | None = None
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator, after PyTorch has taken composite ones apart."""
 
     def __init__(self, part: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.scopes = [_Scope(part)]
         self.python_calls: list[_PythonCall] = []
         self.calls: Counter[tuple[str, Operator, int]] = Counter()

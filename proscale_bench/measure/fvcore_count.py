@@ -95,9 +95,7 @@ def _by_part(modules: dict[str, int], total: int, schedule: Schedule) -> PartFlo
     encoder_children = {
         "encoder_projection": modules["encoder.projections"],
         "encoder_recalibration": modules.get("encoder.recalibration", 0),
-        "pixel_embedding": sum(
-            modules[f"encoder.{name}"] for name in ("lateral", "pixel_embedding", "mask_features")
-        ),
+        "pixel_embedding": sum(modules[f"encoder.{name}"] for name in ("lateral", "pixel_embedding", "mask_features")),
     }
     layers = tuple(modules[f"encoder.layers.{index}"] for index in range(len(schedule.layers)))
     return PartFlops(

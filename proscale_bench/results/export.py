@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from proscale_bench import __version__
+from proscale_bench.version import __version__
 
 SCHEMA_VERSION = 1
 
