@@ -150,8 +150,8 @@ class MaskedDecoder(nn.Module):
 def attention_mask(mask_logits: Tensor, size: Size) -> Tensor:
     """Where each query may look on a level: where it sees its own mask, or everywhere if that is nowhere.
 
-    Logits at stride 4 are resized, as published counts assume. (Resizing the mask features first gives the
-    same bits for less.) No gradient flows through the mask.
+    Logits at stride 4 are resized, as published counts assume. (Resizing the mask features first would cost
+    less and differ by rounding.) No gradient flows through the mask.
 
     Args:
         mask_logits: [B, Q, H/4, W/4].

@@ -1,0 +1,188 @@
+"""Golden cases: small models of the official code with weights, inputs, stage tensors and results."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
+from proscale_bench.config.schedule import PREFIXES, Schedule, Stage, baseline
+from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.models.masked_decoder import Predictions
+from proscale_bench.models.position import sine_position
+
+from .official_keys import our_state
+
+PROJECT = Path(__file__).parents[2]
+SHARED = PROJECT.parent / "shared"
+FIXTURES = PROJECT / "tests" / "fixtures" / "models"
+LEVELS = ("res2", "res3", "res4", "res5")
+TOLERANCE = 1e-4  # absolute
+
+
+@dataclass(frozen=True)
+class Case:
+    """A golden case and our model with its weights."""
+
+    info: dict[str, Any]
+    model: Mask2Former
+    tensors: dict[str, Tensor]
+
+    def features(self, run: str) -> dict[str, Tensor]:
+        """The backbone's features that the official run had."""
+        prefix = "in" if f"{run}.in.res2" in self.tensors else "backbone"
+        return {level: self.tensors[f"{run}.{prefix}.{level}"] for level in LEVELS}
+
+
+def shared(path: str) -> Path:
+    """A path in the shared folder; skips the test where that is absent."""
+    found = SHARED / path
+    if not found.exists():
+        pytest.skip(f"{found} is absent: this test needs the folder shared beside the project")
+    return found
+
+
+def load_case(folder: Path) -> Case:
+    """Build the model that a case's configuration describes and give it the case's weights, strictly."""
+    info = json.loads((folder / "case.json").read_text())
+    model = build_from_architecture(schedule_of(info), architecture_of(info))
+    if info["case"].startswith("f_head"):
+        official = load_file(shared("golden/small/g_r50tiny_m2f/state_dict.safetensors"))
+        official = {key: value for key, value in official.items() if key.startswith("sem_seg_head.")}
+    else:
+        official = load_file(folder / "state_dict.safetensors")
+    load_official(model, official)
+    return Case(info, model, load_file(folder / "io.safetensors"))
+
+
+def load_official(model: Mask2Former, official: dict[str, Tensor]) -> None:
+    """Load weights under official names: every key must fit, and only a whole backbone may be left out."""
+    state = our_state(official)
+    if not any(key.startswith("backbone.") for key in state):
+        state |= {key: value for key, value in model.state_dict().items() if key.startswith("backbone.")}
+    model.load_state_dict(state, strict=True)
+
+
+def schedule_of(info: dict[str, Any]) -> Schedule:
+    model = info["config"]["MODEL"]
+    if model["SEM_SEG_HEAD"]["PIXEL_DECODER_NAME"] != "PROSCALE":
+        return baseline(model["SEM_SEG_HEAD"]["TRANSFORMER_ENC_LAYERS"])
+    options = model["PROSCALE"]
+    return Schedule(
+        tuple(Stage(*stage) for stage in zip(PREFIXES, options["PROSCALE_NUM_LAYERS"], strict=True)),
+        recalibration={None: "none", False: "linear", True: "conv"}[options["IS_EXCITE_CONV"]],
+        recalibration_temperature=options["EXCITE_TEMP"],
+        pixel_embedding=options["MASK_OUTPUT_OPS"],
+        residual=options["RESIDUAL"],
+    )
+
+
+def architecture_of(info: dict[str, Any]) -> Architecture:
+    model = info["config"]["MODEL"]
+    backbone: ResNet | Swin
+    if "swin" in info["case"]:
+        swin = model["SWIN"]
+        depths, heads = tuple(swin["DEPTHS"]), tuple(swin["NUM_HEADS"])
+        backbone = Swin(swin["EMBED_DIM"], depths, heads, swin["WINDOW_SIZE"])
+    else:
+        resnet = model["RESNETS"]
+        width = resnet["WIDTH_PER_GROUP"]
+        expansion = resnet["RES2_OUT_CHANNELS"] // width
+        backbone = ResNet((3, 4, 6, 3), resnet["STEM_OUT_CHANNELS"], width, expansion)
+    masks, head = model["MASK_FORMER"], model["SEM_SEG_HEAD"]
+    return Architecture(
+        backbone,
+        Head(
+            width=masks["HIDDEN_DIM"],
+            encoder_heads=masks["NHEADS"],
+            encoder_points=head["DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS"],
+            decoder_heads=masks["NHEADS"],
+            decoder_ffn=masks["DIM_FEEDFORWARD"],
+            decoder_layers=masks["DEC_LAYERS"] - 1,  # the official number counts the learned queries
+            queries=masks["NUM_OBJECT_QUERIES"],
+            num_classes=head["NUM_CLASSES"],
+        ),
+    )
+
+
+@torch.no_grad()
+def stage_tensors(model: Mask2Former, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Run the head and gather what the official runs recorded, under the same names."""
+    found: dict[str, Tensor] = {}
+    gated = iter(("res5", "res4"))
+    hooks = []
+
+    def record(module: torch.nn.Module, name: str) -> None:
+        hooks.append(
+            module.register_forward_hook(lambda _module, _inputs, output: found.update({name: output}))
+        )
+
+    for index, projection in enumerate(model.encoder.projections):
+        record(projection, f"pd.input_proj_out.{index}")
+    for index, layer in enumerate(model.encoder.layers):
+        record(layer, f"pd.enc_layer_out.{index}")
+    if model.encoder.recalibration is not None:
+        hooks.append(
+            model.encoder.recalibration.register_forward_hook(
+                lambda _module, _inputs, output: found.update({f"pd.trc_out.{next(gated)}": output})
+            )
+        )
+    hooks.append(
+        model.encoder.register_forward_hook(
+            lambda _module, _inputs, output: found.update(
+                {f"pd.multi_scale_features.{index}": level for index, level in enumerate(output.pyramid)},
+                **{"pd.mask_features": output.mask_features},
+            )
+        )
+    )
+    predictions = model.head(features, auxiliary=True)
+    for hook in hooks:
+        hook.remove()
+
+    found["pd.transformer_encoder_features"] = found["pd.multi_scale_features.0"]
+    found["pd.memory"] = found[f"pd.enc_layer_out.{len(model.encoder.layers) - 1}"]
+    sizes = [tuple(found[f"pd.input_proj_out.{index}"].shape[-2:]) for index in range(3)]
+    lengths = [height * width for height, width in sizes]
+    found["pd.spatial_shapes"] = torch.tensor(sizes)
+    found["pd.level_start_index"] = torch.tensor([0, lengths[0], lengths[0] + lengths[1]])
+    width = found["pd.mask_features"].shape[1]
+    for index, size in enumerate(sizes):
+        position = sine_position(size, width, torch.device("cpu")).T.reshape(1, width, *size)
+        found[f"pd.pos.{index}"] = position.expand(len(features["res2"]), -1, -1, -1)
+    return found | predicted(predictions)
+
+
+def predicted(predictions: Predictions) -> dict[str, Tensor]:
+    found = {"pred_logits": predictions.pred_logits, "pred_masks": predictions.pred_masks}
+    for index, auxiliary in enumerate(predictions.auxiliary):
+        found[f"aux{index}.pred_logits"], found[f"aux{index}.pred_masks"] = auxiliary
+    return found
+
+
+def expected_tensors(case: Case, run: str, *sections: str) -> dict[str, Tensor]:
+    """The golden tensors of a run whose names, without the run, start with one of the sections."""
+    names = (name.partition(".")[2] for name in case.tensors if name.startswith(f"{run}."))
+    return {name: case.tensors[f"{run}.{name}"] for name in names if name.startswith(sections)}
+
+
+def largest_deviation(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> tuple[float, str]:
+    """Over all expected tensors, with the name of the worst."""
+    worst = (0.0, "")
+    for name, tensor in expected.items():
+        assert actual[name].shape == tensor.shape, name
+        worst = max(worst, ((actual[name] - tensor).abs().max().item(), name))
+    return worst
+
+
+def by_score(scores: Tensor, classes: Tensor) -> Tensor:
+    """The order of descending scores; equal scores (empty masks have 0) come by class."""
+    return torch.from_numpy(np.lexsort((classes.numpy(), -scores.numpy())))
