@@ -98,7 +98,8 @@ class ResNetBackbone(nn.Module):
 class SwinBackbone(nn.Module):
     """Patch embedding and four stages of shifted-window attention, each output with a LayerNorm of its own.
 
-    Windows are padded block by block. On an axis no longer than the window torchvision does not shift.
+    Windows are padded block by block. On an axis no longer than the window torchvision does not shift, where the
+    official code does; images of more than 384 pixels a side never come there.
     """
 
     def __init__(self, spec: Swin) -> None:

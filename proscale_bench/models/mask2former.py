@@ -14,7 +14,7 @@ from proscale_bench.models.encoders.interface import PixelEncoder
 from proscale_bench.models.masked_decoder import MaskedDecoder, Predictions
 from proscale_bench.models.position import Size
 
-# Of ImageNet, RGB 0 to 255. Each is exact in float32.
+# Of ImageNet, RGB 0 to 255.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 

@@ -61,9 +61,7 @@ class Attention(nn.Module):
         """Attend from query [B, Q, C] to key and value [B, S, C], where `allowed` [B, Q, S] is true."""
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         q, k, v = (
-            F.linear(x, weight, bias)
-            .view(*x.shape[:2], self.heads, -1)
-            .transpose(1, 2)  # [B, heads, Q or S, d]
+            F.linear(x, weight, bias).view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # [B, heads, Q or S, d]
             for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
         )
         mask = None if allowed is None else allowed[:, None]

@@ -54,6 +54,4 @@ def pixel_centres(size: Size, device: torch.device) -> Tensor:
 
 def level_extents(sizes: Sequence[Size], device: torch.device) -> Tensor:
     """(width, height) of every level in pixels: [L, 2], float32."""
-    return torch.stack(
-        [torch.stack([torch.full((), float(side), device=device) for side in (w, h)]) for h, w in sizes]
-    )
+    return torch.stack([torch.stack([torch.full((), float(side), device=device) for side in (w, h)]) for h, w in sizes])

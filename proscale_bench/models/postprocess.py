@@ -52,9 +52,7 @@ class Instances:
     boxes: Tensor
 
 
-def resize_masks(
-    mask_logits: Tensor, padded_size: Size, image_size: Size, output_size: Size | None = None
-) -> Tensor:
+def resize_masks(mask_logits: Tensor, padded_size: Size, image_size: Size, output_size: Size | None = None) -> Tensor:
     """One image's mask logits [Q, h, w] at the original size: [Q, *output_size].
 
     Bilinear to the batch's padded size, crop to the image that the model was given, bilinear to the original

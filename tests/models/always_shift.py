@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def shifted_window_attention(  # noqa: PLR0917 (torchvision passes them so)
+def shifted_window_attention(
     x: Tensor,
     qkv_weight: Tensor,
     proj_weight: Tensor,

@@ -122,9 +122,7 @@ def stage_tensors(model: Mask2Former, features: dict[str, Tensor]) -> dict[str, 
     hooks = []
 
     def record(module: torch.nn.Module, name: str) -> None:
-        hooks.append(
-            module.register_forward_hook(lambda _module, _inputs, output: found.update({name: output}))
-        )
+        hooks.append(module.register_forward_hook(lambda _module, _inputs, output: found.update({name: output})))
 
     for index, projection in enumerate(model.encoder.projections):
         record(projection, f"pd.input_proj_out.{index}")

@@ -67,8 +67,7 @@ def test_parameters_equal_the_official_ones_module_by_module() -> None:
         model = build_model(schedule, record["backbone"], device="meta")
         encoder = model.encoder
         layers = {
-            f"transformer.encoder.layers.{index}": parameters(layer)
-            for index, layer in enumerate(encoder.layers)
+            f"transformer.encoder.layers.{index}": parameters(layer) for index, layer in enumerate(encoder.layers)
         }
         token_layers = sum(layers.values()) + parameters(encoder.recalibration)
         expected = {
@@ -128,9 +127,7 @@ class Products(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(
-    ("schedule", "gates"), [("baseline", 0), ("3,3,3", 2), ("1,2,3+trc:conv+spatial", 2)]
-)
+@pytest.mark.parametrize(("schedule", "gates"), [("baseline", 0), ("3,3,3", 2), ("1,2,3+trc:conv+spatial", 2)])
 def test_only_weighted_sums_and_gates_multiply_two_tensors(schedule: str, gates: int) -> None:
     for backbone in ("tiny", "resnet50"):
         model = build_model(parse_compact(schedule), backbone, device="meta")

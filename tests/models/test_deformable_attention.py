@@ -62,9 +62,7 @@ def test_fresh_attention_averages_the_pixels_around() -> None:
     tokens = torch.arange(9.0).view(1, 9, 1).expand(1, 9, 4)  # a 3x3 level; head m has channel m
     sizes = [(3, 3)]
     found = attention(tokens, pixel_centres(sizes[0], CPU), tokens, sizes, level_extents(sizes, CPU))
-    assert torch.allclose(
-        found[0, 4], torch.tensor([5.0, 7.0, 3.0, 1.0]), atol=1e-4
-    )  # right, below, left, above
+    assert torch.allclose(found[0, 4], torch.tensor([5.0, 7.0, 3.0, 1.0]), atol=1e-4)  # right, below, left, above
 
 
 def test_heads_must_divide_the_width() -> None:

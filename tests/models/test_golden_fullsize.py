@@ -47,9 +47,7 @@ def golden(request: pytest.FixtureRequest) -> tuple[dict, dict[str, Tensor], Mas
     info = json.loads((folder / f"{request.param}.json").read_text())
     backbone, schedule = MODELS[request.param]
     model = build_model(parse_compact(schedule), backbone)
-    built = {
-        key: value for key, value in model.state_dict().items() if key.endswith("relative_position_index")
-    }
+    built = {key: value for key, value in model.state_dict().items() if key.endswith("relative_position_index")}
     keys = [key for key in info["state_keys"] if not key.endswith("relative_position_index")]
     official = {key: recipe(key, info["state_keys"][key]) for key in keys if not key.startswith("criterion.")}
     for stage_block, index in built.items():

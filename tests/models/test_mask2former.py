@@ -67,9 +67,7 @@ def test_a_list_of_equal_images_is_a_batch(model: Mask2Former) -> None:
     assert torch.equal(model(batch).pred_masks, model(torch.stack(batch)).pred_masks)
 
 
-@pytest.mark.parametrize(
-    "wrong", [torch.zeros(3, 32, 32), torch.zeros(1, 4, 32, 32), [], [torch.zeros(1, 32, 32)]]
-)
+@pytest.mark.parametrize("wrong", [torch.zeros(3, 32, 32), torch.zeros(1, 4, 32, 32), [], [torch.zeros(1, 32, 32)]])
 def test_other_shapes_are_refused(model: Mask2Former, wrong: Tensor | list[Tensor]) -> None:
     with pytest.raises(ValueError, match="expected"):
         model(wrong)

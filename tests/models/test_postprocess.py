@@ -46,9 +46,7 @@ def test_the_official_functions_agree(number: int) -> None:
     golden = np.load(folder / f"case{number}.npz")
     scores = torch.from_numpy(golden["cls"])
     output_size = tuple(case["out"])
-    resized = resize_masks(
-        torch.from_numpy(golden["mask"]), tuple(case["pad"]), tuple(case["img"]), output_size
-    )
+    resized = resize_masks(torch.from_numpy(golden["mask"]), tuple(case["pad"]), tuple(case["img"]), output_size)
     assert resized.shape == (case["Q"], *output_size)
 
     sure = unpack(golden["sem_sure"], output_size[1])

@@ -87,9 +87,7 @@ class Recalibration(nn.Module):
     Source: Aich et al. 2024, section 3.3, and the released models.
     """
 
-    def __init__(
-        self, width: int, *, convolution: bool, layout: RecalibrationLayout, temperature: float
-    ) -> None:
+    def __init__(self, width: int, *, convolution: bool, layout: RecalibrationLayout, temperature: float) -> None:
         super().__init__()
         self.score = nn.Conv2d(width, 1, kernel_size=1) if convolution else nn.Linear(width, 1)
         nn.init.xavier_uniform_(self.score.weight)

@@ -72,9 +72,7 @@ class StagedEncoder(PixelEncoder):
         3. Run each stage's layers over the joined tokens of its levels.
         4. Bring res3 to stride 4, add the lateral res2, embed.
         """
-        projected = {
-            level: project(features[level]) for level, project in zip(LEVELS, self.projections, strict=True)
-        }
+        projected = {level: project(features[level]) for level, project in zip(LEVELS, self.projections, strict=True)}
         sizes: dict[str, Size] = {level: (x.shape[-2], x.shape[-1]) for level, x in projected.items()}
         tokens: dict[str, Tensor] = {level: to_tokens(x) for level, x in projected.items()}  # [B, h*w, C]
         if self.recalibration is not None:
@@ -123,6 +121,4 @@ class StagedEncoder(PixelEncoder):
         if height % SIZE_DIVISOR or width % SIZE_DIVISOR:
             raise ValueError(f"expected a size padded to multiples of {SIZE_DIVISOR}, got {height}x{width}")
         area = height * width
-        return [
-            sum(area // FEATURE_STRIDES[level] ** 2 for level in levels) for _, levels in self.schedule.layers
-        ]
+        return [sum(area // FEATURE_STRIDES[level] ** 2 for level in levels) for _, levels in self.schedule.layers]
