@@ -1,4 +1,4 @@
-"""One row of what is known of one configuration: the file format of a run, and access to its metrics.
+"""One row of what is known of one configuration: the file format of a run.
 
 A record is named by the digest of what identifies it (model, weights, input, how it is counted), never by what was
 found: a repeated measurement replaces the old one, and a resumed sweep knows what it has. Sections that a run did not
@@ -10,16 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from proscale_bench.errors import BenchError, did_you_mean
-
-SCHEMA_VERSION = 1
-Provenance = Literal["counted", "measured", "published"]
+SCHEMA_VERSION: Literal[1] = 1
 
 
 def _printable(text: str) -> str:
@@ -253,78 +248,3 @@ def digest(identity: Identity, given: Input, convention: str, rules: str) -> str
     }
     canonical = json.dumps(key, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number that a record may hold, how an axis names it, and which way is better."""
-
-    name: str
-    title: str
-    unit: str
-    better: Literal["lower", "higher"]
-    read: Callable[[Record], float | None]
-    section: Literal["cost", "accuracy"]
-
-
-def _cost(name: str, title: str, unit: str, read: Callable[[Cost], float]) -> Metric:
-    return Metric(
-        name, title, unit, "lower", lambda record: read(record.cost) if record.cost else None, "cost"
-    )
-
-
-def _accuracy(name: str, title: str) -> Metric:
-    def read(record: Record) -> float | None:
-        value: float | None = getattr(record.accuracy, name) if record.accuracy else None
-        return value
-
-    return Metric(name, title, "%", "higher", read, "accuracy")
-
-
-# The contract's names, the same in records, JSON, budgets and axes (CLI.md).
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        _cost("encoder_gflops", "encoder", "GFLOPs", lambda cost: cost.gflops.encoder),
-        _cost("token_layers_gflops", "token layers", "GFLOPs", lambda cost: cost.gflops.encoder_token_layers),
-        _cost("total_gflops", "total", "GFLOPs", lambda cost: cost.gflops.total),
-        _cost("params_m", "parameters", "M", lambda cost: cost.params_m.total),
-        _accuracy("pq", "PQ"),
-        _accuracy("sq", "SQ"),
-        _accuracy("rq", "RQ"),
-        _accuracy("pq_things", "PQ (things)"),
-        _accuracy("pq_stuff", "PQ (stuff)"),
-        _accuracy("ap", "mask AP"),
-        _accuracy("ap_bbox", "box AP"),
-        _accuracy("miou", "mIoU"),
-    )
-}
-
-
-def get_metric(name: str) -> Metric:
-    """The metric of a name.
-
-    Raises:
-        BenchError: unknown.
-    """
-    try:
-        return METRICS[name]
-    except KeyError:
-        hint = did_you_mean(name, tuple(METRICS), f"known metrics: {', '.join(METRICS)}")
-        raise BenchError(f"unknown metric '{name}'", hint) from None
-
-
-def metric(record: Record, name: str) -> float | None:
-    """A record's value of a metric, or None where it has none.
-
-    Raises:
-        BenchError: unknown metric.
-    """
-    return get_metric(name).read(record)
-
-
-def provenance_of(record: Record, name: str) -> Provenance:
-    """Where a record's value of a metric comes from."""
-    if get_metric(name).section == "accuracy" and record.accuracy:
-        return record.accuracy.provenance
-    return "counted"

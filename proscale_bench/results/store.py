@@ -6,6 +6,7 @@ repeats nothing. A file that cannot be read as a record is named and left aside;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from proscale_bench.results.record import Record
 
 FOLDER = "records"
 MAX_BYTES = 8 << 20
+DIGEST_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 def record_path(run: Path, digest: str) -> Path:
@@ -84,9 +86,14 @@ def load(run: Path) -> tuple[list[Record], list[BenchError]]:
     return records, problems
 
 
+def has_records(run: Path) -> bool:
+    """Whether a run was begun in this folder."""
+    return bool(_files(run))
+
+
 def remove_records(run: Path) -> None:
-    """Empty the store: every record file and every file that a killed write left behind."""
-    _unlink([*_files(run), *_leftovers(run)])
+    """Empty the store. Files that are not named as records are somebody else's and stay."""
+    _unlink(path for path in _files(run) if DIGEST_NAME.fullmatch(path.stem))
 
 
 def remove_leftovers(run: Path) -> None:
@@ -114,9 +121,7 @@ def _unlink(paths: Iterable[Path]) -> None:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise BenchError(
-                f"cannot remove {path}: {error.strerror or error}", "check its permissions"
-            ) from error
+            raise BenchError(f"cannot remove {path}: {error.strerror or error}", "check its permissions") from error
 
 
 def _first(error: ValidationError) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import cached_property
 
 from proscale_bench.config.catalogue import catalogue
 from proscale_bench.config.schedule import Schedule
-from proscale_bench.config.sweep import SweepSpec
+from proscale_bench.config.sweep import SweepSpec, read_sweep, shipped_sweeps
 from proscale_bench.cost.geometry import InputSize, parse_size
 from proscale_bench.cost.rules import Convention
 from proscale_bench.errors import BenchError
@@ -61,6 +61,14 @@ def plan(spec: SweepSpec) -> list[Configuration]:
     """
     configurations = {configuration.digest: configuration for configuration in _product(spec)}
     return list(configurations.values())
+
+
+def shipped_sweep_of(digests: Set[str]) -> str | None:
+    """The name of the shipped sweep that has exactly these configurations, or None."""
+    for name, path in shipped_sweeps().items():
+        if {configuration.digest for configuration in plan(read_sweep(path))} == digests:
+            return name
+    return None
 
 
 def _product(spec: SweepSpec) -> Iterator[Configuration]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from proscale_bench import __version__
 from proscale_bench.cost.count import count_flops
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.export import environment, now
@@ -17,6 +16,7 @@ from proscale_bench.results.published import published_result, references
 from proscale_bench.results.record import Cost, Failure, Origin, Record
 from proscale_bench.results.store import remove_leftovers, remove_records, scan, write_record
 from proscale_bench.sweep.plan import Configuration
+from proscale_bench.version import __version__
 
 Counter = Callable[[Configuration], Cost]
 LOCK = ".sweep.lock"

@@ -1,0 +1,167 @@
+"""A run's records in the order and groups that a reader wants, and what they say. Pure functions of records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from proscale_bench.config.architecture import ARCHITECTURES
+from proscale_bench.results.record import Cost, Input, Record, Reference
+from proscale_bench.units import GIGA
+
+SETS = ("coco-first100", "coco-val")
+HEADLINE_SCHEDULE = "3,3,3"  # the released models'
+WITH_CONV = "3,3,3+conv"
+WITHOUT_GATE = "3,3,3+trc:none"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What numbers must share before they stand in one table."""
+
+    size: str
+    output: str
+    images: int
+    rules: str
+    convention: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.size}{f' (masks at {self.output})' if self.output else ''}"
+
+    @property
+    def how(self) -> str:
+        """As an axis or a caption says it."""
+        mac = "1 MAC = 1 FLOP" if self.convention == "mac" else "1 MAC = 2 FLOPs"
+        return f"{mac}, rules {self.rules}, {self.where}"
+
+
+def setting_of(record: Record) -> Setting:
+    given = record.input
+    return Setting(given.size, _other_output(given), given.images, record.rules, record.convention)
+
+
+def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
+    """Records that may be compared, each group in order; the COCO sets first."""
+    groups: dict[Setting, list[Record]] = {}
+    for record in sorted(records, key=_order):
+        groups.setdefault(setting_of(record), []).append(record)
+    return groups
+
+
+def by_backbone(records: Iterable[Record]) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.identity.backbone, []).append(record)
+    return groups
+
+
+def main_setting(records: Iterable[Record]) -> Setting | None:
+    """The setting that a figure shows: the first that has a cost, as `by_setting` orders them."""
+    return next(
+        (setting for setting, group in by_setting(records).items() if any(record.cost for record in group)), None
+    )
+
+
+def find(records: Iterable[Record], backbone: str, schedule: str) -> Record | None:
+    """The record of a configuration that has a cost, or None."""
+    return next(
+        (
+            record
+            for record in records
+            if (record.identity.backbone, record.identity.schedule) == (backbone, schedule) and record.cost
+        ),
+        None,
+    )
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What one design choice takes off, in GFLOPs: of the encoder, and of the encoder in percent."""
+
+    backbone: str
+    without: Record
+    with_it: Record
+
+    @property
+    def gflops(self) -> float:
+        return _cost(self.without).gflops.encoder - _cost(self.with_it).gflops.encoder
+
+    @property
+    def of_the_saving_pct(self) -> float | None:
+        """Its share of all that the schedule saves against the baseline, in percent."""
+        cost = _cost(self.with_it)
+        saved = cost.baseline.gflops.encoder - cost.gflops.encoder
+        return 100 * self.gflops / saved if saved else None
+
+
+def ablation(records: Sequence[Record], without: str, with_it: str = HEADLINE_SCHEDULE) -> list[Saving]:
+    """The saving of going from one schedule to another, on every backbone that has both."""
+    savings = []
+    for backbone, group in by_backbone(records).items():
+        old, new = find(group, backbone, without), find(group, backbone, with_it)
+        if old and new:
+            savings.append(Saving(backbone, old, new))
+    return savings
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A record beside what the official code was found to cost; integer FLOPs of one image."""
+
+    record: Record
+    reference: Reference
+
+    def flops(self, part: str) -> tuple[int, int]:
+        """(official, ours)"""
+        ours: float = getattr(_cost(self.record).gflops, part)
+        official: float = getattr(self.reference.gflops, part)
+        return round(official * GIGA), round(ours * GIGA)
+
+
+def against_official(records: Iterable[Record]) -> list[Agreement]:
+    """Every record that the official method counted too, under the same rules and convention."""
+    return [
+        Agreement(record, reference)
+        for record in records
+        for reference in record.references
+        if record.cost
+        and reference.kind == "official_code"
+        and (reference.rules, reference.convention) == (record.rules, record.convention)
+    ]
+
+
+def _cost(record: Record) -> Cost:
+    if record.cost is None:
+        raise ValueError(f"{record.identity.label} has no cost")
+    return record.cost
+
+
+def _other_output(given: Input) -> str:
+    """The size of the masks, where it is not the input's."""
+    if (given.output_height_px, given.output_width_px) == (given.height_px, given.width_px):
+        return ""
+    return f"{given.output_height_px}x{given.output_width_px}"
+
+
+def _order(record: Record) -> tuple[object, ...]:
+    """By setting, backbone and schedule; the catalogue's order: baseline, then few layers to many, then ablations."""
+    backbones = tuple(ARCHITECTURES)
+    identity, size = record.identity, record.input.size
+    layers = sum(map(int, re.findall(r"\d+", identity.schedule.partition("+")[0])))
+    return (
+        SETS.index(size) if size in SETS else len(SETS),
+        record.input.padded_height_px or 0,
+        size,
+        _other_output(record.input),
+        record.rules,
+        record.convention,
+        backbones.index(identity.backbone) if identity.backbone in backbones else len(backbones),
+        identity.backbone,
+        identity.encoder != "mask2former",
+        "+" in identity.schedule,
+        len(record.cost.layers) if record.cost else layers,
+        identity.schedule,
+        record.digest,
+    )

@@ -1,0 +1,72 @@
+"""What `sweep` and `report` write into a run's folder, and what a sweep shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from proscale_bench.results.record import Record
+
+FILES = ("report.md", "report.csv", "pareto.svg", "pareto.png", "costs.svg", "costs.png")
+
+
+def refuse_reports(folder: Path, force: bool) -> None:
+    """Nothing of another run is overwritten.
+
+    Raises:
+        BenchError: a file of a report is there already.
+    """
+    from proscale_bench.results.files import refuse_overwrite
+
+    for name in FILES:
+        refuse_overwrite(folder / name, force)
+
+
+def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | None = None, y: str | None = None) -> Path:
+    """Write every file of a report; the path of its Markdown."""
+    from proscale_bench.analysis.runs import by_setting
+    from proscale_bench.render.costs import costs_figure
+    from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y, pareto_figure
+    from proscale_bench.render.markdown import report as markdown
+    from proscale_bench.render.style import save
+    from proscale_bench.results.export import to_csv
+    from proscale_bench.results.files import write_atomic
+
+    costs, worth = tuple(x or DEFAULT_X), y or DEFAULT_Y
+    ordered = [record for group in by_setting(records).values() for record in group]
+    pareto, parts = pareto_figure(ordered, costs, worth), costs_figure(ordered)
+    documents: list[str | bytes] = [
+        markdown(ordered, reproduce(ordered), costs, worth),
+        to_csv([record.row() for record in ordered]),
+        *(save(figure, kind) for figure in (pareto, parts) for kind in ("svg", "png")),
+    ]
+    for name, document in zip(FILES, documents, strict=True):
+        write_atomic(folder / name, document)
+    return folder / FILES[0]
+
+
+def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
+    """A run's table, and where its report is."""
+    from rich.text import Text
+
+    from proscale_bench.render.grid import table
+    from proscale_bench.render.summary import legend, summary
+
+    if grid := summary(records):
+        console.print(table(grid))
+        console.print()
+    for line in legend(records):
+        console.print(Text(line, style="dim"))
+    console.print(Text(f"report: {path}"), soft_wrap=True)
+
+
+def reproduce(records: Sequence[Record]) -> list[str]:
+    """The command of the shipped sweep that these records are, if they are one."""
+    from proscale_bench.sweep.plan import shipped_sweep_of
+
+    name = shipped_sweep_of({record.digest for record in records})
+    return [f"proscale-bench sweep {name}"] if name else []

@@ -1,0 +1,279 @@
+"""The Pareto figure: what a configuration is worth against what it costs, as SVG and PNG.
+
+The frontier is a step line, dominated points are hollow, measured and published points have different marks, and
+labels never overlap. The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from proscale_bench.analysis.pareto import frontier, steps
+from proscale_bench.analysis.runs import HEADLINE_SCHEDULE, Setting, by_backbone, by_setting, main_setting
+from proscale_bench.render.labels import Box, Wanted, cut, place
+from proscale_bench.render.style import FAINT, HALO, INK, WIDTH_INCHES, backbone_color, backbone_name, style
+from proscale_bench.results.metrics import Metric, Provenance, get_metric, metric, provenance_of
+from proscale_bench.results.record import Record
+from proscale_bench.units import reduction_pct, show_reduction
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DEFAULT_X = ("total_gflops", "encoder_gflops")
+DEFAULT_Y = "pq"
+MARKS: dict[Provenance, str] = {"measured": "o", "published": "D", "counted": "s"}
+TICKS_SHARE = 0.11  # of a panel's height, for the ticks of what has no known worth
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A point of a panel."""
+
+    record: Record
+    x: float
+    y: float
+    best: bool  # on the frontier
+
+    @property
+    def backbone(self) -> str:
+        return self.record.identity.backbone
+
+
+def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: str = DEFAULT_Y) -> Figure:
+    """One panel for each cost in `x`, all against `y`, for the run's main setting.
+
+    Records without `y` are ticks on the x axis. Nothing to show is said in the figure.
+
+    Raises:
+        BenchError: unknown metric.
+    """
+    from matplotlib.figure import Figure
+
+    costs, worth = [get_metric(name) for name in x], get_metric(y)
+    setting = main_setting(records)
+    shown = by_setting(records)[setting] if setting else []
+    with style():
+        figure = Figure(figsize=(WIDTH_INCHES if len(costs) > 1 else 4.6, 3.45), layout="constrained")
+        panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+        for axes, cost in zip(panels, costs, strict=True):
+            axes.set_xlabel(axis_label(cost, setting))
+        panels[0].set_ylabel(_worth_label(worth, setting, shown))
+        spots = [_spots(shown, cost, worth) for cost in costs]
+        for axes, cost, points in zip(panels, costs, spots, strict=True):
+            _draw_points(axes, points, worth)
+            _draw_ticks(axes, _ticks(shown, cost, worth), cost)
+        low, high = panels[0].get_ylim()  # shared
+        panels[0].set_ylim(low - TICKS_SHARE * (high - low), high)
+        for axes, cost, points in zip(panels, costs, spots, strict=True):
+            _draw_lines(axes, points, cost, worth)
+        _legend(figure, shown, spots, worth)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the places found below must stay
+        for axes, cost, points in zip(panels, costs, spots, strict=True):
+            _label(axes, points, cost, worth)
+    return figure
+
+
+def axis_label(shown: Metric, setting: Setting | None) -> str:
+    """Metric with its unit and, for a cost, how it was counted: convention, rules, input size."""
+    name = f"{shown.title}, {shown.unit}" if shown.unit != "GFLOPs" else f"{shown.title} {shown.unit}"
+    if shown.section != "cost" or setting is None:
+        return name
+    if shown.name == "params_m":
+        return name
+    return f"{name}\n({setting.how})"
+
+
+def _worth_label(shown: Metric, setting: Setting | None, records: Sequence[Record]) -> str:
+    datasets = sorted({record.accuracy.dataset for record in records if record.accuracy})
+    if shown.section == "accuracy" and datasets:
+        return f"{shown.title}, {shown.unit} ({', '.join(datasets)})"
+    return axis_label(shown, setting)
+
+
+def _spots(records: Sequence[Record], cost: Metric, worth: Metric) -> list[Spot]:
+    pairs = [(metric(record, cost.name), metric(record, worth.name)) for record in records]
+    best = set(frontier(pairs, cost.better, worth.better))
+    return [
+        Spot(record, a, b, index in best)
+        for index, (record, (a, b)) in enumerate(zip(records, pairs, strict=True))
+        if a is not None and b is not None
+    ]
+
+
+def _ticks(records: Sequence[Record], cost: Metric, worth: Metric) -> list[Record]:
+    """What has a cost and no known worth."""
+    return [
+        record for record in records if metric(record, cost.name) is not None and metric(record, worth.name) is None
+    ]
+
+
+def _frontier_line(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> list[tuple[float, float]]:
+    """The step line's corners; its last value holds to the edge of the panel."""
+    points = [(spot.x, spot.y) for spot in spots]
+    corners = steps([points[index] for index in frontier(points, cost.better, worth.better)])
+    left, right = axes.get_xlim()
+    return [*corners, (right if cost.better == "lower" else left, corners[-1][1])]
+
+
+def _draw_points(axes: Axes, spots: Sequence[Spot], worth: Metric) -> None:
+    axes.margins(0.16, 0.2)
+    for spot in spots:
+        color = backbone_color(spot.backbone)
+        axes.plot(
+            [spot.x],
+            [spot.y],
+            MARKS[provenance_of(spot.record, worth.name)],
+            markersize=7,
+            markeredgewidth=1.4,
+            markeredgecolor=color,
+            markerfacecolor=color if spot.best else "white",
+            zorder=4,
+        )
+
+
+def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric) -> None:
+    """A short line at the foot for each configuration whose worth nobody knows, a row a backbone."""
+    groups = by_backbone(records)
+    height = TICKS_SHARE / max(2, len(groups))
+    for row, group in enumerate(groups.values()):
+        for record in group:
+            axes.axvline(
+                metric(record, cost.name) or 0.0,
+                ymin=(row + 0.2) * height,
+                ymax=(row + 0.9) * height,
+                color=backbone_color(record.identity.backbone),
+                linewidth=1.1,
+            )
+
+
+def _draw_lines(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> None:
+    """The frontier, and an arrow from each baseline to the paper's schedule; or that there is nothing to show."""
+    axes.set_xlim(axes.get_xlim())
+    if not spots:
+        axes.set_yticks([])
+        message = f"no record has both\n{cost.name} and {worth.name}"
+        axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=FAINT)
+        return
+    axes.plot(*zip(*_frontier_line(axes, spots, cost, worth), strict=True), color=FAINT, linewidth=1.1, zorder=2)
+    for old, new in _arrows(spots):
+        axes.annotate(
+            "",
+            (new.x, new.y),
+            (old.x, old.y),
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": backbone_color(new.backbone),
+                "linewidth": 1.0,
+                "alpha": 0.55,
+                "shrinkA": 6,
+                "shrinkB": 6,
+            },
+            zorder=3,
+        )
+
+
+def _arrows(spots: Sequence[Spot]) -> list[tuple[Spot, Spot]]:
+    """From each backbone's baseline to the paper's own schedule."""
+    pairs = []
+    for backbone in dict.fromkeys(spot.backbone for spot in spots):
+        by_schedule = {spot.record.identity.schedule: spot for spot in spots if spot.backbone == backbone}
+        if "baseline" in by_schedule and HEADLINE_SCHEDULE in by_schedule:
+            pairs.append((by_schedule["baseline"], by_schedule[HEADLINE_SCHEDULE]))
+    return pairs
+
+
+def _label(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> None:
+    """Name every point and every arrow's saving, where nothing else is."""
+    if not spots:
+        return
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    pixel = figure.dpi / 72  # a point, in pixels
+
+    def on_screen(x: float, y: float) -> tuple[float, float]:
+        a, b = axes.transData.transform((x, y))
+        return float(a), float(b)
+
+    texts: list[tuple[str, str, tuple[float, float], bool]] = [
+        (spot.record.identity.schedule, INK, (spot.x, spot.y), True) for spot in spots
+    ]
+    corners = [on_screen(*corner) for corner in _frontier_line(axes, spots, cost, worth)]
+    lines = cut(corners, 2 * pixel, 4 * pixel)
+    for old, new in _arrows(spots):
+        lines += cut([on_screen(old.x, old.y), on_screen(new.x, new.y)], 2 * pixel, 4 * pixel)
+        middle = ((old.x + new.x) / 2, (old.y + new.y) / 2)
+        saving = show_reduction(reduction_pct(new.x, old.x)).replace("-", "−")
+        texts.append((saving, backbone_color(new.backbone), middle, False))
+
+    drawn = [
+        axes.annotate(text, point, (0, 0), textcoords="offset points", color=color, fontsize=9, bbox=HALO)
+        for text, color, point, _ in texts
+    ]
+    wanted = []
+    for (_, _, point, _), text in zip(texts, drawn, strict=True):
+        extent = text.get_window_extent()
+        wanted.append(Wanted(*on_screen(*point), extent.width, extent.height))
+    x0, y0, x1, y1 = axes.bbox.extents
+    foot = TICKS_SHARE * (y1 - y0)
+    marks = [Box(*on_screen(spot.x, spot.y), *on_screen(spot.x, spot.y)).grown(5 * pixel) for spot in spots]
+    places = place(wanted, Box(x0, y0 + foot, x1, y1), marks, lines, gap=6.5 * pixel)
+    for (_, color, point, _), text, label, spot in zip(texts, drawn, places, wanted, strict=True):
+        if label is None:
+            text.remove()
+            continue
+        text.set_position(((label.box.left - spot.x) / pixel, (label.box.bottom - spot.y) / pixel))
+        text.set_gid(f"label-{text.get_text()}")
+        if label.far:
+            end = axes.transData.inverted().transform(
+                (
+                    min(max(spot.x, label.box.left), label.box.right),
+                    min(max(spot.y, label.box.bottom), label.box.top),
+                )
+            )
+            axes.plot([point[0], end[0]], [point[1], end[1]], color=color, linewidth=0.5, alpha=0.6, zorder=1)
+
+
+def _legend(figure: Figure, records: Sequence[Record], spots: Sequence[Sequence[Spot]], worth: Metric) -> None:
+    """Above the panels: backbones by colour, then what the marks mean; only what is there."""
+    from matplotlib.lines import Line2D
+
+    def mark(
+        label: str, marker: str, color: str = INK, face: str | None = None, line: Literal["-", "none"] = "none"
+    ) -> Line2D:
+        return Line2D(
+            [],
+            [],
+            linestyle=line,
+            marker=marker,
+            markersize=6,
+            color=color,
+            markerfacecolor=face or color,
+            markeredgewidth=1.3,
+            label=label,
+        )
+
+    points = [spot for panel in spots for spot in panel]
+    handles = [mark(backbone_name(backbone), "s", backbone_color(backbone)) for backbone in by_backbone(records)]
+    origins = [provenance_of(spot.record, worth.name) for spot in points]
+    handles += [mark(origin, MARKS[origin]) for origin in dict.fromkeys(origins)]
+    if points:
+        handles.append(mark("frontier", "none", FAINT, line="-"))
+    if not all(spot.best for spot in points):
+        handles.append(mark("dominated: hollow", MARKS[origins[0]], INK, "white"))
+    if any(metric(record, worth.name) is None for record in records):
+        handles.append(mark(f"cost only, no {worth.title} known", "|"))
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="outside upper left",
+            ncols=min(len(handles), 6 if len(spots) > 1 else 3),
+            fontsize=8.5,
+            handlelength=1.5,
+            handletextpad=0.5,
+            columnspacing=1.2,
+            borderaxespad=0.2,
+        )

@@ -1,0 +1,117 @@
+"""Places labels beside points so that none overlaps another, a mark or the frame. Rectangles in, rectangles out.
+
+Greedy and deterministic: labels are placed in the order given, each at the nearest free place around its point, in
+eight directions at growing distance. A label without a free place is left out: better no label than a wrong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+# Right, left, above, below, then the diagonals: how a reader looks for a label.
+DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+RINGS = 14
+NEAR_RINGS = 2  # beyond, a label needs a line to its point
+CROSSING = 6.0  # rings that a label would rather move than lie over a line
+
+
+class Box(NamedTuple):
+    """A rectangle: left, bottom, right, top."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def overlaps(self, other: Box) -> bool:
+        return (
+            self.left < other.right and other.left < self.right and self.bottom < other.top and other.bottom < self.top
+        )
+
+    def inside(self, frame: Box) -> bool:
+        return (
+            frame.left <= self.left
+            and self.right <= frame.right
+            and frame.bottom <= self.bottom
+            and self.top <= frame.top
+        )
+
+    def grown(self, by: float) -> Box:
+        return Box(self.left - by, self.bottom - by, self.right + by, self.top + by)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A label of some width and height that belongs to the point (x, y)."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a label went; `far` ones need a line to their point."""
+
+    box: Box
+    far: bool
+
+
+def place(
+    wanted: Sequence[Wanted],
+    frame: Box,
+    marks: Sequence[Box] = (),
+    lines: Sequence[Box] = (),
+    gap: float = 4.0,
+) -> list[Placed | None]:
+    """A box for every label, or None.
+
+    Args:
+        wanted: the labels, the most important first.
+        frame: what they must lie in.
+        marks: what they must not cover.
+        lines: what they had better not cover, such as a line cut into small boxes.
+        gap: between a point and its label, and half of that between labels.
+    """
+    placed: list[Placed | None] = []
+    taken = list(marks)
+    for label in wanted:
+        options = (
+            (ring + CROSSING * any(box.overlaps(line) for line in lines), index, ring, box)
+            for index, (ring, box) in enumerate(_around(label, gap))
+            if box.inside(frame) and not any(box.grown(gap / 2).overlaps(other) for other in taken)
+        )
+        best = min(options, default=None)
+        if best is None:
+            placed.append(None)
+            continue
+        placed.append(Placed(best[3], far=best[2] > NEAR_RINGS))
+        taken.append(best[3])
+    return placed
+
+
+def cut(points: Sequence[tuple[float, float]], thickness: float = 2.0, length: float = 6.0) -> list[Box]:
+    """A polyline as small boxes."""
+    boxes = []
+    for (x0, y0), (x1, y1) in pairwise(points):
+        pieces = max(1, int(max(abs(x1 - x0), abs(y1 - y0)) / length))
+        for piece in range(pieces + 1):
+            x, y = x0 + (x1 - x0) * piece / pieces, y0 + (y1 - y0) * piece / pieces
+            boxes.append(Box(x, y, x, y).grown(thickness))
+    return boxes
+
+
+def _around(label: Wanted, gap: float) -> Iterator[tuple[int, Box]]:
+    """Candidate boxes with the ring that they lie on."""
+    for ring in range(1, RINGS + 1):
+        distance = gap + (ring - 1) * label.height / 2
+        for dx, dy in DIRECTIONS:
+            diagonal = 0.7 if dx and dy else 1.0
+            x = label.x + dx * (distance * diagonal + label.width / 2)
+            y = label.y + dy * (distance * diagonal + label.height / 2)
+            half_width, half_height = label.width / 2, label.height / 2
+            yield ring, Box(x - half_width, y - half_height, x + half_width, y + half_height)

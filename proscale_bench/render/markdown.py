@@ -1,0 +1,312 @@
+"""A run's report as Markdown: what the records say, in words and tables. A pure function of records."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from proscale_bench.analysis.runs import (
+    HEADLINE_SCHEDULE,
+    WITH_CONV,
+    WITHOUT_GATE,
+    Setting,
+    ablation,
+    against_official,
+    by_backbone,
+    by_setting,
+    find,
+    main_setting,
+)
+from proscale_bench.config.catalogue import catalogue_names
+from proscale_bench.cost.rules import NEVER_COUNTED, RULES
+from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
+from proscale_bench.render.grid import Grid, Row, markdown_table
+from proscale_bench.render.style import backbone_name
+from proscale_bench.results.metrics import get_metric
+from proscale_bench.results.record import Accuracy, Cost, Record
+from proscale_bench.units import show_gflops, show_reduction
+
+AGREEMENT_PARTS = {
+    "encoder": "encoder",
+    "encoder_token_layers": "token layers",
+    "total_with_postprocessing": "total with post-processing",
+}
+MARKUP = re.compile(r"([\\`*_\[\]<>#~&$])")  # a table cell's bar is escaped by the table
+
+
+def report(
+    records: Sequence[Record],
+    reproduce: Sequence[str] = (),
+    x: Sequence[str] = DEFAULT_X,
+    y: str = DEFAULT_Y,
+) -> str:
+    """The report of a run.
+
+    Args:
+        records: at least one, in any order.
+        reproduce: the commands that made them; `flops` commands that count the same where there are none.
+        x: metrics on the figure's x axes.
+        y: the metric on its y axis.
+    """
+    groups = by_setting(records)
+    records = [record for group in groups.values() for record in group]
+    shown = main_setting(records)
+    lines = ["# What the schedules cost", ""]
+    if shown:
+        lines += [*_headlines(shown, groups[shown]), "", *_figures(x, y)]
+    notes = Footnotes()
+    for setting, group in groups.items():
+        lines += [f"## {text(setting.where)}", "", f"{_size_sentence(setting)} {_how_sentence(setting)}", ""]
+        for backbone, rows in by_backbone(group).items():
+            lines += [f"### {text(backbone_name(backbone))}", "", *markdown_table(_costs(rows, notes)), ""]
+    lines += [*notes.lines, ""] if notes.lines else []
+    if shown:
+        lines += _choices(groups[shown])
+    lines += _official(records)
+    lines += _failures(records)
+    lines += _not_counted(records)
+    lines += _origin(records, reproduce)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+class Footnotes:
+    """Sources, each numbered once, in the order of their first use."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def mark(self, source: str) -> str:
+        return f"[{self._numbers.setdefault(source, len(self._numbers) + 1)}]"
+
+    @property
+    def lines(self) -> list[str]:
+        return [f"{number}. {source}" for source, number in self._numbers.items()]
+
+
+def text(words: str) -> str:
+    """Words that stay words: nothing in them is read as Markdown or HTML."""
+    return MARKUP.sub(r"\\\1", words).replace("\n", " ")
+
+
+def headline(record: Record) -> str | None:
+    """What a schedule saves of encoder, whole and token layers, never one alone."""
+    if record.cost is None:
+        return None
+    saved = record.cost.reduction_pct
+    return (
+        f"{text(record.identity.schedule)} on {text(backbone_name(record.identity.backbone))}: "
+        f"encoder {_saving(saved.encoder)}, total {_saving(saved.total)}, "
+        f"token layers {_saving(saved.encoder_token_layers)} at {text(record.input.size)}"
+    )
+
+
+def _headlines(setting: Setting, records: Sequence[Record]) -> list[str]:
+    found = [find(records, backbone, HEADLINE_SCHEDULE) for backbone in by_backbone(records)]
+    best = sorted((record for record in found if record and record.cost), key=_encoder_saving, reverse=True)
+    if not best:
+        return [f"{len(records)} configurations at {text(setting.where)}."]
+    first, *others = [headline(record) for record in best]
+    return [f"**{first}.**", *(f"{other}." for other in others)]
+
+
+def _encoder_saving(record: Record) -> float:
+    return (record.cost.reduction_pct.encoder if record.cost else None) or 0.0
+
+
+def _figures(x: Sequence[str], y: str) -> list[str]:
+    costs = " and ".join(f"{get_metric(name).title} {get_metric(name).unit}" for name in x)
+    return [
+        f"![{get_metric(y).title} against {costs}: the frontier as steps, dominated points hollow](pareto.svg)",
+        "",
+        "![GFLOPs of every schedule by part](costs.svg)",
+        "",
+    ]
+
+
+def _costs(records: Sequence[Record], notes: Footnotes) -> Grid:
+    header: tuple[str, ...] = (
+        *("schedule", "encoder", "", "token layers", "", "total", ""),
+        *("with post-processing", "parameters, M", "PQ, published", "PQ, measured"),
+    )
+    rows = []
+    for record in records:
+        label = _name(record)
+        published, measured = _pq(record.accuracy, notes)
+        if record.cost is None:
+            rows.append(Row(label, ("failed", *[""] * 7, published, measured)))
+            continue
+        gflops, saved = record.cost.gflops, record.cost.reduction_pct
+        is_baseline = record.identity.schedule == record.cost.baseline.schedule
+        cells = (
+            show_gflops(gflops.encoder),
+            "" if is_baseline else _saving(saved.encoder),
+            show_gflops(gflops.encoder_token_layers),
+            "" if is_baseline else _saving(saved.encoder_token_layers),
+            show_gflops(gflops.total),
+            "" if is_baseline else _saving(saved.total),
+            show_gflops(gflops.total_with_postprocessing),
+            f"{record.cost.params_m.total:.2f}",
+            published,
+            measured,
+        )
+        rows.append(Row(label, cells))
+    if not any(row.cells[-1] for row in rows):  # nothing measured: no empty column
+        header = header[:-1]
+        rows = [Row(row.label, row.cells[:-1]) for row in rows]
+    return Grid("", header, tuple(rows))
+
+
+def _name(record: Record) -> str:
+    """The schedule, with the name of whoever wrote it where it is not ours."""
+    label, schedule = record.identity.label, record.identity.schedule
+    return text(schedule if label in (schedule, *catalogue_names()) else f"{schedule} ({label})")
+
+
+def _pq(accuracy: Accuracy | None, notes: Footnotes) -> tuple[str, str]:
+    """(published, measured), with the source."""
+    if accuracy is None or accuracy.pq is None:
+        return "", ""
+    source = f"{text(accuracy.source)} ({text(accuracy.dataset)}{f'; {text(accuracy.note)}' if accuracy.note else ''})"
+    shown = f"{accuracy.pq:.2f} {notes.mark(f'{accuracy.provenance}: {source}')}"
+    return (shown, "") if accuracy.provenance == "published" else ("", shown)
+
+
+def _choices(records: Sequence[Record]) -> list[str]:
+    """What the max-pool embedding and the re-calibration are worth in GFLOPs."""
+    embedding = ablation(records, WITH_CONV)
+    gate = ablation(records, WITHOUT_GATE)
+    if not embedding and not gate:
+        return []
+    lines = ["## What LPE and TRC cost", ""]
+    for saving in embedding:
+        share = saving.of_the_saving_pct
+        lines.append(
+            f"- {text(backbone_name(saving.backbone))}: the light pixel embedding (max-pool for the 3x3 "
+            f"convolution) takes {show_gflops(saving.gflops)} GFLOPs off the encoder"
+            + (f", {share:.1f} % of all that {HEADLINE_SCHEDULE} saves." if share is not None else ".")
+        )
+    for saving in gate:
+        name, added = text(backbone_name(saving.backbone)), show_gflops(-saving.gflops)
+        lines.append(f"- {name}: token re-calibration adds {added} GFLOPs to the encoder.")
+    return [*lines, ""]
+
+
+def _official(records: Sequence[Record]) -> list[str]:
+    agreements = against_official(records)
+    if not agreements:
+        return []
+    rows, differing = [], 0
+    for agreement in agreements:
+        record = agreement.record
+        cells: list[str] = [text(backbone_name(record.identity.backbone)), text(record.input.size)]
+        for part in AGREEMENT_PARTS:
+            official, ours = agreement.flops(part)
+            differing += official != ours
+            cells += [f"{official:,}", f"{ours - official:+,}" if ours != official else "0"]
+        rows.append(Row(_name(record), tuple(cells)))
+    header = ("schedule", "backbone", "size", *(word for name in AGREEMENT_PARTS.values() for word in (name, "ours −")))
+    sources = dict.fromkeys(text(agreement.reference.source) for agreement in agreements)
+    verdict = "equal to the last FLOP" if not differing else f"{differing} of them differ"
+    return [
+        "## Against the official method",
+        "",
+        f"FLOPs of one image as {'; '.join(sources)} finds them, and how far ours are from that: "
+        f"{len(rows)} configurations, {len(AGREEMENT_PARTS)} counts each, {verdict}.",
+        "",
+        *markdown_table(Grid("", header, tuple(rows))),
+        "",
+        *_paper_totals(records),
+    ]
+
+
+def _paper_totals(records: Sequence[Record]) -> list[str]:
+    """Totals as papers print them: under their own rules, so not to be subtracted from ours."""
+    lines = [
+        f"- {text(backbone_name(record.identity.backbone))}, {text(record.identity.schedule)}: "
+        f"{reference.gflops.total_with_postprocessing:g} G printed in {text(reference.source)}, "
+        f"rules {text(reference.rules)}; {show_gflops(record.cost.gflops.total_with_postprocessing)} G here, "
+        f"rules {text(record.rules)}."
+        for record in records
+        for reference in record.references
+        if record.cost and reference.kind == "paper" and reference.gflops.total_with_postprocessing is not None
+    ]
+    if not lines:
+        return []
+    return ["Totals with post-processing as printed, counted under other rules than ours:", "", *lines, ""]
+
+
+def _failures(records: Sequence[Record]) -> list[str]:
+    lines = [
+        f"- {_name(record)} on {text(record.identity.backbone)} at {text(record.input.size)}: "
+        f"{text(record.error.message)}"
+        for record in records
+        if record.error
+    ]
+    return ["## Failed", "", *lines, ""] if lines else []
+
+
+def _not_counted(records: Sequence[Record]) -> list[str]:
+    rules = dict.fromkeys(record.rules for record in records)
+    lines = ["## What is counted", ""]
+    for name in rules:
+        known = RULES.get(name)
+        left_out = sorted({op for record in records if record.rules == name for op in _uncounted(record.cost)})
+        products = f" Products left out: {text(', '.join(left_out))}." if left_out else ""
+        lines.append(f"- Rules {text(name)}{f': {known.description}' if known else ''}.{products}")
+    return [
+        *lines,
+        f"- Never counted: {', '.join(NEVER_COUNTED)}.",
+        "- The encoder is the whole pixel decoder: projection, re-calibration, token layers and pixel embedding. The "
+        "total is backbone, encoder, FPN upsampling and transformer decoder; post-processing stands apart.",
+        "- Percentages are against the baseline, Mask2Former's own encoder, on the same backbone and size.",
+        "",
+    ]
+
+
+def _uncounted(cost: Cost | None) -> list[str]:
+    return list(cost.uncounted_ops) if cost else []
+
+
+def _origin(records: Sequence[Record], reproduce: Sequence[str]) -> list[str]:
+    times = sorted(record.provenance.created for record in records)
+    versions = sorted({record.provenance.tool_version for record in records})
+    engines = sorted({record.cost.engine for record in records if record.cost})
+    machines = sorted({", ".join(f"{k} {v}" for k, v in record.environment.items()) for record in records})
+    lines = [
+        "## Where this comes from",
+        "",
+        f"- {len(records)} records, proscale-bench {text(', '.join(versions))}, "
+        f"engine {text(', '.join(engines) or '–')}",
+        f"- written {times[0]}{f' to {times[-1]}' if times[0] != times[-1] else ''} (UTC)",
+        *(f"- {text(machine)}" for machine in machines),
+    ]
+    return [*lines, "", "```sh", *(reproduce or _flops_commands(records)), "```"]
+
+
+def _flops_commands(records: Sequence[Record]) -> list[str]:
+    """A `flops` command for every table."""
+    commands = []
+    for setting, group in by_setting(records).items():
+        for backbone, rows in by_backbone(group).items():
+            words = ["proscale-bench", "flops", "--backbone", backbone, "--size", setting.size]
+            words += ["--output-size", setting.output] if setting.output else []
+            words += ["--rules", setting.rules, "--convention", setting.convention]
+            words += [word for record in rows for word in ("--schedule", record.identity.schedule)]
+            commands.append(shlex.join(words))
+    return commands
+
+
+def _saving(pct: float | None) -> str:
+    return show_reduction(pct).replace("-", "−")
+
+
+def _size_sentence(setting: Setting) -> str:
+    if setting.images > 1:
+        return f"GFLOPs of one image, a mean over {setting.images:,} images of COCO val2017."
+    return "GFLOPs of one image of that height and width, padded to a multiple of 32."
+
+
+def _how_sentence(setting: Setting) -> str:
+    mac = "1 MAC = 1 FLOP" if setting.convention == "mac" else "1 MAC = 2 FLOPs"
+    return f"{mac}; rules {text(setting.rules)}."

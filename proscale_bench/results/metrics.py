@@ -1,0 +1,84 @@
+"""The numbers that a record may hold, by the names of the contract: the same in records, JSON, budgets and axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.results.record import Cost, Record
+
+Provenance = Literal["counted", "measured", "published"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that a record may hold, how an axis names it, and which way is better."""
+
+    name: str
+    title: str
+    unit: str
+    better: Literal["lower", "higher"]
+    read: Callable[[Record], float | None]
+    section: Literal["cost", "accuracy"]
+
+
+def _cost(name: str, title: str, unit: str, read: Callable[[Cost], float]) -> Metric:
+    return Metric(name, title, unit, "lower", lambda record: read(record.cost) if record.cost else None, "cost")
+
+
+def _accuracy(name: str, title: str) -> Metric:
+    def read(record: Record) -> float | None:
+        value: float | None = getattr(record.accuracy, name) if record.accuracy else None
+        return value
+
+    return Metric(name, title, "%", "higher", read, "accuracy")
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _cost("encoder_gflops", "encoder", "GFLOPs", lambda cost: cost.gflops.encoder),
+        _cost("token_layers_gflops", "token layers", "GFLOPs", lambda cost: cost.gflops.encoder_token_layers),
+        _cost("total_gflops", "total", "GFLOPs", lambda cost: cost.gflops.total),
+        _cost("params_m", "parameters", "millions", lambda cost: cost.params_m.total),
+        _accuracy("pq", "PQ"),
+        _accuracy("sq", "SQ"),
+        _accuracy("rq", "RQ"),
+        _accuracy("pq_things", "PQ (things)"),
+        _accuracy("pq_stuff", "PQ (stuff)"),
+        _accuracy("ap", "mask AP"),
+        _accuracy("ap_bbox", "box AP"),
+        _accuracy("miou", "mIoU"),
+    )
+}
+
+
+def get_metric(name: str) -> Metric:
+    """The metric of a name.
+
+    Raises:
+        BenchError: unknown.
+    """
+    try:
+        return METRICS[name]
+    except KeyError:
+        hint = did_you_mean(name, tuple(METRICS), f"known metrics: {', '.join(METRICS)}")
+        raise BenchError(f"unknown metric '{name}'", hint) from None
+
+
+def metric(record: Record, name: str) -> float | None:
+    """A record's value of a metric, or None where it has none.
+
+    Raises:
+        BenchError: unknown metric.
+    """
+    return get_metric(name).read(record)
+
+
+def provenance_of(record: Record, name: str) -> Provenance:
+    """Where a record's value of a metric comes from."""
+    if get_metric(name).section == "accuracy" and record.accuracy:
+        return record.accuracy.provenance
+    return "counted"
