@@ -107,6 +107,9 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
     here = (node.start_mark.line + 1, node.start_mark.column + 1)
     places.setdefault(loc, here)
     place = f"{path}:{here[0]}:{here[1]}"
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    if isinstance(node, yaml.CollectionNode) and kind not in ("seq", "map"):
+        raise BenchError(f"{place}: not valid YAML: the tag {node.tag} is not supported", "leave the tag out")
     if isinstance(node, yaml.SequenceNode):
         return [_build(loader, child, (*loc, i), path, places) for i, child in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
@@ -122,7 +125,6 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
             places[child] = (line, column)
             data[key] = _build(loader, value_node, child, path, places)
         return data
-    kind = node.tag.rpartition(":")[2]
     if kind in ("int", "float") and ("_" in node.value or ":" in node.value):
         value = loader.construct_object(node)
         raise BenchError(
@@ -135,7 +137,7 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
         raise BenchError(f"{place}: {node.value!r}: {error}") from error
 
 
-def _at(path: str, mark: yaml.Mark | None) -> str:
+def _at(path: str, mark: Any) -> str:
     return f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
 
 
@@ -154,7 +156,7 @@ def _located_error(
     problems = error.errors(include_url=False)
     for problem in problems[:SHOWN_PROBLEMS]:
         loc = problem["loc"]
-        name = loc[-1] if loc else "document"
+        name = _name(loc)
         value = problem["input"]
         message = problem["msg"]
         hint: str | None = None
@@ -162,7 +164,7 @@ def _located_error(
             case "extra_forbidden":
                 message = "unknown key"
                 known = sorted(_all_keys(model))
-                hint = did_you_mean(str(name), known, f"known keys: {', '.join(known)}")
+                hint = did_you_mean(str(loc[-1]), known, f"known keys: {', '.join(known)}")
             case "missing":
                 message = "required key is missing"
             case "literal_error":
@@ -181,6 +183,13 @@ def _located_error(
     if len(problems) > SHOWN_PROBLEMS:
         lines.append(f"{path}: and {len(problems) - SHOWN_PROBLEMS} more problems")
     return BenchError("\n".join(lines), hints[0] if hints else None)
+
+
+def _name(loc: Loc) -> str:
+    """The key, with the index where the problem is an item of its list: `levels[0]`."""
+    if loc and isinstance(loc[-1], int):
+        return f"{_name(loc[:-1])}[{loc[-1]}]"
+    return str(loc[-1]) if loc else "document"
 
 
 def _reads_as_number(value: object) -> bool:

@@ -100,9 +100,7 @@ def published_grid(results: Sequence[PublishedResult]) -> Grid:
         )
         for result in results
     )
-    return Grid(
-        "published, COCO val2017 panoptic", ("schedule", "pretraining", "PQ", "AP", "mIoU", "source"), rows
-    )
+    return Grid("published, COCO val2017 panoptic", ("schedule", "pretraining", "PQ", "AP", "mIoU", "source"), rows)
 
 
 def sources(results: Sequence[PublishedResult]) -> list[str]:

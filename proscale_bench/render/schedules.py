@@ -20,8 +20,7 @@ DRAWN_LAYERS = 12  # a stage of more is written `■ × 40`
 def catalogue_grid(entries: Sequence[tuple[Schedule, str]]) -> Grid:
     """Name, compact form and description of the shipped schedules."""
     rows = tuple(
-        Row(schedule.name or schedule.compact, (schedule.compact, description))
-        for schedule, description in entries
+        Row(schedule.name or schedule.compact, (schedule.compact, description)) for schedule, description in entries
     )
     return Grid("", ("schedule", "compact", "what it is"), rows)
 
@@ -44,9 +43,7 @@ def drawing(count: FlopCount) -> Grid:
         for level in LEVELS
     ]
     if stages:
-        rows.append(
-            Row("tokens a layer", (*(show_tokens(round(first[n].tokens)) for n, _ in stages), ""), strong=True)
-        )
+        rows.append(Row("tokens a layer", (*(show_tokens(round(first[n].tokens)) for n, _ in stages), ""), strong=True))
         rows.append(Row("GFLOPs a layer", (*(show_gflops(first[n].gflops) for n, _ in stages), "")))
     return Grid("", tuple(header), tuple(rows))
 
@@ -62,7 +59,10 @@ def options(schedule: Schedule) -> list[tuple[str, str]]:
         gate += f", gates res5 and res4 ({schedule.recalibration_layout} layout)"
     return [
         ("re-calibration", gate),
-        ("pixel embedding", "3x3 max-pool (LPE)" if schedule.pixel_embedding == "maxpool" else "3x3 convolution"),
+        (
+            "pixel embedding",
+            "3x3 max-pool (LPE)" if schedule.pixel_embedding == "maxpool" else "3x3 convolution",
+        ),
         ("residual", "after every layer that does not see res3" if schedule.residual else "none"),
     ]
 

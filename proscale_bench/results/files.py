@@ -28,7 +28,8 @@ def write_atomic(path: Path, data: str | bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         raise BenchError(
-            f"cannot write {path}: {error.strerror or error}", "check the path, its permissions and the disk's space"
+            f"cannot write {path}: {error.strerror or error}",
+            "check the path, its permissions and the disk's space",
         ) from error
     finally:
         if temporary is not None:

@@ -1,0 +1,156 @@
+"""Schedules: two spellings of one schedule are equal, and every schedule has one canonical spelling."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proscale_bench.config.schedule import LEVELS, PREFIXES, Schedule, Stage, baseline, parse_compact
+from proscale_bench.config.schedule_file import ScheduleFile, dump_schedule, read_schedule_file
+from proscale_bench.errors import BenchError
+
+LAYERS = st.integers(0, 12)
+
+
+@st.composite
+def nested_stages(draw: st.DrawFn) -> tuple[Stage, ...]:
+    """Any number of stages over any nested levels, in any order within a stage, 0 layers included."""
+    seen: set[str] = set()
+    stages = []
+    for _ in range(draw(st.integers(1, 5))):
+        seen |= draw(st.sets(st.sampled_from(LEVELS), min_size=0 if seen else 1))
+        stages.append(Stage(tuple(draw(st.permutations(sorted(seen)))), draw(LAYERS)))
+    return tuple(stages)
+
+
+schedules = st.builds(
+    Schedule,
+    stages=nested_stages(),
+    recalibration=st.sampled_from(["none", "linear", "conv"]),
+    recalibration_layout=st.sampled_from(["official", "spatial"]),
+    recalibration_temperature=st.floats(1e-6, 1e6),
+    pixel_embedding=st.sampled_from(["maxpool", "conv"]),
+    residual=st.booleans(),
+)
+
+
+@given(schedules)
+def test_compact_spelling_round_trips(schedule: Schedule) -> None:
+    again = parse_compact(schedule.compact)
+    assert again == schedule
+    assert hash(again) == hash(schedule)
+    assert again.compact == schedule.compact
+
+
+@given(schedules)
+def test_canonical_form_is_a_fixed_point_and_keeps_the_layers(schedule: Schedule) -> None:
+    again = Schedule(
+        schedule.stages,
+        schedule.recalibration,
+        schedule.recalibration_layout,
+        schedule.recalibration_temperature,
+        schedule.pixel_embedding,
+        schedule.residual,
+    )
+    assert again.stages == schedule.stages
+    assert [levels for _, levels in again.layers] == [levels for _, levels in schedule.layers]
+
+
+@given(nested_stages())
+def test_canonical_stages_run_the_same_layers_in_the_same_order(stages: tuple[Stage, ...]) -> None:
+    def layers(stages: tuple[Stage, ...]) -> list[frozenset[str]]:
+        return [frozenset(stage.levels) for stage in stages for _ in range(stage.layers)]
+
+    assert layers(Schedule(stages).stages) == layers(stages)
+
+
+@given(schedule=schedules)
+def test_schedule_file_round_trips(schedule: Schedule, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("schedule") / "x.yaml"
+    path.write_text(dump_schedule(schedule, "x", "what it is"))
+    again, description = read_schedule_file(path)
+    assert again == schedule
+    assert (again.name, description) == ("x", "what it is")
+
+
+@pytest.mark.parametrize(
+    ("spelling", "canonical"),
+    [
+        ("0,0,6+conv+trc:none", "baseline"),
+        ("baseline:6", "baseline"),
+        ("baseline+conv", "baseline"),
+        ("0,0,4+trc:none+conv", "baseline:4"),
+        ("543:2,543:4+conv+trc:none", "baseline"),
+        ("baseline+maxpool", "0,0,6+trc:none"),
+        ("baseline+trc:linear", "0,0,6+conv"),
+        ("3,3,3+maxpool+trc:linear+temp:0.1", "3,3,3"),
+        ("5:3,54:3,543:3", "3,3,3"),
+        ("345:3", "0,0,3"),
+        ("5:3", "3,0,0"),
+        ("4:2,543:4", "4:2,543:4"),
+        ("4:2,45:0,543:4", "4:2,543:4"),
+        ("3,3,3+trc:none+temp:1.0+spatial", "3,3,3+trc:none"),
+        ("0,0,3+residual", "0,0,3"),
+        ("3,3,3+residual+spatial+conv+temp:1", "3,3,3+conv+spatial+residual+temp:1.0"),
+        (" 3,3,3 ", "3,3,3"),
+        ("03,3,3", "3,3,3"),
+    ],
+)
+def test_two_spellings_of_one_schedule_are_equal(spelling: str, canonical: str) -> None:
+    assert parse_compact(spelling).compact == canonical
+    assert parse_compact(spelling) == parse_compact(canonical)
+
+
+def test_the_baseline_is_mask2formers_pixel_decoder() -> None:
+    assert baseline().encoder == "mask2former"
+    assert [stage.layers for stage in baseline().stages] == [0, 0, 6]
+    assert parse_compact("3,3,3").encoder == "proscale"
+    assert baseline() == parse_compact("baseline")
+
+
+def test_a_name_is_not_part_of_a_schedules_identity() -> None:
+    stages = (Stage(PREFIXES[0], 1),)
+    assert Schedule(stages, name="a") == Schedule(stages, name="b")
+
+
+@pytest.mark.parametrize(
+    ("spelling", "said", "hint"),
+    [
+        ("3,3", "not three numbers", "over res5, over res5+res4"),
+        ("3,3,3,3", "not three numbers", "over res5"),
+        ("3,-1,3", "unknown schedule", "baseline:4"),
+        ("3_3_3", "unknown schedule", "a schedule is"),
+        ("basline", "unknown schedule", "'baseline'"),
+        ("3,3,101", "101 layers", None),
+        ("3,3,3+convv", "'+convv'", "'conv'"),
+        ("3,3,3+", "unknown option '+'", "a schedule is"),
+        ("3,3,3+trc", "unknown option '+trc'", None),
+        ("3,3,3+trc:cnov", "unknown option", "'trc:conv'"),
+        ("3,3,3+conv+maxpool", "twice", "once"),
+        ("3,3,3+temp:hot", "'hot' is not a number", None),
+        ("3,3,3+temp:nan", "not a positive number", "0.1"),
+        ("3,3,3+temp:0", "not a positive number", "0.1"),
+        ("3,3,3+temp:inf", "not a positive number", "0.1"),
+        ("543:2,5:2", "do not contain", "nested"),
+        ("55:2", "different ones", None),
+        ("", "unknown schedule", "a schedule is"),
+        ("3,3,3\n+conv\0", "unknown schedule", None),
+    ],
+)
+def test_bad_spellings_are_refused_with_a_hint(spelling: str, said: str, hint: str | None) -> None:
+    with pytest.raises(BenchError) as caught:
+        parse_compact(spelling)
+    assert said in caught.value.message
+    assert hint is None or hint in (caught.value.hint or "")
+
+
+def test_the_example_of_the_schedule_files_docstring_is_valid(tmp_path_factory: pytest.TempPathFactory) -> None:
+    from textwrap import dedent
+
+    from proscale_bench.config import schedule_file
+
+    path = tmp_path_factory.mktemp("docs") / "x.yaml"
+    path.write_text(dedent("\n".join((schedule_file.__doc__ or "").splitlines()[2:])))
+    assert read_schedule_file(path)[0].compact == "3,3,3"
+    assert set(ScheduleFile.model_fields) >= {"stages", "encoder"}
