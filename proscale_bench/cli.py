@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -23,15 +24,27 @@ class BenchGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
         except BenchError as error:
-            from proscale_bench.render.console import show_error
-
-            show_error(error)
-            raise typer.Exit(error.exit_code) from None
+            fail(error)
+        except BrokenPipeError:  # as in `proscale-bench schedules list | head -1`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.OK) from None
+        except OSError as error:
+            fail(BenchError(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"))
         except KeyboardInterrupt:
             sys.stderr.write("\ninterrupted\n")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+        return result
+
+
+def fail(error: BenchError) -> NoReturn:
+    """Say what was wrong and what to do next; leave with the error's exit code."""
+    from proscale_bench.render.console import show_error
+
+    show_error(error)
+    raise typer.Exit(error.exit_code) from None
 
 
 app = typer.Typer(
@@ -44,7 +57,7 @@ app = typer.Typer(
 )
 
 COUNT, RUN, LOOK = "Count and compare", "Run many", "Look things up"
-app.command("flops", rich_help_panel=COUNT)(flops.flops)
+app.command("flops", cls=flops.VerifyAllCommand, rich_help_panel=COUNT)(flops.flops)
 app.command("sweep", rich_help_panel=RUN)(sweep.sweep)
 app.command("report", rich_help_panel=RUN)(report.report)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=LOOK)

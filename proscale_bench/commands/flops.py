@@ -75,6 +75,7 @@ def flops(
         for row, verified in zip(rows, verify_counts(counts, all_sizes=verify_all), strict=True):
             row["verified"] = verified
 
+    exports.write(rows, lambda: render.markdown(counts, by.value))
     console = exports.console
     for grid in render.grids(counts, by.value, console.width):
         console.print(table(grid))
@@ -83,4 +84,3 @@ def flops(
         console.print(Text(line))
     for line in render.footer(counts[0]):
         console.print(Text(line, style="dim"))
-    exports.write(rows, lambda: render.markdown(counts, by.value))

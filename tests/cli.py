@@ -1,0 +1,22 @@
+"""Run the command line in process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from typer.testing import CliRunner
+
+from proscale_bench.cli import app
+
+
+@dataclass(frozen=True)
+class Result:
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str) -> Result:
+    """What `proscale-bench ARGUMENTS` prints and returns. A traceback is an error of the test."""
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    return Result(result.exit_code, result.stdout, result.stderr)

@@ -1,0 +1,37 @@
+"""`models list|show`."""
+
+from __future__ import annotations
+
+import pytest
+
+from proscale_bench.config.architecture import ARCHITECTURES
+from tests.cli import run
+
+
+def test_list_has_every_backbone_with_its_parameters() -> None:
+    result = run("models", "list")
+    lines = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line.strip()}
+    assert set(ARCHITECTURES) <= set(lines)
+    assert lines["resnet50"] == ["100", "23.45", "43.98", "225.68", "45.37", "162.29"]
+    assert lines["swin_l"][0] == "200"
+
+
+@pytest.mark.parametrize("backbone", sorted(ARCHITECTURES))
+def test_show_has_dimensions_and_parameters(backbone: str) -> None:
+    result = run("models", "show", backbone)
+    assert result.exit_code == 0
+    assert "transformer decoder" in result.stdout
+
+
+def test_show_gives_published_results_with_their_sources() -> None:
+    text = run("models", "show", "swin_t").stdout
+    assert "53.2" in text
+    assert "52.88" in text
+    assert "MODEL_ZOO.md" in text
+    assert "no published results" in run("models", "show", "tiny").stdout
+
+
+def test_an_unknown_backbone_has_a_near_miss() -> None:
+    result = run("models", "show", "swint")
+    assert result.exit_code == 2
+    assert "did you mean 'swin_t'?" in result.stderr

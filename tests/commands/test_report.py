@@ -1,0 +1,104 @@
+"""`report` on the command line, in process."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from proscale_bench.cli import app
+from proscale_bench.commands.reporting import FILES
+from proscale_bench.results.store import write_record
+from tests.results.records import paper, record
+
+COMMITTED = Path(__file__).parents[2] / "reports" / "paper"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for schedule in ("baseline", "3,3,3"):
+        write_record(tmp_path / "run", record(schedule))
+    return tmp_path / "run"
+
+
+def call(*args: str) -> Result:
+    return CliRunner().invoke(app, ["report", *args])
+
+
+def test_it_renders_into_the_run_again_and_again(run: Path) -> None:
+    result = call("run")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "report: run/report.md\n"
+    first = {name: (run / name).read_bytes() for name in FILES}
+    assert call("run").exit_code == 0
+    assert {name: (run / name).read_bytes() for name in FILES} == first
+
+
+def test_another_folder_is_not_overwritten_without_force(run: Path, tmp_path: Path) -> None:
+    assert call("run", "--out", "other").exit_code == 0
+    result = call("run", "--out", "other")
+    assert result.exit_code == 2
+    assert "other/report.md exists" in result.stderr
+    assert call("run", "--out", "other", "--force").exit_code == 0
+
+
+def test_axes_can_be_chosen(run: Path) -> None:
+    assert call("run", "--x", "params_m", "--y", "encoder_gflops").exit_code == 0
+    svg = (run / "pareto.svg").read_text()
+    assert "parameters, millions" in svg
+    assert "encoder GFLOPs" in svg
+
+
+def test_the_csv_has_a_line_a_record(run: Path) -> None:
+    call("run")
+    rows = list(csv.DictReader((run / "report.csv").read_text().splitlines()))
+    assert [row["schedule"] for row in rows] == ["baseline", "3,3,3"]
+    expected = record("3,3,3").cost
+    assert expected is not None
+    assert float(rows[1]["gflops.encoder"]) == expected.gflops.encoder
+
+
+def test_a_corrupt_record_is_named_and_left_out(run: Path) -> None:
+    (run / "records" / "x.json").write_text("{")
+    result = call("run")
+    assert result.exit_code == 0
+    assert "x.json" in result.stderr
+    assert "| 3,3,3 |" in (run / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "what", "hint"),
+    [
+        (["nowhere"], "nowhere: no such folder", "a RUN is a folder"),
+        (["."], "no records", "a RUN is a folder"),
+        (["run/records"], "no records", "a RUN is a folder"),
+        (["run", "--x", "flops"], "unknown metric 'flops'", "known metrics"),
+        (["run", "--y", "Pq"], "unknown metric 'Pq'", "'pq'"),
+        (["run", "--out", "run/records/x.json/y"], "cannot write", "check the path"),
+    ],
+)
+def test_bad_input_is_an_error_with_a_hint(run: Path, args: list[str], what: str, hint: str) -> None:
+    (run / "records" / "x.json").write_text("{")
+    result = call(*args)
+    assert result.exit_code == 2
+    assert what in result.stderr
+    assert hint in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_the_committed_report_is_what_its_records_say(tmp_path: Path) -> None:
+    """Text only: another version of matplotlib may draw other bytes."""
+    assert call(str(COMMITTED), "--out", str(tmp_path)).exit_code == 0
+    for name in ("report.md", "report.csv"):
+        assert (tmp_path / name).read_text() == (COMMITTED / name).read_text()
+
+
+def test_the_committed_records_are_what_the_sweep_finds() -> None:
+    for one in paper():
+        stored = type(one).model_validate_json((COMMITTED / "records" / f"{one.digest}.json").read_bytes())
+        kept = {"provenance": stored.provenance, "environment": stored.environment}
+        assert stored == one.model_copy(update=kept)
+    assert len(list((COMMITTED / "records").iterdir())) == len(paper())

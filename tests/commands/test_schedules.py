@@ -1,0 +1,66 @@
+"""`schedules list|show|validate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proscale_bench.config.catalogue import catalogue, catalogue_dir
+from proscale_bench.config.schedule_file import read_schedule_file
+from tests.cli import run
+
+
+def test_list_names_every_schedule_that_ships() -> None:
+    result = run("schedules", "list")
+    assert result.exit_code == 0
+    for schedule, description in catalogue():
+        assert (schedule.name or "") in result.stdout
+        assert description in result.stdout
+
+
+def test_show_draws_levels_against_layers() -> None:
+    lines = [" ".join(line.split()) for line in run("schedules", "show", "3,2,1").stdout.splitlines()]
+    assert "res5 1/32 ■ ■ ■ ■ ■ ■ 1,050" in lines
+    assert "res4 1/16 · · · ■ ■ ■ 4,200" in lines
+    assert "res3 1/8 · · · · · ■ 16,800" in lines
+    assert "tokens a layer 1,050 5,250 22,050" in lines
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ("baseline", "3x3 convolution"),
+        ("3,3,3+trc:conv+spatial+temp:2.0", "1x1 convolution on res3, temperature 2, gates res5 and res4 (spatial"),
+        ("3,3,3+residual", "after every layer that does not see res3"),
+        ("0,0,0", "1,050"),
+        ("4:2,543:1", "stage 2"),
+        ("0,0,40", "■ × 40"),
+    ],
+)
+def test_show_says_what_else_a_schedule_does(schedule: str, said: str) -> None:
+    assert said in run("schedules", "show", schedule).stdout
+
+
+def test_show_takes_other_sizes_and_backbones() -> None:
+    assert "400" in run("schedules", "show", "3,3,3", "--size", "640x640", "-b", "tiny").stdout
+    assert "882" in run("schedules", "show", "3,3,3", "--size", "coco-first100").stdout.replace("883", "882")
+
+
+def test_show_yaml_is_a_schedule_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(run("schedules", "show", "4:2,543:1+residual", "--yaml").stdout)
+    assert read_schedule_file(path)[0].compact == "4:2,543:1+residual"
+
+
+def test_validate_passes_what_ships_and_names_what_is_wrong(tmp_path: Path) -> None:
+    good = sorted(str(path) for path in catalogue_dir().glob("*.yaml"))
+    assert run("schedules", "validate", *good).exit_code == 0
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("schema_version: 1\nname: bad\nencoder: proscale\nstagse: []\n")
+    result = run("schedules", "validate", *good, str(bad), str(tmp_path / "none.yaml"))
+    assert result.exit_code == 2
+    assert result.stdout.count(": ok, ") == len(good)
+    assert f"{bad}:4:1: stagse: unknown key" in result.stderr
+    assert "did you mean 'stages'?" in result.stderr
+    assert "none.yaml" in result.stderr

@@ -1,0 +1,212 @@
+"""The whole command line: exit codes, bad input, streams. No input of a user's ends in a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from proscale_bench.version import __version__
+from tests.cli import run
+
+SCHEDULE = """\
+schema_version: 1
+name: mine
+encoder: proscale
+stages:
+  - {levels: [res5], layers: 1}
+"""
+
+# (arguments, what stderr says): every one exits with 2 and prints no report. `FILE` is written from the third entry.
+BAD_INPUT: list[tuple[str, str, str | bytes | None]] = [
+    # schedules
+    ("flops -s 3,3", "three numbers", None),
+    ("flops -s 3;3;3", "unknown schedule", None),
+    ("flops -s 3,3,3+fast", "unknown option '+fast'", None),
+    ("flops -s 3,3,3+temp:-1", "not a positive number", None),
+    ("flops -s 3,3,500", "500 layers", None),
+    ("flops -s proscale-3-3-4", "did you mean", None),
+    ("flops -s none.yaml", "No such file", None),
+    ("flops -s FOLDER", "unknown schedule", None),
+    ("flops -s FOLDER.yaml", "No such file", None),
+    ("flops -s FILE", "empty", ""),
+    ("flops -s FILE", "empty", "   \n# nothing\n"),
+    ("flops -s FILE", "not UTF-8", b"\xff\xfe\x00"),
+    ("flops -s FILE", "binary", b"a\x00b"),
+    ("flops -s FILE", "over 1024 KiB", b"#" * 1_100_000),
+    ("flops -s FILE", "not valid YAML", "stages: [\n"),
+    ("flops -s FILE", "nested deeper", "[" * 2_000),
+    ("flops -s FILE", "aliases are not supported", "a: &a 1\nb: *a\n"),
+    ("flops -s FILE", "not valid YAML", "!!python/object/apply:os.system [echo]\n"),
+    ("flops -s FILE", "encoder: required key is missing", SCHEDULE.replace("encoder: proscale\n", "")),
+    ("flops -s FILE", "unknown key", SCHEDULE + "extra: 1\n"),
+    ("flops -s FILE", "given twice", SCHEDULE + "name: again\n"),
+    ("flops -s FILE", "is not 'res5'", SCHEDULE.replace("res5", "res1")),
+    ("flops -s FILE", "YAML reads 3_3_3", SCHEDULE.replace("layers: 1", "layers: 3_3_3")),
+    ("flops -s FILE", "is text, not a number", SCHEDULE + "recalibration_temperature: 1e-4\n"),
+    ("flops -s FILE", "stages", "schema_version: 1\nname: x\nencoder: proscale\nstages: 3,3,3\n"),
+    ("schedules show 3,3", "three numbers", None),
+    ("schedules show none", "unknown schedule", None),
+    ("schedules show 3,3,3 --size 0x0", "a side of 0", None),
+    ("schedules show 3,3,3 -b vgg", "unknown backbone", None),
+    ("schedules validate none.yaml", "No such file", None),
+    ("schedules validate FOLDER", "FOLDER", None),
+    ("schedules validate FILE", "empty", ""),
+    ("schedules validate", "Missing argument", None),
+    ("schedules nothing", "No such command", None),
+    # backbones
+    ("flops -b resnet5O", "did you mean 'resnet50'", None),
+    ("flops -b vgg16", "known backbones", None),
+    ("models show resnet", "did you mean", None),
+    ("models show", "Missing argument", None),
+    # sizes
+    ("flops --size 0x640", "a side of 0", None),
+    ("flops --size -1x640", "unknown size", None),
+    ("flops --size 640", "800x1333", None),
+    ("flops --size 40000x640", "a side of 40000", None),
+    ("flops --size 99999999999999999999x1", "unknown size", None),
+    ("flops --size coco-test", "unknown size", None),
+    ("flops --size 640x640 --output-size 0x1", "a side of 0", None),
+    ("flops --size coco-val --output-size 640x640", "cannot go with", None),
+    ("flops --size ''", "unknown size", None),
+    # choices
+    ("flops --rules thop", "unknown rules", None),
+    ("flops --rules complet", "did you mean 'complete'", None),
+    ("flops --convention mack", "did you mean 'mac'", None),
+    ("flops --by module", "module", None),
+    ("flops --verify=yes", "--verify", None),
+    ("flops --fast", "No such option", None),
+    ("flop", "No such command", None),
+    # outputs
+    ("flops --export-json FILE", "--force", "precious"),
+    ("flops --export-json FOLDER", "is a folder", None),
+    ("flops --export-json FILE/x.json", "cannot write", "a file, not a folder"),
+    ("flops --export-json /proc/nowhere/x.json", "cannot write", None),
+    ("flops --export-csv - --export-json -", "same place", None),
+    ("flops --export-csv x --export-markdown x", "same place", None),
+    # sweeps and reports
+    ("sweep none", "none", None),
+    ("sweep none.yaml", "No such file", None),
+    ("sweep FOLDER", "FOLDER", None),
+    ("sweep FILE", "empty", ""),
+    ("sweep FILE", "not UTF-8", b"\xff\xfe"),
+    ("sweep FILE", "unknown key", "schema_version: 1\nnme: x\n"),
+    ("sweep paper --out FILE", "FILE", "a file, not a folder"),
+    ("sweep paper --out /proc/nowhere", "/proc/nowhere", None),
+    ("report none", "none", None),
+    ("report FILE", "FILE", "not a run"),
+    ("report FOLDER", "FOLDER", None),
+    ("report", "Missing argument", None),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said", "content"), BAD_INPUT, ids=[case[0] for case in BAD_INPUT])
+def test_bad_input_is_a_clear_error_and_exit_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, said: str, content: str | bytes | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")  # usage errors are boxed: keep them on one line
+    (tmp_path / "FOLDER").mkdir()
+    if content is not None:
+        Path("FILE").write_bytes(content.encode() if isinstance(content, str) else content)
+    result = run(*["" if word == "''" else word for word in arguments.split()])
+    assert result.exit_code == 2, result.stdout + result.stderr
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == "" or arguments.startswith("schedules validate")
+    if content is not None:
+        assert Path("FILE").read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert {path.name for path in tmp_path.iterdir()} <= {"FOLDER", "FILE"}  # nothing half done
+
+
+def test_there_are_at_least_sixty_of_them() -> None:
+    assert len(BAD_INPUT) >= 60
+
+
+def test_every_error_shows_the_value_and_cannot_drive_the_terminal() -> None:
+    result = run("flops", "-s", "3,3,3+\x1b[31mred")
+    assert "\x1b" not in result.stderr
+    assert "\\x1b[31mred" in result.stderr
+    assert "[bold]" in run("flops", "-b", "[bold]x").stderr  # markup stays text
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout == f"proscale-bench {__version__}\n"
+    for command in ("flops", "sweep", "report", "schedules", "models"):
+        assert command in run("--help").stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["flops", "sweep", "report", "schedules list", "schedules show", "schedules validate", "models list", "models show"],
+)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert f"Example: proscale-bench {command}" in " ".join(result.stdout.split())
+
+
+def test_no_arguments_show_help() -> None:
+    assert "Usage" in run().stdout + run().stderr
+
+
+def test_quiet_keeps_errors_and_reports(tmp_path: Path) -> None:
+    report = run("--quiet", "flops", "-s", "1,1,1", "-b", "tiny", "--size", "32x32", "--verify")
+    assert "pixel decoder" in report.stdout
+    assert "verified" not in report.stderr
+    assert "unknown backbone" in run("--quiet", "flops", "-b", "x").stderr
+
+
+def test_exit_code_reaches_the_shell_and_streams_are_apart() -> None:
+    command = [sys.executable, "-m", "proscale_bench", "flops"]
+    good = subprocess.run([*command, "--export-json", "-"], capture_output=True, text=True, check=False)
+    assert (good.returncode, json.loads(good.stdout)["results"][0]["schedule"]) == (0, "3,3,3")
+    bad = subprocess.run([*command, "-b", "x"], capture_output=True, text=True, check=False)
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr.startswith("error: unknown backbone 'x'\nhint: ")
+
+
+def test_control_c_is_one_line_and_130() -> None:
+    """Interrupted while it loads torch and traces 603 sizes."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "proscale_bench", "flops", "--size", "coco-val", "--verify"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.split() == ["interrupted"]
+    assert stdout == ""
+
+
+def test_a_full_disk_is_a_clear_error() -> None:
+    if not os.access("/dev/full", os.W_OK):
+        pytest.skip("no /dev/full on this machine")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "proscale_bench", "schedules", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m proscale_bench schedules list | head -1", shell=True, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,64 @@
+"""The Python API: imported lazily, typed, and without torch until a model is asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import proscale_bench as psb
+
+
+def test_count_flops_is_the_json_row_as_an_object() -> None:
+    cost = psb.count_flops(psb.parse_schedule("3,3,3"), backbone="swin_t", size=(800, 1333), rules="fvcore")
+    assert cost.gflops.total_with_postprocessing == 214.150487776
+    assert cost.gflops.encoder == cost.row()["gflops"]["encoder"]
+    assert cost.params_m.total == 48.820225
+    assert round(cost.reduction_pct.encoder or 0, 2) == 51.74
+    assert [layer.tokens for layer in cost.layers] == [1050] * 3 + [5250] * 3 + [22050] * 3
+    assert cost.baseline.gflops.total > cost.gflops.total
+
+
+def test_build_model_takes_spellings_classes_and_queries() -> None:
+    model = psb.build_model("1,1,1", backbone="tiny", num_classes=7, num_queries=11)
+    assert not model.training
+    assert model.decoder.class_head.out_features == 8
+    assert model.decoder.query_features.shape[0] == 11
+
+
+def test_what_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nothing"):
+        psb.nothing  # noqa: B018
+    assert set(psb.__all__) <= set(dir(psb))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import proscale_bench; proscale_bench.count_flops('3,3,3')",
+        "import proscale_bench.cli",
+        "from typer.testing import CliRunner; from proscale_bench.cli import app; CliRunner().invoke(app, ['--help'])",
+        "from typer.testing import CliRunner; from proscale_bench.cli import app; CliRunner().invoke(app, ['flops'])",
+        "from typer.testing import CliRunner; from proscale_bench.cli import app; "
+        "CliRunner().invoke(app, ['schedules', 'list'])",
+        "from typer.testing import CliRunner; from proscale_bench.cli import app; "
+        "CliRunner().invoke(app, ['models', 'show', 'swin_t'])",
+        "import proscale_bench.render.markdown, proscale_bench.render.figure, proscale_bench.analysis.pareto",
+        "import proscale_bench.sweep.runner, proscale_bench.results.store",
+    ],
+)
+def test_the_paper_wing_never_imports_torch(code: str) -> None:
+    heavy = ("torch", "torchvision", "fvcore")
+    check = f"{code}\nimport sys\nassert not set(sys.modules) & {set(heavy)}, 'torch was imported'"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_imports_no_pandas_matplotlib_or_yaml_of_ours() -> None:
+    code = (
+        "from typer.testing import CliRunner; from proscale_bench.cli import app; CliRunner().invoke(app, ['--help'])\n"
+        "import sys; assert not set(sys.modules) & {'pandas', 'matplotlib', 'numpy', 'yaml'}, sorted(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
