@@ -1,0 +1,42 @@
+"""Records for tests: counted in a moment, or with whatever accuracy a test needs."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from proscale_bench.config.catalogue import parse_schedule
+from proscale_bench.config.schedule import Schedule
+from proscale_bench.config.sweep import find_sweep, read_sweep
+from proscale_bench.cost.geometry import parse_size
+from proscale_bench.results.record import Accuracy, Record
+from proscale_bench.sweep.plan import Configuration, plan
+from proscale_bench.sweep.runner import closed_form_cost, measure
+
+
+def configuration(schedule: str | Schedule = "3,3,3", backbone: str = "resnet50", size: str = "64x64") -> Configuration:
+    parsed = schedule if isinstance(schedule, Schedule) else parse_schedule(schedule)
+    return Configuration(backbone, parsed, parse_size(size), "fvcore", "mac")
+
+
+def record(schedule: str | Schedule = "3,3,3", backbone: str = "resnet50", size: str = "64x64") -> Record:
+    return measure(configuration(schedule, backbone, size), closed_form_cost)
+
+
+def with_accuracy(one: Record, provenance: str = "measured", **percent: Any) -> Record:
+    accuracy = Accuracy(dataset="COCO val2017", provenance=provenance, source="a test", **percent)
+    return one.model_copy(update={"accuracy": accuracy})
+
+
+def without_accuracy(one: Record) -> Record:
+    return one.model_copy(update={"accuracy": None})
+
+
+def renamed(one: Record, **identity: str) -> Record:
+    return one.model_copy(update={"identity": one.identity.model_copy(update=identity)})
+
+
+@cache
+def paper() -> tuple[Record, ...]:
+    """What `sweep paper` finds."""
+    return tuple(measure(one, closed_form_cost) for one in plan(read_sweep(find_sweep("paper"))))

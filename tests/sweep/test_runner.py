@@ -1,0 +1,216 @@
+"""A sweep repeats nothing, loses nothing, and lets one failure be one failure."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.results.record import Cost, Record
+from proscale_bench.results.store import load, record_path, write_record
+from proscale_bench.sweep.plan import Configuration
+from proscale_bench.sweep.runner import LOCK, Progress, closed_form_cost, locked, run_sweep
+from tests.results.records import configuration, record
+
+PLAN = [configuration(schedule, backbone) for backbone in ("resnet50", "tiny") for schedule in ("baseline", "1,1,1")]
+
+
+class Counting:
+    """The closed form, remembering what it was asked for."""
+
+    def __init__(self, failing: dict[str, Exception] | None = None) -> None:
+        self.asked: list[str] = []
+        self.failing = failing or {}
+
+    def __call__(self, one: Configuration) -> Cost:
+        self.asked.append(one.digest)
+        if one.digest in self.failing:
+            raise self.failing[one.digest]
+        return closed_form_cost(one)
+
+
+def facts(records: list[Record] | tuple[Record, ...]) -> list[tuple[object, ...]]:
+    """Everything but when it was written."""
+    return sorted((one.digest, one.cost, one.accuracy, one.references, one.error) for one in records)
+
+
+def test_records_come_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    outcome = run_sweep(PLAN, tmp_path)
+    assert [one.digest for one in outcome.records] == [one.digest for one in PLAN]
+    assert facts(load(tmp_path)[0]) == facts(outcome.records)
+    assert outcome.problems == outcome.failed == ()
+
+
+def test_what_is_there_is_not_counted_again(tmp_path: Path) -> None:
+    first, second = Counting(), Counting()
+    before = run_sweep(PLAN, tmp_path, count=first)
+    after = run_sweep(PLAN, tmp_path, count=second)
+    assert (len(first.asked), len(second.asked)) == (4, 0)
+    assert after == before
+
+
+def test_only_what_is_missing_is_counted(tmp_path: Path) -> None:
+    run_sweep(PLAN[:1], tmp_path)
+    counting, seen = Counting(), list[Progress]()
+    run_sweep(PLAN, tmp_path, count=counting, on_progress=seen.append)
+    assert counting.asked == [one.digest for one in PLAN[1:]]
+    assert [step.outcome for step in seen] == ["kept", "counted", "counted", "counted"]
+    assert [(step.done, step.total) for step in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", record("2,2,2").to_json().encode()])
+def test_a_corrupt_record_is_named_and_counted_again(tmp_path: Path, content: bytes) -> None:
+    run_sweep(PLAN, tmp_path)
+    record_path(tmp_path, PLAN[1].digest).write_bytes(content)
+    counting = Counting()
+    outcome = run_sweep(PLAN, tmp_path, count=counting)
+    assert counting.asked == [PLAN[1].digest]
+    assert PLAN[1].digest in outcome.problems[0].message
+    assert load(tmp_path)[1] == []
+
+
+def test_starting_over_counts_everything(tmp_path: Path) -> None:
+    run_sweep([*PLAN, configuration("2,2,2")], tmp_path)
+    counting = Counting()
+    run_sweep(PLAN, tmp_path, start_over=True, count=counting)
+    assert len(counting.asked) == len(PLAN) == len(load(tmp_path)[0])
+
+
+def test_a_failure_is_a_record_and_the_others_go_on(tmp_path: Path) -> None:
+    failing = {
+        PLAN[0].digest: BenchError("no rule for aten::x", "add one", ExitCode.UNTRUSTED),
+        PLAN[2].digest: ZeroDivisionError("oh"),
+    }
+    outcome = run_sweep(PLAN, tmp_path, count=Counting(failing))
+    errors = [one.error and (one.error.message, one.error.exit_code) for one in outcome.records]
+    assert errors == [("no rule for aten::x", 3), None, ("ZeroDivisionError: oh", 3), None]
+    assert len(outcome.failed) == 2
+    assert [one.cost is None for one in load(tmp_path)[0] if one.error] == [True, True]
+
+
+def test_a_failure_is_tried_again(tmp_path: Path) -> None:
+    run_sweep(PLAN, tmp_path, count=Counting({PLAN[0].digest: BenchError("later")}))
+    counting = Counting()
+    assert run_sweep(PLAN, tmp_path, count=counting).failed == ()
+    assert counting.asked == [PLAN[0].digest]
+
+
+def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(PLAN, tmp_path, count=Counting({PLAN[2].digest: KeyboardInterrupt()}))  # type: ignore[dict-item]
+    assert {one.digest for one in load(tmp_path)[0]} == {one.digest for one in PLAN[:2]}
+    counting = Counting()
+    run_sweep(PLAN, tmp_path, count=counting)
+    assert counting.asked == [one.digest for one in PLAN[2:]]
+
+
+def test_a_folder_of_another_sweep_is_left_alone(tmp_path: Path) -> None:
+    write_record(tmp_path, record("2,2,2"))
+    counting = Counting()
+    with pytest.raises(BenchError, match="1 of 1 records of another sweep") as caught:
+        run_sweep(PLAN, tmp_path, count=counting)
+    assert "--force" in (caught.value.hint or "")
+    assert counting.asked == []
+    assert len(load(tmp_path)[0]) == 1
+
+
+def test_a_second_sweep_in_the_folder_is_told(tmp_path: Path) -> None:
+    script = "import sys, time; from pathlib import Path; from proscale_bench.sweep.runner import locked\n"
+    script += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(BenchError, match="another sweep is running") as caught:
+            run_sweep(PLAN, tmp_path)
+        assert caught.value.exit_code == 2
+        holder.kill()
+        holder.wait()
+    run_sweep(PLAN, tmp_path)  # a dead process holds nothing
+
+
+@pytest.mark.parametrize("broken", ["a file", "below a file", "a store that is a file"])
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, broken: str) -> None:
+    (tmp_path / "file").write_text("x")
+    run = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "run"}.get(broken, tmp_path / "run")
+    if broken.startswith("a store"):
+        run.mkdir()
+        (run / "records").write_text("x")
+    with pytest.raises(BenchError, match="cannot"):
+        run_sweep(PLAN, run)
+    assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_read_only_folder_is_an_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(BenchError, match="cannot write"):
+        run_sweep(PLAN, tmp_path)
+
+
+def test_the_lock_is_let_go_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="x"), locked(tmp_path):
+        raise ValueError("x")
+    with locked(tmp_path):
+        assert (tmp_path / LOCK).exists()
+
+
+SLOW_SWEEP = """
+import sys, time
+from pathlib import Path
+from proscale_bench.sweep.runner import closed_form_cost, run_sweep
+from tests.sweep.test_runner import LONG_PLAN
+
+def slow(one):
+    time.sleep(0.002)
+    return closed_form_cost(one)
+
+print("started", flush=True)
+run_sweep(LONG_PLAN, Path(sys.argv[1]), count=slow)
+"""
+LONG_PLAN = [configuration(f"{a},{b},{c}") for a in range(4) for b in range(4) for c in range(4)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_killed_sweep_resumes_to_the_same_records(tmp_path: Path, seed: int) -> None:
+    """SIGKILL at a random moment; what is there is whole, and the rest is added."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_SWEEP, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"started\n"
+        time.sleep(random.Random(seed).uniform(0.02, 0.2))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    counting = Counting()
+    outcome = run_sweep(LONG_PLAN, tmp_path, count=counting)
+    assert 0 < len(counting.asked) < len(LONG_PLAN)
+    assert outcome.problems == ()
+    records, problems = load(tmp_path)
+    assert problems == []
+    assert facts(records) == facts([record(one.schedule) for one in LONG_PLAN])
+    assert len(list((tmp_path / "records").iterdir())) == len(LONG_PLAN)  # nothing half-written is left
+
+
+def test_a_sweep_needs_no_torch(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from tests.sweep.test_runner import PLAN\n"
+        "from proscale_bench.sweep.runner import run_sweep\n"
+        "from proscale_bench.commands.reporting import write_report\n"
+        "write_report(run_sweep(PLAN, Path(sys.argv[1])).records, Path(sys.argv[1]))\n"
+        "print([name for name in ('torch', 'torchvision', 'fvcore') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout == "[]\n"

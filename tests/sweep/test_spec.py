@@ -1,0 +1,137 @@
+"""A sweep's file: what it stands for, and where each mistake in it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proscale_bench.config.sweep import find_sweep, read_sweep, shipped_sweeps
+from proscale_bench.errors import BenchError
+from proscale_bench.sweep.plan import Configuration, plan, shipped_sweep_of
+
+GOOD = """\
+schema_version: 1
+name: mine
+backbones: [resnet50, tiny]
+schedules:
+  - baseline
+  - "3,3,3"
+sizes: [64x64, 64x96]
+rules: fvcore
+"""
+
+
+def read(tmp_path: Path, text: str | bytes) -> list[Configuration]:
+    path = tmp_path / "s.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return plan(read_sweep(path))
+
+
+def test_the_plan_is_the_product_in_order(tmp_path: Path) -> None:
+    assert [str(one) for one in read(tmp_path, GOOD)] == [
+        "baseline on resnet50 at 64x64",
+        "proscale-3-3-3 on resnet50 at 64x64",
+        "baseline on tiny at 64x64",
+        "proscale-3-3-3 on tiny at 64x64",
+        "baseline on resnet50 at 64x96",
+        "proscale-3-3-3 on resnet50 at 64x96",
+        "baseline on tiny at 64x96",
+        "proscale-3-3-3 on tiny at 64x96",
+    ]
+
+
+def test_what_is_named_twice_is_there_once(tmp_path: Path) -> None:
+    text = GOOD.replace('"3,3,3"', '"0,0,6+conv+trc:none"\n  - catalogue').replace("64x96", "64x64")
+    assert len(read(tmp_path, text)) == 2 * 9
+
+
+def test_a_single_word_is_a_list_of_one(tmp_path: Path) -> None:
+    text = GOOD.replace("[64x64, 64x96]", "64x64").replace('\n  - baseline\n  - "3,3,3"', " 2,2,2")
+    assert [one.schedule.compact for one in read(tmp_path, text)] == ["2,2,2", "2,2,2"]
+
+
+def test_schedule_files_are_found_beside_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "schema_version: 1\nname: own\nencoder: proscale\nstages:\n  - {levels: [res5], layers: 9}\n"
+    )
+    monkeypatch.chdir("/")
+    plan_ = read(tmp_path, GOOD.replace('"3,3,3"', "own.yaml"))
+    assert {one.identity.label for one in plan_} == {"baseline", "own"}
+
+
+def test_the_shipped_sweep_is_the_default_of_the_paper() -> None:
+    configurations = plan(read_sweep(find_sweep("paper")))
+    assert len(configurations) == 2 * 2 * 9
+    assert {one.backbone for one in configurations} == {"resnet50", "swin_t"}
+    assert [str(one.size) for one in configurations[::18]] == ["coco-first100", "800x1333"]
+    assert shipped_sweep_of({one.digest for one in configurations}) == "paper"
+    assert shipped_sweep_of({one.digest for one in configurations[1:]}) is None
+    for name, path in shipped_sweeps().items():
+        assert read_sweep(path).name == name
+
+
+# text, where, what, hint
+PROBLEMS = {
+    "unknown key": (GOOD + "colour: red\n", "9:1", "unknown key", "known keys"),
+    "misspelt key": (GOOD.replace("backbones", "backbone"), "3:1", "unknown key", "backbones"),
+    "missing key": (GOOD.replace("sizes: [64x64, 64x96]\n", ""), "1:1", "required key is missing", ""),
+    "key twice": (GOOD + "name: other\n", "9:1", "given twice", "keep one"),
+    "other version": (GOOD.replace("version: 1", "version: 2"), "1:1", "2 is not 1", ""),
+    "version as text": (GOOD.replace("version: 1", "version: '1'"), "1:1", "'1' is not 1", ""),
+    "unknown backbone": (GOOD.replace("tiny", "resnet51"), "3:23", "'resnet51'", "resnet50"),
+    "no backbone": (GOOD.replace("[resnet50, tiny]", "[]"), "3:1", "at least 1", ""),
+    "a number for a backbone": (GOOD.replace("tiny", "50"), "3:23", "50", ""),
+    "unknown schedule": (GOOD.replace('"3,3,3"', "proscale-3-3-4"), "6:5", "unknown schedule", "proscale-3-3-"),
+    "two numbers of layers": (GOOD.replace('"3,3,3"', '"3,3"'), "6:5", "not three numbers", "3,3,3"),
+    "unknown option": (GOOD.replace('"3,3,3"', '"3,3,3+cnv"'), "6:5", "unknown option '+cnv'", "conv"),
+    "no such schedule file": (GOOD.replace('"3,3,3"', "none.yaml"), "6:5", "none.yaml", "path"),
+    "misspelt catalogue": (GOOD.replace('"3,3,3"', "catalog"), "6:5", "unknown schedule", "catalogue"),
+    "3_3_3": (GOOD.replace('"3,3,3"', "3_3_3"), "6:5", "333", "3,3,3"),
+    "a mapping for a schedule": (GOOD.replace('"3,3,3"', "{a: 1}"), "6:5", "string", ""),
+    "no schedule": (GOOD.replace('\n  - baseline\n  - "3,3,3"', " []"), "4:1", "at least 1", ""),
+    "unknown size": (GOOD.replace("64x96", "coco-vall"), "7:16", "unknown size", "coco-val"),
+    "size 0": (GOOD.replace("64x96", "'0x96'"), "7:16", "0x96", "1 to 32,768"),
+    "size 0, which YAML reads as a hexadecimal": (GOOD.replace("64x96", "0x96"), "7:16", "150", ""),
+    "negative size": (GOOD.replace("64x96", "-1x96"), "7:16", "-1x96", "800x1333"),
+    "absurd size": (GOOD.replace("64x96", "64x99999"), "7:16", "99999", "1 to 32,768"),
+    "a number for a size": (GOOD.replace("64x96", "64"), "7:16", "64", ""),
+    "unknown rules": (GOOD.replace("fvcore", "fvcor"), "8:1", "'fvcor'", "fvcore"),
+    "unknown convention": (GOOD + "convention: macs\n", "9:1", "'macs'", "mac"),
+    "a name that is a path": (GOOD.replace("name: mine", "name: ../mine"), "2:1", "../mine", ""),
+    "an empty name": (GOOD.replace("name: mine", 'name: ""'), "2:1", "name", ""),
+    "a list": ("- 1\n", "1:1", "", ""),
+    "not YAML": (GOOD + "a: [\n", "10:1", "not valid YAML", ""),
+    "a tab": (GOOD + "\tx: 1\n", "9:1", "not valid YAML", ""),
+    "an alias": (GOOD.replace("[64x64, 64x96]", "[&a 64x64, *a]"), "7:19", "aliases", ""),
+}
+
+
+@pytest.mark.parametrize(("text", "where", "what", "hint"), PROBLEMS.values(), ids=PROBLEMS)
+def test_a_mistake_is_shown_at_its_place(tmp_path: Path, text: str, where: str, what: str, hint: str) -> None:
+    with pytest.raises(BenchError) as caught:
+        read(tmp_path, text)
+    assert f"s.yaml:{where}" in caught.value.message
+    assert what in caught.value.message
+    assert hint in (caught.value.hint or "")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"# only words\n", bytes(3 << 20), b"a: \x00"])
+def test_what_is_no_yaml_at_all_is_an_error(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(BenchError, match=r"s\.yaml"):
+        read(tmp_path, content)
+
+
+@pytest.mark.parametrize(("word", "hint"), [("papr", "paper"), ("nothing-like-it", "YAML file or one of: paper")])
+def test_an_unknown_sweep_has_a_hint(word: str, hint: str) -> None:
+    with pytest.raises(BenchError, match=f"unknown sweep '{word}'") as caught:
+        find_sweep(word)
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("path", ["nowhere.yaml", "."])
+def test_a_sweep_that_cannot_be_read_is_an_error(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError):
+        read_sweep(find_sweep(path))
