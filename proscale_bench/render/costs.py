@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 2
 ROW_INCHES = 0.27
-HIDDEN_SHARE = 0.004  # of the widest bar: what is thinner cannot be seen, and the legend says so
+HIDDEN_SHARE = 0.0015  # of the widest bar: what is thinner cannot be seen, and the legend says so
 
 
 class Part(NamedTuple):
@@ -115,7 +115,7 @@ def _finish(figure: Figure, groups: dict[str, list[Record]], setting: Setting | 
         most = max(part.read(cost) for cost in costs)
         if most:
             hidden = most < HIDDEN_SHARE * widest
-            label = f"{part.name} (≤ {most:.1g})" if hidden else part.name
+            label = f"{part.name} (≈ {most:.1g})" if hidden else part.name
             handles.append(Patch(facecolor=part.color, label=label))
     figure.legend(
         handles=handles,

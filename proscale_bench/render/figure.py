@@ -42,6 +42,16 @@ class Spot:
         return self.record.identity.backbone
 
 
+@dataclass(frozen=True)
+class Name:
+    """A label of a panel: what it says, of which point, in which colours."""
+
+    text: str
+    point: tuple[float, float]
+    color: str
+    leader: str
+
+
 def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: str = DEFAULT_Y) -> Figure:
     """One panel for each cost in `x`, all against `y`, for the run's main setting.
 
@@ -198,43 +208,44 @@ def _label(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> No
         a, b = axes.transData.transform((x, y))
         return float(a), float(b)
 
-    texts: list[tuple[str, str, tuple[float, float], bool]] = [
-        (spot.record.identity.schedule, INK, (spot.x, spot.y), True) for spot in spots
-    ]
     corners = [on_screen(*corner) for corner in _frontier_line(axes, spots, cost, worth)]
     lines = cut(corners, 2 * pixel, 4 * pixel)
+    savings = []
     for old, new in _arrows(spots):
         lines += cut([on_screen(old.x, old.y), on_screen(new.x, new.y)], 2 * pixel, 4 * pixel)
-        middle = ((old.x + new.x) / 2, (old.y + new.y) / 2)
         saving = show_reduction(reduction_pct(new.x, old.x)).replace("-", "−")
-        texts.append((saving, backbone_color(new.backbone), middle, False))
+        middle = ((old.x + new.x) / 2, (old.y + new.y) / 2)
+        savings.append(Name(saving, middle, backbone_color(new.backbone), backbone_color(new.backbone)))
+    named = [
+        Name(spot.record.identity.schedule, (spot.x, spot.y), INK, backbone_color(spot.backbone))
+        for spot in sorted(spots, key=lambda spot: not spot.best)
+    ]
+    best = sum(spot.best for spot in spots)
+    names = [*named[:best], *savings, *named[best:]]  # the most important first
 
     drawn = [
-        axes.annotate(text, point, (0, 0), textcoords="offset points", color=color, fontsize=9, bbox=HALO)
-        for text, color, point, _ in texts
+        axes.annotate(
+            name.text, name.point, (0, 0), textcoords="offset points", color=name.color, fontsize=9, bbox=HALO
+        )
+        for name in names
     ]
     wanted = []
-    for (_, _, point, _), text in zip(texts, drawn, strict=True):
+    for name, text in zip(names, drawn, strict=True):
         extent = text.get_window_extent()
-        wanted.append(Wanted(*on_screen(*point), extent.width, extent.height))
+        wanted.append(Wanted(*on_screen(*name.point), extent.width, extent.height))
     x0, y0, x1, y1 = axes.bbox.extents
     foot = TICKS_SHARE * (y1 - y0)
     marks = [Box(*on_screen(spot.x, spot.y), *on_screen(spot.x, spot.y)).grown(5 * pixel) for spot in spots]
     places = place(wanted, Box(x0, y0 + foot, x1, y1), marks, lines, gap=6.5 * pixel)
-    for (_, color, point, _), text, label, spot in zip(texts, drawn, places, wanted, strict=True):
+    for name, text, label, spot in zip(names, drawn, places, wanted, strict=True):
         if label is None:
             text.remove()
             continue
         text.set_position(((label.box.left - spot.x) / pixel, (label.box.bottom - spot.y) / pixel))
         text.set_gid(f"label-{text.get_text()}")
-        if label.far:
-            end = axes.transData.inverted().transform(
-                (
-                    min(max(spot.x, label.box.left), label.box.right),
-                    min(max(spot.y, label.box.bottom), label.box.top),
-                )
-            )
-            axes.plot([point[0], end[0]], [point[1], end[1]], color=color, linewidth=0.5, alpha=0.6, zorder=1)
+        if label.leader:
+            end = axes.transData.inverted().transform(label.leader)
+            axes.plot([name.point[0], end[0]], [name.point[1], end[1]], color=name.leader, linewidth=0.7, zorder=1)
 
 
 def _legend(figure: Figure, records: Sequence[Record], spots: Sequence[Sequence[Spot]], worth: Metric) -> None:

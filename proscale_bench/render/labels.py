@@ -1,7 +1,8 @@
 """Places labels beside points so that none overlaps another, a mark or the frame. Rectangles in, rectangles out.
 
 Greedy and deterministic: labels are placed in the order given, each at the nearest free place around its point, in
-eight directions at growing distance. A label without a free place is left out: better no label than a wrong one.
+eight directions at growing distance. A far label needs a leader, a thin line to its point, which may cross no mark and
+no label either. A label without a free place is left out: better no label than one that misleads.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import NamedTuple
 
 # Right, left, above, below, then the diagonals: how a reader looks for a label.
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
-RINGS = 14
-NEAR_RINGS = 2  # beyond, a label needs a line to its point
+RINGS = 9
+NEAR_RINGS = 2  # beyond, a label needs a leader
 CROSSING = 6.0  # rings that a label would rather move than lie over a line
 
 
@@ -39,6 +40,9 @@ class Box(NamedTuple):
             and self.top <= frame.top
         )
 
+    def holds(self, x: float, y: float) -> bool:
+        return self.left <= x <= self.right and self.bottom <= y <= self.top
+
     def grown(self, by: float) -> Box:
         return Box(self.left - by, self.bottom - by, self.right + by, self.top + by)
 
@@ -55,10 +59,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a label went; `far` ones need a line to their point."""
+    """Where a label went, and for a far one the end of its leader: the point of its box next to its own."""
 
     box: Box
-    far: bool
+    leader: tuple[float, float] | None
 
 
 def place(
@@ -78,20 +82,33 @@ def place(
         gap: between a point and its label, and half of that between labels.
     """
     placed: list[Placed | None] = []
-    taken = list(marks)
+    taken, leaders = list(marks), list[Box]()
     for label in wanted:
         options = (
             (ring + CROSSING * any(box.overlaps(line) for line in lines), index, ring, box)
             for index, (ring, box) in enumerate(_around(label, gap))
-            if box.inside(frame) and not any(box.grown(gap / 2).overlaps(other) for other in taken)
+            if box.inside(frame) and not any(box.grown(gap / 2).overlaps(other) for other in (*taken, *leaders))
         )
-        best = min(options, default=None)
-        if best is None:
+        for _, _, ring, box in sorted(options):
+            if ring <= NEAR_RINGS:
+                placed.append(Placed(box, None))
+            else:
+                end = (_within(label.x, box.left, box.right), _within(label.y, box.bottom, box.top))
+                leader = cut([(label.x, label.y), end], thickness=1.0)
+                others = [other for other in taken if not other.holds(label.x, label.y)]
+                if any(piece.overlaps(other) for piece in leader for other in others):
+                    continue
+                placed.append(Placed(box, end))
+                leaders += leader
+            taken.append(box)
+            break
+        else:
             placed.append(None)
-            continue
-        placed.append(Placed(best[3], far=best[2] > NEAR_RINGS))
-        taken.append(best[3])
     return placed
+
+
+def _within(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
 
 
 def cut(points: Sequence[tuple[float, float]], thickness: float = 2.0, length: float = 6.0) -> list[Box]:

@@ -28,7 +28,7 @@ def test_a_lone_label_stands_to_the_right() -> None:
     (label,) = place([Wanted(100, 100, 40, 10)], FRAME, gap=4)
     assert label is not None
     assert label.box == Box(104, 95, 144, 105)
-    assert not label.far
+    assert label.leader is None
 
 
 def test_a_label_keeps_off_a_line_where_it_can() -> None:
@@ -36,6 +36,17 @@ def test_a_label_keeps_off_a_line_where_it_can() -> None:
     (label,) = place([Wanted(100, 100, 40, 10)], FRAME, lines=line)
     assert label is not None
     assert not any(label.box.overlaps(piece) for piece in line)
+
+
+def test_a_far_label_has_a_leader_that_crosses_nothing() -> None:
+    around = [Box(x, y, x, y).grown(12) for x in (70, 100, 130) for y in (70, 130)]
+    marks = [Box(100, 100, 100, 100).grown(4), *around, Box(60, 92, 90, 108), Box(110, 92, 140, 108)]
+    (label,) = place([Wanted(100, 100, 30, 10)], FRAME, marks)
+    if label is not None and label.leader is not None:
+        leader = cut([(100, 100), label.leader], thickness=1)
+        assert not any(piece.overlaps(mark) for piece in leader for mark in marks[1:])
+    walled = [Box(92, 92, 96, 108), Box(104, 92, 108, 108), Box(92, 104, 108, 108), Box(92, 92, 108, 96)]
+    assert place([Wanted(100, 100, 30, 10)], FRAME, walled) == [None]
 
 
 def test_a_label_without_room_is_left_out() -> None:
