@@ -144,7 +144,16 @@ def test_version_and_help() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["flops", "sweep", "report", "schedules list", "schedules show", "schedules validate", "models list", "models show"],
+    [
+        "flops",
+        "sweep",
+        "report",
+        "schedules list",
+        "schedules show",
+        "schedules validate",
+        "models list",
+        "models show",
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = run(*command.split(), "--help")
@@ -179,7 +188,6 @@ def test_control_c_is_one_line_and_130() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     time.sleep(4)
     process.send_signal(signal.SIGINT)
@@ -207,6 +215,10 @@ def test_a_full_disk_is_a_clear_error() -> None:
 
 def test_a_closed_pipe_is_quiet() -> None:
     done = subprocess.run(
-        f"{sys.executable} -m proscale_bench schedules list | head -1", shell=True, capture_output=True, text=True, check=False
+        f"{sys.executable} -m proscale_bench schedules list | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "Traceback" not in done.stderr

@@ -8,10 +8,11 @@ from typing import Any
 
 from proscale_bench.config.architecture import Architecture, get_architecture
 from proscale_bench.config.schedule import Schedule, baseline
-from proscale_bench.cost.closed_form import TOKENS_OF, ClosedForm, PartFlops, Quantity
+from proscale_bench.cost.closed_form import ClosedForm, PartFlops
 from proscale_bench.cost.geometry import DEFAULT_SIZE, InputSize, parse_size
 from proscale_bench.cost.parameters import count_parameters
 from proscale_bench.cost.rules import CONVENTIONS, Convention, Rules, get_rules
+from proscale_bench.cost.terms import TOKENS_OF, Quantity
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.units import GIGA, MEGA, reduction_pct
 
@@ -94,15 +95,21 @@ class FlopCount:
         return ParamsM(**{part: getattr(parameters, part) / MEGA for part in ParamsM.__dataclass_fields__})
 
     @cached_property
+    def level_tokens(self) -> dict[str, float]:
+        """Tokens of every level, res2 included; a mean over the size's images."""
+        tokens_res5 = self.closed_form.quantities(self.input)[Quantity.TOKENS]
+        return {level: _mean(ratio * tokens_res5, self.input.images) for level, ratio in TOKENS_OF.items()}
+
+    @cached_property
     def layers(self) -> tuple[LayerCost, ...]:
-        images = self.input.images
+        unit = GIGA * self.input.images
         tokens_res5 = self.closed_form.quantities(self.input)[Quantity.TOKENS]
         return tuple(
             LayerCost(
                 stage,
                 levels,
-                _mean(tokens_res5 * sum(TOKENS_OF[level] for level in levels), images),
-                flops / (GIGA * images),
+                _mean(tokens_res5 * sum(TOKENS_OF[level] for level in levels), self.input.images),
+                flops / unit,
             )
             for (stage, levels), flops in zip(self.schedule.layers, self.flops.layers, strict=True)
         )

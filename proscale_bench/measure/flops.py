@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,14 +23,10 @@ from proscale_bench.config.schedule import Schedule
 from proscale_bench.cost.closed_form import PARTS, PartFlops
 from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, Operator, Rules
-from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.measure.operators import MOVES, RULE_TABLE, UNCOUNTED, PythonCall, Scope, no_rule
 from proscale_bench.models.build import build_from_architecture
-from proscale_bench.models.deformable_attention import DeformableAttention
-from proscale_bench.models.encoders.parts import Recalibration
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
-
-aten = torch.ops.aten
 
 # Where a module's cost is booked. What `encoder` itself runs is the FPN upsampling; a token layer is its own part.
 PART_OF_MODULE = {
@@ -146,21 +142,13 @@ def _recording(part: str, model: nn.Module | None = None) -> Iterator[Recorder]:
             hook.remove()
 
 
-@dataclass
-class _Scope:
-    """The innermost module that is running, and the part its cost is booked under."""
-
-    part: str
-    kind: type | None = None
-
-
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator, after PyTorch has taken composite ones apart."""
 
     def __init__(self, part: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.scopes = [_Scope(part)]
-        self.python_calls: list[_PythonCall] = []
+        self.modules: list[tuple[str, type | None]] = [(part, None)]  # that are running, innermost last
+        self.python_calls: list[PythonCall] = []
         self.calls: Counter[tuple[str, Operator, int]] = Counter()
         self.uncounted: Counter[str] = Counter()
 
@@ -174,10 +162,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             part = _part_of(name)
 
             def enter(module: nn.Module, inputs: Any, part: str | None = part) -> None:
-                self.scopes.append(_Scope(part or self.scopes[-1].part, type(module)))
+                self.modules.append((part or self.modules[-1][0], type(module)))
 
             def leave(module: nn.Module, inputs: Any, output: Any) -> None:
-                self.scopes.pop()
+                self.modules.pop()
 
             hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
         return hooks
@@ -187,19 +175,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         packet = func.overloadpacket
         if packet in MOVES:
             return result
-        if rule := RULE_TABLE.get(packet):
-            found = rule(self, args, result)
-            if found is not None:
-                operator, amount = found
-                self.calls[self.scopes[-1].part, operator, amount] += 1
-        elif packet in UNCOUNTED:
+        rule = RULE_TABLE.get(packet)
+        if rule is None and packet not in UNCOUNTED:
+            raise no_rule(f"operator {func}")
+        part, module = self.modules[-1]
+        call = self.python_calls[-1] if self.python_calls else None
+        counted = rule(Scope(part, module, call), args, result) if rule else None
+        if counted is None:
             self.uncounted[str(packet)] += 1
         else:
-            raise BenchError(
-                f"operator {func} has no counting rule",
-                "a count that leaves it out could not be trusted: add a rule to proscale_bench/measure/flops.py",
-                ExitCode.UNTRUSTED,
-            )
+            operator, amount = counted
+            self.calls[part, operator, amount] += 1
         return result
 
 
@@ -208,15 +194,6 @@ def _part_of(module: str) -> str | None:
     if module.startswith(LAYER):
         return ".".join(module.split(".")[:3])
     return PART_OF_MODULE.get(module) or PART_OF_MODULE.get(module.rpartition(".")[0])
-
-
-@dataclass
-class _PythonCall:
-    """A composite function in progress, and how many matrix products it has run."""
-
-    function: Any
-    masked: bool
-    products: int = 0
 
 
 class _PythonCalls(TorchFunctionMode):
@@ -231,107 +208,8 @@ class _PythonCalls(TorchFunctionMode):
         if func not in (torch.einsum, nn.functional.scaled_dot_product_attention):
             return func(*args, **kwargs)
         masked = kwargs.get("attn_mask", args[3] if len(args) > 3 else None) is not None
-        self.recorder.python_calls.append(_PythonCall(func, masked))
+        self.recorder.python_calls.append(PythonCall(func, masked))
         try:
             return func(*args, **kwargs)
         finally:
             self.recorder.python_calls.pop()
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# The rule table
-# ---------------------------------------------------------------------------------------------------------------
-
-Counted = tuple[Operator, int]
-Rule = Callable[[Recorder, Any, Any], "Counted | None"]
-
-
-def _convolution(recorder: Recorder, args: Any, result: Tensor) -> Counted:
-    weight: Tensor = args[1]  # [out, in / groups, kh, kw]
-    return Operator.CONV, result.numel() * weight[0].numel()
-
-
-def _linear(matrix: int) -> Rule:
-    """`addmm` and `mm`: the second matrix, at this argument, gives the inner and outer dimensions."""
-
-    def rule(recorder: Recorder, args: Any, result: Tensor) -> Counted:
-        return Operator.LINEAR, result.numel() * int(args[matrix].shape[0])
-
-    return rule
-
-
-def _bmm(recorder: Recorder, args: Any, result: Tensor) -> Counted:
-    amount = result.numel() * int(args[0].shape[-1])
-    if not recorder.python_calls:
-        return Operator.MATMUL, amount
-    call = recorder.python_calls[-1]
-    call.products += 1
-    if call.function is torch.einsum:
-        in_model = recorder.scopes[-1].part != "postprocessing"
-        return (Operator.MASK_EINSUM if in_model else Operator.SEMANTIC_EINSUM), amount
-    if call.masked and call.products == 1:
-        return Operator.MASKED_QK, amount
-    return Operator.BMM, amount
-
-
-def _an_element(operator: Operator, amount: int) -> Rule:
-    """A fixed amount for every element of the (first) output."""
-
-    def rule(recorder: Recorder, args: Any, result: Any) -> Counted:
-        output: Tensor = result[0] if isinstance(result, (tuple, list)) else result
-        return operator, amount * output.numel()
-
-    return rule
-
-
-def _elementwise_product(recorder: Recorder, args: Any, result: Tensor) -> Counted | None:
-    """The two products of tensors by elements; a factor that is a number is a scaling."""
-    if not all(isinstance(factor, Tensor) and factor.ndim for factor in args[:2]):
-        recorder.uncounted["aten.mul"] += 1
-        return None
-    kind = recorder.scopes[-1].kind
-    if kind is DeformableAttention:
-        return Operator.WEIGHTED_SUM, result.numel()
-    if kind is Recalibration:
-        return Operator.GATING, result.numel()
-    raise BenchError(
-        f"a product of two tensors in {kind.__name__ if kind else 'no module'} has no counting rule",
-        "a count that leaves it out could not be trusted: add a rule to proscale_bench/measure/flops.py",
-        ExitCode.UNTRUSTED,
-    )
-
-
-RULE_TABLE: dict[Any, Rule] = {
-    aten.convolution: _convolution,
-    aten.addmm: _linear(matrix=2),
-    aten.mm: _linear(matrix=1),
-    aten.bmm: _bmm,
-    aten.mul: _elementwise_product,
-    aten.native_batch_norm: _an_element(Operator.BATCH_NORM, 2),
-    aten.native_group_norm: _an_element(Operator.GROUP_NORM, 5),
-    aten.native_layer_norm: _an_element(Operator.LAYER_NORM, 5),
-    aten.grid_sampler_2d: _an_element(Operator.GRID_SAMPLER, 4),
-    aten.upsample_bilinear2d: _an_element(Operator.UPSAMPLE_BILINEAR2D, 4),
-}
-
-# Arithmetic that no rule set counts; listed with every count (see `cost.rules.NEVER_COUNTED`).
-UNCOUNTED = {
-    # softmax and activations
-    *(aten._softmax, aten._safe_softmax, aten.relu, aten.relu_, aten.gelu, aten.sigmoid),
-    # additions, sums and scalings
-    *(aten.add, aten.add_, aten.sub, aten.div, aten.sum),
-    # pooling
-    aten.max_pool2d_with_indices,
-    # positions
-    *(aten.pow, aten.sin, aten.cos, aten.floor_divide),
-    # masks
-    *(aten.lt, aten.ne, aten.eq, aten.bitwise_not, aten.bitwise_or, aten.all, aten.where, aten.masked_fill),
-}
-
-# Views, copies and constants: no arithmetic at all.
-MOVES = {
-    *(aten.view, aten._unsafe_view, aten.t, aten.transpose, aten.permute, aten.expand, aten.unsqueeze),
-    *(aten.squeeze, aten.select, aten.slice, aten.split, aten.split_with_sizes, aten.stack, aten.cat),
-    *(aten.clone, aten.detach, aten.index, aten.roll, aten.constant_pad_nd, aten.alias, aten._to_copy),
-    *(aten.empty, aten.zeros, aten.new_zeros, aten.full, aten.fill_, aten.arange, aten.scalar_tensor),
-}

@@ -108,7 +108,7 @@ def _layer_grid(count: FlopCount) -> Grid:
                 " + ".join(layer.levels),
                 show_tokens(round(layer.tokens)),
                 show_gflops(layer.gflops),
-                f"{100 * layer.gflops / encoder:.1f} %",
+                f"{100 * layer.gflops / encoder:.1f}%",
             ),
         )
         for index, layer in enumerate(count.layers, start=1)
@@ -116,7 +116,7 @@ def _layer_grid(count: FlopCount) -> Grid:
     token_layers = count.gflops.encoder_token_layers
     total = Row(
         "token layers",
-        ("", "", "", show_gflops(token_layers), f"{100 * token_layers / encoder:.1f} %"),
+        ("", "", "", show_gflops(token_layers), f"{100 * token_layers / encoder:.1f}%"),
         strong=True,
     )
     header = ("", "stage", "levels", "tokens", "GFLOPs", "of the encoder")
@@ -164,7 +164,7 @@ def headline(count: FlopCount) -> str:
     saved = count.reduction_pct
 
     def pct(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2f} %"
+        return "–" if value is None else f"{value:.2f}%"
 
     return (
         f"{name_of(count)} saves {pct(saved.encoder)} of the encoder, {pct(saved.encoder_token_layers)} of its token "

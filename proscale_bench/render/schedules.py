@@ -31,13 +31,12 @@ def drawing(count: FlopCount) -> Grid:
     stages = [(number, stage) for number, stage in enumerate(schedule.stages, start=1) if stage.layers]
     first = {number: count.layers[_first_layer(schedule, number)] for number, _ in stages}
     header = ["", *(f"stage {number}" for number, _ in stages), "tokens"]
-    tokens_of_level = _level_tokens(count)
     rows = [
         Row(
             f"{level}  1/{FEATURE_STRIDES[level]}",
             (
                 *(_marks(SEEN if level in stage.levels else UNSEEN, stage.layers) for _, stage in stages),
-                show_tokens(round(tokens_of_level[level])),
+                show_tokens(round(count.level_tokens[level])),
             ),
         )
         for level in LEVELS
@@ -73,10 +72,3 @@ def _marks(mark: str, layers: int) -> str:
 
 def _first_layer(schedule: Schedule, stage: int) -> int:
     return next(index for index, (number, _) in enumerate(schedule.layers) if number == stage)
-
-
-def _level_tokens(count: FlopCount) -> dict[str, float]:
-    from proscale_bench.cost.closed_form import TOKENS_OF, Quantity
-
-    tokens = count.closed_form.quantities(count.input)[Quantity.TOKENS] / count.input.images
-    return {level: tokens * TOKENS_OF[level] for level in LEVELS}

@@ -54,7 +54,7 @@ def test_a_document_has_stdout_to_itself_and_the_table_goes_to_stderr() -> None:
 def test_markdown() -> None:
     result = run("flops", "-s", "3,3,3", "--export-markdown", "-")
     assert "| **encoder (pixel decoder)** | **126.86** | **63.47** | **-49.97%** |" in result.stdout
-    assert "3,3,3 saves 49.97 % of the encoder" in result.stdout
+    assert "3,3,3 saves 49.97% of the encoder" in result.stdout
 
 
 @pytest.mark.parametrize("by", ["stage", "layer", "operator"])

@@ -41,9 +41,7 @@ def test_parts_sum_exactly(schedule, backbone, height, width, rules) -> None:  #
 @given(schedule=schedules, backbone=backbones, height=sides, width=sides)
 def test_rules_differ_by_exactly_what_they_leave_out(schedule, backbone, height, width) -> None:  # type: ignore[no-untyped-def]
     size = parse_size((height, width))
-    forms = {
-        name: ClosedForm(get_architecture(backbone), schedule, rules) for name, rules in RULES.items()
-    }
+    forms = {name: ClosedForm(get_architecture(backbone), schedule, rules) for name, rules in RULES.items()}
     complete = forms["complete"].count(size).total_with_postprocessing
     for name, form in forms.items():
         rounding = 0
@@ -81,9 +79,7 @@ def test_a_coco_size_is_the_sum_of_its_images(name: str, backbone: str) -> None:
     parts = [0] * 7
     for group in size.groups:
         single = form.count(
-            parse_size(
-                (group.padded_height_px, group.padded_width_px), (group.output_height_px, group.output_width_px)
-            )
+            parse_size((group.padded_height_px, group.padded_width_px), (group.output_height_px, group.output_width_px))
         )
         parts = [total + group.images * part for total, part in zip(parts, single[1:], strict=True)]
     assert parts == list(form.count(size)[1:])

@@ -119,9 +119,7 @@ def test_the_six_totals_of_the_mask2former_paper(backbone: str, printed: int) ->
     assert round(gflops.total_with_postprocessing) == printed
 
 
-@pytest.mark.parametrize(
-    ("layers", "printed"), [(2, 411.981), (3, 443.448), (4, 474.914), (5, 506.381), (6, 537.848)]
-)
+@pytest.mark.parametrize(("layers", "printed"), [(2, 411.981), (3, 443.448), (4, 474.914), (5, 506.381), (6, 537.848)])
 def test_eco_m2fs_early_exits_to_every_digit(layers: int, printed: float) -> None:
     """Swin-T with 19 classes at 1024x2048, the semantic product counted and masked Q.K^T not."""
     counted = RULES["published"].counted - {Operator.MASKED_QK} | {Operator.SEMANTIC_EINSUM}

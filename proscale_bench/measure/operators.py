@@ -1,0 +1,137 @@
+"""Which operation an aten operator is, and how much of it: the table that the trace counts by.
+
+Three kinds of operator: those with a rule, arithmetic that no rule set counts (listed with every count), and moves that
+do no arithmetic. One that is in none of the three stops the count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from proscale_bench.cost.rules import Operator
+from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.models.deformable_attention import DeformableAttention
+from proscale_bench.models.encoders.parts import Recalibration
+
+aten = torch.ops.aten
+
+
+@dataclass
+class PythonCall:
+    """A composite function in progress, such as an einsum, and how many matrix products it has run."""
+
+    function: Any
+    masked: bool
+    products: int = 0
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is running: the part it is booked under, the innermost module, the composite function if in one."""
+
+    part: str
+    module: type | None = None
+    call: PythonCall | None = None
+
+
+def no_rule(what: str) -> BenchError:
+    """The error that stops a count."""
+    return BenchError(
+        f"{what} has no counting rule",
+        "a count that leaves it out could not be trusted: add a rule to proscale_bench/measure/operators.py",
+        ExitCode.UNTRUSTED,
+    )
+
+
+Counted = tuple[Operator, int]  # and how much, in one call
+Rule = Callable[[Scope, Any, Any], "Counted | None"]  # of the scope, the arguments and the result
+
+
+def _convolution(scope: Scope, args: Any, result: Tensor) -> Counted:
+    weight: Tensor = args[1]  # [out, in / groups, kh, kw]
+    return Operator.CONV, result.numel() * weight[0].numel()
+
+
+def _linear(matrix: int) -> Rule:
+    """`addmm` and `mm`: the second matrix, at this argument, gives the inner and outer dimensions."""
+
+    def rule(scope: Scope, args: Any, result: Tensor) -> Counted:
+        return Operator.LINEAR, result.numel() * int(args[matrix].shape[0])
+
+    return rule
+
+
+def _bmm(scope: Scope, args: Any, result: Tensor) -> Counted:
+    amount = result.numel() * int(args[0].shape[-1])
+    call = scope.call
+    if call is None:
+        return Operator.MATMUL, amount
+    call.products += 1
+    if call.function is torch.einsum:
+        in_model = scope.part != "postprocessing"
+        return (Operator.MASK_EINSUM if in_model else Operator.SEMANTIC_EINSUM), amount
+    if call.masked and call.products == 1:
+        return Operator.MASKED_QK, amount
+    return Operator.BMM, amount
+
+
+def _an_element(operator: Operator, amount: int) -> Rule:
+    """A fixed amount for every element of the (first) output."""
+
+    def rule(scope: Scope, args: Any, result: Any) -> Counted:
+        output: Tensor = result[0] if isinstance(result, (tuple, list)) else result
+        return operator, amount * output.numel()
+
+    return rule
+
+
+def _elementwise_product(scope: Scope, args: Any, result: Tensor) -> Counted | None:
+    """The two products of tensors by elements; a factor that is a number is a scaling."""
+    if not all(isinstance(factor, Tensor) and factor.ndim for factor in args[:2]):
+        return None
+    if scope.module is DeformableAttention:
+        return Operator.WEIGHTED_SUM, result.numel()
+    if scope.module is Recalibration:
+        return Operator.GATING, result.numel()
+    raise no_rule(f"a product of two tensors in {scope.module.__name__ if scope.module else 'no module'}")
+
+
+RULE_TABLE: dict[Any, Rule] = {
+    aten.convolution: _convolution,
+    aten.addmm: _linear(matrix=2),
+    aten.mm: _linear(matrix=1),
+    aten.bmm: _bmm,
+    aten.mul: _elementwise_product,
+    aten.native_batch_norm: _an_element(Operator.BATCH_NORM, 2),
+    aten.native_group_norm: _an_element(Operator.GROUP_NORM, 5),
+    aten.native_layer_norm: _an_element(Operator.LAYER_NORM, 5),
+    aten.grid_sampler_2d: _an_element(Operator.GRID_SAMPLER, 4),
+    aten.upsample_bilinear2d: _an_element(Operator.UPSAMPLE_BILINEAR2D, 4),
+}
+
+# Arithmetic that no rule set counts; listed with every count (see `cost.rules.NEVER_COUNTED`).
+UNCOUNTED = {
+    # softmax and activations
+    *(aten._softmax, aten._safe_softmax, aten.relu, aten.relu_, aten.gelu, aten.sigmoid),
+    # additions, sums and scalings
+    *(aten.add, aten.add_, aten.sub, aten.div, aten.sum),
+    # pooling
+    aten.max_pool2d_with_indices,
+    # positions
+    *(aten.pow, aten.sin, aten.cos, aten.floor_divide),
+    # masks
+    *(aten.lt, aten.ne, aten.eq, aten.bitwise_not, aten.bitwise_or, aten.all, aten.where, aten.masked_fill),
+}
+
+# Views, copies and constants: no arithmetic at all.
+MOVES = {
+    *(aten.view, aten._unsafe_view, aten.t, aten.transpose, aten.permute, aten.expand, aten.unsqueeze),
+    *(aten.squeeze, aten.select, aten.slice, aten.split, aten.split_with_sizes, aten.stack, aten.cat),
+    *(aten.clone, aten.detach, aten.index, aten.roll, aten.constant_pad_nd, aten.alias, aten._to_copy),
+    *(aten.empty, aten.zeros, aten.new_zeros, aten.full, aten.fill_, aten.arange, aten.scalar_tensor),
+}

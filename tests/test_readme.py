@@ -1,0 +1,54 @@
+"""The README shows what the tool prints."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from proscale_bench.cost.count import count_flops
+from tests.cli import run
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_terminal_output_is_real() -> None:
+    (block,) = re.findall(r"```console\n\$ proscale-bench (.+?)\n(.+?)```", README, re.DOTALL)
+    arguments, shown = block
+    printed = [line.rstrip() for line in run(*arguments.split()).stdout.splitlines()]
+    shown_lines = shown.rstrip().splitlines()
+    assert printed[: len(shown_lines)] == shown_lines
+
+
+def test_the_headline_is_computed() -> None:
+    saved = count_flops("3,3,3", "swin_t").reduction_pct
+    for value in (saved.encoder, saved.total, saved.encoder_token_layers):
+        assert f"{value:.2f} %" in README
+
+
+def test_the_published_totals_are_computed() -> None:
+    backbones = ("resnet50", "resnet101", "swin_t", "swin_s", "swin_b", "swin_l")
+    totals = [
+        round(count_flops("baseline", name, rules="published").gflops.total_with_postprocessing) for name in backbones
+    ]
+    assert "{}, {}, {}, {}, {} and {} G".format(*totals) in " ".join(README.split())
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CLI.md", "docs/counting.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("https://"):
+            assert ((ROOT / page).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("line", re.findall(r"^proscale-bench (?:flops|schedules|models) [^\n]+", README, re.MULTILINE))
+def test_every_command_of_the_readme_is_accepted(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-schedule.yaml").write_text((ROOT / "schedules" / "proscale-3-3-3.yaml").read_text())
+    words = line.partition("#")[0].split()[1:]
+    words = [{"800x1333": "64x96"}.get(word, word) for word in words]  # verified at a size that takes no time
+    result = run(*words, *(["-b", "tiny"] if "--verify" in words else []))
+    assert result.exit_code == 0, result.stderr
