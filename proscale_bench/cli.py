@@ -33,8 +33,8 @@ class BenchGroup(TyperGroup):
             raise typer.Exit(ExitCode.OK) from None
         except OSError as error:
             fail(BenchError(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"))
-        except KeyboardInterrupt:
-            sys.stderr.write("\ninterrupted\n")
+        except KeyboardInterrupt as interrupt:
+            sys.stderr.write(f"\ninterrupted{f': {interrupt}' if interrupt.args else ''}\n")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         return result
 
@@ -76,7 +76,9 @@ def global_options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors and reports only.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say what is being done, and where an error arose.")
+    ] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour (as does NO_COLOR).")] = False,
 ) -> None:
     from proscale_bench.render.console import settings

@@ -172,6 +172,14 @@ def test_quiet_keeps_errors_and_reports(tmp_path: Path) -> None:
     assert "unknown backbone" in run("--quiet", "flops", "-b", "x").stderr
 
 
+def test_verbose_says_what_is_done_and_where_an_error_arose(tmp_path: Path) -> None:
+    assert "proscale-3-3-3 is 3,3,3: 46 distinct sizes" in run("-v", "flops", "-s", "proscale-3-3-3").stderr
+    assert "Traceback" in run("-v", "flops", "-s", "3,3").stderr
+    assert "Traceback" not in run("flops", "-s", "3,3").stderr
+    swept = run("-v", "sweep", "--out", str(tmp_path / "run")).stderr
+    assert swept.count(": counted") == 36
+
+
 def test_exit_code_reaches_the_shell_and_streams_are_apart() -> None:
     command = [sys.executable, "-m", "proscale_bench", "flops"]
     good = subprocess.run([*command, "--export-json", "-"], capture_output=True, text=True, check=False)

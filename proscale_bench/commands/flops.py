@@ -64,10 +64,13 @@ def flops(
     from proscale_bench.commands.exporting import Exports
     from proscale_bench.cost.count import count_flops
     from proscale_bench.render import flops as render
+    from proscale_bench.render.console import detail
     from proscale_bench.render.grid import table
 
     exports = Exports(export_json, export_csv, export_markdown, force)
     counts = [count_flops(one, backbone, size, output_size, rules, convention) for one in schedule]
+    for asked, count in zip(schedule, counts, strict=True):
+        detail(f"{asked} is {count.schedule}: {len(count.input.groups)} distinct sizes, {count.input.images} images")
     rows = [count.row() for count in counts]
     if verify or verify_all:
         from proscale_bench.commands.verifying import verify_counts

@@ -73,20 +73,19 @@ def run_with_progress(configurations: list[Configuration], run: Path, start_over
     """Run the sweep with a bar on stderr, where stderr is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from proscale_bench.render.console import note, shows_progress, stderr_console
+    from proscale_bench.render.console import detail, shows_progress, stderr_console
+    from proscale_bench.sweep.runner import Progress as Step
     from proscale_bench.sweep.runner import run_sweep
+
+    def show(step: Step) -> None:
+        bar.update(task, completed=step.done, description=str(step.configuration))
+        detail(f"{step.configuration}: {step.outcome}")
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
     bar = Progress(*columns, console=stderr_console(), transient=True, disable=not shows_progress())
     task = bar.add_task("", total=len(configurations))
     try:
         with bar:
-            return run_sweep(
-                configurations,
-                run,
-                start_over=start_over,
-                on_progress=lambda step: bar.update(task, completed=step.done, description=str(step.configuration)),
-            )
+            return run_sweep(configurations, run, start_over=start_over, on_progress=show)
     except KeyboardInterrupt:
-        note(f"what is done is kept in {run}: run the same command to go on")
-        raise
+        raise KeyboardInterrupt(f"what is done is kept in {run}; run the same command to go on") from None

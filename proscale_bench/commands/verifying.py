@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from proscale_bench.render.console import note, shows_progress, stderr_console
+from proscale_bench.render.console import detail, note, shows_progress, stderr_console
 
 if TYPE_CHECKING:
     from proscale_bench.cost.count import FlopCount
@@ -40,4 +40,5 @@ def verify_counts(counts: Sequence[FlopCount], all_sizes: bool) -> list[dict[str
                 f"verified {count.schedule.compact}: closed form = trace at {sizes}, = fvcore at {at} "
                 f"(padded), to the last FLOP; of these fvcore alone does not see {unseen}"
             )
+            detail(f"met by the trace and counted by no rules, calls an image: {result.uncounted_calls}")
     return [asdict(result) for result in verified]

@@ -1,11 +1,12 @@
 """YAML that knows where each value stands, so that an error can point at `file:line:column`.
 
-Strict where YAML 1.1 surprises: duplicate keys, anchors, `3_3_3` (which YAML reads as 333) and `1e-4` (which it
-reads as text) are refused with a hint. Loading never executes anything: scalars, lists and mappings alone.
+Strict where YAML 1.1 surprises: duplicate keys, anchors, `3_3_3` (which YAML reads as 333), `0x96` (150) and `1e-4`
+(which it reads as text) are refused with a hint. Loading never executes anything: scalars, lists and mappings alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from pydantic import BaseModel, ValidationError
 from proscale_bench.errors import BenchError, did_you_mean
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where PyYAML was built with it
+# Not 3_3_3 (333), 1:30 (90), 0x96 (150) or 010 (8).
+PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)(\.\d*)?([eE][-+]?\d+)?|[-+]?\.(\d+|inf|nan)", re.IGNORECASE)
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 SHOWN_PROBLEMS = 10
@@ -125,11 +128,11 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
             places[child] = (line, column)
             data[key] = _build(loader, value_node, child, path, places)
         return data
-    if kind in ("int", "float") and ("_" in node.value or ":" in node.value):
+    if kind in ("int", "float") and not PLAIN_NUMBER.fullmatch(node.value):
         value = loader.construct_object(node)
         raise BenchError(
             f"{place}: YAML reads {node.value} as the number {value}",
-            "write a schedule as a list of stages, or as '3,3,3' in quotes; a number without '_' or ':'",
+            "put a schedule or size in quotes, as '3,3,3' or '800x1333'; write a number in plain digits",
         )
     try:
         return loader.construct_object(node)

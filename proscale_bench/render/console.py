@@ -56,8 +56,18 @@ def note(message: str) -> None:
         stderr_console().print(message, style="dim", markup=False)
 
 
+def detail(message: str) -> None:
+    """What is being done, on stderr; only with `--verbose`."""
+    if settings.verbose:
+        stderr_console().print(printable(message), style="dim", markup=False)
+
+
 def show_error(error: BenchError) -> None:
-    """What a user sees of an error, on stderr: what was wrong, and what to do next."""
+    """What a user sees of an error, on stderr: what was wrong, and what to do next. `--verbose` adds where it arose."""
+    if settings.verbose:
+        import traceback
+
+        detail("".join(traceback.format_exception(error)).rstrip())
     _say("error", "red", error.message, error.hint)
 
 

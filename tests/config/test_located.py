@@ -45,8 +45,10 @@ def test_the_good_file_is_good(tmp_path: Path) -> None:
     [
         ("recalibration: linear", "recalibratoin: linear", ":9:1", "recalibratoin: unknown key", "'recalibration'"),
         ("layers: 3}", "layerz: 3}", ":5:22", "layerz: unknown key", "'layers'"),
-        ("layers: 3}", "layers: 3_3_3}", ":5:30", "YAML reads 3_3_3 as the number 333", "list of stages"),
-        ("layers: 3}", "layers: 1:30}", ":5:30", "YAML reads 1:30 as the number 90", "without"),
+        ("layers: 3}", "layers: 3_3_3}", ":5:30", "YAML reads 3_3_3 as the number 333", "'3,3,3'"),
+        ("layers: 3}", "layers: 1:30}", ":5:30", "YAML reads 1:30 as the number 90", "plain digits"),
+        ("layers: 3}", "layers: 0x3}", ":5:30", "YAML reads 0x3 as the number 3", "plain digits"),
+        ("layers: 3}", "layers: 010}", ":5:30", "YAML reads 010 as the number 8", "plain digits"),
         ("temperature: 0.1", "temperature: 1e-4", ":10:1", "'1e-4' is text", "1.0e-4"),
         ("temperature: 0.1", "temperature: -0.1", ":10:1", "greater than 0", None),
         ("temperature: 0.1", "temperature: .nan", ":10:1", "nan", None),
