@@ -190,14 +190,16 @@ def test_exit_code_reaches_the_shell_and_streams_are_apart() -> None:
 
 
 def test_control_c_is_one_line_and_130() -> None:
-    """Interrupted while it loads torch and traces 603 sizes."""
+    """Interrupted while it loads torch, with 603 sizes to trace."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "proscale_bench", "flops", "--size", "coco-val", "--verify"],
+        [sys.executable, "-m", "proscale_bench", "--verbose", "flops", "--size", "coco-val", "--verify"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(4)
+    assert process.stderr is not None
+    assert "603 distinct sizes" in process.stderr.readline()  # now it has begun
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130

@@ -48,9 +48,12 @@ class Exports:
 
     def write(self, rows: Sequence[dict[str, Any]], markdown: Callable[[], str]) -> None:
         """Write what was asked for: the rows in the JSON envelope, as CSV, and rendered as Markdown."""
-        from proscale_bench.results.export import envelope, to_csv, to_json
+        from proscale_bench.render.console import warn
+        from proscale_bench.results.export import count_not_finite, envelope, to_csv, to_json
 
         if self.json is not None:
+            if lost := count_not_finite(rows):
+                warn(f"{lost} numbers are not finite: null in {self.json}")
             _write(self.json, to_json(envelope(rows)))
         if self.csv is not None:
             _write(self.csv, to_csv(rows))

@@ -103,9 +103,9 @@ def _sides(size: str | tuple[int, int], what: str) -> tuple[int, int]:
             )
         height, width = int(match[1]), int(match[2])
     else:
+        if len(size) != 2 or any(type(side) is not int for side in size):
+            raise BenchError(f"{what} {size}: expected (height, width) in whole numbers of pixels")
         height, width = size
-        if type(height) is not int or type(width) is not int:
-            raise BenchError(f"{what} {size}: height and width must be whole numbers of pixels")
     for side in (height, width):
         if not 1 <= side <= MAX_SIDE_PX:
             raise BenchError(

@@ -75,7 +75,7 @@ class ResNetBackbone(nn.Module):
                 stride = 2 if stage > 0 and index == 0 else 1
                 out_channels = planes * spec.expansion
                 shortcut = None
-                if index == 0:
+                if stride > 1 or channels != out_channels:
                     shortcut = nn.Sequential(
                         nn.Conv2d(channels, out_channels, kernel_size=1, stride=stride, bias=False),
                         FrozenBatchNorm2d(out_channels),

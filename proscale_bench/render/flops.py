@@ -180,7 +180,7 @@ def headlines(counts: Sequence[FlopCount]) -> list[str]:
 def footer(count: FlopCount) -> list[str]:
     """The conditions of a count, and what it leaves out."""
     images = count.input.images
-    where = f"mean over {images:,} images of COCO val2017" if not count.input.is_single else "one image"
+    where = str(count.input) if count.input.is_single else f"{count.input}: mean over {images:,} images of COCO val2017"
     mac = "1 MAC = 1 FLOP" if count.convention == "mac" else "1 MAC = 2 FLOPs"
     products = [f"{OPERATOR_NAMES[Operator(op)]} ({show_gflops(g)} G)" for op, g in count.uncounted_ops.items()]
     return [

@@ -64,6 +64,15 @@ def flatten(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def count_not_finite(value: Any) -> int:
+    """How many NaN and infinities there are, at any depth: what `to_json` turns to null."""
+    if isinstance(value, dict):
+        return sum(count_not_finite(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return sum(count_not_finite(item) for item in value)
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 def finite(value: Any) -> Any:
     """The value with every NaN and infinity replaced by None, at any depth."""
     if isinstance(value, float) and not math.isfinite(value):

@@ -149,6 +149,7 @@ def test_the_largest_size_is_exact() -> None:
         ("640x640", "big", "unknown output size"),
         ((800, 13.5), None, "whole numbers"),
         ((800, True), None, "whole numbers"),
+        ((800,), None, "whole numbers"),
         ((0, 1), None, "a side of 0"),
     ],
 )
