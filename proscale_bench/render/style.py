@@ -35,7 +35,8 @@ BACKBONE_NAMES = {
     "tiny": "tiny Swin",
 }
 STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
+    # The first comes with matplotlib; the second is for SVG viewers that do not have it.
+    "font.family": ["DejaVu Sans", "sans-serif"],
     "font.size": 9.5,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
