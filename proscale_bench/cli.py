@@ -19,8 +19,14 @@ Start with: proscale-bench flops --schedule 3,3,3
 """
 
 
+GLOBAL_FLAGS = {"--quiet", "-q", "--verbose", "-v", "--no-color"}
+
+
 class BenchGroup(TyperGroup):
-    """Every command runs inside this one catch."""
+    """Every command runs inside this one catch. Global flags may stand before or after the command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, sorted(args, key=lambda arg: arg not in GLOBAL_FLAGS))
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -172,6 +172,20 @@ def test_quiet_keeps_errors_and_reports(tmp_path: Path) -> None:
     assert "unknown backbone" in run("--quiet", "flops", "-b", "x").stderr
 
 
+@pytest.mark.parametrize("flag", ["--quiet", "-q", "--verbose", "-v", "--no-color"])
+def test_global_flags_stand_before_or_after_the_command(flag: str) -> None:
+    before, after = run(flag, "schedules", "list"), run("schedules", "list", flag)
+    assert before == after
+    assert before.exit_code == 0
+
+
+def test_no_color_is_honoured_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    colours = {"31m", "36m", "33m"}
+    assert any(colour in run("flops", "-b", "x").stderr for colour in colours)
+    assert not any(colour in run("flops", "-b", "x", "--no-color").stderr for colour in colours)
+
+
 def test_verbose_says_what_is_done_and_where_an_error_arose(tmp_path: Path) -> None:
     assert "proscale-3-3-3 is 3,3,3: 46 distinct sizes" in run("-v", "flops", "-s", "proscale-3-3-3").stderr
     assert "Traceback" in run("-v", "flops", "-s", "3,3").stderr
