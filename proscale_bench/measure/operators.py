@@ -101,37 +101,42 @@ def _elementwise_product(scope: Scope, args: Any, result: Tensor) -> Counted | N
     raise no_rule(f"a product of two tensors in {scope.module.__name__ if scope.module else 'no module'}")
 
 
+def _packets(names: str) -> set[Any]:
+    """Operators by name, as far as this torch has them: versions take composite functions apart differently."""
+    return {packet for name in names.split() if (packet := getattr(aten, name, None)) is not None}
+
+
 RULE_TABLE: dict[Any, Rule] = {
-    aten.convolution: _convolution,
-    aten.addmm: _linear(matrix=2),
-    aten.mm: _linear(matrix=1),
-    aten.bmm: _bmm,
-    aten.mul: _elementwise_product,
-    aten.native_batch_norm: _an_element(Operator.BATCH_NORM, 2),
-    aten.native_group_norm: _an_element(Operator.GROUP_NORM, 5),
-    aten.native_layer_norm: _an_element(Operator.LAYER_NORM, 5),
-    aten.grid_sampler_2d: _an_element(Operator.GRID_SAMPLER, 4),
-    aten.upsample_bilinear2d: _an_element(Operator.UPSAMPLE_BILINEAR2D, 4),
+    packet: rule
+    for names, rule in {
+        "convolution": _convolution,
+        "addmm": _linear(matrix=2),
+        "mm": _linear(matrix=1),
+        "bmm": _bmm,
+        "mul": _elementwise_product,
+        "native_batch_norm _native_batch_norm_legit_no_training": _an_element(Operator.BATCH_NORM, 2),
+        "native_group_norm": _an_element(Operator.GROUP_NORM, 5),
+        "native_layer_norm": _an_element(Operator.LAYER_NORM, 5),
+        "grid_sampler_2d": _an_element(Operator.GRID_SAMPLER, 4),
+        "upsample_bilinear2d": _an_element(Operator.UPSAMPLE_BILINEAR2D, 4),
+    }.items()
+    for packet in _packets(names)
 }
 
 # Arithmetic that no rule set counts; listed with every count (see `cost.rules.NEVER_COUNTED`).
-UNCOUNTED = {
-    # softmax and activations
-    *(aten._softmax, aten._safe_softmax, aten.relu, aten.relu_, aten.gelu, aten.sigmoid),
-    # additions, sums and scalings
-    *(aten.add, aten.add_, aten.sub, aten.div, aten.sum),
-    # pooling
-    aten.max_pool2d_with_indices,
-    # positions
-    *(aten.pow, aten.sin, aten.cos, aten.floor_divide),
-    # masks
-    *(aten.lt, aten.ne, aten.eq, aten.bitwise_not, aten.bitwise_or, aten.all, aten.where, aten.masked_fill),
-}
+UNCOUNTED = (
+    _packets("_softmax _safe_softmax relu relu_ gelu sigmoid")  # softmax and activations
+    | _packets("add add_ sub div sum")  # additions, sums and scalings
+    | _packets("max_pool2d_with_indices")
+    | _packets("pow sin cos floor_divide")  # positions
+    | _packets("lt ne eq bitwise_not bitwise_or logical_not logical_or all where masked_fill masked_fill_")  # masks
+)
 
 # Views, copies and constants: no arithmetic at all.
-MOVES = {
-    *(aten.view, aten._unsafe_view, aten.t, aten.transpose, aten.permute, aten.expand, aten.unsqueeze),
-    *(aten.squeeze, aten.select, aten.slice, aten.split, aten.split_with_sizes, aten.stack, aten.cat),
-    *(aten.clone, aten.detach, aten.index, aten.roll, aten.constant_pad_nd, aten.alias, aten._to_copy),
-    *(aten.empty, aten.zeros, aten.new_zeros, aten.full, aten.fill_, aten.arange, aten.scalar_tensor),
-}
+MOVES = (
+    _packets("view _unsafe_view reshape t transpose permute expand unsqueeze squeeze unflatten alias as_strided")
+    | _packets("select slice split split_with_sizes unbind stack cat index roll constant_pad_nd")
+    | _packets("clone copy_ detach lift_fresh _to_copy contiguous")
+    | _packets("empty empty_like empty_strided new_empty zeros zeros_like new_zeros ones ones_like full full_like")
+    | _packets("fill_ arange scalar_tensor")
+)
