@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from proscale_bench.errors import BenchError, did_you_mean
 
@@ -155,6 +155,30 @@ def canonical_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         layers = {stage.levels: stage.layers for stage in merged}
         return tuple(Stage(levels, layers.get(levels, 0)) for levels in PREFIXES)
     return tuple(merged)
+
+
+def from_fields(
+    *,
+    name: str,
+    encoder: str,
+    stages: list[dict[str, Any]],
+    recalibration: Recalibration | None = None,
+    recalibration_layout: RecalibrationLayout = "official",
+    recalibration_temperature: float = DEFAULT_TEMPERATURE,
+    pixel_embedding: PixelEmbedding | None = None,
+    residual: bool = False,
+) -> Schedule:
+    """The schedule of a schedule file's fields. An encoder's own defaults fill what the file leaves out."""
+    plain = encoder == "mask2former"
+    return Schedule(
+        tuple(Stage(tuple(stage["levels"]), stage["layers"]) for stage in stages),
+        recalibration=recalibration or ("none" if plain else "linear"),
+        recalibration_layout=recalibration_layout,
+        recalibration_temperature=recalibration_temperature,
+        pixel_embedding=pixel_embedding or ("conv" if plain else "maxpool"),
+        residual=residual,
+        name=name,
+    )
 
 
 def baseline(layers: int = BASELINE_LAYERS) -> Schedule:

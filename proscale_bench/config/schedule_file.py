@@ -28,7 +28,7 @@ from proscale_bench.config.schedule import (
     Recalibration,
     RecalibrationLayout,
     Schedule,
-    Stage,
+    from_fields,
 )
 from proscale_bench.errors import BenchError
 
@@ -86,22 +86,12 @@ def dump_schedule(schedule: Schedule, name: str, description: str = "") -> str:
 
 
 def _to_schedule(located: Located[ScheduleFile]) -> Schedule:
-    """The file's schedule in canonical form. An encoder's own defaults fill what the file leaves out."""
-    file = located.value
-    plain = file.encoder == "mask2former"
+    """The file's schedule in canonical form."""
     try:
-        schedule = Schedule(
-            tuple(Stage(tuple(stage.levels), stage.layers) for stage in file.stages),
-            recalibration=file.recalibration or ("none" if plain else "linear"),
-            recalibration_layout=file.recalibration_layout,
-            recalibration_temperature=file.recalibration_temperature,
-            pixel_embedding=file.pixel_embedding or ("conv" if plain else "maxpool"),
-            residual=file.residual,
-            name=file.name,
-        )
+        schedule = from_fields(**located.value.model_dump(exclude={"schema_version", "description"}))
     except BenchError as error:
         raise BenchError(f"{located.where('stages')}: {error.message}", error.hint) from error
-    if plain and schedule.encoder != "mask2former":
+    if located.value.encoder == "mask2former" and schedule.encoder != "mask2former":
         raise BenchError(
             f"{located.where('encoder')}: encoder 'mask2former' has full stages, a conv embedding and no "
             f"re-calibration, and this is {schedule.compact}",
