@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from proscale_bench.config.architecture import Architecture, get_architecture
-from proscale_bench.config.schedule import Schedule, baseline
+from proscale_bench.config.schedule import Level, Schedule, baseline
 from proscale_bench.cost.closed_form import ClosedForm, PartFlops
 from proscale_bench.cost.geometry import DEFAULT_SIZE, InputSize, parse_size
 from proscale_bench.cost.parameters import count_parameters
@@ -53,7 +53,7 @@ class LayerCost:
     """One token layer: its stage (from 1), the levels it sees, its tokens and GFLOPs for one image."""
 
     stage: int
-    levels: tuple[str, ...]
+    levels: tuple[Level, ...]
     tokens: float
     gflops: float
 

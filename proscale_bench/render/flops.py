@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from proscale_bench.config.schedule import LEVELS
 from proscale_bench.cost.count import FlopCount
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES, Operator
-from proscale_bench.render.grid import Grid, Row, markdown_table
+from proscale_bench.render.grid import Grid, Row, broken, markdown_table
 from proscale_bench.units import GIGA, show_gflops, show_reduction, show_tokens
 
 By = Literal["stage", "layer", "operator"]
-BASELINE_COLUMNS, SCHEDULE_COLUMNS = 37, 20  # of a terminal: labels and baseline; a schedule with its saving
+# Of a terminal: labels and baseline; a schedule with its saving; of that, its name and GFLOPs.
+BASELINE_COLUMNS, SCHEDULE_COLUMNS, VALUE_COLUMNS = 37, 20, 9
 
 OPERATOR_NAMES = {
     Operator.CONV: "convolutions",
@@ -38,9 +40,18 @@ def grids(counts: Sequence[FlopCount], by: By = "stage", columns: int = 10_000) 
         return [_layer_grid(count) for count in counts]
     if by == "operator":
         return [_operator_grid(count) for count in counts]
-    others = [count for count in counts if not _is_baseline(count)]
-    fit = max(1, (columns - BASELINE_COLUMNS) // SCHEDULE_COLUMNS)
-    chunks = [others[i : i + fit] for i in range(0, len(others), fit)] or [[]]
+    chunks: list[list[FlopCount]] = [[]]
+    room = columns - BASELINE_COLUMNS
+    for count in counts:
+        if _is_baseline(count):
+            continue
+        widest = max(map(len, broken(name_of(count)).splitlines()))
+        width = SCHEDULE_COLUMNS + max(0, widest - VALUE_COLUMNS)
+        if chunks[-1] and width > room:
+            chunks.append([])
+            room = columns - BASELINE_COLUMNS
+        chunks[-1].append(count)
+        room -= width
     return [_stage_grid([counts[0].baseline, *chunk]) for chunk in chunks]
 
 
@@ -73,6 +84,7 @@ def _stage_grid(counts: Sequence[FlopCount]) -> Grid:
             header.append("")
             parameters.append("")
     seen = {layer.levels for count in counts for layer in count.layers}
+    coarse_first = sorted(seen, key=lambda levels: (len(levels), [LEVELS.index(level) for level in levels]))
     return Grid(
         _title(counts[0]),
         tuple(header),
@@ -82,7 +94,7 @@ def _stage_grid(counts: Sequence[FlopCount]) -> Grid:
             line("projection", "encoder_projection", 1),
             line("re-calibration", "encoder_recalibration", 1),
             line("token layers", "encoder_token_layers", 1, saving=True),
-            *(stage(levels) for levels in sorted(seen, key=lambda levels: (len(levels), levels))),
+            *(stage(levels) for levels in coarse_first),
             line("pixel embedding", "pixel_embedding", 1),
             line("FPN upsampling", "fpn_upsampling"),
             line("transformer decoder", "transformer_decoder"),

@@ -46,11 +46,16 @@ def table(grid: Grid, justify: Literal["left", "right"] = "right") -> Table:
     )
     drawn.add_column(Text(grid.header[0], style="dim"), no_wrap=justify == "right")
     for name in grid.header[1:]:
-        drawn.add_column(Text(name), justify=justify, no_wrap=justify == "right")
+        drawn.add_column(Text(broken(name)), justify=justify, vertical="bottom", no_wrap=justify == "right")
     for row in grid.rows:
         style = "bold" if row.strong else ("dim" if row.indent > 1 else "")
         drawn.add_row(Text("  " * row.indent + row.label), *map(Text, row.cells), style=style)
     return drawn
+
+
+def broken(name: str) -> str:
+    """A schedule's name with each option on a line of its own, so that a column stays narrow."""
+    return name.replace("+", "\n+")
 
 
 def markdown_table(grid: Grid) -> list[str]:

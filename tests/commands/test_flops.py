@@ -138,17 +138,15 @@ def test_exports_are_written_and_not_overwritten_without_force(tmp_path: Path) -
     assert [entry.name for entry in path.parent.iterdir()] == ["cost.json"]
 
 
-def test_wide_terminals_show_more_schedules_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_fit_the_terminal_and_wide_ones_show_more_schedules_side_by_side() -> None:
+    from rich.console import Console
+
     from proscale_bench.render.flops import grids
+    from proscale_bench.render.grid import table
 
     counts = [count_flops(compact) for compact in ("1,1,1", "2,2,2", "3,3,3", "6,3,3")]
     assert [len(grids(counts, "stage", columns)) for columns in (80, 140, 10_000)] == [2, 1, 1]
+    long = count_flops("4:2,54:10,543:10+conv+trc:conv+spatial+residual+temp:0.12345678", "swin_l", "32768x32768")
     for columns in (80, 140):
-        monkeypatch.setenv("COLUMNS", str(columns))
-        for grid in grids(counts, "stage", columns):
-            from rich.console import Console
-
-            from proscale_bench.render.grid import table
-
-            console = Console(width=columns, force_terminal=False)
-            assert console.measure(table(grid)).maximum <= columns
+        for grid in grids([long, *counts], "stage", columns):
+            assert Console(width=columns).measure(table(grid)).maximum <= columns
