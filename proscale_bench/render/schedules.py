@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from proscale_bench.config.architecture import FEATURE_STRIDES
 from proscale_bench.config.schedule import FINEST, LEVELS, Schedule
 from proscale_bench.render.grid import Grid, Row
 from proscale_bench.units import show_gflops, show_tokens
@@ -27,6 +26,8 @@ def catalogue_grid(entries: Sequence[tuple[Schedule, str]]) -> Grid:
 
 def drawing(count: FlopCount) -> Grid:
     """Levels against the stages' layers, with tokens and cost at the count's size."""
+    from proscale_bench.config.architecture import FEATURE_STRIDES
+
     schedule = count.schedule
     stages = [(number, stage) for number, stage in enumerate(schedule.stages, start=1) if stage.layers]
     first = {number: count.layers[_first_layer(schedule, number)] for number, _ in stages}
