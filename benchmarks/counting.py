@@ -77,7 +77,7 @@ def closed_form() -> None:
     coco = parse_size("coco-val")
 
     def whole_set() -> None:
-        module._summed_quantities.cache_clear()
+        module._coco_quantities.cache_clear()
         form.count(coco)
 
     times = interleaved(

@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 from proscale_bench.config.architecture import Architecture, Swin
 from proscale_bench.config.schedule import Schedule
-from proscale_bench.cost.geometry import InputSize, SizeGroup
+from proscale_bench.cost.geometry import COCO_SIZES, InputSize, SizeGroup, parse_size
 from proscale_bench.cost.rules import Convention, Operator, Rules
 from proscale_bench.cost.terms import TOKENS_OF, Quantity, Terms, layer_terms, part_terms
+
+Quantities = tuple[int, ...]  # indexed by `Quantity`
 
 
 class PartFlops(NamedTuple):
@@ -101,7 +103,7 @@ class ClosedForm:
         return table
 
     def uncounted(self, size: InputSize) -> Counter[Operator]:
-        """Products that the model computes and the rules leave out, as a multiply-accumulate each."""
+        """What the model runs and the rules leave out, in each operator's own amount (see `Operator`)."""
         quantities = self.quantities(size)
         left_out: Counter[Operator] = Counter()
         for _, terms in self._named_terms():
@@ -110,11 +112,11 @@ class ClosedForm:
                     left_out[operator] += amount * quantities[quantity]
         return +left_out
 
-    def quantities(self, size: InputSize) -> list[int]:
+    def quantities(self, size: InputSize) -> Quantities:
         """The size's quantities, indexed by `Quantity`, summed over its images."""
-        if len(size.groups) == 1 and size.groups[0].images == 1:
-            return _quantities(size.groups[0], self._window, self._mask_macs, self._semantic_macs, self.rules)
-        return _summed_quantities(size, self._window, self._mask_macs, self._semantic_macs, self.rules)
+        if size.name in COCO_SIZES:
+            return _coco_quantities(size.name, self._window, self._mask_macs, self._semantic_macs, self.rules)
+        return _sum_quantities(size.groups, self._window, self._mask_macs, self._semantic_macs, self.rules)
 
     def _named_terms(self) -> Iterator[tuple[str, Terms]]:
         yield from self.terms.items()
@@ -129,34 +131,38 @@ class ClosedForm:
         return coefficients
 
 
-def _quantities(group: SizeGroup, window: int | None, mask_macs: int, semantic_macs: int, rules: Rules) -> list[int]:
+@lru_cache(maxsize=64)
+def _coco_quantities(name: str, window: int | None, mask_macs: int, semantic_macs: int, rules: Rules) -> Quantities:
+    """What depends on the size, the backbone's window and the head alone is computed once for all schedules."""
+    return _sum_quantities(parse_size(name).groups, window, mask_macs, semantic_macs, rules)
+
+
+def _sum_quantities(
+    groups: tuple[SizeGroup, ...], window: int | None, mask_macs: int, semantic_macs: int, rules: Rules
+) -> Quantities:
+    if len(groups) == 1 and groups[0].images == 1:
+        return _quantities(groups[0], window, mask_macs, semantic_macs, rules)
+    total = [0] * len(Quantity)
+    for group in groups:
+        for index, quantity in enumerate(_quantities(group, window, mask_macs, semantic_macs, rules)):
+            total[index] += group.images * quantity
+    return tuple(total)
+
+
+def _quantities(group: SizeGroup, window: int | None, mask_macs: int, semantic_macs: int, rules: Rules) -> Quantities:
+    """The quantities of one image, in the order of `Quantity`."""
     height, width = group.padded_height_px, group.padded_width_px
     tokens = height * width // 1024
     output_px = group.output_height_px * group.output_width_px
-    if window is None:
-        windowed = [0, 0, 0, 0]
-    else:
-        square = window * window
-        windowed = [
-            -(-height // (stride * window)) * -(-width // (stride * window)) * square for stride in (4, 8, 16, 32)
-        ]
-    return [
+    windowed = [0, 0, 0, 0]
+    if window is not None:
+        sides = [stride * window for stride in (4, 8, 16, 32)]  # of a window, in pixels of the input
+        windowed = [-(-height // side) * -(-width // side) * window * window for side in sides]
+    return (
         1,
         tokens,
         *windowed,
         rules.einsum(mask_macs * TOKENS_OF["res2"] * tokens),
         rules.einsum(semantic_macs * output_px),
         output_px,
-    ]
-
-
-@lru_cache(maxsize=64)
-def _summed_quantities(
-    size: InputSize, window: int | None, mask_macs: int, semantic_macs: int, rules: Rules
-) -> list[int]:
-    """What depends on the size, the backbone's window and the head alone: shared by all schedules."""
-    total = [0] * len(Quantity)
-    for group in size.groups:
-        for index, quantity in enumerate(_quantities(group, window, mask_macs, semantic_macs, rules)):
-            total[index] += group.images * quantity
-    return total
+    )

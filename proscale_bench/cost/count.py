@@ -135,7 +135,7 @@ class FlopCount:
 
     @cached_property
     def uncounted_ops(self) -> dict[str, float]:
-        """Products that the model computes and these rules leave out, in giga multiply-accumulates."""
+        """What the model runs and these rules leave out, by operator, in G of its own amount (see `Operator`)."""
         unit = GIGA * self.input.images
         return {str(op): n / unit for op, n in self.closed_form.uncounted(self.input).items()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 
 from proscale_bench.config.architecture import SIZE_DIVISOR
@@ -36,7 +36,7 @@ class InputSize:
     height_px: int | None = None
     width_px: int | None = None
 
-    @property
+    @cached_property
     def images(self) -> int:
         return sum(group.images for group in self.groups)
 
