@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 class ExitCode(IntEnum):
@@ -34,6 +38,19 @@ class BenchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+def look_up(table: Mapping[str, Value], name: str, what: str) -> Value:
+    """The entry of a name.
+
+    Raises:
+        BenchError: unknown, with the nearest known name, or all of them, as the hint.
+    """
+    try:
+        return table[name]
+    except KeyError:
+        hint = did_you_mean(name, tuple(table), f"known: {', '.join(table)}")
+        raise BenchError(f"unknown {what} '{name}'", hint) from None
 
 
 def did_you_mean(word: str, known: list[str] | tuple[str, ...], otherwise: str | None = None) -> str | None:

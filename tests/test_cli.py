@@ -62,7 +62,7 @@ BAD_INPUT: list[tuple[str, str, str | bytes | None]] = [
     ("schedules nothing", "No such command", None),
     # backbones
     ("flops -b resnet5O", "did you mean 'resnet50'", None),
-    ("flops -b vgg16", "known backbones", None),
+    ("flops -b vgg16", "known: resnet50, resnet101", None),
     ("models show resnet", "did you mean", None),
     ("models show", "Missing argument", None),
     # sizes

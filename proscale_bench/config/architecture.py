@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.errors import look_up
 
 FEATURE_STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 SIZE_DIVISOR = 32  # inputs are padded to a multiple of the coarsest stride
@@ -93,11 +93,7 @@ def get_architecture(backbone: str, num_classes: int | None = None, num_queries:
     Raises:
         BenchError: unknown backbone.
     """
-    try:
-        known = ARCHITECTURES[backbone]
-    except KeyError:
-        hint = did_you_mean(backbone, tuple(ARCHITECTURES), f"known backbones: {', '.join(ARCHITECTURES)}")
-        raise BenchError(f"unknown backbone '{backbone}'", hint) from None
+    known = look_up(ARCHITECTURES, backbone, "backbone")
     head = known.head
     if num_classes is not None:
         head = replace(head, num_classes=num_classes)

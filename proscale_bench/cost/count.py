@@ -13,7 +13,7 @@ from proscale_bench.cost.geometry import DEFAULT_SIZE, InputSize, parse_size
 from proscale_bench.cost.parameters import count_parameters
 from proscale_bench.cost.rules import CONVENTIONS, Convention, Rules, get_rules
 from proscale_bench.cost.terms import TOKENS_OF, Quantity
-from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.errors import look_up
 from proscale_bench.units import GIGA, MEGA, reduction_pct
 
 
@@ -196,9 +196,7 @@ def count_flops(
         from proscale_bench.config.catalogue import parse_schedule
 
         schedule = parse_schedule(schedule)
-    known = next((known for known in CONVENTIONS if known == convention), None)
-    if known is None:
-        raise BenchError(f"unknown convention '{convention}'", did_you_mean(convention, CONVENTIONS, "mac or flop"))
+    known = look_up({known: known for known in CONVENTIONS}, convention, "convention")
     input_size = parse_size(size, output_size)
     return _count(schedule, backbone, get_architecture(backbone), input_size, get_rules(rules), known)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.errors import look_up
 
 Convention = Literal["mac", "flop"]
 CONVENTIONS: tuple[Convention, ...] = ("mac", "flop")
@@ -112,8 +112,4 @@ def get_rules(name: str) -> Rules:
     Raises:
         BenchError: unknown.
     """
-    try:
-        return RULES[name]
-    except KeyError:
-        hint = did_you_mean(name, tuple(RULES), f"known rules: {', '.join(RULES)}")
-        raise BenchError(f"unknown rules '{name}'", hint) from None
+    return look_up(RULES, name, "rules")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.errors import look_up
 from proscale_bench.results.record import Cost, Record
 
 Provenance = Literal["counted", "measured", "published"]
@@ -61,11 +61,7 @@ def get_metric(name: str) -> Metric:
     Raises:
         BenchError: unknown.
     """
-    try:
-        return METRICS[name]
-    except KeyError:
-        hint = did_you_mean(name, tuple(METRICS), f"known metrics: {', '.join(METRICS)}")
-        raise BenchError(f"unknown metric '{name}'", hint) from None
+    return look_up(METRICS, name, "metric")
 
 
 def metric(record: Record, name: str) -> float | None:

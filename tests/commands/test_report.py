@@ -75,7 +75,7 @@ def test_a_corrupt_record_is_named_and_left_out(run: Path) -> None:
         (["nowhere"], "nowhere: no such folder", "a RUN is a folder"),
         (["."], "no records", "a RUN is a folder"),
         (["run/records"], "no records", "a RUN is a folder"),
-        (["run", "--x", "flops"], "unknown metric 'flops'", "known metrics"),
+        (["run", "--x", "flops"], "unknown metric 'flops'", "known: encoder_gflops"),
         (["run", "--y", "Pq"], "unknown metric 'Pq'", "'pq'"),
         (["run", "--out", "run/records/x.json/y"], "cannot write", "check the path"),
     ],
