@@ -34,7 +34,7 @@ clean:
 	rm -rf $(VENV) reports/demo
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "proscale-bench needs Python 3.10 or newer: make PYTHON=python3.12 demo")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "proscale-bench needs Python 3.10 or newer: make PYTHON=python3.12 demo")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
