@@ -1,4 +1,4 @@
-"""The README shows what the tool prints."""
+"""The pages are true: the README shows what the tool prints, the architecture page has a room for every file."""
 
 from __future__ import annotations
 
@@ -34,6 +34,31 @@ def test_the_published_totals_are_computed() -> None:
         round(count_flops("baseline", name, rules="published").gflops.total_with_postprocessing) for name in backbones
     ]
     assert "{}, {}, {}, {}, {} and {} G".format(*totals) in " ".join(README.split())
+
+
+def test_the_architecture_page_shows_every_module_and_no_other() -> None:
+    house, _, _ = (ROOT / "ARCHITECTURE.md").read_text().partition("*To come:")
+    shown = set(re.findall(r"\b(\w+\.py)\b", house.partition("```")[2].partition("```")[0]))
+    there = {path.name for path in (ROOT / "proscale_bench").rglob("*.py")} - {"__init__.py", "__main__.py"}
+    of_commands = {path.name for path in (ROOT / "proscale_bench" / "commands").glob("*.py")}
+    assert there - of_commands <= shown
+    assert shown <= there | {"__init__.py"}
+
+
+def test_the_command_page_names_every_command_and_flag() -> None:
+    page = (ROOT / "CLI.md").read_text()
+    for command in (
+        "flops",
+        "sweep",
+        "report",
+        "schedules list",
+        "schedules show",
+        "schedules validate",
+        "models list",
+    ):
+        assert f"`{command}" in page
+        for flag in re.findall(r"--[a-z-]+", run(*command.split(), "--help").stdout):
+            assert flag in page or flag in ("--help", "--verify-all"), f"{command} {flag}"
 
 
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CLI.md", "docs/counting.md"])
