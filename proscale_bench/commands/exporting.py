@@ -30,7 +30,7 @@ class Exports:
     force: bool = False
 
     def __post_init__(self) -> None:
-        from proscale_bench.results.files import refuse_overwrite
+        from proscale_bench.files import refuse_overwrite
 
         paths = [path for path in (self.json, self.csv, self.markdown) if path is not None]
         if len(set(paths)) < len(paths):
@@ -62,7 +62,7 @@ class Exports:
 
 
 def _write(path: Path, text: str) -> None:
-    from proscale_bench.results.files import write_atomic
+    from proscale_bench.files import write_atomic
 
     if path == STDOUT:
         sys.stdout.write(text)

@@ -20,7 +20,7 @@ def refuse_reports(folder: Path, force: bool) -> None:
     Raises:
         BenchError: a file of a report is there already.
     """
-    from proscale_bench.results.files import refuse_overwrite
+    from proscale_bench.files import refuse_overwrite
 
     for name in FILES:
         refuse_overwrite(folder / name, force)
@@ -29,12 +29,12 @@ def refuse_reports(folder: Path, force: bool) -> None:
 def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | None = None, y: str | None = None) -> Path:
     """Write every file of a report; the path of its Markdown."""
     from proscale_bench.analysis.runs import by_setting
+    from proscale_bench.files import write_atomic
     from proscale_bench.render.costs import costs_figure
     from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y, pareto_figure
     from proscale_bench.render.markdown import report as markdown
     from proscale_bench.render.style import save
     from proscale_bench.results.export import to_csv
-    from proscale_bench.results.files import write_atomic
 
     costs, worth = tuple(x or DEFAULT_X), y or DEFAULT_Y
     ordered = [record for group in by_setting(records).values() for record in group]

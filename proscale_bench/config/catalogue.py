@@ -5,6 +5,7 @@ The catalogue is the folder `schedules/` of the project, shipped inside the whee
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def parse_schedule(text: str | Path) -> Schedule:
     path, word = Path(text), str(text)
     if word in catalogue_names():
         return _read_shipped(catalogue_dir() / f"{word}.yaml")[0]
-    if path.suffix in (".yaml", ".yml") or path.is_file():
+    if path.suffix in (".yaml", ".yml") or os.path.isfile(word):  # noqa: PTH113 - pathlib raises on what cannot be a path
         from proscale_bench.config.schedule_file import read_schedule_file
 
         return read_schedule_file(path)[0]

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.files import read_regular_file
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where PyYAML was built with it
 # Not 3_3_3 (333), 1:30 (90), 0x96 (150) or 010 (8).
@@ -23,6 +24,23 @@ PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)(\.\d*)?([eE][-+]?\d+)?|[-+]?\.(\d+
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 SHOWN_PROBLEMS = 10
+SHOWN_CHARACTERS = 60
+
+
+def _is_one(value: Any) -> Any:
+    if type(value) is not int:  # YAML's true and 1.0 equal 1 as well
+        raise ValueError("the whole number 1 is the only version")
+    return value
+
+
+SchemaVersion = Annotated[Literal[1], BeforeValidator(_is_one)]
+
+
+class StrictModel(BaseModel):
+    """A file of the user's: no unknown keys, no coercion, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
 
 Model = TypeVar("Model", bound=BaseModel)
 Loc = tuple[str | int, ...]
@@ -45,14 +63,9 @@ def read_text(path: Path) -> str:
     """A small UTF-8 text file.
 
     Raises:
-        BenchError: missing, a folder, unreadable, over 1 MiB, or not text.
+        BenchError: missing, no regular file, unreadable, over 1 MiB, or not text.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BenchError(f"{path}: over {MAX_BYTES // 1024} KiB", "this is not a configuration file")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise BenchError(f"{path}: {error.strerror or error}", "check the path") from error
+    raw = read_regular_file(path, MAX_BYTES)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -128,16 +141,25 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
             places[child] = (line, column)
             data[key] = _build(loader, value_node, child, path, places)
         return data
-    if kind in ("int", "float") and not PLAIN_NUMBER.fullmatch(node.value):
+    try:
         value = loader.construct_object(node)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # a date of month 13, `!!int abc`
+        raise BenchError(f"{place}: {_short(node.value)} is no {kind}", "write it plainly, without a tag") from error
+    if kind in ("int", "float") and not PLAIN_NUMBER.fullmatch(node.value):
         raise BenchError(
-            f"{place}: YAML reads {node.value} as the number {value}",
+            f"{place}: YAML reads {_short(node.value)} as the number {_short(value)}",
             "put a schedule or size in quotes, as '3,3,3' or '800x1333'; write a number in plain digits",
         )
+    return value
+
+
+def _short(value: object) -> str:
+    """A value as an error shows it: not a screenful."""
     try:
-        return loader.construct_object(node)
-    except ValueError as error:  # such as a date of month 13
-        raise BenchError(f"{place}: {node.value!r}: {error}") from error
+        shown = value if isinstance(value, str) else repr(value)
+    except ValueError:  # an integer of too many digits to print
+        shown = "of very many digits"
+    return shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 3] + "..."
 
 
 def _at(path: str, mark: Any) -> str:
@@ -145,18 +167,22 @@ def _at(path: str, mark: Any) -> str:
 
 
 def _where(path: str, places: dict[Loc, tuple[int, int]], loc: Loc) -> str:
+    line, column = _nearest(places, loc)
+    return f"{path}:{line}:{column}"
+
+
+def _nearest(places: dict[Loc, tuple[int, int]], loc: Loc) -> tuple[int, int]:
     """The nearest enclosing place that is known: a missing key is shown at its parent."""
     while loc and loc not in places:
         loc = loc[:-1]
-    line, column = places.get(loc, (1, 1))
-    return f"{path}:{line}:{column}"
+    return places.get(loc, (1, 1))
 
 
 def _located_error(
     error: ValidationError, path: str, places: dict[Loc, tuple[int, int]], model: type[BaseModel]
 ) -> BenchError:
     lines, hints = [], []
-    problems = error.errors(include_url=False)
+    problems = sorted(error.errors(include_url=False), key=lambda problem: _nearest(places, problem["loc"]))
     for problem in problems[:SHOWN_PROBLEMS]:
         loc = problem["loc"]
         name = _name(loc)
@@ -168,18 +194,22 @@ def _located_error(
                 message = "unknown key"
                 known = sorted(_all_keys(model))
                 hint = did_you_mean(str(loc[-1]), known, f"known keys: {', '.join(known)}")
+            case "value_error":
+                message = f"{_short(repr(value))}: {problem['ctx']['error']}"
             case "missing":
                 message = "required key is missing"
             case "literal_error":
                 expected = problem["ctx"]["expected"]
-                message = f"{value!r} is not {expected}"
+                message = f"{_short(repr(value))} is not {expected}"
                 hint = did_you_mean(str(value), expected.replace("'", "").replace(" or ", ", ").split(", "))
+            case "string_type" if isinstance(value, (int, float)) and not isinstance(value, bool):
+                message = f"{_short(value)} is a number, not text"
+                hint = "put it in quotes: a schedule is '3,3,3', a size '800x1333'"
             case "float_type" | "int_type" | "float_parsing" | "int_parsing" if _reads_as_number(value):
                 message = f"{value!r} is text, not a number"
                 hint = "YAML reads 1e-4 as text: write it with a dot and no quotes, 1.0e-4"
             case _:
-                shown = repr(value)
-                message = f"{shown if len(shown) < 60 else shown[:57] + '...'}: {message}"
+                message = f"{_short(repr(value))}: {message}"
         lines.append(f"{_where(path, places, loc)}: {name}: {message}")
         if hint:
             hints.append(hint)

@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.errors import BenchError, did_you_mean, look_up
 
 Level = Literal["res5", "res4", "res3"]
 Recalibration = Literal["none", "linear", "conv"]
@@ -30,6 +30,14 @@ PREFIXES: tuple[tuple[Level, ...], ...] = (LEVELS[:1], LEVELS[:2], LEVELS)
 MAX_LAYERS = 100
 DEFAULT_TEMPERATURE = 0.1  # of the released models
 BASELINE_LAYERS = 6
+
+
+class StageError(BenchError):
+    """A stage that is wrong; `stage` is its index from 0."""
+
+    def __init__(self, index: int, message: str, hint: str | None = None) -> None:
+        super().__init__(f"stage {index + 1}: {message}", hint)
+        self.stage = index
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,12 @@ class Schedule:
     name: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        for options, given in (
+            (Recalibration, self.recalibration),
+            (RecalibrationLayout, self.recalibration_layout),
+            (PixelEmbedding, self.pixel_embedding),
+        ):
+            look_up({known: known for known in get_args(options)}, given, "option")
         temperature = float(self.recalibration_temperature)
         if not (math.isfinite(temperature) and temperature > 0):
             raise BenchError(
@@ -120,7 +134,7 @@ class Schedule:
         if self.residual:
             spelling += "+residual"
         if self.recalibration_temperature != DEFAULT_TEMPERATURE:
-            spelling += f"+temp:{self.recalibration_temperature!r}"
+            spelling += f"+temp:{self.recalibration_temperature!r}".replace("e+", "e")
         return spelling
 
     def __str__(self) -> str:
@@ -131,29 +145,32 @@ def canonical_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """Sort levels, check nesting, merge and drop: see the module's docstring."""
     merged: list[Stage] = []
     seen: tuple[Level, ...] = ()
-    for number, stage in enumerate(stages, start=1):
+    for index, stage in enumerate(stages):
         levels = tuple(level for level in LEVELS if level in stage.levels)
         if not levels or len(levels) != len(stage.levels):
-            raise BenchError(
-                f"stage {number}: levels {list(stage.levels)} must be different ones of {', '.join(LEVELS)}"
+            raise StageError(
+                index, f"levels {', '.join(map(str, stage.levels))} must be different ones of {', '.join(LEVELS)}"
             )
         if not set(seen) <= set(levels):
-            raise BenchError(
-                f"stage {number}: levels {list(levels)} do not contain those of the stage before, {list(seen)}",
+            raise StageError(
+                index,
+                f"levels {', '.join(levels)} do not contain those of the stage before, {', '.join(seen)}",
                 "stages are nested: each sees all tokens of the one before, and more",
             )
-        if not 0 <= stage.layers <= MAX_LAYERS:
-            raise BenchError(f"stage {number}: {stage.layers} layers, not 0 to {MAX_LAYERS}")
+        if type(stage.layers) is not int or stage.layers < 0:
+            raise StageError(index, f"{stage.layers} layers is not a whole number from 0")
+        again = bool(merged) and merged[-1].levels == levels
+        layers = stage.layers + (merged[-1].layers if again else 0)
+        if layers > MAX_LAYERS:
+            raise StageError(index, f"{layers} layers over {', '.join(levels)}, more than {MAX_LAYERS}")
         seen = levels
-        if stage.layers and merged and merged[-1].levels == levels:
-            merged[-1] = Stage(levels, merged[-1].layers + stage.layers)
-        elif stage.layers:
-            merged.append(Stage(levels, stage.layers))
+        if stage.layers:
+            merged[len(merged) - again :] = [Stage(levels, layers)]
     if not stages:
         raise BenchError("a schedule needs at least one stage")
     if all(stage.levels in PREFIXES for stage in merged):
-        layers = {stage.levels: stage.layers for stage in merged}
-        return tuple(Stage(levels, layers.get(levels, 0)) for levels in PREFIXES)
+        layers_of = {stage.levels: stage.layers for stage in merged}
+        return tuple(Stage(levels, layers_of.get(levels, 0)) for levels in PREFIXES)
     return tuple(merged)
 
 
@@ -181,9 +198,9 @@ def from_fields(
     )
 
 
-def baseline(layers: int = BASELINE_LAYERS) -> Schedule:
-    """Mask2Former's pixel decoder: `layers` token layers over all levels, 3x3 conv, no gating."""
-    return Schedule((Stage(LEVELS, layers),), recalibration="none", pixel_embedding="conv", name="baseline")
+def baseline() -> Schedule:
+    """Mask2Former's pixel decoder: six token layers over all levels, 3x3 conv, no gating."""
+    return Schedule((Stage(LEVELS, BASELINE_LAYERS),), recalibration="none", pixel_embedding="conv", name="baseline")
 
 
 GRAMMAR = (
@@ -204,18 +221,18 @@ def parse_compact(text: str) -> Schedule:
     """
     body, *options = text.strip().split("+")
     settings: dict[str, str | bool | float] = {}
-    if re.fullmatch(r"baseline(:\d{1,4})?", body):
+    if re.fullmatch(r"baseline(:[0-9]{1,4})?", body):
         layers = int(body.partition(":")[2] or BASELINE_LAYERS)
         settings = {"pixel_embedding": "conv", "recalibration": "none"}
         stages: tuple[Stage, ...] = (Stage(LEVELS, layers),)
-    elif re.fullmatch(r"\d{1,4},\d{1,4},\d{1,4}", body):
+    elif re.fullmatch(r"[0-9]{1,4},[0-9]{1,4},[0-9]{1,4}", body):
         stages = tuple(Stage(levels, int(layers)) for levels, layers in zip(PREFIXES, body.split(","), strict=True))
-    elif re.fullmatch(r"[345]{1,3}:\d{1,4}(,[345]{1,3}:\d{1,4})*", body):
+    elif re.fullmatch(r"[345]{1,3}:[0-9]{1,4}(,[345]{1,3}:[0-9]{1,4})*", body):
         stages = tuple(
             Stage(tuple(level for d in digits for level in get_args(Level) if level[-1] == d), int(layers))
             for digits, layers in (part.split(":") for part in body.split(","))
         )
-    elif re.fullmatch(r"\d+(,\d+)*,?", body):
+    elif re.fullmatch(r"[0-9]+(,[0-9]+)*,?", body):
         raise BenchError(
             f"schedule '{text}': '{body}' is not three numbers of layers",
             "give the layers over res5, over res5+res4 and over all levels, as in '3,3,3'",
@@ -239,8 +256,9 @@ def _parse_option(text: str, option: str) -> tuple[str, str | bool | float]:
         case ("residual", "", ""):
             return "residual", True
         case ("temp", ":", number):
-            try:
+            if re.fullmatch(r"[0-9]+(\.[0-9]*)?(e-?[0-9]{1,3})?", number):
                 return "recalibration_temperature", float(number)
-            except ValueError:
-                raise BenchError(f"schedule '{text}': '+{option}': '{number}' is not a number") from None
+            raise BenchError(
+                f"schedule '{text}': '+{option}': '{number}' is not a positive number", "as in '+temp:0.1'"
+            )
     raise BenchError(f"schedule '{text}': unknown option '+{option}'", did_you_mean(option, _OPTIONS, GRAMMAR))

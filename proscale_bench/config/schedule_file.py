@@ -17,9 +17,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from proscale_bench.config.located import Located, load_yaml
+from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.config.schedule import (
     DEFAULT_TEMPERATURE,
     MAX_LAYERS,
@@ -28,15 +28,10 @@ from proscale_bench.config.schedule import (
     Recalibration,
     RecalibrationLayout,
     Schedule,
+    StageError,
     from_fields,
 )
 from proscale_bench.errors import BenchError
-
-
-class StrictModel(BaseModel):
-    """No unknown keys, no coercion, no change after reading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class StageEntry(StrictModel):
@@ -45,7 +40,7 @@ class StageEntry(StrictModel):
 
 
 class ScheduleFile(StrictModel):
-    schema_version: Literal[1]
+    schema_version: SchemaVersion
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     description: Annotated[str, Field(max_length=200)] = ""
     encoder: Literal["mask2former", "proscale"]
@@ -89,8 +84,8 @@ def _to_schedule(located: Located[ScheduleFile]) -> Schedule:
     """The file's schedule in canonical form."""
     try:
         schedule = from_fields(**located.value.model_dump(exclude={"schema_version", "description"}))
-    except BenchError as error:
-        raise BenchError(f"{located.where('stages')}: {error.message}", error.hint) from error
+    except StageError as error:
+        raise BenchError(f"{located.where('stages', error.stage)}: {error.message}", error.hint) from error
     if located.value.encoder == "mask2former" and schedule.encoder != "mask2former":
         raise BenchError(
             f"{located.where('encoder')}: encoder 'mask2former' has full stages, a conv embedding and no "

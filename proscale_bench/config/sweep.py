@@ -20,9 +20,8 @@ from pydantic import BeforeValidator, Field
 
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import catalogue, parse_schedule
-from proscale_bench.config.located import Located, load_yaml
+from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.config.schedule import Schedule
-from proscale_bench.config.schedule_file import StrictModel
 from proscale_bench.errors import BenchError, did_you_mean
 
 CATALOGUE = "catalogue"
@@ -39,10 +38,10 @@ Words = Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES), Before
 
 
 class SweepFile(StrictModel):
-    schema_version: Literal[1]
+    schema_version: SchemaVersion
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     description: Annotated[str, Field(max_length=200)] = ""
-    backbones: Annotated[list[BackboneName], Field(min_length=1, max_length=MAX_ENTRIES)]
+    backbones: Annotated[list[BackboneName], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_list)]
     schedules: Words = [CATALOGUE]  # noqa: RUF012 - pydantic copies it
     sizes: Words
     rules: Literal["fvcore", "published", "complete"] = "fvcore"

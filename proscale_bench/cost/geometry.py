@@ -95,7 +95,7 @@ def padded(side_px: int) -> int:
 
 def _sides(size: str | tuple[int, int], what: str) -> tuple[int, int]:
     if isinstance(size, str):
-        match = re.fullmatch(r"(\d{1,9})[x×](\d{1,9})", size.strip().lower())
+        match = re.fullmatch(r"([0-9]{1,9})[x×]([0-9]{1,9})", size.strip().lower())
         if not match:
             raise BenchError(
                 f"unknown {what} '{size}'",

@@ -84,10 +84,10 @@ class Rules:
     def einsum(self, macs: int) -> int:
         """The product count of one einsum.
 
-        fvcore reads it from the text of numpy's `einsum_path`, which prints twice the product to four significant
-        digits, and halves that.
+        fvcore reads it from the text of numpy's `einsum_path`, which prints twice the product, plus one, to four
+        significant digits, and halves that. (The one decides where the digits are cut exactly in the middle.)
         """
-        return int(float(f"{2 * macs:.3e}") // 2) if self.rounds_einsum else macs
+        return int(float(f"{2 * macs + 1:.3e}") // 2) if self.rounds_einsum else macs
 
 
 _COMPLETE = frozenset(Operator)

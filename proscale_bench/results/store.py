@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from proscale_bench.errors import BenchError
-from proscale_bench.results.files import write_atomic
+from proscale_bench.files import read_regular_file, write_atomic
 from proscale_bench.results.record import Record
 
 FOLDER = "records"
@@ -43,11 +43,7 @@ def read_record(path: Path) -> Record:
         BenchError: unreadable, truncated, of another format, or not named by its digest.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BenchError(f"{path}: over {MAX_BYTES >> 20} MiB, not a record")
-        record = Record.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BenchError(f"{path}: {error.strerror or error}") from error
+        record = Record.model_validate_json(read_regular_file(path, MAX_BYTES))
     except ValidationError as error:
         raise BenchError(f"{path}: not a record: {_first(error)}") from error
     if path.stem != record.digest:

@@ -10,7 +10,7 @@ from proscale_bench.config.schedule import LEVELS, PREFIXES, Schedule, Stage, ba
 from proscale_bench.config.schedule_file import ScheduleFile, dump_schedule, read_schedule_file
 from proscale_bench.errors import BenchError
 
-LAYERS = st.integers(0, 12)
+LAYERS = st.integers(0, 20)
 
 
 @st.composite
@@ -29,7 +29,7 @@ schedules = st.builds(
     stages=nested_stages(),
     recalibration=st.sampled_from(["none", "linear", "conv"]),
     recalibration_layout=st.sampled_from(["official", "spatial"]),
-    recalibration_temperature=st.floats(1e-6, 1e6),
+    recalibration_temperature=st.floats(0, exclude_min=True, allow_infinity=False),
     pixel_embedding=st.sampled_from(["maxpool", "conv"]),
     residual=st.booleans(),
 )
@@ -122,13 +122,16 @@ def test_a_name_is_not_part_of_a_schedules_identity() -> None:
         ("3,-1,3", "unknown schedule", "baseline:4"),
         ("3_3_3", "unknown schedule", "a schedule is"),
         ("basline", "unknown schedule", "'baseline'"),
-        ("3,3,101", "101 layers", None),
+        ("3,3,101", "101 layers over", None),
         ("3,3,3+convv", "'+convv'", "'conv'"),
         ("3,3,3+", "unknown option '+'", "a schedule is"),
         ("3,3,3+trc", "unknown option '+trc'", None),
         ("3,3,3+trc:cnov", "unknown option", "'trc:conv'"),
         ("3,3,3+conv+maxpool", "twice", "once"),
-        ("3,3,3+temp:hot", "'hot' is not a number", None),
+        ("3,3,3+temp:hot", "'hot' is not a positive number", "0.1"),
+        ("3,3,3+temp:1_0", "is not a positive number", "0.1"),
+        ("٣,٣,٣", "unknown schedule", None),
+        ("5:100,5:100", "stage 2: 200 layers over res5, more than 100", None),
         ("3,3,3+temp:nan", "not a positive number", "0.1"),
         ("3,3,3+temp:0", "not a positive number", "0.1"),
         ("3,3,3+temp:inf", "not a positive number", "0.1"),

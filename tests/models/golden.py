@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
-from proscale_bench.config.schedule import PREFIXES, Schedule, Stage, baseline
+from proscale_bench.config.schedule import PREFIXES, Schedule, Stage, parse_compact
 from proscale_bench.models.build import build_from_architecture
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import Predictions
@@ -75,7 +75,7 @@ def load_official(model: Mask2Former, official: dict[str, Tensor]) -> None:
 def schedule_of(info: dict[str, Any]) -> Schedule:
     model = info["config"]["MODEL"]
     if model["SEM_SEG_HEAD"]["PIXEL_DECODER_NAME"] != "PROSCALE":
-        return baseline(model["SEM_SEG_HEAD"]["TRANSFORMER_ENC_LAYERS"])
+        return parse_compact(f"baseline:{model['SEM_SEG_HEAD']['TRANSFORMER_ENC_LAYERS']}")
     options = model["PROSCALE"]
     return Schedule(
         tuple(Stage(*stage) for stage in zip(PREFIXES, options["PROSCALE_NUM_LAYERS"], strict=True)),

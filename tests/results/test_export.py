@@ -9,8 +9,8 @@ import pytest
 
 from proscale_bench.commands.exporting import Exports
 from proscale_bench.errors import BenchError
+from proscale_bench.files import write_atomic
 from proscale_bench.results.export import count_not_finite, flatten, to_csv, to_json
-from proscale_bench.results.files import write_atomic
 
 ROW = {"name": "a,b", "gflops": {"total": 1 / 3, "lost": float("nan")}, "layers": [1, 2], "inf": [float("-inf")]}
 

@@ -78,7 +78,7 @@ PROBLEMS = {
     "missing key": (GOOD.replace("sizes: [64x64, 64x96]\n", ""), "1:1", "required key is missing", ""),
     "key twice": (GOOD + "name: other\n", "9:1", "given twice", "keep one"),
     "other version": (GOOD.replace("version: 1", "version: 2"), "1:1", "2 is not 1", ""),
-    "version as text": (GOOD.replace("version: 1", "version: '1'"), "1:1", "'1' is not 1", ""),
+    "version as text": (GOOD.replace("version: 1", "version: '1'"), "1:1", "whole number 1", ""),
     "unknown backbone": (GOOD.replace("tiny", "resnet51"), "3:23", "'resnet51'", "resnet50"),
     "no backbone": (GOOD.replace("[resnet50, tiny]", "[]"), "3:1", "at least 1", ""),
     "a number for a backbone": (GOOD.replace("tiny", "50"), "3:23", "50", ""),

@@ -1,0 +1,82 @@
+"""Reading and writing files: no surprise from a device or a pipe, and never half a file.
+
+A full disk or a killed process leaves the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from proscale_bench.errors import BenchError
+
+
+def read_regular_file(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file that is a file: a device may have no end, a pipe no beginning.
+
+    Raises:
+        BenchError: missing, no regular file, unreadable, or larger than `max_bytes`.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise BenchError(f"{path}: {what}", "give the path of a file")
+        with path.open("rb") as file:
+            raw = file.read(max_bytes + 1)
+    except OSError as error:
+        raise BenchError(f"{path}: {error.strerror or error}", "check the path") from error
+    if len(raw) > max_bytes:
+        raise BenchError(f"{path}: over {max_bytes // 1024} KiB", "is this the right file?")
+    return raw
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write beside `path` and move into place; folders on the way are made, links are followed.
+
+    Raises:
+        BenchError: the path cannot be written, is no regular file, or the disk is full. What stood there before
+            still does.
+    """
+    raw = data.encode("utf-8") if isinstance(data, str) else data
+    temporary = None
+    try:
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            raise BenchError(f"cannot write {path}: not a regular file", "give another path, or - for stdout")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # a temporary file is private; a report is not
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+        raise BenchError(
+            f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
+            "check the path, its permissions and the disk's space",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def refuse_overwrite(path: Path, force: bool) -> None:
+    """Nothing is overwritten without `--force`.
+
+    Raises:
+        BenchError: the file is there already, or is a folder.
+    """
+    if path.is_dir():
+        raise BenchError(f"{path} is a folder", "give the path of a file")
+    if os.path.lexists(path) and not force:
+        raise BenchError(f"{path} exists", "choose another path, or overwrite it with --force")
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
