@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -38,14 +40,24 @@ class BenchGroup(TyperGroup):
         except BenchError as error:
             fail(error)
         except BrokenPipeError:  # as in `proscale-bench schedules list | head -1`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            let_go_of_stdout()
             raise typer.Exit(ExitCode.OK) from None
         except OSError as error:
-            fail(BenchError(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"))
+            fail(of_the_system(error))
         except KeyboardInterrupt as interrupt:
             sys.stderr.write(f"\ninterrupted{f': {interrupt}' if interrupt.args else ''}\n")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         return result
+
+
+def of_the_system(error: OSError) -> BenchError:
+    """What the system refused: a full disk, a folder that cannot be written."""
+    return BenchError(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+
+
+def let_go_of_stdout() -> None:
+    """What is still buffered goes nowhere, so that the interpreter's last flush is quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(error: BenchError) -> NoReturn:
@@ -96,9 +108,23 @@ def global_options(
 
 
 def main() -> None:
-    """The entry point."""
+    """The entry point. What goes wrong before a command begins, such as writing its help, is caught here."""
+    prepare_streams()
     try:
         app(prog_name="proscale-bench")
-    except KeyboardInterrupt:  # before a command began
+    except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted\n")
         sys.exit(ExitCode.INTERRUPTED)
+    except OSError as error:
+        let_go_of_stdout()
+        sys.stderr.write(f"error: {of_the_system(error)}\n")
+        sys.exit(ExitCode.USAGE)
+
+
+def prepare_streams() -> None:
+    """A closed stream becomes one that swallows; a character that stdout cannot encode becomes a question mark."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for the life of the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")

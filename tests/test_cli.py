@@ -89,6 +89,8 @@ BAD_INPUT: list[tuple[str, str, str | bytes | None]] = [
     ("flops --export-json FILE/x.json", "cannot write", "a file, not a folder"),
     ("flops --export-json /proc/nowhere/x.json", "cannot write", None),
     ("flops --export-csv - --export-json -", "same place", None),
+    ("flops --export-csv x --export-json ./x", "same place", None),
+    ("flops --export-json ''", "has no path", None),
     ("flops --export-csv x --export-markdown x", "same place", None),
     # sweeps and reports
     ("sweep none", "none", None),
@@ -235,6 +237,71 @@ def test_a_full_disk_is_a_clear_error() -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "No space left" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("flops", "flops --by layer", "flops --by operator", "flops --export-markdown -", "schedules list"),
+        *("schedules show 3,3,3", "schedules show 0,0,40", "models list", "models show swin_t", "--help"),
+    ],
+)
+def test_a_terminal_that_cannot_show_everything_still_gets_the_numbers(arguments: str, encoding: str) -> None:
+    command = [sys.executable, "-m", "proscale_bench", *arguments.split()]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode(encoding)
+    if arguments == "schedules show 3,3,3":
+        assert b"# # #" in done.stdout
+        assert b". . ." in done.stdout
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version", "models list"])
+def test_what_cannot_be_written_is_a_clear_error(arguments: str) -> None:
+    if not os.access("/dev/full", os.W_OK):
+        pytest.skip("no /dev/full on this machine")
+    command = f"{sys.executable} -m proscale_bench {arguments} > /dev/full"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: No space left on device\n"
+
+
+@pytest.mark.parametrize(("arguments", "code"), [("flops >&-", 0), ("flops -b x 2>&-", 2), ("flops | true", 0)])
+def test_closed_streams_are_borne(arguments: str, code: int) -> None:
+    command = f"set -o pipefail; {sys.executable} -m proscale_bench {arguments}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+def test_links_are_followed_and_devices_and_pipes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("target").write_text("old")
+    Path("link").symlink_to("target")
+    Path("dangling").symlink_to("nowhere")
+    Path("loop").symlink_to("loop")
+    os.mkfifo("pipe")
+    assert run("flops", "--export-json", "link", "--force").exit_code == 0
+    assert Path("link").is_symlink()
+    assert json.loads(Path("target").read_text())["results"]
+    assert run("flops", "--export-json", "dangling").exit_code == 2
+    assert run("flops", "--export-json", "loop", "--force").exit_code == 2
+    assert "not a regular file" in run("flops", "--export-json", "pipe", "--force").stderr
+    assert "not a regular file" in run("schedules", "validate", "pipe", "/dev/zero").stderr
+
+
+def test_a_narrow_terminal_cuts_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from proscale_bench.render import console
+
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    wide = console.stdout_console()
+    assert isinstance(wide, Console)
+    assert wide.width == console.NARROWEST
 
 
 def test_a_closed_pipe_is_quiet() -> None:

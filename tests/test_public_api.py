@@ -27,6 +27,31 @@ def test_build_model_takes_spellings_classes_and_queries() -> None:
     assert model.decoder.query_features.shape[0] == 11
 
 
+@pytest.mark.parametrize("arguments", [{"num_classes": 0}, {"num_queries": -1}, {"backbone": "vgg"}])
+def test_a_model_that_cannot_be_is_refused(arguments: dict[str, object]) -> None:
+    with pytest.raises(psb.BenchError):
+        psb.build_model("1,1,1", **{"backbone": "tiny", **arguments})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, "x\0y", ""])
+def test_what_is_no_schedule_is_refused(text: str) -> None:
+    with pytest.raises(psb.BenchError, match="unknown schedule"):
+        psb.parse_schedule(text)
+
+
+def test_a_schedule_is_checked_however_it_is_made() -> None:
+    from proscale_bench.config.schedule import Stage
+
+    for stage, options in [
+        (Stage(("res5",), 3), {"recalibration": "foo"}),
+        (Stage(("res5",), 3.5), {}),  # type: ignore[arg-type]
+        (Stage(("res9",), 3), {}),  # type: ignore[arg-type]
+        (Stage(("res5",), 3), {"pixel_embedding": "deconv"}),
+    ]:
+        with pytest.raises(psb.BenchError):
+            psb.Schedule((stage,), **options)
+
+
 def test_what_is_not_public_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         psb.nothing  # noqa: B018

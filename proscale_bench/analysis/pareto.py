@@ -11,13 +11,6 @@ Point = tuple[float | None, float | None]
 Known = tuple[float, float]
 
 
-def dominates(a: Known, b: Known, x_better: Better = "lower", y_better: Better = "higher") -> bool:
-    """Whether `a` is at least as good as `b` in both and better in one."""
-    ax, ay = _costs(a, x_better, y_better)
-    bx, by = _costs(b, x_better, y_better)
-    return ax <= bx and ay <= by and (ax, ay) != (bx, by)
-
-
 def frontier(points: Sequence[Point], x_better: Better = "lower", y_better: Better = "higher") -> list[int]:
     """Indices of the points that no other dominates, from the best x on; of equal points all are there.
 

@@ -33,7 +33,9 @@ class Exports:
         from proscale_bench.files import refuse_overwrite
 
         paths = [path for path in (self.json, self.csv, self.markdown) if path is not None]
-        if len(set(paths)) < len(paths):
+        if Path() in paths:
+            raise BenchError("an export has no path", "give the path of a file, or - for stdout")
+        if len({path if path == STDOUT else path.absolute() for path in paths}) < len(paths):
             raise BenchError("two exports go to the same place", "give each document a path of its own")
         for path in paths:
             if path != STDOUT:

@@ -57,7 +57,7 @@ def show(
     count = count_flops(parsed, backbone, size)
     console.print(Text(f"{parsed.name}: {parsed.compact}" if parsed.name else parsed.compact, style="bold"))
     console.print()
-    console.print(table(render.drawing(count)))
+    console.print(table(render.drawing(count, plain=not console.encoding.startswith("utf"))))
     console.print()
     for what, how in render.options(parsed):
         console.print(Text(f"{what:16} {how}"))

@@ -21,7 +21,8 @@ def sweep(
         typer.Option("--out", metavar="DIR", help="The run's folder. [default: reports/NAME]", show_default=False),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on where a run in the folder stopped, or refuse to.")
+        bool,
+        typer.Option("--resume/--no-resume", help="Go on where a run in the folder stopped, or start it over."),
     ] = True,
     export_json: ExportJsonOption = None,
     export_csv: ExportCsvOption = None,
@@ -47,18 +48,23 @@ def sweep(
     run = out or Path("reports") / read.name
     if has_records(run):
         if not resume and not force:
-            raise BenchError(f"{run} holds a run already", "go on with --resume, or start over with --force")
+            raise BenchError(f"{run} holds a run already", "go on with --resume, or remove its records with --force")
     else:
         refuse_reports(run, force)
 
-    outcome = run_with_progress(configurations, run, start_over=force)
+    outcome = run_with_progress(configurations, run, start_over=force and not resume)
     for problem in outcome.problems:
-        warn(f"{problem.message}; left aside")
+        warn(f"{problem.message}; not used")
     path = write_report(outcome.records, run)
     show_run(outcome.records, path, exports.console)
     exports.write(
         [record.row() for record in outcome.records], lambda: markdown(outcome.records, reproduce(outcome.records))
     )
+    if outcome.lost:
+        raise BenchError(
+            f"{len(outcome.lost)} records could not be kept, the first: {outcome.lost[0].message}",
+            "make room for them, and run the sweep again",
+        )
     if outcome.failed:
         worst = max(record.error.exit_code for record in outcome.failed if record.error)
         raise BenchError(

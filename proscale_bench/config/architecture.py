@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from proscale_bench.errors import look_up
+from proscale_bench.errors import BenchError, look_up
 
 FEATURE_STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 SIZE_DIVISOR = 32  # inputs are padded to a multiple of the coarsest stride
@@ -80,6 +80,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "swin_b": Architecture(Swin(128, (2, 2, 18, 2), (4, 8, 16, 32), window=12)),
     "swin_l": Architecture(Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), window=12), Head(queries=200)),
     # Ours: the embedded models. Every schedule of the catalogue stays below 1.2 million parameters.
+    # The head's width is a multiple of its 32 norm groups.
     "tiny": Architecture(
         Swin(16, (1, 1, 2, 1), (1, 2, 4, 8), window=7),
         Head(width=64, encoder_heads=4, encoder_ffn=128, decoder_heads=4, decoder_ffn=256, decoder_layers=6),
@@ -91,10 +92,13 @@ def get_architecture(backbone: str, num_classes: int | None = None, num_queries:
     """The dimensions behind a backbone's name, with other numbers of classes or queries where given.
 
     Raises:
-        BenchError: unknown backbone.
+        BenchError: unknown backbone, or a number below 1.
     """
     known = look_up(ARCHITECTURES, backbone, "backbone")
     head = known.head
+    for what, number in (("classes", num_classes), ("queries", num_queries)):
+        if number is not None and number < 1:
+            raise BenchError(f"{number} {what}", "a model has at least one")
     if num_classes is not None:
         head = replace(head, num_classes=num_classes)
     if num_queries is not None:

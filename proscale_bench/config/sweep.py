@@ -25,7 +25,6 @@ from proscale_bench.config.schedule import Schedule
 from proscale_bench.errors import BenchError, did_you_mean
 
 CATALOGUE = "catalogue"
-DEFAULT_SWEEP = "paper"
 MAX_ENTRIES = 200
 
 

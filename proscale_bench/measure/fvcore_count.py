@@ -21,6 +21,7 @@ from proscale_bench.config.architecture import Architecture
 from proscale_bench.config.schedule import Schedule
 from proscale_bench.cost.closed_form import PartFlops
 from proscale_bench.cost.geometry import SizeGroup
+from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.models.build import build_from_architecture
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
@@ -67,7 +68,23 @@ class _WithPostprocessing(nn.Module):
 
 
 def count_with_fvcore(architecture: Architecture, schedule: Schedule, group: SizeGroup) -> FvcoreCount:
-    """Run the real model once on a blank image, with fvcore watching. Takes seconds and real memory."""
+    """Run the real model once on a blank image, with fvcore watching. Takes seconds and real memory.
+
+    Raises:
+        BenchError: there is not that much memory.
+    """
+    try:
+        return _count(architecture, schedule, group)
+    except (MemoryError, RuntimeError) as error:  # torch's allocator raises the latter
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        raise BenchError(
+            f"not enough memory for fvcore at {group.padded_height_px}x{group.padded_width_px}: it runs the real model",
+            "verify at a smaller size; the count itself needs no memory",
+        ) from error
+
+
+def _count(architecture: Architecture, schedule: Schedule, group: SizeGroup) -> FvcoreCount:
     model = build_from_architecture(schedule, architecture)
     image = torch.zeros(1, 3, group.padded_height_px, group.padded_width_px)
     analysis = FlopCountAnalysis(_WithPostprocessing(model, group).eval(), image)
@@ -111,5 +128,5 @@ def _by_part(modules: dict[str, int], total: int, schedule: Schedule) -> PartFlo
 def _whole(flops: float) -> int:
     """fvcore sums some integers as floats; every count is one."""
     if flops != int(flops):
-        raise AssertionError(f"fvcore counted {flops} FLOPs")
+        raise BenchError(f"fvcore counted {flops} FLOPs, which is no whole number", exit_code=ExitCode.UNTRUSTED)
     return int(flops)

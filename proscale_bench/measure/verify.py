@@ -1,4 +1,8 @@
-"""Do three independent engines agree? The closed form against a trace of the real model and against fvcore."""
+"""Do three engines agree? The closed form against a trace of the real model and against fvcore.
+
+The closed form and the trace share `cost.rules` (what an operator is worth, how einsums are rounded); fvcore shares
+nothing with either.
+"""
 
 from __future__ import annotations
 

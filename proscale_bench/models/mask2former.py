@@ -64,8 +64,8 @@ class Mask2Former(nn.Module):
     def prepare(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """Normalise, then pad with zeros: [B, 3, H, W], H and W multiples of 32. See `forward`."""
         if isinstance(images, Tensor):
-            if images.ndim != 4 or images.shape[1] != 3:
-                raise ValueError(f"expected images [B, 3, H, W], got {tuple(images.shape)}")
+            if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+                raise ValueError(f"expected at least one image, [B, 3, H, W], got {tuple(images.shape)}")
             return _pad((images - self.pixel_mean) / self.pixel_std, _padded_size([images]))
         if not images or any(image.ndim != 3 or image.shape[0] != 3 for image in images):
             given = [tuple(image.shape) for image in images]

@@ -5,6 +5,7 @@ Where a stream is not a terminal it gets no colour and no wrapping.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from proscale_bench.errors import BenchError
 
 UNWRAPPED = 10_000  # columns: as wide as any table
+NARROWEST = 76  # the terminal breaks a line itself rather than we cut a number short
 
 
 @dataclass
@@ -88,10 +90,19 @@ def printable(text: str) -> str:
 def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
-    return Console(
+    class PatientConsole(Console):
+        def on_broken_pipe(self) -> None:
+            """As in `... | head -1`: whoever read has read enough."""
+            with contextlib.suppress(SystemExit):
+                super().on_broken_pipe()
+            raise SystemExit(0)
+
+    console = PatientConsole(
         file=stream,
         width=None if stream.isatty() else UNWRAPPED,
         no_color=settings.no_color or None,
         highlight=False,
         emoji=False,
     )
+    console.width = max(console.width, NARROWEST)
+    return console

@@ -172,16 +172,14 @@ def _title(count: FlopCount) -> str:
 
 
 def headline(count: FlopCount) -> str:
-    """What a schedule saves, in one sentence: the encoder, its token layers and the whole, never one alone."""
+    """What a schedule saves or costs, in one sentence: encoder, token layers and the whole, never one alone."""
     saved = count.reduction_pct
-
-    def pct(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2f}%"
-
-    return (
-        f"{name_of(count)} saves {pct(saved.encoder)} of the encoder, {pct(saved.encoder_token_layers)} of its token "
-        f"layers, {pct(saved.total)} of the model."
-    )
+    parts = {"encoder": saved.encoder, "token layers": saved.encoder_token_layers, "model": saved.total}
+    if any((pct or 0) < 0 for pct in parts.values()):
+        changes = ", ".join(f"{what} {show_reduction(pct)}" for what, pct in parts.items())
+        return f"{name_of(count)} against the baseline: {changes}."
+    encoder, token_layers, model = (f"{pct or 0:.2f}%" for pct in parts.values())
+    return f"{name_of(count)} saves {encoder} of the encoder, {token_layers} of its token layers, {model} of the model."
 
 
 def headlines(counts: Sequence[FlopCount]) -> list[str]:

@@ -44,9 +44,10 @@ def table(grid: Grid, justify: Literal["left", "right"] = "right") -> Table:
         padding=(0, 1, 0, 0),
         header_style="bold",
     )
+    vertical: Literal["top", "bottom"] = "bottom" if justify == "right" else "top"  # of headers, and of wrapped text
     drawn.add_column(Text(grid.header[0], style="dim"), no_wrap=justify == "right")
     for name in grid.header[1:]:
-        drawn.add_column(Text(broken(name)), justify=justify, vertical="bottom", no_wrap=justify == "right")
+        drawn.add_column(Text(broken(name)), justify=justify, vertical=vertical, no_wrap=justify == "right")
     for row in grid.rows:
         style = "bold" if row.strong else ("dim" if row.indent > 1 else "")
         drawn.add_row(Text("  " * row.indent + row.label), *map(Text, row.cells), style=style)

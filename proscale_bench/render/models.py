@@ -94,18 +94,26 @@ def published_grid(results: Sequence[PublishedResult]) -> Grid:
             result.schedule,
             (
                 result.pretraining,
-                *("–" if value is None else f"{value:g}" for value in (result.pq, result.ap, result.miou)),
+                *(_known(value) for value in (result.pq, result.ap, result.miou, result.fps)),
                 f"[{marks[result.source]}]",
             ),
         )
         for result in results
     )
-    return Grid("published, COCO val2017 panoptic", ("schedule", "pretraining", "PQ", "AP", "mIoU", "source"), rows)
+    return Grid(
+        "published, COCO val2017 panoptic", ("schedule", "pretraining", "PQ", "AP", "mIoU", "FPS", "source"), rows
+    )
 
 
 def sources(results: Sequence[PublishedResult]) -> list[str]:
-    """The sources that `published_grid` numbers."""
-    return [f"[{index}] {source}" for index, source in enumerate(_sources(results), start=1)]
+    """The sources that `published_grid` numbers, and what its FPS were measured on."""
+    lines = [f"[{index}] {source}" for index, source in enumerate(_sources(results), start=1)]
+    hardware = dict.fromkeys(result.fps_hardware for result in results if result.fps is not None)
+    return lines + [f"FPS: {words}" for words in hardware]
+
+
+def _known(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
 
 
 def _sources(results: Sequence[PublishedResult]) -> list[str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from proscale_bench.cost.count import FlopCount
 
 SEEN, UNSEEN = "■", "·"
+PLAIN = str.maketrans({"■": "#", "·": ".", "×": "x"})  # for a terminal that has no more than ASCII
 DRAWN_LAYERS = 12  # a stage of more is written `■ × 40`
 
 
@@ -24,8 +25,8 @@ def catalogue_grid(entries: Sequence[tuple[Schedule, str]]) -> Grid:
     return Grid("", ("schedule", "compact", "what it is"), rows)
 
 
-def drawing(count: FlopCount) -> Grid:
-    """Levels against the stages' layers, with tokens and cost at the count's size."""
+def drawing(count: FlopCount, plain: bool = False) -> Grid:
+    """Levels against the stages' layers, with tokens and cost at the count's size; `plain` keeps to ASCII."""
     from proscale_bench.config.architecture import FEATURE_STRIDES
 
     schedule = count.schedule
@@ -36,7 +37,7 @@ def drawing(count: FlopCount) -> Grid:
         Row(
             f"{level}  1/{FEATURE_STRIDES[level]}",
             (
-                *(_marks(SEEN if level in stage.levels else UNSEEN, stage.layers) for _, stage in stages),
+                *(_marks(SEEN if level in stage.levels else UNSEEN, stage.layers, plain) for _, stage in stages),
                 show_tokens(round(count.level_tokens[level])),
             ),
         )
@@ -67,8 +68,9 @@ def options(schedule: Schedule) -> list[tuple[str, str]]:
     ]
 
 
-def _marks(mark: str, layers: int) -> str:
-    return " ".join([mark] * layers) if layers <= DRAWN_LAYERS else f"{mark} × {layers}"
+def _marks(mark: str, layers: int, plain: bool) -> str:
+    marks = " ".join([mark] * layers) if layers <= DRAWN_LAYERS else f"{mark} × {layers}"
+    return marks.translate(PLAIN) if plain else marks
 
 
 def _first_layer(schedule: Schedule, stage: int) -> int:

@@ -23,6 +23,10 @@ def _printable(text: str) -> str:
     return text
 
 
+def _without_control_characters(text: str) -> str:
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
 def _nan_to_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -181,7 +185,7 @@ class Reference(Section):
 class Failure(Section):
     """Why a configuration has no results."""
 
-    message: Annotated[str, Field(min_length=1, max_length=10_000)]
+    message: Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(_without_control_characters)]
     hint: str | None = None
     exit_code: int
 

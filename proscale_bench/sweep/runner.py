@@ -34,10 +34,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The sweep's records in the order of its plan, and the files of the folder that could not be read."""
+    """The sweep's records in the order of its plan, the files that could not be read, the records not written."""
 
     records: tuple[Record, ...]
     problems: tuple[BenchError, ...]
+    lost: tuple[BenchError, ...] = ()
 
     @property
     def failed(self) -> tuple[Record, ...]:
@@ -73,20 +74,24 @@ def run_sweep(
         if strangers := known.keys() - {configuration.digest for configuration in configurations}:
             raise BenchError(
                 f"{run} holds {len(strangers)} of {len(known)} records of another sweep",
-                "choose another folder with --out, or start over with --force",
+                "choose another folder with --out, or start over with --no-resume --force",
             )
         records: list[Record] = []
+        lost: list[BenchError] = []
         for done, configuration in enumerate(configurations, start=1):
             record = known.get(configuration.digest)
             outcome: Literal["kept", "counted", "failed"] = "kept"
-            if record is None or record.error:
+            if record is None or record.cost is None:
                 record = measure(configuration, count or closed_form_cost)
-                write_record(run, record)
+                try:
+                    write_record(run, record)
+                except BenchError as error:  # the others go on, and this one is tried again next time
+                    lost.append(error)
                 outcome = "failed" if record.error else "counted"
             records.append(record)
             if on_progress:
                 on_progress(Progress(configuration, outcome, done, len(configurations)))
-        return Outcome(tuple(records), tuple(problems))
+        return Outcome(tuple(records), tuple(problems), tuple(lost))
 
 
 def measure(configuration: Configuration, count: Counter) -> Record:

@@ -8,12 +8,19 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proscale_bench.analysis.pareto import dominates, frontier, steps
+from proscale_bench.analysis.pareto import frontier, steps
 
 NUMBER = st.integers(-3, 3).map(float)  # few values: many ties
 KNOWN = st.lists(st.tuples(NUMBER, NUMBER), max_size=12)
 MAYBE = st.lists(st.tuples(st.none() | NUMBER, st.none() | NUMBER | st.just(math.nan)), max_size=12)
 BETTER = st.sampled_from(["lower", "higher"])
+
+
+def dominates(a, b, x_better="lower", y_better="higher") -> bool:  # type: ignore[no-untyped-def]
+    """The definition: `a` is at least as good as `b` in both, and better in one."""
+    signs = [1 if better == "lower" else -1 for better in (x_better, y_better)]
+    costs = [[sign * value for sign, value in zip(signs, point, strict=True)] for point in (a, b)]
+    return all(x <= y for x, y in zip(*costs, strict=True)) and costs[0] != costs[1]
 
 
 @given(KNOWN, BETTER, BETTER)

@@ -125,6 +125,11 @@ def test_engines_that_disagree_exit_with_3(monkeypatch: pytest.MonkeyPatch) -> N
     assert result.stdout == ""
 
 
+def test_a_schedule_that_costs_more_says_so() -> None:
+    said = run("flops", "-s", "12,12,12", "--size", "800x1333").stdout
+    assert "12,12,12 against the baseline: encoder +74.55%, token layers +154.57%, model +41.95%." in said
+
+
 def test_exports_are_written_and_not_overwritten_without_force(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "cost.json"
     assert run("flops", "--export-json", str(path)).exit_code == 0

@@ -92,7 +92,7 @@ def test_another_sweeps_folder_is_refused_and_can_be_started_over(folder: Path) 
     result = call("small.yaml", "--out", "run")
     assert result.exit_code == 2
     assert "another sweep" in result.stderr
-    assert call("small.yaml", "--out", "run", "--force").exit_code == 0
+    assert call("small.yaml", "--out", "run", "--no-resume", "--force").exit_code == 0
     assert {one.identity.schedule for one in load(folder / "run")[0]} == {"baseline", "1,1,1"}
 
 
@@ -120,6 +120,26 @@ def test_a_failed_configuration_is_reported_and_the_exit_code_says_so(
     assert result.exit_code == 3
     assert "1 of 2 configurations failed, the first: no rule for aten::x" in result.stderr
     assert "no rule for aten::x" in (folder / "reports/small/report.md").read_text()
+
+
+def test_force_for_an_export_keeps_the_records(folder: Path) -> None:
+    assert call("small.yaml", "--out", "run").exit_code == 0
+    (folder / "out.json").write_text("old")
+    before = {path.name: path.stat().st_mtime_ns for path in (folder / "run" / "records").iterdir()}
+    assert call("small.yaml", "--out", "run", "--export-json", "out.json", "--force").exit_code == 0
+    assert {path.name: path.stat().st_mtime_ns for path in (folder / "run" / "records").iterdir()} == before
+
+
+def test_a_record_that_cannot_be_kept_is_named_and_the_others_are_kept(folder: Path) -> None:
+    assert call("small.yaml", "--out", "run").exit_code == 0
+    first, *others = sorted((folder / "run" / "records").iterdir())
+    first.unlink()
+    first.mkdir()
+    result = call("small.yaml", "--out", "run")
+    assert result.exit_code == 2
+    assert f"{first.name}" in result.stderr
+    assert "could not be kept" in result.stderr
+    assert all(path.is_file() for path in others)
 
 
 def test_ctrl_c_is_130_and_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,22 @@ def test_a_failure_is_tried_again(tmp_path: Path) -> None:
     assert counting.asked == [PLAN[0].digest]
 
 
+def test_a_record_without_a_cost_is_counted_again(tmp_path: Path) -> None:
+    (first, *_) = run_sweep(PLAN, tmp_path).records
+    write_record(tmp_path, first.model_copy(update={"cost": None}))
+    counting = Counting()
+    run_sweep(PLAN, tmp_path, count=counting)
+    assert counting.asked == [PLAN[0].digest]
+
+
+def test_what_a_killed_write_left_is_cleared(tmp_path: Path) -> None:
+    run_sweep(PLAN, tmp_path)
+    leftover = tmp_path / "records" / f".{PLAN[0].digest}.json.abc123"
+    leftover.write_text("{")
+    run_sweep(PLAN, tmp_path)
+    assert not leftover.exists()
+
+
 def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_sweep(PLAN, tmp_path, count=Counting({PLAN[2].digest: KeyboardInterrupt()}))  # type: ignore[dict-item]
