@@ -1,4 +1,4 @@
-"""Units, and how a number is shown to a person. Files and JSON keep full precision."""
+"""Units, and how numbers and words are shown to a person. Files and JSON keep full precision."""
 
 from __future__ import annotations
 
@@ -23,3 +23,8 @@ def show_reduction(pct: float | None) -> str:
 
 def show_tokens(tokens: int) -> str:
     return f"{tokens:,}"
+
+
+def printable(text: str) -> str:
+    """User input shown back: control characters as escapes, so that a file name cannot drive the terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)

@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from proscale_bench.units import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -80,11 +82,6 @@ def _say(kind: str, color: str, message: str, hint: str | None) -> None:
     console.print(Text.assemble((f"{kind}: ", f"bold {color}"), printable(message)))
     if hint:
         console.print(Text.assemble(("hint: ", "bold cyan"), printable(hint)))
-
-
-def printable(text: str) -> str:
-    """User input shown back: control characters as escapes, so that a file name cannot drive the terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
 
 
 def _console(stream: TextIO) -> Console:

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from proscale_bench.units import printable
+
 SCHEMA_VERSION: Literal[1] = 1
 
 
@@ -21,10 +23,6 @@ def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("control characters are not allowed")
     return text
-
-
-def _without_control_characters(text: str) -> str:
-    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
 
 
 def _nan_to_none(value: Any) -> Any:
@@ -185,7 +183,7 @@ class Reference(Section):
 class Failure(Section):
     """Why a configuration has no results."""
 
-    message: Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(_without_control_characters)]
+    message: Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(printable)]
     hint: str | None = None
     exit_code: int
 
