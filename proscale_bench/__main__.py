@@ -1,3 +1,6 @@
+"""`python -m proscale_bench`."""
+
 from proscale_bench.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

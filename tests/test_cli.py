@@ -207,8 +207,11 @@ def test_exit_code_reaches_the_shell_and_streams_are_apart() -> None:
 
 def test_control_c_is_one_line_and_130() -> None:
     """Interrupted while it loads torch, with 603 sizes to trace."""
+    arguments = ["--verbose", "flops", "--size", "coco-val", "--verify"]
+    # A shell starts what runs in its background deaf to Ctrl-C, and so this test's children.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     process = subprocess.Popen(
-        [sys.executable, "-m", "proscale_bench", "--verbose", "flops", "--size", "coco-val", "--verify"],
+        [sys.executable, "-c", f"{listen}; from proscale_bench.__main__ import main; main()", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
