@@ -205,8 +205,9 @@ def test_exit_code_reaches_the_shell_and_streams_are_apart() -> None:
     assert bad.stderr.startswith("error: unknown backbone 'x'\nhint: ")
 
 
-def test_control_c_is_one_line_and_130() -> None:
-    """Interrupted while it loads torch, with 603 sizes to trace."""
+@pytest.mark.parametrize("after_s", [0.3, 8.0])
+def test_control_c_is_one_line_and_130(after_s: float) -> None:
+    """Interrupted while it loads torch, or traces 603 sizes."""
     arguments = ["--verbose", "flops", "--size", "coco-val", "--verify"]
     # A shell starts what runs in its background deaf to Ctrl-C, and so this test's children.
     listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -218,7 +219,7 @@ def test_control_c_is_one_line_and_130() -> None:
     )
     assert process.stderr is not None
     assert "603 distinct sizes" in process.stderr.readline()  # now it has begun
-    time.sleep(1)
+    time.sleep(after_s)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130

@@ -36,6 +36,8 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
     from proscale_bench.render.style import save
     from proscale_bench.results.export import to_csv
 
+    with uninterrupted():
+        import matplotlib.figure  # noqa: F401
     costs, worth = tuple(x or DEFAULT_X), y or DEFAULT_Y
     ordered = [record for group in by_setting(records).values() for record in group]
     pareto, parts = pareto_figure(ordered, costs, worth), costs_figure(ordered)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from proscale_bench.commands.loading import uninterrupted
 from proscale_bench.render.console import detail, note, shows_progress, stderr_console
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def verify_counts(counts: Sequence[FlopCount], all_sizes: bool) -> list[dict[str
     verified = []
     with Progress(*columns, console=stderr_console(), transient=True, disable=not shows_progress()) as bar:
         task = bar.add_task("loading torch", total=None)
-        from proscale_bench.measure.verify import verify
+        with uninterrupted():
+            from proscale_bench.measure.verify import verify
 
         for count in counts:
 
