@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proscale_bench.commands.loading import uninterrupted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
