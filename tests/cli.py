@@ -8,6 +8,11 @@ from typer.testing import CliRunner
 
 from proscale_bench.cli import app
 
+COMMANDS = [
+    *("flops", "sweep", "report", "models list", "models show"),
+    *(f"schedules {verb}" for verb in ("list", "show", "validate")),
+]
+
 
 @dataclass(frozen=True)
 class Result:

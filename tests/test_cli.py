@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from proscale_bench.version import __version__
-from tests.cli import run
+from tests.cli import COMMANDS, run
 
 SCHEDULE = """\
 schema_version: 1
@@ -144,19 +144,7 @@ def test_version_and_help() -> None:
         assert command in run("--help").stdout
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "flops",
-        "sweep",
-        "report",
-        "schedules list",
-        "schedules show",
-        "schedules validate",
-        "models list",
-        "models show",
-    ],
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = run(*command.split(), "--help")
     assert result.exit_code == 0

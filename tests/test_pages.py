@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proscale_bench.cost.count import count_flops
-from tests.cli import run
+from tests.cli import COMMANDS, run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -47,15 +47,7 @@ def test_the_architecture_page_shows_every_module_and_no_other() -> None:
 
 def test_the_command_page_names_every_command_and_flag() -> None:
     page = (ROOT / "CLI.md").read_text()
-    for command in (
-        "flops",
-        "sweep",
-        "report",
-        "schedules list",
-        "schedules show",
-        "schedules validate",
-        "models list",
-    ):
+    for command in COMMANDS:
         assert f"`{command}" in page
         for flag in re.findall(r"--[a-z-]+", run(*command.split(), "--help").stdout):
             assert flag in page or flag in ("--help", "--verify-all"), f"{command} {flag}"

@@ -47,6 +47,8 @@ def test_a_schedule_is_checked_however_it_is_made() -> None:
         (Stage(("res5",), 3.5), {}),  # type: ignore[arg-type]
         (Stage(("res9",), 3), {}),  # type: ignore[arg-type]
         (Stage(("res5",), 3), {"pixel_embedding": "deconv"}),
+        (Stage(("res5",), 3), {"recalibration_temperature": "hot"}),
+        (Stage(("res5",), 3), {"recalibration_temperature": True}),
     ]:
         with pytest.raises(psb.BenchError):
             psb.Schedule((stage,), **options)

@@ -81,8 +81,8 @@ class Schedule:
             (PixelEmbedding, self.pixel_embedding),
         ):
             look_up({known: known for known in get_args(options)}, given, "option")
-        temperature = float(self.recalibration_temperature)
-        if not (math.isfinite(temperature) and temperature > 0):
+        temperature = self.recalibration_temperature
+        if type(temperature) not in (int, float) or not (math.isfinite(temperature) and temperature > 0):
             raise BenchError(
                 f"re-calibration temperature {self.recalibration_temperature} is not a positive number",
                 f"released models use {DEFAULT_TEMPERATURE}",
@@ -93,7 +93,7 @@ class Schedule:
         canonical = {
             "stages": stages,
             "recalibration_layout": self.recalibration_layout if gated else "official",
-            "recalibration_temperature": temperature if gated else DEFAULT_TEMPERATURE,
+            "recalibration_temperature": float(temperature) if gated else DEFAULT_TEMPERATURE,
             "residual": self.residual and acts,
         }
         for key, value in canonical.items():
@@ -165,7 +165,9 @@ def canonical_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
             raise StageError(index, f"{layers} layers over {', '.join(levels)}, more than {MAX_LAYERS}")
         seen = levels
         if stage.layers:
-            merged[len(merged) - again :] = [Stage(levels, layers)]
+            if again:
+                merged.pop()
+            merged.append(Stage(levels, layers))
     if not stages:
         raise BenchError("a schedule needs at least one stage")
     if all(stage.levels in PREFIXES for stage in merged):

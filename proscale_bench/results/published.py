@@ -118,11 +118,6 @@ def published_result(backbone: str, schedule: str) -> PublishedResult | None:
     return next((result for result in published_results(backbone) if result.schedule == schedule), None)
 
 
-def official_counts() -> tuple[OfficialCount, ...]:
-    """Every shipped count of the official code."""
-    return _official()
-
-
 def references(backbone: str, schedule: str, given: Input) -> tuple[Reference, ...]:
     """What others found a configuration to cost at this very input."""
     found: list[Reference] = []
@@ -132,7 +127,7 @@ def references(backbone: str, schedule: str, given: Input) -> tuple[Reference, .
     sides = (given.height_px, given.width_px, given.output_height_px, given.output_width_px)
     found += [
         count.reference()
-        for count in _official()
+        for count in official_counts()
         if (count.backbone, count.schedule) == (backbone, schedule)
         and (count.height_px, count.width_px, count.output_height_px, count.output_width_px) == sides
     ]
@@ -160,7 +155,8 @@ def _published() -> tuple[PublishedResult, ...]:
 
 
 @cache
-def _official() -> tuple[OfficialCount, ...]:
+def official_counts() -> tuple[OfficialCount, ...]:
+    """Every shipped count of the official code."""
     sides = ("height_px", "width_px", "output_height_px", "output_width_px", "params_encoder", "params_total")
     return tuple(
         OfficialCount(
