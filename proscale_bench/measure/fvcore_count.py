@@ -23,6 +23,7 @@ from proscale_bench.cost.closed_form import PartFlops
 from proscale_bench.cost.geometry import SizeGroup
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.inference import use_sampling
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
 
@@ -86,6 +87,7 @@ def count_with_fvcore(architecture: Architecture, schedule: Schedule, group: Siz
 
 def _count(architecture: Architecture, schedule: Schedule, group: SizeGroup) -> FvcoreCount:
     model = build_from_architecture(schedule, architecture)
+    use_sampling(model, "grid_sample")  # the sampling that fvcore has a rule for
     image = torch.zeros(1, 3, group.padded_height_px, group.padded_width_px)
     analysis = FlopCountAnalysis(_WithPostprocessing(model, group).eval(), image)
     analysis.set_op_handle(f"aten::{FUSED_ATTENTION}", _fused_attention)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from proscale_bench.models.position import Size
-from proscale_bench.models.sampling.grid_sample import sample
+from proscale_bench.models.sampling import AUTO, SAMPLERS, choose
 
 
 class DeformableAttention(nn.Module):
@@ -30,6 +30,7 @@ class DeformableAttention(nn.Module):
         if width % heads:
             raise ValueError(f"{heads} heads do not divide {width} channels")
         self.heads, self.levels, self.points = heads, levels, points
+        self.sampling = AUTO  # or a name of `sampling.SAMPLERS`
         self.sampling_offsets = nn.Linear(width, heads * levels * points * 2)  # (head, level, point, xy)
         self.attention_weights = nn.Linear(width, heads * levels * points)  # (head, level, point)
         self.value_proj = nn.Linear(width, width)
@@ -68,14 +69,11 @@ class DeformableAttention(nn.Module):
             [B, N, C].
         """
         batch, queries, _ = query.shape
-        per_level = torch.split(self.value_proj(tokens), [h * w for h, w in sizes], dim=1)
-        values = [
-            value.reshape(batch, *size, self.heads, -1)  # [B, h, w, heads, d]
-            for value, size in zip(per_level, sizes, strict=True)
-        ]
+        values = self.value_proj(tokens).view(batch, -1, self.heads, self.output_proj.in_features // self.heads)
         points = (batch, queries, self.heads, self.levels, self.points)
         offsets = self.sampling_offsets(query).view(*points, 2)  # in pixels of the level
         locations = reference[:, None, None, None] + offsets / extents[:, None]
         weights = self.attention_weights(query).view(*points[:3], -1).softmax(dim=-1).view(points)
-        output: Tensor = self.output_proj(sample(values, locations, weights))
+        sample = SAMPLERS[choose(self.sampling, query.device)]
+        output: Tensor = self.output_proj(sample(values, sizes, locations, weights))
         return output

@@ -1,4 +1,4 @@
-"""Deformable attention against its definition, written out in loops; positions and reference points."""
+"""Deformable attention: where heads look, what they read; positions and reference points."""
 
 from __future__ import annotations
 
@@ -6,40 +6,11 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.position import level_extents, pixel_centres, sine_position
-from proscale_bench.models.sampling.grid_sample import sample
 
-SIZES = [(3, 5), (1, 4), (7, 2)]
 CPU = torch.device("cpu")
-
-
-def read_bilinearly(level: Tensor, x: float, y: float) -> Tensor:
-    """level [h, w, d] at fractions of its width and height; zero outside."""
-    height, width, depth = level.shape
-    column, row = x * width - 0.5, y * height - 0.5
-    left, top = math.floor(column), math.floor(row)
-    total = torch.zeros(depth, dtype=level.dtype)
-    for i, j in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
-        if 0 <= i < height and 0 <= j < width:
-            total += level[i, j] * (1 - abs(row - i)) * (1 - abs(column - j))
-    return total
-
-
-def test_sampling_is_a_weighted_sum_of_bilinear_reads() -> None:
-    torch.manual_seed(0)
-    batch, queries, heads, points, depth = 2, 4, 3, 2, 5
-    values = [torch.randn(batch, h, w, heads, depth, dtype=torch.float64) for h, w in SIZES]
-    shape = (batch, queries, heads, len(SIZES), points)
-    locations = torch.rand(*shape, 2, dtype=torch.float64) * 1.6 - 0.3  # some outside
-    weights = torch.rand(shape, dtype=torch.float64)
-    expected = torch.zeros(batch, queries, heads, depth, dtype=torch.float64)
-    for b, q, m, level, p in torch.cartesian_prod(*(torch.arange(n) for n in shape)).tolist():
-        x, y = locations[b, q, m, level, p].tolist()
-        expected[b, q, m] += weights[b, q, m, level, p] * read_bilinearly(values[level][b, :, :, m], x, y)
-    assert torch.allclose(sample(values, locations, weights), expected.flatten(2), atol=1e-12)
 
 
 def test_heads_start_out_looking_around_in_steps_of_a_pixel() -> None:

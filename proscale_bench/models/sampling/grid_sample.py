@@ -11,15 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from proscale_bench.models.position import Size
 
-def sample(values: Sequence[Tensor], locations: Tensor, weights: Tensor) -> Tensor:
+
+def sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum of values read bilinearly at each query's locations.
 
     A location is a fraction of a level's width and height; pixel centres are at (i + 0.5) / size. What lies
     outside the level is zero.
 
     Args:
-        values: for each of L levels [B, h, w, heads, d].
+        value: [B, S, heads, d], the S = sum of h*w pixels of L levels one after another.
+        sizes: (h, w) of each level.
         locations: [B, N, heads, L, P, 2], (x, y).
         weights: [B, N, heads, L, P], over levels and points together.
 
@@ -29,15 +32,16 @@ def sample(values: Sequence[Tensor], locations: Tensor, weights: Tensor) -> Tens
     batch, queries = locations.shape[:2]
     grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # [B*heads, N, L, P, 2], -1 to 1
     weights = weights.transpose(1, 2).flatten(0, 1)[:, None]  # [B*heads, 1, N, L, P]
+    per_level = torch.split(value, [height * width for height, width in sizes], dim=1)
     sampled = [
         F.grid_sample(
-            value.permute(0, 3, 4, 1, 2).flatten(0, 1),  # [B*heads, d, h, w]
+            pixels.permute(0, 2, 3, 1).reshape(-1, value.shape[-1], *size),  # [B*heads, d, h, w]
             grids[:, :, level],
             mode="bilinear",
             padding_mode="zeros",
             align_corners=False,
         )  # [B*heads, d, N, P]
-        for level, value in enumerate(values)
+        for level, (pixels, size) in enumerate(zip(per_level, sizes, strict=True))
     ]
     total = (torch.stack(sampled, dim=-2) * weights).flatten(-2).sum(-1)  # [B*heads, d, N]
     return total.view(batch, -1, queries).transpose(1, 2)

@@ -1,0 +1,69 @@
+"""Every core of deformable attention against the definition, written out in loops, in float64; and its gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from proscale_bench.models.sampling import AUTO, SAMPLERS, Sampler, choose
+
+SIZES = [(3, 5), (1, 4), (7, 2)]
+PIXELS = sum(height * width for height, width in SIZES)
+BATCH, QUERIES, HEADS, POINTS, DEPTH = 2, 4, 3, 2, 5
+SHAPE = (BATCH, QUERIES, HEADS, len(SIZES), POINTS)
+
+
+def inputs() -> tuple[Tensor, Tensor, Tensor]:
+    """Values, locations (some outside, some far outside) and weights."""
+    torch.manual_seed(0)
+    value = torch.randn(BATCH, PIXELS, HEADS, DEPTH, dtype=torch.float64)
+    locations = torch.rand(*SHAPE, 2, dtype=torch.float64) * 1.6 - 0.3
+    locations[0, 0, 0, 0, 0] = torch.tensor([1e6, -1e6])
+    return value, locations, torch.rand(SHAPE, dtype=torch.float64)
+
+
+def read_bilinearly(level: Tensor, x: float, y: float) -> Tensor:
+    """level [h, w, d] at fractions of its width and height; zero outside."""
+    height, width, depth = level.shape
+    column, row = x * width - 0.5, y * height - 0.5
+    left, top = math.floor(column), math.floor(row)
+    total = torch.zeros(depth, dtype=level.dtype)
+    for i, j in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
+        if 0 <= i < height and 0 <= j < width:
+            total += level[i, j] * (1 - abs(row - i)) * (1 - abs(column - j))
+    return total
+
+
+@pytest.mark.parametrize("sample", SAMPLERS.values(), ids=SAMPLERS)
+def test_sampling_is_a_weighted_sum_of_bilinear_reads(sample: Sampler) -> None:
+    value, locations, weights = inputs()
+    levels = [
+        pixels.view(BATCH, *size, HEADS, DEPTH)
+        for pixels, size in zip(value.split([h * w for h, w in SIZES], dim=1), SIZES, strict=True)
+    ]
+    expected = torch.zeros(BATCH, QUERIES, HEADS, DEPTH, dtype=torch.float64)
+    for b, q, m, level, p in torch.cartesian_prod(*(torch.arange(n) for n in SHAPE)).tolist():
+        x, y = locations[b, q, m, level, p].tolist()
+        expected[b, q, m] += weights[b, q, m, level, p] * read_bilinearly(levels[level][b, :, :, m], x, y)
+    assert torch.allclose(sample(value, SIZES, locations, weights), expected.flatten(2), atol=1e-12)
+
+
+@pytest.mark.parametrize("sample", SAMPLERS.values(), ids=SAMPLERS)
+def test_gradients_are_those_of_the_reference(sample: Sampler) -> None:
+    gradients = []
+    for core in (SAMPLERS["grid_sample"], sample):
+        leaves = [tensor.requires_grad_() for tensor in inputs()]
+        output = core(leaves[0], SIZES, *leaves[1:])
+        slope = torch.linspace(-1, 1, output.numel(), dtype=torch.float64).view_as(output)
+        gradients.append(torch.autograd.grad(output, leaves, slope))
+    for found, expected in zip(gradients[1], gradients[0], strict=True):
+        assert torch.allclose(found, expected, atol=1e-10)
+
+
+def test_the_choice_depends_on_the_device_and_can_be_forced() -> None:
+    assert choose(AUTO, torch.device("cpu")) == "embedding_bag"
+    assert choose(AUTO, torch.device("meta")) == "grid_sample"
+    assert choose("grid_sample", torch.device("cpu")) == "grid_sample"
