@@ -45,6 +45,10 @@ def flops(
         str, typer.Option("--convention", metavar="NAME", help="mac: 1 MAC is 1 FLOP; flop: it is 2.")
     ] = "mac",
     by: Annotated[By, typer.Option("--by", help="What the rows are.")] = By.stage,
+    as_executed: Annotated[
+        bool,
+        typer.Option("--as-executed", help="Show beside it what inference executes after its exact rewrites."),
+    ] = False,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Count again by tracing the model and by fvcore. --verify=all: at every size."),
@@ -71,19 +75,21 @@ def flops(
     counts = [count_flops(one, backbone, size, output_size, rules, convention) for one in schedule]
     for asked, count in zip(schedule, counts, strict=True):
         detail(f"{asked} is {count.schedule}: {len(count.input.groups)} distinct sizes, {count.input.images} images")
-    rows = [count.row() for count in counts]
+    rows = [count.row(as_executed) for count in counts]
     if verify or verify_all:
         from proscale_bench.commands.verifying import verify_counts
 
-        for row, verified in zip(rows, verify_counts(counts, all_sizes=verify_all), strict=True):
+        for row, verified in zip(
+            rows, verify_counts(counts, all_sizes=verify_all, as_executed=as_executed), strict=True
+        ):
             row["verified"] = verified
 
-    exports.write(rows, lambda: render.markdown(counts, by.value))
+    exports.write(rows, lambda: render.markdown(counts, by.value, as_executed))
     console = exports.console
-    for grid in render.grids(counts, by.value, console.width):
+    for grid in render.grids(counts, by.value, console.width, as_executed):
         console.print(table(grid))
         console.print()
     for line in render.headlines(counts):
         console.print(Text(line))
-    for line in render.footer(counts[0]):
+    for line in render.footer(counts[0], as_executed):
         console.print(Text(line, style="dim"))

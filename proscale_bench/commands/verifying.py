@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from proscale_bench.cost.count import FlopCount
 
 
-def verify_counts(counts: Sequence[FlopCount], all_sizes: bool) -> list[dict[str, Any]]:
+def verify_counts(counts: Sequence[FlopCount], all_sizes: bool, as_executed: bool = False) -> list[dict[str, Any]]:
     """Verify every count, with a progress bar on stderr; what agreed, for the JSON.
 
     Raises:
@@ -26,7 +26,7 @@ def verify_counts(counts: Sequence[FlopCount], all_sizes: bool) -> list[dict[str
     with Progress(*columns, console=stderr_console(), transient=True, disable=not shows_progress()) as bar:
         task = bar.add_task("loading torch", total=None)
         with uninterrupted():
-            from proscale_bench.measure.verify import verify
+            from proscale_bench.measure.verify import verify, verify_executed
 
         for count in counts:
 
@@ -35,6 +35,9 @@ def verify_counts(counts: Sequence[FlopCount], all_sizes: bool) -> list[dict[str
 
             result = verify(count, all_sizes, show)
             verified.append(result)
+            if as_executed:
+                verify_executed(count, show)
+                note(f"verified {count.schedule.compact} as executed: closed form = trace, to the last FLOP")
             sizes = f"{result.traced_sizes} sizes" if result.traced_sizes > 1 else "the size"
             at = "every size" if all_sizes and len(result.fvcore_sizes) > 1 else result.fvcore_sizes[-1]
             unseen = ", ".join(f"{operator} {n:,} FLOPs" for operator, n in result.unseen_by_fvcore.items())

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from proscale_bench.config.architecture import Architecture, Swin
-from proscale_bench.config.schedule import Schedule
+from proscale_bench.config.schedule import LEVELS, Schedule
 from proscale_bench.cost.geometry import COCO_SIZES, InputSize, SizeGroup, parse_size
 from proscale_bench.cost.rules import Convention, Operator, Rules
 from proscale_bench.cost.terms import TOKENS_OF, Quantity, Terms, layer_terms, part_terms
@@ -62,14 +62,21 @@ class ClosedForm:
         schedule: of the encoder.
         rules: which operators count.
         convention: `flop` counts a multiply-accumulate twice.
+        as_executed: after the exact rewrites of inference, and not as the papers count (see `terms.part_terms`).
     """
 
     def __init__(
-        self, architecture: Architecture, schedule: Schedule, rules: Rules, convention: Convention = "mac"
+        self,
+        architecture: Architecture,
+        schedule: Schedule,
+        rules: Rules,
+        convention: Convention = "mac",
+        as_executed: bool = False,
     ) -> None:
         self.rules = rules
         self.convention: Convention = convention
-        self.terms = part_terms(architecture, schedule)
+        self.as_executed = as_executed
+        self.terms = part_terms(architecture, schedule, as_executed)
         self.layer_terms = layer_terms(architecture.head, schedule)
         head, backbone = architecture.head, architecture.backbone
         self._window = backbone.window if isinstance(backbone, Swin) else None
@@ -114,9 +121,10 @@ class ClosedForm:
 
     def quantities(self, size: InputSize) -> Quantities:
         """The size's quantities, indexed by `Quantity`, summed over its images."""
+        model = (self._window, self._mask_macs, self._semantic_macs, self.as_executed)
         if size.name in COCO_SIZES:
-            return _coco_quantities(size.name, self._window, self._mask_macs, self._semantic_macs, self.rules)
-        return _sum_quantities(size.groups, self._window, self._mask_macs, self._semantic_macs, self.rules)
+            return _coco_quantities(size.name, model, self.rules)
+        return _sum_quantities(size.groups, model, self.rules)
 
     def _named_terms(self) -> Iterator[tuple[str, Terms]]:
         yield from self.terms.items()
@@ -131,26 +139,29 @@ class ClosedForm:
         return coefficients
 
 
+# Of a model: its window, the products of a pixel at stride 4 and of an output pixel, and whether it is as executed.
+Model = tuple[int | None, int, int, bool]
+
+
 @lru_cache(maxsize=64)
-def _coco_quantities(name: str, window: int | None, mask_macs: int, semantic_macs: int, rules: Rules) -> Quantities:
+def _coco_quantities(name: str, model: Model, rules: Rules) -> Quantities:
     """What depends on the size, the backbone's window and the head alone is computed once for all schedules."""
-    return _sum_quantities(parse_size(name).groups, window, mask_macs, semantic_macs, rules)
+    return _sum_quantities(parse_size(name).groups, model, rules)
 
 
-def _sum_quantities(
-    groups: tuple[SizeGroup, ...], window: int | None, mask_macs: int, semantic_macs: int, rules: Rules
-) -> Quantities:
+def _sum_quantities(groups: tuple[SizeGroup, ...], model: Model, rules: Rules) -> Quantities:
     if len(groups) == 1 and groups[0].images == 1:
-        return _quantities(groups[0], window, mask_macs, semantic_macs, rules)
+        return _quantities(groups[0], model, rules)
     total = [0] * len(Quantity)
     for group in groups:
-        for index, quantity in enumerate(_quantities(group, window, mask_macs, semantic_macs, rules)):
+        for index, quantity in enumerate(_quantities(group, model, rules)):
             total[index] += group.images * quantity
     return tuple(total)
 
 
-def _quantities(group: SizeGroup, window: int | None, mask_macs: int, semantic_macs: int, rules: Rules) -> Quantities:
+def _quantities(group: SizeGroup, model: Model, rules: Rules) -> Quantities:
     """The quantities of one image, in the order of `Quantity`."""
+    window, mask_macs, semantic_macs, as_executed = model
     height, width = group.padded_height_px, group.padded_width_px
     tokens = height * width // 1024
     output_px = group.output_height_px * group.output_width_px
@@ -165,4 +176,5 @@ def _quantities(group: SizeGroup, window: int | None, mask_macs: int, semantic_m
         rules.einsum(mask_macs * TOKENS_OF["res2"] * tokens),
         rules.einsum(semantic_macs * output_px),
         output_px,
+        *(rules.einsum(mask_macs * TOKENS_OF[level] * tokens) if as_executed else 0 for level in LEVELS),
     )

@@ -31,21 +31,29 @@ class Quantity(IntEnum):
     MASK_EINSUM = 6  # one product of queries and mask features, rounded as the rules say
     SEMANTIC_EINSUM = 7
     OUTPUT_PX = 8
+    MASK_EINSUM_RES5 = 9  # the same product over the places of a level: as executed
+    MASK_EINSUM_RES4 = 10
+    MASK_EINSUM_RES3 = 11
 
 
 Terms = Counter[tuple[Operator, Quantity]]
 
 
-def part_terms(architecture: Architecture, schedule: Schedule) -> dict[str, Terms]:
-    """The coefficients of every part but the token layers."""
+def part_terms(architecture: Architecture, schedule: Schedule, as_executed: bool = False) -> dict[str, Terms]:
+    """The coefficients of every part but the token layers.
+
+    Args:
+        as_executed: after the exact rewrites of inference (see `models/inference.py`): batch norms are folded into
+            convolutions, and masks that serve only as attention masks are predicted at their level's resolution.
+    """
     backbone, head = architecture.backbone, architecture.head
     return {
-        "backbone": resnet_terms(backbone) if isinstance(backbone, ResNet) else swin_terms(backbone),
+        "backbone": resnet_terms(backbone, as_executed) if isinstance(backbone, ResNet) else swin_terms(backbone),
         "encoder_projection": projection_terms(backbone.channels, head.width),
         "encoder_recalibration": recalibration_terms(schedule, head.width),
         "pixel_embedding": pixel_embedding_terms(schedule, backbone.channels[0], head.width),
         "fpn_upsampling": _terms((Operator.UPSAMPLE_BILINEAR2D, 4 * head.width * TOKENS_OF["res2"])),
-        "transformer_decoder": decoder_terms(head),
+        "transformer_decoder": decoder_terms(head, as_executed),
         "postprocessing": postprocessing_terms(head.queries),
     }
 
@@ -63,7 +71,7 @@ def _terms(*entries: tuple[Operator, int]) -> Terms:
     return terms
 
 
-def resnet_terms(spec: ResNet) -> Terms:
+def resnet_terms(spec: ResNet, norms_folded: bool = False) -> Terms:
     """Stem 7x7 at stride 2, then bottlenecks; the stride is in the 3x3, so a first 1x1 runs at input resolution."""
     positions = 4 * TOKENS_OF["res2"]
     conv = positions * 7 * 7 * 3 * spec.stem_width
@@ -81,7 +89,7 @@ def resnet_terms(spec: ResNet) -> Terms:
                 conv += positions * c_in * c_out
                 norm += 2 * positions * c_out
             c_in = c_out
-    return _terms((Operator.CONV, conv), (Operator.BATCH_NORM, norm))
+    return _terms((Operator.CONV, conv), (Operator.BATCH_NORM, 0 if norms_folded else norm))
 
 
 def swin_terms(spec: Swin) -> Terms:
@@ -148,16 +156,22 @@ def pixel_embedding_terms(schedule: Schedule, c2: int, width: int) -> Terms:
     )
 
 
-def decoder_terms(head: Head) -> Terms:
-    """Layers of masked cross-attention, self-attention and FFN; a prediction before each and at the end."""
+def decoder_terms(head: Head, masks_at_levels: bool = False) -> Terms:
+    """Layers of masked cross-attention, self-attention and FFN; a prediction before each and at the end.
+
+    A layer's attention mask is a prediction at stride 4 resized to its level; or, `masks_at_levels`, a prediction
+    from the mask features resized to its level, which is done once a level.
+    """
     c, q, layers = head.width, head.queries, head.decoder_layers
     source = sum(TOKENS_OF[LEVELS[layer % 3]] for layer in range(layers))  # attended tokens of all layers
+    # resized: the mask features, once to each level; or the masks, to each layer's level
+    resized = c * sum(TOKENS_OF[level] for level in LEVELS) if masks_at_levels else q * source
     predictions = layers + 1
     terms = _terms(
         (Operator.LINEAR, 2 * c * c * source),  # keys and values
         (Operator.BMM, q * c * source),  # A.V
         (Operator.MASKED_QK, q * c * source),
-        (Operator.UPSAMPLE_BILINEAR2D, 4 * q * source),  # masks resized to each layer's level
+        (Operator.UPSAMPLE_BILINEAR2D, 4 * resized),
     )
     query_linears = layers * 6 * c * c  # q and output of the cross-attention; q, k, v and output of the other
     terms[Operator.LINEAR, Quantity.ONE] += q * (
@@ -166,7 +180,10 @@ def decoder_terms(head: Head) -> Terms:
     terms[Operator.LINEAR, Quantity.ONE] += q * c * (head.num_classes + 1)  # only the last prediction's
     terms[Operator.BMM, Quantity.ONE] += layers * 2 * q * q * c
     terms[Operator.LAYER_NORM, Quantity.ONE] += 5 * q * c * (3 * layers + predictions)
-    terms[Operator.MASK_EINSUM, Quantity.MASK_EINSUM] += predictions
+    if masks_at_levels:
+        for layer in range(layers):
+            terms[Operator.MASK_EINSUM, Quantity(Quantity.MASK_EINSUM_RES5 + layer % 3)] += 1
+    terms[Operator.MASK_EINSUM, Quantity.MASK_EINSUM] += 1 if masks_at_levels else predictions
     return terms
 
 

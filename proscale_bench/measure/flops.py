@@ -25,6 +25,7 @@ from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, Operator, Rules
 from proscale_bench.measure.operators import MOVES, RULE_TABLE, UNCOUNTED, PythonCall, Scope, no_rule
 from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
 
@@ -69,10 +70,13 @@ def trace_model(
     schedule: Schedule,
     size: InputSize,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    as_executed: bool = False,
 ) -> list[tuple[Trace, int]]:
     """Trace the model at every distinct size of an input.
 
     Args:
+        as_executed: after the exact rewrites of inference.
         progress: called with (sizes done, sizes in all).
 
     Returns:
@@ -82,6 +86,8 @@ def trace_model(
         BenchError: the model ran an operator without a rule (exit code 3).
     """
     model = build_from_architecture(schedule, architecture, device="meta")
+    if as_executed:
+        prepare_for_inference(model)
     padded_sizes: dict[tuple[int, int], Trace] = {}  # the network depends on the padded size alone
     traces = []
     for done, group in enumerate(size.groups):

@@ -136,7 +136,7 @@ UNCOUNTED = (
 MOVES = (
     _packets("view _unsafe_view reshape t transpose permute expand unsqueeze squeeze unflatten alias as_strided")
     | _packets("select slice split split_with_sizes unbind stack cat index roll constant_pad_nd")
-    | _packets("clone copy_ detach lift_fresh _to_copy contiguous")
+    | _packets("repeat repeat_interleave clone copy_ detach lift_fresh _to_copy contiguous")
     | _packets("empty empty_like empty_strided new_empty zeros zeros_like new_zeros ones ones_like full full_like")
     | _packets("fill_ arange scalar_tensor")
 )

@@ -73,6 +73,23 @@ def verify(
     )
 
 
+def verify_executed(count: FlopCount, progress: Progress = lambda what, done, total: None) -> None:
+    """Trace the model after the exact rewrites of inference, and compare with the count as executed.
+
+    Raises:
+        BenchError: they disagree, or an operator has no rule (exit code 3).
+    """
+    executed = count.executed
+    traces = trace_model(
+        count.architecture,
+        count.schedule,
+        count.input,
+        lambda done, total: progress("tracing as executed", done, total),
+        as_executed=True,
+    )
+    _compare("the trace as executed", sum_flops(traces, count.rules, count.convention), executed.flops, executed)
+
+
 def _compare(engine: str, found: PartFlops, expected: PartFlops, count: FlopCount) -> None:
     if found == expected:
         return

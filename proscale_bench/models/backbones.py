@@ -139,7 +139,7 @@ class SwinBackbone(nn.Module):
             x = layer(x)  # [B, h, w, C]
             if index % 2:  # the end of a stage; the next one takes x without the norm
                 name, norm = f"res{index // 2 + 2}", self.norms[index // 2]
-                features[name] = norm(x).permute(0, 3, 1, 2).contiguous()  # [B, C, h, w]
+                features[name] = norm(x).permute(0, 3, 1, 2)  # [B, C, h, w], channels last in memory
         return features
 
 

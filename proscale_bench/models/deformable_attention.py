@@ -53,15 +53,20 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(projection.weight)
             nn.init.zeros_(projection.bias)
 
+    def values(self, tokens: Tensor) -> Tensor:
+        """What queries read: tokens [B, S, C], levels one after another, without position, as [B, S, heads, d]."""
+        values: Tensor = self.value_proj(tokens).unflatten(-1, (self.heads, -1))
+        return values
+
     def forward(
-        self, query: Tensor, reference: Tensor, tokens: Tensor, sizes: Sequence[Size], extents: Tensor
+        self, query: Tensor, reference: Tensor, values: Tensor, sizes: Sequence[Size], extents: Tensor
     ) -> Tensor:
-        """Attend from every query to the tokens around its reference point.
+        """Attend from every query to the values around its reference point.
 
         Args:
             query: [B, N, C], with its position.
             reference: [N, 2], (x, y) as fractions of width and height, the same on every level.
-            tokens: [B, sum of h*w, C], the levels one after another, without position.
+            values: of `values`, [B, sum of h*w, heads, d].
             sizes: (h, w) of each level.
             extents: the same as a tensor [L, 2], (w, h): see `position.level_extents`.
 
@@ -69,10 +74,11 @@ class DeformableAttention(nn.Module):
             [B, N, C].
         """
         batch, queries, _ = query.shape
-        values = self.value_proj(tokens).view(batch, -1, self.heads, self.output_proj.in_features // self.heads)
         points = (batch, queries, self.heads, self.levels, self.points)
-        offsets = self.sampling_offsets(query).view(*points, 2)  # in pixels of the level
-        locations = reference[:, None, None, None] + offsets / extents[:, None]
+        # (x, y) of all points of a head in one axis: the CPU is slow at axes of two.
+        offsets = self.sampling_offsets(query).view(batch, queries, self.heads, -1)  # in pixels of the level
+        scale = extents.repeat_interleave(self.points, dim=0).flatten()
+        locations = (offsets / scale + reference.repeat(1, self.levels * self.points)[:, None]).view(*points, 2)
         weights = self.attention_weights(query).view(*points[:3], -1).softmax(dim=-1).view(points)
         sample = SAMPLERS[choose(self.sampling, query.device)]
         output: Tensor = self.output_proj(sample(values, sizes, locations, weights))

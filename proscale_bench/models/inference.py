@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from proscale_bench.models import sampling
+from proscale_bench.models.backbones import NORM_EPS, FrozenBatchNorm2d
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.mask2former import Mask2Former
 
@@ -12,10 +18,12 @@ from proscale_bench.models.mask2former import Mask2Former
 def prepare_for_inference(
     model: Mask2Former, *, rewrites: bool = True, sampling_name: str = sampling.AUTO, compiled: bool = False
 ) -> str:
-    """Set a model up for inference, in place; training is over for it.
+    """Set a model up for inference, in place; training and saving are over for it.
 
     Args:
-        rewrites: fold batch norms, compute the attention masks at their level's own resolution.
+        rewrites: fold batch norms into convolutions, predict the masks that serve only as attention masks at
+            their level's own resolution, lay maps out with channels last, so that a map is its tokens, and
+            compute 1x1 convolutions as the matrix products that they are.
         sampling_name: `auto` or a name of `sampling.SAMPLERS`.
         compiled: compile what gains from it.
 
@@ -25,17 +33,58 @@ def prepare_for_inference(
     Raises:
         BenchError: the sampling is unknown or does not run on the model's device.
     """
-    return use_sampling(model, sampling_name)
+    model.eval().requires_grad_(False)
+    if rewrites:
+        fold_batch_norms(model.backbone)
+        model.decoder.masks_at_levels = True
+        model.to(memory_format=torch.channels_last)
+        multiply_pointwise(model)
+    return use_sampling(model, sampling_name, compiled)
 
 
-def use_sampling(model: nn.Module, name: str) -> str:
+def use_sampling(model: nn.Module, name: str, compiled: bool = False) -> str:
     """Have every deformable attention of a model sample by the core of this name; the name that `auto` stands for.
 
     Raises:
         BenchError: the sampling is unknown or does not run on the model's device.
     """
-    chosen = sampling.choose(name, next(model.parameters()).device)
+    chosen = sampling.choose(name, next(model.parameters()).device, compiled)
     for module in model.modules():
         if isinstance(module, DeformableAttention):
             module.sampling = chosen
     return chosen
+
+
+def fold_batch_norms(backbone: nn.Module) -> None:
+    """Multiply each batch norm into the convolution before it: `bn1` into `conv1`, a shortcut's `1` into `0`."""
+    for name, norm in list(backbone.named_modules()):
+        if not isinstance(norm, FrozenBatchNorm2d):
+            continue
+        convolution: Any = backbone.get_submodule(name.replace("bn", "conv") if "bn" in name else f"{name[:-1]}0")
+        convolution.weight, convolution.bias = fuse_conv_bn_weights(
+            convolution.weight, convolution.bias, norm.running_mean, norm.running_var, NORM_EPS, norm.weight, norm.bias
+        )
+        backbone.set_submodule(name, nn.Identity())
+
+
+class PointwiseConvolution(nn.Module):
+    """A 1x1 convolution as one matrix product over the places of a map that has its channels last."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(convolution.weight.flatten(1), requires_grad=False)  # [C_out, C_in]
+        self.bias = convolution.bias
+        self.stride = convolution.stride[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C_in, h, w] to [B, C_out, h / stride, w / stride]."""
+        if self.stride > 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+def multiply_pointwise(model: nn.Module) -> None:
+    """Replace every 1x1 convolution by `PointwiseConvolution`."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1:
+            model.set_submodule(name, PointwiseConvolution(module))

@@ -1,13 +1,15 @@
 """Where tokens lie: sine positions, reference points and level sizes.
 
 All are made on the device by arithmetic, never from a list on the host, so that a forward pass runs on the
-meta device and can be captured in a CUDA graph.
+meta device and can be captured in a CUDA graph. They depend on the input's size alone and are kept for the last few.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec
 
 import torch
 from torch import Tensor
@@ -16,8 +18,29 @@ Size = tuple[int, int]  # height, width
 
 TEMPERATURE = 10_000.0
 EPS = 1e-6
+KEPT = 12  # tensors of each kind: four sizes of three levels
+
+Arguments = ParamSpec("Arguments")
 
 
+def once_per_size(compute: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
+    """Keep the last few tensors of a function of sizes: nobody may write to them.
+
+    What is made while a CUDA graph is captured or a model compiled belongs to that graph, and is not kept.
+    """
+    kept = lru_cache(maxsize=KEPT)(compute)
+
+    @wraps(compute)
+    def remember(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+        if torch.compiler.is_compiling() or (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
+            return compute(*args, **kwargs)
+        with torch.inference_mode(False):  # a tensor made in it could never be trained with
+            return kept(*args, **kwargs)  # type: ignore[arg-type] # sizes and devices are hashable
+
+    return remember
+
+
+@once_per_size
 def sine_position(size: Size, channels: int, device: torch.device) -> Tensor:
     """Two-dimensional sine position of every token of a level, y before x.
 
@@ -44,6 +67,7 @@ def sine_position(size: Size, channels: int, device: torch.device) -> Tensor:
     return torch.cat((y, x), dim=-1).flatten(0, 1)
 
 
+@once_per_size
 def pixel_centres(size: Size, device: torch.device) -> Tensor:
     """The centres of a level's pixels as fractions of its width and height: [h*w, 2], (x, y)."""
     height, width = size
@@ -52,6 +76,7 @@ def pixel_centres(size: Size, device: torch.device) -> Tensor:
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1).flatten(0, 1)
 
 
-def level_extents(sizes: Sequence[Size], device: torch.device) -> Tensor:
+@once_per_size
+def level_extents(sizes: tuple[Size, ...], device: torch.device) -> Tensor:
     """(width, height) of every level in pixels: [L, 2], float32."""
     return torch.stack([torch.stack([torch.full((), float(side), device=device) for side in (w, h)]) for h, w in sizes])

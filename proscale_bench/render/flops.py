@@ -16,6 +16,9 @@ By = Literal["stage", "layer", "operator"]
 # Of a terminal: labels and baseline; a schedule with its saving; of that, its name and GFLOPs.
 BASELINE_COLUMNS, SCHEDULE_COLUMNS, VALUE_COLUMNS = 37, 20, 9
 
+# What `models/inference.py` rewrites exactly, as far as a count can tell.
+EXECUTED = "attention masks are predicted at their level's own resolution, batch norms folded into convolutions"
+
 OPERATOR_NAMES = {
     Operator.CONV: "convolutions",
     Operator.LINEAR: "linears",
@@ -34,12 +37,19 @@ OPERATOR_NAMES = {
 }
 
 
-def grids(counts: Sequence[FlopCount], by: By = "stage", columns: int = 10_000) -> list[Grid]:
-    """The tables of some counts at one size. `columns` is the terminal's width."""
+def grids(
+    counts: Sequence[FlopCount], by: By = "stage", columns: int = 10_000, as_executed: bool = False
+) -> list[Grid]:
+    """The tables of some counts at one size.
+
+    Args:
+        columns: of the terminal.
+        as_executed: also show what inference executes.
+    """
     if by == "layer":
         return [_layer_grid(count) for count in counts]
     if by == "operator":
-        return [_operator_grid(count) for count in counts]
+        return [_operator_grid(count, as_executed) for count in counts]
     chunks: list[list[FlopCount]] = [[]]
     room = columns - BASELINE_COLUMNS
     for count in counts:
@@ -52,20 +62,25 @@ def grids(counts: Sequence[FlopCount], by: By = "stage", columns: int = 10_000) 
             room = columns - BASELINE_COLUMNS
         chunks[-1].append(count)
         room -= width
-    return [_stage_grid([counts[0].baseline, *chunk]) for chunk in chunks]
+    return [_stage_grid([counts[0].baseline, *chunk], as_executed) for chunk in chunks]
 
 
-def _stage_grid(counts: Sequence[FlopCount]) -> Grid:
+def _stage_grid(counts: Sequence[FlopCount], as_executed: bool = False) -> Grid:
     """A column of GFLOPs a schedule and, but for the baseline, one of what it saves."""
 
-    def line(label: str, part: str, indent: int = 0, strong: bool = False, saving: bool = False) -> Row:
+    def line(
+        label: str, part: str, indent: int = 0, strong: bool = False, saving: bool = False, executed: bool = False
+    ) -> Row:
         cells: list[str] = []
-        for count in counts:
+        for count in [count.executed for count in counts] if executed else counts:
             value = getattr(count.gflops, part)
             cells.append(show_gflops(value) if value else "–")
             if not _is_baseline(count):
                 cells.append(show_reduction(getattr(count.reduction_pct, part)) if saving else "")
         return Row(label, tuple(cells), indent, strong)
+
+    def executed(part: str, saving: bool = False) -> tuple[Row, ...]:
+        return (line("as executed", part, 1, saving=saving, executed=True),) if as_executed else ()
 
     def stage(levels: tuple[str, ...]) -> Row:
         cells: list[str] = []
@@ -90,6 +105,7 @@ def _stage_grid(counts: Sequence[FlopCount]) -> Grid:
         tuple(header),
         (
             line("backbone", "backbone"),
+            *executed("backbone"),
             line("encoder (pixel decoder)", "encoder", strong=True, saving=True),
             line("projection", "encoder_projection", 1),
             line("re-calibration", "encoder_recalibration", 1),
@@ -98,7 +114,9 @@ def _stage_grid(counts: Sequence[FlopCount]) -> Grid:
             line("pixel embedding", "pixel_embedding", 1),
             line("FPN upsampling", "fpn_upsampling"),
             line("transformer decoder", "transformer_decoder"),
+            *executed("transformer_decoder"),
             line("total", "total", strong=True, saving=True),
+            *executed("total", saving=True),
             line("post-processing", "postprocessing"),
             line("total with post-processing", "total_with_postprocessing", strong=True, saving=True),
             Row("parameters, millions", tuple(parameters)),
@@ -135,15 +153,18 @@ def _layer_grid(count: FlopCount) -> Grid:
     return Grid(f"{_title(count)} · {name_of(count)}", header, (*rows, total))
 
 
-def _operator_grid(count: FlopCount) -> Grid:
+def _operator_grid(count: FlopCount, as_executed: bool = False) -> Grid:
     """Every operator of the whole model under each rule set: the itemised difference between them."""
     unit = GIGA * count.input.images
+    shown = {f"{name} *" if name == count.rules.name else name: replace(count, rules=RULES[name]) for name in RULES}
+    if as_executed:
+        shown["executed"] = count.executed
     tables = [
         {
             operator: sum(row[operator] for row in other.closed_form.by_operator(count.input).values()) / unit
             for operator in Operator
         }
-        for other in _under_all_rules(count)
+        for other in shown.values()
     ]
     rows = []
     for operator in Operator:
@@ -151,16 +172,11 @@ def _operator_grid(count: FlopCount) -> Grid:
         if any(values):
             rows.append(Row(OPERATOR_NAMES[operator], tuple(show_gflops(v) if v else "–" for v in values)))
     sums = tuple(show_gflops(sum(table.values())) for table in tables)
-    header = ("GFLOPs", *(f"{name} *" if name == count.rules.name else name for name in RULES))
     return Grid(
         f"{_title(count)} · {name_of(count)}",
-        header,
+        ("GFLOPs", *shown),
         (*rows, Row("total with post-processing", sums, strong=True)),
     )
-
-
-def _under_all_rules(count: FlopCount) -> list[FlopCount]:
-    return [replace(count, rules=rules) for rules in RULES.values()]
 
 
 def name_of(count: FlopCount) -> str:
@@ -187,23 +203,25 @@ def headlines(counts: Sequence[FlopCount]) -> list[str]:
     return [headline(count) for count in counts if not _is_baseline(count)]
 
 
-def footer(count: FlopCount) -> list[str]:
+def footer(count: FlopCount, as_executed: bool = False) -> list[str]:
     """The conditions of a count, and what it leaves out."""
     images = count.input.images
     where = str(count.input) if count.input.is_single else f"{count.input}: mean over {images:,} images of COCO val2017"
     mac = "1 MAC = 1 FLOP" if count.convention == "mac" else "1 MAC = 2 FLOPs"
     products = [f"{OPERATOR_NAMES[Operator(op)]} ({show_gflops(g)} G)" for op, g in count.uncounted_ops.items()]
+    executed = [f"as executed, by default of profile and eval: {EXECUTED}"] if as_executed else []
     return [
         f"{mac} · rules {count.rules.name}: {count.rules.description} · {where} · engine {count.engine}",
         f"not counted: {', '.join([*products, *NEVER_COUNTED])}",
+        *executed,
     ]
 
 
-def markdown(counts: Sequence[FlopCount], by: By = "stage") -> str:
+def markdown(counts: Sequence[FlopCount], by: By = "stage", as_executed: bool = False) -> str:
     """The same tables as Markdown, with the headline and the footer."""
     lines: list[str] = []
-    for grid in grids(counts, by):
+    for grid in grids(counts, by, as_executed=as_executed):
         lines += [f"### {grid.title}", "", *markdown_table(grid), ""]
     lines += [f"- {line}" for line in headlines(counts)]
-    lines += ["", *(f"<sub>{line}</sub>  " for line in footer(counts[0]))]
+    lines += ["", *(f"<sub>{line}</sub>  " for line in footer(counts[0], as_executed))]
     return "\n".join(lines) + "\n"

@@ -57,6 +57,26 @@ def test_markdown() -> None:
     assert "3,3,3 saves 49.97% of the encoder" in result.stdout
 
 
+def test_what_inference_executes_is_shown_beside_the_count() -> None:
+    result = run("flops", "-s", "3,3,3", "--as-executed", "--export-json", "-")
+    (row,) = json.loads(result.stdout)["results"]
+    executed = count_flops("3,3,3").executed
+    assert row["gflops"]["total"] == count_flops("3,3,3").gflops.total
+    assert row["executed"]["gflops"]["total"] == executed.gflops.total
+    assert row["executed"]["reduction_pct"]["total"] == executed.reduction_pct.total
+    assert result.stderr.count("as executed") == 4  # backbone, decoder, total, footer
+    assert "213.69     150.30  -29.67%" in result.stderr
+    assert "executed" in run("flops", "--as-executed", "--by", "operator").stdout
+    assert "as executed" in run("flops", "--as-executed", "--export-markdown", "-").stdout
+    assert "as executed" not in run("flops").stdout
+
+
+def test_what_inference_executes_is_verified_too() -> None:
+    result = run("flops", "-b", "tiny", "--size", "97x131", "--as-executed", "--verify")
+    assert result.exit_code == 0
+    assert "verified 3,3,3 as executed: closed form = trace" in result.stderr
+
+
 @pytest.mark.parametrize("by", ["stage", "layer", "operator"])
 def test_every_view_shows_its_total(by: str) -> None:
     result = run("flops", "-s", "3,3,3", "--size", "800x1333", "--by", by, "--export-markdown", "-")

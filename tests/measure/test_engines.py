@@ -39,6 +39,21 @@ def test_the_trace_equals_the_closed_form_under_all_rules(backbone: str, compact
             assert sum_flops(traces, rules, convention) == expected
 
 
+@pytest.mark.parametrize("backbone", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("compact", SCHEDULES)
+def test_the_trace_of_what_inference_executes_equals_the_closed_form(backbone: str, compact: str) -> None:
+    architecture, schedule = get_architecture(backbone), parse_compact(compact)
+    size = parse_size("417x610", "97x131")
+    traces = trace_model(architecture, schedule, size, as_executed=True)
+    for rules in RULES.values():
+        executed = ClosedForm(architecture, schedule, rules, as_executed=True).count(size)
+        assert sum_flops(traces, rules) == executed
+        counted = ClosedForm(architecture, schedule, rules).count(size)
+        assert executed.encoder == counted.encoder
+        assert executed.transformer_decoder < counted.transformer_decoder
+        assert (executed.backbone < counted.backbone) == backbone.startswith("resnet")
+
+
 @settings(max_examples=12, deadline=None, phases=[Phase.generate])  # shrinking would take minutes
 @given(
     schedule=schedules,

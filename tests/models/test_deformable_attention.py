@@ -32,7 +32,8 @@ def test_fresh_attention_averages_the_pixels_around() -> None:
         projection.weight.copy_(torch.eye(4))
     tokens = torch.arange(9.0).view(1, 9, 1).expand(1, 9, 4)  # a 3x3 level; head m has channel m
     sizes = [(3, 3)]
-    found = attention(tokens, pixel_centres(sizes[0], CPU), tokens, sizes, level_extents(sizes, CPU))
+    values = attention.values(tokens)
+    found = attention(tokens, pixel_centres(sizes[0], CPU), values, sizes, level_extents(tuple(sizes), CPU))
     assert torch.allclose(found[0, 4], torch.tensor([5.0, 7.0, 3.0, 1.0]), atol=1e-4)  # right, below, left, above
 
 
@@ -43,7 +44,7 @@ def test_heads_must_divide_the_width() -> None:
 
 def test_pixel_centres_and_extents_are_x_then_y() -> None:
     assert torch.allclose(pixel_centres((1, 2), CPU), torch.tensor([[0.25, 0.5], [0.75, 0.5]]))
-    assert torch.equal(level_extents([(3, 5), (1, 4)], CPU), torch.tensor([[5.0, 3.0], [4.0, 1.0]]))
+    assert torch.equal(level_extents(((3, 5), (1, 4)), CPU), torch.tensor([[5.0, 3.0], [4.0, 1.0]]))
 
 
 def test_positions_follow_their_definition() -> None:

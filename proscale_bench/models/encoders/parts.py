@@ -12,8 +12,10 @@ from torch.nn import functional as F
 from proscale_bench.config.schedule import PixelEmbedding, RecalibrationLayout
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.position import Size, level_extents
+from proscale_bench.models.resize import resize
 
 NORM_GROUPS = 32
+BLOCK = 1024  # tokens
 
 
 # --- Maps and tokens ---
@@ -25,13 +27,8 @@ def to_tokens(feature_map: Tensor) -> Tensor:
 
 
 def to_map(tokens: Tensor, size: Size) -> Tensor:
-    """[B, h*w, C] to [B, C, h, w]."""
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, *size)
-
-
-def resize(feature_map: Tensor, size: Size) -> Tensor:
-    """Bilinear, with pixel centres at (i + 0.5) / size: [B, C, h, w] to [B, C, *size]."""
-    return F.interpolate(feature_map, size=size, mode="bilinear", align_corners=False)
+    """[B, h*w, C] to [B, C, h, w], a view with channels last in memory."""
+    return tokens.view(len(tokens), *size, -1).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -130,11 +127,28 @@ class TokenLayer(nn.Module):
         nn.init.xavier_uniform_(self.linear2.weight)
 
     def forward(self, tokens: Tensor, grid: TokenGrid) -> Tensor:
-        """Refine tokens [B, N, C] that lie on `grid`."""
-        query = tokens + grid.position
-        attended = self.attention(query, grid.reference, tokens, grid.sizes, grid.extents)
+        """Refine tokens [B, N, C] that lie on `grid`.
+
+        A token reads the values of all, and beyond that depends on itself alone. So for inference the CPU takes
+        tokens in blocks, whose intermediate values stay in its cache; outputs change by rounding at most.
+        """
+        values = self.attention.values(tokens)
+        if tokens.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._refine(tokens, grid.position, grid.reference, values, grid)
+        values = values.transpose(1, 2).contiguous().transpose(1, 2)  # head-major in memory, as every block reads it
+        blocks = zip(
+            torch.split(tokens, BLOCK, dim=1),
+            torch.split(grid.position, BLOCK),
+            torch.split(grid.reference, BLOCK),
+            strict=True,
+        )
+        return torch.cat([self._refine(*block, values, grid) for block in blocks], dim=1)
+
+    def _refine(self, tokens: Tensor, position: Tensor, reference: Tensor, values: Tensor, grid: TokenGrid) -> Tensor:
+        attended = self.attention(tokens + position, reference, values, grid.sizes, grid.extents)
         tokens = self.norm1(tokens + attended)
-        output: Tensor = self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
+        hidden = F.relu(self.linear1(tokens), inplace=True)
+        output: Tensor = self.norm2(tokens + self.linear2(hidden))
         return output
 
 
@@ -156,7 +170,7 @@ def pixel_embedding(kind: PixelEmbedding, width: int) -> nn.Sequential:
         nn.init.kaiming_uniform_(smoothing.weight, a=1)
     else:
         smoothing = nn.MaxPool2d(kernel_size=3, stride=1, padding=1)
-    return nn.Sequential(smoothing, nn.GroupNorm(NORM_GROUPS, width), nn.ReLU())
+    return nn.Sequential(smoothing, nn.GroupNorm(NORM_GROUPS, width), nn.ReLU(inplace=True))
 
 
 def mask_projection(width: int) -> nn.Conv2d:

@@ -24,11 +24,11 @@ from proscale_bench.models.encoders.parts import (
     mask_projection,
     pixel_embedding,
     projection,
-    resize,
     to_map,
     to_tokens,
 )
 from proscale_bench.models.position import Size, pixel_centres, sine_position
+from proscale_bench.models.resize import resize
 
 
 class StagedEncoder(PixelEncoder):
@@ -82,7 +82,7 @@ class StagedEncoder(PixelEncoder):
 
         pyramid = tuple(to_map(tokens[level], sizes[level]) for level in LEVELS)
         res2 = self.lateral(features["res2"])  # [B, C, H/4, W/4]
-        embedded = self.pixel_embedding(res2 + resize(pyramid[-1], res2.shape[-2:]))
+        embedded = self.pixel_embedding(resize(pyramid[-1], res2.shape[-2:]).add_(res2))
         return EncoderOutput(self.mask_features(embedded), pyramid)
 
     def _run_stages(self, tokens: dict[str, Tensor], sizes: dict[str, Size]) -> dict[str, Tensor]:

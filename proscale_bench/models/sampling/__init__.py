@@ -23,17 +23,23 @@ AUTO = "auto"
 SAMPLERS: dict[str, Sampler] = {
     "grid_sample": grid_sample.sample,
     "embedding_bag": embedding_bag.sample,
+    "embedding_bag_compiled": embedding_bag.sample_compiled,
 }
 FASTEST = {"cpu": "embedding_bag"}  # by type of device; elsewhere the reference
+COMPILED = {"embedding_bag": "embedding_bag_compiled"}
 
 
-def choose(name: str, device: torch.device) -> str:
+def choose(name: str, device: torch.device, compiled: bool = False) -> str:
     """The sampler that a device uses: the one named, or for `auto` the fastest that runs there.
+
+    Args:
+        compiled: `auto` may take one that is compiled at its first use, which takes seconds and a C++ compiler.
 
     Raises:
         BenchError: unknown name.
     """
     if name == AUTO:
-        return FASTEST.get(device.type, "grid_sample")
+        fastest = FASTEST.get(device.type, "grid_sample")
+        return COMPILED.get(fastest, fastest) if compiled else fastest
     look_up(SAMPLERS, name, "sampling")
     return name

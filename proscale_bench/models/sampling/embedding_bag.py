@@ -1,12 +1,14 @@
 """The core of multi-scale deformable attention as one `F.embedding_bag`: the fast one on the CPU.
 
 A bilinear sample is a weighted sum of four pixels, and a query's output is a weighted sum of samples: together one
-weighted sum of 4 * L * P rows of the values, which is what an embedding bag computes.
+weighted sum of 4 * L * P rows of the values, which is what an embedding bag computes. Heads are outermost throughout,
+so that the rows of the head in hand stay in the cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -14,31 +16,87 @@ from torch.nn import functional as F
 
 from proscale_bench.models.position import Size
 
+Corners = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
 
 def sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:
     """See `grid_sample.sample`."""
+    return _sample(value, sizes, locations, weights, corners)
+
+
+def sample_compiled(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:
+    """The same with the arithmetic around the embedding bag compiled: once for all sizes, in some seconds."""
+    return _sample(value, sizes, locations, weights, _compiled_corners())
+
+
+def _sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor, find_corners: Corners) -> Tensor:
     batch, tokens, heads, channels = value.shape
     queries = locations.shape[1]
-    rows = value.transpose(1, 2).reshape(batch * heads * tokens, channels)  # head-major: a head's pixels lie together
-    first = torch.arange(batch * heads, device=value.device).view(batch, 1, heads, 1) * tokens
-    indices, factors = [], []
-    start = 0
-    for level, (height, width) in enumerate(sizes):
-        x = locations[:, :, :, level, :, 0] * width - 0.5  # [B, N, heads, P]
-        y = locations[:, :, :, level, :, 1] * height - 0.5
-        left, top = x.floor(), y.floor()
-        for column, share_x in ((left, left + 1 - x), (left + 1, x - left)):
-            for row, share_y in ((top, top + 1 - y), (top + 1, y - top)):
-                inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-                pixel = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-                indices.append(first + start + pixel.long())
-                factors.append(weights[:, :, :, level] * share_x * share_y * inside)
-        start += height * width
-    bags = (batch * queries * heads, -1)
+    points = weights.shape[-1]
+    width, height, start = _lanes(tuple(sizes), heads, points, tokens, weights.dtype, value.device)
+    if batch > 1:
+        images = torch.arange(batch, dtype=torch.int32, device=value.device)
+        start = start + images[:, None, None] * (heads * tokens)
+    rows, factors = find_corners(locations, weights, width, height, start)
     output = F.embedding_bag(
-        torch.cat(indices, dim=-1).view(bags),
-        rows,
-        per_sample_weights=torch.cat(factors, dim=-1).view(bags),
+        rows.view(batch * heads * queries, -1),
+        value.transpose(1, 2).reshape(-1, channels),  # [B * heads * S, d]
+        per_sample_weights=factors.view(batch * heads * queries, -1).to(value.dtype),
         mode="sum",
     )
-    return output.view(batch, queries, heads * channels)
+    return output.view(batch, heads, queries, channels).transpose(1, 2).flatten(2)
+
+
+def corners(locations: Tensor, weights: Tensor, width: Tensor, height: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """The four pixels around each location, and the share that each has in the query's output.
+
+    Args:
+        locations: [B, N, heads, L, P, 2].
+        weights: [B, N, heads, L, P].
+        width, height: of the level that each of the heads * L * P lanes reads, in pixels.
+        start: the row of that level's first pixel, int32; [B, 1, lanes] for a batch.
+
+    Returns:
+        Rows [B, heads, N, 4, L * P], int32, and factors alike, 0 outside the level.
+    """
+    batch, queries, heads = weights.shape[:3]
+    x = locations[..., 0].flatten(2) * width - 0.5  # [B, N, lanes], in pixels
+    y = locations[..., 1].flatten(2) * height - 0.5
+    left, top, share = x.floor(), y.floor(), weights.flatten(2)
+    right_share, bottom_share = x - left, y - top
+    rows, factors = [], []
+    for row, row_share in ((top, share * (1 - bottom_share)), (top + 1, share * bottom_share)):
+        in_rows = torch.where((row >= 0) & (row < height), row_share, 0)
+        before = torch.minimum(row.clamp(min=0), height - 1) * width
+        for column, column_share in ((left, 1 - right_share), (left + 1, right_share)):
+            pixel = before + torch.minimum(column.clamp(min=0), width - 1)
+            rows.append(pixel.to(torch.int32) + start)
+            factors.append(torch.where((column >= 0) & (column < width), in_rows * column_share, 0))
+    by_head = (batch, queries, heads, -1)
+    return (
+        torch.stack([row.view(by_head).transpose(1, 2) for row in rows], dim=3),
+        torch.stack([factor.view(by_head).transpose(1, 2) for factor in factors], dim=3),
+    )
+
+
+@cache
+def _compiled_corners() -> Corners:
+    compiled: Corners = torch.compile(corners, dynamic=True)
+    return compiled
+
+
+def _lanes(
+    sizes: tuple[Size, ...], heads: int, points: int, tokens: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Width, height and first row of what each lane (head, level, point) reads: [heads * L * P] each."""
+    starts = [sum(h * w for h, w in sizes[:level]) for level in range(len(sizes))]
+
+    def lanes(numbers: Sequence[int], dtype: torch.dtype) -> Tensor:
+        return torch.tensor(numbers, dtype=dtype, device=device).repeat_interleave(points).repeat(heads)
+
+    head = torch.arange(heads, dtype=torch.int32, device=device).repeat_interleave(len(sizes) * points)
+    return (
+        lanes([w for _, w in sizes], dtype),
+        lanes([h for h, _ in sizes], dtype),
+        lanes(starts, torch.int32) + head * tokens,
+    )
