@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from proscale_bench.errors import look_up
+from proscale_bench.errors import BenchError, look_up
 from proscale_bench.models.position import Size
-from proscale_bench.models.sampling import embedding_bag, grid_sample
+from proscale_bench.models.sampling import embedding_bag, gpu, grid_sample
 
 # value [B, S, heads, d], (h, w) of each of L levels, locations [B, N, heads, L, P, 2], weights [B, N, heads, L, P]
 # -> [B, N, heads * d]: see `grid_sample.sample`.
@@ -23,17 +23,25 @@ AUTO = "auto"
 SAMPLERS: dict[str, Sampler] = {
     "grid_sample": grid_sample.sample,
     "embedding_bag": embedding_bag.sample,
+    "triton": gpu.sample_by_triton,
+    "deformops": gpu.sample_by_deformops,
 }
-FASTEST = {"cpu": "embedding_bag"}  # by type of device; elsewhere the reference
+# By type of device, the first that runs there; elsewhere the reference.
+FASTEST = {"cpu": ("embedding_bag",), "cuda": ("deformops", "triton")}
 
 
 def choose(name: str, device: torch.device) -> str:
     """The sampler that a device uses: the one named, or for `auto` the fastest that runs there.
 
     Raises:
-        BenchError: unknown name.
+        BenchError: unknown name, or one that is not installed or does not run on the device.
     """
     if name == AUTO:
-        return FASTEST.get(device.type, "grid_sample")
+        fastest = (core for core in FASTEST.get(device.type, ()) if gpu.obstacle(core, device) is None)
+        return next(fastest, "grid_sample")
     look_up(SAMPLERS, name, "sampling")
+    if (found := gpu.obstacle(name, device)) is not None:
+        obstacle, remedy = found
+        runs = ", ".join(core for core in SAMPLERS if gpu.obstacle(core, device) is None)
+        raise BenchError(f"the sampling '{name}' {obstacle}", f"{remedy}, or use one that runs here: {runs}")
     return name
