@@ -148,6 +148,9 @@ def test_the_levels_must_hold_the_values() -> None:
     value, locations, weights = inputs(CASES[0], *[torch.float32] * 3)
     with pytest.raises(ValueError, match="1 levels have 6 pixels, and there are 16 values"):
         gpu.sample_by_triton(value, [(2, 3)], locations, weights)
+    giant = torch.empty(1, 4097 * 4096, 1, 1, device="meta")
+    with pytest.raises(ValueError, match="16781312 values an image are more than 16777216"):
+        gpu.sample_by_triton(giant, [(4097, 4096)], locations, weights)
 
 
 @needs_triton

@@ -37,8 +37,9 @@ def choose(name: str, device: torch.device) -> str:
         BenchError: unknown name, or one that is not installed or does not run on the device.
     """
     if name == AUTO:
-        fastest = (core for core in FASTEST.get(device.type, ()) if gpu.obstacle(core, device) is None)
-        return next(fastest, "grid_sample")
+        candidates = (*FASTEST.get(device.type, ()), "grid_sample")
+        running = [core for core in candidates if gpu.obstacle(core, device) is None]
+        return running[0]
     look_up(SAMPLERS, name, "sampling")
     if (found := gpu.obstacle(name, device)) is not None:
         obstacle, remedy = found

@@ -16,17 +16,22 @@ from torch import Tensor
 
 from proscale_bench.models.position import Size
 
+TRITON = find_spec("triton") is not None
 INSTALLED = {
     # torch 2.7 brings Triton 3.3, the first to take a tuple of numbers
-    "triton": find_spec("triton") is not None and torch.__version__ >= "2.7",
-    "deformops": find_spec("deformops") is not None and torch.__version__ >= "2.11" and sys.version_info >= (3, 12),
+    "triton": TRITON and torch.__version__ >= "2.7",
+    "deformops": TRITON
+    and find_spec("deformops") is not None
+    and torch.__version__ >= "2.11"
+    and sys.version_info >= (3, 12),
 }
 REMEDIES = {
     "triton": "it comes with torch 2.7 or newer for CUDA on Linux",
     "deformops": "pip install 'proscale-bench[gpu]' with Python 3.12 or 3.13, torch 2.11 or newer, on Linux",
 }
-OLDEST_GPU = (7, 0)  # compute capability that Triton compiles for
+OLDEST_GPU = 7  # major compute capability that Triton compiles for
 NUMBERS_A_BLOCK = 1024  # of the output that one program of the kernel computes
+MOST_TOKENS = 2**24  # an image, which the kernels count in float32
 
 
 def obstacle(name: str, device: torch.device) -> tuple[str, str] | None:
@@ -40,8 +45,9 @@ def obstacle(name: str, device: torch.device) -> tuple[str, str] | None:
         return f"needs a GPU and does not run on {device.type}", "move the model to a GPU"
     if not INSTALLED[name]:
         return "is not installed", REMEDIES[name]
-    if (capability := torch.cuda.get_device_capability(device)) < OLDEST_GPU:
-        return "does not run on compute capability {}.{}".format(*capability), "take a GPU of 7.0 or newer"
+    properties = torch.cuda.get_device_properties(device)  # which a compiler may ask for, too
+    if properties.major < OLDEST_GPU:
+        return f"does not run on {properties.name}", f"take a GPU of compute capability {OLDEST_GPU}.0 or newer"
     return None
 
 
@@ -51,11 +57,13 @@ def sample_by_triton(value: Tensor, sizes: Sequence[Size], locations: Tensor, we
     The arithmetic is done in float32, or in float64 if anything comes in it.
 
     Raises:
-        ValueError: the levels do not have as many pixels as there are values.
+        ValueError: the levels do not have as many pixels as there are values, or more than the kernel can count.
     """
     pixels = sum(height * width for height, width in sizes)
     if pixels != value.shape[1]:
         raise ValueError(f"{len(sizes)} levels have {pixels} pixels, and there are {value.shape[1]} values")
+    if pixels > MOST_TOKENS:
+        raise ValueError(f"{pixels} values an image are more than {MOST_TOKENS}")
     output: Tensor = deformable_sampling(value, [side for size in sizes for side in size], locations, weights)
     return output
 
