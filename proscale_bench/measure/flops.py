@@ -186,11 +186,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise no_rule(f"operator {func}")
         part, module = self.modules[-1]
         call = self.python_calls[-1] if self.python_calls else None
-        counted = rule(Scope(part, module, call), args, result) if rule else None
-        if counted is None:
+        counted = rule(Scope(part, module, call), args, result) if rule else ()
+        if not counted:
             self.uncounted[str(packet)] += 1
-        else:
-            operator, amount = counted
+        for operator, amount in counted:
             self.calls[part, operator, amount] += 1
         return result
 

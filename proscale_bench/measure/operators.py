@@ -48,20 +48,20 @@ def no_rule(what: str) -> BenchError:
     )
 
 
-Counted = tuple[Operator, int]  # and how much, in one call
-Rule = Callable[[Scope, Any, Any], "Counted | None"]  # of the scope, the arguments and the result
+Counted = tuple[tuple[Operator, int], ...]  # and how much of each, in one call; nothing if no rule set counts it
+Rule = Callable[[Scope, Any, Any], Counted]  # of the scope, the arguments and the result
 
 
 def _convolution(scope: Scope, args: Any, result: Tensor) -> Counted:
     weight: Tensor = args[1]  # [out, in / groups, kh, kw]
-    return Operator.CONV, result.numel() * weight[0].numel()
+    return ((Operator.CONV, result.numel() * weight[0].numel()),)
 
 
 def _linear(matrix: int) -> Rule:
     """`addmm` and `mm`: the second matrix, at this argument, gives the inner and outer dimensions."""
 
     def rule(scope: Scope, args: Any, result: Tensor) -> Counted:
-        return Operator.LINEAR, result.numel() * int(args[matrix].shape[0])
+        return ((Operator.LINEAR, result.numel() * int(args[matrix].shape[0])),)
 
     return rule
 
@@ -70,14 +70,14 @@ def _bmm(scope: Scope, args: Any, result: Tensor) -> Counted:
     amount = result.numel() * int(args[0].shape[-1])
     call = scope.call
     if call is None:
-        return Operator.MATMUL, amount
+        return ((Operator.MATMUL, amount),)
     call.products += 1
     if call.function is torch.einsum:
         in_model = scope.part != "postprocessing"
-        return (Operator.MASK_EINSUM if in_model else Operator.SEMANTIC_EINSUM), amount
+        return ((Operator.MASK_EINSUM if in_model else Operator.SEMANTIC_EINSUM, amount),)
     if call.masked and call.products == 1:
-        return Operator.MASKED_QK, amount
-    return Operator.BMM, amount
+        return ((Operator.MASKED_QK, amount),)
+    return ((Operator.BMM, amount),)
 
 
 def _an_element(operator: Operator, amount: int) -> Rule:
@@ -85,20 +85,27 @@ def _an_element(operator: Operator, amount: int) -> Rule:
 
     def rule(scope: Scope, args: Any, result: Any) -> Counted:
         output: Tensor = result[0] if isinstance(result, (tuple, list)) else result
-        return operator, amount * output.numel()
+        return ((operator, amount * output.numel()),)
 
     return rule
 
 
-def _elementwise_product(scope: Scope, args: Any, result: Tensor) -> Counted | None:
+def _elementwise_product(scope: Scope, args: Any, result: Tensor) -> Counted:
     """The two products of tensors by elements; a factor that is a number is a scaling."""
     if not all(isinstance(factor, Tensor) and factor.ndim for factor in args[:2]):
-        return None
+        return ()
     if scope.module is DeformableAttention:
-        return Operator.WEIGHTED_SUM, result.numel()
+        return ((Operator.WEIGHTED_SUM, result.numel()),)
     if scope.module is Recalibration:
-        return Operator.GATING, result.numel()
+        return ((Operator.GATING, result.numel()),)
     raise no_rule(f"a product of two tensors in {scope.module.__name__ if scope.module else 'no module'}")
+
+
+def _deformable_sampling(scope: Scope, args: Any, result: Tensor) -> Counted:
+    """As the reference: every point of every query is one bilinear sample, then one term of a weighted sum."""
+    value, _, _, weights = args  # [B, S, heads, d], sizes, locations, [B, N, heads, L, P]
+    sampled = weights.numel() * int(value.shape[-1])
+    return (Operator.GRID_SAMPLER, 4 * sampled), (Operator.WEIGHTED_SUM, sampled)
 
 
 def _packets(names: str) -> set[Any]:
@@ -121,7 +128,7 @@ RULE_TABLE: dict[Any, Rule] = {
         "upsample_bilinear2d": _an_element(Operator.UPSAMPLE_BILINEAR2D, 4),
     }.items()
     for packet in _packets(names)
-}
+} | {torch.ops.proscale_bench.deformable_sampling: _deformable_sampling}
 
 # Arithmetic that no rule set counts; listed with every count (see `cost.rules.NEVER_COUNTED`).
 UNCOUNTED = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from proscale_bench.models.position import Size
-from proscale_bench.models.sampling import AUTO, SAMPLERS, choose
+from proscale_bench.models.sampling import AUTO, sampler
 
 
 class DeformableAttention(nn.Module):
@@ -80,6 +80,6 @@ class DeformableAttention(nn.Module):
         scale = extents.repeat_interleave(self.points, dim=0).flatten()
         locations = (offsets / scale + reference.repeat(1, self.levels * self.points)[:, None]).view(*points, 2)
         weights = self.attention_weights(query).view(*points[:3], -1).softmax(dim=-1).view(points)
-        sample = SAMPLERS[choose(self.sampling, query.device)]
+        sample = sampler(self.sampling, query.device)
         output: Tensor = self.output_proj(sample(values, sizes, locations, weights))
         return output

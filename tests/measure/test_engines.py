@@ -20,6 +20,8 @@ from proscale_bench.measure import verify as verifying
 from proscale_bench.measure.flops import sum_flops, trace_model, trace_network
 from proscale_bench.measure.fvcore_count import FUSED_ATTENTION, count_with_fvcore
 from proscale_bench.models.build import build_model
+from proscale_bench.models.inference import use_sampling
+from proscale_bench.models.sampling import SAMPLERS
 from tests.config.test_schedule import schedules
 
 torch.set_num_threads(1)
@@ -52,6 +54,18 @@ def test_the_trace_of_what_inference_executes_equals_the_closed_form(backbone: s
         assert executed.encoder == counted.encoder
         assert executed.transformer_decoder < counted.transformer_decoder
         assert (executed.backbone < counted.backbone) == backbone.startswith("resnet")
+
+
+@pytest.mark.parametrize("sampling", [name for name in SAMPLERS if name != "grid_sample"])
+def test_the_trace_counts_the_same_whatever_the_sampling(sampling: str) -> None:
+    model = build_model(parse_compact("3,3,3"), "tiny", device="meta")
+    use_sampling(model, "grid_sample")
+    expected = trace_network(model, 96, 160)
+    use_sampling(model, sampling)
+    found = trace_network(model, 96, 160)
+    for rules in RULES.values():
+        for convention in CONVENTIONS:
+            assert found.flops(rules, convention) == expected.flops(rules, convention)
 
 
 @settings(max_examples=12, deadline=None, phases=[Phase.generate])  # shrinking would take minutes

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from proscale_bench.errors import look_up
+from proscale_bench.errors import BenchError, look_up
 from proscale_bench.models.position import Size
-from proscale_bench.models.sampling import embedding_bag, grid_sample
+from proscale_bench.models.sampling import embedding_bag, gpu, grid_sample
 
 # value [B, S, heads, d], (h, w) of each of L levels, locations [B, N, heads, L, P, 2], weights [B, N, heads, L, P]
 # -> [B, N, heads * d]: see `grid_sample.sample`.
@@ -24,8 +24,11 @@ SAMPLERS: dict[str, Sampler] = {
     "grid_sample": grid_sample.sample,
     "embedding_bag": embedding_bag.sample,
     "embedding_bag_compiled": embedding_bag.sample_compiled,
+    "triton": gpu.sample_by_triton,
+    "deformops": gpu.sample_by_deformops,
 }
-FASTEST = {"cpu": "embedding_bag"}  # by type of device; elsewhere the reference
+# By type of device, the first that runs there; elsewhere the reference.
+FASTEST = {"cpu": ("embedding_bag",), "cuda": ("deformops", "triton")}
 COMPILED = {"embedding_bag": "embedding_bag_compiled"}
 
 
@@ -36,10 +39,25 @@ def choose(name: str, device: torch.device, compiled: bool = False) -> str:
         compiled: `auto` may take one that is compiled at its first use, which takes seconds and a C++ compiler.
 
     Raises:
-        BenchError: unknown name.
+        BenchError: unknown name, or one that is not installed or does not run on the device.
     """
     if name == AUTO:
-        fastest = FASTEST.get(device.type, "grid_sample")
-        return COMPILED.get(fastest, fastest) if compiled else fastest
+        candidates = (*FASTEST.get(device.type, ()), "grid_sample")
+        running = [core for core in candidates if gpu.obstacle(core, device) is None]
+        return COMPILED.get(running[0], running[0]) if compiled else running[0]
     look_up(SAMPLERS, name, "sampling")
+    if (found := gpu.obstacle(name, device)) is not None:
+        obstacle, remedy = found
+        runs = ", ".join(core for core in SAMPLERS if gpu.obstacle(core, device) is None)
+        raise BenchError(f"the sampling '{name}' {obstacle}", f"{remedy}, or use one that runs here: {runs}")
     return name
+
+
+def sampler(name: str, device: torch.device) -> Sampler:
+    """The function behind `choose`.
+
+    The meta device, which computes nothing, has one operator for all but the reference: counts are alike.
+    """
+    chosen = choose(name, device)
+    on_meta = device.type == "meta" and chosen != "grid_sample"
+    return gpu.sample_by_triton if on_meta else SAMPLERS[chosen]
