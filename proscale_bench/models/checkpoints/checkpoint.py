@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from proscale_bench.config.architecture import ARCHITECTURES
 from proscale_bench.errors import BenchError
-from proscale_bench.models.checkpoints.infer import Inferred
-from proscale_bench.models.checkpoints.translate import INDEX, Entry, Translation
+from proscale_bench.models.checkpoints.formats import METADATA
+from proscale_bench.models.checkpoints.infer import Inferred, NoBackbone
+from proscale_bench.models.checkpoints.translate import INDEX, Translation
+from proscale_bench.results.inspection import Entry, Inspection
+
+NOT_TOLD = (METADATA, "config", "format")  # ours in one piece; Hugging Face's configuration; torch's mark
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,8 @@ class Checkpoint:
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
-        """The account of every tensor: see `translate.Entry`."""
+        """The account of every tensor: see `inspection.Entry`."""
         return self.translation.entries(self.expected)
-
-    @property
-    def backbone_name(self) -> str | None:
-        """What we call a backbone of these dimensions; None for one of other dimensions."""
-        backbone = self.inferred.backbone
-        return next((name for name, known in ARCHITECTURES.items() if known.backbone == backbone), None)
 
     @cached_property
     def digest(self) -> str:
@@ -63,6 +62,29 @@ class Checkpoint:
         tensors = self.translation.tensors
         stored = [tensors[key].dtype for key in self.expected if key in tensors and not key.endswith(INDEX)]
         return {str(dtype).removeprefix("torch."): number for dtype, number in Counter(stored).most_common()}
+
+    def inspect(self) -> Inspection:
+        """All that was found, for a reader."""
+        stored, backbone = self.translation.stored, self.inferred.backbone
+        told: dict[str, Any] = {key: value for key, value in stored.metadata.items() if key not in NOT_TOLD}
+        told |= json.loads(stored.metadata.get(METADATA, "{}"))
+        return Inspection(
+            file=str(self.path),
+            format=stored.format,
+            layout=self.translation.layout.name,
+            entry=stored.entry or self.translation.prefix.rstrip("."),
+            left_behind=stored.left_behind,
+            backbone=None if isinstance(backbone, NoBackbone) else backbone,
+            channels=backbone.channels,
+            head=self.inferred.head,
+            schedule=self.inferred.schedule,
+            schedule_from=self.schedule_from,
+            dtypes=self.dtypes,
+            parameters=self.parameters,
+            metadata=told,
+            digest=self.digest,
+            entries=self.entries,
+        )
 
     def require_complete(self) -> None:
         """Nothing is missing.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,33 +12,9 @@ from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.formats import Stored
 from proscale_bench.models.checkpoints.keys import Layout
 from proscale_bench.models.checkpoints.layouts import recognise
+from proscale_bench.results.inspection import STATUSES, Entry, Status
 
 INDEX = "relative_position_index"  # Swin's: official files have it square, torchvision flat, Hugging Face not at all
-
-Status = Literal["matched", "converted", "derived", "unused", "unexpected", "missing"]
-STATUSES: tuple[Status, ...] = ("missing", "unexpected", "unused", "derived", "converted", "matched")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What became of one tensor.
-
-    Args:
-        status: `matched` under its own name; `converted`: renamed, joined or reshaped; `derived`: the file lacks it
-            and it follows from the dimensions; `unused`: of training alone; `unexpected`: no place in the model;
-            `missing` from the file.
-        key: in the file; for missing and derived ones, what the file would call it.
-        model_key: ours; None where there is none.
-        shape, dtype: in the file; of a missing one, as expected.
-        how: more on the conversion.
-    """
-
-    status: Status
-    key: str
-    model_key: str | None
-    shape: tuple[int, ...]
-    dtype: str
-    how: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,38 +10,50 @@ Re-calibration has no counterpart and stays as initialised.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from proscale_bench.config.schedule import LEVELS, Level
+from proscale_bench.config.architecture import Architecture
+from proscale_bench.config.schedule import LEVELS, Level, Schedule
 from proscale_bench.errors import BenchError
+from proscale_bench.models.build import build_from_architecture
 from proscale_bench.models.checkpoints.checkpoint import Checkpoint
+from proscale_bench.models.checkpoints.infer import NoBackbone
+from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.checkpoints.translate import INDEX
 from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.results.inspection import WarmStart
 
 # What may differ, with what it follows from; every other difference is an error.
 FREE = {"decoder.class_head.": "another number of classes", "decoder.query_": "another number of queries"}
 TOKEN_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
 
 
-@dataclass(frozen=True)
-class WarmStart:
-    """What became of the new model's tensors, under our keys.
+def start_from(baseline: Checkpoint, schedule: Schedule, path: Path, seed: int = 0) -> WarmStart:
+    """Write a checkpoint of this schedule that starts from a baseline's.
 
     Args:
-        taken: as the baseline has them.
-        sliced: the rows of the levels that a layer sees.
-        left: as initialised, each with the reason.
-        layers: for each new token layer the baseline's that it started from.
-    """
+        seed: of what the baseline does not have.
 
-    taken: tuple[str, ...]
-    sliced: tuple[str, ...]
-    left: dict[str, str]
-    layers: tuple[int, ...]
+    Raises:
+        BenchError: see `warm_start`; a head alone; a path that cannot be written.
+    """
+    if isinstance(baseline.inferred.backbone, NoBackbone):
+        raise BenchError(f"{baseline.path}: a head alone", "start from a checkpoint with its backbone")
+    torch.manual_seed(seed)
+    model = build_from_architecture(schedule, Architecture(baseline.inferred.backbone, baseline.inferred.head))
+    started = warm_start(model, baseline)
+    provenance = {
+        "started_from": baseline.path.name,
+        "weights": baseline.digest,
+        "layers": started.layers,
+        "seed": seed,
+    }
+    save_checkpoint(model, path, provenance)
+    return started
 
 
 @torch.no_grad()
