@@ -32,7 +32,7 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
     lines += [
         ("parameters", f"{inspection.parameters:,}"),
         ("stored as", ", ".join(f"{number} tensors {dtype}" for dtype, number in inspection.dtypes.items())),
-        *((f"metadata {key}", _short(value)) for key, value in inspection.metadata.items()),
+        *(("metadata", f"{key}: {_short(value)}") for key, value in inspection.metadata.items()),
         ("digest of the weights", inspection.digest),
     ]
     return lines
