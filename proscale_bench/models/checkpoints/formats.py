@@ -11,6 +11,7 @@ import math
 import mmap
 import pickle
 import stat
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -142,7 +143,9 @@ def _read_torch(path: Path, file_bytes: int, *, legacy: bool) -> Stored:
                     DataUnpickler(cast(BinaryIO, mapped), TORCH).load()
         else:
             _vet_archive(path, file_bytes)
-        document = torch.load(path, map_location="cpu", weights_only=True, mmap=not legacy)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other protocols than its own
+            document = torch.load(path, map_location="cpu", weights_only=True, mmap=not legacy)
     except (RefusedError, BenchError):
         raise
     except Exception as error:  # torch and pickle raise anything on a damaged file
@@ -154,6 +157,8 @@ def _vet_archive(path: Path, file_bytes: int) -> None:
     """A zip that stores its entries as they are, and one pickle that asks for nothing but tensors."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
+        if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+            raise BenchError(f"{path}: a TorchScript archive: a program", "save the model's state_dict")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise BenchError(f"{path}: a compressed archive, not one of torch's", SUPPORTED)
         if sum(entry.file_size for entry in entries) > file_bytes:
@@ -161,8 +166,6 @@ def _vet_archive(path: Path, file_bytes: int) -> None:
         pickles = [entry for entry in entries if entry.filename.split("/")[1:] == ["data.pkl"]]
         if len(pickles) != 1:
             raise BenchError(f"{path}: a zip archive, but not a checkpoint of torch", SUPPORTED)
-        if any(entry.filename.endswith("/constants.pkl") for entry in entries):
-            raise BenchError(f"{path}: a TorchScript archive: a program", "save the model's state_dict")
         with archive.open(pickles[0]) as file:
             DataUnpickler(cast(BinaryIO, file), TORCH).load()
 

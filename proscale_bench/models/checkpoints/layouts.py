@@ -93,7 +93,10 @@ HUGGING_FACE = Layout(
         *_thirds(
             f"{_SWIN}.blocks.{{b}}.attention.self", ("query", "key", "value"), "backbone.features.{2s+1}.{b}.attn.qkv."
         ),
-        rule(f"{_SWIN}.blocks.{{b}}.attention.self.", "backbone.features.{2s+1}.{b}.attn."),  # bias table and index
+        rule(
+            f"{_SWIN}.blocks.{{b}}.attention.self.relative_position_",
+            "backbone.features.{2s+1}.{b}.attn.relative_position_",
+        ),
         rule(f"{_SWIN}.blocks.{{b}}.attention.output.dense.", "backbone.features.{2s+1}.{b}.attn.proj."),
         rule(f"{_SWIN}.blocks.{{b}}.layernorm_before.", "backbone.features.{2s+1}.{b}.norm1."),
         rule(f"{_SWIN}.blocks.{{b}}.layernorm_after.", "backbone.features.{2s+1}.{b}.norm2."),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-MAX_STEPS = 2_000_000  # the largest official checkpoint, with its optimizer, takes 100,000
+MAX_STEPS = 500_000  # the largest official checkpoint, with its optimizer, takes 100,000
 PLAIN_KEYS = (str, int, float, bytes, type(None))  # what is hashed in no time; bool is an int
 
 

@@ -84,7 +84,7 @@ def test_other_types_become_float32_and_are_accounted_for(tmp_path: Path, dtype:
 @given(
     schedules(0), st.sampled_from([SWIN, RESNET]), st.sampled_from(SUFFIXES), st.sampled_from(SUFFIXES), st.booleans()
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_official_to_ours_and_back_is_bit_identical(
     tmp_path_factory: pytest.TempPathFactory, schedule: Schedule, backbone: object, first: str, second: str, half: bool
 ) -> None:

@@ -18,7 +18,7 @@ from .samples import heads, resnets, schedules, swins
 @given(
     st.one_of(schedules(0), st.just(baseline())), st.one_of(swins(), resnets()), heads(), st.sampled_from([*LAYOUTS])
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_every_key_goes_there_and_back(schedule: Schedule, backbone: Swin | ResNet, head: Head, name: str) -> None:
     layout = LAYOUTS[name]
     if layout is HUGGING_FACE:
