@@ -57,8 +57,10 @@ def save_checkpoint(model: Mask2Former, path: Path, provenance: Mapping[str, Any
         provenance: where the weights are from, as JSON: a recipe, a digest, a baseline.
 
     Raises:
-        BenchError: the path cannot be written, or the model's encoder has no schedule.
+        BenchError: another end than .safetensors, a path that cannot be written, an encoder without a schedule.
     """
+    if path.suffix != ".safetensors":
+        raise BenchError(f"{path}: models are saved as .safetensors", "'models convert' writes other formats")
     encoder = model.encoder
     if not isinstance(encoder, StagedEncoder):
         raise BenchError(f"an encoder of type {type(encoder).__name__} has no schedule to save")
