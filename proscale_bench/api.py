@@ -60,5 +60,5 @@ def load_checkpoint(path: str | PathLike[str], schedule: Schedule | str | None =
 
     from proscale_bench.models.checkpoints.load import load_checkpoint as load
 
-    told = parse_schedule(schedule) if isinstance(schedule, str) else schedule
+    told = schedule if schedule is None or isinstance(schedule, Schedule) else parse_schedule(schedule)
     return load(Path(path), told)

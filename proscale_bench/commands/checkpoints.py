@@ -1,4 +1,4 @@
-"""`proscale-bench models inspect|convert|warm-start`: what checkpoints hold, and other files from them."""
+"""`proscale-bench models inspect|convert`: what checkpoints hold, and the same in another layout."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from proscale_bench.commands.loading import uninterrupted
 from proscale_bench.commands.options import ExportJsonOption, ForceOption
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from proscale_bench.models.checkpoints.checkpoint import Checkpoint
@@ -43,19 +44,19 @@ def inspect(
     from proscale_bench.render.grid import table
 
     exports = Exports(json=export_json, force=force)
-    checkpoint = _open(file, schedule)
+    checkpoint = open_told(file, schedule)
     inspection = checkpoint.inspect()
     console = exports.console
-    console.print(Text(inspection.file, style="bold"))
+    console.print(Text(printable(inspection.file), style="bold"))
     for what, how in render.facts(inspection):
-        console.print(Text(f"{what:22} {how}"))
+        console.print(Text(printable(f"{what:22} {how}")))
     console.print()
     console.print(table(render.account_grid(inspection)))
     if not brief:
         console.print()
         for entry in inspection.entries:
             for line in render.entry_lines(entry, console.width):
-                console.print(Text(line), soft_wrap=True)
+                console.print(Text(printable(line)), soft_wrap=True)
     exports.write([inspection.row()], lambda: "")
     checkpoint.require_complete()
 
@@ -78,43 +79,18 @@ def convert(
 
     for path in (out / "config.json", out / "model.safetensors") if layout == "huggingface" else (out,):
         refuse_overwrite(path, force)
-    checkpoint = _open(file, schedule)
+    checkpoint = open_told(file, schedule)
     checkpoint.require_complete()
     from proscale_bench.models.checkpoints.save import convert_checkpoint
 
     written = convert_checkpoint(checkpoint, out, layout)
     typer.echo(f"{out}: {written.layout} layout, {written.tensors} tensors, schedule {checkpoint.inferred.schedule}")
     if written.left_out:
-        note(f"left out: {', '.join(written.left_out)}")
+        note(printable(f"left out: {', '.join(written.left_out)}"))
 
 
-def warm_start(
-    baseline: Annotated[Path, typer.Argument(metavar="BASELINE", help="A checkpoint whose layers see all levels.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, .safetensors.")],
-    schedule: Annotated[
-        str, typer.Option("--schedule", "-s", metavar="SCHEDULE", help="Of the model to start.")
-    ] = "3,3,3",
-    force: ForceOption = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of what stays as initialised.")] = 0,
-) -> None:
-    """Start a PRO-SCALE model from a baseline's weights: what corresponds is copied, the levels it sees are sliced.
-
-    Example: proscale-bench models warm-start mask2former.pkl start.safetensors --schedule 3,3,3
-    """
-    from proscale_bench.config.catalogue import parse_schedule
-    from proscale_bench.files import refuse_overwrite
-    from proscale_bench.render.checkpoints import warm_start_lines
-
-    refuse_overwrite(out, force)
-    target = parse_schedule(schedule)
-    checkpoint = _open(baseline, None)
-    from proscale_bench.models.checkpoints.warm_start import start_from
-
-    for line in warm_start_lines(start_from(checkpoint, target, out, seed)):
-        typer.echo(line)
-
-
-def _open(file: Path, schedule: str | None) -> Checkpoint:
+def open_told(file: Path, schedule: str | None) -> Checkpoint:
+    """Read a checkpoint, held against a schedule where one is given."""
     from proscale_bench.config.catalogue import parse_schedule
 
     told = None if schedule is None else parse_schedule(schedule)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from proscale_bench.commands import checkpoints
+from proscale_bench.commands import checkpoints, warm_start
 
 app = typer.Typer(help="Backbones, parameters, published results, and checkpoints.", no_args_is_help=True)
 
@@ -61,4 +61,4 @@ def show(
 
 app.command("inspect")(checkpoints.inspect)
 app.command("convert")(checkpoints.convert)
-app.command("warm-start")(checkpoints.warm_start)
+app.command("warm-start")(warm_start.warm_start)

@@ -73,6 +73,14 @@ def test_inspect_lists_what_is_missing_and_fails(tmp_path: Path) -> None:
     assert "backbone.norm1.weight is missing" in result.stderr
 
 
+def test_names_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    state = official(small_model()) | {"\x1b[31mred": torch.zeros(2)}
+    path = write(tmp_path / "weights.pth", state, **{"\x1b[2J": 1})
+    result = run("models", "inspect", str(path))
+    assert "\x1b" not in result.stdout
+    assert "\\x1b[31mred" in result.stdout
+
+
 def test_inspect_says_that_a_head_is_alone(tmp_path: Path) -> None:
     state = {key: value for key, value in official(small_model()).items() if key.startswith("sem_seg_head.")}
     result = run("models", "inspect", str(write(tmp_path / "head.pth", state)))

@@ -21,6 +21,7 @@ DEFAULT_HEADS = 8
 POINTS = 4
 NORM_GROUPS = 32
 MAX_WINDOW = 64  # its index of relative positions has window ** 4 entries; published windows are 7 and 12
+MAX_NUMBER = 300  # layers or blocks; the deepest published stage has 36
 
 Shapes = Mapping[str, tuple[int, ...]]  # under our keys
 Depths = tuple[int, int, int, int]
@@ -232,7 +233,9 @@ def _count(shapes: Shapes, pattern: str) -> int:
     """How many numbers there are in the keys' place: one more than the largest, gaps being missing tensors."""
     found = {int(match[1]) for key in shapes if (match := re.match(pattern, key))}
     largest = max(found, default=-1) + 1
-    if largest > 2 * len(found) + 8:  # a number alone must not make us build that many layers
+    if largest > MAX_NUMBER or largest > 2 * len(found) + 8:  # a name alone must not make us build that many layers
         key = pattern.replace(r"(\d+)\.", str(largest - 1)).replace("\\", "")
-        raise BenchError(f"{key}: only {len(found)} of those before it are in the file", "the file is damaged")
+        raise BenchError(
+            f"{key}: layer {largest}, of {len(found)} in the file and at most {MAX_NUMBER}", "is it damaged?"
+        )
     return largest

@@ -21,6 +21,7 @@ from proscale_bench.models.checkpoints.infer import Hints, Inferred, NoBackbone,
 from proscale_bench.models.checkpoints.translate import INDEX, Translation, translate
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import MaskedDecoder
+from proscale_bench.units import printable
 
 
 def open_checkpoint(path: Path, schedule: Schedule | None = None) -> Checkpoint:
@@ -62,8 +63,9 @@ def load_checkpoint(path: Path, schedule: Schedule | None = None) -> Mask2Former
     checkpoint.require_complete()
     strangers = [entry.key for entry in checkpoint.entries if entry.status == "unexpected"]
     if strangers:
+        first = printable(strangers[0])
         warnings.warn(
-            f"{path}: {len(strangers)} tensors have no place in the model; the first is {strangers[0]}", stacklevel=2
+            f"{path}: {len(strangers)} tensors have no place in the model; the first is {first}", stacklevel=3
         )
     return model_of(checkpoint)
 

@@ -37,7 +37,7 @@ from proscale_bench.results.export import now
 from proscale_bench.version import __version__
 
 # By the end of a path; a folder is Hugging Face's.
-CONTAINERS = (".safetensors", ".pth", ".pt", ".pkl")
+CONTAINERS = (".safetensors", ".pth", ".pt", ".bin", ".pkl")
 
 
 @dataclass(frozen=True)

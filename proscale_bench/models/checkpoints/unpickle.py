@@ -120,8 +120,9 @@ TORCH = {
     "collections.Counter": _state,  # milestones of a learning-rate schedule
     "torch.Size": _stand_in,
     "torch.device": _stand_in,
-    **{f"torch._utils.{name}": _stand_in for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")},
-    "torch._utils._rebuild_tensor_v3": _stand_in,
+    **{f"torch._utils._rebuild_tensor{version}": _stand_in for version in ("", "_v2", "_v3")},
+    "torch._utils._rebuild_parameter": _stand_in,
+    "torch._utils._rebuild_parameter_with_state": _stand_in,
     **{
         f"torch.{kind}Storage": _stand_in
         for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
