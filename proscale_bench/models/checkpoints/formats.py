@@ -29,6 +29,7 @@ from proscale_bench.models.checkpoints.unpickle import NUMPY, TORCH, Array, Data
 
 MAX_TENSORS = 20_000  # Swin-L with its optimizer has 3,000
 MAX_EXPANSION = 4  # bytes of all tensors to bytes of the file: tied weights share theirs
+MAX_KEY = 500  # characters; the longest that we know has 110
 MAX_JSON_BYTES = 16 * 2**20
 SLACK_BYTES = 2**20
 TORCH_LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # its magic number, pickled
@@ -87,7 +88,7 @@ def read_stored(path: Path) -> Stored:
         elif head[8:9] == b"{":
             stored = _read_safetensors(path)
         elif head[:1] in (b"\x80", b"(", b"}", b"c"):  # any protocol of pickle
-            stored = _read_pickle(path)
+            stored = _read_pickle(path, status.st_size)
         else:
             raise BenchError(f"{path}: not a checkpoint: it begins with {head[:8]!r}", SUPPORTED)
     except RefusedError as error:
@@ -105,6 +106,8 @@ def _check_sizes(stored: Stored, file_bytes: int) -> None:
         raise BenchError(f"{stored.path}: {len(stored.tensors):,} tensors, more than {MAX_TENSORS:,}")
     total = 0
     for key, tensor in stored.tensors.items():
+        if len(key) > MAX_KEY:
+            raise BenchError(f"{stored.path}: a name of {len(key):,} characters")
         plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
         if not plain:
             raise BenchError(f"{stored.path}: {key}: not a plain tensor", "save dense tensors on the CPU")
@@ -173,7 +176,7 @@ def _vet_archive(path: Path, file_bytes: int) -> None:
 # --- detectron2's pickles ---
 
 
-def _read_pickle(path: Path) -> Stored:
+def _read_pickle(path: Path, file_bytes: int) -> Stored:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             document = DataUnpickler(cast(BinaryIO, mapped), NUMPY).load()
@@ -181,7 +184,7 @@ def _read_pickle(path: Path) -> Stored:
         raise
     except Exception as error:  # what is not a pickle makes the machine stumble anywhere
         raise BenchError(f"{path}: not a whole pickle: {_first_line(error)}", "download it again") from error
-    return _find_state(path, "detectron2 pickle", document)
+    return _find_state(path, "detectron2 pickle", document, MAX_EXPANSION * file_bytes)
 
 
 def _from_numpy(path: Path, key: str, array: Array) -> Tensor:
@@ -201,8 +204,8 @@ def _from_numpy(path: Path, key: str, array: Array) -> Tensor:
 # --- Where in the document the weights are ---
 
 
-def _find_state(path: Path, format_: str, document: Any) -> Stored:
-    """Go down to the mapping of names to tensors."""
+def _find_state(path: Path, format_: str, document: Any, max_array_bytes: int = 0) -> Stored:
+    """Go down to the mapping of names to tensors; arrays become tensors, in so many bytes altogether."""
     entry: list[str] = []
     left_behind: list[str] = []
     node = document
@@ -228,6 +231,9 @@ def _find_state(path: Path, format_: str, document: Any) -> Stored:
             tensors[key] = value.detach()
         elif isinstance(key, str) and isinstance(value, Array):
             tensors[key] = _from_numpy(path, key, value)
+            max_array_bytes -= tensors[key].nbytes
+            if max_array_bytes < 0:
+                raise BenchError(f"{path}: claims many times the bytes that it has, at {key}")
         else:
             left_behind.append(".".join([*entry, str(key)]))
     return Stored(path, format_, tensors, metadata, ".".join(entry), tuple(left_behind))
@@ -252,13 +258,12 @@ def _read_folder(path: Path) -> Stored:
     """`config.json` beside one file of weights, or an index of several."""
     if not (path / "config.json").is_file():
         raise BenchError(f"{path}: a folder without config.json", SUPPORTED)
-    _read_json(path / "config.json")
+    config = _read_json(path / "config.json")
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (path / name).is_file():
-            whole = read_stored(path / name)
-            return _of_folder(path, [whole])
+            return _of_folder(path, config, [read_stored(path / name)])
         if (path / f"{name}.index.json").is_file():
-            return _of_folder(path, _read_shards(path / f"{name}.index.json"))
+            return _of_folder(path, config, _read_shards(path / f"{name}.index.json"))
     raise BenchError(f"{path}: no model.safetensors or pytorch_model.bin in it", SUPPORTED)
 
 
@@ -276,11 +281,10 @@ def _read_shards(index: Path) -> list[Stored]:
     return shards
 
 
-def _of_folder(path: Path, parts: list[Stored]) -> Stored:
+def _of_folder(path: Path, config: dict[str, Any], parts: list[Stored]) -> Stored:
     tensors = {key: tensor for part in parts for key, tensor in part.tensors.items()}
-    config = read_regular_file(path / "config.json", MAX_JSON_BYTES).decode("utf-8")
     container = f"Hugging Face folder, {parts[0].format}" + (f" in {len(parts)} shards" if len(parts) > 1 else "")
-    return Stored(path, container, tensors, {"config": config})
+    return Stored(path, container, tensors, {"config": json.dumps(config)})
 
 
 def _read_json(path: Path) -> dict[str, Any]:

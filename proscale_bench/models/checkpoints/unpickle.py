@@ -70,11 +70,11 @@ def _state(pairs: Any = ()) -> State:
     return state
 
 
-def _encode(text: Any, _encoding: Any = "latin1") -> bytes:
-    """How Python 2's protocols spell bytes."""
+def _encode(text: Any, _encoding: Any = "latin1") -> Any:
+    """How the protocols of Python 2 spell bytes. They stay text: a call that copied could be repeated at no cost."""
     if not isinstance(text, str):
         raise RefusedError("_codecs.encode of something else than text")
-    return text.encode("latin1")
+    return text
 
 
 def _data_type(code: Any, *_: Any) -> DataType:
@@ -97,10 +97,9 @@ def _plain(key: Any) -> Any:
     return key
 
 
-_COMMON: dict[str, Callable[..., Any]] = {"collections.OrderedDict": _state, "_codecs.encode": _encode}
-
-NUMPY = {
-    **_COMMON,
+NUMPY: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _state,
+    "_codecs.encode": _encode,
     "numpy.ndarray": _stand_in,
     "numpy.dtype": _data_type,
     **{
@@ -114,15 +113,14 @@ NUMPY = {
     },
 }
 
-# The dry run before `torch.load`: its own admission list also has bytearray, of any size, and sets.
-TORCH = {
-    **_COMMON,
+# The dry run before `torch.load`, whose own list also has what copies and grows: bytearray, encode, sets.
+TORCH: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _state,
     "collections.Counter": _state,  # milestones of a learning-rate schedule
     "torch.Size": _stand_in,
     "torch.device": _stand_in,
     **{f"torch._utils._rebuild_tensor{version}": _stand_in for version in ("", "_v2", "_v3")},
     "torch._utils._rebuild_parameter": _stand_in,
-    "torch._utils._rebuild_parameter_with_state": _stand_in,
     **{
         f"torch.{kind}Storage": _stand_in
         for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")

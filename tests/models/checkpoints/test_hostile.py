@@ -113,6 +113,22 @@ def array(shape: Any, dtype: str = "f4", data: bytes = b"\0" * 16) -> bytes:
     )
 
 
+def same_bytes(index: int) -> bytes:
+    """A pickled array of a megabyte; every one but the first takes its bytes from the machine's memory."""
+    data = b"B" + struct.pack("<I", 2**20) + bytes(2**20) + b"q\x63" if index == 0 else b"h\x63"
+    start = NUMPY_GLOBAL + b"cnumpy\nndarray\n" + b"K\x00\x85" + b"U\x01b\x87R"
+    return (
+        start
+        + b"(K\x01J"
+        + struct.pack("<i", 2**18)
+        + b"\x85cnumpy\ndtype\n"
+        + text("f4")
+        + b"\x85R\x89"
+        + data
+        + b"tb"
+    )
+
+
 PICKLES |= {
     "huge_array": array((2**40, 2**20)),
     "array_larger_than_its_bytes": array((5,)),
@@ -121,6 +137,11 @@ PICKLES |= {
     "array_of_fractions": array((4.0,)),
     "array_of_many_dimensions": array((1,) * 40 + (4,)),
     "array_of_unknown_type": array((4,), "f3"),
+    "many_arrays_of_the_same_bytes": op(
+        b"}" + text("model") + b"}",
+        *(text(f"w{index}") + same_bytes(index) + b"s" for index in range(40)),
+        b"s",
+    ),
     "array_of_pointers": array((2,), "O8"),
 }
 
@@ -186,6 +207,7 @@ def state_with(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
     return {**official(small_model()), "sem_seg_head.predictor.class_embed.bias": tensor}
 
 
+@pytest.mark.filterwarnings("ignore")  # torch's, of what is made here
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize(
     ("name", "make"),
@@ -386,6 +408,7 @@ def test_devices_pipes_folders_and_nothing(tmp_path: Path) -> None:
     [
         ("{", None, "JSON"),
         ("[]", None, "not a JSON object"),
+        ("\0{", None, "JSON"),
         ("[" * 100_000, None, "JSON"),
         ("{}", None, "no model.safetensors"),
         ("{}", {}, "weight_map"),
