@@ -49,7 +49,7 @@ def inspect(
     console = exports.console
     console.print(Text(printable(inspection.file), style="bold"))
     for what, how in render.facts(inspection):
-        console.print(Text(printable(f"{what:22} {how}")))
+        console.print(Text(printable(f"{what:22} {how}")), soft_wrap=True)
     console.print()
     console.print(table(render.account_grid(inspection)))
     if not brief:

@@ -56,7 +56,7 @@ def test_inspect_exports_the_account(weights: Path, tmp_path: Path) -> None:
     assert (row["schedule"], row["schedule_from"], row["layout"]) == ("2,1,1+residual", "given", "official")
     assert row["backbone"] is None
     assert row["backbone_dimensions"]["window"] == 4
-    assert row["head"]["encoder_heads"] == 4
+    assert (row["width"], row["queries"], row["classes"], row["head_dimensions"]["encoder_heads"]) == (32, 5, 7, 4)
     assert row["account"]["missing"] == row["account"]["unexpected"] == 0
     assert {entry["key"] for entry in row["tensors"]} == set(official(small_model("2,1,1")))
     assert "2,1,1+residual (as given)" in result.stderr

@@ -206,13 +206,13 @@ class DataUnpickler(pickle._Unpickler):
     def reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if function not in self.admitted.values() or not isinstance(arguments, tuple):
-            raise RefusedError(f"a call of {type(function).__name__}")
+            raise RefusedError(f"a call of a {type(function).__name__}")
         self.append(function(*arguments))
 
     def build(self) -> None:
         state = self.stack.pop()
         if not isinstance(self.stack[-1], StandIn):
-            raise RefusedError(f"state for {type(self.stack[-1]).__name__}")
+            raise RefusedError(f"the state of a {type(self.stack[-1]).__name__}")
         self.stack[-1].set_state(state)
 
     def append_one(self) -> None:
@@ -235,12 +235,12 @@ class DataUnpickler(pickle._Unpickler):
 
     def _extend(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
-            raise RefusedError(f"items for {type(self.stack[-1]).__name__}")
+            raise RefusedError(f"items in a {type(self.stack[-1]).__name__}")
         self.stack[-1].extend(items)
 
     def _update(self, items: list[Any]) -> None:
         if not isinstance(self.stack[-1], dict):
-            raise RefusedError(f"keys for {type(self.stack[-1]).__name__}")
+            raise RefusedError(f"keys in a {type(self.stack[-1]).__name__}")
         self.stack[-1].update(zip(map(_plain, items[::2]), items[1::2], strict=True))
 
 
