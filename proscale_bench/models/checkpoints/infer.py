@@ -27,6 +27,14 @@ Shapes = Mapping[str, tuple[int, ...]]  # under our keys
 Depths = tuple[int, int, int, int]
 
 
+class TensorError(BenchError):
+    """A tensor that tells nothing; `key` is ours, `what` is wrong with it."""
+
+    def __init__(self, key: str, what: str, hint: str | None = None) -> None:
+        super().__init__(f"{key}{what}", hint)
+        self.key, self.what = key, what
+
+
 @dataclass(frozen=True)
 class Hints:
     """What a file says beside its tensors; None where it says nothing."""
@@ -59,11 +67,13 @@ def infer(shapes: Shapes, given: Schedule | None = None, hints: Hints = Hints())
     A schedule given is taken at its word; where it contradicts the shapes, the model it describes has other ones.
 
     Raises:
-        BenchError: a tensor that tells a dimension is missing or of no possible shape. Its message names it by our key.
+        TensorError: a tensor that tells a dimension is missing or of no possible shape.
     """
     width = _dimension(shapes, "encoder.mask_features.weight", rank=4)
     if width % NORM_GROUPS:
-        raise BenchError(f"encoder.mask_features.weight: width {width} is no multiple of {NORM_GROUPS} norm groups")
+        raise TensorError(
+            "encoder.mask_features.weight", f": width {width} is no multiple of {NORM_GROUPS} norm groups"
+        )
     rows = [
         _dimension(shapes, f"encoder.layers.{index}.attention.sampling_offsets.weight")
         for index in range(_count(shapes, r"encoder\.layers\.(\d+)\."))
@@ -120,7 +130,7 @@ def _heads(rows: list[int], per_head: list[int], points: int, width: int, hint: 
         lenient: a schedule will be held against the shapes: any number will do for that.
 
     Raises:
-        BenchError: no number fits every layer, or several do and nothing chooses.
+        TensorError: no number fits every layer, or several do and nothing chooses.
     """
 
     def fits(heads: int) -> bool:
@@ -141,13 +151,15 @@ def _heads(rows: list[int], per_head: list[int], points: int, width: int, hint: 
         return DEFAULT_HEADS
     key = "encoder.layers.{}.attention.sampling_offsets.weight"
     if uneven is None and possible:
-        raise BenchError(
-            f"{key.format(len(rows) - 1)}: {rows[-1]} rows are {' or '.join(map(str, possible))} heads",
+        raise TensorError(
+            key.format(len(rows) - 1),
+            f": {rows[-1]} rows are {' or '.join(map(str, possible))} heads",
             "its token layers do not tell: give the schedule that it was trained with",
         )
     wrong = uneven if uneven is not None else _first_misfit(per_head)
-    raise BenchError(
-        f"{key.format(wrong)}: {rows[wrong]} rows are not heads * levels * {points} points * 2 as in the other layers",
+    raise TensorError(
+        key.format(wrong),
+        f": {rows[wrong]} rows are not heads * levels * {points} points * 2 as in the other layers",
         "the file is damaged, or not of an encoder that we know",
     )
 
@@ -174,7 +186,7 @@ def _backbone(shapes: Shapes) -> ResNet | Swin | NoBackbone:
     if "backbone.features.0.0.weight" in shapes:
         return _swin(shapes)
     if stray := next((key for key in shapes if key.startswith("backbone.")), None):
-        raise BenchError(f"{stray}: of a backbone that is neither a ResNet nor a Swin, or damaged")
+        raise TensorError(stray, ": of a backbone that is neither a ResNet nor a Swin, or damaged")
     res2 = _dimension(shapes, "encoder.lateral.0.weight", axis=1, rank=4)
     res5, res4, res3 = (_dimension(shapes, f"encoder.projections.{i}.0.weight", axis=1, rank=4) for i in range(3))
     return NoBackbone((res2, res3, res4, res5))
@@ -184,7 +196,7 @@ def _resnet(shapes: Shapes) -> ResNet:
     width = _dimension(shapes, "backbone.layer1.0.conv1.weight", rank=4)
     out = _dimension(shapes, "backbone.layer1.0.conv3.weight", rank=4)  # a basic block has none
     if out % width:
-        raise BenchError(f"backbone.layer1.0.conv3.weight: {out} channels are no multiple of {width}")
+        raise TensorError("backbone.layer1.0.conv3.weight", f": {out} channels are no multiple of {width}")
     one, two, three, four = (_count(shapes, rf"backbone\.layer{stage}\.(\d+)\.") for stage in range(1, 5))
     stem = _dimension(shapes, "backbone.conv1.weight", rank=4)
     return ResNet((one, two, three, four), stem_width=stem, width=width, expansion=out // width)
@@ -198,12 +210,12 @@ def _swin(shapes: Shapes) -> Swin:
         table = f"backbone.features.{2 * stage + 1}.0.attn.relative_position_bias_table"
         heads.append(_dimension(shapes, table, axis=1))
         if width * 2**stage % heads[-1]:
-            raise BenchError(f"{table}: {heads[-1]} heads do not divide {width * 2**stage} channels")
+            raise TensorError(table, f": {heads[-1]} heads do not divide {width * 2**stage} channels")
     table = "backbone.features.1.0.attn.relative_position_bias_table"
     rows = _dimension(shapes, table)
     window = (isqrt(rows) + 1) // 2
     if (2 * window - 1) ** 2 != rows or window > MAX_WINDOW:
-        raise BenchError(f"{table}: {rows} rows are no window's (2 w - 1)^2 with w up to {MAX_WINDOW}")
+        raise TensorError(table, f": {rows} rows are no window's (2 w - 1)^2 with w up to {MAX_WINDOW}")
     return Swin(width, _four(depths), _four(heads), window)
 
 
@@ -219,13 +231,13 @@ def _dimension(shapes: Shapes, key: str, *, axis: int = 0, rank: int = 2, least:
     """One side of a tensor of this rank.
 
     Raises:
-        BenchError: it is missing, of another rank, or too small.
+        TensorError: it is missing, of another rank, or too small.
     """
     shape = shapes.get(key)
     if shape is None:
-        raise BenchError(f"{key} is missing", "the file is damaged, or not of a model that we know")
+        raise TensorError(key, " is missing", "the file is damaged, or not of a model that we know")
     if len(shape) != rank or min(shape) < 1 or shape[axis] < least:
-        raise BenchError(f"{key}: shape {list(shape)}, expected {rank} dimensions, none of them empty")
+        raise TensorError(key, f": shape {list(shape)}, expected {rank} dimensions, none of them empty")
     return shape[axis]
 
 
@@ -235,7 +247,7 @@ def _count(shapes: Shapes, pattern: str) -> int:
     largest = max(found, default=-1) + 1
     if largest > MAX_NUMBER or largest > 2 * len(found) + 8:  # a name alone must not make us build that many layers
         key = pattern.replace(r"(\d+)\.", str(largest - 1)).replace("\\", "")
-        raise BenchError(
-            f"{key}: layer {largest}, of {len(found)} in the file and at most {MAX_NUMBER}", "is it damaged?"
+        raise TensorError(
+            key, f": number {largest}, of {len(found)} in the file and at most {MAX_NUMBER}", "the file is damaged"
         )
     return largest

@@ -17,7 +17,7 @@ from proscale_bench.models.checkpoints.checkpoint import Checkpoint
 from proscale_bench.models.checkpoints.checks import check_shapes, check_values
 from proscale_bench.models.checkpoints.formats import METADATA, read_stored
 from proscale_bench.models.checkpoints.hugging_face import hints_of_config
-from proscale_bench.models.checkpoints.infer import Hints, Inferred, NoBackbone, infer
+from proscale_bench.models.checkpoints.infer import Hints, Inferred, NoBackbone, TensorError, infer
 from proscale_bench.models.checkpoints.translate import INDEX, Translation, translate
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import MaskedDecoder
@@ -37,10 +37,8 @@ def open_checkpoint(path: Path, schedule: Schedule | None = None) -> Checkpoint:
     hints = _hints(translation)
     try:
         inferred = infer(translation.shapes, schedule, hints)
-    except BenchError as error:
-        key, _, rest = error.message.partition(" " if " is missing" in error.message else ":")
-        separator = " " if rest == "is missing" else ":"
-        raise BenchError(f"{path}: {translation.spelt(key)}{separator}{rest}", error.hint) from None
+    except TensorError as error:
+        raise BenchError(f"{path}: {translation.spelt(error.key)}{error.what}", error.hint) from None
     told_by = "given" if schedule else "metadata" if hints.schedule else "shapes"
     model = _build(inferred, "meta")
     parameters = sum(parameter.numel() for parameter in model.parameters())
