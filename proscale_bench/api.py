@@ -10,9 +10,11 @@ from proscale_bench.cost.count import count_flops
 from proscale_bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from proscale_bench.models.mask2former import Mask2Former
 
-__all__ = ["BenchError", "Schedule", "build_model", "count_flops", "parse_schedule"]
+__all__ = ["BenchError", "Schedule", "build_model", "count_flops", "load_checkpoint", "parse_schedule"]
 
 
 def build_model(
@@ -37,3 +39,26 @@ def build_model(
     if not isinstance(schedule, Schedule):
         schedule = parse_schedule(schedule)
     return build(schedule, backbone, num_classes, num_queries)
+
+
+def load_checkpoint(path: str | PathLike[str], schedule: Schedule | str | None = None) -> Mask2Former:
+    """The model of a checkpoint, float32 on the CPU, in eval mode. Nothing in the file is executed.
+
+    Args:
+        path: `.pth`, detectron2's `.pkl`, `.safetensors`, or a Hugging Face folder; recognised by content.
+        schedule: what the tensors cannot tell (`residual`, the re-calibration's temperature and layout); by default
+            what the file's metadata say, else as in the released models. It must not contradict the tensors.
+
+    Returns:
+        A model whose schedule, backbone, widths, heads and depths are read off the file. Of a file that holds a head
+        alone, one for `model.head(features)`.
+
+    Raises:
+        BenchError: unreadable, hostile, damaged, incomplete, or of no model that we know.
+    """
+    from pathlib import Path
+
+    from proscale_bench.models.checkpoints.load import load_checkpoint as load
+
+    told = schedule if schedule is None or isinstance(schedule, Schedule) else parse_schedule(schedule)
+    return load(Path(path), told)

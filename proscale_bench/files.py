@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from proscale_bench.errors import BenchError
@@ -37,10 +39,20 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     """Write beside `path` and move into place; folders on the way are made, links are followed.
 
     Raises:
+        BenchError: see `replacing`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, to be written inside the block; it takes the path's place at the end.
+
+    Raises:
         BenchError: the path cannot be written, is no regular file, or the disk is full. What stood there before
             still does.
     """
-    raw = data.encode("utf-8") if isinstance(data, str) else data
     temporary = None
     try:
         path = path.resolve()
@@ -49,8 +61,8 @@ def write_atomic(path: Path, data: str | bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
-            file.write(raw)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # a temporary file is private; a report is not
         temporary.replace(path)

@@ -10,6 +10,7 @@ from proscale_bench.cli import app
 
 COMMANDS = [
     *("flops", "sweep", "report", "models list", "models show"),
+    *(f"models {verb}" for verb in ("inspect", "convert", "warm-start")),
     *(f"schedules {verb}" for verb in ("list", "show", "validate")),
 ]
 

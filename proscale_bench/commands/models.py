@@ -1,4 +1,4 @@
-"""`proscale-bench models`: the backbones, their parameters, and what is published of them."""
+"""`proscale-bench models`: the backbones, what is published of them, and (see `checkpoints`) their weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Backbones, parameters and published results.", no_args_is_help=True)
+from proscale_bench.commands import checkpoints, warm_start
+
+app = typer.Typer(help="Backbones, parameters, published results, and checkpoints.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -55,3 +57,8 @@ def show(
             console.print(Text(line, style="dim"))
     else:
         console.print(Text("no published results", style="dim"))
+
+
+app.command("inspect")(checkpoints.inspect)
+app.command("convert")(checkpoints.convert)
+app.command("warm-start")(warm_start.warm_start)

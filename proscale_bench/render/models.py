@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from proscale_bench.config.architecture import ARCHITECTURES, Architecture, ResNet
+from proscale_bench.config.architecture import ARCHITECTURES, Architecture, Head, ResNet, Swin
 from proscale_bench.config.schedule import baseline, parse_compact
 from proscale_bench.render.grid import Grid, Row
 
@@ -41,16 +41,27 @@ def list_grid() -> Grid:
 
 def dimensions(architecture: Architecture) -> list[tuple[str, str]]:
     """What a model is made of: (what, how much)."""
-    backbone, head = architecture.backbone, architecture.head
+    return backbone_dimensions(architecture.backbone) + head_dimensions(architecture.head)
+
+
+def backbone_dimensions(backbone: ResNet | Swin, name: str = "") -> list[tuple[str, str]]:
+    """What makes the features; its name goes before."""
     if isinstance(backbone, ResNet):
-        lines = [("backbone", f"ResNet, depths {_dashed(backbone.depths)}, frozen batch norm")]
+        lines = [("backbone", f"{name} ResNet, depths {dashed(backbone.depths)}, frozen batch norm".lstrip())]
     else:
         lines = [
-            ("backbone", f"Swin, depths {_dashed(backbone.depths)}, heads {_dashed(backbone.heads)}"),
+            (
+                "backbone",
+                f"{name} Swin, depths {dashed(backbone.depths)}, heads {dashed(backbone.heads)}".lstrip(),
+            ),
             ("window", f"{backbone.window}"),
         ]
-    lines += [
-        ("channels res2 to res5", _dashed(backbone.channels)),
+    return [*lines, ("channels res2 to res5", dashed(backbone.channels))]
+
+
+def head_dimensions(head: Head) -> list[tuple[str, str]]:
+    """What follows the backbone."""
+    return [
         ("width of the head", f"{head.width}"),
         (
             "token layer",
@@ -62,7 +73,6 @@ def dimensions(architecture: Architecture) -> list[tuple[str, str]]:
         ),
         ("queries, classes", f"{head.queries}, {head.num_classes}"),
     ]
-    return lines
 
 
 def parameter_grid(name: str, architecture: Architecture) -> Grid:
@@ -120,5 +130,6 @@ def _sources(results: Sequence[PublishedResult]) -> list[str]:
     return list(dict.fromkeys(result.source for result in results))
 
 
-def _dashed(numbers: Sequence[int]) -> str:
+def dashed(numbers: Sequence[int]) -> str:
+    """`2-2-6-2`."""
     return "-".join(map(str, numbers))

@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
 from proscale_bench.config.schedule import PREFIXES, Schedule, Stage, parse_compact
-from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.checkpoints.infer import NoBackbone
+from proscale_bench.models.checkpoints.load import load_checkpoint, open_checkpoint
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import Predictions
 from proscale_bench.models.position import sine_position
-
-from .official_keys import our_state
 
 PROJECT = Path(__file__).parents[2]
 SHARED = PROJECT.parent / "shared"
 FIXTURES = PROJECT / "tests" / "fixtures" / "models"
 LEVELS = ("res2", "res3", "res4", "res5")
 TOLERANCE = 1e-4  # absolute
+HEAD = "sem_seg_head."
 
 
 @dataclass(frozen=True)
@@ -51,25 +51,26 @@ def shared(path: str) -> Path:
     return found
 
 
-def load_case(folder: Path) -> Case:
-    """Build the model that a case's configuration describes and give it the case's weights, strictly."""
+def load_case(folder: Path, scratch: Path) -> Case:
+    """Read a case's weights with our loader, and hold what it found against the case's configuration.
+
+    Args:
+        scratch: where a file may be written: case f has the weights of case g's head, under its own names.
+    """
     info = json.loads((folder / "case.json").read_text())
-    model = build_from_architecture(schedule_of(info), architecture_of(info))
+    weights = folder / "state_dict.safetensors"
     if info["case"].startswith("f_head"):
-        official = load_file(shared("golden/small/g_r50tiny_m2f/state_dict.safetensors"))
-        official = {key: value for key, value in official.items() if key.startswith("sem_seg_head.")}
-    else:
-        official = load_file(folder / "state_dict.safetensors")
-    load_official(model, official)
-    return Case(info, model, load_file(folder / "io.safetensors"))
-
-
-def load_official(model: Mask2Former, official: dict[str, Tensor]) -> None:
-    """Load weights under official names: every key must fit, and only a whole backbone may be left out."""
-    state = our_state(official)
-    if not any(key.startswith("backbone.") for key in state):
-        state |= {key: value for key, value in model.state_dict().items() if key.startswith("backbone.")}
-    model.load_state_dict(state, strict=True)
+        whole = load_file(shared("golden/small/g_r50tiny_m2f/state_dict.safetensors"))
+        head = {key.removeprefix(HEAD): tensor for key, tensor in whole.items() if key.startswith(HEAD)}
+        weights = scratch / "head.safetensors"
+        save_file(head, weights)
+    schedule = schedule_of(info)
+    checkpoint = open_checkpoint(weights, schedule)
+    architecture = architecture_of(info)
+    assert checkpoint.inferred.schedule == schedule
+    assert checkpoint.inferred.head == architecture.head
+    assert checkpoint.inferred.backbone in (architecture.backbone, NoBackbone(architecture.backbone.channels))
+    return Case(info, load_checkpoint(weights, schedule), load_file(folder / "io.safetensors"))
 
 
 def schedule_of(info: dict[str, Any]) -> Schedule:

@@ -12,11 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from proscale_bench.config.schedule import parse_compact
-from proscale_bench.models.build import build_model
+from proscale_bench.models.checkpoints.load import model_of, open_checkpoint
 from proscale_bench.models.mask2former import Mask2Former
 
-from .golden import load_official, shared
+from .golden import shared
 
 RELATIVE = 1e-4  # of a tensor's largest value, where nothing is thresholded yet
 ABSOLUTE = 1e-3  # of predictions, for 99.9 % of the elements: one flipped attention bit moves a few
@@ -42,19 +41,24 @@ def recipe(key: str, shape: list[int]) -> Tensor:
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def golden(request: pytest.FixtureRequest) -> tuple[dict, dict[str, Tensor], Mask2Former]:
+def golden(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict, dict[str, Tensor], Mask2Former]:
+    """A case's description, its tensors, and the model that our loader makes of an official file of its weights."""
     folder = shared("golden/fullsize")
     info = json.loads((folder / f"{request.param}.json").read_text())
+    computed = {
+        key: recipe(key, shape)
+        for key, shape in info["state_keys"].items()
+        if not key.endswith("relative_position_index") and not key.startswith("criterion.")
+    }
+    weights = tmp_path_factory.mktemp("fullsize") / "weights.pth"
+    torch.save({"model": computed}, weights)
+    checkpoint = open_checkpoint(weights)
     backbone, schedule = MODELS[request.param]
-    model = build_model(parse_compact(schedule), backbone)
-    built = {key: value for key, value in model.state_dict().items() if key.endswith("relative_position_index")}
-    keys = [key for key in info["state_keys"] if not key.endswith("relative_position_index")]
-    official = {key: recipe(key, info["state_keys"][key]) for key in keys if not key.startswith("criterion.")}
-    for stage_block, index in built.items():
-        _, _, stage, block, *_ = stage_block.split(".")
-        name = f"backbone.layers.{int(stage) // 2}.blocks.{block}.attn.relative_position_index"
-        official[name] = index.reshape(info["state_keys"][name])
-    load_official(model, official)
+    assert (checkpoint.inspect().backbone_name, checkpoint.inferred.schedule.compact) == (backbone, schedule)
+    model = model_of(checkpoint)
+    weights.unlink()
     return info, load_file(folder / f"{request.param}.safetensors"), model
 
 

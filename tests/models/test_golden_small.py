@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -43,7 +46,8 @@ _loaded: dict[str, Case] = {}
 def case_named(name: str) -> Case:
     if name not in _loaded:
         folder = CASES[name]
-        _loaded[name] = load_case(shared(folder) if isinstance(folder, str) else folder)
+        with tempfile.TemporaryDirectory() as scratch:
+            _loaded[name] = load_case(shared(folder) if isinstance(folder, str) else folder, Path(scratch))
     return _loaded[name]
 
 

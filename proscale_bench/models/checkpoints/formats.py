@@ -1,0 +1,303 @@
+"""From a file's bytes to named tensors, whatever wrote it; recognised by content, not by its name.
+
+Every size that a file declares is held against the bytes it has before memory is taken for it, and nothing in a file
+is executed: see `unpickle`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import pickle
+import stat
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from proscale_bench.errors import BenchError
+from proscale_bench.files import read_regular_file
+from proscale_bench.models.checkpoints.unpickle import NUMPY, TORCH, Array, DataUnpickler, RefusedError, spelt_type
+
+MAX_TENSORS = 20_000  # Swin-L with its optimizer has 3,000
+MAX_EXPANSION = 4  # bytes of all tensors to bytes of the file: tied weights share theirs
+MAX_KEY = 500  # characters; the longest that we know has 110
+MAX_JSON_BYTES = 16 * 2**20
+SLACK_BYTES = 2**20
+TORCH_LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # its magic number, pickled
+METADATA = "proscale_bench"  # where our own files say what shapes cannot: see `save`
+SUPPORTED = "supported: .pth, .pkl (detectron2), .safetensors, and Hugging Face folders"
+
+# Where checkpoints keep their weights. Averaged weights come first: they are what their authors evaluate.
+WRAPPERS = ("model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "ema_state", "ema", "model", "state_dict")
+INNER_WRAPPERS = ("module", "model", "state_dict")  # inside one of those
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file holds, before its layout is known.
+
+    Args:
+        path: of the file or folder.
+        format: as a person calls it.
+        tensors: under the file's own keys, of its own types; read when they are used where the format allows it.
+        metadata: what a safetensors header says, and of a Hugging Face folder the `config`.
+        entry: which entry of the file the tensors came from, dotted; empty where they lie at the top.
+        left_behind: other entries: optimizer states, iteration counts, weights that are not averaged.
+    """
+
+    path: Path
+    format: str
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+    entry: str = ""
+    left_behind: tuple[str, ...] = ()
+
+
+def read_stored(path: Path) -> Stored:
+    """Read a checkpoint file or a Hugging Face folder.
+
+    Raises:
+        BenchError: unreadable, of no known format, damaged, or more than data.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BenchError(f"{path}: not a regular file", "give the path of a checkpoint")
+        with path.open("rb") as file:
+            head = file.read(16)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise BenchError(f"{path}: {getattr(error, 'strerror', None) or error}", "check the path") from error
+    if not head:
+        raise BenchError(f"{path}: the file is empty", SUPPORTED)
+    try:
+        if head.startswith(b"PK\x03\x04"):
+            stored = _read_torch(path, status.st_size, legacy=False)
+        elif head.startswith(TORCH_LEGACY[:-1]):
+            stored = _read_torch(path, status.st_size, legacy=True)
+        elif head[8:9] == b"{":
+            stored = _read_safetensors(path)
+        elif head[:1] in (b"\x80", b"(", b"}", b"c"):  # any protocol of pickle
+            stored = _read_pickle(path, status.st_size)
+        else:
+            raise BenchError(f"{path}: not a checkpoint: it begins with {head[:8]!r}", SUPPORTED)
+    except RefusedError as error:
+        raise BenchError(
+            f"{path}: refused: it asks for {str(error)[:200]}, which weights do not need",
+            "nothing was executed; if you trust the file, save its weights alone, as safetensors",
+        ) from error
+    _check_sizes(stored, status.st_size)
+    return stored
+
+
+def _check_sizes(stored: Stored, file_bytes: int) -> None:
+    """Every tensor lies in memory that the file fills: no expanded, sparse, quantised or imaginary ones."""
+    if len(stored.tensors) > MAX_TENSORS:
+        raise BenchError(f"{stored.path}: {len(stored.tensors):,} tensors, more than {MAX_TENSORS:,}")
+    total = 0
+    for key, tensor in stored.tensors.items():
+        if len(key) > MAX_KEY:
+            raise BenchError(f"{stored.path}: a name of {len(key):,} characters")
+        plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain:
+            raise BenchError(f"{stored.path}: {key}: not a plain tensor", "save dense tensors on the CPU")
+        size = tensor.numel() * tensor.element_size()
+        if size > tensor.untyped_storage().nbytes():
+            raise BenchError(f"{stored.path}: {key}: claims {size:,} bytes, more than are stored for it")
+        total += size
+    if total > MAX_EXPANSION * file_bytes + SLACK_BYTES:
+        raise BenchError(f"{stored.path}: claims {total:,} bytes of tensors, and is a file of {file_bytes:,}")
+
+
+# --- safetensors ---
+
+
+def _read_safetensors(path: Path) -> Stored:
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = list(file.keys())
+            if len(keys) > MAX_TENSORS:
+                raise BenchError(f"{path}: {len(keys):,} tensors, more than {MAX_TENSORS:,}")
+            tensors = {key: file.get_tensor(key) for key in keys}
+            return Stored(path, "safetensors", tensors, dict(file.metadata() or {}))
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
+        raise BenchError(f"{path}: not a whole safetensors file: {_first_line(error)}", "download it again") from error
+
+
+# --- torch ---
+
+
+def _read_torch(path: Path, file_bytes: int, *, legacy: bool) -> Stored:
+    """`torch.save`'s two containers. A dry run first: see `unpickle`."""
+    try:
+        if legacy:
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                for _ in range(4):  # magic number, protocol, system, then the document
+                    DataUnpickler(cast(BinaryIO, mapped), TORCH).load()
+        else:
+            _vet_archive(path, file_bytes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other protocols than its own
+            document = torch.load(path, map_location="cpu", weights_only=True, mmap=not legacy)
+    except (RefusedError, BenchError):
+        raise
+    except Exception as error:  # torch and pickle raise anything on a damaged file
+        raise BenchError(f"{path}: not a whole torch file: {_first_line(error)}", "download it again") from error
+    return _find_state(path, "torch, legacy" if legacy else "torch", document)
+
+
+def _vet_archive(path: Path, file_bytes: int) -> None:
+    """A zip that stores its entries as they are, and one pickle that asks for nothing but tensors."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+            raise BenchError(f"{path}: a TorchScript archive: a program", "save the model's state_dict")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise BenchError(f"{path}: a compressed archive, not one of torch's", SUPPORTED)
+        if sum(entry.file_size for entry in entries) > file_bytes:
+            raise BenchError(f"{path}: its entries claim more bytes than the file has")
+        pickles = [entry for entry in entries if entry.filename.split("/")[1:] == ["data.pkl"]]
+        if len(pickles) != 1:
+            raise BenchError(f"{path}: a zip archive, but not a checkpoint of torch", SUPPORTED)
+        with archive.open(pickles[0]) as file:
+            DataUnpickler(cast(BinaryIO, file), TORCH).load()
+
+
+# --- detectron2's pickles ---
+
+
+def _read_pickle(path: Path, file_bytes: int) -> Stored:
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            document = DataUnpickler(cast(BinaryIO, mapped), NUMPY).load()
+    except RefusedError:
+        raise
+    except Exception as error:  # what is not a pickle makes the machine stumble anywhere
+        raise BenchError(f"{path}: not a whole pickle: {_first_line(error)}", "download it again") from error
+    return _find_state(path, "detectron2 pickle", document, MAX_EXPANSION * file_bytes)
+
+
+def _from_numpy(path: Path, key: str, array: Array) -> Tensor:
+    """The tensor of a described array, in this machine's byte order."""
+    dtype = np.dtype(spelt_type(array))
+    shape, data = array.shape, array.data
+    data = data.encode("latin1") if isinstance(data, str) else data  # Python 2's bytes
+    shape = (shape,) if type(shape) is int else shape
+    if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape) or len(shape) > 8:
+        raise BenchError(f"{path}: {key}: an array without a shape")
+    if not isinstance(data, (bytes, bytearray)) or len(data) != math.prod(shape) * dtype.itemsize:
+        raise BenchError(f"{path}: {key}: an array of shape {list(shape)} without the bytes for it")
+    flat = np.frombuffer(bytearray(data), dtype).astype(dtype.newbyteorder("="), copy=False)
+    return torch.from_numpy(flat.reshape(shape, order="F" if array.column_major else "C"))
+
+
+# --- Where in the document the weights are ---
+
+
+def _find_state(path: Path, format_: str, document: Any, max_array_bytes: int = 0) -> Stored:
+    """Go down to the mapping of names to tensors; arrays become tensors, in so many bytes altogether."""
+    entry: list[str] = []
+    left_behind: list[str] = []
+    node = document
+    names: tuple[str, ...] = WRAPPERS
+    while isinstance(node, Mapping):
+        wrapper = next((name for name in names if _holds_weights(node.get(name))), None)
+        if wrapper is None:
+            break
+        left_behind += [".".join([*entry, str(key)]) for key in node if key != wrapper]
+        entry.append(wrapper)
+        node, names = node[wrapper], INNER_WRAPPERS
+        if len(entry) > len(WRAPPERS):
+            break
+    if not _holds_weights(node):
+        raise BenchError(f"{path}: no tensors in it under names", "expected a state dict, or one under 'model'")
+    metadata = {}
+    if isinstance(document, Mapping) and isinstance(told := document.get(METADATA), str):
+        metadata[METADATA] = told
+        left_behind = [name for name in left_behind if name != METADATA]
+    tensors = {}
+    for key, value in node.items():
+        if isinstance(key, str) and isinstance(value, Tensor):
+            tensors[key] = value.detach()
+        elif isinstance(key, str) and isinstance(value, Array):
+            tensors[key] = _from_numpy(path, key, value)
+            max_array_bytes -= tensors[key].nbytes
+            if max_array_bytes < 0:
+                raise BenchError(f"{path}: claims many times the bytes that it has, at {key}")
+        else:
+            left_behind.append(".".join([*entry, str(key)]))
+    return Stored(path, format_, tensors, metadata, ".".join(entry), tuple(left_behind))
+
+
+def _holds_weights(node: Any) -> bool:
+    """A mapping with tensors in it, or in a wrapper inside it."""
+    if not isinstance(node, Mapping):
+        return False
+    if any(isinstance(value, (Tensor, Array)) for value in node.values()):
+        return True
+    inner = [node.get(name) for name in INNER_WRAPPERS]
+    return any(
+        isinstance(one, Mapping) and any(isinstance(value, (Tensor, Array)) for value in one.values()) for one in inner
+    )
+
+
+# --- Hugging Face folders ---
+
+
+def _read_folder(path: Path) -> Stored:
+    """`config.json` beside one file of weights, or an index of several."""
+    if not (path / "config.json").is_file():
+        raise BenchError(f"{path}: a folder without config.json", SUPPORTED)
+    config = _read_json(path / "config.json")
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (path / name).is_file():
+            return _of_folder(path, config, [read_stored(path / name)])
+        if (path / f"{name}.index.json").is_file():
+            return _of_folder(path, config, _read_shards(path / f"{name}.index.json"))
+    raise BenchError(f"{path}: no model.safetensors or pytorch_model.bin in it", SUPPORTED)
+
+
+def _read_shards(index: Path) -> list[Stored]:
+    where = _read_json(index).get("weight_map")
+    if not isinstance(where, dict) or not where or not all(isinstance(name, str) for name in where.values()):
+        raise BenchError(f"{index}: no 'weight_map' of tensors to files")
+    names = sorted(set(where.values()))
+    if any(Path(name).name != name for name in names):
+        raise BenchError(f"{index}: a shard outside its folder")
+    shards = [read_stored(index.parent / name) for name in names]
+    missing = set(where) - {key for shard in shards for key in shard.tensors}
+    if missing:
+        raise BenchError(f"{index}: {len(missing)} tensors are in no shard; the first is {min(missing)}")
+    return shards
+
+
+def _of_folder(path: Path, config: dict[str, Any], parts: list[Stored]) -> Stored:
+    tensors = {key: tensor for part in parts for key, tensor in part.tensors.items()}
+    container = f"Hugging Face folder, {parts[0].format}" + (f" in {len(parts)} shards" if len(parts) > 1 else "")
+    return Stored(path, container, tensors, {"config": json.dumps(config)})
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(read_regular_file(path, MAX_JSON_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{path}: not valid JSON: {_first_line(error)}") from error
+    if not isinstance(document, dict):
+        raise BenchError(f"{path}: not a JSON object")
+    return document
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, (EOFError, pickle.UnpicklingError)) and not str(error):
+        return "it ends too early"
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

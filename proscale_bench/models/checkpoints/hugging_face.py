@@ -1,0 +1,96 @@
+"""Hugging Face's configuration of a Mask2Former, both ways."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from proscale_bench.config.architecture import ResNet, Swin
+from proscale_bench.errors import BenchError
+from proscale_bench.models.checkpoints.infer import POINTS, Hints, Inferred
+
+# What a configuration may say if our model is to compute the same. The tensors tell the dimensions.
+REQUIRED: dict[str, tuple[Any, ...]] = {
+    "model_type": ("mask2former",),
+    "activation_function": ("relu",),
+    "pre_norm": (False,),
+    "common_stride": (4,),
+    "feature_strides": ([4, 8, 16, 32],),
+    "backbone_config.model_type": ("swin", "resnet"),
+    "backbone_config.hidden_act": ("gelu", "relu"),  # of Swin, of ResNet
+    "backbone_config.layer_norm_eps": (1e-5,),
+    "backbone_config.use_absolute_embeddings": (False,),
+    "backbone_config.layer_type": ("bottleneck",),
+    "backbone_config.downsample_in_bottleneck": (False,),
+    "backbone_config.downsample_in_first_stage": (False,),
+}
+
+
+def hints_of_config(path: Path, text: str) -> Hints:
+    """What the configuration says beside the tensors: the number of heads, of encoder and decoder alike.
+
+    Raises:
+        BenchError: it describes another model than ours, naming the setting.
+    """
+    config = json.loads(text)
+    for setting, allowed in REQUIRED.items():
+        found: Any = config
+        for key in setting.split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        if found is not None and found not in allowed:
+            raise BenchError(
+                f"{path}: {setting} is {json.dumps(found)[:100]}, and our model has {json.dumps(allowed[0])}",
+                "only Mask2Former as published, on Swin or ResNet, can be loaded",
+            )
+    heads = config.get("num_attention_heads")
+    if heads is not None and (type(heads) is not int or not 1 <= heads <= 1024):
+        raise BenchError(f"{path}: num_attention_heads is {json.dumps(heads)[:100]}, not a number of heads")
+    return Hints(encoder_heads=heads, decoder_heads=heads)
+
+
+def config_of(inferred: Inferred) -> dict[str, Any]:
+    """The configuration with which `transformers` builds the same model.
+
+    Raises:
+        BenchError: a backbone that it cannot build.
+    """
+    backbone, head = inferred.backbone, inferred.head
+    stages = {"out_features": [f"stage{stage}" for stage in range(1, 5)], "out_indices": [1, 2, 3, 4]}
+    if isinstance(backbone, Swin):
+        described: dict[str, Any] = {
+            "model_type": "swin",
+            "embed_dim": backbone.width,
+            "depths": list(backbone.depths),
+            "num_heads": list(backbone.heads),
+            "window_size": backbone.window,
+        }
+    elif isinstance(backbone, ResNet) and backbone.expansion == 4:
+        described = {
+            "model_type": "resnet",
+            "layer_type": "bottleneck",
+            "embedding_size": backbone.stem_width,
+            "hidden_sizes": list(backbone.channels),
+            "depths": list(backbone.depths),
+        }
+    else:
+        raise BenchError("Hugging Face has no backbone of these dimensions", "write the official layout")
+    if head.encoder_points != POINTS or head.decoder_heads != head.encoder_heads:
+        raise BenchError("Hugging Face has four points and one number of heads", "write the official layout")
+    labels = {str(index): f"LABEL_{index}" for index in range(head.num_classes)}
+    return {
+        "architectures": ["Mask2FormerForUniversalSegmentation"],
+        "model_type": "mask2former",
+        "backbone_config": described | stages,
+        "feature_size": head.width,
+        "mask_feature_size": head.width,
+        "hidden_dim": head.width,
+        "encoder_feedforward_dim": head.encoder_ffn,
+        "encoder_layers": len(inferred.schedule.layers),
+        "decoder_layers": head.decoder_layers + 1,  # it counts the learned queries
+        "num_attention_heads": head.encoder_heads,
+        "dim_feedforward": head.decoder_ffn,
+        "num_queries": head.queries,
+        "id2label": labels,
+        "label2id": {label: int(index) for index, label in labels.items()},
+    }

@@ -1,0 +1,253 @@
+"""The architecture and the schedule of a model, read off the shapes of its tensors.
+
+What shapes cannot tell comes from the schedule given, else from the file's metadata, else is as in the released
+models: `residual`, the re-calibration's temperature and layout, which levels a stage sees that is no prefix of
+res5, res4, res3; and the number of heads where no token layer sees three levels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from math import isqrt
+
+from proscale_bench.config.architecture import Head, ResNet, Swin
+from proscale_bench.config.schedule import LEVELS, PREFIXES, Recalibration, Schedule, Stage
+from proscale_bench.errors import BenchError
+
+DEFAULT_HEADS = 8
+POINTS = 4
+NORM_GROUPS = 32
+MAX_WINDOW = 64  # its index of relative positions has window ** 4 entries; published windows are 7 and 12
+MAX_NUMBER = 300  # layers or blocks; the deepest published stage has 36
+
+Shapes = Mapping[str, tuple[int, ...]]  # under our keys
+Depths = tuple[int, int, int, int]
+
+
+class TensorError(BenchError):
+    """A tensor that tells nothing; `key` is ours, `what` is wrong with it."""
+
+    def __init__(self, key: str, what: str, hint: str | None = None) -> None:
+        super().__init__(f"{key}{what}", hint)
+        self.key, self.what = key, what
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What a file says beside its tensors; None where it says nothing."""
+
+    schedule: Schedule | None = None
+    encoder_heads: int | None = None
+    encoder_points: int | None = None
+    decoder_heads: int | None = None
+
+
+@dataclass(frozen=True)
+class NoBackbone:
+    """The file holds a head alone, for features of these channels."""
+
+    channels: Depths
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A model's dimensions."""
+
+    backbone: ResNet | Swin | NoBackbone
+    head: Head
+    schedule: Schedule
+
+
+def infer(shapes: Shapes, given: Schedule | None = None, hints: Hints = Hints()) -> Inferred:
+    """Read a model off its tensors.
+
+    A schedule given is taken at its word; where it contradicts the shapes, the model it describes has other ones.
+
+    Raises:
+        TensorError: a tensor that tells a dimension is missing or of no possible shape.
+    """
+    width = _dimension(shapes, "encoder.mask_features.weight", rank=4)
+    if width % NORM_GROUPS:
+        raise TensorError(
+            "encoder.mask_features.weight", f": width {width} is no multiple of {NORM_GROUPS} norm groups"
+        )
+    rows = [
+        _dimension(shapes, f"encoder.layers.{index}.attention.sampling_offsets.weight")
+        for index in range(_count(shapes, r"encoder\.layers\.(\d+)\."))
+    ]
+    told = given or hints.schedule
+    points = hints.encoder_points or POINTS
+    per_head = [rows_of_layer // (2 * points) for rows_of_layer in rows]  # heads times levels
+    heads = (told and _heads_of_schedule(rows, points, told)) or None
+    if heads is None or width % heads:
+        heads = _heads(rows, per_head, points, width, hints.encoder_heads, lenient=told is not None)
+    head = Head(
+        width=width,
+        encoder_heads=heads,
+        encoder_points=points,
+        encoder_ffn=_dimension(shapes, "encoder.layers.0.linear1.weight") if rows else Head.encoder_ffn,
+        decoder_heads=_divisor(hints.decoder_heads, width) or heads,
+        decoder_ffn=_dimension(shapes, "decoder.layers.0.linear1.weight"),
+        decoder_layers=_count(shapes, r"decoder\.layers\.(\d+)\."),
+        queries=_dimension(shapes, "decoder.query_features"),
+        num_classes=_dimension(shapes, "decoder.class_head.weight", least=2) - 1,
+    )
+    return Inferred(_backbone(shapes), head, told or _schedule(shapes, [units // heads for units in per_head]))
+
+
+def _schedule(shapes: Shapes, levels: list[int]) -> Schedule:
+    """The released schedule whose layers see so many levels each."""
+    recalibration: Recalibration = "none"
+    if (score := shapes.get("encoder.recalibration.score.weight")) is not None:
+        recalibration = "conv" if len(score) == 4 else "linear"
+    stages = tuple(Stage(PREFIXES[number - 1], len(list(layers))) for number, layers in groupby(levels))
+    return Schedule(
+        stages or (Stage(LEVELS, 0),),
+        recalibration=recalibration,
+        pixel_embedding="conv" if "encoder.pixel_embedding.0.weight" in shapes else "maxpool",
+    )
+
+
+# --- Heads ---
+
+
+def _heads_of_schedule(rows: list[int], points: int, schedule: Schedule) -> int | None:
+    """The number of heads with which these layers are the schedule's; None if there is none."""
+    if len(rows) != len(schedule.layers):
+        return None
+    found = {divmod(one, 2 * points * len(levels)) for one, (_, levels) in zip(rows, schedule.layers, strict=True)}
+    heads, rest = next(iter(found), (0, 0))
+    return heads if len(found) == 1 and heads and not rest else None
+
+
+def _heads(rows: list[int], per_head: list[int], points: int, width: int, hint: int | None, *, lenient: bool) -> int:
+    """The number of heads: the last layer sees three levels if that can be, else as hinted, else eight.
+
+    Args:
+        lenient: a schedule will be held against the shapes: any number will do for that.
+
+    Raises:
+        TensorError: no number fits every layer, or several do and nothing chooses.
+    """
+
+    def fits(heads: int) -> bool:
+        levels = [divmod(units, heads) for units in per_head]
+        whole = all(not rest and 1 <= number <= len(LEVELS) for number, rest in levels)
+        return whole and levels == sorted(levels) and width % heads == 0
+
+    if not rows:
+        return _divisor(hint, width) or DEFAULT_HEADS
+    uneven = next((index for index, one in enumerate(rows) if one % (2 * points)), None)
+    last = per_head[-1]
+    preferred = [hint or 0, last // 3 if last % 3 == 0 else 0, DEFAULT_HEADS]
+    possible = [heads for heads in (last, last // 2, last // 3) if heads and last % heads == 0 and fits(heads)]
+    chosen = next((heads for heads in preferred if heads in possible), None)
+    if uneven is None and (chosen or len(possible) == 1):
+        return chosen or possible[0]
+    if lenient:
+        return DEFAULT_HEADS
+    key = "encoder.layers.{}.attention.sampling_offsets.weight"
+    if uneven is None and possible:
+        raise TensorError(
+            key.format(len(rows) - 1),
+            f": {rows[-1]} rows are {' or '.join(map(str, possible))} heads",
+            "its token layers do not tell: give the schedule that it was trained with",
+        )
+    wrong = uneven if uneven is not None else _first_misfit(per_head)
+    raise TensorError(
+        key.format(wrong),
+        f": {rows[wrong]} rows are not heads * levels * {points} points * 2 as in the other layers",
+        "the file is damaged, or not of an encoder that we know",
+    )
+
+
+def _first_misfit(per_head: list[int]) -> int:
+    """The first layer that does not go with the last."""
+    heads = per_head[-1] // 3 if per_head[-1] % 3 == 0 else DEFAULT_HEADS
+    for index, units in enumerate(per_head):
+        if units % heads or not 1 <= units // heads <= len(LEVELS):
+            return index
+    return len(per_head) - 1
+
+
+def _divisor(heads: int | None, width: int) -> int | None:
+    return heads if heads and width % heads == 0 else None
+
+
+# --- Backbones ---
+
+
+def _backbone(shapes: Shapes) -> ResNet | Swin | NoBackbone:
+    if "backbone.conv1.weight" in shapes:
+        return _resnet(shapes)
+    if "backbone.features.0.0.weight" in shapes:
+        return _swin(shapes)
+    if stray := next((key for key in shapes if key.startswith("backbone.")), None):
+        raise TensorError(stray, ": of a backbone that is neither a ResNet nor a Swin, or damaged")
+    res2 = _dimension(shapes, "encoder.lateral.0.weight", axis=1, rank=4)
+    res5, res4, res3 = (_dimension(shapes, f"encoder.projections.{i}.0.weight", axis=1, rank=4) for i in range(3))
+    return NoBackbone((res2, res3, res4, res5))
+
+
+def _resnet(shapes: Shapes) -> ResNet:
+    width = _dimension(shapes, "backbone.layer1.0.conv1.weight", rank=4)
+    out = _dimension(shapes, "backbone.layer1.0.conv3.weight", rank=4)  # a basic block has none
+    if out % width:
+        raise TensorError("backbone.layer1.0.conv3.weight", f": {out} channels are no multiple of {width}")
+    one, two, three, four = (_count(shapes, rf"backbone\.layer{stage}\.(\d+)\.") for stage in range(1, 5))
+    stem = _dimension(shapes, "backbone.conv1.weight", rank=4)
+    return ResNet((one, two, three, four), stem_width=stem, width=width, expansion=out // width)
+
+
+def _swin(shapes: Shapes) -> Swin:
+    width = _dimension(shapes, "backbone.features.0.0.weight", rank=4)
+    depths, heads = [], []
+    for stage in range(4):
+        depths.append(_count(shapes, rf"backbone\.features\.{2 * stage + 1}\.(\d+)\."))
+        table = f"backbone.features.{2 * stage + 1}.0.attn.relative_position_bias_table"
+        heads.append(_dimension(shapes, table, axis=1))
+        if width * 2**stage % heads[-1]:
+            raise TensorError(table, f": {heads[-1]} heads do not divide {width * 2**stage} channels")
+    table = "backbone.features.1.0.attn.relative_position_bias_table"
+    rows = _dimension(shapes, table)
+    window = (isqrt(rows) + 1) // 2
+    if (2 * window - 1) ** 2 != rows or window > MAX_WINDOW:
+        raise TensorError(table, f": {rows} rows are no window's (2 w - 1)^2 with w up to {MAX_WINDOW}")
+    return Swin(width, _four(depths), _four(heads), window)
+
+
+def _four(numbers: list[int]) -> Depths:
+    one, two, three, four = numbers
+    return one, two, three, four
+
+
+# --- Reading shapes ---
+
+
+def _dimension(shapes: Shapes, key: str, *, axis: int = 0, rank: int = 2, least: int = 1) -> int:
+    """One side of a tensor of this rank.
+
+    Raises:
+        TensorError: it is missing, of another rank, or too small.
+    """
+    shape = shapes.get(key)
+    if shape is None:
+        raise TensorError(key, " is missing", "the file is damaged, or not of a model that we know")
+    if len(shape) != rank or min(shape) < 1 or shape[axis] < least:
+        raise TensorError(key, f": shape {list(shape)}, expected {rank} dimensions, none of them empty")
+    return shape[axis]
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    """How many numbers there are in the keys' place: one more than the largest, gaps being missing tensors."""
+    found = {int(match[1]) for key in shapes if (match := re.match(pattern, key))}
+    largest = max(found, default=-1) + 1
+    if largest > MAX_NUMBER or largest > 2 * len(found) + 8:  # a name alone must not make us build that many layers
+        key = pattern.replace(r"(\d+)\.", str(largest - 1)).replace("\\", "")
+        raise TensorError(
+            key, f": number {largest}, of {len(found)} in the file and at most {MAX_NUMBER}", "the file is damaged"
+        )
+    return largest

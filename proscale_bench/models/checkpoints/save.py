@@ -1,0 +1,194 @@
+"""Writing checkpoints: our models as they are, and files of one layout in another.
+
+Files take their place when they are whole. Conversions work on the stored tensors, not through a float32 model, so
+types, shapes and bytes survive, and so does what the model has no use for.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from proscale_bench.config.schedule import Schedule
+from proscale_bench.errors import BenchError, look_up
+from proscale_bench.files import replacing, write_atomic
+from proscale_bench.models.checkpoints.checkpoint import Checkpoint, digest
+from proscale_bench.models.checkpoints.formats import METADATA
+from proscale_bench.models.checkpoints.hugging_face import config_of
+from proscale_bench.models.checkpoints.keys import Layout
+from proscale_bench.models.checkpoints.layouts import EXTRA, HUGGING_FACE, LAYOUTS, OFFICIAL, OURS
+from proscale_bench.models.checkpoints.translate import INDEX
+from proscale_bench.models.deformable_attention import DeformableAttention
+from proscale_bench.models.encoders.staged import StagedEncoder
+from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.models.masked_decoder import Attention
+from proscale_bench.results.export import now
+from proscale_bench.version import __version__
+
+# By the end of a path; a folder is Hugging Face's.
+CONTAINERS = (".safetensors", ".pth", ".pt", ".bin", ".pkl")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion wrote, and what of the file it left out: optimizer states, another layout's own buffers."""
+
+    path: Path
+    layout: str
+    tensors: int
+    left_out: tuple[str, ...]
+
+
+def save_checkpoint(model: Mask2Former, path: Path, provenance: Mapping[str, Any] | None = None) -> None:
+    """Write a model of ours as safetensors, with its schedule and what else shapes cannot tell in the metadata.
+
+    Args:
+        provenance: where the weights are from, as JSON: a recipe, a digest, a baseline.
+
+    Raises:
+        BenchError: another end than .safetensors, a path that cannot be written, an encoder without a schedule.
+    """
+    if path.suffix != ".safetensors":
+        raise BenchError(f"{path}: models are saved as .safetensors", "'models convert' writes other formats")
+    encoder = model.encoder
+    if not isinstance(encoder, StagedEncoder):
+        raise BenchError(f"an encoder of type {type(encoder).__name__} has no schedule to save")
+    state = model.state_dict()
+    attention = next((module for module in encoder.modules() if isinstance(module, DeformableAttention)), None)
+    decoder_attention = next(module for module in model.decoder.modules() if isinstance(module, Attention))
+    metadata = _metadata(
+        encoder.schedule,
+        encoder_heads=attention and attention.heads,
+        encoder_points=attention and attention.points,
+        decoder_heads=decoder_attention.heads,
+        weights=digest(state),
+        provenance=dict(provenance or {}),
+    )
+    _write(path, dict(state), OURS, metadata)
+
+
+def convert_checkpoint(checkpoint: Checkpoint, path: Path, layout_name: str = "official") -> Converted:
+    """Write a file's tensors under another layout's keys: every value, type and shape as it is stored.
+
+    Args:
+        path: its end says which container: `.safetensors`, `.pth`, `.pkl`; a folder for Hugging Face.
+        layout_name: `official`, `ours` or `huggingface`.
+
+    Raises:
+        BenchError: an unknown layout or container; a tensor that the layout has no place for or the container no type.
+    """
+    layout = look_up(LAYOUTS, layout_name, "layout")
+    folder = layout is HUGGING_FACE
+    if not folder and path.suffix not in CONTAINERS:
+        raise BenchError(f"{path}: '{path.suffix}' is no container", f"known: {', '.join(CONTAINERS)}")
+    if folder and path.suffix in CONTAINERS:
+        raise BenchError(f"{path}: Hugging Face's layout is a folder", "give the path of a folder")
+    tensors, left_out = convert_tensors(checkpoint, layout)
+    head = checkpoint.inferred.head
+    metadata = _metadata(
+        checkpoint.inferred.schedule,
+        encoder_heads=head.encoder_heads,
+        encoder_points=head.encoder_points,
+        decoder_heads=head.decoder_heads,
+        weights=checkpoint.digest,
+        extra_of=_origin(checkpoint),
+        provenance={"file": checkpoint.path.name, "format": checkpoint.translation.stored.format},
+    )
+    if folder:
+        config = json.dumps(config_of(checkpoint.inferred), indent=2) + "\n"
+        _write(path / "model.safetensors", tensors, layout, metadata)
+        write_atomic(path / "config.json", config)
+    else:
+        _write(path, tensors, layout, metadata)
+    return Converted(path, layout.name, len(tensors), left_out + checkpoint.translation.stored.left_behind)
+
+
+def convert_tensors(checkpoint: Checkpoint, layout: Layout) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The file's tensors under a layout's keys, and the names of those that it has no place for.
+
+    Raises:
+        BenchError: the model has a tensor that the layout does not know.
+    """
+    translation, schedule = checkpoint.translation, checkpoint.inferred.schedule
+    if layout is HUGGING_FACE and schedule.encoder != "mask2former":
+        raise BenchError(
+            f"{checkpoint.path}: Hugging Face has no model of schedule {schedule}", "it has the baseline alone"
+        )
+    found: dict[str, Tensor] = {}
+    for key, tensor in translation.tensors.items():
+        theirs = layout.to_theirs(key)
+        if not theirs:
+            raise BenchError(f"{checkpoint.path}: layout {layout.name} has no place for {key}")
+        if key.endswith(INDEX) and layout is not OURS:
+            side = isqrt(tensor.numel())
+            found[theirs[0]] = tensor.reshape(side, side)
+        else:
+            found.update(zip(theirs, tensor.chunk(len(theirs)), strict=True))
+    left_out = []
+    same = _origin(checkpoint) == layout.name
+    for key, tensor in (translation.unused | translation.unexpected).items():
+        bare = key.removeprefix(translation.prefix)
+        bare = bare.removeprefix(EXTRA) if translation.layout is OURS else bare
+        if layout is OURS:
+            found[EXTRA + bare] = tensor
+        elif same or layout.is_unused(bare):
+            found[bare] = tensor
+        else:
+            left_out.append(bare)
+    return found, tuple(left_out)
+
+
+def _origin(checkpoint: Checkpoint) -> str:
+    """The layout that the file's unused tensors are of: a file of ours remembers what it was converted from."""
+    translation = checkpoint.translation
+    if translation.layout is not OURS:
+        return translation.layout.name
+    told = json.loads(translation.stored.metadata.get(METADATA, "{}"))
+    return str(told.get("extra_of", OURS.name))
+
+
+def _metadata(schedule: Schedule, **fields: Any) -> str:
+    told = {"version": __version__, "created": now(), "schedule": schedule.compact}
+    return json.dumps(told | {key: value for key, value in fields.items() if value is not None})
+
+
+# --- Containers ---
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], layout: Layout, metadata: str) -> None:
+    # Each in memory of its own: what was joined comes apart as views of one, which safetensors refuses.
+    state = OrderedDict(
+        (key, tensor.detach().cpu().clone(memory_format=torch.contiguous_format)) for key, tensor in tensors.items()
+    )
+    with replacing(path) as temporary:
+        if path.suffix == ".safetensors":
+            try:
+                save_file(state, temporary, {"format": "pt", METADATA: metadata})
+            except SafetensorError as error:
+                raise BenchError(f"cannot write {path}: {error}", "check the disk's space") from error
+        elif path.suffix == ".pkl":
+            arrays = {key: _to_numpy(path, key, tensor) for key, tensor in state.items()}
+            with temporary.open("wb") as file:
+                pickle.dump({"model": arrays, "__author__": "proscale-bench", METADATA: metadata}, file, protocol=4)
+        else:
+            if layout is OFFICIAL:  # the official code renames the keys of files that do not say version 2
+                modules = ("sem_seg_head", "sem_seg_head.predictor")
+                state._metadata = OrderedDict((key, {"version": 2}) for key in modules)  # type: ignore[attr-defined]
+            torch.save({"model": state, METADATA: metadata}, temporary)
+
+
+def _to_numpy(path: Path, key: str, tensor: Tensor) -> Any:
+    if tensor.dtype == torch.bfloat16:
+        raise BenchError(f"cannot write {path}: {key} is bfloat16, and numpy has none", "write .pth or .safetensors")
+    return tensor.numpy()

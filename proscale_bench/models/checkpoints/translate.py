@@ -1,0 +1,126 @@
+"""A file's tensors under our keys, and an account of every one of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from proscale_bench.errors import BenchError
+from proscale_bench.models.checkpoints.formats import Stored
+from proscale_bench.models.checkpoints.keys import Layout
+from proscale_bench.models.checkpoints.layouts import recognise
+from proscale_bench.results.inspection import STATUSES, Entry, Status
+
+INDEX = "relative_position_index"  # Swin's: official files have it square, torchvision flat, Hugging Face not at all
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A file's tensors, sorted by what we make of them.
+
+    Args:
+        stored: the file.
+        layout: of its keys.
+        prefix: that a wrapper has put before them.
+        tensors: under our keys, of their own types.
+        sources: the file's keys of each of them: one, or three that were joined.
+        unused, unexpected: under the file's keys, without the prefix.
+    """
+
+    stored: Stored
+    layout: Layout
+    prefix: str
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unused: dict[str, Tensor] = field(default_factory=dict)
+    unexpected: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {key: tuple(tensor.shape) for key, tensor in self.tensors.items()}
+
+    def spelt(self, key: str) -> str:
+        """What the file calls, or would call, a tensor of ours."""
+        if key in self.sources:
+            return self.sources[key][0]
+        return self.prefix + next(iter(self.layout.to_theirs(key)), key)
+
+    def entries(self, expected: dict[str, Tensor]) -> tuple[Entry, ...]:
+        """The account of every tensor of the file, and of every one that the model expects."""
+        found = []
+        order: dict[str | None, int] = {key: index for index, key in enumerate(expected)}
+        for key, sources in self.sources.items():
+            for part, source in enumerate(sources):
+                tensor = self.stored.tensors[source]
+                status: Status = "unexpected" if key not in expected else "matched" if source == key else "converted"
+                how = [f"part {part + 1} of {len(sources)}"] if len(sources) > 1 else []
+                if key in expected and tensor.dtype != expected[key].dtype:
+                    how.append(f"{_name(tensor.dtype)} to {_name(expected[key].dtype)}")
+                if key.endswith(INDEX) and tensor.ndim == 2:
+                    how.append("flattened")
+                found.append(_entry(status, source, key if key in expected else None, tensor, ", ".join(how)))
+        found += [_entry("unused", key, None, tensor) for key, tensor in self.unused.items()]
+        found += [_entry("unexpected", key, None, tensor) for key, tensor in self.unexpected.items()]
+        for key in expected.keys() - self.tensors.keys():
+            found.append(_entry("derived" if key.endswith(INDEX) else "missing", self.spelt(key), key, expected[key]))
+        return tuple(sorted(found, key=lambda entry: (STATUSES.index(entry.status), order.get(entry.model_key, -1))))
+
+
+def translate(stored: Stored) -> Translation:
+    """Bring a file's tensors under our keys. Tensors that need no joining are views of the file's.
+
+    Raises:
+        BenchError: a layout that we do not know, or parts that cannot be joined.
+    """
+    try:
+        layout, prefix = recognise(list(stored.tensors))
+    except BenchError as error:
+        raise BenchError(f"{stored.path}: {error.message}", error.hint) from None
+    found = Translation(stored, layout, prefix)
+    parts: dict[str, dict[int, str]] = defaultdict(dict)
+    for key, tensor in stored.tensors.items():
+        bare = layout.current(key.removeprefix(prefix))
+        ours = layout.to_ours(bare) if key.startswith(prefix) else None
+        if ours is None:
+            (found.unused if layout.is_unused(bare) else found.unexpected)[key] = tensor
+        elif ours[1] is not None and ours[1] not in parts[ours[0]]:
+            parts[ours[0]][ours[1]] = key
+        elif ours[0] in found.tensors or ours[1] is not None:  # a second spelling of the same tensor
+            found.unexpected[key] = tensor
+        elif layout.is_unused(bare):
+            found.unused[key] = tensor
+        else:
+            flat = ours[0].endswith(INDEX) and tensor.ndim == 2
+            found.tensors[ours[0]] = tensor.flatten() if flat else tensor
+            found.sources[ours[0]] = (key,)
+    for our_key, thirds in parts.items():
+        if len(thirds) < 3 or our_key in found.tensors:
+            found.unexpected.update({key: stored.tensors[key] for key in thirds.values()})
+            continue
+        sources = tuple(thirds[part] for part in range(3))
+        found.tensors[our_key] = _join(stored, sources)
+        found.sources[our_key] = sources
+    return found
+
+
+def _join(stored: Stored, keys: tuple[str, ...]) -> Tensor:
+    """Query, key and value as one: rows above one another."""
+    tensors = [stored.tensors[key] for key in keys]
+    for key, tensor in zip(keys, tensors, strict=True):
+        if tensor.ndim == 0 or tensor.shape != tensors[0].shape or tensor.dtype != tensors[0].dtype:
+            raise BenchError(
+                f"{stored.path}: {key}: {_name(tensor.dtype)} {list(tensor.shape)} does not go with "
+                f"{keys[0]}: {_name(tensors[0].dtype)} {list(tensors[0].shape)}"
+            )
+    return torch.cat(tensors)
+
+
+def _entry(status: Status, key: str, model_key: str | None, tensor: Tensor, how: str = "") -> Entry:
+    return Entry(status, key, model_key, tuple(tensor.shape), _name(tensor.dtype), how)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,259 @@
+"""Reading pickles as data: no name in a file is looked up, no code of anybody's runs.
+
+A pickle is a program for a small stack machine, and its power lies in three instructions: fetch a name, call it,
+set its state. Here the first finds what stands in a short table of stand-ins and nothing else, the second calls
+those alone, the third feeds those alone. Instructions that checkpoints do not need (objects, sets, extensions) are
+left out of the machine, keys of mappings are plain, and the number of steps is limited, so that neither nesting nor
+length can take the machine's memory or time.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+MAX_STEPS = 500_000  # the largest official checkpoint, with its optimizer, takes 100,000
+PLAIN_KEYS = (str, int, float, bytes, type(None))  # what is hashed in no time; bool is an int
+
+
+class RefusedError(Exception):
+    """The pickle asks for something that weights do not need."""
+
+
+class StandIn:
+    """What a call in a pickle yields: it takes any state and does nothing with it."""
+
+    def set_state(self, state: Any) -> None:
+        pass
+
+
+class State(dict[Any, Any], StandIn):
+    """An OrderedDict; what torch hangs on it (`_metadata`) is dropped."""
+
+
+@dataclass
+class DataType(StandIn):
+    """A numpy dtype as the pickle spells it: `f4` and its byte order, `<`, `>`, `=` or `|`."""
+
+    code: str
+    order: str = "="
+
+    def set_state(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) < 2 or not isinstance(state[1], str):
+            raise RefusedError("a numpy dtype with a strange state")
+        self.order = state[1]
+
+
+@dataclass
+class Array(StandIn):
+    """A numpy array as the pickle describes it: bytes, not yet checked against shape and type."""
+
+    shape: Any = ()
+    dtype: Any = None
+    data: Any = b""
+    column_major: bool = False
+
+    def set_state(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) not in (4, 5):
+            raise RefusedError("a numpy array with a strange state")
+        self.shape, self.dtype, column_major, self.data = state[-4:]
+        self.column_major = bool(column_major)
+
+
+def _state(pairs: Any = ()) -> State:
+    state = State()
+    for key, value in pairs.items() if isinstance(pairs, dict) else pairs:
+        state[_plain(key)] = value
+    return state
+
+
+def _encode(text: Any, _encoding: Any = "latin1") -> Any:
+    """How the protocols of Python 2 spell bytes. They stay text: a call that copied could be repeated at no cost."""
+    if not isinstance(text, str):
+        raise RefusedError("_codecs.encode of something else than text")
+    return text
+
+
+def _data_type(code: Any, *_: Any) -> DataType:
+    if not isinstance(code, str):
+        raise RefusedError("a numpy dtype that is no text")
+    return DataType(code)
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
+    return Array(shape, dtype, data, order == "F")
+
+
+def _stand_in(*_: Any) -> StandIn:
+    return StandIn()
+
+
+def _plain(key: Any) -> Any:
+    if not isinstance(key, PLAIN_KEYS):
+        raise RefusedError(f"a mapping with keys of type {type(key).__name__}")
+    return key
+
+
+NUMPY: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _state,
+    "_codecs.encode": _encode,
+    "numpy.ndarray": _stand_in,
+    "numpy.dtype": _data_type,
+    **{
+        f"numpy.{core}.{name}": function
+        for core in ("core", "_core")  # before and after numpy 2
+        for name, function in {
+            "multiarray._reconstruct": lambda *_: Array(),
+            "multiarray.scalar": _stand_in,
+            "numeric._frombuffer": _from_buffer,
+        }.items()
+    },
+}
+
+# The dry run before `torch.load`, whose own list also has what copies and grows: bytearray, encode, sets.
+TORCH: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _state,
+    "collections.Counter": _state,  # milestones of a learning-rate schedule
+    "torch.Size": _stand_in,
+    "torch.device": _stand_in,
+    **{f"torch._utils._rebuild_tensor{version}": _stand_in for version in ("", "_v2", "_v3")},
+    "torch._utils._rebuild_parameter": _stand_in,
+    **{
+        f"torch.{kind}Storage": _stand_in
+        for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+    },
+    "torch.storage.UntypedStorage": _stand_in,
+    "torch.storage.TypedStorage": _stand_in,
+    **{
+        f"torch.{name}": _stand_in
+        for name in ("float16", "bfloat16", "float32", "float64", "uint8", "uint16", "uint32", "uint64", "bool")
+    },
+    **{f"torch.int{bits}": _stand_in for bits in (8, 16, 32, 64)},
+}
+
+
+class _Instructions(dict[int, Callable[[Any], None]]):
+    """The machine's instruction set, counting its steps."""
+
+    def __init__(self, names: str) -> None:
+        codes = [getattr(pickle, name)[0] for name in names.split()]
+        super().__init__({code: pickle._Unpickler.dispatch[code] for code in codes})
+        self.steps = 0
+
+    def __getitem__(self, code: int) -> Callable[[Any], None]:
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise RefusedError(f"more than {MAX_STEPS:,} steps")
+        return super().__getitem__(code)
+
+    def __missing__(self, code: int) -> Callable[[Any], None]:
+        raise RefusedError(f"the pickle instruction {bytes([code])!r}")
+
+
+INSTRUCTIONS = """
+    PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT
+    STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE SHORT_BINUNICODE
+    BINUNICODE8 TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST EMPTY_DICT DICT APPEND APPENDS SETITEM SETITEMS
+    GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID
+"""
+
+
+class DataUnpickler(pickle._Unpickler):
+    """Python's own pickle machine, in Python, with fewer instructions and nothing within reach.
+
+    Args:
+        file: read from where it stands to the end of one pickle.
+        admitted: what a name may stand for, by `module.name`.
+
+    Raises:
+        RefusedError: the pickle asks for more, from `load`.
+    """
+
+    dispatch: dict[int, Any]  # type: ignore[misc]  # a class variable elsewhere
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+
+    def __init__(self, file: BinaryIO, admitted: Mapping[str, Callable[..., Any]]) -> None:
+        super().__init__(file, encoding="latin1")
+        self.admitted = admitted
+        self.dispatch = _Instructions(INSTRUCTIONS)
+        self.dispatch.update(
+            {
+                pickle.REDUCE[0]: type(self).reduce,
+                pickle.BUILD[0]: type(self).build,
+                pickle.APPEND[0]: type(self).append_one,
+                pickle.APPENDS[0]: type(self).append_many,
+                pickle.SETITEM[0]: type(self).set_one,
+                pickle.SETITEMS[0]: type(self).set_many,
+                pickle.DICT[0]: type(self).make_dict,
+            }
+        )
+
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" not in self.admitted:
+            raise RefusedError(f"{module}.{name}")
+        return self.admitted[f"{module}.{name}"]
+
+    def persistent_load(self, pid: Any) -> Any:
+        return StandIn()
+
+    # What the machine does with the top of its stack. `pop_mark` gives what was pushed since the last MARK.
+
+    def reduce(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if function not in self.admitted.values() or not isinstance(arguments, tuple):
+            raise RefusedError(f"a call of a {type(function).__name__}")
+        self.append(function(*arguments))
+
+    def build(self) -> None:
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], StandIn):
+            raise RefusedError(f"the state of a {type(self.stack[-1]).__name__}")
+        self.stack[-1].set_state(state)
+
+    def append_one(self) -> None:
+        self._extend([self.stack.pop()])
+
+    def append_many(self) -> None:
+        self._extend(self.pop_mark())
+
+    def set_one(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._update([key, value])
+
+    def set_many(self) -> None:
+        self._update(self.pop_mark())
+
+    def make_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({})
+        self._update(items)
+
+    def _extend(self, items: list[Any]) -> None:
+        if type(self.stack[-1]) is not list:
+            raise RefusedError(f"items in a {type(self.stack[-1]).__name__}")
+        self.stack[-1].extend(items)
+
+    def _update(self, items: list[Any]) -> None:
+        if not isinstance(self.stack[-1], dict):
+            raise RefusedError(f"keys in a {type(self.stack[-1]).__name__}")
+        self.stack[-1].update(zip(map(_plain, items[::2]), items[1::2], strict=True))
+
+
+NUMERIC_TYPE = re.compile(r"[<>=|]?(f[248]|[iu][1248]|b1)")
+
+
+def spelt_type(array: Array) -> str:
+    """The array's element type as numpy spells it, `>f4`.
+
+    Raises:
+        RefusedError: it is no number: objects, text, records.
+    """
+    dtype = array.dtype
+    if not isinstance(dtype, DataType) or not NUMERIC_TYPE.fullmatch(dtype.code) or dtype.order not in "<>=|":
+        raise RefusedError(f"a numpy array of {getattr(dtype, 'code', type(dtype).__name__)!r}, not of numbers")
+    return (dtype.order if dtype.order in "<>" else "") + dtype.code.lstrip("<>=|")

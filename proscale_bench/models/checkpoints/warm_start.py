@@ -1,0 +1,114 @@
+"""Starting PRO-SCALE from a trained baseline: what corresponds is copied, what sees fewer levels is sliced.
+
+A new token layer starts from the baseline's layer at the same relative depth: res5 passes every layer of either, so
+depth is what a layer's work has in common. The first starts from the first, the last from the last, and with six
+layers each from its own. The offsets and weights of the levels that it sees are taken; the softmax over fewer of them
+renormalises by itself. Max-pool has no weights, so the 3x3 convolution is left behind and its norm taken.
+Re-calibration has no counterpart and stays as initialised.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from proscale_bench.config.architecture import Architecture
+from proscale_bench.config.schedule import LEVELS, Level, Schedule
+from proscale_bench.errors import BenchError
+from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.checkpoints.checkpoint import Checkpoint
+from proscale_bench.models.checkpoints.infer import NoBackbone
+from proscale_bench.models.checkpoints.save import save_checkpoint
+from proscale_bench.models.checkpoints.translate import INDEX
+from proscale_bench.models.encoders.staged import StagedEncoder
+from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.results.inspection import WarmStart
+
+# What may differ, with what it follows from; every other difference is an error.
+FREE = {"decoder.class_head.": "another number of classes", "decoder.query_": "another number of queries"}
+TOKEN_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
+
+
+def start_from(baseline: Checkpoint, schedule: Schedule, path: Path, seed: int = 0) -> WarmStart:
+    """Write a checkpoint of this schedule that starts from a baseline's.
+
+    Args:
+        seed: of what the baseline does not have.
+
+    Raises:
+        BenchError: see `warm_start`; a head alone; a path that cannot be written.
+    """
+    if isinstance(baseline.inferred.backbone, NoBackbone):
+        raise BenchError(f"{baseline.path}: a head alone", "start from a checkpoint with its backbone")
+    torch.manual_seed(seed)
+    model = build_from_architecture(schedule, Architecture(baseline.inferred.backbone, baseline.inferred.head))
+    started = warm_start(model, baseline)
+    provenance = {
+        "started_from": baseline.path.name,
+        "weights": baseline.digest,
+        "layers": started.layers,
+        "seed": seed,
+    }
+    save_checkpoint(model, path, provenance)
+    return started
+
+
+@torch.no_grad()
+def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
+    """Initialise a model from a baseline's checkpoint, in place.
+
+    Args:
+        model: of any schedule, with the baseline's backbone and dimensions; classes and queries may differ.
+        baseline: a complete checkpoint whose token layers all see three levels.
+
+    Raises:
+        BenchError: the checkpoint is no baseline, or has other dimensions; names the first tensor.
+    """
+    baseline.require_complete()
+    encoder = model.encoder
+    if baseline.inferred.schedule.encoder != "mask2former" or not isinstance(encoder, StagedEncoder):
+        raise BenchError(
+            f"{baseline.path}: schedule {baseline.inferred.schedule} is no baseline",
+            "start from a Mask2Former whose token layers see all levels",
+        )
+    source = baseline.translation.tensors
+    depth = len(baseline.inferred.schedule.layers)
+    levels = [levels for _, levels in encoder.schedule.layers]
+    layers = tuple((2 * index + 1) * depth // (2 * len(levels)) for index in range(len(levels)) if depth)
+    start: dict[str, Tensor] = {}
+    sliced: list[str] = []
+    left: dict[str, str] = {}
+    state = {key: tensor for key, tensor in model.state_dict().items() if not key.endswith(INDEX)}
+    for key, ours in state.items():
+        match = TOKEN_LAYER.match(key) if layers else None
+        counterpart = f"encoder.layers.{layers[int(match[1])]}.{match[2]}" if match else key
+        if counterpart not in source:
+            left[key] = "no counterpart in the baseline"
+            continue
+        theirs = source[counterpart]
+        if match and match[2].startswith(("attention.sampling_offsets.", "attention.attention_weights.")):
+            seen = levels[int(match[1])]
+            theirs = rows_of_levels(theirs, baseline.inferred.head.encoder_heads, seen)
+            sliced += [key] if seen != LEVELS else []
+        if theirs.shape == ours.shape:
+            start[key] = theirs
+        elif reason := next((reason for prefix, reason in FREE.items() if key.startswith(prefix)), None):
+            left[key] = reason
+        else:
+            raise BenchError(
+                f"{baseline.path}: {key}: shape {list(theirs.shape)}, and the model's is {list(ours.shape)}",
+                "the model needs the baseline's backbone, width and heads",
+            )
+    for key, tensor in start.items():  # only now that all fit
+        state[key].copy_(tensor)
+    return WarmStart(tuple(key for key in start if key not in sliced), tuple(sliced), left, layers)
+
+
+def rows_of_levels(rows: Tensor, heads: int, levels: tuple[Level, ...]) -> Tensor:
+    """The rows of these levels, of rows that lie (head, level, point), and for offsets (x, y)."""
+    kept = [LEVELS.index(level) for level in levels]
+    grouped = rows.reshape(heads, len(LEVELS), -1, *rows.shape[1:])
+    return torch.flatten(grouped[:, kept], 0, 2)

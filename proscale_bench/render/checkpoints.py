@@ -1,0 +1,80 @@
+"""A checkpoint for a reader: facts, a table of what became of its tensors, and every tensor."""
+
+from __future__ import annotations
+
+from proscale_bench.render.grid import Grid, Row
+from proscale_bench.render.models import backbone_dimensions, dashed, head_dimensions
+from proscale_bench.results.inspection import PARTS, STATUSES, Entry, Inspection, WarmStart
+
+HOW_KNOWN = {"given": "as given", "metadata": "from the file's metadata", "shapes": "read off the tensors"}
+NAMED_LEFT_BEHIND = 6
+
+
+def facts(inspection: Inspection) -> list[tuple[str, str]]:
+    """What the file is and holds: (what, how)."""
+    lines = [("format", inspection.format), ("layout", inspection.layout)]
+    if inspection.entry:
+        lines.append(("weights under", inspection.entry))
+    if inspection.left_behind:
+        named = ", ".join(inspection.left_behind[:NAMED_LEFT_BEHIND])
+        more = len(inspection.left_behind) - NAMED_LEFT_BEHIND
+        lines.append(("beside them", f"{named}, and {more} more" if more > 0 else named))
+    lines.append(("schedule", f"{inspection.schedule} ({HOW_KNOWN[inspection.schedule_from]})"))
+    if inspection.backbone is None:
+        lines += [
+            ("backbone", "missing: the file holds a head alone"),
+            ("channels res2 to res5", dashed(inspection.channels)),
+        ]
+    else:
+        name = inspection.backbone_name
+        lines += backbone_dimensions(inspection.backbone, f"{name}:" if name else "custom")
+    lines += head_dimensions(inspection.head)
+    lines += [
+        ("parameters", f"{inspection.parameters:,}"),
+        ("stored as", ", ".join(f"{number} tensors {dtype}" for dtype, number in inspection.dtypes.items())),
+        *(("metadata", f"{key}: {_short(value)}") for key, value in inspection.metadata.items()),
+        ("digest of the weights", inspection.digest),
+    ]
+    return lines
+
+
+def account_grid(inspection: Inspection) -> Grid:
+    """How many tensors of each part have which status."""
+    total = inspection.count()
+    header = [status for status in reversed(STATUSES) if total[status] or status not in ("unused", "derived")]
+    rows = []
+    for part in PARTS:
+        counts = inspection.count(part)
+        if counts:
+            rows.append(Row(part, tuple(str(counts[status] or "") for status in header)))
+    rows.append(Row("all", tuple(str(total[status]) for status in header), strong=True))
+    return Grid("", ("tensors", *header), tuple(rows))
+
+
+def entry_lines(entry: Entry, columns: int) -> list[str]:
+    """One tensor: on one line where there is room, else with our name on a second."""
+    what = f"{entry.status:10}  {entry.key}  {list(entry.shape)} {entry.dtype}"
+    renamed = entry.model_key is not None and entry.model_key != entry.key
+    ours = f"-> {entry.model_key}" if renamed else ""
+    if entry.how:
+        ours += f"{' ' if ours else ''}({entry.how})"
+    if not ours:
+        return [what]
+    return [f"{what}  {ours}"] if len(what) + len(ours) + 2 <= columns else [what, f"{'':12}{ours}"]
+
+
+def warm_start_lines(started: WarmStart) -> list[str]:
+    """What the new model has from the baseline, and what it has not."""
+    lines = [
+        f"taken    {len(started.taken)} tensors",
+        f"sliced   {len(started.sliced)} tensors, to the levels a layer sees",
+    ]
+    if started.layers:
+        mapping = ", ".join(f"{new} from {old}" for new, old in enumerate(started.layers))
+        lines.append(f"layers   {mapping}")
+    return lines + [f"left     {key}: {reason}" for key, reason in started.left.items()]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -1,0 +1,104 @@
+"""Dimensions and schedule are read off shapes alone: what was built is what is found."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proscale_bench.config.architecture import ARCHITECTURES, Architecture, Head, ResNet, Swin
+from proscale_bench.config.schedule import Schedule, baseline, parse_compact
+from proscale_bench.errors import BenchError
+from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.checkpoints.infer import Hints, NoBackbone, infer
+
+from .samples import HEAD, SWIN, heads, resnets, schedules, swins
+
+
+def shapes_of(schedule: Schedule, architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    model = build_from_architecture(schedule, architecture, device="meta")
+    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+
+
+def small_shapes(schedule: str, **head: int) -> dict[str, tuple[int, ...]]:
+    return shapes_of(parse_compact(schedule), Architecture(SWIN, Head(**{**vars(HEAD), **head})))
+
+
+@given(schedules(), st.one_of(swins(), resnets()), heads())
+@settings(max_examples=20, deadline=None)
+def test_what_was_built_is_what_is_found(schedule: Schedule, backbone: Swin | ResNet, head: Head) -> None:
+    found = infer(shapes_of(schedule, Architecture(backbone, head)))
+    assert (found.schedule, found.backbone, found.head) == (schedule, backbone, head)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_every_named_model_is_found(name: str) -> None:
+    for schedule in (baseline(), parse_compact("3,3,3"), parse_compact("2,2,2+conv+trc:conv")):
+        found = infer(shapes_of(schedule, ARCHITECTURES[name]))
+        assert (found.schedule, Architecture(found.backbone, found.head)) == (schedule, ARCHITECTURES[name])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("schedule", ["3,3,0", "2,0,0", "0,2,0", "0,0,0+conv", "1,1,0+trc:none"])
+def test_without_a_layer_over_three_levels_eight_heads_are_meant(schedule: str) -> None:
+    shapes = small_shapes(schedule, encoder_heads=8, decoder_heads=8)
+    assert infer(shapes).schedule == parse_compact(schedule)
+    assert infer(shapes).head.encoder_heads == 8
+
+
+def test_heads_come_from_the_schedule_given_or_the_metadata() -> None:
+    shapes = small_shapes("2,0,0", encoder_heads=4)
+    with pytest.raises(BenchError, match="4 or 2 heads"):
+        infer(shapes)
+    for told in (
+        infer(shapes, given=parse_compact("2,0,0")),
+        infer(shapes, hints=Hints(encoder_heads=4)),
+        infer(shapes, hints=Hints(schedule=parse_compact("2,0,0"))),
+    ):
+        assert (told.head.encoder_heads, told.schedule.compact) == (4, "2,0,0")
+
+
+def test_heads_that_fit_every_layer_are_preferred_to_a_guess() -> None:
+    """Twelve heads over two levels have the width of eight over three; the first layer decides."""
+    shapes = small_shapes("1,1,0", width=96, encoder_heads=12, decoder_heads=12)
+    assert infer(shapes).head.encoder_heads == 12
+    assert infer(shapes).schedule.compact == "1,1,0"
+
+
+def test_what_shapes_cannot_tell_is_as_told_else_as_released() -> None:
+    shapes = small_shapes("3,3,3")
+    assert infer(shapes).schedule == parse_compact("3,3,3")
+    told = parse_compact("3,3,3+spatial+residual+temp:1.0")
+    assert infer(shapes, hints=Hints(schedule=told)).schedule == told
+    assert infer(shapes, given=parse_compact("3,3,3+residual"), hints=Hints(schedule=told)).schedule.residual
+    assert infer(small_shapes("4:2,543:4"), given=parse_compact("4:2,543:4")).schedule.compact == "4:2,543:4"
+
+
+def test_a_head_alone_has_no_backbone() -> None:
+    shapes = {key: shape for key, shape in small_shapes("3,3,3").items() if not key.startswith("backbone.")}
+    assert infer(shapes).backbone == NoBackbone((8, 16, 32, 64))
+
+
+WRONG: list[tuple[str, tuple[int, ...] | None, str]] = [
+    ("encoder.mask_features.weight", (33, 33, 1, 1), "33"),
+    ("encoder.mask_features.weight", (0, 0, 1, 1), "0"),
+    ("encoder.layers.0.attention.sampling_offsets.weight", (33, 32), "sampling_offsets"),
+    ("encoder.layers.0.attention.sampling_offsets.weight", None, "sampling_offsets"),
+    ("encoder.layers.999999.norm1.weight", (32,), "999999"),
+    ("decoder.query_features", (5,), "query_features"),
+    ("decoder.class_head.weight", (1, 32), "class_head"),
+    ("decoder.layers.0.linear1.weight", None, "linear1"),
+    ("backbone.features.1.0.attn.relative_position_bias_table", (50, 1), "50 rows"),
+    ("backbone.features.1.0.attn.relative_position_bias_table", ((2 * 65 - 1) ** 2, 1), "rows"),
+    ("backbone.features.3.0.attn.relative_position_bias_table", (49, 3), "3 heads"),
+    ("backbone.features.7.0.attn.relative_position_bias_table", None, "missing"),
+    ("backbone.features.0.0.weight", None, "neither"),
+]
+
+
+@pytest.mark.parametrize(("key", "shape", "said"), WRONG)
+def test_a_tensor_that_tells_nothing_is_named(key: str, shape: tuple[int, ...] | None, said: str) -> None:
+    shapes = small_shapes("2,1,1") | ({key: shape} if shape else {})
+    if shape is None:
+        del shapes[key]
+    with pytest.raises(BenchError, match=said):
+        infer(shapes)

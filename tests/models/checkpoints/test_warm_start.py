@@ -1,0 +1,112 @@
+"""PRO-SCALE from a baseline: what corresponds is copied, what sees fewer levels is sliced, the rest is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from proscale_bench.config.architecture import Architecture
+from proscale_bench.config.schedule import LEVELS, parse_compact
+from proscale_bench.errors import BenchError
+from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.checkpoints.load import open_checkpoint
+from proscale_bench.models.checkpoints.warm_start import rows_of_levels, start_from, warm_start
+
+from .samples import HEAD, RESNET, SWIN, official, same, small_model, write
+
+
+@pytest.fixture
+def baseline(tmp_path: Path) -> Path:
+    return write(tmp_path / "baseline.pth", official(small_model("baseline", RESNET)))
+
+
+def test_a_baseline_from_itself_is_itself(baseline: Path) -> None:
+    model = small_model("baseline", RESNET, seed=1)
+    started = warm_start(model, open_checkpoint(baseline))
+    assert same(model.state_dict(), small_model("baseline", RESNET).state_dict())
+    assert (started.sliced, started.left, started.layers) == ((), {}, tuple(range(6)))
+
+
+def test_what_is_taken_sliced_and_left_is_all_there_is(baseline: Path) -> None:
+    model = small_model("3,3,3", RESNET, seed=1)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    source = small_model("baseline", RESNET).state_dict()
+    started = warm_start(model, open_checkpoint(baseline))
+    assert sorted([*started.taken, *started.sliced, *started.left]) == sorted(before)
+    assert set(started.left) == {"encoder.recalibration.score.weight", "encoder.recalibration.score.bias"}
+    assert started.layers == (0, 1, 1, 2, 3, 3, 4, 5, 5)
+    after = model.state_dict()
+    assert all(torch.equal(after[key], before[key]) for key in started.left)
+    for key in started.taken:
+        old = key
+        if key.startswith("encoder.layers."):
+            index = int(key.split(".")[2])
+            old = key.replace(f"layers.{index}.", f"layers.{started.layers[index]}.", 1)
+        assert torch.equal(after[key], source[old]), key
+    assert (
+        len(started.sliced) == 6 * 4
+    )  # offsets and weights, weight and bias, of the layers that see one or two levels
+
+
+@pytest.mark.parametrize("levels", [("res5",), ("res5", "res4"), ("res4",), ("res5", "res3"), LEVELS])
+def test_rows_are_those_of_the_levels(levels: tuple[str, ...]) -> None:
+    heads, points = 4, 5
+    rows = torch.arange(heads * 3 * points * 2).reshape(heads, 3, points, 2)  # (head, level, point, xy)
+    kept = [LEVELS.index(level) for level in levels]  # type: ignore[arg-type]
+    found = rows_of_levels(rows.flatten(), heads, levels)  # type: ignore[arg-type]
+    assert torch.equal(found.view(heads, len(levels), points, 2), rows[:, kept])
+
+
+def test_a_layer_that_sees_all_its_weight_on_the_kept_levels_computes_the_same(tmp_path: Path) -> None:
+    """Where the baseline looks at res5 alone, its sliced layer gives the same tokens."""
+    source = small_model("baseline:1")
+    attention = source.encoder.layers[0].attention
+    with torch.no_grad():
+        attention.attention_weights.weight.zero_()
+        biases = torch.tensor([0.0, -200.0, -200.0])[None, :, None].expand(4, 3, 4)
+        attention.attention_weights.bias.copy_(biases.flatten())
+    path = write(tmp_path / "baseline.pth", official(source))
+    model = small_model("1,0,0+conv+trc:none", seed=1)
+    warm_start(model, open_checkpoint(path))
+    features = {
+        f"res{level}": torch.randn(1, 8 * 2 ** (level - 2), 2 ** (7 - level), 2 ** (7 - level)) for level in range(2, 6)
+    }
+    with torch.no_grad():
+        old, new = source.encoder(features).pyramid[0], model.encoder(features).pyramid[0]
+    assert (old - new).abs().max() <= 1e-5
+
+
+def test_other_classes_and_queries_are_left_and_said(baseline: Path) -> None:
+    architecture = Architecture(RESNET, replace(HEAD, num_classes=3, queries=9))
+    model = build_from_architecture(parse_compact("3,3,3"), architecture)
+    left = warm_start(model, open_checkpoint(baseline)).left
+    assert left["decoder.class_head.weight"] == "another number of classes"
+    assert left["decoder.query_features"] == "another number of queries"
+
+
+@pytest.mark.parametrize("backbone", [SWIN])
+def test_another_model_is_refused_and_left_alone(baseline: Path, backbone: object) -> None:
+    model = small_model("3,3,3", backbone, seed=1)  # type: ignore[arg-type]
+    before: dict[str, Tensor] = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    with pytest.raises(BenchError, match="projections"):
+        warm_start(model, open_checkpoint(baseline))
+    assert same(model.state_dict(), before)
+
+
+def test_only_a_baseline_starts_another(tmp_path: Path) -> None:
+    path = write(tmp_path / "proscale.pth", official(small_model("3,3,3")))
+    with pytest.raises(BenchError, match="no baseline"):
+        warm_start(small_model("1,1,1"), open_checkpoint(path))
+
+
+def test_a_start_is_a_checkpoint(baseline: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        start_from(open_checkpoint(baseline), parse_compact("2,2,2+residual"), tmp_path / f"{name}.safetensors", seed=3)
+    first, second = (open_checkpoint(tmp_path / f"{name}.safetensors") for name in ("a", "b"))
+    assert first.inferred.schedule.compact == "2,2,2+residual"
+    assert first.digest == second.digest
+    assert first.inspect().metadata["provenance"]["weights"] == open_checkpoint(baseline).digest
