@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -34,6 +34,7 @@ def hugging_face() -> Any:
     import transformers
 
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     backbone = transformers.ResNetConfig(out_features=["stage1", "stage2", "stage3", "stage4"])
     config = transformers.Mask2FormerConfig(backbone_config=backbone, num_labels=133)
     torch.manual_seed(0)
@@ -132,13 +133,15 @@ def memory(folder: Path) -> None:
 
 
 def peak_of(which: str, folder: Path) -> None:
-    def peak_mib() -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    def peak_mib() -> float:  # of this process alone: getrusage would begin with its parent's
+        return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024  # type: ignore[index]
 
     pixels = torch.rand(1, 3, SIDE_PX, SIDE_PX) * 255
     if which == "hugging_face":
         import transformers
 
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
         model = transformers.Mask2FormerForUniversalSegmentation.from_pretrained(folder)
         forward = theirs(model.eval(), pixels)
     else:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from proscale_bench.models import sampling
@@ -22,8 +21,7 @@ def prepare_for_inference(
 
     Args:
         rewrites: fold batch norms into convolutions, predict the masks that serve only as attention masks at
-            their level's own resolution, lay maps out with channels last, so that a map is its tokens, and
-            compute 1x1 convolutions as the matrix products that they are.
+            their level's own resolution, and lay maps out with channels last, so that a map is its tokens.
         sampling_name: `auto` or a name of `sampling.SAMPLERS`.
         compiled: compile what gains from it.
 
@@ -38,7 +36,6 @@ def prepare_for_inference(
         fold_batch_norms(model.backbone)
         model.decoder.masks_at_levels = True
         model.to(memory_format=torch.channels_last)
-        multiply_pointwise(model)
     return use_sampling(model, sampling_name, compiled)
 
 
@@ -65,26 +62,3 @@ def fold_batch_norms(backbone: nn.Module) -> None:
             convolution.weight, convolution.bias, norm.running_mean, norm.running_var, NORM_EPS, norm.weight, norm.bias
         )
         backbone.set_submodule(name, nn.Identity())
-
-
-class PointwiseConvolution(nn.Module):
-    """A 1x1 convolution as one matrix product over the places of a map that has its channels last."""
-
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(convolution.weight.flatten(1), requires_grad=False)  # [C_out, C_in]
-        self.bias = convolution.bias
-        self.stride = convolution.stride[0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C_in, h, w] to [B, C_out, h / stride, w / stride]."""
-        if self.stride > 1:
-            x = x[:, :, :: self.stride, :: self.stride]
-        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
-
-
-def multiply_pointwise(model: nn.Module) -> None:
-    """Replace every 1x1 convolution by `PointwiseConvolution`."""
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1:
-            model.set_submodule(name, PointwiseConvolution(module))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,17 +21,18 @@ EPS = 1e-6
 KEPT = 12  # tensors of each kind: four sizes of three levels
 
 Arguments = ParamSpec("Arguments")
+Constants = TypeVar("Constants")
 
 
-def once_per_size(compute: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
-    """Keep the last few tensors of a function of sizes: nobody may write to them.
+def once_per_size(compute: Callable[Arguments, Constants]) -> Callable[Arguments, Constants]:
+    """Keep the last few results of a function of sizes and devices: nobody may write to them.
 
     What is made while a CUDA graph is captured or a model compiled belongs to that graph, and is not kept.
     """
     kept = lru_cache(maxsize=KEPT)(compute)
 
     @wraps(compute)
-    def remember(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+    def remember(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Constants:
         if torch.compiler.is_compiling() or (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
             return compute(*args, **kwargs)
         with torch.inference_mode(False):  # a tensor made in it could never be trained with

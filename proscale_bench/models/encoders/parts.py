@@ -15,7 +15,7 @@ from proscale_bench.models.position import Size, level_extents
 from proscale_bench.models.resize import resize
 
 NORM_GROUPS = 32
-BLOCK = 1024  # tokens
+BLOCK = 2048  # tokens
 
 
 # --- Maps and tokens ---

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from proscale_bench.models.position import Size
+from proscale_bench.models.position import Size, once_per_size
 
 Corners = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -85,6 +85,7 @@ def _compiled_corners() -> Corners:
     return compiled
 
 
+@once_per_size
 def _lanes(
     sizes: tuple[Size, ...], heads: int, points: int, tokens: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
