@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ class Session:
     ) -> list[Found]:
         """Measure every schedule at a batch size, in turns. One that fails, for want of memory say, is a result too."""
         guard = memory_guard() if self.device.type == "cpu" else nullcontext()
-        with torch.inference_mode(), guard:
+        with torch.inference_mode(), guard, _no_collection():
             return self._measure(self.execution(batch_size), size, output_size, progress)
 
     def _measure(self, execution: Execution, size: Size, output_size: Size, progress: Progress) -> list[Found]:
@@ -255,6 +256,19 @@ def _board(device: torch.device) -> Board | str:
     if device.type != "cuda":
         return "no GPU"
     return Board.open(str(torch.cuda.get_device_properties(device).uuid))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """The garbage collector waits."""
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class RealisedSaving(Section):
 
     value: float
     interval: Interval
-    significant: bool  # the interval does not contain 0
+    significant: bool  # the interval does not contain 0, and there are samples enough
 
 
 class StageGflops(Section):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CONFIDENCE_PCT = 95.0
 RESAMPLES = 2000
 SEED = 0
+MIN_PAIRS = 6  # fewer that all point one way happen by chance in over 5 % of cases: 2 / 2^5
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 OUTLIER_DEVIATIONS = 5.0
 FINEST_DEVIATION = 0.001  # of the median: a clock that always says the same makes nothing an outlier
@@ -24,16 +25,17 @@ FINEST_DEVIATION = 0.001  # of the median: a clock that always says the same mak
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of medians with its interval."""
+    """A ratio of medians with its interval, from so many pairs."""
 
     value: float
     low: float
     high: float
+    pairs: int
 
     @property
     def significant(self) -> bool:
-        """The interval does not contain 1."""
-        return not self.low <= 1 <= self.high
+        """The interval does not contain 1, and there are pairs enough."""
+        return self.pairs >= MIN_PAIRS and not self.low <= 1 <= self.high
 
 
 def median(samples: Sequence[float]) -> float:
@@ -71,7 +73,7 @@ def ratio_of_medians(new: Sequence[float], old: Sequence[float]) -> Ratio:
     rounds = _resampled(len(new))
     tops, bottoms = (np.median(np.asarray(samples, dtype=float)[rounds], axis=1) for samples in (new, old))
     low, high = _interval(tops / bottoms)
-    return Ratio(median(new) / median(old), low, high)
+    return Ratio(median(new) / median(old), low, high, len(new))
 
 
 def outliers(samples: Sequence[float]) -> list[int]:

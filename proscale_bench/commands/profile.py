@@ -1,0 +1,116 @@
+"""`proscale-bench profile`: what schedules cost on this machine, and what counted savings are worth there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from proscale_bench.commands.options import (
+    BackboneOption,
+    ExportCsvOption,
+    ExportJsonOption,
+    ExportMarkdownOption,
+    ForceOption,
+    OutputSizeOption,
+    ScheduleOption,
+)
+
+DEFAULT_SCHEDULES = ["3,3,3"]  # the released models
+DEFAULT_BATCHES = [1]
+HOW, WHEN = "How it is run", "How long it is measured"
+
+
+def profile(
+    schedule: ScheduleOption = DEFAULT_SCHEDULES,
+    backbone: BackboneOption = "resnet50",
+    size: Annotated[
+        Optional[str],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
+        typer.Option(
+            "--size", metavar="HxW", help="[default: 800x1333 on a GPU, 640x640 on a CPU]", show_default=False
+        ),
+    ] = None,
+    output_size: OutputSizeOption = None,
+    batch_size: Annotated[
+        list[int], typer.Option("--batch-size", "-n", min=1, max=4096, help="Images at once; repeat to compare.")
+    ] = DEFAULT_BATCHES,
+    device: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--device", metavar="NAME", help="cuda or cpu. [default: cuda if there is one]", rich_help_panel=HOW
+        ),
+    ] = None,
+    dtype: Annotated[
+        str,
+        typer.Option("--dtype", metavar="NAME", help="fp32, tf32, or bf16 and fp16 by autocast.", rich_help_panel=HOW),
+    ] = "fp32",
+    compiled: Annotated[bool, typer.Option("--compile", help="With torch.compile.", rich_help_panel=HOW)] = False,
+    cuda_graphs: Annotated[
+        bool, typer.Option("--cuda-graphs", help="Replay CUDA graphs of the model and its stages.", rich_help_panel=HOW)
+    ] = False,
+    sampling: Annotated[
+        str,
+        typer.Option("--sampling", metavar="NAME", help="Core of deformable attention, or auto.", rich_help_panel=HOW),
+    ] = "auto",
+    rewrites: Annotated[
+        bool, typer.Option("--rewrites/--no-rewrites", help="Run exact rewrites of the model.", rich_help_panel=HOW)
+    ] = True,
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--threads", min=1, max=1024, help="Of the CPU. [default: PyTorch's]", rich_help_panel=HOW),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of images and weights.", rich_help_panel=HOW)] = 0,
+    max_seconds: Annotated[
+        float, typer.Option("--max-seconds", min=0.1, help="At most, a schedule and batch size.", rich_help_panel=WHEN)
+    ] = 30.0,
+    repeats: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--repeats", min=1, help="Exactly so many rounds. [default: until stable]", rich_help_panel=WHEN),
+    ] = None,
+    ceilings: Annotated[
+        bool, typer.Option("--ceilings", help="Measure what the device can do at the most, and keep it.")
+    ] = False,
+    fail_unstable: Annotated[
+        bool, typer.Option("--fail-unstable", help="Exit with 3 if a latency cannot be trusted.")
+    ] = False,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", metavar="DIR", help="The run's folder. [default: reports/profile-BACKBONE-DEVICE]"),
+    ] = None,
+    export_json: ExportJsonOption = None,
+    export_csv: ExportCsvOption = None,
+    export_markdown: ExportMarkdownOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Time schedules in turns with the baseline: latency by stage, memory, energy, and what counted savings are worth.
+
+    Example: proscale-bench profile --schedule 3,3,3 --backbone tiny --size 64x96
+    """
+    from proscale_bench.commands.exporting import Exports
+    from proscale_bench.commands.profiling import Asked, check, measure_with_progress, show_profile
+    from proscale_bench.render.profile import markdown
+
+    exports = Exports(export_json, export_csv, export_markdown, force)
+    asked = Asked(
+        tuple(schedule),
+        backbone,
+        size,
+        output_size,
+        tuple(dict.fromkeys(batch_size)),
+        device,
+        dtype,
+        compiled,
+        cuda_graphs,
+        sampling,
+        rewrites,
+        threads,
+        seed,
+        max_seconds,
+        repeats,
+        ceilings,
+    )
+    records, run = measure_with_progress(asked, out)
+    show_profile(records, run, exports.console)
+    exports.write([record.row() for record in records], lambda: markdown(records))
+    check(records, fail_unstable)
