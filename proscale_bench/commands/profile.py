@@ -9,17 +9,25 @@ import typer
 
 from proscale_bench.commands.options import (
     BackboneOption,
+    CompileOption,
+    CudaGraphsOption,
+    DeviceOption,
+    DtypeOption,
     ExportCsvOption,
     ExportJsonOption,
     ExportMarkdownOption,
     ForceOption,
     OutputSizeOption,
+    RewritesOption,
+    SamplingOption,
     ScheduleOption,
+    SeedOption,
+    ThreadsOption,
 )
 
 DEFAULT_SCHEDULES = ["3,3,3"]  # the released models
 DEFAULT_BATCHES = [1]
-HOW, WHEN = "How it is run", "How long it is measured"
+WHEN = "How long it is measured"
 
 
 def profile(
@@ -35,32 +43,14 @@ def profile(
     batch_size: Annotated[
         list[int], typer.Option("--batch-size", "-n", min=1, max=4096, help="Images at once; repeat to compare.")
     ] = DEFAULT_BATCHES,
-    device: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--device", metavar="NAME", help="cuda or cpu. [default: cuda if there is one]", rich_help_panel=HOW
-        ),
-    ] = None,
-    dtype: Annotated[
-        str,
-        typer.Option("--dtype", metavar="NAME", help="fp32, tf32, or bf16 and fp16 by autocast.", rich_help_panel=HOW),
-    ] = "fp32",
-    compiled: Annotated[bool, typer.Option("--compile", help="With torch.compile.", rich_help_panel=HOW)] = False,
-    cuda_graphs: Annotated[
-        bool, typer.Option("--cuda-graphs", help="Replay CUDA graphs of the model and its stages.", rich_help_panel=HOW)
-    ] = False,
-    sampling: Annotated[
-        str,
-        typer.Option("--sampling", metavar="NAME", help="Core of deformable attention, or auto.", rich_help_panel=HOW),
-    ] = "auto",
-    rewrites: Annotated[
-        bool, typer.Option("--rewrites/--no-rewrites", help="Run exact rewrites of the model.", rich_help_panel=HOW)
-    ] = True,
-    threads: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--threads", min=1, max=1024, help="Of the CPU. [default: PyTorch's]", rich_help_panel=HOW),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of images and weights.", rich_help_panel=HOW)] = 0,
+    device: DeviceOption = None,
+    dtype: DtypeOption = "fp32",
+    compiled: CompileOption = False,
+    cuda_graphs: CudaGraphsOption = False,
+    sampling: SamplingOption = "auto",
+    rewrites: RewritesOption = True,
+    threads: ThreadsOption = None,
+    seed: SeedOption = 0,
     max_seconds: Annotated[
         float, typer.Option("--max-seconds", min=0.1, help="At most, a schedule and batch size.", rich_help_panel=WHEN)
     ] = 30.0,
@@ -89,7 +79,7 @@ def profile(
     """
     from proscale_bench.commands.exporting import Exports
     from proscale_bench.commands.profiling import Asked, check, measure_with_progress, show_profile
-    from proscale_bench.render.profile import markdown
+    from proscale_bench.render.profile_markdown import markdown
 
     exports = Exports(export_json, export_csv, export_markdown, force)
     asked = Asked(

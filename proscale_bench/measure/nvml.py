@@ -31,7 +31,7 @@ class Board:
     def open(cls, uuid: str) -> Board | str:
         """The board of a UUID, or why there is none."""
         try:
-            import pynvml  # type: ignore[import-not-found,unused-ignore]
+            import pynvml
         except ImportError:
             return "nvidia-ml-py is not installed (pip install 'proscale-bench[gpu]')"
         try:

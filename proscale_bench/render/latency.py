@@ -34,7 +34,8 @@ STAGE_OF = {
     "pixel embedding": "pixel_embedding",
     "re-calibration": "encoder_recalibration",
 }
-ROOF_STAGES = {**STAGE_OF, "token layers over 3 levels": "encoder_token_layers"}
+TOKEN_LAYERS = "token layers over 3 levels"  # whose colour stands for all of them under the roof
+ROOF_STAGES = {**STAGE_OF, TOKEN_LAYERS: "encoder_token_layers"}
 COLORS = {part.name: part.color for part in PARTS}
 
 
@@ -150,19 +151,20 @@ def _describe(left: Axes, right: Axes, setting: Setting, backbone: str) -> None:
     """Titles say where, axes say what."""
     execution = setting.execution
     left.set_title(f"{backbone_name(backbone)} at {setting.where}", fontsize=9.5, loc="left")
-    left.set_xlabel(f"counted: total GFLOPs of one image\n(rules {setting.rules}, {_mac(setting)})", fontsize=8.5)
+    left.set_xlabel(f"counted: GFLOPs of one image\n(rules {setting.rules}, {_mac(setting)})", fontsize=8.5)
     if execution is None:
         return
     batch = execution.batch_size
     right.set_title(f"{execution.device_name}, {execution.dtype}, batch {batch}", fontsize=9.5, loc="left")
     how = ", ".join(execution.words.split(", ")[3:])
     of = f"a batch of {batch}" if batch > 1 else "one image"
-    right.set_xlabel(f"realised: milliseconds of {of} ({how})\nline: the whole, with its 95 % interval", fontsize=8.5)
+    right.set_xlabel(f"realised: milliseconds of {of}\n({how})", fontsize=8.5)
 
 
 def _roof(axes: Axes, records: Sequence[Record]) -> None:
     """Achieved FLOP/s against the most FLOPs a byte that a stage can have, on logarithmic axes."""
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     first = records[0].profile
     assert first is not None
@@ -173,7 +175,7 @@ def _roof(axes: Axes, records: Sequence[Record]) -> None:
         profile = record.profile
         if profile is None:
             continue
-        is_baseline = profile.counted_saving_pct is None
+        is_baseline = record.cost is not None and record.identity.schedule == record.cost.baseline.schedule
         for name, stage in ROOF_STAGES.items():
             point = _point(profile.stages.get(stage))
             if point is None:
@@ -182,7 +184,13 @@ def _roof(axes: Axes, records: Sequence[Record]) -> None:
             heights.append(point[1])
             face = "white" if is_baseline else COLORS[name]
             axes.plot(
-                *point, "o", markersize=6.5, markeredgewidth=1.5, color=COLORS[name], markerfacecolor=face, zorder=4
+                *point,
+                "o",
+                markersize=6.5,
+                markeredgewidth=1.5,
+                color=COLORS[name],
+                markerfacecolor=face,
+                zorder=5 if is_baseline else 4,  # a ring around what it hides
             )
     if not intensities:
         return
@@ -193,14 +201,18 @@ def _roof(axes: Axes, records: Sequence[Record]) -> None:
     axes.plot(*zip(*roof, strict=True), color=FAINT, linewidth=1.4, zorder=2, gid="roof")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlim(low, high)
     axes.set_ylim(min(heights) / 2, ceilings.matmul_gflops_per_s * 2.2)
     axes.set_title(f"Against the device: {_roof_words(ceilings)}", fontsize=9.5, loc="left")
-    axes.set_xlabel("FLOPs executed a byte that must move at the least (log)", fontsize=8.5)
-    axes.set_ylabel("achieved GFLOP/s (log)\n1 MAC = 2 FLOPs", fontsize=8.5)
+    axes.set_xlabel("FLOPs executed for each byte that must move at the least (log; 1 MAC = 2 FLOPs)", fontsize=8.5)
+    axes.set_ylabel("achieved GFLOP/s (log)", fontsize=8.5)
     marks = [
         Line2D([], [], linestyle="none", marker="o", color=INK, markerfacecolor="white", label="baseline: hollow"),
         Line2D([], [], linestyle="none", marker="o", color=INK, label="schedules: filled"),
+        Line2D([], [], linestyle="none", marker="o", color=COLORS[TOKEN_LAYERS], label="all token layers"),
         Line2D([], [], color=FAINT, label="the most that was measured"),
     ]
     axes.legend(handles=marks, loc="lower right", fontsize=8.2, handlelength=1.4)
@@ -214,10 +226,8 @@ def _point(stage: StageProfile | None) -> tuple[float, float] | None:
 
 
 def _roof_words(ceilings: Ceilings) -> str:
-    side = ceilings.matmul_side
     return (
-        f"{ceilings.matmul_gflops_per_s:,.0f} GFLOP/s (a product of {side:,} × {side:,}), "
-        f"{ceilings.copy_gb_per_s:,.0f} GB/s (a copy)"
+        f"{ceilings.matmul_gflops_per_s:,.0f} GFLOP/s (a matrix product), {ceilings.copy_gb_per_s:,.0f} GB/s (a copy)"
     )
 
 
@@ -235,7 +245,8 @@ def _legend(figure: Figure, names: dict[str, str]) -> None:
         columnspacing=2.0,
         borderaxespad=0.2,
         labelcolor=INK,
-        title=f"beside each bar: saved against the baseline; {NOT_SIGNIFICANT} not significant",
+        title=f"beside each bar: saved against the baseline, {NOT_SIGNIFICANT} not significant; "
+        "black: the whole with its 95 % interval",
         title_fontsize=8.2,
         alignment="left",
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from proscale_bench.analysis.runs import Setting, by_backbone, profiled
 from proscale_bench.config.schedule import LEVELS
-from proscale_bench.render.grid import Grid, Row, markdown_table
+from proscale_bench.render.grid import Grid, Row
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import Record
 from proscale_bench.units import show_change, show_ms, show_reduction
@@ -103,7 +103,7 @@ def stage_grid(record: Record, base: Record | None) -> Grid:
         if name == "pixel_embedding":
             between = [show_ms(max(0.0, rest(one))) for one in (old, profile) if one]
             rows.append(Row("between them", (*between, *[""] * len(compared)), 1))
-    return Grid("by stage, each run by itself", ("", *names, *compared), tuple(rows))
+    return Grid(f"{name_of(record)}, each stage by itself", ("", *names, *compared), tuple(rows))
 
 
 def roofline_grid(record: Record, profile: Profile) -> Grid:
@@ -123,7 +123,7 @@ def roofline_grid(record: Record, profile: Profile) -> Grid:
         )
         rows.append(Row(label, cells, indent, strong))
     title = (
-        f"{record.identity.schedule} against the device: {ceilings.matmul_gflops_per_s:,.0f} GFLOP/s, "
+        f"{name_of(record)}, against the device: {ceilings.matmul_gflops_per_s:,.0f} GFLOP/s, "
         f"{ceilings.copy_gb_per_s:,.0f} GB/s"
     )
     return Grid(title, ("", "GFLOP/s", "of that", "GB/s, at least", "of that"), tuple(rows))
@@ -175,16 +175,6 @@ def footer(records: Sequence[Record]) -> list[str]:
     if not any(profile.ceilings for profile in profiles):
         lines.append("--ceilings measures what the device can do at the most, and shows each stage against it")
     return lines
-
-
-def markdown(records: Sequence[Record]) -> str:
-    """The same tables as Markdown, with sentences and footer."""
-    lines: list[str] = []
-    for grid in grids(records):
-        lines += [f"### {grid.title}", "", *markdown_table(grid), ""]
-    lines += [f"- {line}" for line in (*headlines(records), *failures(records))]
-    lines += ["", *(f"<sub>{line}</sub>  " for line in footer(records))]
-    return "\n".join(lines) + "\n"
 
 
 def show_saving(saving: RealisedSaving | None) -> str:
@@ -261,6 +251,8 @@ def _worth(counted: CountedSaving, realised: RealisedSaving | None) -> str:
         return flops
     low, high = (-side for side in reversed(realised.interval))
     time = f"{show_change(realised.value)} time" if realised.significant else "time not significant"
+    if not realised.significant and not low <= 0 <= high:
+        time = "time from too few samples"
     return f"{flops}, {time} [{low:+.1f}, {high:+.1f}]"
 
 
