@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from proscale_bench.commands.options import (
     BackboneOption,
+    BatchSizeOption,
     CompileOption,
     CudaGraphsOption,
     DeviceOption,
@@ -17,6 +17,8 @@ from proscale_bench.commands.options import (
     ExportJsonOption,
     ExportMarkdownOption,
     ForceOption,
+    OneSizeOption,
+    OutOption,
     OutputSizeOption,
     RewritesOption,
     SamplingOption,
@@ -33,16 +35,9 @@ WHEN = "How long it is measured"
 def profile(
     schedule: ScheduleOption = DEFAULT_SCHEDULES,
     backbone: BackboneOption = "resnet50",
-    size: Annotated[
-        Optional[str],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Option(
-            "--size", metavar="HxW", help="[default: 800x1333 on a GPU, 640x640 on a CPU]", show_default=False
-        ),
-    ] = None,
+    size: OneSizeOption = None,
     output_size: OutputSizeOption = None,
-    batch_size: Annotated[
-        list[int], typer.Option("--batch-size", "-n", min=1, max=4096, help="Images at once; repeat to compare.")
-    ] = DEFAULT_BATCHES,
+    batch_size: BatchSizeOption = DEFAULT_BATCHES,
     device: DeviceOption = None,
     dtype: DtypeOption = "fp32",
     compiled: CompileOption = False,
@@ -55,8 +50,10 @@ def profile(
         float, typer.Option("--max-seconds", min=0.1, help="At most, a schedule and batch size.", rich_help_panel=WHEN)
     ] = 30.0,
     repeats: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--repeats", min=1, help="Exactly so many rounds. [default: until stable]", rich_help_panel=WHEN),
+        Optional[int],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
+        typer.Option(
+            "--repeats", min=1, help="Exactly so many rounds. \\[default: until stable]", rich_help_panel=WHEN
+        ),
     ] = None,
     ceilings: Annotated[
         bool, typer.Option("--ceilings", help="Measure what the device can do at the most, and keep it.")
@@ -64,10 +61,7 @@ def profile(
     fail_unstable: Annotated[
         bool, typer.Option("--fail-unstable", help="Exit with 3 if a latency cannot be trusted.")
     ] = False,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--out", metavar="DIR", help="The run's folder. [default: reports/profile-BACKBONE-DEVICE]"),
-    ] = None,
+    out: OutOption = None,
     export_json: ExportJsonOption = None,
     export_csv: ExportCsvOption = None,
     export_markdown: ExportMarkdownOption = None,

@@ -80,6 +80,8 @@ def latency_figure(records: Sequence[Record]) -> Figure:
             alike = [record for record in roofed if record.execution == first]
             _roof(figure.add_subplot(grid[len(heights) - 1, :]), alike)
         _legend(figure, names)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # once laid out, it looks alike however often it is saved
     return figure
 
 
