@@ -1,7 +1,9 @@
 """What one forward pass takes in memory, and how running out of it is told apart from other errors.
 
 On CUDA PyTorch's allocator keeps the peak. On the CPU it is that of the resident set: Linux keeps a high-water mark
-that a process may reset, so earlier peaks do not hide this one, and what the C library holds back is returned first.
+that a process may reset, so earlier peaks do not hide this one. The C library holds back and scatters what is freed,
+which would make the peak of one and the same pass vary twofold: the pass runs in a thread, which has a heap of its own,
+and every tensor gets a mapping of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +23,8 @@ from proscale_bench.results.profile import Memory
 MIB = 1 << 20
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_HIGH_WATER_MARK = "5"  # proc(5), clear_refs
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+SMALL_BYTES, MOST_BYTES = 64 << 10, 32 << 20  # the latter is the most that glibc adjusts it to
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory", re.IGNORECASE
 )
@@ -30,7 +35,7 @@ def pass_memory(model: nn.Module, run: Callable[[], object], device: torch.devic
 
     Args:
         model: whose weights are reported beside the peak.
-        run: the pass.
+        run: the pass; on the CPU it is called in another thread, so it brings its own inference mode.
         device: where it runs.
     """
     tensors = (*model.parameters(), *model.buffers())
@@ -55,13 +60,12 @@ def _cuda(run: Callable[[], object], weights_mib: float) -> Memory:
 
 
 def _resident(run: Callable[[], object], weights_mib: float) -> Memory | None:
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
     try:
-        CLEAR_REFS.write_text(RESET_HIGH_WATER_MARK)
-        before = _kib("VmRSS")
-        run()
-        peak = _kib("VmHWM")
+        with _own_mappings(), ThreadPoolExecutor(max_workers=1) as fresh:
+            CLEAR_REFS.write_text(RESET_HIGH_WATER_MARK)
+            before = _kib("VmRSS")
+            fresh.submit(run).result()
+            peak = _kib("VmHWM")
     except (OSError, LookupError):  # not Linux, or not permitted
         return None
     return Memory(
@@ -71,6 +75,23 @@ def _resident(run: Callable[[], object], weights_mib: float) -> Memory | None:
         weights_mib=weights_mib,
         method="Linux's high-water mark of the resident set, reset before the pass",
     )
+
+
+@contextmanager
+def _own_mappings() -> Iterator[None]:
+    """Whatever is large is mapped when it is allocated and unmapped when it is freed: glibc, where it is that."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, SMALL_BYTES)
+        libc.malloc_trim(0)
+    except (OSError, AttributeError):  # another C library
+        yield
+        return
+    try:
+        yield
+    finally:  # where glibc's own adjustment leads once tensors of this size were freed
+        libc.mallopt(M_MMAP_THRESHOLD, MOST_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, 2 * MOST_BYTES)
 
 
 def _kib(key: str) -> int:

@@ -202,7 +202,7 @@ class Session:
         self, name: str, model: Mask2Former, images: torch.Tensor, output_size: Size
     ) -> tuple[Subject, Memory | None]:
         def one_pass() -> None:
-            with self._autocast():
+            with torch.inference_mode(), self._autocast():
                 model(images)
 
         one_pass()  # loads, tunes and compiles

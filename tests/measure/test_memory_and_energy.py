@@ -27,7 +27,7 @@ def test_the_peak_is_that_of_the_pass_and_not_of_an_earlier_one() -> None:
     touch(300)()
     found = pass_memory(nn.Linear(512, 512), touch(64), torch.device("cpu"))
     assert found is not None
-    assert 60 <= found.allocated_mib - found.before_mib <= 90
+    assert 63 <= found.allocated_mib - found.before_mib <= 70
     assert found.weights_mib == (512 * 512 + 512) * 4 / MIB
     assert found.reserved_mib is None
 
