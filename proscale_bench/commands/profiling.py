@@ -137,7 +137,9 @@ def measure_with_progress(asked: Asked, out: Path | None) -> tuple[list[Record],
                 records.append(record)
                 detail(f"{record.identity.schedule}, batch {record.execution and record.execution.batch_size}: kept")
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"what is measured is kept in {run}" if records else "") from None
+            if not records:
+                raise
+            raise KeyboardInterrupt(f"what is measured is kept in {run}") from None
     return records, run
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 
 from proscale_bench.cache import read_cache, write_cache
-from proscale_bench.errors import BenchError
 from proscale_bench.measure.timers import Timer, timer_for
 from proscale_bench.results.export import now
 from proscale_bench.results.profile import Ceilings, Execution
@@ -55,13 +54,13 @@ def cached_ceilings(execution: Execution) -> Ceilings | None:
         return None
 
 
-def keep_ceilings(execution: Execution, ceilings: Ceilings) -> BenchError | None:
-    """Put them into the cache; the reason where it cannot be written: they are good for this run all the same."""
-    try:
-        write_cache(NAME, {**read_cache(NAME), _key(execution): ceilings.model_dump(mode="json")})
-    except BenchError as error:
-        return error
-    return None
+def keep_ceilings(execution: Execution, ceilings: Ceilings) -> None:
+    """Put them into the cache.
+
+    Raises:
+        BenchError: it cannot be written.
+    """
+    write_cache(NAME, {**read_cache(NAME), _key(execution): ceilings.model_dump(mode="json")})
 
 
 def _key(execution: Execution) -> str:

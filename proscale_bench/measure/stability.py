@@ -55,7 +55,7 @@ def of_samples(samples_ms: Sequence[float], warm: bool) -> list[Caution]:
         found.append(
             Caution(
                 kind="outliers",
-                message=f"{far} of {count} samples are outliers: the median bears them, the 95th and 99th do not",
+                message=f"{far} of {count} samples lie far out: the median bears that, the 95th and 99th do not",
                 advice="close other programs, and measure again before quoting a percentile",
                 unstable=False,
             )
