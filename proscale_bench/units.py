@@ -21,6 +21,16 @@ def show_reduction(pct: float | None) -> str:
     return "" if pct is None else f"{-pct:+.2f}%" if round(pct, 2) else "0.00%"
 
 
+def show_ms(ms: float) -> str:
+    """Milliseconds to a place that a clock can tell: `1,234.5`, `12.34`, `0.123`."""
+    return f"{ms:,.1f}" if ms >= 100 else f"{ms:.2f}" if ms >= 1 or ms == 0 else f"{ms:#.3g}"
+
+
+def show_change(pct: float) -> str:
+    """A measured saving to a tenth of a percent, with a minus sign where something got less: `-22.4%`."""
+    return f"{-pct:+.1f}%" if round(pct, 1) else "0.0%"
+
+
 def show_tokens(tokens: int) -> str:
     return f"{tokens:,}"
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from proscale_bench.cli import app
 
 COMMANDS = [
-    *("flops", "sweep", "report", "models list", "models show"),
+    *("flops", "profile", "sweep", "report", "models list", "models show"),
     *(f"models {verb}" for verb in ("inspect", "convert", "warm-start")),
     *(f"schedules {verb}" for verb in ("list", "show", "validate")),
 ]

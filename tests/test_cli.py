@@ -83,6 +83,28 @@ BAD_INPUT: list[tuple[str, str, str | bytes | None]] = [
     ("flops --verify=yes", "--verify", None),
     ("flops --fast", "No such option", None),
     ("flop", "No such command", None),
+    # profiles
+    ("profile --size coco-val", "a latency is of one size", None),
+    ("profile --size 0x64", "a side of 0", None),
+    ("profile --size 64", "unknown size", None),
+    ("profile --output-size 64", "unknown output size", None),
+    ("profile -s 3,3", "three numbers", None),
+    ("profile -b vgg16", "unknown backbone", None),
+    ("profile --dtype fp8", "unknown dtype 'fp8'", None),
+    ("profile --device tpu", "unknown device 'tpu'", None),
+    ("profile --device cpu --dtype tf32", "number format of GPUs", None),
+    ("profile --device cpu --cuda-graphs", "needs a GPU", None),
+    ("profile --device cpu --sampling nearest", "unknown sampling 'nearest'", None),
+    ("profile --batch-size 0", "--batch-size", None),
+    ("profile --batch-size x", "--batch-size", None),
+    ("profile --threads 0", "--threads", None),
+    ("profile --seed -1", "--seed", None),
+    ("profile --repeats 0", "--repeats", None),
+    ("profile --max-seconds 0", "--max-seconds", None),
+    ("profile --export-json FILE", "--force", "precious"),
+    ("profile --export-csv - --export-json -", "same place", None),
+    ("profile -b tiny --size 64x64 --out FILE", "FILE", "a file, not a folder"),
+    ("profile -b tiny --size 64x64 --out /proc/nowhere", "/proc/nowhere", None),
     # outputs
     ("flops --export-json FILE", "--force", "precious"),
     ("flops --export-json FOLDER", "is a folder", None),
@@ -140,7 +162,7 @@ def test_every_error_shows_the_value_and_cannot_drive_the_terminal() -> None:
 
 def test_version_and_help() -> None:
     assert run("--version").stdout == f"proscale-bench {__version__}\n"
-    for command in ("flops", "sweep", "report", "schedules", "models"):
+    for command in ("flops", "profile", "sweep", "report", "schedules", "models"):
         assert command in run("--help").stdout
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proscale_bench.config.architecture import ARCHITECTURES
+from proscale_bench.results.metrics import metric
+from proscale_bench.results.profile import Execution
 from proscale_bench.results.record import Cost, Input, Record, Reference
 from proscale_bench.units import GIGA
 
@@ -25,6 +27,7 @@ class Setting:
     images: int
     rules: str
     convention: str
+    execution: Execution | None = None  # of what was run
 
     @property
     def where(self) -> str:
@@ -36,10 +39,15 @@ class Setting:
         mac = "1 MAC = 1 FLOP" if self.convention == "mac" else "1 MAC = 2 FLOPs"
         return f"{mac}, rules {self.rules}, {self.where}"
 
+    @property
+    def ran(self) -> str:
+        """Of a measurement on a device, as an axis or a caption says it: device, batch, size."""
+        return f"{self.where}, {self.execution.words}" if self.execution else self.where
+
 
 def setting_of(record: Record) -> Setting:
     given = record.input
-    return Setting(given.size, _other_output(given), given.images, record.rules, record.convention)
+    return Setting(given.size, _other_output(given), given.images, record.rules, record.convention, record.execution)
 
 
 def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
@@ -57,11 +65,22 @@ def by_backbone(records: Iterable[Record]) -> dict[str, list[Record]]:
     return groups
 
 
-def main_setting(records: Iterable[Record]) -> Setting | None:
-    """The setting that a figure shows: the first that has a cost, as `by_setting` orders them."""
-    return next(
-        (setting for setting, group in by_setting(records).items() if any(record.cost for record in group)), None
-    )
+def main_setting(records: Iterable[Record], metrics: Sequence[str] = ()) -> Setting | None:
+    """The setting that a figure shows, in the order of `by_setting`: the first that knows all of the metrics, else the
+    first that has a cost."""
+    groups = by_setting(records)
+    costed = [setting for setting, group in groups.items() if any(record.cost for record in group)]
+    knowing = [
+        setting
+        for setting in costed
+        if all(any(metric(record, name) is not None for record in groups[setting]) for name in metrics)
+    ]
+    return next(iter(knowing or costed), None)
+
+
+def profiled(records: Iterable[Record]) -> dict[Setting, list[Record]]:
+    """Records of what was run on a device, those that failed too, by setting."""
+    return {setting: group for setting, group in by_setting(records).items() if setting.execution}
 
 
 def find(records: Iterable[Record], backbone: str, schedule: str) -> Record | None:
@@ -145,6 +164,11 @@ def _other_output(given: Input) -> str:
     return f"{given.output_height_px}x{given.output_width_px}"
 
 
+def _execution_order(execution: Execution | None) -> tuple[object, ...]:
+    """What was not run at all comes first; batches from small to large."""
+    return tuple(execution.model_dump().values()) if execution else ()
+
+
 def _order(record: Record) -> tuple[object, ...]:
     """By setting, backbone and schedule; the catalogue's order: baseline, then few layers to many, then ablations."""
     backbones = tuple(ARCHITECTURES)
@@ -157,6 +181,7 @@ def _order(record: Record) -> tuple[object, ...]:
         _other_output(record.input),
         record.rules,
         record.convention,
+        _execution_order(record.execution),
         backbones.index(identity.backbone) if identity.backbone in backbones else len(backbones),
         identity.backbone,
         identity.encoder != "mask2former",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from proscale_bench.results.record import Record
 
 FILES = ("report.md", "report.csv", "pareto.svg", "pareto.png", "costs.svg", "costs.png")
+PROFILE_FILES = ("latency.svg", "latency.png")  # where something was run on a device
 
 
 def refuse_reports(folder: Path, force: bool) -> None:
@@ -24,16 +25,17 @@ def refuse_reports(folder: Path, force: bool) -> None:
     """
     from proscale_bench.files import refuse_overwrite
 
-    for name in FILES:
+    for name in (*FILES, *PROFILE_FILES):
         refuse_overwrite(folder / name, force)
 
 
 def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | None = None, y: str | None = None) -> Path:
     """Write every file of a report; the path of its Markdown."""
-    from proscale_bench.analysis.runs import by_setting
+    from proscale_bench.analysis.runs import by_setting, profiled
     from proscale_bench.files import write_atomic
     from proscale_bench.render.costs import costs_figure
     from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y, pareto_figure
+    from proscale_bench.render.latency import latency_figure
     from proscale_bench.render.markdown import report as markdown
     from proscale_bench.render.style import save
     from proscale_bench.results.export import to_csv
@@ -48,7 +50,12 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
         to_csv([record.row() for record in ordered]),
         *(save(figure, kind) for figure in (pareto, parts) for kind in ("svg", "png")),
     ]
-    for name, document in zip(FILES, documents, strict=True):
+    names: tuple[str, ...] = FILES
+    if profiled(ordered):
+        latency = latency_figure(ordered)
+        documents += [save(latency, kind) for kind in ("svg", "png")]
+        names += PROFILE_FILES
+    for name, document in zip(names, documents, strict=True):
         write_atomic(folder / name, document)
     return folder / FILES[0]
 

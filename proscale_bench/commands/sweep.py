@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proscale_bench.commands.options import ExportCsvOption, ExportJsonOption, ExportMarkdownOption, ForceOption
+from proscale_bench.commands.options import (
+    ExportCsvOption,
+    ExportJsonOption,
+    ExportMarkdownOption,
+    ForceOption,
+    OutOption,
+)
 
 if TYPE_CHECKING:
     from proscale_bench.sweep.plan import Configuration
@@ -16,10 +22,7 @@ if TYPE_CHECKING:
 
 def sweep(
     spec: Annotated[str, typer.Argument(metavar="[SPEC]", help="YAML file, or the name of a shipped sweep.")] = "paper",
-    out: Annotated[
-        Optional[Path],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Option("--out", metavar="DIR", help="The run's folder. [default: reports/NAME]", show_default=False),
-    ] = None,
+    out: OutOption = None,
     resume: Annotated[
         bool,
         typer.Option("--resume/--no-resume", help="Go on where a run in the folder stopped, or start it over."),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Literal
 
 from proscale_bench.analysis.pareto import frontier, steps
@@ -63,7 +64,7 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
     from matplotlib.figure import Figure
 
     costs, worth = [get_metric(name) for name in x], get_metric(y)
-    setting = main_setting(records)
+    setting = main_setting(records, [*x, y])
     shown = by_setting(records)[setting] if setting else []
     with style():
         figure = Figure(figsize=(WIDTH_INCHES if len(costs) > 1 else 4.6, 3.45), layout="constrained")
@@ -73,7 +74,7 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
         panels[0].set_ylabel(_worth_label(worth, setting, shown))
         spots = [_spots(shown, cost, worth) for cost in costs]
         for axes, cost, points in zip(panels, costs, spots, strict=True):
-            _draw_points(axes, points, worth)
+            _draw_points(axes, points, cost, worth)
             _draw_ticks(axes, _ticks(shown, cost, worth), cost)
         low, high = panels[0].get_ylim()  # shared
         panels[0].set_ylim(low - TICKS_SHARE * (high - low), high)
@@ -88,13 +89,11 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
 
 
 def axis_label(shown: Metric, setting: Setting | None) -> str:
-    """Metric with its unit and, for a cost, how it was counted: convention, rules, input size."""
+    """Metric with its unit, and how a cost was counted (convention, rules, input size) or a measurement taken."""
     name = f"{shown.title}, {shown.unit}" if shown.unit != "GFLOPs" else f"{shown.title} {shown.unit}"
-    if shown.section != "cost" or setting is None:
+    if shown.section == "accuracy" or shown.name == "params_m" or setting is None:
         return name
-    if shown.name == "params_m":
-        return name
-    return f"{name}\n({setting.how})"
+    return f"{name}\n({setting.how})" if shown.section == "cost" else fill(f"{name} ({setting.ran})", 52)
 
 
 def _worth_label(shown: Metric, setting: Setting | None, records: Sequence[Record]) -> str:
@@ -129,7 +128,7 @@ def _frontier_line(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metri
     return [*corners, (right if cost.better == "lower" else left, corners[-1][1])]
 
 
-def _draw_points(axes: Axes, spots: Sequence[Spot], worth: Metric) -> None:
+def _draw_points(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> None:
     axes.margins(0.16, 0.2)
     for spot in spots:
         color = backbone_color(spot.backbone)
@@ -143,6 +142,10 @@ def _draw_points(axes: Axes, spots: Sequence[Spot], worth: Metric) -> None:
             markerfacecolor=color if spot.best else "white",
             zorder=4,
         )
+        if across := cost.interval(spot.record):
+            axes.plot(across, [spot.y, spot.y], color=color, linewidth=1.2, zorder=3)
+        if along := worth.interval(spot.record):
+            axes.plot([spot.x, spot.x], along, color=color, linewidth=1.2, zorder=3)
 
 
 def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric) -> None:

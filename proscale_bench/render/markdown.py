@@ -17,11 +17,14 @@ from proscale_bench.analysis.runs import (
     by_setting,
     find,
     main_setting,
+    profiled,
 )
 from proscale_bench.config.catalogue import catalogue_names
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
 from proscale_bench.render.grid import Grid, Row, markdown_table
+from proscale_bench.render.profile_markdown import commands as profile_commands
+from proscale_bench.render.profile_markdown import section
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.metrics import get_metric
 from proscale_bench.results.record import Accuracy, Cost, Record
@@ -54,9 +57,14 @@ def report(
     shown = main_setting(records)
     lines = ["# What the schedules cost", ""]
     if shown:
-        lines += [*_headlines(shown, groups[shown]), "", *_figures(x, y)]
+        lines += [*_headlines(shown, groups[shown]), ""]
+        lines += ["![GFLOPs beside milliseconds, by part](latency.svg)", ""] if profiled(records) else []
+        lines += _figures(x, y)
     notes = Footnotes()
     for setting, group in groups.items():
+        if setting.execution:
+            lines += section(setting, group, text)
+            continue
         lines += [f"## {text(setting.where)}", "", f"{_size_sentence(setting)} {_how_sentence(setting)}", ""]
         for backbone, rows in by_backbone(group).items():
             lines += [f"### {text(backbone_name(backbone))}", "", *markdown_table(_costs(rows, notes)), ""]
@@ -285,16 +293,16 @@ def _origin(records: Sequence[Record], reproduce: Sequence[str]) -> list[str]:
 
 
 def _flops_commands(records: Sequence[Record]) -> list[str]:
-    """A `flops` command for every table."""
+    """A `flops` or `profile` command for every table."""
     commands = []
     for setting, group in by_setting(records).items():
-        for backbone, rows in by_backbone(group).items():
+        for backbone, rows in by_backbone(group).items() if not setting.execution else ():
             words = ["proscale-bench", "flops", "--backbone", backbone, "--size", setting.size]
             words += ["--output-size", setting.output] if setting.output else []
             words += ["--rules", setting.rules, "--convention", setting.convention]
             words += [word for record in rows for word in ("--schedule", record.identity.schedule)]
             commands.append(shlex.join(words))
-    return commands
+    return commands + profile_commands(records)
 
 
 def _saving(pct: float | None) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from proscale_bench.errors import look_up
+from proscale_bench.results.profile import Interval
 from proscale_bench.results.record import Cost, Record
 
 Provenance = Literal["counted", "measured", "published"]
@@ -21,7 +22,8 @@ class Metric:
     unit: str
     better: Literal["lower", "higher"]
     read: Callable[[Record], float | None]
-    section: Literal["cost", "accuracy"]
+    section: Literal["cost", "accuracy", "profile"]
+    interval: Callable[[Record], Interval | None] = lambda record: None
 
 
 def _cost(name: str, title: str, unit: str, read: Callable[[Cost], float]) -> Metric:
@@ -36,6 +38,18 @@ def _accuracy(name: str, title: str) -> Metric:
     return Metric(name, title, "%", "higher", read, "accuracy")
 
 
+def _profile(name: str, title: str, unit: str, better: Literal["lower", "higher"] = "lower") -> Metric:
+    def read(record: Record) -> float | None:
+        value: float | None = getattr(record.profile, name) if record.profile else None
+        return value
+
+    return Metric(name, title, unit, better, read, "profile")
+
+
+def _latency_interval(record: Record) -> Interval | None:
+    return record.profile.latency_interval_ms if record.profile else None
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -43,6 +57,10 @@ METRICS: dict[str, Metric] = {
         _cost("token_layers_gflops", "token layers", "GFLOPs", lambda cost: cost.gflops.encoder_token_layers),
         _cost("total_gflops", "total", "GFLOPs", lambda cost: cost.gflops.total),
         _cost("params_m", "parameters", "millions", lambda cost: cost.params_m.total),
+        replace(_profile("latency_median_ms", "latency, median", "ms"), interval=_latency_interval),
+        _profile("throughput_ips", "throughput", "images/s", "higher"),
+        _profile("peak_memory_mib", "peak memory of a pass", "MiB"),
+        _profile("energy_j", "energy of an image", "J"),
         _accuracy("pq", "PQ"),
         _accuracy("sq", "SQ"),
         _accuracy("rq", "RQ"),
@@ -77,4 +95,4 @@ def provenance_of(record: Record, name: str) -> Provenance:
     """Where a record's value of a metric comes from."""
     if get_metric(name).section == "accuracy" and record.accuracy:
         return record.accuracy.provenance
-    return "counted"
+    return "measured" if get_metric(name).section == "profile" else "counted"

@@ -1,45 +1,23 @@
 """One row of what is known of one configuration: the file format of a run.
 
-A record is named by the digest of what identifies it (model, weights, input, how it is counted), never by what was
-found: a repeated measurement replaces the old one, and a resumed sweep knows what it has. Sections that a run did not
-fill are null. Units are in the key names.
+A record is named by the digest of what identifies it (model, weights, input, how it is counted, how it was run if it
+was), never by what was found: a repeated measurement replaces the old one, and a resumed sweep knows what it has.
+Sections that a run did not fill are null. Units are in the key names.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from proscale_bench.results.profile import Execution, Profile
+from proscale_bench.results.section import Amount, Count, Line, Percent, Section, Word
 from proscale_bench.units import printable
 
 SCHEMA_VERSION: Literal[1] = 1
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("control characters are not allowed")
-    return text
-
-
-def _nan_to_none(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Line = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
-Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
-Amount = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Percent = Annotated[float | None, BeforeValidator(_nan_to_none)]  # NaN and infinity are kept as null
-
-
-class Section(BaseModel):
-    """Strict and frozen: no unknown keys, no coercion, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Identity(Section):
@@ -203,7 +181,9 @@ class Record(Section):
     input: Input
     convention: Literal["mac", "flop"]
     rules: Word
+    execution: Execution | None = None  # null where nothing was run
     cost: Cost | None = None
+    profile: Profile | None = None
     accuracy: Accuracy | None = None
     references: tuple[Reference, ...] = ()
     error: Failure | None = None
@@ -212,7 +192,7 @@ class Record(Section):
 
     @property
     def digest(self) -> str:
-        return digest(self.identity, self.input, self.convention, self.rules)
+        return digest(self.identity, self.input, self.convention, self.rules, self.execution)
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=1) + "\n"
@@ -220,6 +200,10 @@ class Record(Section):
     def row(self) -> dict[str, Any]:
         """The record as a row of `--export-json`: the keys of a `flops` row, and what else is known."""
         cost = self.cost.model_dump(mode="json") if self.cost else {"gflops": None}
+        ran: dict[str, Any] = {}
+        if self.execution:
+            found = self.profile.row() if self.profile else dict.fromkeys(Profile.model_fields)
+            ran = {**self.execution.model_dump(mode="json"), **found, "environment": self.environment}
         return {
             "label": self.identity.label,
             "backbone": self.identity.backbone,
@@ -229,13 +213,14 @@ class Record(Section):
             "convention": self.convention,
             "rules": self.rules,
             **cost,
+            **ran,
             "accuracy": self.accuracy.model_dump(mode="json") if self.accuracy else None,
             "references": [reference.model_dump(mode="json") for reference in self.references],
             "error": self.error.message if self.error else None,
         }
 
 
-def digest(identity: Identity, given: Input, convention: str, rules: str) -> str:
+def digest(identity: Identity, given: Input, convention: str, rules: str, execution: Execution | None = None) -> str:
     """SHA-256 over the canonical JSON of what identifies a configuration.
 
     The label is left out, since renaming a schedule changes no number; so is what is null, so that a section may gain
@@ -248,5 +233,7 @@ def digest(identity: Identity, given: Input, convention: str, rules: str) -> str
         "convention": convention,
         "rules": rules,
     }
+    if execution is not None:
+        key["execution"] = execution.model_dump(mode="json", exclude_none=True)
     canonical = json.dumps(key, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()

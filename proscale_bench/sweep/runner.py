@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from proscale_bench.cost.count import count_flops
+from proscale_bench.cost.count import FlopCount, count_flops
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.published import published_result, references
@@ -125,19 +125,25 @@ def closed_form_cost(configuration: Configuration) -> Cost:
     """Counted on paper, without torch."""
     size = configuration.size
     sides = (size.height_px, size.width_px) if size.height_px and size.width_px else size.name
-    row = count_flops(
+    count = count_flops(
         configuration.schedule,
         configuration.backbone,
         sides,
         rules=configuration.rules,
         convention=configuration.convention,
-    ).row()
+    )
+    return cost_of(count)
+
+
+def cost_of(count: FlopCount) -> Cost:
+    """A count as a record keeps it."""
+    row = count.row()
     return Cost.model_validate_json(json.dumps({key: row[key] for key in Cost.model_fields}))
 
 
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Hold a run's folder for this process. The system lets go when the process ends, however it ends.
+def locked(run: Path, what: str = "sweep") -> Iterator[None]:
+    """Hold a run's folder for this process, a `what`. The system lets go when the process ends, however it ends.
 
     Raises:
         BenchError: another process holds it, or the folder cannot be written.
@@ -150,7 +156,7 @@ def locked(run: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise BenchError(
-            f"another sweep is running in {run}", "wait for it to end, or choose another folder with --out"
+            f"another {what} is running in {run}", "wait for it to end, or choose another folder with --out"
         ) from None
     except OSError as error:
         raise BenchError(

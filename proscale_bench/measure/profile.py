@@ -1,0 +1,287 @@
+"""One sitting at one machine: the same backbone, size and settings, several schedules in turns, batch by batch."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from proscale_bench.config.schedule import Schedule
+from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.measure.energy import Energy, pass_energy
+from proscale_bench.measure.environment import Environment, device_name, look_around
+from proscale_bench.measure.latency import Limits, Samples, Stage, Step, Subject, run_rounds
+from proscale_bench.measure.memory import is_out_of_memory, memory_guard, pass_memory
+from proscale_bench.measure.nvml import Board
+from proscale_bench.measure.stages import take_apart
+from proscale_bench.measure.timers import timer_for
+from proscale_bench.models.build import build_model
+from proscale_bench.models.inference import prepare_for_inference
+from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.models.position import Size
+from proscale_bench.results.profile import DeviceType, DType, Execution, Memory, Mode
+
+DEFAULT_LIMITS = Limits()
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+Progress = Callable[[str, float | None], None]  # what is being done; how much of it, 0 to 1, if that is known
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How models are run. `threads` None: as many as PyTorch likes."""
+
+    device: DeviceType
+    dtype: DType = "fp32"
+    compiled: bool = False
+    cuda_graphs: bool = False
+    sampling: str = "auto"
+    rewrites: bool = True
+    threads: int | None = None
+    seed: int = 0
+    limits: Limits = DEFAULT_LIMITS
+
+    def __post_init__(self) -> None:
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise BenchError(f"no GPU: torch {torch.__version__} sees no CUDA device", "use --device cpu")
+        if self.device == "cpu" and self.dtype == "tf32":
+            raise BenchError("tf32 is a number format of GPUs", "use --dtype fp32, or --device cuda where there is one")
+        if self.device == "cpu" and self.cuda_graphs:
+            raise BenchError("--cuda-graphs needs a GPU", "leave it out, or use --device cuda where there is one")
+
+    @property
+    def mode(self) -> Mode:
+        if self.cuda_graphs:
+            return "compiled_cuda_graphs" if self.compiled else "cuda_graphs"
+        return "compiled" if self.compiled else "eager"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found of one schedule at one batch size."""
+
+    schedule: Schedule
+    execution: Execution
+    samples: Samples
+    stages: tuple[Stage, ...]
+    note: str  # how the whole was not run as asked
+    memory: Memory | None
+    energy: Energy
+    warmup_rounds: int
+    warm: bool
+    throttled_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why there is nothing to be found of it."""
+
+    schedule: Schedule
+    execution: Execution
+    message: str
+    out_of_memory: bool
+
+
+Found = Measured | Failed
+
+
+class Session:
+    """Models ready to be measured: use it as a context, which sets PyTorch's global state and puts it back."""
+
+    def __init__(self, settings: Settings, schedules: Sequence[Schedule], backbone: str) -> None:
+        self.settings = settings
+        self.schedules = tuple(schedules)
+        self.backbone = backbone
+        self.device = torch.device(settings.device)
+        self.board = _board(self.device)
+        self.environment: Environment
+        self._sampling = settings.sampling
+        self._models: list[Mask2Former] = []
+        self._state: AbstractContextManager[None] = _global_state(settings)
+
+    def __enter__(self) -> Session:
+        self._state.__enter__()
+        try:
+            self.environment = look_around(self.device, self.board)
+            self._build()
+        except BaseException as error:
+            self._state.__exit__(type(error), error, error.__traceback__)
+            if isinstance(error, Exception) and is_out_of_memory(error):
+                raise BenchError(
+                    f"{len(self.schedules)} models on {self.backbone} do not fit into memory",
+                    "profile fewer schedules at a time, or a smaller backbone",
+                    ExitCode.UNTRUSTED,
+                ) from error
+            raise
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._models.clear()
+        self._state.__exit__(None, None, None)
+
+    def execution(self, batch_size: int) -> Execution:
+        return Execution(
+            device=self.settings.device,
+            device_name=device_name(self.device),
+            dtype=self.settings.dtype,
+            batch_size=batch_size,
+            mode=self.settings.mode,
+            sampling=self._sampling,
+            rewrites=self.settings.rewrites,
+            threads=torch.get_num_threads(),
+        )
+
+    def measure(
+        self, batch_size: int, size: Size, output_size: Size, progress: Progress = lambda what, share: None
+    ) -> list[Found]:
+        """Measure every schedule at a batch size, in turns. One that fails, for want of memory say, is a result too."""
+        guard = memory_guard() if self.device.type == "cpu" else nullcontext()
+        with torch.inference_mode(), guard, _no_collection():
+            return self._measure(self.execution(batch_size), size, output_size, progress)
+
+    def _measure(self, execution: Execution, size: Size, output_size: Size, progress: Progress) -> list[Found]:
+        subjects: list[Subject] = []
+        memories: dict[str, Memory | None] = {}
+        failures: dict[str, Exception] = {}
+        for schedule, model in zip(self.schedules, self._models, strict=True):
+            name = schedule.compact
+            progress(f"{name}: first passes", None)
+            try:
+                images = self._images(execution.batch_size, size)
+                subject, memories[name] = self._prepare(name, model, images, output_size)
+                subjects.append(subject)
+            except Exception as error:
+                if not _is_failure(error):
+                    raise
+                failures[name] = error.with_traceback(None)  # which would keep the tensors
+
+        def show(step: Step) -> None:
+            limits = self.settings.limits
+            done = step.elapsed_s / (limits.max_seconds * len(subjects))
+            if limits.repeats is not None:
+                done = step.round / limits.repeats
+            what = "warming up" if step.warming_up else "measuring"
+            progress(f"{what}, round {step.round}", None if step.warming_up else min(1.0, done))
+
+        rounds = run_rounds(
+            subjects, timer_for(self.device), self.settings.limits, is_failure=_is_failure, on_step=show
+        )
+        throttled_by = self.board.throttled_by() if isinstance(self.board, Board) else ()
+        failures |= rounds.failures
+        found: list[Found] = []
+        for schedule in self.schedules:
+            name = schedule.compact
+            if name in failures:
+                found.append(_failed(schedule, execution, failures[name]))
+                continue
+            subject = next(subject for subject in subjects if subject.name == name)
+            progress(f"{name}: energy", None)
+            energy = pass_energy(subject.whole.call, self._synchronize, self.board, execution.batch_size)
+            found.append(
+                Measured(
+                    schedule,
+                    execution,
+                    samples=rounds.samples[name],
+                    stages=subject.stages,
+                    note=subject.whole.note,
+                    memory=memories[name],
+                    energy=energy,
+                    warmup_rounds=rounds.warmup_rounds,
+                    warm=rounds.warm,
+                    throttled_by=throttled_by,
+                )
+            )
+        if self.device.type == "cuda":
+            subjects.clear()
+            torch.cuda.empty_cache()
+        return found
+
+    def _prepare(
+        self, name: str, model: Mask2Former, images: torch.Tensor, output_size: Size
+    ) -> tuple[Subject, Memory | None]:
+        def one_pass() -> None:
+            with torch.inference_mode(), self._autocast():
+                model(images)
+
+        one_pass()  # loads, tunes and compiles
+        memory = pass_memory(model, one_pass, self.device)
+        subject = take_apart(model, images, output_size, self._autocast, name=name, graphs=self.settings.cuda_graphs)
+        return subject, memory
+
+    def _build(self) -> None:
+        """Every schedule's model, freshly initialised: weights change no time. All share one backbone's."""
+        settings = self.settings
+        for schedule in self.schedules:
+            torch.manual_seed(settings.seed)
+            model = build_model(schedule, self.backbone, device=self.device)
+            self._sampling = prepare_for_inference(
+                model, rewrites=settings.rewrites, sampling_name=settings.sampling, compiled=settings.compiled
+            )
+            if self._models:
+                model.backbone = self._models[0].backbone
+            self._models.append(model)
+
+    def _images(self, batch_size: int, size: Size) -> torch.Tensor:
+        """Noise, the same for every schedule: RGB, 0 to 255."""
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        return (255 * torch.rand(batch_size, 3, *size, generator=generator)).to(self.device)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        dtype = AUTOCAST.get(self.settings.dtype)
+        if dtype is None:
+            return nullcontext()
+        # A graph's replay would read casts that were cached outside of it, and freed since.
+        return torch.autocast(self.device.type, dtype, cache_enabled=not self.settings.cuda_graphs)
+
+    def _synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def _failed(schedule: Schedule, execution: Execution, error: Exception) -> Failed:
+    lost = is_out_of_memory(error)
+    reason = (str(error).splitlines() or [""])[0]
+    message = f"out of memory at batch size {execution.batch_size}" if lost else f"{type(error).__name__}: {reason}"
+    return Failed(schedule, execution, message, lost)
+
+
+def _is_failure(error: Exception) -> bool:
+    """PyTorch says RuntimeError to all that goes wrong on a device."""
+    return isinstance(error, (RuntimeError, MemoryError))
+
+
+def _board(device: torch.device) -> Board | str:
+    if device.type != "cuda":
+        return "no GPU"
+    return Board.open(str(torch.cuda.get_device_properties(device).uuid))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """The garbage collector waits."""
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@contextmanager
+def _global_state(settings: Settings) -> Iterator[None]:
+    """Threads and tf32, put back afterwards."""
+    threads = torch.get_num_threads()
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = (matmul.allow_tf32, convolution.allow_tf32)
+    try:
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        matmul.allow_tf32 = convolution.allow_tf32 = settings.dtype == "tf32"
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        matmul.allow_tf32, convolution.allow_tf32 = before

@@ -1,0 +1,115 @@
+"""Can a measurement be trusted? Every caution ends with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proscale_bench.measure.environment import Environment
+from proscale_bench.results.profile import Caution
+from proscale_bench.results.statistics import drift, half_width, outliers
+
+FEW = 10  # samples: an interval from fewer is a guess
+WIDE = 0.03  # of the median, either way
+DRIFTED = 0.03  # between the halves
+HONEST_SUM_PCT = 15.0  # the stages may differ from the whole by so much
+LAUNCH_BOUND_PCT = 90.0
+BUSY = 0.5  # cores that others may use
+
+
+def of_samples(samples_ms: Sequence[float], warm: bool) -> list[Caution]:
+    """What the samples themselves tell."""
+    found = []
+    count = len(samples_ms)
+    if count < FEW:
+        what = f"{count} sample{'s' if count > 1 else ''} only: the interval is a guess"
+        found.append(Caution(kind="few samples", message=what, advice="give it more --max-seconds", unstable=True))
+    if not warm:
+        found.append(
+            Caution(
+                kind="warm-up",
+                message="the warm-up did not become stable",
+                advice="close other programs, and give it more --max-seconds",
+                unstable=True,
+            )
+        )
+    if (reach := half_width(samples_ms)) > WIDE:
+        found.append(
+            Caution(
+                kind="wide interval",
+                message=f"the median is known to ±{100 * reach:.1f} % only",
+                advice="close other programs, and give it more --max-seconds",
+                unstable=True,
+            )
+        )
+    pace = "slower" if drift(samples_ms) > 0 else "faster"
+    if count >= FEW and abs(change := drift(samples_ms)) > max(DRIFTED, reach):
+        found.append(
+            Caution(
+                kind="drift",
+                message=f"the second half of the samples is {100 * abs(change):.1f} % {pace}",
+                advice="let the machine cool down or wait until other programs have ended, and measure again",
+                unstable=True,
+            )
+        )
+    if count >= FEW and (far := len(outliers(samples_ms))):
+        found.append(
+            Caution(
+                kind="outliers",
+                message=f"{far} of {count} samples lie far out: the median bears that, the 95th and 99th do not",
+                advice="close other programs, and measure again before quoting a percentile",
+                unstable=False,
+            )
+        )
+    return found
+
+
+def of_environment(environment: Environment) -> list[Caution]:
+    """What the machine tells before anything is measured."""
+    found = []
+    load, cores, threads = environment.load, environment.cores, environment.threads
+    on_gpu = environment.device == "cuda"
+    needed = 1 if on_gpu else threads  # a GPU needs one to feed it
+    if load is not None and load > cores - needed + BUSY:
+        what = f"the load average is {load:.1f} on {cores} cores, and this needs {needed} of them"
+        advice = "close other programs, or use fewer --threads"
+        found.append(Caution(kind="load", message=what, advice=advice, unstable=False))
+    if not on_gpu and threads > cores:
+        what = f"{threads} threads share {cores} cores"
+        found.append(Caution(kind="threads", message=what, advice=f"give --threads {cores} or fewer", unstable=False))
+    if not on_gpu and (environment.governor or "performance") != "performance":
+        what = f"the CPU's clock follows the load (governor {environment.governor})"
+        advice = "set the governor to performance: cpupower frequency-set --governor performance"
+        found.append(Caution(kind="clock", message=what, advice=advice, unstable=False))
+    if environment.other_gpu_processes:
+        what = f"{environment.other_gpu_processes} other processes compute on this GPU"
+        found.append(Caution(kind="shared", message=what, advice="measure on a GPU of your own", unstable=True))
+    return found
+
+
+def of_clocks(throttled_by: Sequence[str]) -> list[Caution]:
+    """What holds the GPU's clocks down, asked right after it was busy."""
+    if not throttled_by:
+        return []
+    what = f"the GPU's clock was held down by {' and '.join(throttled_by)}"
+    advice = "let it cool down, or lock its clock below the cap: nvidia-smi --lock-gpu-clocks"
+    return [Caution(kind="throttled", message=what, advice=advice, unstable=True)]
+
+
+def of_stages(sum_pct: float, launch_share_pct: float | None) -> list[Caution]:
+    """How far the stages explain the whole."""
+    found = []
+    if abs(sum_pct - 100) > HONEST_SUM_PCT:
+        what = f"the stages by themselves add up to {sum_pct:.0f} % of the whole"
+        advice = "trust the whole; read the stages as shares, not as milliseconds"
+        found.append(Caution(kind="isolation", message=what, advice=advice, unstable=False))
+    if launch_share_pct is not None and launch_share_pct > LAUNCH_BOUND_PCT:
+        what = f"the CPU needs {launch_share_pct:.0f} % of the latency to launch the GPU's work"
+        advice = "try --cuda-graphs, --compile or a larger --batch-size"
+        found.append(Caution(kind="launch-bound", message=what, advice=advice, unstable=False))
+    return found
+
+
+def of_note(note: str) -> list[Caution]:
+    """How the whole was not run as asked."""
+    advice = "compare it with eager runs only"
+    return [Caution(kind="not as asked", message=note, advice=advice, unstable=True)] if note else []

@@ -1,0 +1,192 @@
+"""A model taken apart: each stage as a call that can be repeated by itself, on the inputs that it has in the model.
+
+One pass records what each stage is given. So the same calls serve eager and compiled models and CUDA graphs, stages can
+be timed without a clock inside the model, and the sum of the stages against the whole says how far that is honest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from proscale_bench.measure.latency import Stage, Subject
+from proscale_bench.measure.timers import Call
+from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.models.position import Size
+from proscale_bench.models.postprocess import resize_masks, semantic
+from proscale_bench.models.resize import resize
+
+# A stage is one module or several: names in the model. Stages that are counted have the counts' names.
+MODULES = {
+    r"backbone": "backbone",
+    r"encoder": "encoder",
+    r"encoder\.projections\.\d+": "encoder_projection",
+    r"encoder\.recalibration": "encoder_recalibration",
+    r"encoder\.layers\.(\d+)": "encoder_token_layer_{}",
+    r"encoder\.(?:lateral|pixel_embedding|mask_features)": "pixel_embedding",
+    r"decoder": "transformer_decoder",
+}
+PREPARE, FPN, POSTPROCESSING = "prepare", "fpn_upsampling", "postprocessing"
+WARM_UP_CALLS = 3  # before a capture, as PyTorch asks for
+
+Around = Callable[[], AbstractContextManager[object]]  # what every call runs in: autocast
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One call of a module, as the model made it."""
+
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any
+
+    def __call__(self) -> object:
+        return self.module(*self.args, **self.kwargs)
+
+
+def take_apart(
+    model: Mask2Former, images: Tensor, output_size: Size, around: Around, *, name: str, graphs: bool = False
+) -> Subject:
+    """A model as a subject for `run_rounds`, whole and by stages in forward order.
+
+    Args:
+        model: in eval mode, prepared for inference; compiled or not.
+        images: [B, 3, H, W], on the model's device.
+        output_size: of post-processing.
+        around: the context that every call runs in.
+        name: of the subject.
+        graphs: capture every call in a CUDA graph; one that cannot be captured stays as it is and says why.
+    """
+    with torch.inference_mode(), around():
+        recorded, predictions = _record(model, images)
+
+    def inside(call: Call) -> Call:
+        def run() -> object:
+            with torch.inference_mode(), around():
+                return call()
+
+        return run
+
+    def postprocess() -> None:
+        size = (images.shape[-2], images.shape[-1])
+        padded = (4 * predictions.pred_masks.shape[-2], 4 * predictions.pred_masks.shape[-1])
+        for logits, masks in zip(predictions.pred_logits, predictions.pred_masks, strict=True):
+            semantic(logits, resize_masks(masks, padded, size, output_size))
+
+    batch, _, classes = predictions.pred_logits[..., :-1].shape
+    output_bytes = batch * classes * output_size[0] * output_size[1] * predictions.pred_masks.element_size()
+    stages = [Stage(PREPARE, inside(lambda: model.prepare(images)), 2 * bytes_of(images))]
+    for stage, calls in recorded.items():
+        if stage == "pixel_embedding" and (upsampling := _fpn_upsampling(recorded)):
+            stages.append(Stage(FPN, inside(upsampling.call), upsampling.min_bytes))
+        stages.append(Stage(stage, inside(_all(calls)), sum(map(_min_bytes, calls))))
+    stages.append(Stage(POSTPROCESSING, inside(postprocess), bytes_of(predictions) + output_bytes))
+    whole = Stage("total", inside(lambda: model(images)))
+    if graphs:
+        pool = torch.cuda.graph_pool_handle()  # replays never overlap and nobody reads their results: one is enough
+        whole, *stages = (captured(stage, pool) for stage in (whole, *stages))
+    return Subject(name, whole, tuple(stages))
+
+
+def _record(model: Mask2Former, images: Tensor) -> tuple[dict[str, list[Recorded]], Any]:
+    """Every stage's calls in one pass, stages in the order in which they begin; and the predictions."""
+    recorded: dict[str, list[Recorded]] = {}
+    hooks: list[Any] = []
+    for name, module in model.named_modules():
+        for pattern, stage in MODULES.items():
+            if match := re.fullmatch(pattern, name):
+                numbers = [int(group) + 1 for group in match.groups()]
+
+                def begin(module: nn.Module, args: Any, stage: str = stage.format(*numbers)) -> None:
+                    recorded.setdefault(stage, [])
+
+                def end(
+                    module: nn.Module, args: Any, kwargs: Any, output: Any, stage: str = stage.format(*numbers)
+                ) -> None:
+                    recorded[stage].append(Recorded(module, args, kwargs, output))
+
+                hooks.append(module.register_forward_pre_hook(begin))
+                hooks.append(module.register_forward_hook(end, with_kwargs=True))
+    try:
+        # Hooks inside compiled code would split it up, and stay compiled in.
+        with torch.compiler.set_stance("force_eager"):
+            predictions = model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return recorded, predictions
+
+
+def _all(calls: list[Recorded]) -> Call:
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
+
+
+def _fpn_upsampling(recorded: dict[str, list[Recorded]]) -> Stage | None:
+    """Not a module: res3's refined map, resized to the size of res2. None for an encoder of another make."""
+    if "encoder" not in recorded:
+        return None
+    output = recorded["encoder"][0].output
+    finest, size = output.pyramid[-1], output.mask_features.shape[-2:]
+    moved = bytes_of(finest) + bytes_of(output.mask_features)
+    return Stage(FPN, lambda: resize(finest, size), moved)
+
+
+def _min_bytes(call: Recorded) -> int:
+    """Inputs, weights and outputs, once each."""
+    weights = [*call.module.parameters(), *call.module.buffers()]
+    return bytes_of(call.args, call.kwargs, call.output, weights)
+
+
+def bytes_of(*values: Any) -> int:
+    """Of all tensors in some values, each memory once."""
+    tensors = {tensor.data_ptr(): tensor for value in values for tensor in _tensors(value)}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _tensors(getattr(value, field.name))
+
+
+def captured(stage: Stage, pool: Any) -> Stage:
+    """The stage as a CUDA graph's replay, or as it is, with the reason why it cannot be one."""
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call,unused-ignore]
+    stream.wait_stream(torch.cuda.current_stream())
+    try:
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_CALLS):
+                stage.call()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            output = stage.call()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        torch.cuda.synchronize()
+        return replace(stage, note=f"not captured in a CUDA graph: {str(error).splitlines()[0][:200]}")
+
+    def replay(kept: object = (stage.call, output)) -> None:  # the graph reads and writes memory that these own
+        graph.replay()
+
+    return replace(stage, call=replay)

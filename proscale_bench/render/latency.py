@@ -1,0 +1,264 @@
+"""The figure of a profile: what schedules were counted to cost beside what they took, by part, and the device's roof.
+
+What the schedule does not touch comes first, in greys, as in the figure of the costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from proscale_bench.analysis.runs import Setting, by_backbone, profiled
+from proscale_bench.render.costs import PARTS
+from proscale_bench.render.profile import LAYER, NOT_SIGNIFICANT, rest, show_saving
+from proscale_bench.render.style import FAINT, HALO, INK, WIDTH_INCHES, backbone_name, style
+from proscale_bench.results.profile import Ceilings, Profile, StageProfile
+from proscale_bench.results.record import Cost, Record
+from proscale_bench.units import show_reduction
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ROW_INCHES, HEAD_INCHES, ROOF_INCHES = 0.27, 0.95, 2.9
+MOST_PANELS = 6  # settings and backbones; the report's tables have them all
+ROOM = 1.27  # beside the longest bar, for the saving
+BETWEEN = "#f2c9d8"
+
+# (part of the counts, stage of the profile); the token layers are told apart by their levels
+STAGE_OF = {
+    "backbone": "backbone",
+    "transformer decoder": "transformer_decoder",
+    "FPN upsampling": "fpn_upsampling",
+    "projection": "encoder_projection",
+    "pixel embedding": "pixel_embedding",
+    "re-calibration": "encoder_recalibration",
+}
+TOKEN_LAYERS = "token layers over 3 levels"  # whose colour stands for all of them under the roof
+ROOF_STAGES = {**STAGE_OF, TOKEN_LAYERS: "encoder_token_layers"}
+COLORS = {part.name: part.color for part in PARTS}
+
+
+class Bar(NamedTuple):
+    """One schedule's stack: (part, colour, length), then its whole length and what is said beside it."""
+
+    pieces: list[tuple[str, str, float]]
+    whole: float
+    interval: tuple[float, float] | None
+    beside: str
+
+
+def latency_figure(records: Sequence[Record]) -> Figure:
+    """For every setting and backbone a row: GFLOPs to the left, milliseconds to the right; below, the roofline."""
+    from matplotlib.figure import Figure
+
+    panels = [
+        (setting, backbone, [record for record in rows if record.profile and record.cost])
+        for setting, group in profiled(records).items()
+        for backbone, rows in by_backbone(group).items()
+    ]
+    panels = [panel for panel in panels if panel[2]][:MOST_PANELS]
+    with style():
+        if not panels:
+            figure = Figure(figsize=(WIDTH_INCHES, 1.5))
+            figure.text(0.5, 0.5, "nothing was profiled", ha="center", va="center", color=FAINT)
+            return figure
+        roofed = [record for _, _, rows in panels for record in rows if record.profile and record.profile.ceilings]
+        heights = [ROW_INCHES * len(rows) + HEAD_INCHES for _, _, rows in panels]
+        heights += [ROOF_INCHES] if roofed else []
+        figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + 0.75), layout="constrained")
+        grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
+        names: dict[str, str] = {}
+        for row, (setting, backbone, group) in enumerate(panels):
+            left, right = figure.add_subplot(grid[row, 0]), figure.add_subplot(grid[row, 1])
+            names |= _bars(left, group, _counted)
+            names |= _bars(right, group, _realised)
+            right.tick_params(labelleft=False)
+            _describe(left, right, setting, backbone)
+        if roofed:
+            first = roofed[0].execution
+            alike = [record for record in roofed if record.execution == first]
+            _roof(figure.add_subplot(grid[len(heights) - 1, :]), alike)
+        _legend(figure, names)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # once laid out, it looks alike however often it is saved
+    return figure
+
+
+def _counted(record: Record) -> Bar:
+    cost, profile = _both(record)
+    pieces = [(part.name, part.color, part.read(cost)) for part in PARTS]
+    saving = profile.counted_saving_pct
+    beside = show_reduction(saving.counted) if saving else ""
+    if saving and show_reduction(saving.executed) != beside:
+        beside += f" ({show_reduction(saving.executed)} executed)"
+    return Bar(pieces, cost.gflops.total, None, beside)
+
+
+def _realised(record: Record) -> Bar:
+    cost, profile = _both(record)
+    pieces = []
+    for part in PARTS:
+        stage = profile.stages.get(STAGE_OF.get(part.name, ""))
+        ms = stage.latency_median_ms if stage else _token_layers_ms(cost, profile, part.name)
+        pieces.append((part.name, part.color, ms))
+    pieces.append(("between the encoder's parts", BETWEEN, max(0.0, rest(profile))))
+    beside = show_saving(profile.realised_saving_pct)
+    return Bar(pieces, profile.latency_median_ms, profile.latency_interval_ms, beside)
+
+
+def _token_layers_ms(cost: Cost, profile: Profile, part: str) -> float:
+    """Of the layers over as many levels as the part's name says."""
+    return sum(
+        profile.stages[f"{LAYER}{number}"].latency_median_ms
+        for number, layer in enumerate(cost.layers, start=1)
+        if f"over {len(layer.levels)} level" in part and f"{LAYER}{number}" in profile.stages
+    )
+
+
+def _bars(axes: Axes, records: Sequence[Record], read: Callable[[Record], Bar]) -> dict[str, str]:
+    """Draw a bar a record; the parts that are there, with their colours."""
+    from matplotlib.ticker import MaxNLocator
+
+    names: dict[str, str] = {}
+    longest = 0.0
+    for row, record in enumerate(records):
+        bar = read(record)
+        left = 0.0
+        for name, color, length in bar.pieces:
+            if length:
+                names[name] = color
+                axes.barh(row, length, left=left, height=0.72, color=color, edgecolor="white", linewidth=0.3)
+                left += length
+        end = max(left, bar.whole)
+        if bar.interval:
+            low, high = bar.interval
+            axes.plot([bar.whole, bar.whole], [row - 0.36, row + 0.36], color=INK, linewidth=1.6, gid="whole")
+            axes.plot([low, high], [row, row], color=INK, linewidth=1.6, gid="interval")
+            end = max(end, high)
+        longest = max(longest, end)
+        said = bar.beside.replace("-", "−")
+        axes.annotate(said, (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5, bbox=HALO)
+    axes.set_xlim(0, ROOM * longest or 1)
+    axes.set_yticks(range(len(records)), [record.identity.schedule for record in records])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.invert_yaxis()
+    return names
+
+
+def _describe(left: Axes, right: Axes, setting: Setting, backbone: str) -> None:
+    """Titles say where, axes say what."""
+    execution = setting.execution
+    left.set_title(f"{backbone_name(backbone)} at {setting.where}", fontsize=9.5, loc="left")
+    left.set_xlabel(f"counted: GFLOPs of one image\n(rules {setting.rules}, {_mac(setting)})", fontsize=8.5)
+    if execution is None:
+        return
+    batch = execution.batch_size
+    right.set_title(f"{execution.device_name}, {execution.dtype}, batch {batch}", fontsize=9.5, loc="left")
+    how = ", ".join(execution.words.split(", ")[3:])
+    of = f"a batch of {batch}" if batch > 1 else "one image"
+    right.set_xlabel(f"realised: milliseconds of {of}\n({how})", fontsize=8.5)
+
+
+def _roof(axes: Axes, records: Sequence[Record]) -> None:
+    """Achieved FLOP/s against the most FLOPs a byte that a stage can have, on logarithmic axes."""
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    first = records[0].profile
+    assert first is not None
+    ceilings = first.ceilings
+    assert ceilings is not None
+    intensities, heights = [], []
+    for record in records:
+        profile = record.profile
+        if profile is None:
+            continue
+        is_baseline = record.cost is not None and record.identity.schedule == record.cost.baseline.schedule
+        for name, stage in ROOF_STAGES.items():
+            point = _point(profile.stages.get(stage))
+            if point is None:
+                continue
+            intensities.append(point[0])
+            heights.append(point[1])
+            face = "white" if is_baseline else COLORS[name]
+            axes.plot(
+                *point,
+                "o",
+                markersize=6.5,
+                markeredgewidth=1.5,
+                color=COLORS[name],
+                markerfacecolor=face,
+                zorder=5 if is_baseline else 4,  # a ring around what it hides
+            )
+    if not intensities:
+        return
+    ridge = ceilings.matmul_gflops_per_s / ceilings.copy_gb_per_s
+    low, high = min(*intensities, ridge) / 2, max(*intensities, ridge) * 2
+    roof = [(low, low * ceilings.copy_gb_per_s), (ridge, ceilings.matmul_gflops_per_s)]
+    roof.append((high, ceilings.matmul_gflops_per_s))
+    axes.plot(*zip(*roof, strict=True), color=FAINT, linewidth=1.4, zorder=2, gid="roof")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(low, high)
+    axes.set_ylim(min(heights) / 2, ceilings.matmul_gflops_per_s * 2.2)
+    axes.set_title(f"Against the device: {_roof_words(ceilings)}", fontsize=9.5, loc="left")
+    axes.set_xlabel("FLOPs executed for each byte that must move at the least (log; 1 MAC = 2 FLOPs)", fontsize=8.5)
+    axes.set_ylabel("achieved GFLOP/s (log)", fontsize=8.5)
+    marks = [
+        Line2D([], [], linestyle="none", marker="o", color=INK, markerfacecolor="white", label="baseline: hollow"),
+        Line2D([], [], linestyle="none", marker="o", color=INK, label="schedules: filled"),
+        Line2D([], [], linestyle="none", marker="o", color=COLORS[TOKEN_LAYERS], label="all token layers"),
+        Line2D([], [], color=FAINT, label="the most that was measured"),
+    ]
+    axes.legend(handles=marks, loc="lower right", fontsize=8.2, handlelength=1.4)
+
+
+def _point(stage: StageProfile | None) -> tuple[float, float] | None:
+    """(FLOPs a byte, GFLOP/s) of a stage that counts and moves something."""
+    if stage is None or not stage.achieved_gflops_per_s or not stage.min_bandwidth_gb_per_s:
+        return None
+    return stage.achieved_gflops_per_s / stage.min_bandwidth_gb_per_s, stage.achieved_gflops_per_s
+
+
+def _roof_words(ceilings: Ceilings) -> str:
+    return (
+        f"{ceilings.matmul_gflops_per_s:,.0f} GFLOP/s (a matrix product), {ceilings.copy_gb_per_s:,.0f} GB/s (a copy)"
+    )
+
+
+def _legend(figure: Figure, names: dict[str, str]) -> None:
+    from matplotlib.patches import Patch
+
+    order = [*COLORS, "between the encoder's parts"]
+    figure.legend(
+        handles=[Patch(facecolor=names[name], label=name) for name in order if name in names],
+        loc="outside upper left",
+        ncols=3,
+        fontsize=8.2,
+        handlelength=1.0,
+        handletextpad=0.4,
+        columnspacing=2.0,
+        borderaxespad=0.2,
+        labelcolor=INK,
+        title=f"beside each bar: saved against the baseline, {NOT_SIGNIFICANT} not significant; "
+        "black: the whole with its 95 % interval",
+        title_fontsize=8.2,
+        alignment="left",
+    )
+
+
+def _mac(setting: Setting) -> str:
+    return "1 MAC = 1 FLOP" if setting.convention == "mac" else "1 MAC = 2 FLOPs"
+
+
+def _both(record: Record) -> tuple[Cost, Profile]:
+    if record.cost is None or record.profile is None:
+        raise ValueError(f"{record.identity.label} was not profiled")
+    return record.cost, record.profile

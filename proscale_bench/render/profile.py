@@ -1,0 +1,260 @@
+"""Profiles as tables and sentences: for the terminal and as Markdown, from the same rows. Pure functions of records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from proscale_bench.analysis.runs import Setting, by_backbone, profiled
+from proscale_bench.config.schedule import LEVELS
+from proscale_bench.render.grid import Grid, Row
+from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
+from proscale_bench.results.record import Record
+from proscale_bench.units import show_change, show_ms, show_reduction
+
+LAYER = "encoder_token_layer_"
+NOT_SIGNIFICANT = "n.s."
+# (label, stage, indent, strong); the token layers by levels come after `token layers`
+STAGES = (
+    ("normalise and pad", "prepare", 0, False),
+    ("backbone", "backbone", 0, False),
+    ("encoder (pixel decoder)", "encoder", 0, True),
+    ("projection", "encoder_projection", 1, False),
+    ("re-calibration", "encoder_recalibration", 1, False),
+    ("token layers", "encoder_token_layers", 1, False),
+    ("FPN upsampling", "fpn_upsampling", 1, False),
+    ("pixel embedding", "pixel_embedding", 1, False),
+    ("transformer decoder", "transformer_decoder", 0, False),
+    ("total", None, 0, True),
+    ("post-processing", "postprocessing", 0, False),
+    ("total with post-processing", "total_with_postprocessing", 0, True),
+)
+ENCODER_PARTS = tuple(stage for _, stage, indent, _ in STAGES if indent and stage)
+
+
+def grids(records: Sequence[Record]) -> Iterator[Grid]:
+    """The tables of a session: for every setting and backbone one of schedules, then one a schedule by stage."""
+    for setting, group in profiled(records).items():
+        for backbone, rows in by_backbone(group).items():
+            yield summary_grid(setting, backbone, rows)
+            base = next((record for record in rows if _is_baseline(record) and record.profile), None)
+            measured = [record for record in rows if record.profile and (record is not base or len(rows) == 1)]
+            for record in measured:
+                yield stage_grid(record, base)
+            for record in rows:
+                if record.profile and record.profile.ceilings:
+                    yield roofline_grid(record, record.profile)
+
+
+def summary_grid(setting: Setting, backbone: str, records: Sequence[Record]) -> Grid:
+    """A line a schedule: latency, throughput, memory, energy, and the counted saving beside the realised one."""
+    profiles = [record.profile for record in records if record.profile]
+    with_energy = any(profile.energy_j is not None for profile in profiles)
+    with_executed = any(_differ(profile.counted_saving_pct) for profile in profiles)
+    header = ["", "median ms", "", "p95 ms", "images/s", "MiB"]
+    header += ["J/image"] if with_energy else []
+    header += ["FLOPs", "executed"] if with_executed else ["FLOPs"]
+    rows = []
+    for record in records:
+        profile = record.profile
+        if profile is None:
+            rows.append(Row(record.identity.schedule, ("failed", *[""] * (len(header) - 1))))
+            continue
+        cells = [
+            show_ms(profile.latency_median_ms),
+            f"±{profile.interval_pct:.1f}%",
+            show_ms(profile.latency_p95_ms),
+            f"{profile.throughput_ips:.3g}",
+            "–" if profile.peak_memory_mib is None else f"{profile.peak_memory_mib:,.0f}",
+        ]
+        if with_energy:
+            cells.append("–" if profile.energy_j is None else f"{profile.energy_j:.3g}")
+        cells += _counted(profile.counted_saving_pct, with_executed)
+        cells.append(show_saving(profile.realised_saving_pct))
+        rows.append(Row(record.identity.schedule, tuple(cells), strong=_is_baseline(record)))
+    execution = setting.execution
+    batch = f", batch {execution.batch_size}" if execution else ""
+    return Grid(f"{backbone} at {setting.where}{batch}", (*header, "time"), tuple(rows))
+
+
+def stage_grid(record: Record, base: Record | None) -> Grid:
+    """Where the time goes, beside the baseline's: counted saving against realised saving."""
+    profile = record.profile
+    assert profile is not None
+    old = base.profile if base and base is not record else None
+    with_executed = any(_differ(stage.counted_saving_pct) for stage in profile.stages.values())
+    names = (*(("baseline ms",) if old else ()), f"{record.identity.schedule} ms")
+    compared = ("FLOPs", *(("executed",) if with_executed else ()), "time") if old else ("share",)
+    rows = []
+    for label, name, indent, strong in STAGES:
+        new = _part(profile, name)
+        if new is None:
+            continue
+        before = _part(old, name) if old else None
+        cells = [*([show_ms(before.latency_median_ms) if before else "–"] if old else [])]
+        cells.append(show_ms(new.latency_median_ms))
+        if old:
+            cells += _counted(new.counted_saving_pct, with_executed)
+            cells.append(show_saving(new.realised_saving_pct) if before else "")
+        else:
+            cells.append(f"{100 * new.latency_median_ms / profile.latency_median_ms:.0f}%")
+        rows.append(Row(label, tuple(cells), indent, strong))
+        if name == "encoder_token_layers":
+            rows += _layer_rows(record, base if old else None, len(compared))
+        if name == "pixel_embedding":
+            between = [show_ms(max(0.0, rest(one))) for one in (old, profile) if one]
+            rows.append(Row("between them", (*between, *[""] * len(compared)), 1))
+    return Grid(f"{name_of(record)}, each stage by itself", ("", *names, *compared), tuple(rows))
+
+
+def roofline_grid(record: Record, profile: Profile) -> Grid:
+    """What each stage achieves of what the device can do."""
+    ceilings = profile.ceilings
+    assert ceilings is not None
+    rows = []
+    for label, name, indent, strong in STAGES:
+        stage = profile.stages.get(name or "")
+        if stage is None or stage.achieved_gflops_per_s is None or stage.min_bandwidth_gb_per_s is None:
+            continue
+        cells = (
+            f"{stage.achieved_gflops_per_s:,.1f}",
+            f"{100 * stage.achieved_gflops_per_s / ceilings.matmul_gflops_per_s:.0f}%",
+            f"{stage.min_bandwidth_gb_per_s:,.2f}",
+            f"{100 * stage.min_bandwidth_gb_per_s / ceilings.copy_gb_per_s:.0f}%",
+        )
+        rows.append(Row(label, cells, indent, strong))
+    title = (
+        f"{name_of(record)}, against the device: {ceilings.matmul_gflops_per_s:,.0f} GFLOP/s, "
+        f"{ceilings.copy_gb_per_s:,.0f} GB/s"
+    )
+    return Grid(title, ("", "GFLOP/s", "of that", "GB/s, at least", "of that"), tuple(rows))
+
+
+def headlines(records: Sequence[Record]) -> list[str]:
+    """A sentence a schedule: what its counted saving is worth here."""
+    lines = []
+    settings = profiled(records)
+    for setting, group in settings.items():
+        for record in group:
+            profile = record.profile
+            if profile is None or profile.counted_saving_pct is None:
+                continue
+            batch = f" at batch {setting.execution.batch_size}" if setting.execution and len(settings) > 1 else ""
+            encoder = profile.stages.get("encoder")
+            line = (
+                f"{record.identity.schedule}{batch}: {_worth(profile.counted_saving_pct, profile.realised_saving_pct)}"
+            )
+            if encoder and encoder.counted_saving_pct:
+                line += f"; encoder: {_worth(encoder.counted_saving_pct, encoder.realised_saving_pct)}"
+            lines.append(f"{line}.")
+    return lines
+
+
+def failures(records: Sequence[Record]) -> list[str]:
+    return [f"{name_of(record)}: {record.error.message}" for record in records if record.error]
+
+
+def footer(records: Sequence[Record]) -> list[str]:
+    """How it was measured, and what the columns mean."""
+    profiles = [record.profile for record in records if record.profile]
+    execution = next((record.execution for record in records if record.execution), None)
+    if execution is None or not profiles:
+        return []
+    rounds = sorted({len(profile.samples_ms) for profile in profiles})
+    shown = f"{rounds[0]} to {rounds[-1]}" if rounds[0] != rounds[-1] else f"{rounds[0]}"
+    sums = sorted(profile.stage_sum_pct for profile in profiles)
+    lines = [
+        execution.model_copy(update={"batch_size": 1}).words.replace(", batch 1", "")
+        + f" · {shown} rounds in turns with the baseline, after warm-up",
+        "latency: from images on the device to logits, median with its 95 % interval; FLOPs and time: against the "
+        f"baseline, {NOT_SIGNIFICANT} not significant",
+        "MiB: what a pass takes at its peak, over weights and input",
+        f"stages by themselves add up to {sums[0]:.0f} %"
+        + (f" to {sums[-1]:.0f} %" if round(sums[0]) != round(sums[-1]) else "")
+        + " of the whole; post-processing: masks resized, semantic map",
+    ]
+    if not any(profile.ceilings for profile in profiles):
+        lines.append("--ceilings measures what the device can do at the most, and shows each stage against it")
+    return lines
+
+
+def show_saving(saving: RealisedSaving | None) -> str:
+    """`-22.4%`, or that it may be none."""
+    if saving is None:
+        return ""
+    return show_change(saving.value) if saving.significant else NOT_SIGNIFICANT
+
+
+def name_of(record: Record) -> str:
+    """A schedule and its batch size."""
+    batch = f", batch {record.execution.batch_size}" if record.execution else ""
+    return f"{record.identity.schedule}{batch}"
+
+
+def rest(profile: Profile) -> float:
+    """Of the encoder's time, what none of its parts takes: positions, joining and splitting tokens."""
+    if "encoder" not in profile.stages:
+        return 0.0
+    parts = sum(profile.stages[name].latency_median_ms for name in ENCODER_PARTS if name in profile.stages)
+    return profile.stages["encoder"].latency_median_ms - parts
+
+
+def _part(profile: Profile | None, name: str | None) -> Profile | StageProfile | None:
+    if profile is None or name is None:
+        return profile
+    return profile.stages.get(name)
+
+
+def _layer_rows(record: Record, base: Record | None, compared: int) -> list[Row]:
+    """The token layers by the levels that they see: `3 × 1.21`, the mean of their medians."""
+    shown = [_layers(one) for one in (base, record) if one]
+    seen = sorted({levels for table in shown for levels in table}, key=lambda levels: [len(levels), *_places(levels)])
+    rows = []
+    for levels in seen:
+        cells = []
+        for table in shown:
+            times = table.get(levels, [])
+            cells.append(f"{len(times)} × {show_ms(sum(times) / len(times))}" if times else "–")
+        rows.append(Row(" + ".join(levels), (*cells, *[""] * compared), 2))
+    return rows
+
+
+def _layers(record: Record) -> dict[tuple[str, ...], list[float]]:
+    """Medians of the token layers by levels."""
+    table: dict[tuple[str, ...], list[float]] = {}
+    stages = record.profile.stages if record.profile else {}
+    for number, layer in enumerate(record.cost.layers if record.cost else (), start=1):
+        if stage := stages.get(f"{LAYER}{number}"):
+            table.setdefault(layer.levels, []).append(stage.latency_median_ms)
+    return table
+
+
+def _places(levels: tuple[str, ...]) -> list[int]:
+    known: tuple[str, ...] = LEVELS
+    return [known.index(level) if level in known else len(known) for level in levels]
+
+
+def _counted(saving: CountedSaving | None, with_executed: bool) -> list[str]:
+    """The cells of the counted saving, and of the executed one where there is a column for it."""
+    if saving is None:
+        return [""] * (1 + with_executed)
+    return [show_reduction(saving.counted), *([show_reduction(saving.executed)] if with_executed else [])]
+
+
+def _differ(saving: CountedSaving | None) -> bool:
+    return saving is not None and show_reduction(saving.counted) != show_reduction(saving.executed)
+
+
+def _worth(counted: CountedSaving, realised: RealisedSaving | None) -> str:
+    executed = f" ({show_reduction(counted.executed)} as executed)" if _differ(counted) else ""
+    flops = f"{show_reduction(counted.counted)} FLOPs{executed}"
+    if realised is None:
+        return flops
+    low, high = (-side for side in reversed(realised.interval))
+    time = f"{show_change(realised.value)} time" if realised.significant else "time not significant"
+    if not realised.significant and not low <= 0 <= high:
+        time = "time from too few samples"
+    return f"{flops}, {time} [{low:+.1f}, {high:+.1f}]"
+
+
+def _is_baseline(record: Record) -> bool:
+    return record.cost is not None and record.identity.schedule == record.cost.baseline.schedule

@@ -1,0 +1,164 @@
+"""What a profile found on a machine: latency by stage, memory, energy, and what counted savings are worth there.
+
+Raw samples are kept in the order of the rounds; beside them stands what was derived from them when they were written
+(`results/statistics.py`), so that a reader needs no statistics of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from proscale_bench.results.section import Amount, Count, Line, Section, Word
+
+DeviceType = Literal["cpu", "cuda"]
+DType = Literal["fp32", "tf32", "bf16", "fp16"]
+Mode = Literal["eager", "compiled", "cuda_graphs", "compiled_cuda_graphs"]
+Interval = tuple[float, float]  # 95 %
+
+
+class Execution(Section):
+    """How a model was run. Numbers of different executions are never compared as if they were alike."""
+
+    device: DeviceType
+    device_name: Word
+    dtype: DType  # bf16 and fp16 by autocast: the weights stay fp32
+    batch_size: Count
+    mode: Mode
+    sampling: Word  # the core of deformable attention
+    rewrites: bool  # the exact ones of `models/inference.py`
+    threads: Count  # of the CPU
+
+    @property
+    def words(self) -> str:
+        """As a caption says it."""
+        parts = [self.device_name, self.dtype, f"batch {self.batch_size}", self.mode.replace("_", " ", 1)]
+        parts.append(f"{self.sampling} sampling")
+        if self.device == "cpu":
+            parts.append(f"{self.threads} thread{'s' if self.threads > 1 else ''}")
+        if not self.rewrites:
+            parts.append("no rewrites")
+        return ", ".join(parts)
+
+
+class CountedSaving(Section):
+    """GFLOPs saved against the baseline, in percent: as the rules count the model, and as it was executed.
+
+    They differ where an exact rewrite does the same work with fewer operations.
+    """
+
+    counted: float | None
+    executed: float | None
+
+
+class RealisedSaving(Section):
+    """Time saved against the baseline in the same rounds, in percent of its median; negative where it got slower."""
+
+    value: float
+    interval: Interval
+    significant: bool  # the interval does not contain 0, and there are samples enough
+
+
+class StageGflops(Section):
+    """Of one image, under the record's rules."""
+
+    counted: Amount
+    executed: Amount
+
+
+class Timing(Section):
+    """Milliseconds of one call with one batch. The interval is of the median, by bootstrap."""
+
+    latency_median_ms: Amount
+    latency_p90_ms: Amount
+    latency_p95_ms: Amount
+    latency_p99_ms: Amount
+    latency_interval_ms: Interval
+    samples_ms: tuple[Amount, ...]
+
+    @property
+    def interval_pct(self) -> float:
+        """The wider half of the interval, in percent of the median: as in 12.3 ± 0.5 %."""
+        if not self.latency_median_ms:
+            return 0.0
+        low, high = self.latency_interval_ms
+        half = max(high - self.latency_median_ms, self.latency_median_ms - low)
+        return 100 * half / self.latency_median_ms
+
+
+class StageProfile(Timing):
+    """One stage, run by itself on the inputs that it has in the model.
+
+    `achieved_gflops_per_s` counts every product and sum that was executed (rules `complete`, 1 MAC = 2 FLOPs).
+    `min_traffic_mib` is what must move at the least: inputs, weights and outputs, once each; what a stage really moves
+    is more, so `min_bandwidth_gb_per_s` is a lower bound.
+    """
+
+    share_pct: Amount  # of the whole model's median
+    gflops: StageGflops | None = None  # null where no rule counts anything
+    counted_saving_pct: CountedSaving | None = None
+    realised_saving_pct: RealisedSaving | None = None
+    achieved_gflops_per_s: Amount | None = None
+    min_traffic_mib: Amount | None = None
+    min_bandwidth_gb_per_s: Amount | None = None
+    note: Line = ""
+
+
+class Memory(Section):
+    """Of one forward pass. `before_mib` was there already: weights, input, and what else the process holds.
+
+    On CUDA the peaks are of PyTorch's allocator; on the CPU `allocated_mib` is the peak of the resident set.
+    """
+
+    before_mib: Amount
+    allocated_mib: Amount
+    reserved_mib: Amount | None
+    weights_mib: Amount
+    method: Line
+
+
+class Ceilings(Section):
+    """The most that the device was measured to do, in the profile's own dtype and threads."""
+
+    matmul_gflops_per_s: Amount  # 1 MAC = 2 FLOPs
+    matmul_side: Count  # of the best square product
+    copy_gb_per_s: Amount  # read and written
+    measured: Word  # UTC
+
+
+class Caution(Section):
+    """Why a number may mislead, and what to do. `unstable` ones fail `--fail-unstable`."""
+
+    kind: Word
+    message: Line
+    advice: Line
+    unstable: bool
+
+
+class Profile(Timing):
+    """The whole model, from images on the device to logits, and its stages.
+
+    `peak_memory_mib` is what one pass takes at its peak, over what was there before it. Stages whose names are those
+    of the counts are counted there; `encoder` is the module, which does the FPN upsampling too.
+    """
+
+    session: Word  # records of one session were measured in turns
+    warmup_rounds: Count
+    throughput_ips: Amount
+    launch_share_pct: Amount | None  # of the latency, until the CPU had launched everything; null on the CPU
+    peak_memory_mib: Amount | None
+    energy_j: Amount | None  # of one image
+    counted_saving_pct: CountedSaving | None  # null for the baseline itself
+    realised_saving_pct: RealisedSaving | None  # null too where the baseline could not be run
+    stages: dict[str, StageProfile]  # in forward order
+    stage_sum_pct: Amount  # prepare + backbone + encoder + transformer decoder, of the whole
+    memory: Memory | None
+    energy_note: Line  # how it was measured, or why not
+    ceilings: Ceilings | None
+    warnings: tuple[Caution, ...]
+
+    @property
+    def unstable(self) -> tuple[Caution, ...]:
+        return tuple(caution for caution in self.warnings if caution.unstable)
+
+    def row(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")

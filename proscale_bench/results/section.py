@@ -1,0 +1,31 @@
+"""What every section of a record is made of: strict, frozen, with words that cannot drive a terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+def _nan_to_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Line = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
+Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Amount = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Percent = Annotated[float | None, BeforeValidator(_nan_to_none)]  # NaN and infinity are kept as null
+
+
+class Section(BaseModel):
+    """Strict and frozen: no unknown keys, no coercion, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

@@ -1,0 +1,231 @@
+"""From what was measured to records: counted savings beside realised ones, by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proscale_bench.config.schedule import Schedule, baseline
+from proscale_bench.cost.count import FlopCount, Gflops, count_flops
+from proscale_bench.cost.geometry import InputSize
+from proscale_bench.errors import ExitCode
+from proscale_bench.results.export import now
+from proscale_bench.results.profile import (
+    Caution,
+    Ceilings,
+    CountedSaving,
+    Profile,
+    RealisedSaving,
+    StageGflops,
+    StageProfile,
+    Timing,
+)
+from proscale_bench.results.record import Failure, Record
+from proscale_bench.results.statistics import median, median_interval, percentile, ratio_of_medians
+from proscale_bench.sweep.plan import Configuration
+from proscale_bench.sweep.runner import cost_of, measure
+from proscale_bench.units import reduction_pct
+
+if TYPE_CHECKING:
+    from proscale_bench.measure.environment import Environment
+    from proscale_bench.measure.profile import Failed, Found, Measured
+
+LAYER = "encoder_token_layer_"
+LAYERS = "encoder_token_layers"
+IN_TURN = ("prepare", "backbone", "encoder", "transformer_decoder")  # together they are the whole
+MIB = 1 << 20
+MS_A_SECOND = 1000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to profile: every schedule and the baseline, at every batch size, at one explicit size."""
+
+    schedules: tuple[Schedule, ...]
+    backbone: str
+    size: InputSize
+    batch_sizes: tuple[int, ...]
+    ceilings: bool = False
+
+    @property
+    def in_turns(self) -> tuple[Schedule, ...]:
+        """The baseline first, then each schedule once."""
+        return tuple(dict.fromkeys((baseline(), *self.schedules)))
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        return self.size.height_px or 0, self.size.width_px or 0
+
+    @property
+    def output_sides(self) -> tuple[int, int]:
+        (group,) = self.size.groups
+        return group.output_height_px, group.output_width_px
+
+    def configuration(self, schedule: Schedule) -> Configuration:
+        return Configuration(self.backbone, schedule, self.size, "fvcore", "mac")
+
+    def count(self, schedule: Schedule) -> FlopCount:
+        return count_flops(schedule, self.backbone, self.sides, self.output_sides)
+
+    def work(self, schedule: Schedule) -> FlopCount:
+        """All that there is to compute, 1 MAC = 2 FLOPs: what a device's FLOP/s are made of."""
+        return count_flops(schedule, self.backbone, self.sides, self.output_sides, "complete", "flop")
+
+
+def records(
+    request: Request, found: Sequence[Found], environment: Environment, ceilings: Ceilings | None
+) -> Iterator[Record]:
+    """The records of one batch size, in which the schedules took turns."""
+    from proscale_bench.measure.profile import Measured
+
+    session = now()
+    measured = [one for one in found if isinstance(one, Measured)]
+    base = next((one for one in measured if one.schedule == baseline()), None)
+    for one in found:
+        cost = cost_of(request.count(one.schedule))
+        record = measure(request.configuration(one.schedule), lambda _, cost=cost: cost)  # type: ignore[misc]
+        record = record.model_copy(update={"execution": one.execution, "environment": environment.strings()})
+        if isinstance(one, Measured):
+            profile = Assembly(request, one, base).profile(session, environment, ceilings)
+            yield record.model_copy(update={"profile": profile})
+        else:
+            yield record.model_copy(update={"error": _failure(one)})
+
+
+def _failure(one: Failed) -> Failure:
+    hint = "use a smaller --batch-size or --size, or fewer schedules at a time" if one.out_of_memory else None
+    return Failure(message=one.message, hint=hint, exit_code=ExitCode.UNTRUSTED.value)
+
+
+class Assembly:
+    """Puts together what was measured of one schedule, what was counted, and the baseline's of the same rounds."""
+
+    def __init__(self, request: Request, one: Measured, base: Measured | None) -> None:
+        self.one = one
+        self.is_baseline = one.schedule == baseline()
+        self.base = None if self.is_baseline else base
+        self.counted = request.count(one.schedule)
+        self.base_counted = request.count(baseline())
+        self.executed, self.base_executed, self.work = (
+            count.executed if one.execution.rewrites else count
+            for count in (self.counted, self.base_counted, request.work(one.schedule))
+        )
+
+    def profile(self, session: str, environment: Environment, ceilings: Ceilings | None) -> Profile:
+        from proscale_bench.measure import stability
+
+        samples, execution = self.one.samples, self.one.execution
+        whole = timing(samples.whole_ms)
+        times = stage_samples(samples.stages_ms, samples.whole_ms)
+        sum_pct = 100 * sum(median(times[name]) for name in IN_TURN if name in times) / whole.latency_median_ms
+        launch_pct = None
+        if execution.device == "cuda":
+            launch_pct = 100 * median(samples.launch_ms) / whole.latency_median_ms
+        memory = self.one.memory
+        cautions: list[Caution] = [
+            *stability.of_samples(samples.whole_ms, self.one.warm),
+            *stability.of_stages(sum_pct, launch_pct),
+            *stability.of_environment(environment),
+            *stability.of_clocks(self.one.throttled_by),
+            *stability.of_note(self.one.note),
+        ]
+        return Profile(
+            **whole.model_dump(),
+            session=session,
+            warmup_rounds=self.one.warmup_rounds,
+            throughput_ips=MS_A_SECOND * execution.batch_size / whole.latency_median_ms,
+            launch_share_pct=launch_pct,
+            peak_memory_mib=memory.allocated_mib - memory.before_mib if memory else None,
+            energy_j=self.one.energy.per_image_j,
+            counted_saving_pct=self._counted_saving("total"),
+            realised_saving_pct=self._realised_saving(samples.whole_ms, None),
+            stages={name: self._stage(name, values, whole) for name, values in times.items()},
+            stage_sum_pct=sum_pct,
+            memory=memory,
+            energy_note=self.one.energy.note,
+            ceilings=ceilings,
+            warnings=tuple(cautions),
+        )
+
+    def _stage(self, name: str, samples_ms: Sequence[float], whole: Timing) -> StageProfile:
+        measured = timing(samples_ms)
+        seconds = measured.latency_median_ms / MS_A_SECOND
+        stages = [stage for stage in self.one.stages if stage.name == name or (name == LAYERS and LAYER in stage.name)]
+        moved = sum(stage.min_bytes for stage in stages)
+        counted, executed, work = (_gflops(count, name) for count in (self.counted, self.executed, self.work))
+        if name == "encoder" and work is not None:
+            work += self.work.gflops.fpn_upsampling  # the module does that too
+        return StageProfile(
+            **measured.model_dump(),
+            share_pct=100 * measured.latency_median_ms / whole.latency_median_ms,
+            gflops=None if counted is None or executed is None else StageGflops(counted=counted, executed=executed),
+            counted_saving_pct=self._counted_saving(name),
+            realised_saving_pct=self._realised_saving(samples_ms, name),
+            achieved_gflops_per_s=work * self.one.execution.batch_size / seconds if work else None,
+            min_traffic_mib=moved / MIB if moved else None,
+            min_bandwidth_gb_per_s=moved / seconds / 1e9 if moved else None,
+            note="; ".join(stage.note for stage in stages if stage.note)[:1000],
+        )
+
+    def _counted_saving(self, part: str) -> CountedSaving | None:
+        if self.is_baseline or part not in Gflops.__dataclass_fields__:
+            return None
+
+        def saving(new: FlopCount, old: FlopCount) -> float | None:
+            return reduction_pct(getattr(new.gflops, part), getattr(old.gflops, part))
+
+        return CountedSaving(
+            counted=saving(self.counted, self.base_counted), executed=saving(self.executed, self.base_executed)
+        )
+
+    def _realised_saving(self, samples_ms: Sequence[float], stage: str | None) -> RealisedSaving | None:
+        """Against the baseline in the same rounds; of the whole where `stage` is None."""
+        if self.base is None:
+            return None
+        theirs = self.base.samples
+        old = theirs.whole_ms if stage is None else stage_samples(theirs.stages_ms, theirs.whole_ms).get(stage)
+        if old is None or (stage or "").startswith(LAYER) or len(old) != len(samples_ms):
+            return None  # one layer of one schedule has no like in another
+        ratio = ratio_of_medians(samples_ms, old)
+        return RealisedSaving(
+            value=100 * (1 - ratio.value),
+            interval=(100 * (1 - ratio.high), 100 * (1 - ratio.low)),
+            significant=ratio.significant,
+        )
+
+
+def timing(samples_ms: Sequence[float]) -> Timing:
+    """Samples with what follows from them."""
+    return Timing(
+        latency_median_ms=median(samples_ms),
+        latency_p90_ms=percentile(samples_ms, 90),
+        latency_p95_ms=percentile(samples_ms, 95),
+        latency_p99_ms=percentile(samples_ms, 99),
+        latency_interval_ms=median_interval(samples_ms),
+        samples_ms=tuple(samples_ms),
+    )
+
+
+def stage_samples(stages_ms: dict[str, list[float]], whole_ms: Sequence[float]) -> dict[str, list[float]]:
+    """Every stage's samples and, round by round, the sums that the counts have too."""
+    times: dict[str, list[float]] = {}
+    layers = [values for name, values in stages_ms.items() if name.startswith(LAYER)]
+    for name, values in stages_ms.items():
+        if name.startswith(LAYER) and LAYERS not in times:
+            times[LAYERS] = [sum(of_round) for of_round in zip(*layers, strict=True)]
+        times[name] = values
+    if post := stages_ms.get("postprocessing"):
+        times["total_with_postprocessing"] = [a + b for a, b in zip(whole_ms, post, strict=True)]
+    return times
+
+
+def _gflops(count: FlopCount, stage: str) -> float | None:
+    """Of one image; None for a stage that no rule counts."""
+    if stage.startswith(LAYER):
+        index = int(stage[len(LAYER) :]) - 1
+        return count.layers[index].gflops
+    if stage not in Gflops.__dataclass_fields__:
+        return None
+    value: float = getattr(count.gflops, stage)
+    return value

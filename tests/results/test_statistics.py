@@ -1,0 +1,99 @@
+"""Statistics: against their definitions, and properties that hold for any samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proscale_bench.results.statistics import (
+    MIN_PAIRS,
+    drift,
+    half_width,
+    median,
+    median_interval,
+    outliers,
+    percentile,
+    ratio_of_medians,
+)
+
+SAMPLES = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SAMPLES, st.floats(0, 100))
+def test_percentiles_are_numpys(samples: list[float], percent: float) -> None:
+    assert percentile(samples, percent) == pytest.approx(float(np.percentile(samples, percent)))
+    assert median(samples) == pytest.approx(percentile(samples, 50))
+
+
+@settings(max_examples=40, deadline=None)
+@given(SAMPLES)
+def test_the_interval_holds_the_median_lies_within_the_samples_and_is_the_same_every_time(samples: list[float]) -> None:
+    low, high = median_interval(samples)
+    assert min(samples) - 1e-9 <= low <= median(samples) + 1e-9
+    assert median(samples) - 1e-9 <= high <= max(samples) + 1e-9
+    assert median_interval(samples) == (low, high)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SAMPLES, st.floats(0.1, 10))
+def test_scaled_samples_have_a_scaled_interval_and_an_exact_ratio(samples: list[float], factor: float) -> None:
+    scaled = [factor * sample for sample in samples]
+    assert median_interval(scaled) == pytest.approx([factor * side for side in median_interval(samples)])
+    ratio = ratio_of_medians(scaled, samples)
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((factor, factor, factor))
+
+
+def test_the_interval_of_a_bootstrap_covers_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(7)
+    covered = 0
+    for _ in range(200):
+        low, high = median_interval(list(generator.lognormal(0, 0.3, size=30)))
+        covered += low <= 1 <= high
+    assert 180 <= covered <= 199
+
+
+def test_what_slows_both_in_a_round_does_not_count_against_either() -> None:
+    generator = np.random.default_rng(1)
+    weather = generator.uniform(1, 3, size=40)  # another program
+    old = list(100 * weather)
+    new = list(90 * weather * generator.normal(1, 0.005, size=40))
+    paired = ratio_of_medians(new, old)
+    assert paired.significant
+    assert paired.high - paired.low < 0.1
+    assert half_width(new) > 0.1  # either alone says little
+    shuffled = ratio_of_medians(list(generator.permutation(new)), old)
+    assert not shuffled.significant
+
+
+def test_equal_samples_are_not_significantly_different() -> None:
+    samples = [10.0, 11.0, 12.0, 10.5, 11.5, 10.2, 11.8]
+    ratio = ratio_of_medians(samples, list(reversed(samples)))
+    assert ratio.value == 1
+    assert not ratio.significant
+
+
+@pytest.mark.parametrize("pairs", [1, 3, MIN_PAIRS - 1, MIN_PAIRS])
+def test_few_pairs_are_never_significant(pairs: int) -> None:
+    assert ratio_of_medians([50.0] * pairs, [100.0] * pairs).significant is (pairs >= MIN_PAIRS)
+
+
+@pytest.mark.parametrize(("new", "old"), [([1.0], [1.0, 2.0]), ([], [])])
+def test_samples_of_other_rounds_are_refused(new: list[float], old: list[float]) -> None:
+    with pytest.raises(ValueError, match="pairs"):
+        ratio_of_medians(new, old)
+
+
+def test_outliers_are_found_and_a_steady_clock_makes_none() -> None:
+    assert outliers([10.0, 10.1, 9.9, 10.05, 30.0, 10.0, 9.95]) == [4]
+    assert outliers([10.0] * 9) == []
+    assert outliers([10.0] * 9 + [10.001]) == []
+    assert outliers([10.0] * 9 + [20.0]) == [9]
+
+
+def test_drift_is_the_second_half_against_the_first() -> None:
+    assert drift([10.0] * 5 + [11.0] * 5) == pytest.approx(0.1)
+    assert drift([10.0] * 5 + [99.0] + [9.0] * 5) == pytest.approx(-0.1)
+    assert drift([1.0, 2.0, 3.0]) == 0
