@@ -55,7 +55,7 @@ def table(grid: Grid, justify: Literal["left", "right"] = "right") -> Table:
 
 
 def broken(name: str) -> str:
-    """A schedule's name with each option on a line of its own, so that a column stays narrow."""
+    """A schedule's name with each option on a line of its own, so that a column stays narrow; Markdown joins them."""
     return name.replace("+", "\n+")
 
 
@@ -67,6 +67,6 @@ def markdown_table(grid: Grid) -> list[str]:
 
     lines = [line(grid.header), "|:--" + "|--:" * (len(grid.header) - 1) + "|"]
     for row in grid.rows:
-        values = ["&nbsp;" * 4 * row.indent + row.label, *(cell.strip() for cell in row.cells)]
+        values = ["&nbsp;" * 4 * row.indent + row.label.replace("\n", ""), *(cell.strip() for cell in row.cells)]
         lines.append(line(f"**{value}**" if row.strong and value else value for value in values))
     return lines

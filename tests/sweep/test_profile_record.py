@@ -83,7 +83,7 @@ def test_achieved_flops_are_all_that_is_executed_in_the_time() -> None:
     how = execution(batch_size=2)
     (base,) = profiled_records("baseline", found=[measured("baseline", how)])
     stages = profile_of(base).stages
-    work = count_flops("baseline", "resnet50", (640, 640), rules="complete", convention="flop").gflops
+    work = count_flops("baseline", "resnet50", (640, 640), rules="complete", convention="flop").executed.gflops
     assert stages["backbone"].achieved_gflops_per_s == pytest.approx(work.backbone * 2 / 0.080)
     both = work.encoder + work.fpn_upsampling
     seconds = stages["encoder"].latency_median_ms / 1000
