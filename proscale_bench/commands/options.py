@@ -79,7 +79,9 @@ CudaGraphsOption = Annotated[
 ]
 SamplingOption = Annotated[
     str,
-    typer.Option("--sampling", metavar="NAME", help="Core of deformable attention, or auto.", rich_help_panel=HOW),
+    typer.Option(
+        "--sampling", metavar="NAME", help="auto, grid_sample, embedding_bag, triton, deformops.", rich_help_panel=HOW
+    ),
 ]
 RewritesOption = Annotated[
     bool, typer.Option("--rewrites/--no-rewrites", help="Run exact rewrites of the model.", rich_help_panel=HOW)

@@ -151,7 +151,7 @@ def show_profile(records: Sequence[Record], run: Path, console: Console) -> None
     from proscale_bench.render.grid import table
 
     for grid in render.grids(records):
-        console.print(table(grid))
+        console.print(table(grid, break_labels=True))
         console.print()
     for line in render.headlines(records):
         console.print(Text(line))

@@ -97,6 +97,8 @@ def parse_yaml(text: str, path: str, model: type[Model]) -> Located[Model]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = _at(path, mark)
+        if "nesting depth" in (error.problem or ""):  # libyaml's own limit, which it may reach before we see ours
+            raise _too_deep(place) from error
         raise BenchError(f"{place}: not valid YAML: {error.problem}", "check indentation and quotes") from error
     except yaml.YAMLError as error:
         raise BenchError(f"{path}: not valid YAML: {str(error).splitlines()[0]}", "is this the right file?") from error
@@ -115,7 +117,11 @@ def _refuse_bombs(text: str, path: str) -> None:
             raise BenchError(f"{place}: aliases are not supported", "write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise BenchError(f"{place}: nested deeper than {MAX_DEPTH} levels", "is this the right file?")
+            raise _too_deep(place)
+
+
+def _too_deep(place: str) -> BenchError:
+    return BenchError(f"{place}: nested deeper than {MAX_DEPTH} levels", "is this the right file?")
 
 
 def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, tuple[int, int]]) -> Any:

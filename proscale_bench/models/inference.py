@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from proscale_bench.models import sampling
 from proscale_bench.models.backbones import NORM_EPS, FrozenBatchNorm2d
 from proscale_bench.models.deformable_attention import DeformableAttention
+from proscale_bench.models.encoders.parts import TokenLayer
 from proscale_bench.models.mask2former import Mask2Former
 
 
@@ -23,7 +24,8 @@ def prepare_for_inference(
         rewrites: fold batch norms into convolutions, predict the masks that serve only as attention masks at
             their level's own resolution, and lay maps out with channels last, so that a map is its tokens.
         sampling_name: `auto` or a name of `sampling.SAMPLERS`.
-        compiled: compile what gains from it.
+        compiled: compile what gains from it: on the CPU the arithmetic around the sampling, elsewhere the regions
+            of `compile_regions` too.
 
     Returns:
         The name of the sampling in use.
@@ -36,7 +38,20 @@ def prepare_for_inference(
         fold_batch_norms(model.backbone)
         model.decoder.masks_at_levels = True
         model.to(memory_format=torch.channels_last)
-    return use_sampling(model, sampling_name, compiled)
+    chosen = use_sampling(model, sampling_name, compiled)
+    if compiled and next(model.parameters()).device.type != "cpu":
+        compile_regions(model)
+    return chosen
+
+
+def compile_regions(model: Mask2Former) -> None:
+    """Have `torch.compile` take the parts of a model one by one: sooner ready than the whole, and layers share code.
+
+    On the CPU this gained nothing that could be measured (see docs/profiling.md), and took minutes.
+    """
+    token_layers = [module for module in model.modules() if isinstance(module, TokenLayer)]
+    for module in (model.backbone, *token_layers, model.decoder):
+        module.compile()
 
 
 def use_sampling(model: nn.Module, name: str, compiled: bool = False) -> str:

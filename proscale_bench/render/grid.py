@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -29,8 +30,8 @@ class Grid:
     rows: tuple[Row, ...]
 
 
-def table(grid: Grid, justify: Literal["left", "right"] = "right") -> Table:
-    """A grid for the terminal; `justify` is of the columns after the labels."""
+def table(grid: Grid, justify: Literal["left", "right"] = "right", break_labels: bool = False) -> Table:
+    """A grid for the terminal; `justify` is of the columns after the labels, which `break_labels` keeps narrow."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -50,13 +51,14 @@ def table(grid: Grid, justify: Literal["left", "right"] = "right") -> Table:
         drawn.add_column(Text(broken(name)), justify=justify, vertical=vertical, no_wrap=justify == "right")
     for row in grid.rows:
         style = "bold" if row.strong else ("dim" if row.indent > 1 else "")
-        drawn.add_row(Text("  " * row.indent + row.label), *map(Text, row.cells), style=style)
+        label = broken(row.label) if break_labels else row.label
+        drawn.add_row(Text("  " * row.indent + label), *map(Text, row.cells), style=style)
     return drawn
 
 
 def broken(name: str) -> str:
-    """A schedule's name with each option on a line of its own, so that a column stays narrow; Markdown joins them."""
-    return name.replace("+", "\n+")
+    """A schedule's name with each option on a line of its own, so that a column stays narrow."""
+    return re.sub(r"(?<=\S)\+", "\n+", name)
 
 
 def markdown_table(grid: Grid) -> list[str]:
@@ -67,6 +69,6 @@ def markdown_table(grid: Grid) -> list[str]:
 
     lines = [line(grid.header), "|:--" + "|--:" * (len(grid.header) - 1) + "|"]
     for row in grid.rows:
-        values = ["&nbsp;" * 4 * row.indent + row.label.replace("\n", ""), *(cell.strip() for cell in row.cells)]
+        values = ["&nbsp;" * 4 * row.indent + row.label, *(cell.strip() for cell in row.cells)]
         lines.append(line(f"**{value}**" if row.strong and value else value for value in values))
     return lines

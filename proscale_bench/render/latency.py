@@ -5,6 +5,7 @@ What the schedule does not touch comes first, in greys, as in the figure of the 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -158,9 +159,9 @@ def _describe(left: Axes, right: Axes, setting: Setting, backbone: str) -> None:
         return
     batch = execution.batch_size
     right.set_title(f"{execution.device_name}, {execution.dtype}, batch {batch}", fontsize=9.5, loc="left")
-    how = ", ".join(execution.words.split(", ")[3:])
+    how = textwrap.fill(f"({', '.join(execution.words.split(', ')[3:])})", 36, break_long_words=False)
     of = f"a batch of {batch}" if batch > 1 else "one image"
-    right.set_xlabel(f"realised: milliseconds of {of}\n({how})", fontsize=8.5)
+    right.set_xlabel(f"realised: milliseconds of {of}\n{how}", fontsize=8.5)
 
 
 def _roof(axes: Axes, records: Sequence[Record]) -> None:

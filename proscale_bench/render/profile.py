@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from proscale_bench.analysis.runs import Setting, by_backbone, profiled
 from proscale_bench.config.schedule import LEVELS
-from proscale_bench.render.grid import Grid, Row, broken
+from proscale_bench.render.grid import Grid, Row
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import Record
 from proscale_bench.units import show_change, show_ms, show_reduction
@@ -57,7 +57,7 @@ def summary_grid(setting: Setting, backbone: str, records: Sequence[Record]) -> 
     for record in records:
         profile = record.profile
         if profile is None:
-            rows.append(Row(broken(record.identity.schedule), ("failed", *[""] * (len(header) - 1))))
+            rows.append(Row(record.identity.schedule, ("failed", *[""] * (len(header) - 1))))
             continue
         cells = [
             show_ms(profile.latency_median_ms),
@@ -70,7 +70,7 @@ def summary_grid(setting: Setting, backbone: str, records: Sequence[Record]) -> 
             cells.append("–" if profile.energy_j is None else f"{profile.energy_j:.3g}")
         cells += _counted(profile.counted_saving_pct, with_executed)
         cells.append(show_saving(profile.realised_saving_pct))
-        rows.append(Row(broken(record.identity.schedule), tuple(cells), strong=_is_baseline(record)))
+        rows.append(Row(record.identity.schedule, tuple(cells), strong=_is_baseline(record)))
     execution = setting.execution
     batch = f", batch {execution.batch_size}" if execution else ""
     return Grid(f"{backbone} at {setting.where}{batch}", (*header, "time"), tuple(rows))

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from proscale_bench.config.architecture import Architecture, Head, ResNet
 from proscale_bench.config.schedule import parse_compact
@@ -103,6 +103,20 @@ def test_compiled_inference_agrees() -> None:
     assert prepare_for_inference(compiled, compiled=True) == "embedding_bag_compiled"
     for size in ((64, 96), (96, 128)):
         assert agree(compiled(image(*size)), model(image(*size)))
+
+
+def test_regions_are_compiled_where_that_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+
+    def remember(module: nn.Module) -> None:
+        compiled.append(module)
+
+    monkeypatch.setattr(nn.Module, "compile", remember)
+    prepare_for_inference(small_model("1,1,1"), compiled=True)
+    assert not compiled
+    model = small_model("1,1,1").to("meta")
+    prepare_for_inference(model, compiled=True)
+    assert compiled == [model.backbone, *model.encoder.layers, model.decoder]
 
 
 @torch.inference_mode()

@@ -69,6 +69,14 @@ def test_gradients_are_those_of_the_reference(sample: Sampler) -> None:
         assert torch.allclose(found, expected, atol=1e-10)
 
 
+def test_a_compiled_core_without_a_compiler_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    for name, compiled in ((AUTO, True), ("embedding_bag_compiled", False)):
+        with pytest.raises(BenchError, match=r"needs a C\+\+ compiler"):
+            choose(name, CPU, compiled)
+    assert choose(AUTO, CPU) == "embedding_bag"
+
+
 def test_the_choice_depends_on_the_device_and_can_be_forced() -> None:
     assert choose(AUTO, CPU) == "embedding_bag"
     assert choose(AUTO, torch.device("meta")) == "grid_sample"

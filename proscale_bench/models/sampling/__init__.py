@@ -44,8 +44,10 @@ def choose(name: str, device: torch.device, compiled: bool = False) -> str:
     if name == AUTO:
         candidates = (*FASTEST.get(device.type, ()), "grid_sample")
         running = [core for core in candidates if gpu.obstacle(core, device) is None]
-        return COMPILED.get(running[0], running[0]) if compiled else running[0]
+        name = COMPILED.get(running[0], running[0]) if compiled else running[0]
     look_up(SAMPLERS, name, "sampling")
+    if name in COMPILED.values() and device.type == "cpu" and not embedding_bag.has_compiler():
+        raise BenchError(f"the sampling '{name}' needs a C++ compiler", "install g++ or name yours in CXX")
     if (found := gpu.obstacle(name, device)) is not None:
         obstacle, remedy = found
         runs = ", ".join(core for core in SAMPLERS if gpu.obstacle(core, device) is None)

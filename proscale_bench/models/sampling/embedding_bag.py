@@ -7,6 +7,10 @@ so that the rows of the head in hand stay in the cache.
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -79,8 +83,19 @@ def corners(locations: Tensor, weights: Tensor, width: Tensor, height: Tensor, s
     )
 
 
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler where torch looks for one."""
+    return _is_installed(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+
+
+@cache
+def _is_installed(program: str) -> bool:
+    return shutil.which(program) is not None
+
+
 @cache
 def _compiled_corners() -> Corners:
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA, on a CPU
     compiled: Corners = torch.compile(corners, dynamic=True)
     return compiled
 
