@@ -95,6 +95,7 @@ BAD_INPUT: list[tuple[str, str, str | bytes | None]] = [
     ("profile --device cpu --dtype tf32", "number format of GPUs", None),
     ("profile --device cpu --cuda-graphs", "needs a GPU", None),
     ("profile --device cpu --sampling nearest", "unknown sampling 'nearest'", None),
+    ("profile --device cpu --sampling triton", "needs a GPU", None),
     ("profile --batch-size 0", "--batch-size", None),
     ("profile --batch-size x", "--batch-size", None),
     ("profile --threads 0", "--threads", None),

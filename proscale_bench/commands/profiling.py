@@ -85,8 +85,7 @@ class Asked:
             device = look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
         elif device == "cpu":
             note("no GPU: profiling the CPU")
-        choose(self.sampling, torch.device(device))
-        return Settings(
+        settings = Settings(
             device=device,
             dtype=look_up({name: name for name in get_args(DType)}, self.dtype, "dtype"),
             compiled=self.compiled,
@@ -97,6 +96,8 @@ class Asked:
             seed=self.seed,
             limits=Limits(self.max_seconds, self.repeats),
         )
+        choose(self.sampling, torch.device(device), self.compiled)
+        return settings
 
     def request(self, device: DeviceType) -> Request:
         from proscale_bench.config.catalogue import parse_schedule

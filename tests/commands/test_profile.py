@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from proscale_bench.cost.count import count_flops
 from proscale_bench.models.mask2former import Mask2Former
@@ -126,6 +127,13 @@ def test_few_rounds_are_told_and_fail_only_where_a_gate_asks(tmp_path: Path) -> 
     quiet = run("--quiet", *arguments)
     assert (quiet.exit_code, quiet.stderr) == (0, "")
     assert len(load(tmp_path)[0]) == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_missed() -> None:
+    result = run("profile", "-b", "tiny", "--device", "cuda")
+    assert result.exit_code == 2
+    assert "no GPU" in result.stderr
 
 
 @pytest.mark.parametrize(
