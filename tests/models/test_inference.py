@@ -19,6 +19,7 @@ from proscale_bench.models.inference import prepare_for_inference, use_sampling
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import Predictions
 from proscale_bench.models.position import sine_position
+from proscale_bench.models.sampling.embedding_bag import has_compiler
 
 HEAD = Head(width=64, encoder_heads=4, encoder_ffn=96, decoder_heads=4, decoder_ffn=96, queries=12, num_classes=7)
 SMALL_RESNET = Architecture(ResNet((1, 2, 1, 1), stem_width=8, width=8, expansion=2), HEAD)
@@ -96,6 +97,7 @@ def test_auxiliary_masks_stay_at_stride_4() -> None:
         assert torch.allclose(found.pred_masks, mask.pred_masks, atol=1e-4)
 
 
+@pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler with Python's headers")
 @torch.inference_mode()
 def test_compiled_inference_agrees() -> None:
     model = small_model("1,1,1")
@@ -105,6 +107,7 @@ def test_compiled_inference_agrees() -> None:
         assert agree(compiled(image(*size)), model(image(*size)))
 
 
+@pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler with Python's headers")
 def test_regions_are_compiled_where_that_gains(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[nn.Module] = []
 

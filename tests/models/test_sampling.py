@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from proscale_bench.errors import BenchError
-from proscale_bench.models.sampling import AUTO, SAMPLERS, Sampler, choose, gpu
+from proscale_bench.models.sampling import AUTO, SAMPLERS, Sampler, choose, gpu, obstacle
 
 CPU = torch.device("cpu")
-ON_CPU = {name: sample for name, sample in SAMPLERS.items() if gpu.obstacle(name, CPU) is None}
+ON_CPU = {name: sample for name, sample in SAMPLERS.items() if obstacle(name, CPU) is None}
 SIZES = [(3, 5), (1, 4), (7, 2)]
 PIXELS = sum(height * width for height, width in SIZES)
 BATCH, QUERIES, HEADS, POINTS, DEPTH = 2, 4, 3, 2, 5

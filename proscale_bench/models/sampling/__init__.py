@@ -43,16 +43,21 @@ def choose(name: str, device: torch.device, compiled: bool = False) -> str:
     """
     if name == AUTO:
         candidates = (*FASTEST.get(device.type, ()), "grid_sample")
-        running = [core for core in candidates if gpu.obstacle(core, device) is None]
+        running = [core for core in candidates if obstacle(core, device) is None]
         name = COMPILED.get(running[0], running[0]) if compiled else running[0]
     look_up(SAMPLERS, name, "sampling")
-    if name in COMPILED.values() and device.type == "cpu" and not embedding_bag.has_compiler():
-        raise BenchError(f"the sampling '{name}' needs a C++ compiler", "install g++ or name yours in CXX")
-    if (found := gpu.obstacle(name, device)) is not None:
-        obstacle, remedy = found
-        runs = ", ".join(core for core in SAMPLERS if gpu.obstacle(core, device) is None)
-        raise BenchError(f"the sampling '{name}' {obstacle}", f"{remedy}, or use one that runs here: {runs}")
+    if (found := obstacle(name, device)) is not None:
+        problem, remedy = found
+        runs = ", ".join(core for core in SAMPLERS if obstacle(core, device) is None)
+        raise BenchError(f"the sampling '{name}' {problem}", f"{remedy}, or use one that runs here: {runs}")
     return name
+
+
+def obstacle(name: str, device: torch.device) -> tuple[str, str] | None:
+    """What keeps a sampling from a device, and what to do about it; None if nothing does."""
+    if name in COMPILED.values() and device.type == "cpu" and not embedding_bag.has_compiler():
+        return "needs a C++ compiler and Python's headers", "install them (on Debian g++ and python3-dev)"
+    return gpu.obstacle(name, device)
 
 
 def sampler(name: str, device: torch.device) -> Sampler:

@@ -11,8 +11,10 @@ import logging
 import os
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -84,13 +86,14 @@ def corners(locations: Tensor, weights: Tensor, width: Tensor, height: Tensor, s
 
 
 def has_compiler() -> bool:
-    """Whether there is a C++ compiler where torch looks for one."""
+    """Whether there is a C++ compiler where torch looks for one, and Python's headers, which it needs too."""
     return _is_installed(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
 
 
 @cache
 def _is_installed(program: str) -> bool:
-    return shutil.which(program) is not None
+    headers = Path(sysconfig.get_paths()["include"], "Python.h")
+    return shutil.which(program) is not None and headers.is_file()
 
 
 @cache
