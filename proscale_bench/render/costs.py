@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from proscale_bench.analysis.runs import Setting, by_backbone, by_setting, main_setting
-from proscale_bench.render.style import FAINT, HALO, INK, WIDTH_INCHES, backbone_name, style
+from proscale_bench.render.style import FAINT, HALO, LEGEND, WIDTH_INCHES, backbone_name, style
 from proscale_bench.results.record import Cost, Record
 from proscale_bench.units import show_reduction
 
@@ -119,12 +119,5 @@ def _finish(figure: Figure, groups: dict[str, list[Record]], setting: Setting | 
             handles.append(Patch(facecolor=part.color, label=label))
     figure.legend(
         handles=handles,
-        loc="outside upper left",
-        ncols=3,
-        fontsize=8.2,
-        handlelength=1.0,
-        handletextpad=0.4,
-        columnspacing=2.0,
-        borderaxespad=0.2,
-        labelcolor=INK,
+        **LEGEND,
     )

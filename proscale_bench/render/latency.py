@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from proscale_bench.analysis.runs import Setting, by_backbone, profiled
 from proscale_bench.render.costs import PARTS
 from proscale_bench.render.profile import LAYER, NOT_SIGNIFICANT, rest, show_saving
-from proscale_bench.render.style import FAINT, HALO, INK, WIDTH_INCHES, backbone_name, style
+from proscale_bench.render.style import FAINT, HALO, INK, LEGEND, WIDTH_INCHES, backbone_name, style
 from proscale_bench.results.profile import Ceilings, Profile, StageProfile
 from proscale_bench.results.record import Cost, Record
 from proscale_bench.units import show_reduction
@@ -240,17 +240,10 @@ def _legend(figure: Figure, names: dict[str, str]) -> None:
     order = [*COLORS, "between the encoder's parts"]
     figure.legend(
         handles=[Patch(facecolor=names[name], label=name) for name in order if name in names],
-        loc="outside upper left",
-        ncols=3,
-        fontsize=8.2,
-        handlelength=1.0,
-        handletextpad=0.4,
-        columnspacing=2.0,
-        borderaxespad=0.2,
-        labelcolor=INK,
+        **LEGEND,
         title=f"beside each bar: saved against the baseline, {NOT_SIGNIFICANT} not significant; "
         "black: the whole with its 95 % interval",
-        title_fontsize=8.2,
+        title_fontsize=LEGEND["fontsize"],
         alignment="left",
     )
 

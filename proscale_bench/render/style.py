@@ -15,6 +15,18 @@ PNG_DPI = 200
 HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.4}  # lifts a label off the grid
 INK, FAINT = "#222222", "#8a8a8a"
 
+# Of a figure of stacked bars: its parts, in three columns above it.
+LEGEND: dict[str, Any] = {
+    "loc": "outside upper left",
+    "ncols": 3,
+    "fontsize": 8.2,
+    "handlelength": 1.0,
+    "handletextpad": 0.4,
+    "columnspacing": 2.0,
+    "borderaxespad": 0.2,
+    "labelcolor": INK,
+}
+
 # Okabe and Ito's palette: told apart by readers with any colour vision.
 COLORS = {
     "resnet50": "#0072B2",

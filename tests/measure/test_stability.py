@@ -7,23 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from proscale_bench.measure.environment import Environment
 from proscale_bench.measure.stability import of_clocks, of_environment, of_note, of_samples, of_stages
 from proscale_bench.results.profile import Caution
+from tests.sweep.profiles import MACHINE
 
-QUIET = Environment(
-    device="cpu",
-    device_name="a CPU",
-    cpu="a CPU",
-    cores=8,
-    threads=4,
-    load=0.2,
-    governor="performance",
-    turbo=False,
-    driver=None,
-    clocks_mhz={},
-    other_gpu_processes=0,
-)
+QUIET = replace(MACHINE, governor="performance", turbo=False)
 STEADY = list(np.random.default_rng(0).normal(100, 0.5, size=40))
 
 
