@@ -47,7 +47,7 @@ def prepare_for_inference(
 def compile_regions(model: Mask2Former) -> None:
     """Have `torch.compile` take the parts of a model one by one: sooner ready than the whole, and layers share code.
 
-    On the CPU this gained nothing that could be measured (see docs/profiling.md), and took minutes.
+    On the CPU this gained nothing (see docs/profiling.md).
     """
     token_layers = [module for module in model.modules() if isinstance(module, TokenLayer)]
     for module in (model.backbone, *token_layers, model.decoder):
