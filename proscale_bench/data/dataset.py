@@ -1,0 +1,85 @@
+"""What a data set is to the rest of the tool: images in an order, categories, and the truth about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Category:
+    """One class. A model's class index is its place in `Dataset.categories`; `id` is what files call it."""
+
+    id: int
+    name: str
+    is_thing: bool
+    color: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """One image as the annotations list it; `file_name` is seen from the images' folder."""
+
+    id: int
+    file_name: str
+    height_px: int
+    width_px: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment of a panoptic map of the truth, as its JSON has it, its area included."""
+
+    id: int
+    category_id: int
+    is_crowd: bool
+    area_px: float
+
+
+@dataclass(frozen=True)
+class PanopticEntry:
+    """The panoptic truth of one image: its PNG, seen from the maps' folder, and its segments."""
+
+    image_id: int
+    file_name: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A split of a data set on disk.
+
+    Args:
+        name: of the split, such as `val2017`.
+        images: in the order of the annotations.
+        image_dir: where their files lie.
+        categories: in the order of the annotations.
+        panoptic: by image id; None where there is no panoptic truth.
+        panoptic_dir: where its PNGs lie.
+        instances_json: None where there are no instances.
+        semantic_dir: of PNGs of class indices, 255 for void; None: made from the panoptic maps.
+        digest: SHA-256 of the annotation files.
+        resizes: whether images are resized for the model as COCO's are.
+    """
+
+    name: str
+    images: tuple[ImageEntry, ...]
+    image_dir: Path
+    categories: tuple[Category, ...]
+    panoptic: dict[int, PanopticEntry] | None
+    panoptic_dir: Path | None
+    instances_json: Path | None
+    semantic_dir: Path | None
+    digest: str
+    resizes: bool = True
+
+    @cached_property
+    def class_of(self) -> dict[int, int]:
+        """The class index of a category id."""
+        return {category.id: index for index, category in enumerate(self.categories)}
+
+    @property
+    def thing_classes(self) -> frozenset[int]:
+        """Class indices of things."""
+        return frozenset(index for index, category in enumerate(self.categories) if category.is_thing)

@@ -1,0 +1,127 @@
+"""Reading JSON documents that somebody else wrote: every fault named with its file and its place in it."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from proscale_bench.errors import BenchError
+
+MAX_BYTES = 2 << 30  # instances_train2017.json has 0.45 GiB
+
+
+def read_json(path: Path) -> Any:
+    """The document in a file. NaN and infinity are read, as Python writes them.
+
+    Raises:
+        BenchError: missing, no regular file, not UTF-8, cut off, or no JSON: with line and column.
+    """
+    try:
+        mode = path.stat()
+        if not stat.S_ISREG(mode.st_mode):
+            what = "a folder" if stat.S_ISDIR(mode.st_mode) else "not a regular file"
+            raise BenchError(f"{path}: {what}", "give the path of a JSON file")
+        if mode.st_size > MAX_BYTES:
+            raise BenchError(f"{path}: over {MAX_BYTES >> 30} GiB", "is this the right file?")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise BenchError(f"{path}: {error.strerror or error}", "check the path") from error
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{path}: byte {error.start}: not UTF-8", "is this a JSON file?") from error
+    except json.JSONDecodeError as error:
+        raise BenchError(
+            f"{path}:{error.lineno}:{error.colno}: {error.msg[:1].lower()}{error.msg[1:]}",
+            "the file is cut off, or not JSON: copy it again",
+        ) from error
+    except RecursionError as error:
+        raise BenchError(f"{path}: nested too deeply", "is this the right file?") from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise BenchError(f"{path}: {error}", "is this the right file?") from error
+
+
+class Reader:
+    """Takes fields out of a document's objects, and names the place of one that is missing or of another type.
+
+    Args:
+        path: the document's file.
+        where: the place in it, as `annotations[3]`; empty for the whole.
+        document: what stands there.
+    """
+
+    def __init__(self, path: Path, where: str, document: Any) -> None:
+        if not isinstance(document, Mapping):
+            raise BenchError(f"{path}: {where or 'the document'}: expected an object, found {kind_of(document)}")
+        self.path = path
+        self.where = where
+        self.document = document
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """A whole number; a float that is one, as some tools write areas, counts too."""
+
+        def whole(value: Any) -> int | None:
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                return None
+            return int(value) if abs(value) < 2**63 and value == int(value) else None
+
+        found: int = self._field(key, whole, "a whole number", default)
+        return found
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """Any number, NaN and infinity included."""
+
+        def number(value: Any) -> float | None:
+            return None if isinstance(value, bool) or not isinstance(value, (int, float)) else value
+
+        found: float = self._field(key, number, "a number", default)
+        return found
+
+    def flag(self, key: str, default: bool | None = None) -> bool:
+        """True, false, 1 or 0: whether it equals 1, as the reference tools read it."""
+
+        def flag(value: Any) -> bool | None:
+            return bool(value == 1) if isinstance(value, (bool, int, float)) else None
+
+        found: bool = self._field(key, flag, "true, false, 1 or 0", default)
+        return found
+
+    def text(self, key: str, default: str | None = None) -> str:
+        found: str = self._field(key, lambda value: value if isinstance(value, str) else None, "text", default)
+        return found
+
+    def objects(self, key: str, *, required: bool = True) -> list[Reader]:
+        """A list of objects."""
+        found: Sequence[Any] = self._field(
+            key, lambda value: value if isinstance(value, list) else None, "a list", None if required else []
+        )
+        return [Reader(self.path, f"{self._inside(key)}[{index}]", item) for index, item in enumerate(found)]
+
+    def error(self, problem: str, hint: str | None = None) -> BenchError:
+        """A problem at this place, to be raised."""
+        return BenchError(f"{self.path}: {f'{self.where}: ' if self.where else ''}{problem}", hint)
+
+    def _field(self, key: str, read: Callable[[Any], Any], expected: str, default: Any) -> Any:
+        if key not in self.document:
+            if default is None:
+                raise self.error(f"'{key}' is missing")
+            return default
+        value = read(self.document[key])
+        if value is None:
+            raise self.error(f"'{key}': expected {expected}, found {kind_of(self.document[key])}")
+        return value
+
+    def _inside(self, key: str) -> str:
+        return f"{self.where}.{key}" if self.where else key
+
+
+def kind_of(value: Any) -> str:
+    """How an error names what it found: `null`, `a list`, `'abc'`, `1.5`."""
+    if value is None:
+        return "null"
+    if isinstance(value, (bool, int, float)):
+        return str(value).lower()[:40]
+    if isinstance(value, str):
+        return f"'{value[:40]}{'…' if len(value) > 40 else ''}'"
+    return "a list" if isinstance(value, list) else "an object"

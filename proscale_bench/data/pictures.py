@@ -1,0 +1,112 @@
+"""Reading images and PNG maps that somebody else wrote: no bomb, no half image, and every fault named with its file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proscale_bench.errors import BenchError
+from proscale_bench.files import read_regular_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 1 << 26  # 67 million: 8192 x 8192; a PNG of some kilobytes can claim thousands of times as many
+MAX_BYTES = 1 << 28
+THREE_BYTES = np.uint32(0xFFFFFF)  # COCO's panoptic format: id = R + 256 G + 65536 B
+
+IdMap = NDArray[np.uint32]
+LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
+Pixels = NDArray[np.uint8]
+
+
+def read_id_map(path: Path) -> IdMap:
+    """The segment ids of a panoptic PNG, [H, W]; alpha is ignored.
+
+    Raises:
+        BenchError: unreadable, too large, or not an RGB image.
+    """
+    pixels: Pixels = _pixels(path, "RGB", ("RGB", "RGBA"), "a panoptic map is an RGB PNG, id = R + 256 G + 65536 B")
+    height, width, channels = pixels.shape
+    # Four bytes from each pixel's first on, read as one number: a third of the time of multiplying three channels.
+    flat = np.empty(pixels.size + 1, np.uint8)
+    flat[:-1] = pixels.reshape(-1)
+    overlapping = np.ndarray((height, width), "<u4", flat, strides=(channels * width, channels))
+    ids: IdMap = overlapping & THREE_BYTES
+    return ids
+
+
+def read_label_map(path: Path) -> LabelMap:
+    """The class indices of a semantic PNG, [H, W]: grey of 8 or 16 bits, or a palette's indices.
+
+    Raises:
+        BenchError: unreadable, too large, or in colour.
+    """
+    labels: LabelMap = _pixels(
+        path, None, ("L", "P", "1", "I;16", "I"), "a semantic map is a grey PNG of class indices"
+    )
+    return labels
+
+
+def read_image(path: Path) -> Pixels:
+    """A photograph as RGB, [H, W, 3], turned as its EXIF orientation says.
+
+    Raises:
+        BenchError: unreadable, cut off or too large.
+    """
+    from PIL import ImageOps
+
+    with opened(path) as image:
+        return np.asarray(_loaded(path, lambda: ImageOps.exif_transpose(image).convert("RGB")))
+
+
+def opened(path: Path) -> Image:
+    """An image whose header was read: size and mode are known, no pixel is decoded.
+
+    Raises:
+        BenchError: unreadable, no image, or too large.
+    """
+    return _opened(path, read_regular_file(path, MAX_BYTES))
+
+
+def _opened(path: Path, raw: bytes) -> Image:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(io.BytesIO(raw))
+    except UnidentifiedImageError as error:
+        raise BenchError(f"{path}: not an image", "the file is damaged: copy it again") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BenchError(f"{path}: {error}", "the file is damaged: copy it again") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise BenchError(
+            f"{path}: {image.width:,} x {image.height:,} pixels", f"images have at most {MAX_PIXELS:,} pixels"
+        )
+    return image
+
+
+def _pixels(path: Path, kind: str | None, modes: tuple[str, ...], hint: str) -> Any:
+    """A map's pixels: by kornia's decoder where it reads the format, since it takes a sixth of Pillow's time."""
+    raw = read_regular_file(path, MAX_BYTES)
+    with _opened(path, raw) as image:
+        if image.format != "PNG" or image.mode not in modes:
+            raise BenchError(f"{path}: {image.format} of mode {image.mode}", hint)
+        if image.mode == "RGB" and raw[24:26] == b"\x08\x02":  # the header's bit depth and colour type
+            from kornia_rs.io import decode_image_png_u8
+
+            try:
+                return np.asarray(decode_image_png_u8(raw, (image.height, image.width), "rgb"))
+            except Exception:  # Pillow reads it, or says what is wrong with it
+                pass
+        return _loaded(path, lambda: image if kind is None else image.convert(kind))
+
+
+def _loaded(path: Path, decode: Any) -> Any:
+    try:
+        return np.asarray(decode())
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise BenchError(f"{path}: {error}", "the file is damaged: copy it again") from error

@@ -1,0 +1,1 @@
+"""What predictions are worth: PQ, AP and mIoU, equal to the reference tools to the last digit."""
