@@ -26,8 +26,9 @@ from proscale_bench.render.grid import Grid, Row, markdown_table
 from proscale_bench.render.profile_markdown import commands as profile_commands
 from proscale_bench.render.profile_markdown import section
 from proscale_bench.render.style import backbone_name
+from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import get_metric
-from proscale_bench.results.record import Accuracy, Cost, Record
+from proscale_bench.results.record import Cost, Record
 from proscale_bench.units import show_gflops, show_reduction
 
 AGREEMENT_PARTS = {
