@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from proscale_bench.results.section import Amount, Count, Line, Percent, Section, Word
 
 Task = Literal["panoptic", "instance", "semantic"]
@@ -47,8 +49,8 @@ class Evaluated(Section):
     seconds: Amount
     resamples: int = 0
     seed: int = 0
-    intervals: dict[Word, Interval] = {}
-    replicates: dict[Word, tuple[float, ...]] = {}
+    intervals: dict[Word, Interval] = Field(default_factory=dict)
+    replicates: dict[Word, tuple[float, ...]] = Field(default_factory=dict)
     classes: tuple[ClassAccuracy, ...] = ()
     warnings: tuple[Line, ...] = ()
 

@@ -33,7 +33,7 @@ class Identity(Section):
 
 
 class Input(Section):
-    """What the model is given. The sides are null for a set of images; `dataset` is one's digest, if it is evaluated."""
+    """What the model is given. The sides are null for a set of images; `dataset` is the digest of one evaluated."""
 
     size: Word
     height_px: Count | None
