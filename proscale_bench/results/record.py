@@ -179,6 +179,11 @@ class Record(Section):
     def digest(self) -> str:
         return digest(self.identity, self.input, self.convention, self.rules, self.execution)
 
+    @property
+    def is_evaluated(self) -> bool:
+        """Its accuracy was found here."""
+        return self.accuracy is not None and self.accuracy.evaluated is not None
+
     def to_json(self) -> str:
         return self.model_dump_json(indent=1) + "\n"
 
