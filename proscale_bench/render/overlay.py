@@ -99,7 +99,7 @@ def _tinted(image: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
 
 def _outlined(pixels: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
     """Every segment within its own border: white, or red and thicker where it has no like in the other map."""
-    outlined = pixels.copy()
+    outlined: Pixels = pixels.copy()
     known: Mapping[int, Shown] = {segment.id: segment for segment in segments}
     for identity in np.unique(ids):
         segment = known.get(int(identity))
