@@ -135,7 +135,8 @@ def evaluate(
 
     On several GPUs or processes: torchrun --nproc-per-node 2 -m proscale_bench eval ...
     """
-    from proscale_bench.commands.evaluating import Asked, run
+    from proscale_bench.commands.eval_asked import Asked
+    from proscale_bench.commands.evaluating import run
 
     run(
         Asked(

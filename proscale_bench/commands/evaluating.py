@@ -2,237 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from proscale_bench.commands.loading import uninterrupted
-from proscale_bench.errors import BenchError, look_up
-from proscale_bench.render.console import detail, shows_progress, stderr_console, warn
+from proscale_bench.render.console import detail, note, shows_progress, stderr_console, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
+    from proscale_bench.commands.eval_asked import Asked
     from proscale_bench.data.dataset import Dataset
     from proscale_bench.evaluation.processes import Processes
     from proscale_bench.evaluation.runner import Step
-    from proscale_bench.results.accuracy import Task
-    from proscale_bench.results.record import Record
-    from proscale_bench.sweep.evaluation import Request, Resize, Settings, Weights
-
-COCO_RESIZE = (800, 1333)
-MAX_SIDE_PX = 8192
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The flags, as they were given."""
-
-    weights: tuple[Path, ...]
-    random_weights: int | None
-    from_predictions: Path | None
-    schedule: str | None
-    backbone: str
-    coco: Path | None
-    split: str | None
-    tasks: str | None
-    limit: int | None
-    resize: str | None
-    batch_size: int
-    device: str | None
-    dtype: str
-    compiled: bool
-    sampling: str
-    rewrites: bool
-    threads: int | None
-    bootstrap: int
-    seed: int
-    reference: bool
-    per_class: bool
-    visuals: int
-    save_predictions: Path | None
-    resume: bool
-    out: Path | None
-    export_json: Path | None
-    export_csv: Path | None
-    export_markdown: Path | None
-    force: bool
-
-    def check(self) -> None:
-        """What can be found wrong before anything large is loaded.
-
-        Raises:
-            BenchError: nothing to evaluate, flags that exclude each other, or a value that is unknown.
-        """
-        from proscale_bench.config.architecture import get_architecture
-        from proscale_bench.config.catalogue import parse_schedule
-        from proscale_bench.results.profile import DeviceType, DType
-
-        sources = {
-            "--weights": bool(self.weights),
-            "--random-weights": self.random_weights is not None,
-            "--from-predictions": self.from_predictions is not None,
-        }
-        given = [flag for flag, there in sources.items() if there]
-        if not given:
-            raise BenchError(
-                "no weights: none ship with this version yet",
-                "give a checkpoint with --weights FILE, score files with --from-predictions DIR, "
-                "or try the pipeline with --random-weights 0",
-            )
-        if len(given) > 1:
-            raise BenchError(f"{' and '.join(given)} exclude each other", "choose one")
-        if self.from_predictions and self.save_predictions:
-            raise BenchError("--save-predictions has nothing to save with --from-predictions", "leave it out")
-        if self.save_predictions and len(self.weights) > 1:
-            raise BenchError("--save-predictions is for one --weights", "evaluate them one by one")
-        if self.coco is None and self.split is not None:
-            raise BenchError("--split goes with --coco", "the embedded data have one split")
-        if self.schedule is not None:
-            parse_schedule(self.schedule)
-        get_architecture(self.backbone)
-        self.wanted_tasks()
-        self.sides()
-        look_up({name: name for name in get_args(DType)}, self.dtype, "dtype")
-        if self.device is not None:
-            look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
-        for path in self.weights:
-            if not path.exists():
-                raise BenchError(f"{path}: no such file or folder", "give the path of a checkpoint")
-
-    def wanted_tasks(self) -> tuple[Task, ...] | None:
-        """Of `--tasks`, in the usual order; None: what the data have."""
-        from proscale_bench.results.accuracy import Task
-
-        if self.tasks is None:
-            return None
-        known = {name: name for name in get_args(Task)}
-        asked = {look_up(known, word.strip(), "task") for word in self.tasks.split(",")}
-        return tuple(task for task in get_args(Task) if task in asked)
-
-    def sides(self) -> Resize | str | None:
-        """Of `--resize`: two sides, None for `none`, or `default`."""
-        if self.resize is None:
-            return "default"
-        if self.resize.strip().lower() == "none":
-            return None
-        parts = self.resize.split(",")
-        if len(parts) != 2 or not all(part.strip().isdecimal() and len(part.strip()) < 7 for part in parts):
-            raise BenchError(f"--resize {self.resize}: not two sides", "as in --resize 800,1333, or --resize none")
-        short, longest = (int(part) for part in parts)
-        if not 1 <= short <= longest <= MAX_SIDE_PX:
-            raise BenchError(
-                f"--resize {self.resize}: the short side comes first, and both are 1 to {MAX_SIDE_PX:,} pixels",
-                "as in --resize 800,1333",
-            )
-        return short, longest
-
-    def request(self, dataset: Dataset) -> Request:
-        """What to evaluate, as far as the data go.
-
-        Raises:
-            BenchError: a task that the data have no truth for.
-        """
-        from proscale_bench.sweep.evaluation import Request
-
-        there = tasks_of(dataset)
-        tasks = self.wanted_tasks() or there
-        for task in tasks:
-            if task not in there:
-                raise BenchError(
-                    f"{dataset.name} has no truth for the task {task}",
-                    f"it has {', '.join(there)}; 'proscale-bench data check' says what is missing",
-                )
-        if self.visuals and "panoptic" not in tasks:
-            raise BenchError("--visuals shows panoptic maps", "add panoptic to --tasks")
-        sides = self.sides()
-        default = COCO_RESIZE if dataset.resizes else None
-        return Request(
-            dataset,
-            tasks,
-            default if isinstance(sides, str) else sides,
-            self.limit,
-            self.batch_size,
-            self.bootstrap,
-            self.seed,
-            self.reference,
-        )
-
-    def settings(self) -> Settings:
-        """How to run. Loads torch.
-
-        Raises:
-            BenchError: no such device.
-        """
-        import torch
-
-        from proscale_bench.results.profile import DeviceType, DType
-        from proscale_bench.sweep.evaluation import Settings
-
-        device: DeviceType = "cuda" if torch.cuda.is_available() else "cpu"
-        if self.device is not None:
-            device = look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
-        return Settings(
-            device=device,
-            dtype=look_up({name: name for name in get_args(DType)}, self.dtype, "dtype"),
-            compiled=self.compiled,
-            sampling=self.sampling,
-            rewrites=self.rewrites,
-            threads=self.threads,
-        )
-
-    def models(self, request: Request) -> Iterator[Weights]:
-        """The models, loaded one by one."""
-        from proscale_bench.config.catalogue import parse_schedule
-        from proscale_bench.sweep.weights import random_weights, read_weights
-
-        schedule = None if self.schedule is None else parse_schedule(self.schedule)
-        if self.random_weights is not None:
-            classes = len(request.dataset.categories)
-            yield random_weights(schedule or parse_schedule("3,3,3"), self.backbone, classes, self.random_weights)
-        for path in self.weights:
-            yield read_weights(path, schedule)
-
-
-def tasks_of(dataset: Dataset) -> tuple[Task, ...]:
-    """What there is truth for."""
-    tasks: list[Task] = []
-    if dataset.panoptic is not None:
-        tasks.append("panoptic")
-    if dataset.instances_json is not None:
-        tasks.append("instance")
-    if dataset.semantic_dir is not None or dataset.panoptic is not None:
-        tasks.append("semantic")
-    return tuple(tasks)
+    from proscale_bench.sweep.evaluation import Outcome, Request
 
 
 def run(asked: Asked) -> None:
     """Evaluate, keep records, and show them; in the other processes of a torchrun, evaluate."""
     from proscale_bench.commands.exporting import Exports
+    from proscale_bench.evaluation.processes import join_processes
+    from proscale_bench.evaluation.saved import refuse_saved
     from proscale_bench.render.console import settings as console_settings
 
     asked.check()
     exports = Exports(asked.export_json, asked.export_csv, asked.export_markdown, asked.force)
-    if asked.save_predictions:
-        from proscale_bench.evaluation.saved import refuse_saved
-
-        refuse_saved(asked.save_predictions, asked.force or asked.resume)
-    with uninterrupted():
-        from proscale_bench.evaluation.processes import join_processes
     with join_processes() as processes:
+        if processes.is_first and asked.save_predictions:
+            refuse_saved(asked.save_predictions, asked.force)
         if not processes.is_first:
             console_settings.quiet = True
-        records, folder = _evaluate(asked, processes)
+        request = asked.request(dataset_of(asked))
+        folder = asked.out or Path("reports") / f"eval-{request.dataset.name}"
+        outcomes = list(
+            _score(asked, request) if asked.from_predictions else _evaluate(asked, request, folder, processes)
+        )
         if processes.is_first:
-            _show(asked, records, folder, exports.console)
-            exports.write([eval_row(record) for record in records], lambda: _markdown(records))
+            show(asked, outcomes, folder, exports.console)
+            exports.write([eval_row(outcome) for outcome in outcomes], lambda: markdown(outcomes))
 
 
-def dataset_of(asked: Asked, processes: Processes) -> Dataset:
-    """The data: a folder's, or the embedded ones, made by the first process where they are missing."""
+def dataset_of(asked: Asked) -> Dataset:
+    """The data: a folder's, or the embedded ones, which are made where they are missing."""
     from proscale_bench.data.coco import open_dataset
 
     if asked.coco is not None:
@@ -244,34 +58,21 @@ def dataset_of(asked: Asked, processes: Processes) -> Dataset:
     return open_dataset(folder)
 
 
-def _evaluate(asked: Asked, processes: Processes) -> tuple[list[Record], Path]:
+def _evaluate(asked: Asked, request: Request, folder: Path, processes: Processes) -> Iterator[Outcome]:
     from proscale_bench.evaluation.saved import PredictionWriter
     from proscale_bench.sweep.evaluation import evaluate_weights
     from proscale_bench.sweep.runner import locked
 
-    request = asked.request(dataset_of(asked, processes))
-    folder = asked.out or Path("reports") / f"eval-{request.dataset.name}"
-    records: list[Record] = []
+    writer = PredictionWriter(asked.save_predictions) if asked.save_predictions else None
     with _bar("loading torch") as (bar, task), locked(folder, "evaluation") if processes.is_first else nullcontext():
         with uninterrupted():
             import torchvision  # noqa: F401
         settings = asked.settings()
-        writer = PredictionWriter(asked.save_predictions) if asked.save_predictions else None
         try:
             for weights in asked.models(request):
                 name = f"{weights.schedule.compact} {weights.source}"
-                detail(f"{name}: {request.name}")
-
-                def show(step: Step, name: str = name) -> None:
-                    pq = "" if step.pq is None else f"  PQ {step.pq:.1f} so far"
-                    bar.update(
-                        task,
-                        total=step.total,
-                        completed=step.done,
-                        description=f"{step.images_per_second:.1f} images/s{pq}  {name}",
-                    )
-
-                record = evaluate_weights(
+                detail(f"evaluating {name} on {request.name}")
+                outcome = evaluate_weights(
                     request,
                     settings,
                     weights,
@@ -279,22 +80,53 @@ def _evaluate(asked: Asked, processes: Processes) -> tuple[list[Record], Path]:
                     processes,
                     resume=asked.resume,
                     writer=writer,
-                    on_step=show,
+                    on_step=_shower(bar, task, name),
                     on_stage=lambda what: bar.update(task, description=what),
                 )
-                if record is None:
+                if outcome is None:
                     continue
-                records.append(record)
-                if asked.visuals:
+                if asked.visuals and outcome.record is not None:
                     bar.update(task, description="drawing the worst images")
-                    draw_worst(request, weights, folder / "visuals", asked.visuals)
+                    draw(outcome, folder / "visuals" / outcome.record.digest[:12], asked.visuals)
+                yield outcome
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"what is evaluated is kept in {folder}; the same command goes on") from None
-    return records, folder
+
+
+def _score(asked: Asked, request: Request) -> Iterator[Outcome]:
+    from proscale_bench.sweep.evaluation import score_files
+
+    assert asked.from_predictions is not None
+    with _bar("reading the predictions") as (bar, task):
+        outcome = score_files(
+            request,
+            asked.from_predictions,
+            on_step=_shower(bar, task, str(asked.from_predictions)),
+            on_stage=lambda what: bar.update(task, description=what),
+        )
+        if asked.visuals:
+            draw(outcome, (asked.out or Path("reports/eval-predictions")) / "visuals", asked.visuals)
+        yield outcome
+
+
+def draw(outcome: Outcome, folder: Path, number: int) -> None:
+    from proscale_bench.commands.visuals import draw_worst
+
+    paths = draw_worst(outcome, folder, number)
+    note(f"pictures: {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}" if paths else "no pictures")
+
+
+def _shower(bar: Progress, task: TaskID, name: str) -> Callable[[Step], None]:
+    def show_step(step: Step) -> None:
+        pq = "" if step.pq is None else f", PQ {step.pq:.1f} so far"
+        description = f"{step.images_per_second:.1f} images/s{pq}: {name}"
+        bar.update(task, total=step.total, completed=step.done, description=description)
+
+    return show_step
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[tuple[Progress, Any]]:
+def _bar(what: str) -> Iterator[tuple[Progress, TaskID]]:
     """A progress bar on stderr, where that is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -303,42 +135,47 @@ def _bar(what: str) -> Iterator[tuple[Progress, Any]]:
         yield bar, bar.add_task(what, total=None)
 
 
-def eval_row(record: Record) -> dict[str, Any]:
-    """The row of the contract: the keys of a `flops` row, and what was found."""
+def eval_row(outcome: Outcome) -> dict[str, Any]:
+    """The row of the contract: what was found, and of a model the keys of a `flops` row."""
     from proscale_bench.results.accuracy import ACCURACIES
 
-    accuracy = record.accuracy
-    assert accuracy is not None
-    row = record.row()
+    accuracy, record = outcome.accuracy, outcome.record
+    known = record.row() if record else {"backbone": None, "schedule": None, "gflops": None, "accuracy": accuracy.row()}
+    found = accuracy.evaluated
     return {
-        **row,
-        "weights": accuracy.source,
-        "weights_digest": record.identity.weights,
-        "images": record.input.images,
+        **known,
+        "weights": accuracy.source if record else None,
+        "weights_digest": record.identity.weights if record else None,
+        "images": found.images if found else None,
         **{name: getattr(accuracy, name) for name in ACCURACIES},
     }
 
 
-def _show(asked: Asked, records: Sequence[Record], folder: Path, console: Console) -> None:
+def show(asked: Asked, outcomes: Sequence[Outcome], folder: Path, console: Console) -> None:
+    """The tables and sentences; what to beware of on stderr."""
     from rich.text import Text
 
     from proscale_bench.render import evaluation as render
     from proscale_bench.render.grid import table
 
-    for grid in render.grids(records, asked.per_class):
+    evaluations = [render.Evaluation(outcome.accuracy, outcome.record) for outcome in outcomes]
+    for grid in render.grids(evaluations, asked.per_class):
         console.print(table(grid, break_labels=True))
         console.print()
-    for line in render.footer(records):
+    for line in render.footer(evaluations):
         console.print(Text(line, style="dim"))
-    console.print(Text(f"records: {folder} (a page: proscale-bench report {folder})", style="dim"), soft_wrap=True)
-    for record in records:
-        for message in record.accuracy.evaluated.warnings if record.accuracy and record.accuracy.evaluated else ():
+    if not asked.from_predictions:
+        console.print(Text(f"records: {folder} (a page: proscale-bench report {folder})", style="dim"), soft_wrap=True)
+    for outcome in outcomes:
+        for message in outcome.accuracy.evaluated.warnings if outcome.accuracy.evaluated else ():
             warn(message)
 
 
-def _markdown(records: Sequence[Record]) -> str:
-    from proscale_bench.analysis.runs import evaluated
-    from proscale_bench.render.evaluation import section
-    from proscale_bench.render.markdown import text
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    from proscale_bench.render.evaluation import Evaluation, grids
+    from proscale_bench.render.grid import markdown_table
 
-    return "\n".join(line for setting, group in evaluated(records).items() for line in section(setting, group, text))
+    evaluations = [Evaluation(outcome.accuracy, outcome.record) for outcome in outcomes]
+    return "\n".join(
+        line for grid in grids(evaluations) for line in (f"### {grid.title}", "", *markdown_table(grid), "")
+    )

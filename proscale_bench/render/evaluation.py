@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from proscale_bench.analysis.runs import Setting, evaluated
+from proscale_bench.analysis.runs import Setting
 from proscale_bench.render.grid import Grid, Row, markdown_table
 from proscale_bench.results.accuracy import Accuracy, ClassAccuracy, Evaluated
 from proscale_bench.results.record import Cost, Record
@@ -35,120 +36,131 @@ SEMANTIC = (
     ("pixel accuracy", "pacc", 1, False),
 )
 METRICS = {"panoptic": PANOPTIC, "instance": INSTANCE, "semantic": SEMANTIC}
-COSTS: tuple[tuple[str, Callable[[Cost], float | None], Callable[[float], str]], ...] = (
-    ("encoder GFLOPs", lambda cost: cost.gflops.encoder, show_gflops),
-    ("against the baseline", lambda cost: cost.reduction_pct.encoder, show_reduction),
-    ("total GFLOPs", lambda cost: cost.gflops.total, show_gflops),
-    ("against the baseline", lambda cost: cost.reduction_pct.total, show_reduction),
-    ("parameters, millions", lambda cost: cost.params_m.total, lambda number: f"{number:.2f}"),
+COSTS: tuple[tuple[str, Callable[[Cost], float | None], Callable[[float], str], int], ...] = (
+    ("encoder GFLOPs", lambda cost: cost.gflops.encoder, show_gflops, 0),
+    ("against the baseline", lambda cost: cost.reduction_pct.encoder, show_reduction, 1),
+    ("total GFLOPs", lambda cost: cost.gflops.total, show_gflops, 0),
+    ("against the baseline", lambda cost: cost.reduction_pct.total, show_reduction, 1),
+    ("parameters, millions", lambda cost: cost.params_m.total, lambda number: f"{number:.2f}", 0),
 )
 
 
-def grids(records: Sequence[Record], per_class: bool = False) -> Iterator[Grid]:
-    """The tables of evaluations: one a data set and way of running, then one a model by class where that is wanted."""
-    for setting, group in evaluated(records).items():
-        yield accuracy_grid(setting, group)
-        if per_class:
-            for record in group:
-                yield class_grid(record)
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found, and of which model; None where files of unknown origin were scored."""
+
+    accuracy: Accuracy
+    record: Record | None = None
+
+    @property
+    def how(self) -> Evaluated:
+        if self.accuracy.evaluated is None:
+            raise ValueError(f"{self.accuracy.source} was not evaluated here")
+        return self.accuracy.evaluated
+
+    @property
+    def name(self) -> str:
+        return self.record.identity.schedule if self.record else self.accuracy.source
 
 
-def accuracy_grid(setting: Setting, records: Sequence[Record]) -> Grid:
+def grids(evaluations: Sequence[Evaluation], per_class: bool = False) -> Iterator[Grid]:
+    """One table of all, and one a model by class where that is wanted."""
+    yield accuracy_grid(evaluations)
+    if per_class:
+        yield from map(class_grid, evaluations)
+
+
+def accuracy_grid(evaluations: Sequence[Evaluation]) -> Grid:
     """A column a model: what it is worth, in percent with intervals, and what it costs."""
-    found = [_found(record) for record in records]
-    with_intervals = any(how.intervals for _, how in found)
-    tasks = [task for task in METRICS if any(task in how.tasks for _, how in found)]
+    with_intervals = any(one.how.intervals for one in evaluations)
     rows = []
-    for task in tasks:
-        for label, name, indent, strong in METRICS[task]:
+    for task, metrics in METRICS.items():
+        if not any(task in one.how.tasks for one in evaluations):
+            continue
+        for label, name, indent, strong in metrics:
             cells: list[str] = []
-            for accuracy, how in found:
-                cells.append(_percent(getattr(accuracy, name)))
-                cells += [_interval(how, name)] if with_intervals else []
+            for one in evaluations:
+                cells.append(_percent(getattr(one.accuracy, name)))
+                cells += [_interval(one.how, name)] if with_intervals else []
             if any(cell not in ("", NOTHING) for cell in cells):
                 rows.append(Row(label, tuple(cells), indent, strong))
-    for index, (label, read, show) in enumerate(COSTS):
-        cells = []
-        for record in records:
-            value = read(record.cost) if record.cost else None
-            is_saving = label == COSTS[1][0]
-            baseline = record.cost is not None and record.identity.schedule == record.cost.baseline.schedule
-            cells.append("" if is_saving and baseline else NOTHING if value is None else show(value))
-            cells += [""] if with_intervals else []
-        if any(cells):
-            rows.append(Row(label, tuple(cells), int(label == COSTS[1][0]), strong=index in (0, 2)))
-    names = [_name(record, records) for record in records]
+    rows += _cost_rows(evaluations, with_intervals)
+    names = _names(evaluations)
     header = [cell for name in names for cell in ((name, "95 %") if with_intervals else (name,))]
-    return Grid(f"{setting.size}, {_images(found[0][1])}", ("", *header), tuple(rows))
+    images = evaluations[0].how.images
+    title = f"{evaluations[0].accuracy.dataset}, {images:,} image{'s' if images > 1 else ''}, in percent"
+    return Grid(title, ("", *header), tuple(rows))
 
 
-def class_grid(record: Record) -> Grid:
-    """A line a class, things first as the data set lists them."""
-    accuracy, how = _found(record)
+def class_grid(one: Evaluation) -> Grid:
+    """A line a class, as the data set lists them."""
+    how = one.how
     columns: list[tuple[str, Callable[[ClassAccuracy], str]]] = []
     if "panoptic" in how.tasks:
         columns += [
-            ("PQ", lambda one: _percent(one.pq)),
-            ("SQ", lambda one: _percent(one.sq)),
-            ("RQ", lambda one: _percent(one.rq)),
-            ("found", lambda one: _count(one.true_positives)),
-            ("wrong", lambda one: _count(one.false_positives)),
-            ("missed", lambda one: _count(one.false_negatives)),
+            ("PQ", lambda found: _percent(found.pq)),
+            ("SQ", lambda found: _percent(found.sq)),
+            ("RQ", lambda found: _percent(found.rq)),
+            ("found", lambda found: _count(found.true_positives)),
+            ("wrong", lambda found: _count(found.false_positives)),
+            ("missed", lambda found: _count(found.false_negatives)),
         ]
     if "instance" in how.tasks:
-        columns += [("mask AP", lambda one: _percent(one.ap)), ("box AP", lambda one: _percent(one.ap_bbox))]
+        columns += [("mask AP", lambda found: _percent(found.ap)), ("box AP", lambda found: _percent(found.ap_bbox))]
     if "semantic" in how.tasks:
-        columns += [("IoU", lambda one: _percent(one.iou))]
+        columns += [("IoU", lambda found: _percent(found.iou))]
     rows = tuple(
-        Row(one.name, (("thing" if one.is_thing else "stuff"), *(read(one) for _, read in columns)))
-        for one in how.classes
+        Row(found.name, ("thing" if found.is_thing else "stuff", *(read(found) for _, read in columns)))
+        for found in how.classes
     )
-    title = f"{record.identity.schedule} on {record.identity.backbone}, by class of {accuracy.dataset}"
-    return Grid(title, ("", "", *(name for name, _ in columns)), rows)
+    return Grid(f"{one.name} by class of {one.accuracy.dataset}", ("", "", *(name for name, _ in columns)), rows)
 
 
-def footer(records: Sequence[Record]) -> list[str]:
+def footer(evaluations: Sequence[Evaluation]) -> list[str]:
     """How the numbers came about."""
-    lines = []
-    for setting, group in evaluated(records).items():
-        _, how = _found(group[0])
-        if setting.execution:
-            lines.append(f"run as: {setting.execution.words}")
-        if how.intervals:
-            lines.append(
-                f"intervals: 95 %, the images drawn anew {how.resamples:,} times; they say nothing of another training"
-            )
+    first, how = evaluations[0].record, evaluations[0].how
+    ways = dict.fromkeys(one.record.execution for one in evaluations if one.record and one.record.execution)
+    lines = [f"run as: {execution.words}" for execution in ways]
+    if how.intervals:
+        lines.append(
+            f"intervals: 95 %, the images drawn anew {how.resamples:,} times; they tell nothing of another training"
+        )
+    if first:
         given = "as they are" if how.resize == "none" else f"resized to a short side of {how.resize.split(',')[0]}"
-        lines.append(f"images {given}; GFLOPs: a mean over them, {setting.how.partition(f', {setting.where}')[0]}")
+        lines.append(f"images: {given}; GFLOPs: a mean over them, 1 MAC = 1 FLOP, rules {first.rules}")
     return lines
 
 
 def section(setting: Setting, records: Sequence[Record], text: Callable[[str], str]) -> list[str]:
     """What a report says of a data set's evaluations, as lines of Markdown; `text` keeps words words."""
-    lines = [f"## Accuracy on {text(setting.size)}", "", *markdown_table(accuracy_grid(setting, records)), ""]
-    lines += [line for note in footer(records) for line in (text(note[:1].upper() + note[1:]) + ".", "")]
-    return lines
+    evaluations = [Evaluation(record.accuracy, record) for record in records if record.accuracy and record.is_evaluated]
+    lines = [f"## Accuracy on {text(setting.size)}", "", *markdown_table(accuracy_grid(evaluations)), ""]
+    return lines + [line for note in footer(evaluations) for line in (text(note[:1].upper() + note[1:]) + ".", "")]
 
 
-def _found(record: Record) -> tuple[Accuracy, Evaluated]:
-    if record.accuracy is None or record.accuracy.evaluated is None:
-        raise ValueError(f"{record.identity.label} was not evaluated")
-    return record.accuracy, record.accuracy.evaluated
+def _cost_rows(evaluations: Sequence[Evaluation], with_intervals: bool) -> Iterator[Row]:
+    costs = [one.record.cost if one.record else None for one in evaluations]
+    for label, read, show, indent in COSTS:
+        cells: list[str] = []
+        for one, cost in zip(evaluations, costs, strict=True):
+            value = read(cost) if cost else None
+            is_baseline = cost is not None and one.name == cost.baseline.schedule
+            cells.append("" if value is None or (indent and is_baseline) else show(value))
+            cells += [""] if with_intervals else []
+        if any(cells):
+            yield Row(label, tuple(cells), indent, strong=not indent)
 
 
-def _name(record: Record, records: Sequence[Record]) -> str:
-    """The schedule, with what tells it from another of the same table."""
-    identity = record.identity
-    alike = [other for other in records if other.identity.schedule == identity.schedule]
-    if len({other.identity.backbone for other in records}) > 1:
-        return f"{identity.backbone} {identity.schedule}"
-    if len(alike) > 1 and record.accuracy:
-        return f"{identity.schedule} {record.accuracy.source}"
-    return identity.schedule
-
-
-def _images(how: Evaluated) -> str:
-    return f"{how.images:,} image{'s' if how.images > 1 else ''}, in percent"
+def _names(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Schedules, with what tells them apart."""
+    names = [one.name for one in evaluations]
+    backbones = [one.record.identity.backbone if one.record else "" for one in evaluations]
+    if len(set(backbones)) > 1:
+        names = [f"{backbone} {name}" for backbone, name in zip(backbones, names, strict=True)]
+    return [
+        f"{name} {one.accuracy.source}" if names.count(name) > 1 else name
+        for name, one in zip(names, evaluations, strict=True)
+    ]
 
 
 def _percent(value: float | None) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +19,10 @@ from proscale_bench.cost.rules import get_rules
 from proscale_bench.data.batches import Batch, form_batches
 from proscale_bench.data.coco import Truth
 from proscale_bench.data.dataset import Dataset
-from proscale_bench.results.accuracy import Accuracy, Task
+from proscale_bench.results.accuracy import Accuracy, Evaluated, Task
 from proscale_bench.results.export import now
 from proscale_bench.results.profile import DeviceType, DType, Execution
-from proscale_bench.results.record import Identity, Input, Origin, Record
+from proscale_bench.results.record import Cost, Identity, Input, Origin, Record
 from proscale_bench.results.store import write_record
 from proscale_bench.sweep.plan import label_of
 from proscale_bench.sweep.runner import cost_of
@@ -29,8 +31,9 @@ from proscale_bench.version import __version__
 
 if TYPE_CHECKING:
     from proscale_bench.evaluation.processes import Processes
-    from proscale_bench.evaluation.runner import Step, Work
+    from proscale_bench.evaluation.runner import Source, Step, Work
     from proscale_bench.evaluation.saved import PredictionWriter
+    from proscale_bench.evaluation.summary import Summary
 
 JOURNALS = "evaluation"  # in the run's folder, until an evaluation is complete
 Resize = tuple[int, int]  # short side, longest side
@@ -62,7 +65,7 @@ class Request:
         name, limit = self.dataset.name, self.limit
         return f"{name}[:{limit}]" if limit is not None and limit < len(self.dataset.images) else name
 
-    @property
+    @cached_property
     def batches(self) -> tuple[Batch, ...]:
         return form_batches(self.dataset.images[: self.limit], self.batch_size, self.resize)
 
@@ -70,7 +73,13 @@ class Request:
     def resize_words(self) -> str:
         return "none" if self.resize is None else f"{self.resize[0]},{self.resize[1]}"
 
-    @property
+    @cached_property
+    def images_digest(self) -> str:
+        """Of the data set's annotations and of which images are evaluated, in which order."""
+        ids = [image.id for image in self.dataset.images[: self.limit]]
+        return hashlib.sha256(f"{self.dataset.digest} {ids}".encode()).hexdigest()
+
+    @cached_property
     def size(self) -> InputSize:
         """The sizes of the images as the model gets them: what its cost is counted at."""
         return size_of_images(
@@ -95,6 +104,22 @@ class Settings:
     threads: int | None = None
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What an evaluation found, and what it takes to look at an image again.
+
+    Args:
+        record: None where files were scored, which belong to no model that we know.
+        image_pq: PQ of each image by itself, all its segments taken together; empty without the panoptic task.
+    """
+
+    accuracy: Accuracy
+    record: Record | None
+    work: Work
+    source: Source
+    image_pq: dict[int, float]
+
+
 def evaluate_weights(
     request: Request,
     settings: Settings,
@@ -106,8 +131,8 @@ def evaluate_weights(
     writer: PredictionWriter | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
     on_stage: Callable[[str], None] = lambda what: None,
-) -> Record | None:
-    """Evaluate, keep the record in the run's folder, and give it; None in all processes but the first.
+) -> Outcome | None:
+    """Evaluate and keep the record in the run's folder; None in all processes but the first.
 
     Args:
         run: the folder, the same for all processes. An evaluation that was interrupted in it is gone on with.
@@ -123,15 +148,17 @@ def evaluate_weights(
 
     from proscale_bench.evaluation.journal import Journal
     from proscale_bench.evaluation.model_source import ModelSource
-    from proscale_bench.evaluation.runner import Work, evaluate
+    from proscale_bench.evaluation.runner import Work, evaluate, results_of
+    from proscale_bench.evaluation.summary import summarise
     from proscale_bench.measure.environment import device_name, look_around
     from proscale_bench.models.inference import prepare_for_inference
     from proscale_bench.models.running import check_device, global_state
 
     check_device(settings.device, settings.dtype)
     device = torch.device(settings.device, processes.local_rank if settings.device == "cuda" else None)
-    truth = Truth(request.dataset)
-    work = Work(truth, request.batches, frozenset(request.tasks))
+    source = ModelSource(weights.model, request.dataset, request.tasks, request.resize, settings.dtype)
+    work = Work(Truth(request.dataset), request.batches, frozenset(request.tasks))
+    start = time.perf_counter()
     with global_state(settings.dtype, settings.threads):
         environment = look_around(device, "not asked")
         sampling = prepare_for_inference(
@@ -150,45 +177,88 @@ def evaluate_weights(
             rewrites=settings.rewrites,
             threads=torch.get_num_threads(),
         )
-        source = ModelSource(weights.model, request.dataset, request.tasks, request.resize, settings.dtype)
         folder = run / JOURNALS / _key(request, weights, execution, writer is not None)
-        start = time.perf_counter()
         if not resume and processes.is_first:
             Journal(folder).remove()
         processes.wait()
         evaluate(work, source, folder, processes, writer, on_step)
         processes.wait()
-        if not processes.is_first:
-            return None
-        seconds = time.perf_counter() - start
-    accuracy = score(request, work, folder, weights.source, processes.size, seconds, on_stage)
+    if not processes.is_first:
+        return None
+    summary = summarise(work, folder, request.resamples, request.seed, request.reference, on_stage)
     if writer is not None:
-        from proscale_bench.evaluation.runner import results_of
-
         on_stage("writing the predictions")
         writer.finish(work.images, results_of(work, folder), request.tasks)
+    accuracy = accuracy_of(request, summary, weights.source, processes.size, time.perf_counter() - start)
     record = Record(
         identity=identity_of(weights),
-        input=Input.model_validate({**request.size.row(), "dataset": _images_digest(request)}),
+        input=Input.model_validate({**request.size.row(), "dataset": request.images_digest}),
         convention="mac",
         rules="fvcore",
         execution=execution,
-        cost=cost_of(
-            count_model(
-                weights.schedule,
-                backbone_name(weights.architecture.backbone),
-                weights.architecture,
-                request.size,
-                get_rules("fvcore"),
-            )
-        ),
+        cost=_cost(request, weights),
         accuracy=accuracy,
         provenance=Origin(tool_version=__version__, created=now()),
         environment=environment.strings(),
     )
     write_record(run, record)
     Journal(folder).remove()
-    return record
+    return Outcome(accuracy, record, work, source, summary.image_pq)
+
+
+def score_files(
+    request: Request,
+    predictions: Path,
+    on_step: Callable[[Step], None] = lambda step: None,
+    on_stage: Callable[[str], None] = lambda what: None,
+) -> Outcome:
+    """Score somebody's files.
+
+    Raises:
+        BenchError: files that are missing, damaged, or do not fit the data.
+    """
+    from proscale_bench.evaluation.file_source import FileSource
+    from proscale_bench.evaluation.processes import Processes
+    from proscale_bench.evaluation.runner import Work, evaluate
+    from proscale_bench.evaluation.summary import summarise
+
+    work = Work(Truth(request.dataset), request.batches, frozenset(request.tasks))
+    source = FileSource(predictions, work)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="proscale-bench-") as folder:
+        evaluate(work, source, Path(folder), Processes(), None, on_step)
+        summary = summarise(work, Path(folder), request.resamples, request.seed, request.reference, on_stage)
+    seconds = time.perf_counter() - start
+    accuracy = accuracy_of(request, summary, str(predictions)[-200:], 1, seconds, source.warnings)
+    return Outcome(accuracy, None, work, source, summary.image_pq)
+
+
+def accuracy_of(
+    request: Request, summary: Summary, source: str, processes: int, seconds: float, warnings: tuple[str, ...] = ()
+) -> Accuracy:
+    """What was found, with how."""
+    return Accuracy(
+        dataset=request.name,
+        **summary.metrics_pct,
+        provenance="measured",
+        source=source,
+        evaluated=Evaluated(
+            tasks=request.tasks,
+            images=request.size.images,
+            dataset_digest=request.dataset.digest,
+            images_digest=request.images_digest,
+            resize=request.resize_words,
+            engine=summary.engine,
+            processes=processes,
+            seconds=seconds,
+            resamples=request.resamples,
+            seed=request.seed,
+            intervals=summary.intervals_pct,
+            replicates=summary.replicates_pct,
+            classes=summary.classes,
+            warnings=tuple(message[:1000] for message in (*warnings, *summary.warnings)),
+        ),
+    )
 
 
 def identity_of(weights: Weights) -> Identity:
@@ -201,38 +271,11 @@ def identity_of(weights: Weights) -> Identity:
     )
 
 
-def score(
-    request: Request,
-    work: Work,
-    folder: Path,
-    source: str,
-    processes: int,
-    seconds: float,
-    on_stage: Callable[[str], None],
-) -> Accuracy:
-    """The metrics of what the journals hold."""
-    from proscale_bench.evaluation.summary import summarise
-
-    return summarise(
-        work,
-        folder,
-        dataset=request.name,
-        source=source,
-        images_digest=_images_digest(request),
-        resize=request.resize_words,
-        processes=processes,
-        seconds=seconds,
-        resamples=request.resamples,
-        seed=request.seed,
-        reference=request.reference,
-        on_stage=on_stage,
-    )
-
-
-def _images_digest(request: Request) -> str:
-    """Of the data set's annotations and of which images are evaluated, in which order."""
-    ids = [image.id for image in request.dataset.images[: request.limit]]
-    return hashlib.sha256(f"{request.dataset.digest} {ids}".encode()).hexdigest()
+def _cost(request: Request, weights: Weights) -> Cost:
+    """On paper, a mean over the images as the model gets them."""
+    architecture = weights.architecture
+    name = backbone_name(architecture.backbone)
+    return cost_of(count_model(weights.schedule, name, architecture, request.size, get_rules("fvcore")))
 
 
 def _key(request: Request, weights: Weights, execution: Execution, saved: bool) -> str:
@@ -240,7 +283,7 @@ def _key(request: Request, weights: Weights, execution: Execution, saved: bool) 
     key = {
         "weights": weights.digest,
         "schedule": weights.schedule.compact,
-        "images": _images_digest(request),
+        "images": request.images_digest,
         "tasks": sorted(request.tasks),
         "resize": request.resize_words,
         "execution": execution.model_dump(mode="json"),
