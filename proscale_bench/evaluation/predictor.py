@@ -71,7 +71,9 @@ class Predictor:
         """
         with torch.inference_mode():
             logits = answer.pred_logits[index]
-            masks = postprocess.resize_masks(answer.pred_masks[index], answer.padded_size, image_size, output_size)
+            masks = postprocess.resize_masks(
+                answer.pred_masks[index], answer.padded_size, image_size, output_size, skip_identities=True
+            )
             ids, segments, detections, labels = None, (), None, None
             if "panoptic" in self.tasks:
                 found = postprocess.panoptic(logits, masks, self.things)

@@ -52,23 +52,46 @@ class Instances:
     boxes: Tensor
 
 
-def resize_masks(mask_logits: Tensor, padded_size: Size, image_size: Size, output_size: Size | None = None) -> Tensor:
+def resize_masks(
+    mask_logits: Tensor,
+    padded_size: Size,
+    image_size: Size,
+    output_size: Size | None = None,
+    *,
+    skip_identities: bool = False,
+) -> Tensor:
     """One image's mask logits [Q, h, w] at the original size: [Q, *output_size].
 
     Bilinear to the batch's padded size, crop to the image that the model was given, bilinear to the original
-    size; each step is done even where it changes nothing, as published counts assume.
+    size. Published counts assume that each step is done even where it changes nothing.
 
     Args:
         mask_logits: `pred_masks` of one image.
         padded_size: of the model's padded input.
         image_size: of this image in it.
         output_size: of the original image; by default `image_size`.
+        skip_identities: leave out a step from a size to itself; the masks are the same, bit for bit.
+    """
+
+    masks = _resized(mask_logits, padded_size, skip_identities)
+    return to_original(masks, image_size, output_size, skip_identities=skip_identities)
+
+
+def to_original(
+    maps: Tensor, image_size: Size, output_size: Size | None = None, *, skip_identities: bool = False
+) -> Tensor:
+    """The second half of `resize_masks`: maps [N, *padded_size] without the padding, at the original size.
+
+    Models that the official code trained for semantic segmentation alone resize class scores so, and not masks.
     """
     height, width = image_size
-    masks = F.interpolate(mask_logits[None], size=padded_size, mode="bilinear", align_corners=False)
-    masks = masks[:, :, :height, :width]
-    masks = F.interpolate(masks, size=output_size or image_size, mode="bilinear", align_corners=False)
-    return masks[0]
+    return _resized(maps[:, :height, :width], output_size or image_size, skip_identities)
+
+
+def _resized(maps: Tensor, size: Size, skip_identities: bool) -> Tensor:
+    if skip_identities and tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
 def semantic(logits: Tensor, masks: Tensor) -> Tensor:
