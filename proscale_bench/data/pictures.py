@@ -33,11 +33,13 @@ def read_id_map(path: Path) -> IdMap:
     pixels: Pixels = _pixels(path, "RGB", ("RGB", "RGBA"), "a panoptic map is an RGB PNG, id = R + 256 G + 65536 B")
     height, width, channels = pixels.shape
     # Four bytes from each pixel's first on, read as one number: a third of the time of multiplying three channels.
-    flat = np.empty(pixels.size + 1, np.uint8)
-    flat[:-1] = pixels.reshape(-1)
-    overlapping = np.ndarray((height, width), "<u4", flat, strides=(channels * width, channels))
-    ids: IdMap = overlapping & THREE_BYTES
-    return ids
+    # The last pixel has no fourth byte to lend, and stands apart.
+    ids = np.empty(height * width, np.uint32)
+    overlapping = np.ndarray((ids.size - 1,), "<u4", np.ascontiguousarray(pixels), strides=(channels,))
+    np.bitwise_and(overlapping, THREE_BYTES, out=ids[:-1])
+    red, green, blue = pixels[-1, -1].tolist()
+    ids[-1] = red | green << 8 | blue << 16
+    return ids.reshape(height, width)
 
 
 def read_label_map(path: Path) -> LabelMap:
