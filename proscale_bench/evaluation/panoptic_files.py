@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from proscale_bench.data.dataset import Category, PanopticEntry
 from proscale_bench.data.panoptic_json import PredictedEntry, read_panoptic_predictions, read_panoptic_truth
 from proscale_bench.data.pictures import read_id_map
 from proscale_bench.errors import BenchError
+from proscale_bench.evaluation.cautions import Cautions
 from proscale_bench.evaluation.panoptic import (
     VOID,
     IdMap,
@@ -37,20 +38,6 @@ class ScoredFiles:
     image_ids: tuple[int, ...]
     counts: tuple[PanopticCounts, ...]
     quality: PanopticQuality
-
-
-@dataclass
-class Cautions:
-    """Warnings of many images, one line a kind: how many there are, and the first."""
-
-    _found: dict[str, tuple[int, str]] = field(default_factory=dict)
-
-    def add(self, kind: str, example: str) -> None:
-        count, first = self._found.get(kind, (0, example))
-        self._found[kind] = (count + 1, first)
-
-    def lines(self) -> tuple[str, ...]:
-        return tuple(f"{kind}: {count:,}, the first {first}" for kind, (count, first) in self._found.items())
 
 
 def evaluate_panoptic(
