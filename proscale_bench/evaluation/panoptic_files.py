@@ -69,7 +69,7 @@ def score_panoptic_files(
     cautions = Cautions()
     by_image = {entry.image_id: entry for entry in predictions}  # the last of each
     _check_truth(truth.categories, truth.entries, cautions)
-    _check_predictions(pred_json, truth.categories, truth.entries, predictions, by_image, cautions)
+    check_predictions(pred_json, truth.categories, truth.entries, predictions, by_image, cautions)
 
     running, counts = RunningQuality(truth.categories), []
     for done, entry in enumerate(truth.entries, start=1):
@@ -127,7 +127,7 @@ def _check_truth(categories: Sequence[Category], entries: Sequence[PanopticEntry
                 cautions.add("true segments with id 0, which are void at once", place)
 
 
-def _check_predictions(
+def check_predictions(
     path: Path,
     categories: Sequence[Category],
     entries: Sequence[PanopticEntry],
@@ -135,6 +135,11 @@ def _check_predictions(
     by_image: dict[int, PredictedEntry],
     cautions: Cautions,
 ) -> None:
+    """Every image of the truth is predicted, in categories that it knows; what misleads is added to the cautions.
+
+    Raises:
+        BenchError: otherwise.
+    """
     images = dict.fromkeys(entry.image_id for entry in entries)  # once each, in order
     absent = [entry.image_id for entry in entries if entry.image_id not in by_image]
     if absent:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.data.panoptic_json import PredictedSegment
@@ -57,10 +56,8 @@ class ImageResult:
         if self.detections is not None:
             document["detections"] = self.detections
         if self.semantic is not None:
-            counts = self.semantic
-            document["semantic"] = [
-                values.tolist() for values in (counts.intersection_px, counts.truth_px, counts.predicted_px)
-            ]
+            pixels = self.semantic
+            document["semantic"] = [pixels.classes, pixels.intersection, pixels.truth, pixels.predicted]
         return document
 
     @classmethod
@@ -74,5 +71,5 @@ class ImageResult:
             panoptic=panoptic,
             segments=tuple(PredictedSegment(*pair) for pair in document.get("segments", ())),
             detections=None if detections is None else tuple(detections),
-            semantic=semantic and SemanticCounts(*(np.array(values, dtype=np.int64) for values in semantic)),
+            semantic=None if semantic is None else SemanticCounts(*map(tuple, semantic)),
         )

@@ -104,15 +104,26 @@ def evaluate(
 
 
 def judge(work: Work, image: ImageEntry, prediction: Prediction, true_map: Any, true_labels: Any) -> ImageResult:
-    """Hold one prediction against the truth."""
+    """Hold one prediction against the truth.
+
+    Raises:
+        BenchError: they do not fit each other: another size, ids that the prediction's list lacks, unknown classes.
+    """
     dataset = work.truth.dataset
     counts, labelled = None, None
-    if "panoptic" in work.tasks:
-        assert dataset.panoptic is not None
-        segments = dataset.panoptic[image.id].segments
-        counts = panoptic.count_image(true_map, segments, prediction.panoptic_ids, prediction.segments)
-    if "semantic" in work.tasks:
-        labelled = semantic.count_image(true_labels, prediction.labels, len(dataset.categories))
+    try:
+        if true_map is not None and prediction.panoptic_ids is not None:
+            assert dataset.panoptic is not None
+            segments = dataset.panoptic[image.id].segments
+            counts = panoptic.count_image(true_map, segments, prediction.panoptic_ids, prediction.segments)
+        if true_labels is not None and prediction.labels is not None:
+            void = IGNORED if true_labels.dtype.itemsize == 1 else WIDE_IGNORED
+            labelled = semantic.count_image(true_labels, prediction.labels, len(dataset.categories), void)
+    except ValueError as error:
+        raise BenchError(
+            f"image {image.id} ({image.file_name}): {error}",
+            "prediction and truth must be of one image; 'proscale-bench data check' looks at the truth",
+        ) from error
     return ImageResult(image.id, counts, prediction.segments, prediction.detections, labelled)
 
 
