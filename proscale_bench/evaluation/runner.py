@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from proscale_bench.data.batches import Batch, load_ahead
-from proscale_bench.data.coco import Truth
+from proscale_bench.data.coco import VOID_LABEL, WIDE_VOID_LABEL, Truth
 from proscale_bench.data.dataset import ImageEntry
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation import panoptic, semantic
@@ -117,7 +117,7 @@ def judge(work: Work, image: ImageEntry, prediction: Prediction, true_map: Any, 
             segments = dataset.panoptic[image.id].segments
             counts = panoptic.count_image(true_map, segments, prediction.panoptic_ids, prediction.segments)
         if true_labels is not None and prediction.labels is not None:
-            void = IGNORED if true_labels.dtype.itemsize == 1 else WIDE_IGNORED
+            void = VOID_LABEL if true_labels.dtype.itemsize == 1 else WIDE_VOID_LABEL
             labelled = semantic.count_image(true_labels, prediction.labels, len(dataset.categories), void)
     except ValueError as error:
         raise BenchError(
@@ -145,5 +145,5 @@ def results_of(work: Work, folder: Path) -> Iterator[ImageResult]:
 
 def _truth(work: Work, image: ImageEntry) -> tuple[Any, Any]:
     """The true panoptic map and the true classes of an image, as far as the tasks need them."""
-    true_map = work.truth.panoptic_ids(image) if "panoptic" in work.tasks else None
-    return true_map, work.truth.semantic_labels(image) if "semantic" in work.tasks else None
+    ids = work.truth.panoptic_ids(image) if "panoptic" in work.tasks else None
+    return ids, work.truth.semantic_labels(image, ids) if "semantic" in work.tasks else None

@@ -84,7 +84,7 @@ def color_of(category: int) -> tuple[int, int, int]:
     import colorsys
 
     red, green, blue = colorsys.hsv_to_rgb(
-        (category * GOLDEN_ANGLE) % 1.0, 0.62 + 0.3 * (category % 2), 0.95 - 0.2 * (category % 3 == 2)
+        (0.33 + category * GOLDEN_ANGLE) % 1.0, 0.62 + 0.3 * (category % 2), 0.95 - 0.2 * (category % 3 == 2)
     )
     return round(255 * red), round(255 * green), round(255 * blue)
 
