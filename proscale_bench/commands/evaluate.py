@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
+from typer.core import TyperCommand
 
 from proscale_bench.commands.options import (
     CompileOption,
@@ -22,7 +23,20 @@ from proscale_bench.commands.options import (
     ThreadsOption,
 )
 
+
+class BootstrapCommand(TyperCommand):
+    """Reads `--bootstrap` without a number: an option with an optional value, which Typer does not have."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        read = []
+        for place, arg in enumerate(args):
+            bare = arg == "--bootstrap" and not (args[place + 1 : place + 2] or ["-"])[0].isdecimal()
+            read.append(f"--bootstrap={RESAMPLES}" if bare else arg)
+        return super().parse_args(ctx, read)
+
+
 WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
+RESAMPLES = 1000
 DEFAULT_TASKS = "panoptic,instance,semantic"
 
 
