@@ -37,9 +37,8 @@ def run(asked: Asked) -> None:
             console_settings.quiet = True
         request = asked.request(dataset_of(asked))
         folder = asked.out or Path("reports") / f"eval-{request.dataset.name}"
-        outcomes = list(
-            _score(asked, request) if asked.from_predictions else _evaluate(asked, request, folder, processes)
-        )
+        found = _score(asked, request) if asked.from_predictions else _evaluate(asked, request, folder, processes)
+        outcomes = list(found)
         if processes.is_first:
             show(asked, outcomes, folder, exports.console)
             exports.write([eval_row(outcome) for outcome in outcomes], lambda: markdown(outcomes))

@@ -97,11 +97,12 @@ class Journal:
                 file.close()
 
     def remove(self) -> None:
-        """Once all is evaluated, or to start over."""
+        """Once all is evaluated, or to start over; the folder goes too, and the one that it lies in, where empty."""
         for path in self.folder.glob(PATTERN):
             path.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        for folder in (self.folder, self.folder.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _scan(path: Path) -> Iterator[tuple[int, Place]]:

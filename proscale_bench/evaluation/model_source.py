@@ -62,7 +62,8 @@ class ModelSource:
                 f"the annotations say {image.height_px} x {image.width_px}",
                 "'proscale-bench data check' finds all such files",
             )
-        return pixels if self._resize is None else resize_for_model(pixels, *self._resize)
+        resized = pixels if self._resize is None else resize_for_model(pixels, *self._resize)
+        return np.array(resized)  # PyTorch wants memory that it may write to
 
     def predict(self, batch: Batch, loaded: Sequence[NDArray[np.uint8]]) -> Iterator[Prediction]:
         """The predictions of a batch, one by one: masks at the original size are large."""

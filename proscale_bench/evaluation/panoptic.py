@@ -7,7 +7,7 @@ and predicted id, since a sum of floats in another order has other last digits.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ __all__ = [
     "class_counts",
     "count_image",
     "count_overlaps",
+    "matched_pairs",
     "overlaps",
     "panoptic_quality",
 ]
@@ -150,26 +151,9 @@ def count_overlaps(
     Raises:
         ValueError: predicted segments and map differ in ids.
     """
-    truth = {segment.id: segment for segment in true_segments}
-    category_of = {segment.id: segment.category_id for segment in predicted_segments}
-    areas: dict[int, int] = {}  # of predictions, in pixels of their map
-    for (_, predicted_id), pixels in shared.items():
-        areas[predicted_id] = areas.get(predicted_id, 0) + pixels
-    _check_ids(category_of, areas)
-
-    matches: list[tuple[int, float]] = []
-    matched_truth, matched_predictions = set(), set()
-    for (true_id, predicted_id), intersection in shared.items():
-        segment = truth.get(true_id)
-        if segment is None or segment.is_crowd or category_of.get(predicted_id) != segment.category_id:
-            continue
-        # In this order: areas of the truth may be floats.
-        union = areas[predicted_id] + segment.area_px - intersection - shared.get((VOID, predicted_id), 0)
-        iou = intersection / union if union else math.inf
-        if iou > 0.5:
-            matches.append((segment.category_id, iou))
-            matched_truth.add(true_id)
-            matched_predictions.add(predicted_id)
+    truth, category_of, areas = _tables(shared, true_segments, predicted_segments)
+    pairs = list(_matched(shared, truth, category_of, areas))
+    matched_truth, matched_predictions = ({pair[side] for pair in pairs} for side in (0, 1))
 
     crowds = {segment.category_id: segment.id for segment in truth.values() if segment.is_crowd}  # the last of each
     false_positives = []
@@ -182,7 +166,20 @@ def count_overlaps(
         if not forgiven / areas[predicted_id] > 0.5:
             false_positives.append(category_id)
     missed = (item for item in truth.values() if not item.is_crowd and item.id not in matched_truth)
+    matches = ((truth[true_id].category_id, iou) for true_id, _, iou in pairs)
     return PanopticCounts(tuple(matches), tuple(false_positives), tuple(item.category_id for item in missed))
+
+
+def matched_pairs(
+    true_ids: IdMap,
+    true_segments: Sequence[Segment],
+    predicted_ids: IdMap,
+    predicted_segments: Sequence[PredictedSegment],
+) -> list[tuple[int, int]]:
+    """(true id, predicted id) of the segments that match; see `count_image`."""
+    shared = overlaps(true_ids, predicted_ids)
+    pairs = _matched(shared, *_tables(shared, true_segments, predicted_segments))
+    return [(true_id, predicted_id) for true_id, predicted_id, _ in pairs]
 
 
 class RunningQuality:
@@ -262,6 +259,34 @@ def class_counts(counts: Sequence[PanopticCounts], categories: Sequence[Category
                 if category_id in class_of:
                     totals[image, class_of[category_id]] += 1
     return table
+
+
+def _tables(
+    shared: Overlaps, true_segments: Sequence[Segment], predicted_segments: Sequence[PredictedSegment]
+) -> tuple[dict[int, Segment], dict[int, int], dict[int, int]]:
+    """Of an image: the truth by id, and the category and the area of each prediction, in pixels of its map."""
+    truth = {segment.id: segment for segment in true_segments}
+    category_of = {segment.id: segment.category_id for segment in predicted_segments}
+    areas: dict[int, int] = {}
+    for (_, predicted_id), pixels in shared.items():
+        areas[predicted_id] = areas.get(predicted_id, 0) + pixels
+    _check_ids(category_of, areas)
+    return truth, category_of, areas
+
+
+def _matched(
+    shared: Overlaps, truth: Mapping[int, Segment], category_of: Mapping[int, int], areas: Mapping[int, int]
+) -> Iterator[tuple[int, int, float]]:
+    """(true id, predicted id, IoU) of every match, by ascending pair."""
+    for (true_id, predicted_id), intersection in shared.items():
+        segment = truth.get(true_id)
+        if segment is None or segment.is_crowd or category_of.get(predicted_id) != segment.category_id:
+            continue
+        # In this order: areas of the truth may be floats.
+        union = areas[predicted_id] + segment.area_px - intersection - shared.get((VOID, predicted_id), 0)
+        iou = intersection / union if union else math.inf
+        if iou > 0.5:
+            yield true_id, predicted_id, iou
 
 
 def _paired(true_ids: IdMap, predicted_ids: IdMap) -> NDArray[np.uint64]:

@@ -14,11 +14,12 @@ from proscale_bench.config.architecture import SIZE_DIVISOR
 from proscale_bench.data.dataset import Category
 from proscale_bench.evaluation.instance import detections_of
 from proscale_bench.evaluation.panoptic import PredictedSegment
-from proscale_bench.evaluation.results import Prediction, Task
+from proscale_bench.evaluation.results import Prediction
 from proscale_bench.models import postprocess
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.position import Size
 from proscale_bench.models.running import autocast
+from proscale_bench.results.accuracy import Task
 from proscale_bench.results.profile import DType
 
 

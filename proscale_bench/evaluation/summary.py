@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.evaluation import bootstrap
-from proscale_bench.evaluation.instance import InstanceScorer, InstanceScores
+from proscale_bench.evaluation.average_precision import InstanceScores
+from proscale_bench.evaluation.instance import InstanceScorer
+from proscale_bench.evaluation.instance_files import read_ground_truth
 from proscale_bench.evaluation.panoptic import PanopticCounts, PanopticQuality, class_counts, panoptic_quality
 from proscale_bench.evaluation.runner import Work, results_of
 from proscale_bench.evaluation.semantic import SemanticCounts, SemanticQuality, class_pixels, semantic_quality
@@ -63,17 +65,19 @@ def summarise(
     images = {image.id: image for image in work.images}
     panoptic: list[PanopticCounts] = []
     semantic: list[SemanticCounts] = []
-    scorer = None
+    scorer, truths = None, {}
     if "instance" in work.tasks:
         things = [category for category in dataset.categories if category.is_thing]
-        scorer = InstanceScorer(things, reference=reference, keep_matches=resamples > 0)
+        scorer = InstanceScorer(things, reference=reference)
+        assert dataset.instances_json is not None
+        truths = read_ground_truth(dataset.instances_json).by_image()
     for result in results_of(work, folder):
         if result.panoptic is not None:
             panoptic.append(result.panoptic)
         if result.semantic is not None:
             semantic.append(result.semantic)
         if scorer is not None:
-            scorer.add(images[result.image_id], work.truth.instances(result.image_id), result.detections or ())
+            scorer.add(images[result.image_id], truths.get(result.image_id, ()), result.detections or ())
 
     quality = panoptic_quality(panoptic, dataset.categories) if "panoptic" in work.tasks else None
     labelled = semantic_quality(semantic, len(dataset.categories)) if "semantic" in work.tasks else None
@@ -97,7 +101,7 @@ def summarise(
         intervals_pct={name: bootstrap.interval(values) for name, values in percent.items()},
         replicates_pct={name: tuple(values.round(DECIMALS).tolist()) for name, values in percent.items()},
         classes=tuple(_classes(work, quality, scores, labelled)),
-        engine=scorer.engine if scorer else "none",
+        engine="x",
         warnings=tuple(warning for one in scores.values() for warning in one.warnings),
         image_pq={image_id: image_quality(counts) for image_id, counts in zip(images, panoptic, strict=False)},
     )
