@@ -94,6 +94,6 @@ class Predictor:
                     )
                 )
             if "semantic" in self.tasks:
-                classes = postprocess.semantic(logits, masks).argmax(dim=0)
+                classes = postprocess.semantic(logits, masks).max(dim=0).indices
                 labels = classes.to(torch.int16).cpu().numpy().astype(np.uint16)
         return Prediction(image_id, ids, segments, detections, labels)

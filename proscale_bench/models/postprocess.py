@@ -128,18 +128,25 @@ def panoptic(
     scores, labels = logits.softmax(dim=-1).max(dim=-1)
     kept = (labels != logits.shape[-1] - 1) & (scores > score_threshold)
     probabilities = masks[kept].sigmoid()  # [kept, H, W]
-    panoptic_map = torch.full(masks.shape[1:], VOID, dtype=torch.int32, device=masks.device)
     if not len(probabilities):
-        return Panoptic(panoptic_map, ())
+        return Panoptic(torch.full(masks.shape[1:], VOID, dtype=torch.int32, device=masks.device), ())
 
-    winner = (scores[kept, None, None] * probabilities).argmax(dim=0)  # [H, W]
-    won = winner == torch.arange(len(probabilities), device=masks.device)[:, None, None]  # [kept, H, W]
-    covered = probabilities >= 0.5
-    visible = won & covered
-    areas = torch.stack([pixels.flatten(1).sum(dim=1) for pixels in (won, covered, visible)], dim=1)
+    # `max` along the first dimension takes a fifth of `argmax`'s time; of equals both give the first.
+    winner = (scores[kept, None, None] * probabilities).max(dim=0).indices  # [H, W]
+    visible = probabilities.gather(0, winner[None])[0] >= 0.5  # where the winner's own mask is
+    queries = len(probabilities)
+    areas = torch.stack(
+        (
+            torch.bincount(winner.flatten(), minlength=queries),
+            torch.count_nonzero(probabilities >= 0.5, dim=(1, 2)),
+            torch.bincount(winner[visible], minlength=queries),
+        ),
+        dim=1,
+    )
 
     segments: list[Segment] = []
     stuff: dict[int, int] = {}  # class: id of its one segment
+    id_of_query = [VOID] * queries
     for query, (category, (won_area, covered_area, visible_area)) in enumerate(
         zip(labels[kept].tolist(), areas.tolist(), strict=True)
     ):
@@ -152,8 +159,9 @@ def panoptic(
             segments.append(Segment(segment_id, category, is_thing))
             if not is_thing:
                 stuff[category] = segment_id
-        panoptic_map[visible[query]] = segment_id
-    return Panoptic(panoptic_map, tuple(segments))
+        id_of_query[query] = segment_id
+    ids = torch.tensor(id_of_query, dtype=torch.int32, device=masks.device)[winner]
+    return Panoptic(ids * visible, tuple(segments))
 
 
 def instances(
@@ -178,21 +186,22 @@ def instances(
         kept = torch.isin(classes, things)
         scores, queries, classes = scores[kept], queries[kept], classes[kept]
 
-    selected = masks[queries]  # [N, H, W]
+    queries, of_query = queries.unique(return_inverse=True)  # a query of several classes has one mask
+    selected = masks[queries]
     inside = selected > 0
-    weights = inside.to(selected.dtype)
-    quality = (selected.sigmoid() * weights).flatten(1).sum(dim=1) / (weights.flatten(1).sum(dim=1) + 1e-6)
-    scores = scores * quality
+    pixels = torch.count_nonzero(inside, dim=(1, 2))
+    quality = (selected.sigmoid() * inside).flatten(1).sum(dim=1) / (pixels + 1e-6)
+    scores = scores * quality[of_query]
     order = scores.argsort(descending=True, stable=True)
-    inside = inside[order]
-    return Instances(scores[order], classes[order], inside, mask_boxes(inside))
+    chosen = of_query[order]
+    return Instances(scores[order], classes[order], inside[chosen], mask_boxes(inside)[chosen])
 
 
 def mask_boxes(masks: Tensor) -> Tensor:
     """The tightest boxes around masks [N, H, W]: [N, 4], float32; see `Instances.boxes`."""
     edges = []
     for axis in (1, 2):  # over rows: which columns are taken; then the other way round
-        taken = masks.any(dim=axis).to(torch.uint8)  # [N, W or H]
+        taken = masks.view(torch.uint8).amax(dim=axis)  # [N, W or H]; `any` takes five times as long
         edges.append((taken.argmax(dim=1), taken.shape[1] - taken.flip(1).argmax(dim=1)))
     (x0, x1), (y0, y1) = edges
     boxes = torch.stack((x0, y0, x1, y1), dim=1).to(torch.float32)
