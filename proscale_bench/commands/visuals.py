@@ -45,14 +45,14 @@ def draw_worst(outcome: Outcome, folder: Path, number: int) -> list[Path]:
 def picture(outcome: Outcome, image: ImageEntry, prediction: Prediction, pq: float):  # type: ignore[no-untyped-def]
     """One image's picture; see `render.overlay`."""
     from proscale_bench.data.pictures import read_image
+    from proscale_bench.data.truth import panoptic_truth
     from proscale_bench.evaluation.panoptic import matched_pairs
     from proscale_bench.render.overlay import side_by_side
 
-    dataset = outcome.work.truth.dataset
-    assert dataset.panoptic is not None
+    dataset = outcome.work.dataset
     assert prediction.panoptic_ids is not None
-    true_ids = outcome.work.truth.panoptic_ids(image)
-    segments = dataset.panoptic[image.id].segments
+    true_ids, entry = panoptic_truth(dataset, image)
+    segments = entry.segments
     pairs = matched_pairs(true_ids, segments, prediction.panoptic_ids, prediction.segments)
     found, right = {true_id for true_id, _ in pairs}, {predicted_id for _, predicted_id in pairs}
     truth = [(one.id, one.category_id, None if one.is_crowd else one.id in found) for one in segments]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proscale_bench.data.batches import Batch
 from proscale_bench.data.dataset import ImageEntry
-from proscale_bench.data.panoptic_json import PredictedEntry, read_panoptic_predictions
+from proscale_bench.data.panoptic_json import PredictedEntry, PredictedSegment, read_panoptic_predictions
 from proscale_bench.data.pictures import read_id_map, read_label_map
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.cautions import Cautions
@@ -47,11 +47,11 @@ class FileSource:
             self._panoptic_dir = _find(folder, PANOPTIC_DIRS, "panoptic")
             entries = read_panoptic_predictions(self._panoptic_json)
             self._panoptic = {entry.image_id: entry for entry in entries}
-            truth = work.truth.dataset.panoptic
+            truth = work.dataset.panoptic
             assert truth is not None
             check_predictions(
                 self._panoptic_json,
-                work.truth.dataset.categories,
+                work.dataset.categories,
                 [truth[image.id] for image in images],
                 entries,
                 self._panoptic,
@@ -59,7 +59,7 @@ class FileSource:
             )
         if "instance" in work.tasks:
             path = _find(folder, INSTANCES_JSONS, "instance")
-            self._detections = read_detections(path, work.truth.dataset, images, cautions)
+            self._detections = read_detections(path, work.dataset, images, cautions)
         if "semantic" in work.tasks:
             self._semantic_dir = _find(folder, (SEMANTIC_DIR,), "semantic")
         self.warnings = cautions.lines()
@@ -70,7 +70,8 @@ class FileSource:
         Raises:
             BenchError: a map that cannot be read.
         """
-        ids, segments, detections, labels = None, (), None, None
+        ids, detections, labels = None, None, None
+        segments: tuple[PredictedSegment, ...] = ()
         if self._panoptic is not None:
             entry = self._panoptic[image.id]
             ids, segments = read_id_map(self._panoptic_dir / entry.file_name), entry.segments

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from proscale_bench.data.batches import Batch
 from proscale_bench.data.dataset import Dataset, ImageEntry
 from proscale_bench.data.pictures import read_image
-from proscale_bench.data.transforms import resize_for_model
+from proscale_bench.data.transforms import resize, resized_size
+from proscale_bench.data.truth import require_size
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.predictor import Predictor
 from proscale_bench.evaluation.results import Prediction
@@ -56,14 +57,10 @@ class ModelSource:
         """
         path = self._dataset.image_dir / image.file_name
         pixels = read_image(path)
-        if pixels.shape[:2] != (image.height_px, image.width_px):
-            raise BenchError(
-                f"{path}: image {image.id} has {pixels.shape[0]} x {pixels.shape[1]} pixels, "
-                f"the annotations say {image.height_px} x {image.width_px}",
-                "'proscale-bench data check' finds all such files",
-            )
-        resized = pixels if self._resize is None else resize_for_model(pixels, *self._resize)
-        return np.array(resized)  # PyTorch wants memory that it may write to
+        require_size(path, image, pixels.shape)
+        if self._resize is not None:
+            pixels = resize(pixels, resized_size(image.height_px, image.width_px, *self._resize))
+        return np.array(pixels)  # PyTorch wants memory that it may write to
 
     def predict(self, batch: Batch, loaded: Sequence[NDArray[np.uint8]]) -> Iterator[Prediction]:
         """The predictions of a batch, one by one: masks at the original size are large."""

@@ -75,7 +75,8 @@ class Predictor:
             masks = postprocess.resize_masks(
                 answer.pred_masks[index], answer.padded_size, image_size, output_size, skip_identities=True
             )
-            ids, segments, detections, labels = None, (), None, None
+            ids, detections, labels = None, None, None
+            segments: tuple[PredictedSegment, ...] = ()
             if "panoptic" in self.tasks:
                 found = postprocess.panoptic(logits, masks, self.things)
                 ids = found.map.cpu().numpy()

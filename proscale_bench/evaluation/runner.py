@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from proscale_bench.data.batches import Batch, load_ahead
-from proscale_bench.data.coco import VOID_LABEL, WIDE_VOID_LABEL, Truth
-from proscale_bench.data.dataset import ImageEntry
+from proscale_bench.data.dataset import Dataset, ImageEntry
+from proscale_bench.data.truth import labels_of, panoptic_truth, semantic_truth, void_label
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation import panoptic, semantic
 from proscale_bench.evaluation.journal import Journal, JournalWriter
@@ -28,7 +28,7 @@ AHEAD = 8  # batches that wait at most: what bounds the memory
 class Work:
     """What is evaluated: batches of a data set's images, for some tasks."""
 
-    truth: Truth
+    dataset: Dataset
     batches: tuple[Batch, ...]
     tasks: frozenset[Task]
 
@@ -36,7 +36,7 @@ class Work:
     def images(self) -> tuple[ImageEntry, ...]:
         """In the order of the data set, which is that of every sum."""
         chosen = {image.id for batch in self.batches for image in batch.images}
-        return tuple(image for image in self.truth.dataset.images if image.id in chosen)
+        return tuple(image for image in self.dataset.images if image.id in chosen)
 
 
 class Source(Protocol):
@@ -80,7 +80,7 @@ def evaluate(
     todo = [batch for batch in mine if not all(image.id in known for image in batch.images)]
     total = sum(len(batch.images) for batch in mine)
     before = done = total - sum(len(batch.images) for batch in todo)
-    running = panoptic.RunningQuality(work.truth.dataset.categories)
+    running = panoptic.RunningQuality(work.dataset.categories)
     start = time.perf_counter()
 
     def load(batch: Batch) -> list[tuple[Any, Any, Any]]:
@@ -109,7 +109,7 @@ def judge(work: Work, image: ImageEntry, prediction: Prediction, true_map: Any, 
     Raises:
         BenchError: they do not fit each other: another size, ids that the prediction's list lacks, unknown classes.
     """
-    dataset = work.truth.dataset
+    dataset = work.dataset
     counts, labelled = None, None
     try:
         if true_map is not None and prediction.panoptic_ids is not None:
@@ -117,8 +117,8 @@ def judge(work: Work, image: ImageEntry, prediction: Prediction, true_map: Any, 
             segments = dataset.panoptic[image.id].segments
             counts = panoptic.count_image(true_map, segments, prediction.panoptic_ids, prediction.segments)
         if true_labels is not None and prediction.labels is not None:
-            void = VOID_LABEL if true_labels.dtype.itemsize == 1 else WIDE_VOID_LABEL
-            labelled = semantic.count_image(true_labels, prediction.labels, len(dataset.categories), void)
+            classes, void = len(dataset.categories), void_label(dataset)
+            labelled = semantic.count_image(true_labels, prediction.labels, classes, void)
     except ValueError as error:
         raise BenchError(
             f"image {image.id} ({image.file_name}): {error}",
@@ -144,6 +144,13 @@ def results_of(work: Work, folder: Path) -> Iterator[ImageResult]:
 
 
 def _truth(work: Work, image: ImageEntry) -> tuple[Any, Any]:
-    """The true panoptic map and the true classes of an image, as far as the tasks need them."""
-    ids = work.truth.panoptic_ids(image) if "panoptic" in work.tasks else None
-    return ids, work.truth.semantic_labels(image, ids) if "semantic" in work.tasks else None
+    """The true panoptic map and the true classes of an image, as far as the tasks need them; one PNG serves both."""
+    dataset = work.dataset
+    if "panoptic" not in work.tasks:
+        return None, semantic_truth(dataset, image) if "semantic" in work.tasks else None
+    ids, entry = panoptic_truth(dataset, image)
+    if "semantic" not in work.tasks:
+        return ids, None
+    if dataset.semantic_dir is not None:
+        return ids, semantic_truth(dataset, image)
+    return ids, labels_of(ids, entry, dataset.class_of, void_label(dataset))

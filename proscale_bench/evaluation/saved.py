@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class PredictionWriter:
     def finish(self, images: Iterable[ImageEntry], results: Iterable[ImageResult], tasks: Collection[Task]) -> None:
         """The documents, once every image is there."""
         annotations = []
-        with nullcontext() if "instance" not in tasks else _list_of_json(self.folder / INSTANCES_JSON) as append:
+        with _list_of_json(self.folder / INSTANCES_JSON if "instance" in tasks else None) as append:
             for image, result in zip(images, results, strict=True):
                 segments = [{"id": segment.id, "category_id": segment.category_id} for segment in result.segments]
                 annotations.append(
@@ -56,8 +56,11 @@ class PredictionWriter:
 
 
 @contextmanager
-def _list_of_json(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A JSON list that is written as it grows: half a million detections need not be held."""
+def _list_of_json(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A JSON list that is written as it grows: half a million detections need not be held. None: no list."""
+    if path is None:
+        yield lambda item: None
+        return
     with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
         separator = "[\n"
 

@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proscale_bench.data.dataset import Category
+from proscale_bench.data.truth import instance_truths
 from proscale_bench.evaluation import bootstrap
-from proscale_bench.evaluation.average_precision import InstanceScores
+from proscale_bench.evaluation.average_precision import InstanceScores, IouType
 from proscale_bench.evaluation.instance import InstanceScorer
-from proscale_bench.evaluation.instance_files import read_ground_truth
 from proscale_bench.evaluation.panoptic import PanopticCounts, PanopticQuality, class_counts, panoptic_quality
 from proscale_bench.evaluation.runner import Work, results_of
 from proscale_bench.evaluation.semantic import SemanticCounts, SemanticQuality, class_pixels, semantic_quality
 from proscale_bench.results.accuracy import ClassAccuracy, Interval
 
-Replicates = dict[str, NDArray[np.float64]]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+AP_OF: dict[str, IouType] = {"ap": "segm", "ap_bbox": "bbox"}
 DECIMALS = 5  # of replicates in percent: a record keeps thousands
 
 
@@ -61,50 +64,66 @@ def summarise(
         BenchError: an image has no result.
     """
     on_stage("scoring")
-    dataset = work.truth.dataset
+    dataset = work.dataset
     images = {image.id: image for image in work.images}
     panoptic: list[PanopticCounts] = []
     semantic: list[SemanticCounts] = []
-    scorer, truths = None, {}
+    scorer = None
     if "instance" in work.tasks:
         things = [category for category in dataset.categories if category.is_thing]
         scorer = InstanceScorer(things, reference=reference)
-        assert dataset.instances_json is not None
-        truths = read_ground_truth(dataset.instances_json).by_image()
     for result in results_of(work, folder):
         if result.panoptic is not None:
             panoptic.append(result.panoptic)
         if result.semantic is not None:
             semantic.append(result.semantic)
         if scorer is not None:
-            scorer.add(images[result.image_id], truths.get(result.image_id, ()), result.detections or ())
+            scorer.add(images[result.image_id], instance_truths(dataset, result.image_id), result.detections or ())
 
     quality = panoptic_quality(panoptic, dataset.categories) if "panoptic" in work.tasks else None
     labelled = semantic_quality(semantic, len(dataset.categories)) if "semantic" in work.tasks else None
     scores = scorer.scores() if scorer is not None else {}
-    replicates: Replicates = {}
+    replicates: dict[str, Floats] = {}
     if resamples:
         on_stage("drawing the images anew")
         weights = bootstrap.resample_weights(len(images), resamples, seed)
-        is_thing = np.array([category.is_thing for category in dataset.categories])
         if quality is not None:
-            replicates |= bootstrap.panoptic_replicates(class_counts(panoptic, dataset.categories), is_thing, weights)
+            replicates |= _panoptic_replicates(panoptic, dataset.categories, weights)
         if labelled is not None:
             pixels = class_pixels(semantic, len(dataset.categories))
-            replicates["miou"] = bootstrap.miou_replicates(pixels, weights)
+            replicates["miou"] = bootstrap.mean_ious(weights, pixels.intersection, pixels.truth, pixels.predicted)
         if scorer is not None:
-            for name, matches in (("ap", scorer.matches("segm")), ("ap_bbox", scorer.matches("bbox"))):
-                replicates[name] = bootstrap.ap_replicates(matches, weights)
-    percent = {name: 100 * values for name, values in replicates.items() if np.isfinite(values).all()}
+            ascending = np.argsort(np.array(list(images)))  # the matches' order of images
+            for name, iou_type in AP_OF.items():
+                matches, number = scorer.matches(iou_type), len(scorer.category_ids)
+                found = bootstrap.average_precisions(matches, number, weights[:, ascending])
+                replicates[name] = np.where(found < 0, np.nan, found)
+    # A draw without a thing, say, has no PQ of things: where there is one, what is said of the others is too rosy.
+    percent = {name: 100 * values for name, values in replicates.items() if not np.isnan(values).any()}
     return Summary(
         metrics_pct=_metrics(quality, scores, labelled),
         intervals_pct={name: bootstrap.interval(values) for name, values in percent.items()},
         replicates_pct={name: tuple(values.round(DECIMALS).tolist()) for name, values in percent.items()},
         classes=tuple(_classes(work, quality, scores, labelled)),
-        engine="x",
+        engine="none" if scorer is None else "pycocotools" if reference else "proscale-bench",
         warnings=tuple(warning for one in scores.values() for warning in one.warnings),
         image_pq={image_id: image_quality(counts) for image_id, counts in zip(images, panoptic, strict=False)},
     )
+
+
+def _panoptic_replicates(
+    counts: Sequence[PanopticCounts], categories: Sequence[Category], weights: Integers
+) -> dict[str, Floats]:
+    """Of all classes, things and stuff."""
+    table = class_counts(counts, categories)
+    things = np.array([category.is_thing for category in categories])
+    found = {}
+    for name, classes in (("", np.ones_like(things)), ("_things", things), ("_stuff", ~things)):
+        drawn = bootstrap.panoptic_qualities(weights, table.iou, table.tp, table.fp, table.fn, classes)
+        found[f"pq{name}"] = drawn.pq
+        if not name:
+            found |= {"sq": drawn.sq, "rq": drawn.rq}
+    return found
 
 
 def image_quality(counts: PanopticCounts) -> float:
@@ -142,7 +161,7 @@ def _classes(
     work: Work, quality: PanopticQuality | None, scores: dict[Any, InstanceScores], labelled: SemanticQuality | None
 ) -> Sequence[ClassAccuracy]:
     found = []
-    for index, category in enumerate(work.truth.dataset.categories):
+    for index, category in enumerate(work.dataset.categories):
         panoptic = quality.per_class[category.id] if quality else None
         seen = panoptic is not None and panoptic.tp + panoptic.fp + panoptic.fn > 0
         masks, boxes = (scores[kind].per_category.get(category.id) if scores else None for kind in ("segm", "bbox"))

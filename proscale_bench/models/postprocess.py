@@ -186,7 +186,8 @@ def instances(
         kept = torch.isin(classes, things)
         scores, queries, classes = scores[kept], queries[kept], classes[kept]
 
-    queries, of_query = queries.unique(return_inverse=True)  # a query of several classes has one mask
+    # A query of several classes has one mask.
+    queries, of_query = torch.unique(queries, return_inverse=True)
     selected = masks[queries]
     inside = selected > 0
     pixels = torch.count_nonzero(inside, dim=(1, 2))

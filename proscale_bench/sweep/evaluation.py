@@ -17,7 +17,6 @@ from proscale_bench.cost.count import count_model
 from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
 from proscale_bench.cost.rules import get_rules
 from proscale_bench.data.batches import Batch, form_batches
-from proscale_bench.data.coco import Truth
 from proscale_bench.data.dataset import Dataset
 from proscale_bench.results.accuracy import Accuracy, Evaluated, Task
 from proscale_bench.results.export import now
@@ -67,7 +66,8 @@ class Request:
 
     @cached_property
     def batches(self) -> tuple[Batch, ...]:
-        return form_batches(self.dataset.images[: self.limit], self.batch_size, self.resize)
+        short, longest = self.resize or (None, 0)
+        return form_batches(self.dataset.images[: self.limit], self.batch_size, short, longest)
 
     @property
     def resize_words(self) -> str:
@@ -155,9 +155,9 @@ def evaluate_weights(
     from proscale_bench.models.running import check_device, global_state
 
     check_device(settings.device, settings.dtype)
-    device = torch.device(settings.device, processes.local_rank if settings.device == "cuda" else None)
+    device = torch.device(f"cuda:{processes.local_rank}" if settings.device == "cuda" else "cpu")
     source = ModelSource(weights.model, request.dataset, request.tasks, request.resize, settings.dtype)
-    work = Work(Truth(request.dataset), request.batches, frozenset(request.tasks))
+    work = Work(request.dataset, request.batches, frozenset(request.tasks))
     start = time.perf_counter()
     with global_state(settings.dtype, settings.threads):
         environment = look_around(device, "not asked")
@@ -222,7 +222,7 @@ def score_files(
     from proscale_bench.evaluation.runner import Work, evaluate
     from proscale_bench.evaluation.summary import summarise
 
-    work = Work(Truth(request.dataset), request.batches, frozenset(request.tasks))
+    work = Work(request.dataset, request.batches, frozenset(request.tasks))
     source = FileSource(predictions, work)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="proscale-bench-") as folder:
@@ -239,7 +239,7 @@ def accuracy_of(
     """What was found, with how."""
     return Accuracy(
         dataset=request.name,
-        **summary.metrics_pct,
+        **summary.metrics_pct,  # type: ignore[arg-type]
         provenance="measured",
         source=source,
         evaluated=Evaluated(
