@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -328,7 +327,6 @@ def main() -> None:
             median([seconds(partial(run, *maps)) for _ in range(options.rounds)]) for run in (panoptic.overlaps, pairs)
         )
         print(f"pairs of {name:30} {1000 * ours:6.1f} ms against the stand-in's {1000 * theirs:.1f} ms")
-    print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
 
 
 if __name__ == "__main__":
