@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -248,17 +249,21 @@ def class_counts(counts: Sequence[PanopticCounts], categories: Sequence[Category
     """Counts by image and class; segments of other categories are left out."""
     class_of = {category.id: index for index, category in enumerate(categories)}
     shape = (len(counts), len(categories))
-    table = ClassCounts(np.zeros(shape), *(np.zeros(shape, np.int64) for _ in range(3)))
+    cells: tuple[list[int], list[int], list[int]] = ([], [], [])  # of matches, false positives, false negatives
+    ious: list[float] = []
     for image, found in enumerate(counts):
+        row = image * len(categories)
         for category_id, iou in found.matches:
             if category_id in class_of:
-                table.iou[image, class_of[category_id]] += iou
-                table.tp[image, class_of[category_id]] += 1
-        for totals, category_ids in ((table.fp, found.false_positives), (table.fn, found.false_negatives)):
-            for category_id in category_ids:
-                if category_id in class_of:
-                    totals[image, class_of[category_id]] += 1
-    return table
+                cells[0].append(row + class_of[category_id])
+                ious.append(iou)
+        for taken, category_ids in ((cells[1], found.false_positives), (cells[2], found.false_negatives)):
+            taken.extend(row + class_of[category_id] for category_id in category_ids if category_id in class_of)
+
+    def table(taken: list[int], weights: list[float] | None = None) -> NDArray[Any]:
+        return np.bincount(np.array(taken, np.intp), weights, shape[0] * shape[1]).reshape(shape)
+
+    return ClassCounts(table(cells[0], ious).astype(float), *(table(taken) for taken in cells))
 
 
 def _tables(
