@@ -11,7 +11,8 @@ from datetime import timedelta
 from proscale_bench.errors import BenchError
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-PATIENCE = timedelta(days=7)  # how long one waits for the others: a dead one is noticed at once, a slow one may be slow
+TO_MEET = timedelta(minutes=2)  # at the start
+TO_FINISH = timedelta(days=7)  # at the end: a dead process is noticed at once, a slow one may be slow
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def join_processes() -> Iterator[Processes]:
 
     try:
         rank, size, local_rank = (int(os.environ[name]) for name in VARIABLES[:3])
-        dist.init_process_group("gloo", timeout=PATIENCE)
+        dist.init_process_group("gloo", timeout=TO_MEET)
+        patient = dist.new_group(timeout=TO_FINISH)
     except (ValueError, RuntimeError) as error:
         raise BenchError(
             f"the processes of torchrun do not find each other: {str(error).splitlines()[0]}",
@@ -58,14 +60,12 @@ def join_processes() -> Iterator[Processes]:
 
     def wait() -> None:
         try:
-            dist.barrier()
+            dist.barrier(patient)
         except RuntimeError as error:
             raise BenchError(
                 f"process {rank} of {size}: another process of this run has ended",
                 "its error is further up; what is evaluated is kept, and the same command goes on",
             ) from error
 
-    try:
-        yield Processes(rank, size, local_rank, wait)
-    finally:
-        dist.destroy_process_group()
+    yield Processes(rank, size, local_rank, wait)
+    dist.destroy_process_group()  # not after an error: it would wait for those who wait for us
