@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proscale_bench.commands.options import ForceOption
-
 if TYPE_CHECKING:
     from proscale_bench.data.shapes.writing import Written
 
@@ -23,7 +21,7 @@ def make_shapes(
     images: Annotated[int, typer.Option("--images", "-n", help="How many.")] = 256,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same pixels, everywhere.")] = 0,
     split: Annotated[str, typer.Option("--split", help="The split's name, as in COCO's folders.")] = "val",
-    force: ForceOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a split of Shapes that is there.")] = False,
 ) -> None:
     """Write Shapes, a made-up data set of things, stuff, crowds and void, in COCO's formats.
 

@@ -21,7 +21,7 @@ MARKER = "made.json"  # what was made, and how large each file is
 MAX_BYTES = 1 << 20
 
 # Of the decoded images and maps, and of the annotations: what every machine makes.
-DIGEST = ""
+DIGEST = "4181ce4e1998f041fd47e5ad07bf87e76490c20da369be954e8f86e766451ff5"
 
 
 def embedded_validation(progress: OnProgress | None = None) -> Path:
@@ -73,7 +73,7 @@ def _make(folder: Path, progress: OnProgress | None) -> None:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether all files are there and as long as they were: 3 ms, where reading them all takes a second."""
+    """Whether all files are there and as long as they were, which takes 12 ms."""
     try:
         marker = json.loads(read_regular_file(folder / MARKER, MAX_BYTES))
         return bool(marker["digest"] == DIGEST and marker["bytes"] == _sizes(folder))

@@ -12,6 +12,7 @@ from proscale_bench.data.shapes.randomness import Integers, Random
 from proscale_bench.data.shapes.textures import Color
 
 VOID = 0  # the segment of what has none
+LEAST_PX = 100  # what is put in front covers at least so many pixels
 FULL = 256  # light that changes nothing
 
 
@@ -63,17 +64,17 @@ class Canvas:
             rimmed: whether outermost pixels are darker.
 
         Returns:
-            Whether it was put: not if too little of another segment would stay.
+            Whether it was put: not if too little of it or of another segment would be seen.
         """
         covered = np.zeros(self.shape, np.bool_)
         for paint in paints:
             covered[paint.window] |= paint.mask
         hidden = np.bincount(self.segment[covered], minlength=len(self._area)).tolist()
         left = [area - less for area, less in zip(self._area, hidden, strict=True)]
-        if any(rest < least for rest, least in zip(left, self._keep, strict=True)):
+        segment, area = VOID, sum(hidden)
+        if area < LEAST_PX or any(rest < least for rest, least in zip(left, self._keep, strict=True)):
             return False
         self._area = left
-        segment, area = VOID, sum(hidden)
         if keep is None:
             self._area[VOID] += area
         else:

@@ -99,7 +99,8 @@ def rim(mask: Mask) -> Mask:
     inner[:-1] &= mask[1:]
     inner[:, 1:] &= mask[:, :-1]
     inner[:, :-1] &= mask[:, 1:]
-    return mask & ~inner
+    outermost: Mask = mask & ~inner
+    return outermost
 
 
 def _disc(u: Integers, v: Integers, radius: int, _: int) -> Mask:

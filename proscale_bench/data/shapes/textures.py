@@ -19,7 +19,7 @@ def stuff_tone(name: str, random: Random, height: int, width: int) -> Integers:
     if name == "sky":  # brighter towards one side, with clouds
         fade = y * 160 // height if random.chance(80) else 160 - y * 160 // height
         clouds = random.clouds(height, width, 5) + (random.clouds(height, width, 4) >> 1)
-        sky: Integers = fade + np.maximum(clouds - 200, 0)
+        sky: Integers = np.minimum(fade + np.maximum(clouds - 200, 0), 256)
         return sky
     if name == "water":  # waves across, never straight
         period = random.between(7, 11)

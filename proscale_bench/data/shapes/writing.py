@@ -20,7 +20,6 @@ from proscale_bench.data.documents import read_json
 from proscale_bench.data.shapes.categories import CLASSES
 from proscale_bench.data.shapes.scene import VERSION, Scene, make_scene
 from proscale_bench.errors import BenchError
-from proscale_bench.files import write_atomic
 
 DESCRIPTION = "Shapes"
 MAX_IMAGES = 1_000_000
@@ -59,7 +58,7 @@ def write_shapes(
 ) -> Written:
     """Make a split in a folder, beside other splits: `SPLIT/`, `panoptic_SPLIT/` and two files in `annotations/`.
 
-    What stands there comes last and at once, the annotations at the very end, so what looks finished is.
+    It is made in a hidden folder and moved into place at the end, the annotations last, so what looks finished is.
 
     Raises:
         BenchError: bad numbers or split; the split is there and `force` is off, or is not of Shapes; the folder cannot
@@ -127,7 +126,7 @@ def write_split(folder: Path, images: int, seed: int, split: str, progress: OnPr
     for kind, document in documents.items():
         text = json.dumps(document, separators=(",", ":"), sort_keys=True)
         digest.update(text.encode())
-        write_atomic(folder / "annotations" / f"{kind}_{split}.json", text)
+        (folder / "annotations" / f"{kind}_{split}.json").write_text(text, encoding="utf-8")
     areas = [annotation["area"] for annotation in instances if not annotation["iscrowd"]]
     return Written(
         images=images,
