@@ -16,7 +16,8 @@ from pycocotools.coco import COCO
 
 from proscale_bench.data.pictures import read_id_map, read_image
 from proscale_bench.data.shapes import CATEGORIES, make_scene
-from proscale_bench.data.shapes.writing import write_shapes
+from proscale_bench.data.shapes.randomness import Random
+from proscale_bench.data.shapes.writing import run_lengths, write_shapes
 from proscale_bench.errors import BenchError
 
 SEED, IMAGES = 4, 24
@@ -241,3 +242,15 @@ def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(BenchError, match="loop is not a folder"):
         write_shapes(tmp_path / "loop", 1, 0)
+
+
+@pytest.mark.parametrize("percent", [0, 3, 50, 97, 100])
+def test_plain_counts_are_those_that_pycocotools_reads(percent: int) -> None:
+    from pycocotools import mask as rle
+
+    random = Random(percent)
+    for height, width in ((1, 1), (1, 9), (9, 1), (7, 5), (16, 12)):
+        mask = random.bytes(height, width) * 100 < 256 * percent
+        plain = {"size": [height, width], "counts": run_lengths(mask)}
+        assert (rle.decode(rle.frPyObjects(plain, height, width)) == mask).all()
+        assert all(count > 0 for count in plain["counts"][1:])

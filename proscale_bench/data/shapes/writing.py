@@ -171,7 +171,7 @@ def instances_of(scene: Scene, segments: list[Annotation], image_id: int, first_
     for id_, thing in enumerate(things, start=first_id):
         mask = scene.ids == np.uint32(thing["id"])
         if thing["iscrowd"]:
-            counts: Any = _run_lengths(mask)
+            counts: Any = run_lengths(mask)
         else:
             counts = rle.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode("ascii")
         segmentation = {"size": list(mask.shape), "counts": counts}
@@ -205,7 +205,7 @@ def _box(mask: NDArray[np.bool_]) -> list[int]:
     return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
 
 
-def _run_lengths(mask: NDArray[np.bool_]) -> list[int]:
+def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
     """How many pixels are out, in, out ..., column by column; the first count is 0 where the first pixel is in."""
     flat = mask.T.reshape(-1)
     ends = [*(np.flatnonzero(flat[1:] != flat[:-1]) + 1).tolist(), flat.size]
