@@ -31,8 +31,8 @@ from proscale_bench.evaluation.run_lengths import encode_masks
 class InstanceScorer:
     """AP of a data set, mask and box, one image after another.
 
-    A detection's own box counts for `bbox` alone: for masks it is left away, as detectron2 does, since pycocotools would
-    take its area for the mask's. Where there is none, it is made from the mask.
+    A detection's own box counts for `bbox` alone: for masks it is left away, as detectron2 does, since pycocotools
+    would take its area for the mask's. Where there is none, it is made from the mask.
 
     Args:
         categories: those to score; annotations and detections of others are left out, as pycocotools does.
@@ -79,9 +79,7 @@ class InstanceScorer:
     def matches(self, iou_type: IouType) -> Matches:
         """Which detections found a truth, of all images; see `bootstrap.average_precisions`."""
         parts = [
-            replace(
-                part, image=np.full_like(part.image, place), truth_image=np.full_like(part.truth_image, place)
-            )
+            replace(part, image=np.full_like(part.image, place), truth_image=np.full_like(part.truth_image, place))
             for place, part in enumerate(self._matches[id_][iou_type] for id_ in self.image_ids)
         ]
         return join_matches(parts)
@@ -162,7 +160,7 @@ def detections_of(
     scores: Sequence[float] | NDArray[Any],
     category_ids: Sequence[int] | NDArray[Any],
     masks: NDArray[np.bool_],
-    boxes: Floats | NDArray[np.float32],
+    boxes: NDArray[np.floating[Any]],
 ) -> list[dict[str, Any]]:
     """One image's instances as COCO results, which JSON can hold.
 

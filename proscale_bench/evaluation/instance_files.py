@@ -1,4 +1,4 @@
-"""Instance AP of COCO files: pycocotools' numbers wherever it gives any, and a warning where the input misleads them."""
+"""Instance AP of COCO files: pycocotools' numbers wherever it gives any, and warnings where the input misleads them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from proscale_bench.evaluation.average_precision import (
     Matches,
     score_matches,
 )
-from proscale_bench.evaluation.instance_matching import Detections, Truths, match
+from proscale_bench.evaluation.instance_matching import Detections, Truths, match, take_shapes
 from proscale_bench.evaluation.instance_records import Records, detection_columns, place_of, truth_columns
 
 
@@ -176,16 +176,12 @@ def _detections(results: Records, truth: GroundTruth, iou_type: IouType, boxed: 
     category = place_of(results.integers("category_id"), truth.category_ids)
     if not boxed and len(results) and "segmentation" not in results.items[0]:
         raise results.error(0, "neither a segmentation nor a bbox", "is this a file of instance results?")
-    if boxed and iou_type == "bbox":
-        sizes = np.zeros((len(image), 2), np.int64)
-    else:
-        sizes = truth.sizes[image]
+    sizes = np.zeros((len(image), 2), np.int64) if boxed and iou_type == "bbox" else truth.sizes[image]
     return detection_columns(results, image, category, sizes, iou_type, boxed=boxed)
 
 
 def _match_known(truths: Truths, detections: Detections, most: int) -> Matches:
     known = np.flatnonzero(detections.category >= 0)
-    shapes = detections.shapes
     return match(
         truths,
         Detections(
@@ -193,7 +189,7 @@ def _match_known(truths: Truths, detections: Detections, most: int) -> Matches:
             detections.category[known],
             detections.score[known],
             detections.area[known],
-            shapes[known] if isinstance(shapes, np.ndarray) else [shapes[place] for place in known],
+            take_shapes(detections.shapes, known),
         ),
         most,
     )
@@ -229,9 +225,7 @@ def _warnings(
         yield from _box_warnings(found, results.has("segmentation"), detections, iou_type)
 
 
-def _box_warnings(
-    found: str, masked: NDArray[np.bool_], detections: Detections, iou_type: IouType
-) -> Iterator[str]:
+def _box_warnings(found: str, masked: NDArray[np.bool_], detections: Detections, iou_type: IouType) -> Iterator[str]:
     empty = detections.area == 0
     if empty.all() and masked.any():
         yield (

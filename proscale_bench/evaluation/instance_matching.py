@@ -78,7 +78,7 @@ def match(truths: Truths, detections: Detections, most: int) -> Matches:
         first, end = groups[key]
         slots = truth_order[slice(*truth_groups[key])]
         crowd = truths.crowd[slots]
-        overlaps = _iou(_take(detections.shapes, order[first:end]), _take(truths.shapes, slots), crowd)
+        overlaps = _iou(take_shapes(detections.shapes, order[first:end]), take_shapes(truths.shapes, slots), crowd)
         for place, found, free in _assign(overlaps, ignored_truths[slots], crowd, truths.named[slots]):
             matched[first + place] = found
             ignored[first + place] = free
@@ -94,6 +94,11 @@ def match(truths: Truths, detections: Detections, most: int) -> Matches:
         truths.category,
         ignored_truths,
     )
+
+
+def take_shapes(shapes: Shapes, places: Integers) -> Shapes:
+    """Those at the places."""
+    return shapes[places] if isinstance(shapes, np.ndarray) else [shapes[place] for place in places.tolist()]
 
 
 def _assign(
@@ -167,10 +172,6 @@ def _outside(area: Floats) -> Integers:
     return bits
 
 
-def _take(shapes: Shapes, places: Integers) -> Shapes:
-    return shapes[places] if isinstance(shapes, np.ndarray) else [shapes[place] for place in places.tolist()]
-
-
 def _iou(found: Shapes, truth: Shapes, crowd: NDArray[np.bool_]) -> Floats:
     """[D, G]: intersection over union; over the detection's own area where the truth is a crowd."""
     from hotcoco import mask, primitives
@@ -180,4 +181,3 @@ def _iou(found: Shapes, truth: Shapes, crowd: NDArray[np.bool_]) -> Floats:
         return boxes
     masks: Floats = mask.iou(found, truth, crowd)  # type: ignore[arg-type]
     return masks
-

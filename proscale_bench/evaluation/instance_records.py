@@ -223,7 +223,6 @@ def _said(value: Any) -> str:
     return f"[{', '.join(map(kind_of, value))}]"[:80] if isinstance(value, (list, tuple)) else kind_of(value)
 
 
-
 def place_of(ids: Integers, known: Integers) -> Integers:
     """Where each id stands among the known ones, ascending; -1 where it is not one of them."""
     if not len(known):

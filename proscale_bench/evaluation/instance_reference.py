@@ -44,6 +44,4 @@ def reference_scores(
         evaluation.summarize()
     category_ids = [int(id_) for id_ in evaluation.params.catIds]
     stats: Sequence[float] = np.asarray(evaluation.stats).tolist()
-    return InstanceScores(
-        iou_type, tuple(stats), per_category(evaluation.eval["precision"], category_ids), warnings
-    )
+    return InstanceScores(iou_type, tuple(stats), per_category(evaluation.eval["precision"], category_ids), warnings)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.evaluation.average_precision import Floats, Integers
+from proscale_bench.evaluation.average_precision import Integers
 
 CHUNK_BYTES = 1 << 16  # a chunk's numbers stay in the processor's cache
 ZERO, MORE, SIGN, PAYLOAD, BITS = ord("0"), 0x20, 0x10, 0x1F, 5
@@ -51,7 +51,7 @@ def covered(strings: Sequence[bytes]) -> Integers:
     return pixels
 
 
-def encode_masks(masks: NDArray[np.bool_], boxes: Floats) -> list[dict[str, Any]]:
+def encode_masks(masks: NDArray[np.bool_], boxes: NDArray[np.floating[Any]]) -> list[dict[str, Any]]:
     """Run lengths of masks [N, H, W], counts as text, as pycocotools encodes them.
 
     Args:
