@@ -202,13 +202,13 @@ def _accumulate(matches: Matches, categories: int, max_detections: Sequence[int]
         total = np.repeat(truths[category, areas], LEVELS)[:, None]
         for limit, most in enumerate(max_detections):
             best = order[matches.rank[order] < most]
-            matched, ignored = (table[best] >> bits & 1 for table in (matches.matched, matches.ignored))
-            hit = matched & ~ignored
+            matched, ignored = matches.matched[best], matches.ignored[best]
+            hit = (matched & ~ignored) >> bits & 1
             if most not in (100, max_detections[-1]):
                 recalls = hit.sum(axis=1)[:, None] / total
             else:
-                true = np.cumsum(hit, axis=1).astype(float)
-                false = np.cumsum(1 - (matched | ignored), axis=1).astype(float)
+                true = np.cumsum(hit, axis=1, dtype=float)
+                false = np.cumsum(~(matched | ignored) >> bits & 1, axis=1, dtype=float)
                 curve = true / total
                 recalls = curve[:, -1:] if len(best) else np.zeros((len(total), 1))
                 found = _at_recall_points(curve, envelope(true, false))

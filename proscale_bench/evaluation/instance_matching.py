@@ -69,6 +69,10 @@ def match(truths: Truths, detections: Detections, most: int) -> Matches:
     of the highest IoU, the last of equals; one that is ignored only where no other can be had. Crowds may be taken any
     number of times.
     """
+    from hotcoco import mask, primitives
+
+    # Over the detection's own area where the truth is a crowd.
+    iou = primitives.bbox_iou if isinstance(truths.shapes, np.ndarray) else mask.iou
     order, groups, rank = _grouped(detections.image, detections.category, detections.score, most)
     truth_order, truth_groups, _ = _grouped(truths.image, truths.category)
     ignored_truths = _outside(truths.area) | np.where(truths.crowd, ALL_BITS, 0)
@@ -78,7 +82,7 @@ def match(truths: Truths, detections: Detections, most: int) -> Matches:
         first, end = groups[key]
         slots = truth_order[slice(*truth_groups[key])]
         crowd = truths.crowd[slots]
-        overlaps = _iou(take_shapes(detections.shapes, order[first:end]), take_shapes(truths.shapes, slots), crowd)
+        overlaps = iou(take_shapes(detections.shapes, order[first:end]), take_shapes(truths.shapes, slots), crowd)
         for place, found, free in _assign(overlaps, ignored_truths[slots], crowd, truths.named[slots]):
             matched[first + place] = found
             ignored[first + place] = free
@@ -111,28 +115,35 @@ def _assign(
         ignored: [G], bits.
     """
     places, slots = np.nonzero(overlaps >= THRESHOLDS[0])
+    if not len(places):
+        return []
     candidates: dict[int, list[tuple[float, int]]] = {}
     for place, slot, iou in zip(places.tolist(), slots.tolist(), overlaps[places, slots].tolist(), strict=True):
         candidates.setdefault(place, []).append((iou, slot))
     skip: list[int] = ignored.tolist()
+    is_crowd, is_named = crowd.tolist(), named.tolist()
     taken = [0] * len(skip)
     found = []
     for place, hits in candidates.items():
-        hits.sort(reverse=True)
+        if len(hits) > 1:
+            hits.sort(reverse=True)
+        reached = [(REACHED[bisect_right(THRESHOLDS, iou)], slot) for iou, slot in hits]
         wanted, matched, free = ALL_BITS, 0, 0
-        for iou, slot in hits:
-            bits = REACHED[bisect_right(THRESHOLDS, iou)] & wanted & ~taken[slot] & ~skip[slot]
-            taken[slot] |= bits
-            wanted &= ~bits
-            matched |= bits if named[slot] else 0
-        for iou, slot in hits:
-            bits = REACHED[bisect_right(THRESHOLDS, iou)] & wanted & skip[slot]
-            if not crowd[slot]:
+        for reach, slot in reached:
+            bits = reach & wanted & ~(taken[slot] | skip[slot])
+            if bits:
+                taken[slot] |= bits
+                wanted ^= bits
+                matched |= bits if is_named[slot] else 0
+        for reach, slot in reached:
+            bits = reach & wanted & skip[slot]
+            if bits and not is_crowd[slot]:
                 bits &= ~taken[slot]
                 taken[slot] |= bits
-            wanted &= ~bits
-            free |= bits
-            matched |= bits if named[slot] else 0
+            if bits:
+                wanted ^= bits
+                free |= bits
+                matched |= bits if is_named[slot] else 0
         found.append((place, matched, free))
     return found
 
@@ -170,14 +181,3 @@ def _outside(area: Floats) -> Integers:
     for (low, high), range_bits in zip(AREA_RANGES, AREA_BITS, strict=True):
         bits |= np.where((area < low) | (area > high), range_bits, 0)
     return bits
-
-
-def _iou(found: Shapes, truth: Shapes, crowd: NDArray[np.bool_]) -> Floats:
-    """[D, G]: intersection over union; over the detection's own area where the truth is a crowd."""
-    from hotcoco import mask, primitives
-
-    if isinstance(found, np.ndarray) and isinstance(truth, np.ndarray):
-        boxes: Floats = primitives.bbox_iou(found, truth, crowd)
-        return boxes
-    masks: Floats = mask.iou(found, truth, crowd)  # type: ignore[arg-type]
-    return masks

@@ -110,19 +110,17 @@ class Records:
             sizes: [N, 2], (height, width) of each object's image.
             drawn: polygons and uncompressed counts are taken too, as the reference does in the truth.
         """
-        runs = [
-            self._runs(position, one, size, drawn)
-            for position, (one, size) in enumerate(zip(self.values("segmentation"), sizes.tolist(), strict=True))
-        ]
-        pixels = areas(runs)
+        runs = []
+        for position, (one, size) in enumerate(zip(self.values("segmentation"), sizes.tolist(), strict=True)):
+            plain = type(one) is dict and one.get("size") == size and type(one.get("counts")) is str
+            runs.append(one if plain else self._runs(position, one, size, drawn))
+        pixels = areas(runs, sizes.prod(axis=1))
         if (pixels < 0).any():
             position = int(np.flatnonzero(pixels < 0)[0])
             raise self._corrupt(position, sizes[position].tolist())
         return runs, pixels
 
     def _runs(self, position: int, found: Any, size: list[int], drawn: bool) -> dict[str, Any]:
-        from hotcoco import mask
-
         if isinstance(found, list) and drawn:
             return self._drawn(position, found, size)
         if not isinstance(found, Mapping) or "counts" not in found or "size" not in found:
@@ -142,6 +140,8 @@ class Records:
         if not drawn or not isinstance(counts, list):
             expected = "text or a list" if drawn else "text"
             raise self.error(position, f"'segmentation': expected counts as {expected}, found {kind_of(counts)}")
+        from hotcoco import mask
+
         if not all(type(run) is int and run >= 0 for run in counts) or sum(counts) != size[0] * size[1]:
             raise self._corrupt(position, size)
         runs: dict[str, Any] = mask.frPyObjects({"size": size, "counts": counts}, *size)

@@ -20,11 +20,12 @@ ZERO, MORE, SIGN, PAYLOAD, BITS = ord("0"), 0x20, 0x10, 0x1F, 5
 LONGEST = 7  # characters of one number: pycocotools keeps 32 bits
 
 
-def areas(masks: Sequence[dict[str, Any]]) -> Integers:
+def areas(masks: Sequence[dict[str, Any]], pixels: Integers) -> Integers:
     """The pixels of masks, [N]; -1 for one whose counts are corrupt, or do not cover its size exactly.
 
     Args:
         masks: `size` (height, width) and `counts` as text or bytes; nothing about the counts is taken for granted.
+        pixels: [N], height times width of each.
     """
     from hotcoco import mask
 
@@ -32,15 +33,13 @@ def areas(masks: Sequence[dict[str, Any]]) -> Integers:
         found = np.asarray(mask.area(list(masks)), np.int64)
     except (ValueError, TypeError, OverflowError):  # it does not say which
         found = np.array([_area(one) for one in masks], np.int64)
-    counts = [one["counts"] for one in masks]
-    pixels = covered([one if isinstance(one, bytes) else one.encode("utf-8", "replace") for one in counts])
-    whole = np.array([height * width for height, width in (one["size"] for one in masks)], np.int64)
-    found[pixels != whole] = -1
+    found[covered([one["counts"] for one in masks]) != pixels] = -1
     return found
 
 
-def covered(strings: Sequence[bytes]) -> Integers:
+def covered(counts: Sequence[str | bytes]) -> Integers:
     """How many pixels the runs of each string cover, zeros and ones; -1 where a character or a number is none."""
+    strings = [one if isinstance(one, str) else one.decode("latin-1") for one in counts]
     pixels = np.empty(len(strings), np.int64)
     first, size = 0, 0
     for end, string in enumerate(strings, 1):
@@ -84,38 +83,55 @@ def _area(one: dict[str, Any]) -> int:
         return -1
 
 
-def _covered(strings: Sequence[bytes]) -> Integers:
+def _covered(strings: Sequence[str]) -> Integers:
     """`covered` of one chunk, all characters at once."""
-    lengths = np.array([len(string) for string in strings])
-    characters = np.frombuffer(b"".join(strings), np.uint8)
+    lengths = np.fromiter(map(len, strings), np.int64, len(strings))
+    text = "".join(strings)
+    characters = np.frombuffer(text.encode("latin-1", "replace"), np.uint8)  # one byte each
     firsts = np.cumsum(lengths) - lengths
     corrupt = np.zeros(len(strings), bool)
-    outside = np.flatnonzero((characters < ZERO) | (characters >= ZERO + 2 * MORE))
-    corrupt[np.searchsorted(firsts, outside, side="right") - 1] = True
+    if not text.isascii():
+        corrupt |= [not string.isascii() for string in strings]
+    if text and not (characters.min() >= ZERO and characters.max() < ZERO + 2 * MORE):
+        corrupt[_owners(firsts, np.flatnonzero((characters < ZERO) | (characters >= ZERO + 2 * MORE)))] = True
     # A string's last character ends its last number, whatever it says, so that no fault reaches the next string.
     ends = characters < ZERO + MORE
-    lasts = (firsts + lengths - 1)[lengths > 0]
-    corrupt[np.flatnonzero(lengths)[~ends[lasts]]] = True
+    filled = np.flatnonzero(lengths)
+    lasts = (firsts + lengths - 1)[filled]
+    corrupt[filled[~ends[lasts]]] = True
     ends[lasts] = True
 
     finish = np.flatnonzero(ends)
-    start = np.empty_like(finish)
-    start[:1], start[1:] = 0, finish[:-1] + 1
-    width = finish - start + 1
     payload = (characters - np.uint8(ZERO)) & PAYLOAD
-    numbers = payload[start].astype(np.int64)
-    for place in range(1, min(int(width.max(initial=0)), LONGEST)):
-        longer = np.flatnonzero(width > place)
-        numbers[longer] |= payload[start[longer] + place].astype(np.int64) << BITS * place
-    negative = np.flatnonzero(payload[finish] & SIGN)
-    numbers[negative] -= 1 << BITS * np.minimum(width[negative], LONGEST)
+    last = payload[finish].astype(np.int64)
+    # Most numbers have one character: its fifth bit is the sign. The others take theirs one by one, last first.
+    numbers = (last ^ SIGN) - SIGN
+    before = np.empty_like(finish)
+    before[:1], before[1:] = -1, finish[:-1]
+    wide = np.flatnonzero(finish - before > 1)
+    place, end = finish[wide] - 1, before[wide]
+    value, more = numbers[wide], wide
+    for _ in range(LONGEST - 1):
+        value = (value << BITS) | payload[place]
+        numbers[more] = value
+        going = np.flatnonzero(place - 1 > end)
+        if not len(going):
+            break
+        place, end, value, more = place[going] - 1, end[going], value[going], more[going]
+    else:
+        corrupt[_owners(firsts, place)] = True
 
     # Each number is in its own run, and from the second on in every other run to the string's end.
-    count = np.diff(np.searchsorted(start, np.append(firsts, len(characters))))
-    place = np.arange(len(numbers)) - np.repeat(np.cumsum(count) - count, count)
-    uses = (np.repeat(count, count) - place + 1) // 2
-    uses[place == 0] = 1
-    owner = np.repeat(np.arange(len(strings)), count)
-    corrupt[owner[width > LONGEST]] = True
-    pixels = np.bincount(owner, numbers * uses, len(strings))  # floats, exact below 2^53
-    return np.where(corrupt | (np.abs(pixels) >= 1 << 53), -1, pixels).astype(np.int64)
+    bounds = np.searchsorted(finish, np.append(firsts[filled], len(characters)))
+    uses = (np.repeat(bounds[1:] + 1, np.diff(bounds)) - np.arange(len(numbers))) >> 1
+    uses[bounds[:-1]] = 1
+    pixels = np.zeros(len(strings), np.int64)
+    if len(filled):
+        pixels[filled] = np.add.reduceat(numbers * uses, bounds[:-1])
+    pixels[corrupt] = -1
+    return pixels
+
+
+def _owners(firsts: Integers, characters: Integers) -> Integers:
+    """Which string each character is of."""
+    return np.searchsorted(firsts, characters, side="right") - 1
