@@ -138,7 +138,7 @@ def average_precisions(
     curves = [
         _Curve.of(matches, order, category) for category, order in enumerate(by_falling_score(matches, categories))
     ]
-    resamples, images = weights.shape
+    resamples = len(weights)
     largest = max((len(curve.image) for curve in curves), default=1)
     block = max(1, BLOCK_BYTES // (8 * max(largest, LEVELS * len(RECALL_POINTS) * categories)))
     replicates = np.empty(resamples)

@@ -6,17 +6,17 @@ Kept of each detection are its score and which truths it found, some 50 bytes: m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Category, ImageEntry
+from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.average_precision import (
     IOU_TYPES,
     MAX_DETECTIONS,
-    Floats,
     InstanceScores,
     Integers,
     IouType,
@@ -27,12 +27,14 @@ from proscale_bench.evaluation.instance_matching import match
 from proscale_bench.evaluation.instance_records import Records, detection_columns, place_of, truth_columns
 from proscale_bench.evaluation.run_lengths import encode_masks
 
+BATCH_IMAGES, BATCH_DETECTIONS = 64, 2048  # scored at a time: some megabytes of records
+
 
 class InstanceScorer:
     """AP of a data set, mask and box, one image after another.
 
     A detection's own box counts for `bbox` alone: for masks it is left away, as detectron2 does, since pycocotools
-    would take its area for the mask's. Where there is none, it is made from the mask.
+    would take its area for the mask's. Where an image's detections do not all have one, boxes are made from the masks.
 
     Args:
         categories: those to score; annotations and detections of others are left out, as pycocotools does.
@@ -44,114 +46,167 @@ class InstanceScorer:
     ) -> None:
         self.category_ids = tuple(sorted({category.id for category in categories}))
         self.iou_types = tuple(iou_types)
+        self.reference = reference
         self._known = np.array(self.category_ids, np.int64)
-        self._matches: dict[int, dict[IouType, Matches]] = {}
-        self._records: dict[int, tuple[ImageEntry, Records, Records]] | None = {} if reference else None
+        self._ids: set[int] = set()
+        self._waiting: list[_Image] = []
+        self._detections_waiting = 0
+        self._scored: list[_Batch] = []
 
     def add(
         self, image: ImageEntry, truths: Sequence[Mapping[str, Any]], detections: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Score one image.
+        """Take one image; some images are scored at a time, which is faster.
 
         Args:
             truths: its COCO annotations, in the order of their file; `image_id` is of no account.
-            detections: its COCO results, as `detections_of` makes them.
+            detections: its COCO results, as `detections_of` makes them; likewise.
 
         Raises:
-            BenchError: a record is not whole.
+            BenchError: a record of this image, or of one before it, is not whole.
             ValueError: the image was added before.
         """
-        if image.id in self._matches:
+        if image.id in self._ids:
             raise ValueError(f"image {image.id} was added before")
-        told, told_of = self._known_records(f"image {image.id}: annotations", truths)
-        found, found_of = self._known_records(f"image {image.id}: detections", detections)
-        self._matches[image.id] = {
-            iou_type: self._match(image, told, told_of, found, found_of, iou_type) for iou_type in self.iou_types
-        }
-        if self._records is not None:
-            self._records[image.id] = (image, told, found)
+        self._ids.add(image.id)
+        self._waiting.append(_Image(image, truths, detections))
+        self._detections_waiting += len(detections)
+        if self._detections_waiting >= BATCH_DETECTIONS or len(self._waiting) >= BATCH_IMAGES:
+            self._score_waiting()
 
     @property
     def image_ids(self) -> tuple[int, ...]:
         """Of the images added, ascending: what `Matches.image` counts."""
-        return tuple(sorted(self._matches))
+        return tuple(sorted(self._ids))
 
     def matches(self, iou_type: IouType) -> Matches:
-        """Which detections found a truth, of all images; see `bootstrap.average_precisions`."""
+        """Which detections found a truth, of all images; see `bootstrap.average_precisions`.
+
+        Raises:
+            BenchError: a record is not whole.
+        """
+        self._score_waiting()
+        ids = np.array(self.image_ids, np.int64)
         parts = [
-            replace(part, image=np.full_like(part.image, place), truth_image=np.full_like(part.truth_image, place))
-            for place, part in enumerate(self._matches[id_][iou_type] for id_ in self.image_ids)
+            replace(
+                batch.matches[iou_type],
+                image=place_of(batch.image_ids[batch.matches[iou_type].image], ids),
+                truth_image=place_of(batch.image_ids[batch.matches[iou_type].truth_image], ids),
+            )
+            for batch in self._scored
         ]
-        return join_matches(parts)
+        return _joined(parts)
 
     def scores(self) -> dict[IouType, InstanceScores]:
-        """Of the images added so far."""
-        if self._records is not None:
+        """Of the images added so far.
+
+        Raises:
+            BenchError: a record is not whole.
+        """
+        self._score_waiting()
+        if self.reference:
             return {iou_type: self._reference(iou_type) for iou_type in self.iou_types}
         return {
             iou_type: score_matches(self.matches(iou_type), self.category_ids, iou_type) for iou_type in self.iou_types
         }
 
-    def _known_records(self, place: str, items: Sequence[Mapping[str, Any]]) -> tuple[Records, Integers]:
-        """Records of categories that are scored, and the places of those."""
-        records = Records(place, items)
-        category = place_of(records.integers("category_id"), self._known)
-        return records.take(category >= 0), category[category >= 0]
+    def _score_waiting(self) -> None:
+        if not self._waiting:
+            return
+        batches = []
+        try:
+            for boxed in (True, False):
+                alike = [one for one in self._waiting if one.boxed == boxed]
+                if alike:
+                    batches.append(self._batch(alike, boxed, "annotations", "detections"))
+        except BenchError:  # in one of them, which names itself when it is alone
+            for one in self._waiting:
+                name = f"image {one.entry.id}"
+                self._batch([one], one.boxed, f"{name}: annotations", f"{name}: detections")
+            raise
+        self._scored += batches
+        self._waiting, self._detections_waiting = [], 0
 
-    def _match(
-        self,
-        image: ImageEntry,
-        truths: Records,
-        truth_category: Integers,
-        detections: Records,
-        category: Integers,
-        iou_type: IouType,
-    ) -> Matches:
-        size = (image.height_px, image.width_px)
-        none = np.zeros(max(len(truths), len(detections)), np.int64)
-        sizes = np.full((len(none), 2), size)
-        told, found = len(truths), len(detections)
-        return match(
-            truth_columns(truths, none[:told], truth_category, sizes[:told], iou_type),
-            detection_columns(
-                detections,
-                none[:found],
-                category,
-                sizes[:found],
-                iou_type,
-                boxed=iou_type == "bbox" and bool(detections.has("bbox").all()),
-            ),
-            MAX_DETECTIONS[-1],
-        )
+    def _batch(self, images: list[_Image], boxed: bool, truths_place: str, detections_place: str) -> _Batch:
+        sizes = np.array([(one.entry.height_px, one.entry.width_px) for one in images], np.int64)
+        truths, truth_image, truth_category = self._records(truths_place, [one.truths for one in images])
+        found, image, category = self._records(detections_place, [one.detections for one in images])
+        matches = {}
+        for iou_type in self.iou_types:
+            told = truth_columns(truths, truth_image, truth_category, sizes[truth_image], iou_type)
+            own_boxes = boxed and iou_type == "bbox"
+            columns = detection_columns(found, image, category, sizes[image], iou_type, boxed=own_boxes)
+            matches[iou_type] = match(told, columns, MAX_DETECTIONS[-1])
+        ids = np.array([one.entry.id for one in images], np.int64)
+        return _Batch(ids, matches, images if self.reference else [])
+
+    def _records(self, place: str, of_images: list[Sequence[Mapping[str, Any]]]) -> tuple[Records, Integers, Integers]:
+        """Records of categories that are scored, each one's image in the batch, and its category's place."""
+        records = Records(place, [record for of_image in of_images for record in of_image])
+        image = np.repeat(np.arange(len(of_images)), [len(of_image) for of_image in of_images])
+        category = place_of(records.integers("category_id"), self._known)
+        known = category >= 0
+        return records.take(known), image[known], category[known]
 
     def _reference(self, iou_type: IouType) -> InstanceScores:
         from proscale_bench.evaluation.instance_reference import reference_scores
 
         images, annotations, results = [], [], []
-        for image, truths, detections in (self._records or {}).values():
-            images.append({"id": image.id, "height": image.height_px, "width": image.width_px})
-            annotations += [{**truth, "image_id": image.id} for truth in truths.items]
-            own = {"bbox"} if iou_type == "segm" or not detections.has("bbox").all() else set()
+        left_away = {"bbox"} if iou_type == "segm" else set()
+        for one in (one for batch in self._scored for one in batch.images):
+            entry, own = one.entry, {"image_id": one.entry.id}
+            images.append({"id": entry.id, "height": entry.height_px, "width": entry.width_px})
+            annotations += [{**truth, **own} for truth in one.truths]
             results += [
-                {**{key: value for key, value in one.items() if key not in own}, "image_id": image.id}
-                for one in detections.items
+                {**{key: value for key, value in found.items() if key not in left_away}, **own}
+                for found in one.detections
             ]
         categories = [{"id": id_} for id_ in self.category_ids]
         truth = {"images": images, "annotations": annotations, "categories": categories}
         return reference_scores(truth, results, iou_type)
 
 
-def join_matches(parts: Sequence[Matches]) -> Matches:
-    """The matches of several images as one table."""
-    columns: dict[str, list[NDArray[Any]]] = {
-        name: [getattr(part, name) for part in parts] for name in Matches.__dataclass_fields__
-    }
-    empty: dict[str, NDArray[Any]] = {"score": np.empty(0)}
+@dataclass(frozen=True)
+class _Image:
+    """An image and its records."""
+
+    entry: ImageEntry
+    truths: Sequence[Mapping[str, Any]]
+    detections: Sequence[Mapping[str, Any]]
+
+    @property
+    def boxed(self) -> bool:
+        """All detections have boxes of their own."""
+        return all("bbox" in found for found in self.detections)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What is kept of some images: `Matches.image` counts `image_ids`; the records only for the reference."""
+
+    image_ids: Integers
+    matches: dict[IouType, Matches]
+    images: list[_Image]
+
+
+def _joined(parts: Sequence[Matches]) -> Matches:
+    """Several tables as one, by image."""
+
+    def column(name: str, kind: type = np.int64) -> NDArray[Any]:
+        return np.concatenate([np.empty(0, kind), *(getattr(part, name) for part in parts)])
+
+    image = column("image")
+    order = np.argsort(image, kind="stable")
     return Matches(
-        **{
-            name: np.concatenate(column) if column else empty.get(name, np.empty(0, np.int64))
-            for name, column in columns.items()
-        }
+        image[order],
+        column("category")[order],
+        column("score", float)[order],
+        column("rank")[order],
+        column("matched")[order],
+        column("ignored")[order],
+        column("truth_image"),
+        column("truth_category"),
+        column("truth_ignored"),
     )
 
 

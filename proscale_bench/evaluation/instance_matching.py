@@ -6,7 +6,7 @@ Pure numbers: what files and records hold is made into `Truths` and `Detections`
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,18 +72,22 @@ def match(truths: Truths, detections: Detections, most: int) -> Matches:
     from hotcoco import mask, primitives
 
     # Over the detection's own area where the truth is a crowd.
-    iou = primitives.bbox_iou if isinstance(truths.shapes, np.ndarray) else mask.iou
+    iou: Callable[[Any, Any, list[bool]], Floats] = (
+        primitives.bbox_iou if isinstance(truths.shapes, np.ndarray) else mask.iou
+    )
     order, groups, rank = _grouped(detections.image, detections.category, detections.score, most)
     truth_order, truth_groups, _ = _grouped(truths.image, truths.category)
     ignored_truths = _outside(truths.area) | np.where(truths.crowd, ALL_BITS, 0)
+    shapes, truth_shapes = take_shapes(detections.shapes, order), take_shapes(truths.shapes, truth_order)
+    # Lists, since a group has a truth or two: what numpy would do at once, it would do slowly.
+    skip, crowd, named = (column[truth_order].tolist() for column in (ignored_truths, truths.crowd, truths.named))
     matched = np.zeros(len(order), np.int64)
     ignored = np.zeros(len(order), np.int64)
     for key in groups.keys() & truth_groups.keys():
         first, end = groups[key]
-        slots = truth_order[slice(*truth_groups[key])]
-        crowd = truths.crowd[slots]
-        overlaps = iou(take_shapes(detections.shapes, order[first:end]), take_shapes(truths.shapes, slots), crowd)
-        for place, found, free in _assign(overlaps, ignored_truths[slots], crowd, truths.named[slots]):
+        slots = slice(*truth_groups[key])
+        overlaps = iou(shapes[first:end], truth_shapes[slots], crowd[slots])
+        for place, found, free in _assign(overlaps, skip[slots], crowd[slots], named[slots]):
             matched[first + place] = found
             ignored[first + place] = free
     ignored |= ~matched & _outside(detections.area[order])
@@ -105,25 +109,20 @@ def take_shapes(shapes: Shapes, places: Integers) -> Shapes:
     return shapes[places] if isinstance(shapes, np.ndarray) else [shapes[place] for place in places.tolist()]
 
 
-def _assign(
-    overlaps: Floats, ignored: Integers, crowd: NDArray[np.bool_], named: NDArray[np.bool_]
-) -> list[tuple[int, int, int]]:
+def _assign(overlaps: Floats, skip: list[int], crowd: list[bool], named: list[bool]) -> Iterator[tuple[int, int, int]]:
     """(detection, bits where it found a truth, bits where that truth is ignored), of one category in one image.
 
     Args:
         overlaps: [D, G], IoU; best detection first.
-        ignored: [G], bits.
+        skip: [G], bits where the truth is ignored.
     """
     places, slots = np.nonzero(overlaps >= THRESHOLDS[0])
     if not len(places):
-        return []
+        return
     candidates: dict[int, list[tuple[float, int]]] = {}
     for place, slot, iou in zip(places.tolist(), slots.tolist(), overlaps[places, slots].tolist(), strict=True):
         candidates.setdefault(place, []).append((iou, slot))
-    skip: list[int] = ignored.tolist()
-    is_crowd, is_named = crowd.tolist(), named.tolist()
     taken = [0] * len(skip)
-    found = []
     for place, hits in candidates.items():
         if len(hits) > 1:
             hits.sort(reverse=True)
@@ -134,18 +133,17 @@ def _assign(
             if bits:
                 taken[slot] |= bits
                 wanted ^= bits
-                matched |= bits if is_named[slot] else 0
+                matched |= bits if named[slot] else 0
         for reach, slot in reached:
             bits = reach & wanted & skip[slot]
-            if bits and not is_crowd[slot]:
+            if bits and not crowd[slot]:
                 bits &= ~taken[slot]
                 taken[slot] |= bits
             if bits:
                 wanted ^= bits
                 free |= bits
-                matched |= bits if is_named[slot] else 0
-        found.append((place, matched, free))
-    return found
+                matched |= bits if named[slot] else 0
+        yield place, matched, free
 
 
 def _grouped(

@@ -77,7 +77,7 @@ def random_set(seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
                     "category_id": _one_of(rng, categories, odd[4]),
                     "segmentation": _text(mask),
                     "score": float("nan") if odd[5] and rng.random() < 0.1 else round(rng.random(), digits),
-                    **({"bbox": _box(rng, mask)} if odd[6] or (odd[7] and len(results) and rng.random() < 0.5) else {}),
+                    **({"bbox": _box(rng, mask)} if odd[6] or (odd[7] and results and rng.random() < 0.5) else {}),
                 }
             )
     if odd[8]:
