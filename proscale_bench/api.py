@@ -12,9 +12,18 @@ from proscale_bench.errors import BenchError
 if TYPE_CHECKING:
     from os import PathLike
 
+    from proscale_bench.evaluation.average_precision import InstanceScores, IouType
     from proscale_bench.models.mask2former import Mask2Former
 
-__all__ = ["BenchError", "Schedule", "build_model", "count_flops", "load_checkpoint", "parse_schedule"]
+__all__ = [
+    "BenchError",
+    "Schedule",
+    "build_model",
+    "count_flops",
+    "evaluate_instances",
+    "load_checkpoint",
+    "parse_schedule",
+]
 
 
 def build_model(
@@ -62,3 +71,32 @@ def load_checkpoint(path: str | PathLike[str], schedule: Schedule | str | None =
 
     told = schedule if schedule is None or isinstance(schedule, Schedule) else parse_schedule(schedule)
     return load(Path(path), told)
+
+
+def evaluate_instances(
+    gt_json: str | PathLike[str], results_json: str | PathLike[str], iou_type: IouType = "segm"
+) -> InstanceScores:
+    """COCO's average precision of a results file: pycocotools' numbers, fractions of 1, unrounded, -1 where undefined.
+
+    Args:
+        gt_json: a COCO instances file.
+        results_json: a list of COCO results, with masks, boxes or both.
+        iou_type: what is compared, masks ("segm") or boxes ("bbox").
+
+    Returns:
+        `stats`, the 12 numbers in COCOeval's order; `ap`, `ap50` ... by name; `per_category`, AP by category id.
+
+    Warns:
+        UserWarning: something in the files misleads the numbers.
+
+    Raises:
+        BenchError: a file is unreadable, or something in it is not whole, with its place.
+    """
+    import warnings
+
+    from proscale_bench.evaluation.instance_files import evaluate_instances as evaluate
+
+    scores = evaluate(gt_json, results_json, iou_type)
+    for warning in scores.warnings:
+        warnings.warn(warning, UserWarning, stacklevel=2)
+    return scores
