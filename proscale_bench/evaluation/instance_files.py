@@ -106,10 +106,10 @@ def _evaluate(
     gt_json: Path, results_json: Path, iou_type: IouType, max_detections: tuple[int, int, int], reference: bool
 ) -> InstanceScores:
     truth = read_ground_truth(gt_json)
-    results = _read_results(results_json, truth)
+    results, image = _read_results(results_json, truth)
     columns = truth.columns(iou_type)
     boxed = bool(len(results) and results.items[0].get("bbox", []) != [])
-    detections = _detections(results, truth, iou_type, boxed)
+    detections = _detections(results, image, truth, iou_type, boxed)
     warnings = (
         *_warnings(truth, columns, results, detections, iou_type, boxed),
         *([] if 100 in max_detections else ["AP, the first number, is that of 100 detections, which is no limit here"]),
@@ -160,7 +160,8 @@ def read_ground_truth(path: Path) -> GroundTruth:
     )
 
 
-def _read_results(path: Path, truth: GroundTruth) -> Records:
+def _read_results(path: Path, truth: GroundTruth) -> tuple[Records, Integers]:
+    """The results, and the place of each one's image."""
     document = read_json(path)
     if not isinstance(document, list):
         raise BenchError(
@@ -169,19 +170,19 @@ def _read_results(path: Path, truth: GroundTruth) -> Records:
         )
     results = Records(str(path), document)
     ids = results.integers("image_id")
-    unknown = np.flatnonzero(place_of(ids, truth.image_ids) < 0)
+    image = place_of(ids, truth.image_ids)
+    unknown = np.flatnonzero(image < 0)
     if len(unknown):
         raise results.error(
             int(unknown[0]),
             f"image {ids[unknown[0]]} is not in {truth.path} ({len(unknown)} of {len(ids)} results are of such images)",
             "the results are of another split, or its annotations of fewer images",
         )
-    return results
+    return results, image
 
 
-def _detections(results: Records, truth: GroundTruth, iou_type: IouType, boxed: bool) -> Detections:
+def _detections(results: Records, image: Integers, truth: GroundTruth, iou_type: IouType, boxed: bool) -> Detections:
     """All results as columns; the category of one that the truth does not have is -1."""
-    image = place_of(results.integers("image_id"), truth.image_ids)
     category = place_of(results.integers("category_id"), truth.category_ids)
     if not boxed and len(results) and "segmentation" not in results.items[0]:
         raise results.error(0, "neither a segmentation nor a bbox", "is this a file of instance results?")

@@ -87,7 +87,8 @@ def test_scores_of_some_images_then_of_all() -> None:
 def test_own_boxes_count_for_boxes_and_not_for_masks(tmp_path: Path) -> None:
     truth, results = boxless(7)
     shifted = [
-        {**one, "bbox": (pycocotools.mask.toBbox(one["segmentation"]) + [0.4, 0, 0.5, 0]).tolist()} for one in results
+        {**one, "bbox": (pycocotools.mask.toBbox(one["segmentation"]) + np.array([0.4, 0, 0.5, 0])).tolist()}
+        for one in results
     ]
     plain, boxed = write_set(tmp_path, truth, results), tmp_path / "boxed.json"
     boxed.write_text(json.dumps(shifted))
