@@ -12,6 +12,7 @@ from proscale_bench.errors import BenchError
 if TYPE_CHECKING:
     from os import PathLike
 
+    from proscale_bench.evaluation.average_precision import InstanceScores, IouType
     from proscale_bench.evaluation.panoptic import PanopticQuality
     from proscale_bench.evaluation.semantic import SemanticQuality
     from proscale_bench.models.mask2former import Mask2Former
@@ -21,6 +22,7 @@ __all__ = [
     "Schedule",
     "build_model",
     "count_flops",
+    "evaluate_instances",
     "evaluate_panoptic",
     "evaluate_semantic",
     "load_checkpoint",
@@ -127,6 +129,32 @@ def evaluate_semantic(
     quality = evaluate(Path(gt_dir), Path(pred_dir), num_classes, ignore_label)
     _warn(quality.warnings)
     return quality
+
+
+def evaluate_instances(
+    gt_json: str | PathLike[str], results_json: str | PathLike[str], iou_type: IouType = "segm"
+) -> InstanceScores:
+    """COCO's average precision of a results file: pycocotools' numbers, fractions of 1, unrounded, -1 where undefined.
+
+    Args:
+        gt_json: a COCO instances file.
+        results_json: a list of COCO results, with masks, boxes or both.
+        iou_type: what is compared, masks ("segm") or boxes ("bbox").
+
+    Returns:
+        `stats`, the 12 numbers in COCOeval's order; `ap`, `ap50` ... by name; `per_category`, AP by category id.
+
+    Warns:
+        UserWarning: something in the files misleads the numbers.
+
+    Raises:
+        BenchError: a file is unreadable, or something in it is not whole, with its place.
+    """
+    from proscale_bench.evaluation.instance_files import evaluate_instances as evaluate
+
+    scores = evaluate(gt_json, results_json, iou_type)
+    _warn(scores.warnings)
+    return scores
 
 
 def _warn(warnings: tuple[str, ...]) -> None:

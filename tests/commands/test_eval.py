@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from proscale_bench.data.coco import open_dataset
+from proscale_bench.data.truth import semantic_truth
 from pycocotools.mask import decode
 
 import proscale_bench as psb
-from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.pictures import read_id_map
-from proscale_bench.data.truth import semantic_truth
 from proscale_bench.evaluation.runner import Step
 from proscale_bench.models.build import build_model
 from proscale_bench.models.checkpoints.save import save_checkpoint
