@@ -62,7 +62,8 @@ def check_dataset(
     if instances is not None:
         findings += _doubts(seen_from(root, layout.instances_json or root), instances)
     threads = workers or os.cpu_count() or 1
-    look = _Look(layout, dataset, quick)
+    all_classes = panoptic is not None or layout.panoptic_json is None
+    look = _Look(layout, dataset, quick, len(dataset.categories) if all_classes else None)
     with closing(load_ahead(dataset.images, look, threads, 8 * threads)) as looked:
         for done, found in enumerate(looked, 1):
             findings += found
@@ -73,11 +74,12 @@ def check_dataset(
 
 @dataclass(frozen=True)
 class _Look:
-    """Looks at the files of one image; called by threads."""
+    """Looks at the files of one image; called by threads. `classes` is None where the file that lists all is broken."""
 
     layout: Layout
     dataset: Dataset
     quick: bool
+    classes: int | None
 
     def __call__(self, image: ImageEntry) -> list[Finding]:
         found: list[Finding] = []
@@ -131,9 +133,10 @@ class _Look:
             yield self._unread(error, "labels", image, path)
             return
         yield from self._size("labels-size", image, path, labels.shape)
-        classes = len(self.dataset.categories)
-        if unknown := unknown_labels(labels, classes, void_label(self.dataset)):
-            said = f"label{'s' * (len(unknown) > 1)} {_some(unknown)}, and there are {classes} classes"
+        if self.classes is None:
+            return
+        if unknown := unknown_labels(labels, self.classes, void_label(self.dataset)):
+            said = f"label{'s' * (len(unknown) > 1)} {_some(unknown)}, and there are {self.classes} classes"
             yield Finding("unknown-label", seen_from(self.layout.root, path), said, image.id)
 
     def _unread(self, error: BenchError, what: str, image: ImageEntry, path: Path) -> Finding:
@@ -189,7 +192,10 @@ def _unlisted(layout: Layout, dataset: Dataset) -> Iterator[Finding]:
     images = [image.file_name for image in dataset.images]
     folders: list[tuple[Path | None, Sequence[str]]] = [
         (layout.image_dir if layout.owns_images else None, images),
-        (layout.panoptic_dir, [entry.file_name for entry in (dataset.panoptic or {}).values()]),
+        (
+            None if dataset.panoptic is None else layout.panoptic_dir,
+            [entry.file_name for entry in (dataset.panoptic or {}).values()],
+        ),
         (layout.semantic_dir, [semantic_name(image) for image in dataset.images]),
     ]
     for folder, names in folders:
@@ -203,7 +209,7 @@ def _unlisted(layout: Layout, dataset: Dataset) -> Iterator[Finding]:
             continue
         for path in there:
             if path not in listed:
-                yield Finding("unlisted-file", seen_from(layout.root, Path(path)), "nobody lists it")
+                yield Finding("unlisted-file", seen_from(layout.root, Path(path)), "no annotation names it")
 
 
 def _files(folder: Path) -> Iterator[Path]:

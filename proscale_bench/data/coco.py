@@ -7,11 +7,12 @@ from pathlib import Path
 
 from proscale_bench.data.consistency import inconsistencies
 from proscale_bench.data.dataset import Dataset
-from proscale_bench.data.documents import read_json
+from proscale_bench.data.documents import MAX_BYTES, read_json
 from proscale_bench.data.instances_json import Annotation, InstancesTruth, read_instances_truth
 from proscale_bench.data.layout import Layout, find_layout
 from proscale_bench.data.panoptic_json import PanopticTruth, read_panoptic_truth
 from proscale_bench.errors import BenchError
+from proscale_bench.files import read_regular_file
 from proscale_bench.results.data_check import KINDS, first_error
 
 SHAPES = "Shapes"  # what the embedded data set calls itself: small images, given to the model as they are
@@ -48,10 +49,11 @@ def assemble(layout: Layout, panoptic: PanopticTruth | None, instances: Instance
     source = panoptic or instances
     if source is None:
         raise ValueError("neither panoptic nor instances")
-    files = [path for path in (layout.panoptic_json, layout.instances_json) if path is not None]
     digest, resizes = hashlib.sha256(), True
-    for path in files:
-        raw = path.read_bytes()
+    for path, read in ((layout.panoptic_json, panoptic), (layout.instances_json, instances)):
+        if path is None or read is None:
+            continue
+        raw = read_regular_file(path, MAX_BYTES)
         digest.update(hashlib.sha256(raw).digest())
         # The name is looked for before the document is read once more: no other data set pays for it.
         resizes = resizes and not (f'"{SHAPES}"'.encode() in raw and _description(path) == SHAPES)

@@ -89,12 +89,11 @@ def labels_of(ids: IdMap, entry: PanopticEntry, class_of: dict[int, int], void: 
     """The class index of every pixel of a panoptic map; ids that no segment has are void."""
     order = sorted(entry.segments, key=lambda segment: segment.id)
     known = np.array([segment.id for segment in order], np.uint32)
-    classes = _narrowed(np.array([class_of[segment.category_id] for segment in order] + [void]), void)
+    classes = np.array([class_of[segment.category_id] for segment in order] + [void], np.uint16)
     values, lengths = runs_of(ids)
     places = np.searchsorted(known, values)
     places[np.append(known, 0)[places] != values] = len(known)
-    labels: LabelMap = np.repeat(classes[places], lengths).reshape(ids.shape)
-    return labels
+    return _narrowed(np.repeat(classes[places], lengths).reshape(ids.shape), void)
 
 
 def runs_of(ids: IdMap) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
