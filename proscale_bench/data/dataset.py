@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Dataset:
         semantic_dir: of PNGs of class indices, 255 for void; None: made from the panoptic maps.
         digest: SHA-256 of the annotation files.
         resizes: whether images are resized for the model as COCO's are.
+        instances: COCO's annotation dictionaries by image id; None where there are no instances.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Dataset:
     semantic_dir: Path | None
     digest: str
     resizes: bool = True
+    instances: dict[int, tuple[dict[str, Any], ...]] | None = None
 
     @cached_property
     def class_of(self) -> dict[int, int]:

@@ -1,0 +1,83 @@
+"""Which images the model sees together, and loading them ahead of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from proscale_bench.data.dataset import ImageEntry
+from proscale_bench.data.transforms import LONGEST_PX, SHORT_PX, Size, padded_size, resized_size
+
+Item = TypeVar("Item")
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images that the model sees together, all padded to one size; `index` is its place among all batches."""
+
+    index: int
+    images: tuple[ImageEntry, ...]
+    padded_height_px: int
+    padded_width_px: int
+
+
+def form_batches(
+    images: Sequence[ImageEntry], batch_size: int, short_px: int | None = SHORT_PX, longest_px: int = LONGEST_PX
+) -> tuple[Batch, ...]:
+    """All images in batches of one padded size each, in the order of their first images.
+
+    An image waits until its size's batch is full; those that never fill stay smaller. Nothing depends on how many
+    processes share the batches: process r of n takes `batches[r::n]`.
+
+    Args:
+        batch_size: at least 1.
+        short_px: of the resized image's shorter side; None leaves images as they are.
+        longest_px: of its longer side, at most.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}")
+    waiting: dict[Size, list[ImageEntry]] = {}
+    opened: list[tuple[Size, list[ImageEntry]]] = []  # in the order of first images, since each is added on opening
+    for image in images:
+        size = (image.height_px, image.width_px)
+        if short_px is not None:
+            size = resized_size(*size, short_px, longest_px)
+        padded = padded_size(size)
+        if padded not in waiting:
+            waiting[padded] = []
+            opened.append((padded, waiting[padded]))
+        waiting[padded].append(image)
+        if len(waiting[padded]) == batch_size:
+            del waiting[padded]
+    return tuple(Batch(index, tuple(members), *padded) for index, (padded, members) in enumerate(opened))
+
+
+def load_ahead(
+    items: Iterable[Item], load: Callable[[Item], Loaded], workers: int = 2, ahead: int = 4
+) -> Generator[Loaded, None, None]:
+    """What `load` makes of each item, in order, made by threads while the consumer is busy with earlier ones.
+
+    An error of `load` is raised in its item's place. Closing the generator, an error or Ctrl-C in the consumer ends
+    the threads, after the items that they are at.
+
+    Args:
+        workers: threads; decoding and resizing let go of Python's lock.
+        ahead: at most so many items are loaded or being loaded, the consumer's own included.
+    """
+    if workers < 1 or ahead < 1:
+        raise ValueError(f"workers is {workers}, ahead is {ahead}")
+    window: deque[Future[Loaded]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="load")
+    try:
+        for item in items:
+            window.append(pool.submit(load, item))
+            if len(window) == ahead:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

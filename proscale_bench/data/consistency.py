@@ -1,0 +1,150 @@
+"""Where annotation files contradict themselves or each other: `open_dataset` stops there, `data check` lists it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from proscale_bench.data.dataset import Category, ImageEntry, PanopticEntry
+from proscale_bench.data.instances_json import InstancesTruth, instance_fault
+from proscale_bench.data.layout import Layout
+from proscale_bench.data.panoptic_json import PanopticTruth
+from proscale_bench.results.data_check import Finding
+
+Value = TypeVar("Value", bound=Hashable)
+
+MAX_SEGMENT_ID = 2**24 - 1  # three bytes of a PNG
+
+
+def inconsistencies(
+    layout: Layout, panoptic: PanopticTruth | None, instances: InstancesTruth | None
+) -> Iterator[Finding]:
+    """Everything that can be said without opening an image, folder by folder and file by file."""
+    yield from _missing_folders(layout)
+    if panoptic is not None and layout.panoptic_json is not None:
+        file = seen_from(layout.root, layout.panoptic_json)
+        yield from _lists(file, panoptic.categories, panoptic.images)
+        yield from _panoptic(file, panoptic)
+    if instances is not None and layout.instances_json is not None:
+        file = seen_from(layout.root, layout.instances_json)
+        yield from _lists(file, instances.categories, instances.images)
+        yield from _instances(file, instances)
+        if panoptic is not None:
+            yield from _against_panoptic(file, panoptic, instances)
+
+
+def seen_from(root: Path, path: Path) -> str:
+    """A path as a finding has it."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _missing_folders(layout: Layout) -> Iterator[Finding]:
+    if layout.image_dir is None:
+        yield Finding("missing-folder", layout.split, f"no folder {layout.split}/ or images/{layout.split}/ of images")
+    if layout.panoptic_json is not None and layout.panoptic_dir is None:
+        name = f"panoptic_{layout.split}"
+        yield Finding("missing-folder", name, f"no folder {name}/ or annotations/{name}/ of panoptic PNGs")
+
+
+def _lists(file: str, categories: Sequence[Category], images: Sequence[ImageEntry]) -> Iterator[Finding]:
+    if not images:
+        yield Finding("no-images", file, "'images' is empty")
+    if not categories:
+        yield Finding("no-categories", file, "'categories' is empty")
+    for category_id, times in _repeated(category.id for category in categories):
+        yield Finding("duplicate-category", file, f"category {category_id} is listed {times} times")
+    for image_id, times in _repeated(image.id for image in images):
+        yield Finding("duplicate-image", file, f"listed {times} times", image_id)
+    for name, times in _repeated(image.file_name for image in images):
+        yield Finding("shared-file", file, f"'{name}' is the file of {times} images")
+
+
+def _panoptic(file: str, panoptic: PanopticTruth) -> Iterator[Finding]:
+    images = {image.id: image for image in panoptic.images}
+    categories = {category.id for category in panoptic.categories}
+    for image_id, times in _repeated(entry.image_id for entry in panoptic.entries):
+        yield Finding("duplicate-annotation", file, f"{times} panoptic annotations", image_id)
+    annotated = {entry.image_id for entry in panoptic.entries}
+    for image in panoptic.images:
+        if image.id not in annotated:
+            yield Finding("no-annotation", file, "no panoptic annotation", image.id)
+    for entry in panoptic.entries:
+        if entry.image_id not in images:
+            yield Finding("unknown-image", file, "annotated, and not among the images", entry.image_id)
+        yield from _segments(file, entry, categories)
+
+
+def _segments(file: str, entry: PanopticEntry, categories: set[int]) -> Iterator[Finding]:
+    if len({segment.id for segment in entry.segments}) < len(entry.segments):
+        for segment_id, times in _repeated(segment.id for segment in entry.segments):
+            yield Finding("duplicate-segment", file, f"segment {segment_id} is listed {times} times", entry.image_id)
+    for segment in entry.segments:
+        if segment.category_id not in categories:
+            unknown = f"segment {segment.id}: category {segment.category_id} is not listed"
+            yield Finding("unknown-category", file, unknown, entry.image_id)
+        if not 0 < segment.id <= MAX_SEGMENT_ID:
+            beyond = f"segment id {segment.id}: ids are 1 to {MAX_SEGMENT_ID}, 0 is void"
+            yield Finding("bad-segment", file, beyond, entry.image_id)
+        if not 0 <= segment.area_px < float("inf"):  # NaN is not either
+            yield Finding("bad-segment", file, f"segment {segment.id}: area {segment.area_px}", entry.image_id)
+
+
+def _instances(file: str, instances: InstancesTruth) -> Iterator[Finding]:
+    images = {image.id: image for image in instances.images}
+    categories = {category.id for category in instances.categories}
+    for instance_id, times in _repeated(annotation["id"] for annotation in instances.annotations):
+        yield Finding("duplicate-instance", file, f"instance {instance_id} is listed {times} times")
+    for annotation in instances.annotations:
+        instance, image_id = f"instance {annotation['id']}", annotation["image_id"]
+        image = images.get(image_id)
+        if annotation["category_id"] not in categories:
+            unknown = f"{instance}: category {annotation['category_id']} is not listed"
+            yield Finding("unknown-category", file, unknown, image_id)
+        if image is None:
+            yield Finding("unknown-image", file, f"{instance}: its image is not among the images", image_id)
+        elif fault := instance_fault(annotation, image):
+            yield Finding("bad-instance", file, f"{instance}: {fault}", image_id)
+
+
+def _against_panoptic(file: str, panoptic: PanopticTruth, instances: InstancesTruth) -> Iterator[Finding]:
+    """The instances' categories are the panoptic things, and both list the same images."""
+    known = {category.id: category for category in panoptic.categories}
+    for category in instances.categories:
+        other = known.get(category.id)
+        said = f"category {category.id} is '{category.name}' here"
+        if other is None:
+            yield Finding("category-clash", file, f"{said}, and not in the panoptic file")
+        elif other.name != category.name:
+            yield Finding("category-clash", file, f"{said}, and '{other.name}' in the panoptic file")
+        elif not other.is_thing:
+            yield Finding("category-clash", file, f"{said}, and stuff in the panoptic file")
+    listed = {category.id for category in instances.categories}
+    for category in panoptic.categories:
+        if category.is_thing and category.id not in listed:
+            yield Finding("categories-differ", file, f"thing {category.id}, '{category.name}', has no instances")
+
+    ours = {image.id: image for image in panoptic.images}
+    theirs = {image.id: image for image in instances.images}
+    for image in instances.images:
+        if image.id not in ours:
+            yield Finding("images-differ", file, "listed here, and not in the panoptic file", image.id)
+        elif ours[image.id] != image:
+            yield Finding("images-differ", file, _difference(image, ours[image.id]), image.id)
+    for image in panoptic.images:
+        if image.id not in theirs:
+            yield Finding("images-differ", file, "listed in the panoptic file, and not here", image.id)
+
+
+def _difference(image: ImageEntry, other: ImageEntry) -> str:
+    if image.file_name != other.file_name:
+        return f"'{image.file_name}' here, '{other.file_name}' in the panoptic file"
+    return (
+        f"{image.height_px} x {image.width_px} pixels here, "
+        f"{other.height_px} x {other.width_px} in the panoptic file (height x width)"
+    )
+
+
+def _repeated(values: Iterable[Value]) -> Iterator[tuple[Value, int]]:
+    return ((value, times) for value, times in Counter(values).items() if times > 1)

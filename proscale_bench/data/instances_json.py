@@ -1,0 +1,201 @@
+"""COCO's instances JSON: read, and every annotation held against what masks, boxes and areas can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proscale_bench.data.dataset import Category, ImageEntry
+from proscale_bench.data.documents import Reader, kind_of, read_json
+from proscale_bench.data.panoptic_json import read_image_entry
+
+Annotation = dict[str, Any]  # as COCO's own: libraries take them so
+
+BOX_SLACK_PX = 2.0
+AREA_SLACK_PX = 16.0
+MAX_ID = 2**63
+
+
+@dataclass(frozen=True)
+class InstancesTruth:
+    """An instances JSON, in the file's order. Annotations are its own dictionaries, with ids that are numbers."""
+
+    categories: tuple[Category, ...]
+    images: tuple[ImageEntry, ...]
+    annotations: tuple[Annotation, ...]
+
+
+def read_instances_truth(path: Path) -> InstancesTruth:
+    """The truth in an instances JSON; all its categories are things.
+
+    Of annotations, only the ids are looked at: see `instance_fault` for the rest.
+
+    Raises:
+        BenchError: unreadable, no JSON, or a field that is missing or of another type, with its place.
+    """
+    document = Reader(path, "", read_json(path))
+    annotations = document.document.get("annotations")
+    if not isinstance(annotations, list):
+        document.objects("annotations")  # says what is wrong
+    for index, annotation in enumerate(annotations or ()):
+        if not _has_ids(annotation):
+            reader = Reader(path, f"annotations[{index}]", annotation)
+            for key in ("id", "image_id", "category_id"):
+                annotation[key] = reader.integer(key)  # 7.0 becomes 7
+            annotation["iscrowd"] = int(reader.flag("iscrowd", False))
+    return InstancesTruth(
+        categories=tuple(
+            Category(reader.integer("id"), reader.text("name", str(reader.integer("id"))), is_thing=True)
+            for reader in document.objects("categories")
+        ),
+        images=tuple(read_image_entry(reader) for reader in document.objects("images")),
+        annotations=tuple(annotations or ()),
+    )
+
+
+def instance_fault(annotation: Annotation, image: ImageEntry) -> str | None:
+    """Why a scorer could not take an annotation: its area, box or mask is none. None where all is well."""
+    area: Any = annotation.get("area")
+    if not _is_number(area) or area < 0:
+        return f"'area': expected a number of pixels, found {_found(annotation, 'area')}"
+    return _box_fault(annotation) or _mask_fault(annotation, image)
+
+
+def instance_doubts(annotation: Annotation) -> dict[str, str]:
+    """What is odd about an annotation without a fault, by kind of finding; COCO's own crowds are 13 % off."""
+    doubts = {}
+    if annotation["id"] == 0:
+        doubts["instance-zero"] = "the id 0"
+    segmentation, area = annotation["segmentation"], float(annotation["area"])
+    if isinstance(segmentation, list):
+        polygons = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in segmentation]
+        pixels = sum(_polygon_area(polygon) for polygon in polygons)
+        low = np.min([polygon.min(0) for polygon in polygons], 0)
+        high = np.max([polygon.max(0) for polygon in polygons], 0)
+        x, y, width, height = annotation["bbox"]
+        if np.abs(np.concatenate([low, high]) - (x, y, x + width, y + height)).max() > BOX_SLACK_PX:
+            doubts["instance-box"] = (
+                f"box from ({x:g}, {y:g}) to ({x + width:g}, {y + height:g}), "
+                f"mask from ({low[0]:g}, {low[1]:g}) to ({high[0]:g}, {high[1]:g})"
+            )
+    else:
+        pixels = float(rle_counts(segmentation["counts"])[1::2].sum())
+    if not pixels / 2 - AREA_SLACK_PX <= area <= pixels * 2 + AREA_SLACK_PX:
+        doubts["instance-area"] = f"area {area:g}, its mask has {pixels:g} pixels"
+    return doubts
+
+
+def rle_counts(counts: list[int] | str) -> NDArray[np.int64]:
+    """The run lengths of an RLE, column by column, of zeros first; text is COCO's compressed form.
+
+    Raises:
+        ValueError: no such text, or a list of something else than whole numbers.
+    """
+    if not isinstance(counts, str):
+        if not all(type(count) is int and abs(count) < MAX_ID for count in counts):
+            raise ValueError("expected whole numbers")
+        return np.asarray(counts, np.int64)
+    # Six bits a character, from 48 on: five of the number, lowest first, and one that says whether it goes on. From
+    # the fourth number on each is what it differs by from the one before the last.
+    codes = np.frombuffer(counts.encode(), np.uint8).astype(np.int64) - 48
+    if ((codes < 0) | (codes > 63)).any() or (len(codes) and codes[-1] & 32):
+        raise ValueError("not COCO's compressed form")
+    ends = np.flatnonzero((codes & 32) == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])[: len(ends)]
+    places = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
+    if len(places) and places.max() > 6:
+        raise ValueError("a run longer than any image")
+    numbers = np.zeros(len(ends), np.int64)
+    np.add.at(numbers, np.repeat(np.arange(len(ends)), ends - starts + 1), (codes & 31) << (5 * places))
+    negative = (codes[ends] & 16) != 0
+    numbers[negative] -= 1 << (5 * (places[ends[negative]] + 1))
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
+
+
+def _has_ids(annotation: Any) -> bool:
+    """Whether an annotation's ids are plainly right: there are 36,781 in val2017."""
+    try:
+        ids = annotation["id"], annotation["image_id"], annotation["category_id"], annotation["iscrowd"]
+    except (KeyError, TypeError, IndexError):
+        return False
+    return all(type(value) is int and -MAX_ID < value < MAX_ID for value in ids)
+
+
+def _box_fault(annotation: Annotation) -> str | None:
+    box = annotation.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not _are_numbers(box):
+        return f"'bbox': expected four numbers [x, y, width, height], found {_found(annotation, 'bbox')}"
+    return f"'bbox': {box[2]} x {box[3]} pixels" if box[2] < 0 or box[3] < 0 else None
+
+
+def _mask_fault(annotation: Annotation, image: ImageEntry) -> str | None:
+    segmentation = annotation.get("segmentation")
+    if isinstance(segmentation, list):
+        return _polygons_fault(segmentation)
+    if isinstance(segmentation, Mapping):
+        return _rle_fault(segmentation, image)
+    return f"'segmentation': expected polygons or an RLE, found {_found(annotation, 'segmentation')}"
+
+
+def _polygons_fault(polygons: list[Any]) -> str | None:
+    if not polygons:
+        return "'segmentation': no polygon"
+    for index, polygon in enumerate(polygons):
+        where = f"'segmentation'[{index}]"
+        if not isinstance(polygon, list):
+            return f"{where}: expected a list of numbers, found {kind_of(polygon)}"
+        if len(polygon) < 6 or len(polygon) % 2:
+            return f"{where}: {len(polygon)} numbers; a polygon has three points or more, two numbers each"
+        if not _are_numbers(polygon):
+            odd = next((value for value in polygon if not _is_number(value)), polygon[0])
+            return f"{where}: expected a list of numbers, found {kind_of(odd)} in it"
+    return None
+
+
+def _rle_fault(rle: Mapping[str, Any], image: ImageEntry) -> str | None:
+    where, counts = "'segmentation'", rle.get("counts")
+    if rle.get("size") != [image.height_px, image.width_px]:
+        return f"{where}: RLE of size {rle.get('size')}, the image has [{image.height_px}, {image.width_px}]"
+    if not isinstance(counts, (list, str)):
+        return f"{where}: 'counts': expected a list or text, found {_found(rle, 'counts')}"
+    try:
+        runs = rle_counts(counts)
+    except ValueError as error:
+        return f"{where}: 'counts': {error}"
+    pixels = image.height_px * image.width_px
+    if (runs < 0).any() or (runs > pixels).any():
+        return f"{where}: 'counts': a run of {int(runs[(runs < 0) | (runs > pixels)][0])} pixels"
+    if runs.sum() != pixels:
+        return f"{where}: the runs have {int(runs.sum())} pixels, the image {pixels}"
+    return None
+
+
+def _polygon_area(points: NDArray[np.float64]) -> float:
+    x, y = points.T
+    return 0.5 * abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1)))
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    """Whether all are finite numbers, at the speed of adding them."""
+    try:
+        return math.isfinite(math.fsum(values))
+    except (TypeError, OverflowError, ValueError):  # not numbers, too large for one, infinities of both signs
+        return False
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) < MAX_ID
+
+
+def _found(document: Mapping[str, Any], key: str) -> str:
+    return kind_of(document[key]) if key in document else "nothing"

@@ -1,0 +1,115 @@
+"""Where the parts of a data set lie in its folder, as people have COCO on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from proscale_bench.errors import BenchError, did_you_mean
+
+ANNOTATIONS = "annotations"
+PREFERRED_SPLITS = ("val2017", "val")
+IMAGE_DIRS = ("{}", "images/{}")
+SHARED_IMAGE_DIR = "images"  # of data sets that keep the images of all splits together
+PANOPTIC_DIRS = ("panoptic_{}", "annotations/panoptic_{}")
+SEMANTIC_DIRS = (
+    *("panoptic_semseg_{}", "annotations/panoptic_semseg_{}"),
+    *("semantic_{}", "annotations/semantic_{}"),
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files and folders of one split; None for what is not there. At least one JSON is.
+
+    `owns_images`: the folder of images holds this split alone.
+    """
+
+    root: Path
+    split: str
+    panoptic_json: Path | None
+    instances_json: Path | None
+    image_dir: Path | None
+    owns_images: bool
+    panoptic_dir: Path | None
+    semantic_dir: Path | None
+
+
+def find_layout(root: Path, split: str | None = None) -> Layout:
+    """Look where COCO's parts lie: `annotations/panoptic_SPLIT.json`, `SPLIT/` or `images/SPLIT/`, and so on.
+
+    Args:
+        split: such as `val2017`; None takes `val2017`, `val`, or the only one.
+
+    Raises:
+        BenchError: no folder, no annotations in it, an unknown split, or several to choose from.
+    """
+    splits = _splits(root)
+    if split is None:
+        split = _only(root, splits)
+    elif split not in splits:
+        known = ", ".join(sorted(splits))
+        raise BenchError(
+            f"{root}: no split '{split}'", did_you_mean(split, sorted(splits), f"annotations has: {known}")
+        )
+    image_dir = _first(root, IMAGE_DIRS, split)
+    shared = None if image_dir else _first(root, (SHARED_IMAGE_DIR,), split)
+    has = splits[split]
+    return Layout(
+        root,
+        split,
+        panoptic_json=has.get("panoptic"),
+        instances_json=has.get("instances"),
+        image_dir=image_dir or shared,
+        owns_images=image_dir is not None,
+        panoptic_dir=_first(root, PANOPTIC_DIRS, split) if "panoptic" in has else None,
+        semantic_dir=_first(root, SEMANTIC_DIRS, split),
+    )
+
+
+def _splits(root: Path) -> dict[str, dict[str, Path]]:
+    """The JSON files by split and kind."""
+    folder = root / ANNOTATIONS
+    hint = f"DIR holds {ANNOTATIONS}/ with panoptic_SPLIT.json or instances_SPLIT.json, as COCO's archives unpack"
+    try:
+        if not root.is_dir():
+            what = "not a folder" if root.exists() else "no such folder"
+            raise BenchError(f"{root}: {what}", hint)
+        if not folder.is_dir():
+            if root.resolve().name == ANNOTATIONS:
+                hint = f"give the folder that holds it: {root.resolve().parent}"
+            raise BenchError(f"{root}: no folder {ANNOTATIONS}", hint)
+        names = sorted(path.name for path in folder.iterdir())
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise BenchError(f"{root}: {getattr(error, 'strerror', None) or error}", "check the path") from error
+    splits: dict[str, dict[str, Path]] = {}
+    for name in names:
+        kind, _, rest = name.partition("_")
+        if kind in ("panoptic", "instances") and rest.endswith(".json") and rest != ".json":
+            splits.setdefault(rest.removesuffix(".json"), {})[kind] = folder / name
+    if not splits:
+        raise BenchError(f"{folder}: no panoptic_SPLIT.json and no instances_SPLIT.json", hint)
+    return splits
+
+
+def _only(root: Path, splits: dict[str, dict[str, Path]]) -> str:
+    for preferred in PREFERRED_SPLITS:
+        if preferred in splits:
+            return preferred
+    if len(splits) > 1:
+        raise BenchError(
+            f"{root}: several splits: {', '.join(sorted(splits))}", f"choose one, as --split {min(splits)}"
+        )
+    return next(iter(splits))
+
+
+def _first(root: Path, patterns: tuple[str, ...], split: str) -> Path | None:
+    paths = (root / pattern.format(split) for pattern in patterns)
+    return next((path for path in paths if _is_folder(path)), None)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # its parent may not be looked into
+        return False
