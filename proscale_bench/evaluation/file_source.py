@@ -11,9 +11,9 @@ from proscale_bench.data.panoptic_json import PredictedEntry, PredictedSegment, 
 from proscale_bench.data.pictures import read_id_map, read_label_map
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.cautions import Cautions
-from proscale_bench.evaluation.instance_files import read_detections
+from proscale_bench.evaluation.file_scorer import FileScorer
 from proscale_bench.evaluation.panoptic_files import check_predictions
-from proscale_bench.evaluation.results import Detection, Prediction
+from proscale_bench.evaluation.results import Prediction
 from proscale_bench.evaluation.runner import Work
 from proscale_bench.evaluation.saved import INSTANCES_JSON, PANOPTIC_DIR, PANOPTIC_JSON, SEMANTIC_DIR, map_name
 
@@ -24,23 +24,24 @@ INSTANCES_JSONS = (INSTANCES_JSON, "coco_instances_results.json")
 
 
 class FileSource:
-    """Reads the predictions of each image.
+    """Reads the predictions of each image; those of instances are one file, which `scorer` scores.
 
     Args:
         folder: with `panoptic.json` and `panoptic/`, `instances.json`, `semantic/`, as far as the tasks need them.
         work: what is evaluated.
+        reference: AP by pycocotools.
 
     Raises:
         BenchError: a file is missing, damaged, or does not fit the data.
     """
 
-    def __init__(self, folder: Path, work: Work) -> None:
+    def __init__(self, folder: Path, work: Work, reference: bool = False) -> None:
         if not folder.is_dir():
             raise BenchError(f"{folder}: not a folder", "give the folder that --save-predictions wrote, or one like it")
         cautions = Cautions()
         images = work.images
         self._panoptic: dict[int, PredictedEntry] | None = None
-        self._detections: dict[int, list[Detection]] | None = None
+        self.scorer: FileScorer | None = None
         self._semantic_dir: Path | None = None
         if "panoptic" in work.tasks:
             self._panoptic_json = _find(folder, PANOPTIC_JSONS, "panoptic")
@@ -58,8 +59,10 @@ class FileSource:
                 cautions,
             )
         if "instance" in work.tasks:
-            path = _find(folder, INSTANCES_JSONS, "instance")
-            self._detections = read_detections(path, work.dataset, images, cautions)
+            truth_json = work.dataset.instances_json
+            assert truth_json is not None
+            results_json = _find(folder, INSTANCES_JSONS, "instance")
+            self.scorer = FileScorer(truth_json, results_json, [image.id for image in images], reference)
         if "semantic" in work.tasks:
             self._semantic_dir = _find(folder, (SEMANTIC_DIR,), "semantic")
         self.warnings = cautions.lines()
@@ -70,16 +73,14 @@ class FileSource:
         Raises:
             BenchError: a map that cannot be read.
         """
-        ids, detections, labels = None, None, None
+        ids, labels = None, None
         segments: tuple[PredictedSegment, ...] = ()
         if self._panoptic is not None:
             entry = self._panoptic[image.id]
             ids, segments = read_id_map(self._panoptic_dir / entry.file_name), entry.segments
-        if self._detections is not None:
-            detections = tuple(self._detections.get(image.id, ()))
         if self._semantic_dir is not None:
             labels = read_label_map(self._semantic_dir / map_name(image))
-        return Prediction(image.id, ids, segments, detections, labels)
+        return Prediction(image.id, ids, segments, None, labels)
 
     def predict(self, batch: Batch, loaded: Sequence[Prediction]) -> Iterator[Prediction]:
         """As they were loaded."""

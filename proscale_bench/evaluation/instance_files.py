@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -66,6 +66,21 @@ class GroundTruth:
         sizes = self.sizes[self.image] if iou_type == "segm" else np.zeros((len(self.image), 2), np.int64)
         return truth_columns(self.annotations, self.image, self.category, sizes, iou_type)
 
+    def only(self, image_ids: Collection[int]) -> GroundTruth:
+        """The same of some images."""
+        chosen = np.isin(self.image_ids, list(image_ids))
+        kept = chosen[self.image]
+        images, annotations = self.images.take(chosen), self.annotations.take(kept)
+        return replace(
+            self,
+            document={**self.document, "images": list(images.items), "annotations": list(annotations.items)},
+            image_ids=self.image_ids[chosen],
+            images=images,
+            annotations=annotations,
+            image=(np.cumsum(chosen) - 1)[self.image[kept]],
+            category=self.category[kept],
+        )
+
     def by_image(self) -> dict[int, list[dict[str, Any]]]:
         """The annotations of each image id, in the file's order."""
         found: dict[int, list[dict[str, Any]]] = {id_: [] for id_ in self.image_ids.tolist()}
@@ -106,12 +121,10 @@ def _evaluate(
     gt_json: Path, results_json: Path, iou_type: IouType, max_detections: tuple[int, int, int], reference: bool
 ) -> InstanceScores:
     truth = read_ground_truth(gt_json)
-    results, image = _read_results(results_json, truth)
-    columns = truth.columns(iou_type)
-    boxed = bool(len(results) and results.items[0].get("bbox", []) != [])
-    detections = _detections(results, image, truth, iou_type, boxed)
+    results, image = read_results(results_json, truth)
+    columns, detections, misleading = columns_of(truth, results, image, iou_type)
     warnings = (
-        *_warnings(truth, columns, results, detections, iou_type, boxed),
+        *misleading,
         *([] if 100 in max_detections else ["AP, the first number, is that of 100 detections, which is no limit here"]),
     )
     if reference:
@@ -119,7 +132,7 @@ def _evaluate(
 
         return reference_scores(truth.document, list(results.items), iou_type, max_detections, warnings)
     return score_matches(
-        _match_known(columns, detections, max(max_detections)),
+        match_known(columns, detections, max(max_detections)),
         truth.category_ids.tolist(),
         iou_type,
         max_detections,
@@ -160,8 +173,12 @@ def read_ground_truth(path: Path) -> GroundTruth:
     )
 
 
-def _read_results(path: Path, truth: GroundTruth) -> tuple[Records, Integers]:
-    """The results, and the place of each one's image."""
+def read_results(path: Path, truth: GroundTruth) -> tuple[Records, Integers]:
+    """The results in a file, and the place of each one's image.
+
+    Raises:
+        BenchError: unreadable, or a result is of an image that the truth does not have.
+    """
     document = read_json(path)
     if not isinstance(document, list):
         raise BenchError(
@@ -181,6 +198,20 @@ def _read_results(path: Path, truth: GroundTruth) -> tuple[Records, Integers]:
     return results, image
 
 
+def columns_of(
+    truth: GroundTruth, results: Records, image: Integers, iou_type: IouType
+) -> tuple[Truths, Detections, tuple[str, ...]]:
+    """Both sides as pycocotools reads them, and where that misleads.
+
+    Raises:
+        BenchError: a record is not whole, with its place.
+    """
+    truths = truth.columns(iou_type)
+    boxed = bool(len(results) and results.items[0].get("bbox", []) != [])
+    detections = _detections(results, image, truth, iou_type, boxed)
+    return truths, detections, tuple(_warnings(truth, truths, results, detections, iou_type, boxed))
+
+
 def _detections(results: Records, image: Integers, truth: GroundTruth, iou_type: IouType, boxed: bool) -> Detections:
     """All results as columns; the category of one that the truth does not have is -1."""
     category = place_of(results.integers("category_id"), truth.category_ids)
@@ -190,7 +221,8 @@ def _detections(results: Records, image: Integers, truth: GroundTruth, iou_type:
     return detection_columns(results, image, category, sizes, iou_type, boxed=boxed)
 
 
-def _match_known(truths: Truths, detections: Detections, most: int) -> Matches:
+def match_known(truths: Truths, detections: Detections, most: int) -> Matches:
+    """Match the detections of categories that the truth has."""
     known = np.flatnonzero(detections.category >= 0)
     return match(
         truths,

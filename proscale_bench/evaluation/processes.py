@@ -60,7 +60,7 @@ def join_processes() -> Iterator[Processes]:
 
     def wait() -> None:
         try:
-            dist.barrier(patient)
+            dist.barrier(patient)  # type: ignore[arg-type]
         except RuntimeError as error:
             raise BenchError(
                 f"process {rank} of {size}: another process of this run has ended",

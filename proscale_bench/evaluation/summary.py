@@ -14,6 +14,7 @@ from proscale_bench.data.dataset import Category
 from proscale_bench.data.truth import instance_truths
 from proscale_bench.evaluation import bootstrap
 from proscale_bench.evaluation.average_precision import InstanceScores, IouType
+from proscale_bench.evaluation.file_scorer import FileScorer
 from proscale_bench.evaluation.instance import InstanceScorer
 from proscale_bench.evaluation.panoptic import PanopticCounts, PanopticQuality, class_counts, panoptic_quality
 from proscale_bench.evaluation.runner import Work, results_of
@@ -50,6 +51,7 @@ def summarise(
     resamples: int,
     seed: int,
     reference: bool = False,
+    scorer: FileScorer | None = None,
     on_stage: Callable[[str], None] = lambda what: None,
 ) -> Summary:
     """Read the journals in the order of the data set, and score them.
@@ -58,6 +60,7 @@ def summarise(
         folder: of the journals.
         resamples: draws of the images behind the intervals; 0: none.
         reference: AP by pycocotools.
+        scorer: of a file of instances; None: detections are the journals'.
         on_stage: told what is being done.
 
     Raises:
@@ -68,21 +71,22 @@ def summarise(
     images = {image.id: image for image in work.images}
     panoptic: list[PanopticCounts] = []
     semantic: list[SemanticCounts] = []
-    scorer = None
-    if "instance" in work.tasks:
+    own_scorer = None
+    if "instance" in work.tasks and scorer is None:
         things = [category for category in dataset.categories if category.is_thing]
-        scorer = InstanceScorer(things, reference=reference)
+        own_scorer = InstanceScorer(things, reference=reference)
     for result in results_of(work, folder):
         if result.panoptic is not None:
             panoptic.append(result.panoptic)
         if result.semantic is not None:
             semantic.append(result.semantic)
-        if scorer is not None:
-            scorer.add(images[result.image_id], instance_truths(dataset, result.image_id), result.detections or ())
+        if own_scorer is not None:
+            own_scorer.add(images[result.image_id], instance_truths(dataset, result.image_id), result.detections or ())
 
     quality = panoptic_quality(panoptic, dataset.categories) if "panoptic" in work.tasks else None
     labelled = semantic_quality(semantic, len(dataset.categories)) if "semantic" in work.tasks else None
-    scores = scorer.scores() if scorer is not None else {}
+    judge = scorer or own_scorer
+    scores = judge.scores() if judge is not None else {}
     replicates: dict[str, Floats] = {}
     if resamples:
         on_stage("drawing the images anew")
@@ -92,10 +96,10 @@ def summarise(
         if labelled is not None:
             pixels = class_pixels(semantic, len(dataset.categories))
             replicates["miou"] = bootstrap.mean_ious(weights, pixels.intersection, pixels.truth, pixels.predicted)
-        if scorer is not None:
+        if judge is not None:
             ascending = np.argsort(np.array(list(images)))  # the matches' order of images
             for name, iou_type in AP_OF.items():
-                matches, number = scorer.matches(iou_type), len(scorer.category_ids)
+                matches, number = judge.matches(iou_type), len(judge.category_ids)
                 found = bootstrap.average_precisions(matches, number, weights[:, ascending])
                 replicates[name] = np.where(found < 0, np.nan, found)
     # A draw without a thing, say, has no PQ of things: where there is one, what is said of the others is too rosy.
@@ -105,7 +109,7 @@ def summarise(
         intervals_pct={name: bootstrap.interval(values) for name, values in percent.items()},
         replicates_pct={name: tuple(values.round(DECIMALS).tolist()) for name, values in percent.items()},
         classes=tuple(_classes(work, quality, scores, labelled)),
-        engine="none" if scorer is None else "pycocotools" if reference else "proscale-bench",
+        engine="none" if judge is None else "pycocotools" if reference else "proscale-bench",
         warnings=tuple(warning for one in scores.values() for warning in one.warnings),
         image_pq={image_id: image_quality(counts) for image_id, counts in zip(images, panoptic, strict=False)},
     )

@@ -185,7 +185,7 @@ def evaluate_weights(
         processes.wait()
     if not processes.is_first:
         return None
-    summary = summarise(work, folder, request.resamples, request.seed, request.reference, on_stage)
+    summary = summarise(work, folder, request.resamples, request.seed, request.reference, None, on_stage)
     if writer is not None:
         on_stage("writing the predictions")
         writer.finish(work.images, results_of(work, folder), request.tasks)
@@ -223,11 +223,13 @@ def score_files(
     from proscale_bench.evaluation.summary import summarise
 
     work = Work(request.dataset, request.batches, frozenset(request.tasks))
-    source = FileSource(predictions, work)
+    source = FileSource(predictions, work, request.reference)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="proscale-bench-") as folder:
         evaluate(work, source, Path(folder), Processes(), None, on_step)
-        summary = summarise(work, Path(folder), request.resamples, request.seed, request.reference, on_stage)
+        summary = summarise(
+            work, Path(folder), request.resamples, request.seed, request.reference, source.scorer, on_stage
+        )
     seconds = time.perf_counter() - start
     accuracy = accuracy_of(request, summary, str(predictions)[-200:], 1, seconds, source.warnings)
     return Outcome(accuracy, None, work, source, summary.image_pq)

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from proscale_bench.data.coco import open_dataset
-from proscale_bench.data.truth import semantic_truth
 from pycocotools.mask import decode
 
 import proscale_bench as psb
+from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.pictures import read_id_map
+from proscale_bench.data.truth import semantic_truth
 from proscale_bench.evaluation.runner import Step
 from proscale_bench.models.build import build_model
 from proscale_bench.models.checkpoints.save import save_checkpoint
@@ -345,7 +345,7 @@ BAD_FLAGS: dict[str, tuple[list[str], str]] = {
     "huge sides": (["--random-weights", "0", "--resize", "9000,9000"], "1 to 8,192 pixels"),
     "sides in words": (["--random-weights", "0", "--resize", "small,large"], "not two sides"),
     "limit of none": (["--random-weights", "0", "--limit", "0"], "--limit"),
-    "negative draws": (["--random-weights", "0", "--bootstrap", "-1"], "--bootstrap"),
+    "negative draws": (["--random-weights", "0", "--bootstrap=-1"], "--bootstrap"),
     "batch of none": (["--random-weights", "0", "--batch-size", "0"], "--batch-size"),
     "unknown split": (["--random-weights", "0", "--split", "train2017"], "no split 'train2017'"),
     "pictures without maps": (["--random-weights", "0", "--tasks", "semantic", "--visuals", "1"], "--visuals"),
