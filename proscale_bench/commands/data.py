@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proscale_bench.commands.data_check import check
+
 if TYPE_CHECKING:
     from proscale_bench.data.shapes.writing import Written
 
 PATIENCE_S = 2  # what takes no longer has no bar
 
-app = typer.Typer(help="Data sets: make the embedded one.", no_args_is_help=True)
+app = typer.Typer(help="Data sets: look through one, make the embedded one.", no_args_is_help=True)
+
+
+app.command("check")(check)
 
 
 @app.command("make-shapes")
