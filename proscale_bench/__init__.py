@@ -10,9 +10,30 @@ from typing import TYPE_CHECKING, Any
 from proscale_bench.version import __version__
 
 if TYPE_CHECKING:
-    from proscale_bench.api import BenchError, Schedule, build_model, count_flops, load_checkpoint, parse_schedule
+    from proscale_bench.api import (
+        BenchError,
+        Schedule,
+        build_model,
+        count_flops,
+        evaluate_instances,
+        evaluate_panoptic,
+        evaluate_semantic,
+        load_checkpoint,
+        parse_schedule,
+    )
 
-__all__ = ["BenchError", "Schedule", "__version__", "build_model", "count_flops", "load_checkpoint", "parse_schedule"]
+__all__ = [
+    "BenchError",
+    "Schedule",
+    "__version__",
+    "build_model",
+    "count_flops",
+    "evaluate_instances",
+    "evaluate_panoptic",
+    "evaluate_semantic",
+    "load_checkpoint",
+    "parse_schedule",
+]
 
 
 def __getattr__(name: str) -> Any:

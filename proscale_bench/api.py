@@ -12,9 +12,22 @@ from proscale_bench.errors import BenchError
 if TYPE_CHECKING:
     from os import PathLike
 
+    from proscale_bench.evaluation.average_precision import InstanceScores, IouType
+    from proscale_bench.evaluation.panoptic import PanopticQuality
+    from proscale_bench.evaluation.semantic import SemanticQuality
     from proscale_bench.models.mask2former import Mask2Former
 
-__all__ = ["BenchError", "Schedule", "build_model", "count_flops", "load_checkpoint", "parse_schedule"]
+__all__ = [
+    "BenchError",
+    "Schedule",
+    "build_model",
+    "count_flops",
+    "evaluate_instances",
+    "evaluate_panoptic",
+    "evaluate_semantic",
+    "load_checkpoint",
+    "parse_schedule",
+]
 
 
 def build_model(
@@ -62,3 +75,90 @@ def load_checkpoint(path: str | PathLike[str], schedule: Schedule | str | None =
 
     told = schedule if schedule is None or isinstance(schedule, Schedule) else parse_schedule(schedule)
     return load(Path(path), told)
+
+
+def evaluate_panoptic(
+    gt_json: str | PathLike[str],
+    gt_dir: str | PathLike[str],
+    pred_json: str | PathLike[str],
+    pred_dir: str | PathLike[str],
+) -> PanopticQuality:
+    """PQ, SQ and RQ of predictions in COCO's panoptic format, as fractions: panopticapi's to the last digit.
+
+    Args:
+        gt_json, gt_dir: the truth, as `panoptic_val2017.json` and `panoptic_val2017/`.
+        pred_json, pred_dir: the predictions, with an entry for every image of the truth.
+
+    Returns:
+        `all`, `things` and `stuff`, whose numbers are None where no class has a segment, and `per_class` by
+        category id. `warnings` says where the files mislead the metric; each is issued as a `UserWarning` too.
+
+    Raises:
+        BenchError: a file is missing, damaged or not in the format, or the files do not fit each other.
+    """
+    from pathlib import Path
+
+    from proscale_bench.evaluation.panoptic_files import evaluate_panoptic as evaluate
+
+    quality = evaluate(Path(gt_json), Path(gt_dir), Path(pred_json), Path(pred_dir))
+    _warn(quality.warnings)
+    return quality
+
+
+def evaluate_semantic(
+    gt_dir: str | PathLike[str], pred_dir: str | PathLike[str], num_classes: int = 54, ignore_label: int = 255
+) -> SemanticQuality:
+    """mIoU, fwIoU, mACC and pACC of PNGs of class indices, in percent: detectron2's to the last digit.
+
+    Args:
+        gt_dir: PNGs of class indices, and of `ignore_label` where nothing is asked.
+        pred_dir: PNGs of class indices, of the names and sizes of the truth's.
+        num_classes: 54 are COCO's stuff and one for all things.
+
+    Returns:
+        The four numbers, and `iou` and `acc` per class; None where the truth has no pixel of a class. `warnings`
+        are issued as `UserWarning`s too.
+
+    Raises:
+        BenchError: a PNG is missing, damaged, of another size, or has a label that is no class.
+    """
+    from pathlib import Path
+
+    from proscale_bench.evaluation.semantic_files import evaluate_semantic as evaluate
+
+    quality = evaluate(Path(gt_dir), Path(pred_dir), num_classes, ignore_label)
+    _warn(quality.warnings)
+    return quality
+
+
+def evaluate_instances(
+    gt_json: str | PathLike[str], results_json: str | PathLike[str], iou_type: IouType = "segm"
+) -> InstanceScores:
+    """COCO's average precision of a results file: pycocotools' numbers, fractions of 1, unrounded, -1 where undefined.
+
+    Args:
+        gt_json: a COCO instances file.
+        results_json: a list of COCO results, with masks, boxes or both.
+        iou_type: what is compared, masks ("segm") or boxes ("bbox").
+
+    Returns:
+        `stats`, the 12 numbers in COCOeval's order; `ap`, `ap50` ... by name; `per_category`, AP by category id.
+
+    Warns:
+        UserWarning: something in the files misleads the numbers.
+
+    Raises:
+        BenchError: a file is unreadable, or something in it is not whole, with its place.
+    """
+    from proscale_bench.evaluation.instance_files import evaluate_instances as evaluate
+
+    scores = evaluate(gt_json, results_json, iou_type)
+    _warn(scores.warnings)
+    return scores
+
+
+def _warn(warnings: tuple[str, ...]) -> None:
+    import warnings as python
+
+    for warning in warnings:
+        python.warn(warning, UserWarning, stacklevel=3)

@@ -28,6 +28,7 @@ class Setting:
     rules: str
     convention: str
     execution: Execution | None = None  # of what was run
+    dataset: str | None = None  # the digest of what it was evaluated on
 
     @property
     def where(self) -> str:
@@ -47,7 +48,15 @@ class Setting:
 
 def setting_of(record: Record) -> Setting:
     given = record.input
-    return Setting(given.size, _other_output(given), given.images, record.rules, record.convention, record.execution)
+    return Setting(
+        given.size,
+        _other_output(given),
+        given.images,
+        record.rules,
+        record.convention,
+        record.execution,
+        given.dataset,
+    )
 
 
 def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
@@ -79,8 +88,17 @@ def main_setting(records: Iterable[Record], metrics: Sequence[str] = ()) -> Sett
 
 
 def profiled(records: Iterable[Record]) -> dict[Setting, list[Record]]:
-    """Records of what was run on a device, those that failed too, by setting."""
-    return {setting: group for setting, group in by_setting(records).items() if setting.execution}
+    """Records of what was timed on a device, those that failed too, by setting."""
+    return {
+        setting: group
+        for setting, group in by_setting(records).items()
+        if setting.execution and not any(record.is_evaluated for record in group)
+    }
+
+
+def evaluated(records: Iterable[Record]) -> dict[Setting, list[Record]]:
+    """Records of what was evaluated on a data set, by setting."""
+    return by_setting(record for record in records if record.is_evaluated)
 
 
 def find(records: Iterable[Record], backbone: str, schedule: str) -> Record | None:

@@ -88,6 +88,15 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
+def backbone_name(backbone: ResNet | Swin) -> str:
+    """What a backbone of these dimensions is called: a name of `ARCHITECTURES`, else its kind with its dimensions."""
+    for name, architecture in ARCHITECTURES.items():
+        if architecture.backbone == backbone:
+            return name
+    kind = "resnet" if isinstance(backbone, ResNet) else "swin"
+    return f"{kind}-{backbone.width}-{'-'.join(map(str, backbone.depths))}"
+
+
 def get_architecture(backbone: str, num_classes: int | None = None, num_queries: int | None = None) -> Architecture:
     """The dimensions behind a backbone's name, with other numbers of classes or queries where given.
 

@@ -150,7 +150,9 @@ class FlopCount:
         return _closed_form(self.architecture, self.schedule, self.rules.name, self.convention, self.as_executed)
 
     def _recount(self, schedule: Schedule, as_executed: bool) -> FlopCount:
-        return _count(schedule, self.backbone, self.architecture, self.input, self.rules, self.convention, as_executed)
+        return count_model(
+            schedule, self.backbone, self.architecture, self.input, self.rules, self.convention, as_executed
+        )
 
     def row(self, with_executed: bool = False) -> dict[str, Any]:
         """The row of the JSON contract, at full precision; `with_executed` adds what inference executes."""
@@ -209,18 +211,19 @@ def count_flops(
         schedule = parse_schedule(schedule)
     known = look_up({known: known for known in CONVENTIONS}, convention, "convention")
     input_size = parse_size(size, output_size)
-    return _count(schedule, backbone, get_architecture(backbone), input_size, get_rules(rules), known)
+    return count_model(schedule, backbone, get_architecture(backbone), input_size, get_rules(rules), known)
 
 
-def _count(
+def count_model(
     schedule: Schedule,
     backbone: str,
     architecture: Architecture,
     size: InputSize,
     rules: Rules,
-    convention: Convention,
+    convention: Convention = "mac",
     as_executed: bool = False,
 ) -> FlopCount:
+    """The same for dimensions and sizes of one's own; `backbone` is what they are called."""
     form = _closed_form(architecture, schedule, rules.name, convention, as_executed)
     flops = form.count(size)
     return FlopCount(backbone, schedule, size, rules, convention, architecture, flops, as_executed=as_executed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
 from functools import cache, cached_property
 from importlib import resources
 
@@ -86,6 +87,19 @@ def parse_size(
     out_height, out_width = (height, width) if output_size is None else _sides(output_size, "output size")
     group = SizeGroup(padded(height), padded(width), out_height, out_width)
     return InputSize(f"{height}x{width}", (group,), height, width)
+
+
+def size_of_images(name: str, groups: Iterable[SizeGroup]) -> InputSize:
+    """A set of images of one's own. One of COCO's sets is called by its name, whatever it is called here."""
+    images: Counter[tuple[int, int, int, int]] = Counter()
+    for group in groups:
+        sides = (group.padded_height_px, group.padded_width_px, group.output_height_px, group.output_width_px)
+        images[sides] += group.images
+    merged = tuple(SizeGroup(*sides, number) for sides, number in sorted(images.items()))
+    for known in COCO_SIZES:
+        if sorted(_coco(known).groups, key=astuple) == list(merged):
+            return _coco(known)
+    return InputSize(name, merged)
 
 
 def padded(side_px: int) -> int:

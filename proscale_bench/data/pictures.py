@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 1 << 26  # 67 million: 8192 x 8192; a PNG of some kilobytes can claim thousands of times as many
 MAX_BYTES = 1 << 28
 THREE_BYTES = np.uint32(0xFFFFFF)  # COCO's panoptic format: id = R + 256 G + 65536 B
+# By Pillow's mode and the header's bit depth and colour type.
+DECODED_BY_KORNIA = {("RGB", b"\x08\x02"): "rgb", ("L", b"\x08\x00"): "mono"}
 
 ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
 LYING = (5, 6, 7, 8)
@@ -36,11 +38,13 @@ def read_id_map(path: Path) -> IdMap:
     pixels: Pixels = _pixels(path, "RGB", ("RGB", "RGBA"), "a panoptic map is an RGB PNG, id = R + 256 G + 65536 B")
     height, width, channels = pixels.shape
     # Four bytes from each pixel's first on, read as one number: a third of the time of multiplying three channels.
-    flat = np.empty(pixels.size + 1, np.uint8)
-    flat[:-1] = pixels.reshape(-1)
-    overlapping = np.ndarray((height, width), "<u4", flat, strides=(channels * width, channels))
-    ids: IdMap = overlapping & THREE_BYTES
-    return ids
+    # The last pixel has no fourth byte to lend, and stands apart.
+    ids = np.empty(height * width, np.uint32)
+    overlapping = np.ndarray((ids.size - 1,), "<u4", np.ascontiguousarray(pixels), strides=(channels,))
+    np.bitwise_and(overlapping, THREE_BYTES, out=ids[:-1])
+    red, green, blue = pixels[-1, -1].tolist()
+    ids[-1] = red | green << 8 | blue << 16
+    return ids.reshape(height, width)
 
 
 def read_label_map(path: Path) -> LabelMap:
@@ -134,11 +138,13 @@ def _pixels(path: Path, kind: str | None, modes: tuple[str, ...], hint: str) -> 
     with _opened(path, raw) as image:
         if image.format != "PNG" or image.mode not in modes:
             raise BenchError(f"{path}: {image.format} of mode {image.mode}", hint)
-        if image.mode == "RGB" and raw[24:26] == b"\x08\x02":  # the header's bit depth and colour type
+        layout = DECODED_BY_KORNIA.get((image.mode, raw[24:26]))
+        if layout is not None:
             from kornia_rs.io import decode_image_png_u8
 
             try:
-                return np.asarray(decode_image_png_u8(raw, (image.height, image.width), "rgb"))
+                pixels = np.asarray(decode_image_png_u8(raw, (image.height, image.width), layout))
+                return pixels if layout == "rgb" else pixels[..., 0]
             except Exception:  # Pillow reads it, or says what is wrong with it
                 pass
         return _loaded(path, lambda: image if kind is None else image.convert(kind))

@@ -22,10 +22,10 @@ from proscale_bench.models.build import build_model
 from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.position import Size
+from proscale_bench.models.running import autocast, check_device, global_state
 from proscale_bench.results.profile import DeviceType, DType, Execution, Memory, Mode
 
 DEFAULT_LIMITS = Limits()
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Progress = Callable[[str, float | None], None]  # what is being done; how much of it, 0 to 1, if that is known
 
 
@@ -44,10 +44,7 @@ class Settings:
     limits: Limits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise BenchError(f"no GPU: torch {torch.__version__} sees no CUDA device", "use --device cpu")
-        if self.device == "cpu" and self.dtype == "tf32":
-            raise BenchError("tf32 is a number format of GPUs", "use --dtype fp32, or --device cuda where there is one")
+        check_device(self.device, self.dtype)
         if self.device == "cpu" and self.cuda_graphs:
             raise BenchError("--cuda-graphs needs a GPU", "leave it out, or use --device cuda where there is one")
 
@@ -99,7 +96,7 @@ class Session:
         self.environment: Environment
         self._sampling = settings.sampling
         self._models: list[Mask2Former] = []
-        self._state: AbstractContextManager[None] = _global_state(settings)
+        self._state: AbstractContextManager[None] = global_state(settings.dtype, settings.threads)
 
     def __enter__(self) -> Session:
         self._state.__enter__()
@@ -229,11 +226,8 @@ class Session:
         return (255 * torch.rand(batch_size, 3, *size, generator=generator)).to(self.device)
 
     def _autocast(self) -> AbstractContextManager[object]:
-        dtype = AUTOCAST.get(self.settings.dtype)
-        if dtype is None:
-            return nullcontext()
         # A graph's replay would read casts that were cached outside of it, and freed since.
-        return torch.autocast(self.device.type, dtype, cache_enabled=not self.settings.cuda_graphs)
+        return autocast(self.device, self.settings.dtype, cached=not self.settings.cuda_graphs)
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -269,19 +263,3 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-@contextmanager
-def _global_state(settings: Settings) -> Iterator[None]:
-    """Threads and tf32, put back afterwards."""
-    threads = torch.get_num_threads()
-    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = (matmul.allow_tf32, convolution.allow_tf32)
-    try:
-        if settings.threads is not None:
-            torch.set_num_threads(settings.threads)
-        matmul.allow_tf32 = convolution.allow_tf32 = settings.dtype == "tf32"
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        matmul.allow_tf32, convolution.allow_tf32 = before

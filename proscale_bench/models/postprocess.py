@@ -52,23 +52,46 @@ class Instances:
     boxes: Tensor
 
 
-def resize_masks(mask_logits: Tensor, padded_size: Size, image_size: Size, output_size: Size | None = None) -> Tensor:
+def resize_masks(
+    mask_logits: Tensor,
+    padded_size: Size,
+    image_size: Size,
+    output_size: Size | None = None,
+    *,
+    skip_identities: bool = False,
+) -> Tensor:
     """One image's mask logits [Q, h, w] at the original size: [Q, *output_size].
 
     Bilinear to the batch's padded size, crop to the image that the model was given, bilinear to the original
-    size; each step is done even where it changes nothing, as published counts assume.
+    size. Published counts assume that each step is done even where it changes nothing.
 
     Args:
         mask_logits: `pred_masks` of one image.
         padded_size: of the model's padded input.
         image_size: of this image in it.
         output_size: of the original image; by default `image_size`.
+        skip_identities: leave out a step from a size to itself; the masks are the same, bit for bit.
+    """
+
+    masks = _resized(mask_logits, padded_size, skip_identities)
+    return to_original(masks, image_size, output_size, skip_identities=skip_identities)
+
+
+def to_original(
+    maps: Tensor, image_size: Size, output_size: Size | None = None, *, skip_identities: bool = False
+) -> Tensor:
+    """The second half of `resize_masks`: maps [N, *padded_size] without the padding, at the original size.
+
+    Models that the official code trained for semantic segmentation alone resize class scores so, and not masks.
     """
     height, width = image_size
-    masks = F.interpolate(mask_logits[None], size=padded_size, mode="bilinear", align_corners=False)
-    masks = masks[:, :, :height, :width]
-    masks = F.interpolate(masks, size=output_size or image_size, mode="bilinear", align_corners=False)
-    return masks[0]
+    return _resized(maps[:, :height, :width], output_size or image_size, skip_identities)
+
+
+def _resized(maps: Tensor, size: Size, skip_identities: bool) -> Tensor:
+    if skip_identities and tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
 def semantic(logits: Tensor, masks: Tensor) -> Tensor:
@@ -105,18 +128,25 @@ def panoptic(
     scores, labels = logits.softmax(dim=-1).max(dim=-1)
     kept = (labels != logits.shape[-1] - 1) & (scores > score_threshold)
     probabilities = masks[kept].sigmoid()  # [kept, H, W]
-    panoptic_map = torch.full(masks.shape[1:], VOID, dtype=torch.int32, device=masks.device)
     if not len(probabilities):
-        return Panoptic(panoptic_map, ())
+        return Panoptic(torch.full(masks.shape[1:], VOID, dtype=torch.int32, device=masks.device), ())
 
-    winner = (scores[kept, None, None] * probabilities).argmax(dim=0)  # [H, W]
-    won = winner == torch.arange(len(probabilities), device=masks.device)[:, None, None]  # [kept, H, W]
-    covered = probabilities >= 0.5
-    visible = won & covered
-    areas = torch.stack([pixels.flatten(1).sum(dim=1) for pixels in (won, covered, visible)], dim=1)
+    # `max` along the first dimension takes a fifth of `argmax`'s time; of equals both give the first.
+    winner = (scores[kept, None, None] * probabilities).max(dim=0).indices  # [H, W]
+    visible = probabilities.gather(0, winner[None])[0] >= 0.5  # where the winner's own mask is
+    queries = len(probabilities)
+    areas = torch.stack(
+        (
+            torch.bincount(winner.flatten(), minlength=queries),
+            torch.count_nonzero(probabilities >= 0.5, dim=(1, 2)),
+            torch.bincount(winner[visible], minlength=queries),
+        ),
+        dim=1,
+    )
 
     segments: list[Segment] = []
     stuff: dict[int, int] = {}  # class: id of its one segment
+    id_of_query = [VOID] * queries
     for query, (category, (won_area, covered_area, visible_area)) in enumerate(
         zip(labels[kept].tolist(), areas.tolist(), strict=True)
     ):
@@ -129,8 +159,9 @@ def panoptic(
             segments.append(Segment(segment_id, category, is_thing))
             if not is_thing:
                 stuff[category] = segment_id
-        panoptic_map[visible[query]] = segment_id
-    return Panoptic(panoptic_map, tuple(segments))
+        id_of_query[query] = segment_id
+    ids = torch.tensor(id_of_query, dtype=torch.int32, device=masks.device)[winner]
+    return Panoptic(ids * visible, tuple(segments))
 
 
 def instances(
@@ -155,21 +186,23 @@ def instances(
         kept = torch.isin(classes, things)
         scores, queries, classes = scores[kept], queries[kept], classes[kept]
 
-    selected = masks[queries]  # [N, H, W]
+    # A query of several classes has one mask.
+    queries, of_query = torch.unique(queries, return_inverse=True)
+    selected = masks[queries]
     inside = selected > 0
-    weights = inside.to(selected.dtype)
-    quality = (selected.sigmoid() * weights).flatten(1).sum(dim=1) / (weights.flatten(1).sum(dim=1) + 1e-6)
-    scores = scores * quality
+    pixels = torch.count_nonzero(inside, dim=(1, 2))
+    quality = (selected.sigmoid() * inside).flatten(1).sum(dim=1) / (pixels + 1e-6)
+    scores = scores * quality[of_query]
     order = scores.argsort(descending=True, stable=True)
-    inside = inside[order]
-    return Instances(scores[order], classes[order], inside, mask_boxes(inside))
+    chosen = of_query[order]
+    return Instances(scores[order], classes[order], inside[chosen], mask_boxes(inside)[chosen])
 
 
 def mask_boxes(masks: Tensor) -> Tensor:
     """The tightest boxes around masks [N, H, W]: [N, 4], float32; see `Instances.boxes`."""
     edges = []
     for axis in (1, 2):  # over rows: which columns are taken; then the other way round
-        taken = masks.any(dim=axis).to(torch.uint8)  # [N, W or H]
+        taken = masks.view(torch.uint8).amax(dim=axis)  # [N, W or H]; `any` takes five times as long
         edges.append((taken.argmax(dim=1), taken.shape[1] - taken.flip(1).argmax(dim=1)))
     (x0, x1), (y0, y1) = edges
     boxes = torch.stack((x0, y0, x1, y1), dim=1).to(torch.float32)

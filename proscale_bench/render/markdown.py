@@ -21,13 +21,15 @@ from proscale_bench.analysis.runs import (
 )
 from proscale_bench.config.catalogue import catalogue_names
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
+from proscale_bench.render.evaluation import section as accuracy_section
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
 from proscale_bench.render.grid import Grid, Row, markdown_table
 from proscale_bench.render.profile_markdown import commands as profile_commands
 from proscale_bench.render.profile_markdown import section
 from proscale_bench.render.style import backbone_name
+from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import get_metric
-from proscale_bench.results.record import Accuracy, Cost, Record
+from proscale_bench.results.record import Cost, Record
 from proscale_bench.units import show_gflops, show_reduction
 
 AGREEMENT_PARTS = {
@@ -62,6 +64,9 @@ def report(
         lines += _figures(x, y)
     notes = Footnotes()
     for setting, group in groups.items():
+        if any(record.is_evaluated for record in group):
+            lines += accuracy_section(setting, group, text)
+            continue
         if setting.execution:
             lines += section(setting, group, text)
             continue

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from proscale_bench.analysis.runs import by_setting, main_setting
 from proscale_bench.render.grid import Grid, Row
-from proscale_bench.results.record import Accuracy, Record
+from proscale_bench.results.accuracy import Accuracy
+from proscale_bench.results.record import Record
 from proscale_bench.units import show_gflops, show_reduction
 
 HEADER = ("schedule", "backbone", "encoder", "", "tokens", "total", "", "PQ")

@@ -35,7 +35,11 @@ def _accuracy(name: str, title: str) -> Metric:
         value: float | None = getattr(record.accuracy, name) if record.accuracy else None
         return value
 
-    return Metric(name, title, "%", "higher", read, "accuracy")
+    def interval(record: Record) -> Interval | None:
+        how = record.accuracy.evaluated if record.accuracy else None
+        return how.intervals.get(name) if how else None
+
+    return Metric(name, title, "%", "higher", read, "accuracy", interval)
 
 
 def _profile(name: str, title: str, unit: str, better: Literal["lower", "higher"] = "lower") -> Metric:

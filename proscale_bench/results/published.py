@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from proscale_bench.results.record import Accuracy, Input, Reference, ReferenceGflops
+from proscale_bench.results.accuracy import Accuracy
+from proscale_bench.results.record import Input, Reference, ReferenceGflops
 from proscale_bench.units import GIGA, MEGA
 
 DATASET = "COCO val2017"

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.profile import Execution, Profile
-from proscale_bench.results.section import Amount, Count, Line, Percent, Section, Word
+from proscale_bench.results.section import Amount, Count, Line, Section, Word
 from proscale_bench.units import printable
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -32,7 +33,7 @@ class Identity(Section):
 
 
 class Input(Section):
-    """What the model is given. The sides are null for a set of images."""
+    """What the model is given. The sides are null for a set of images; `dataset` is the digest of one evaluated."""
 
     size: Word
     height_px: Count | None
@@ -42,6 +43,7 @@ class Input(Section):
     output_height_px: Count | None
     output_width_px: Count | None
     images: Count
+    dataset: Word | None = None
 
 
 class Gflops(Section):
@@ -113,23 +115,6 @@ class Cost(Section):
     uncounted_ops: dict[str, float]  # giga multiply-accumulates that the rules leave out
 
 
-class Accuracy(Section):
-    """In percent. `published` was found by others: `source` says where."""
-
-    dataset: Word
-    pq: Percent = None
-    sq: Percent = None
-    rq: Percent = None
-    pq_things: Percent = None
-    pq_stuff: Percent = None
-    ap: Percent = None
-    ap_bbox: Percent = None
-    miou: Percent = None
-    provenance: Literal["measured", "published"]
-    source: Word
-    note: Line = ""
-
-
 class ReferenceGflops(Section):
     """As far as the source tells them apart."""
 
@@ -194,6 +179,11 @@ class Record(Section):
     def digest(self) -> str:
         return digest(self.identity, self.input, self.convention, self.rules, self.execution)
 
+    @property
+    def is_evaluated(self) -> bool:
+        """Its accuracy was found here."""
+        return self.accuracy is not None and self.accuracy.evaluated is not None
+
     def to_json(self) -> str:
         return self.model_dump_json(indent=1) + "\n"
 
@@ -209,12 +199,12 @@ class Record(Section):
             "backbone": self.identity.backbone,
             "schedule": self.identity.schedule,
             "encoder": self.identity.encoder,
-            "input": self.input.model_dump(mode="json"),
+            "input": self.input.model_dump(mode="json", exclude={"dataset"} if self.input.dataset is None else None),
             "convention": self.convention,
             "rules": self.rules,
             **cost,
             **ran,
-            "accuracy": self.accuracy.model_dump(mode="json") if self.accuracy else None,
+            "accuracy": self.accuracy.row() if self.accuracy else None,
             "references": [reference.model_dump(mode="json") for reference in self.references],
             "error": self.error.message if self.error else None,
         }

@@ -76,6 +76,29 @@ def ratio_of_medians(new: Sequence[float], old: Sequence[float]) -> Ratio:
     return Ratio(median(new) / median(old), low, high, len(new))
 
 
+def independent_ratio(new: Sequence[float], old: Sequence[float]) -> Ratio:
+    """`new` against `old` where they share no rounds: each is resampled by itself; the pairs are the fewer samples."""
+    import numpy as np
+
+    def medians(samples: Sequence[float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        values = np.asarray(samples, dtype=float)
+        found: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+        found = np.median(values[generator.integers(len(values), size=(RESAMPLES, len(values)))], axis=1)
+        return found
+
+    generator = np.random.default_rng(SEED)
+    tops, bottoms = medians(new), medians(old)
+    low, high = _interval(tops / bottoms)
+    return Ratio(median(new) / median(old), low, high, min(len(new), len(old)))
+
+
+def interval_of(replicates: Sequence[float]) -> tuple[float, float]:
+    """Between which values the middle 95 % of replicates lie."""
+    import numpy as np
+
+    return _interval(np.asarray(replicates, dtype=float))
+
+
 def outliers(samples: Sequence[float]) -> list[int]:
     """Indices of samples that are far from the median, by the median absolute deviation."""
     middle = median(samples)

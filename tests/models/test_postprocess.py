@@ -17,6 +17,7 @@ from proscale_bench.models.postprocess import (
     panoptic,
     resize_masks,
     semantic,
+    to_original,
 )
 
 from .golden import by_score, shared
@@ -40,7 +41,6 @@ def unpack(packed: np.ndarray, width: int) -> Tensor:
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 5])
 def test_the_official_functions_agree(number: int) -> None:
-    """Case 4 is a model that resizes semantic maps only, which this project does not have."""
     folder = shared("eval/m2f_postprocess")
     case = json.loads((folder / "cases.json").read_text())[number]
     golden = np.load(folder / f"case{number}.npz")
@@ -74,6 +74,38 @@ def test_the_official_functions_agree(number: int) -> None:
     assert torch.allclose(best.scores[ours], expected_scores[theirs], atol=1e-5)
     assert torch.equal(best.classes[ours], expected_classes[theirs])
     assert torch.equal(best.masks[ours], unpack(golden["inst_masks"], output_size[1])[theirs])
+
+
+def test_a_model_for_semantic_maps_alone_resizes_class_scores() -> None:
+    """Case 4: masks stay at the padded size, class scores go to the original one, instances are of every class."""
+    folder = shared("eval/m2f_postprocess")
+    case = json.loads((folder / "cases.json").read_text())[4]
+    golden = np.load(folder / "case4.npz")
+    scores, output_size = torch.from_numpy(golden["cls"]), tuple(case["out"])
+    padded = resize_masks(torch.from_numpy(golden["mask"]), tuple(case["pad"]), tuple(case["pad"]))
+
+    classes = to_original(semantic(scores, padded), tuple(case["img"]), output_size)
+    sure = unpack(golden["sem_sure"], output_size[1])
+    assert torch.equal(classes.argmax(dim=0)[sure], torch.from_numpy(golden["sem_argmax"]).long()[sure])
+    assert classes.double().sum().item() == pytest.approx(float(golden["sem_sum"]), rel=1e-5)
+
+    best = instances(scores, padded, top_k=case["topk"])
+    expected = torch.from_numpy(golden["inst_scores"]), torch.from_numpy(golden["inst_classes"])
+    ours, theirs = by_score(best.scores, best.classes), by_score(*expected)
+    assert torch.allclose(best.scores[ours], expected[0][theirs], atol=1e-5)
+    assert torch.equal(best.classes[ours], expected[1][theirs])
+    assert torch.equal(best.masks[ours], unpack(golden["inst_masks"], case["pad"][1])[theirs])
+
+
+@pytest.mark.parametrize(
+    ("padded", "image", "output"), [((64, 96), (60, 90), (60, 90)), ((16, 24), (16, 24), (33, 20))]
+)
+def test_steps_that_change_nothing_can_be_left_out(
+    padded: tuple[int, int], image: tuple[int, int], output: tuple[int, int]
+) -> None:
+    found = 10 * torch.randn(5, 16, 24, generator=torch.Generator().manual_seed(0))
+    every_step = resize_masks(found, padded, image, output)
+    assert torch.equal(resize_masks(found, padded, image, output, skip_identities=True), every_step)
 
 
 def test_nothing_kept_is_an_empty_map() -> None:

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from proscale_bench.cost.count import count_flops
 from proscale_bench.errors import BenchError
+from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import METRICS, metric, provenance_of
-from proscale_bench.results.record import Accuracy, Origin, Record
+from proscale_bench.results.record import Origin, Record
 from tests.results.records import configuration, paper, record, renamed, with_accuracy
 
 

@@ -1,0 +1,133 @@
+"""What changed between two runs, and whether it is more than chance. Pure functions of records.
+
+Counts are exact. Accuracies are compared draw by draw: both were found on the same images, drawn anew alike
+(`results/accuracy.py`), so what is common to two models drops out. Latencies of two sessions are compared by
+resampling each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from proscale_bench.errors import BenchError
+from proscale_bench.results.metrics import METRICS, Metric
+from proscale_bench.results.record import Record
+from proscale_bench.results.statistics import MIN_PAIRS, independent_ratio, interval_of
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One metric before and after.
+
+    Args:
+        difference: percentage points for accuracies, percent of the old for all else; None where that is nothing.
+        interval: 95 %, of the difference; None where there is none, or none is needed.
+        significant: None where nothing tells.
+        note: why nothing tells.
+    """
+
+    metric: Metric
+    old: float
+    new: float
+    difference: float | None
+    interval: Interval | None = None
+    significant: bool | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A configuration before and after, or two that are held against each other."""
+
+    old: Record
+    new: Record
+    changes: tuple[Change, ...]
+
+    @property
+    def renamed(self) -> bool:
+        """They are not of one schedule on one backbone."""
+        return _name(self.old) != _name(self.new)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs: what is in both, and what is in one alone."""
+
+    pairs: tuple[Pair, ...]
+    vanished: tuple[Record, ...]
+    added: tuple[Record, ...]
+
+
+def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
+    """Hold two runs against each other, configuration by configuration.
+
+    Weights may differ: that is what is compared. Where each run has one configuration alone that the other lacks, on
+    the same input, those two are a pair.
+
+    Raises:
+        BenchError: nothing is in both.
+    """
+    before, after = ({_key(record): record for record in records} for records in (old, new))
+    pairs = [(before[key], after[key]) for key in before if key in after]
+    vanished = [record for key, record in before.items() if key not in after]
+    added = [record for key, record in after.items() if key not in before]
+    if len(vanished) == len(added) == 1 and vanished[0].input == added[0].input:
+        pairs.append((vanished.pop(), added.pop()))
+    if not pairs:
+        raise BenchError(
+            f"nothing to compare: the {len(before)} and {len(after)} configurations have none in common",
+            "both runs must hold the same backbone, schedule, input and device; --old and --new choose a schedule each",
+        )
+    return Comparison(
+        tuple(Pair(one, other, tuple(_changes(one, other))) for one, other in pairs), tuple(vanished), tuple(added)
+    )
+
+
+def _changes(old: Record, new: Record) -> Iterable[Change]:
+    for metric in METRICS.values():
+        before, after = metric.read(old), metric.read(new)
+        if before is not None and after is not None:
+            yield _change(metric, old, new, before, after)
+
+
+def _change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
+    if metric.section == "accuracy":
+        return _accuracy_change(metric, old, new, before, after)
+    difference = 100 * (after / before - 1) if before else None
+    if metric.section == "cost":
+        return Change(metric, before, after, difference, None, before != after)
+    if metric.name != "latency_median_ms" or old.profile is None or new.profile is None:
+        return Change(metric, before, after, difference)
+    samples = new.profile.samples_ms, old.profile.samples_ms
+    if min(map(len, samples)) < MIN_PAIRS:
+        return Change(metric, before, after, difference, note=f"fewer than {MIN_PAIRS} samples")
+    ratio = independent_ratio(*samples)
+    interval = (100 * (ratio.low - 1), 100 * (ratio.high - 1))
+    return Change(metric, before, after, difference, interval, ratio.significant)
+
+
+def _accuracy_change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
+    difference = after - before
+    found = [record.accuracy.evaluated if record.accuracy else None for record in (old, new)]
+    first, second = found
+    if first is None or second is None:
+        return Change(metric, before, after, difference, note="published")
+    if first.images_digest != second.images_digest:
+        return Change(metric, before, after, difference, note="other images")
+    draws = first.replicates.get(metric.name), second.replicates.get(metric.name)
+    if not draws[0] or not draws[1] or len(draws[0]) != len(draws[1]) or first.seed != second.seed:
+        return Change(metric, before, after, difference, note="no common draws")
+    low, high = interval_of([after - before for before, after in zip(*draws, strict=True)])  # type: ignore[arg-type]
+    return Change(metric, before, after, difference, (low, high), not low <= 0 <= high)
+
+
+def _name(record: Record) -> tuple[str, str]:
+    return record.identity.backbone, record.identity.schedule
+
+
+def _key(record: Record) -> tuple[object, ...]:
+    """What makes two records the same configuration: all that identifies them but the weights."""
+    return (*_name(record), record.input, record.convention, record.rules, record.execution)

@@ -1,0 +1,82 @@
+"""`proscale-bench compare`: what changed between two runs, and whether it is more than chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from proscale_bench.commands.options import ExportCsvOption, ExportJsonOption, ExportMarkdownOption, ForceOption
+
+if TYPE_CHECKING:
+    from proscale_bench.results.record import Record
+
+
+def compare(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A folder that sweep, profile or eval wrote.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another, or the same.")],
+    old_schedule: Annotated[
+        Optional[str],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
+        typer.Option("--old", metavar="SCHEDULE", help="Of OLD, this one alone."),
+    ] = None,
+    new_schedule: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--new", metavar="SCHEDULE", help="Of NEW, this one alone."),
+    ] = None,
+    export_json: ExportJsonOption = None,
+    export_csv: ExportCsvOption = None,
+    export_markdown: ExportMarkdownOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Hold two runs against each other: every metric that both know, with intervals.
+
+    Example: proscale-bench compare reports/eval-val reports/eval-val --old baseline --new 3,3,3
+    """
+    from rich.text import Text
+
+    from proscale_bench.analysis.compare import compare as compare_records
+    from proscale_bench.commands.exporting import Exports
+    from proscale_bench.render import compare as render
+    from proscale_bench.render.grid import markdown_table, table
+
+    exports = Exports(export_json, export_csv, export_markdown, force)
+    comparison = compare_records(records_of(old, old_schedule), records_of(new, new_schedule))
+    console = exports.console
+    for pair in comparison.pairs:
+        console.print(table(render.grid(pair)))
+        console.print()
+    for line in render.others(comparison):
+        console.print(Text(line))
+    exports.write(
+        [render.row(pair) for pair in comparison.pairs],
+        lambda: "\n".join(
+            line
+            for pair in comparison.pairs
+            for line in (f"### {render.grid(pair).title}", "", *markdown_table(render.grid(pair)), "")
+        ),
+    )
+
+
+def records_of(run: Path, schedule: str | None) -> list[Record]:
+    """A run's records, of one schedule where that is asked for.
+
+    Raises:
+        BenchError: no run, an unknown schedule, or one that the run does not hold.
+    """
+    from proscale_bench.config.catalogue import parse_schedule
+    from proscale_bench.errors import BenchError
+    from proscale_bench.render.console import warn
+    from proscale_bench.results.store import load
+
+    records, problems = load(run)
+    for problem in problems:
+        warn(f"{problem.message}; left out")
+    if schedule is None:
+        return records
+    wanted = parse_schedule(schedule).compact
+    chosen = [record for record in records if record.identity.schedule == wanted]
+    if not chosen:
+        held = sorted({record.identity.schedule for record in records})
+        raise BenchError(f"{run}: nothing of {wanted}", f"it holds {', '.join(held)}")
+    return chosen

@@ -1,0 +1,201 @@
+"""What the flags of `eval` ask for, checked before anything large is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from proscale_bench.errors import BenchError, look_up
+
+if TYPE_CHECKING:
+    from proscale_bench.data.dataset import Dataset
+    from proscale_bench.results.accuracy import Task
+    from proscale_bench.sweep.evaluation import Request, Resize, Settings
+    from proscale_bench.sweep.weights import Weights
+
+COCO_RESIZE = (800, 1333)
+MAX_SIDE_PX = 8192
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The flags, as they were given."""
+
+    weights: tuple[Path, ...]
+    random_weights: int | None
+    from_predictions: Path | None
+    schedule: str | None
+    backbone: str
+    coco: Path | None
+    split: str | None
+    tasks: str | None
+    limit: int | None
+    resize: str | None
+    batch_size: int
+    device: str | None
+    dtype: str
+    compiled: bool
+    sampling: str
+    rewrites: bool
+    threads: int | None
+    bootstrap: int
+    seed: int
+    reference: bool
+    per_class: bool
+    visuals: int
+    save_predictions: Path | None
+    resume: bool
+    out: Path | None
+    export_json: Path | None
+    export_csv: Path | None
+    export_markdown: Path | None
+    force: bool
+
+    def check(self) -> None:
+        """What can be found wrong before anything large is loaded.
+
+        Raises:
+            BenchError: nothing to evaluate, flags that exclude each other, or a value that is unknown.
+        """
+        from proscale_bench.config.architecture import get_architecture
+        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.results.profile import DeviceType, DType
+
+        sources = {
+            "--weights": bool(self.weights),
+            "--random-weights": self.random_weights is not None,
+            "--from-predictions": self.from_predictions is not None,
+        }
+        given = [flag for flag, there in sources.items() if there]
+        if not given:
+            raise BenchError(
+                "no weights: none ship with this version yet",
+                "give a checkpoint with --weights FILE, score files with --from-predictions DIR, "
+                "or try the pipeline with --random-weights 0",
+            )
+        if len(given) > 1:
+            raise BenchError(f"{' and '.join(given)} exclude each other", "choose one")
+        if self.from_predictions and self.save_predictions:
+            raise BenchError("--save-predictions has nothing to save with --from-predictions", "leave it out")
+        if self.save_predictions and len(self.weights) > 1:
+            raise BenchError("--save-predictions is for one --weights", "evaluate them one by one")
+        if self.coco is None and self.split is not None:
+            raise BenchError("--split goes with --coco", "the embedded data have one split")
+        if self.schedule is not None:
+            parse_schedule(self.schedule)
+        get_architecture(self.backbone)
+        self.wanted_tasks()
+        self.sides()
+        look_up({name: name for name in get_args(DType)}, self.dtype, "dtype")
+        if self.device is not None:
+            look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
+        for path in self.weights:
+            if not path.exists():
+                raise BenchError(f"{path}: no such file or folder", "give the path of a checkpoint")
+
+    def wanted_tasks(self) -> tuple[Task, ...] | None:
+        """Of `--tasks`, in the usual order; None: what the data have."""
+        from proscale_bench.results.accuracy import Task
+
+        if self.tasks is None:
+            return None
+        known = {name: name for name in get_args(Task)}
+        asked = {look_up(known, word.strip(), "task") for word in self.tasks.split(",")}
+        return tuple(task for task in get_args(Task) if task in asked)
+
+    def sides(self) -> Resize | str | None:
+        """Of `--resize`: two sides, None for `none`, or `default`."""
+        if self.resize is None:
+            return "default"
+        if self.resize.strip().lower() == "none":
+            return None
+        parts = self.resize.split(",")
+        if len(parts) != 2 or not all(part.strip().isdecimal() and len(part.strip()) < 7 for part in parts):
+            raise BenchError(f"--resize {self.resize}: not two sides", "as in --resize 800,1333, or --resize none")
+        short, longest = (int(part) for part in parts)
+        if not 1 <= short <= longest <= MAX_SIDE_PX:
+            raise BenchError(
+                f"--resize {self.resize}: the short side comes first, and both are 1 to {MAX_SIDE_PX:,} pixels",
+                "as in --resize 800,1333",
+            )
+        return short, longest
+
+    def request(self, dataset: Dataset) -> Request:
+        """What to evaluate, as far as the data go.
+
+        Raises:
+            BenchError: a task that the data have no truth for.
+        """
+        from proscale_bench.sweep.evaluation import Request
+
+        there = tasks_of(dataset)
+        tasks = self.wanted_tasks() or there
+        for task in tasks:
+            if task not in there:
+                raise BenchError(
+                    f"{dataset.name} has no truth for the task {task}",
+                    f"it has {', '.join(there)}; 'proscale-bench data check' says what is missing",
+                )
+        if self.visuals and "panoptic" not in tasks:
+            raise BenchError("--visuals shows panoptic maps", "add panoptic to --tasks")
+        sides = self.sides()
+        default = COCO_RESIZE if dataset.resizes else None
+        return Request(
+            dataset,
+            tasks,
+            default if isinstance(sides, str) else sides,
+            self.limit,
+            self.batch_size,
+            self.bootstrap,
+            self.seed,
+            self.reference,
+        )
+
+    def settings(self) -> Settings:
+        """How to run. Loads torch.
+
+        Raises:
+            BenchError: no such device.
+        """
+        import torch
+
+        from proscale_bench.results.profile import DeviceType, DType
+        from proscale_bench.sweep.evaluation import Settings
+
+        device: DeviceType = "cuda" if torch.cuda.is_available() else "cpu"
+        if self.device is not None:
+            device = look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
+        return Settings(
+            device=device,
+            dtype=look_up({name: name for name in get_args(DType)}, self.dtype, "dtype"),
+            compiled=self.compiled,
+            sampling=self.sampling,
+            rewrites=self.rewrites,
+            threads=self.threads,
+        )
+
+    def models(self, request: Request) -> Iterator[Weights]:
+        """The models, loaded one by one."""
+        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.sweep.weights import random_weights, read_weights
+
+        schedule = None if self.schedule is None else parse_schedule(self.schedule)
+        if self.random_weights is not None:
+            classes = len(request.dataset.categories)
+            yield random_weights(schedule or parse_schedule("3,3,3"), self.backbone, classes, self.random_weights)
+        for path in self.weights:
+            yield read_weights(path, schedule)
+
+
+def tasks_of(dataset: Dataset) -> tuple[Task, ...]:
+    """What there is truth for."""
+    tasks: list[Task] = []
+    if dataset.panoptic is not None:
+        tasks.append("panoptic")
+    if dataset.instances_json is not None:
+        tasks.append("instance")
+    if dataset.semantic_dir is not None or dataset.panoptic is not None:
+        tasks.append("semantic")
+    return tuple(tasks)

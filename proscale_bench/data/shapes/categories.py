@@ -1,0 +1,57 @@
+"""The classes of Shapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proscale_bench.data.dataset import Category
+
+
+@dataclass(frozen=True)
+class ShapeClass:
+    """One class, and how it tends to look. Tends: half of its things look otherwise.
+
+    Args:
+        category: as the files have it. Ids have gaps, as COCO's have.
+        group: its `supercategory`.
+        weight: how often it is drawn, beside the others of its kind.
+        hue: the middle of its colours, of 1536.
+        pattern: of a thing: what it mostly wears.
+    """
+
+    category: Category
+    group: str
+    weight: int
+    hue: int
+    pattern: str = ""
+
+
+def _thing(
+    id_: int, name: str, color: tuple[int, int, int], group: str, weight: int, hue: int, pattern: str
+) -> ShapeClass:
+    return ShapeClass(Category(id_, name, True, color), group, weight, hue, pattern)
+
+
+def _stuff(id_: int, name: str, color: tuple[int, int, int], group: str, weight: int, hue: int) -> ShapeClass:
+    return ShapeClass(Category(id_, name, False, color), group, weight, hue)
+
+
+THINGS = (
+    _thing(1, "disc", (220, 20, 60), "round", 20, 0, "shaded"),
+    _thing(2, "square", (0, 82, 255), "angular", 18, 1000, "checks"),
+    _thing(3, "triangle", (255, 179, 0), "angular", 16, 230, "faded"),
+    _thing(5, "bar", (0, 166, 81), "angular", 14, 560, "stripes"),
+    _thing(7, "ring", (174, 58, 255), "round", 11, 1180, "plain"),
+    _thing(8, "star", (255, 233, 70), "pointed", 9, 300, "plain"),
+    _thing(11, "cross", (0, 208, 208), "pointed", 7, 760, "spots"),
+    _thing(13, "crescent", (255, 112, 188), "round", 5, 1380, "faded"),
+)
+STUFF = (
+    _stuff(92, "sky", (150, 196, 235), "outdoor", 24, 860),
+    _stuff(95, "water", (58, 96, 148), "outdoor", 20, 930),
+    _stuff(100, "bricks", (152, 86, 70), "building", 22, 90),
+    _stuff(107, "tiles", (198, 182, 160), "building", 18, 420),
+    _stuff(112, "gravel", (112, 112, 104), "outdoor", 14, 230),
+)
+CLASSES = THINGS + STUFF
+CATEGORIES = tuple(shape_class.category for shape_class in CLASSES)

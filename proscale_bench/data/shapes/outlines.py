@@ -1,0 +1,180 @@
+"""The outlines of things: which pixels a disc, a star or a crescent covers, decided in whole numbers.
+
+Lengths are in sixteenths of a pixel; `u` and `v` are a pixel's place as seen from the thing, turned with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proscale_bench.data.shapes.randomness import Integers, Random
+
+UNIT = 14  # directions have length 2^14
+
+# Cosine and sine of 0, 72, 144, 216 and 288 degrees; of 90, 210 and 330 degrees.
+FIFTHS = ((16384, 0), (5063, 15582), (-13255, 9630), (-13255, -9630), (5063, -15582))
+THIRDS = ((0, 16384), (-14189, -8192), (14189, -8192))
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A thing's shape and place.
+
+    Args:
+        kind: a key of `COVERS`.
+        x, y: its centre.
+        radius: of its corners, or half a square's side.
+        cosine, sine: how it is turned; together of length 2^14.
+        stretch: how much narrower it is across, 256 for not at all.
+        detail: 0..255, its proportions: a ring's hole, a cross's arms.
+    """
+
+    kind: str
+    x: int
+    y: int
+    radius: int
+    cosine: int
+    sine: int
+    stretch: int
+    detail: int
+
+    @property
+    def reach_px(self) -> int:
+        """How far from its centre it may cover a pixel."""
+        return (self.radius * (23 if self.kind == "square" else 17) >> 8) + 2
+
+    def coordinates(self, top: int, left: int, height: int, width: int) -> tuple[Integers, Integers]:
+        """`u` and `v` of the centres of a window's pixels, [height, width] each."""
+        x = (np.arange(left, left + width, dtype=np.int32) << 4) + (8 - self.x)
+        y = (np.arange(top, top + height, dtype=np.int32)[:, None] << 4) + (8 - self.y)
+        u = x * self.cosine + y * self.sine >> UNIT
+        v = y * self.cosine - x * self.sine >> UNIT
+        return u, v
+
+    def covers(self, u: Integers, v: Integers) -> Mask:
+        """Which of the places lie inside."""
+        across = v if self.kind in ("square", "bar") else v * self.stretch >> 8
+        return COVERS[self.kind](u, across, self.radius, self.detail)
+
+
+def draw_outline(random: Random, kind: str, area_px: int, height: int, width: int) -> Outline:
+    """An outline of about an area, somewhere in an image of this size; part of it may lie outside."""
+    radius = max(isqrt(area_px * 256_000 // AREAS[kind]), 32)
+    cosine, sine = direction(random)
+    margin = min(radius * 3 // 4, 4 * height, 4 * width)
+    return Outline(
+        kind,
+        x=random.between(margin, 16 * width - margin),
+        y=random.between(margin, 16 * height - margin),
+        radius=radius,
+        cosine=cosine,
+        sine=sine,
+        stretch=random.between(256, 320),
+        detail=random.below(256),
+    )
+
+
+def direction(random: Random) -> tuple[int, int]:
+    """Cosine and sine of some angle, times 2^14: a rational point of the circle, in any of its quarters."""
+    tangent = random.below(64)  # of half the angle, in 64ths
+    whole = 64 * 64 + tangent * tangent
+    cosine = ((64 * 64 - tangent * tangent) << UNIT) // whole
+    sine = ((128 * tangent) << UNIT) // whole
+    for _ in range(random.below(4)):
+        cosine, sine = -sine, cosine
+    return cosine, sine
+
+
+def rim(mask: Mask) -> Mask:
+    """The outermost pixels of what a mask covers; its window's border is none."""
+    inner = mask.copy()
+    inner[1:] &= mask[:-1]
+    inner[:-1] &= mask[1:]
+    inner[:, 1:] &= mask[:, :-1]
+    inner[:, :-1] &= mask[:, 1:]
+    outermost: Mask = mask & ~inner
+    return outermost
+
+
+def _disc(u: Integers, v: Integers, radius: int, _: int) -> Mask:
+    mask: Mask = u * u + v * v <= radius * radius
+    return mask
+
+
+def _square(u: Integers, v: Integers, radius: int, detail: int) -> Mask:
+    """Its radius is half its width; it is a little less high than wide."""
+    mask: Mask = (np.abs(u) <= radius) & (np.abs(v) <= radius * (210 + detail * 46 // 256) >> 8)
+    return mask
+
+
+def _bar(u: Integers, v: Integers, radius: int, detail: int) -> Mask:
+    """3.5 to 4.7 times as long as wide."""
+    mask: Mask = (np.abs(u) <= radius) & (np.abs(v) <= radius * (54 + detail * 20 // 256) >> 8)
+    return mask
+
+
+def _triangle(u: Integers, v: Integers, radius: int, _: int) -> Mask:
+    mask: Mask = _nearer(u, v, THIRDS, radius // 2) == len(THIRDS)
+    return mask
+
+
+def _star(u: Integers, v: Integers, radius: int, _: int) -> Mask:
+    """A pentagram: what is on the inner side of all of its five lines, or of all but one."""
+    mask: Mask = _nearer(u, v, FIFTHS, radius * FIFTHS[1][0] >> UNIT) >= len(FIFTHS) - 1
+    return mask
+
+
+def _cross(u: Integers, v: Integers, radius: int, detail: int) -> Mask:
+    across, along = np.abs(u), np.abs(v)
+    arm = radius * (66 + detail * 24 // 256) >> 8
+    mask: Mask = (np.minimum(across, along) <= arm) & (np.maximum(across, along) <= radius)
+    return mask
+
+
+def _ring(u: Integers, v: Integers, radius: int, detail: int) -> Mask:
+    mask: Mask = _disc(u, v, radius, 0) & ~_disc(u, v, radius * (118 + detail * 40 // 256) >> 8, 0)
+    return mask
+
+
+def _crescent(u: Integers, v: Integers, radius: int, detail: int) -> Mask:
+    bitten = u - (radius * (112 + detail * 32 // 256) >> 8)
+    mask: Mask = _disc(u, v, radius, 0) & ~_disc(bitten, v, radius * 210 >> 8, 0)
+    return mask
+
+
+def _nearer(u: Integers, v: Integers, normals: tuple[tuple[int, int], ...], distance: int) -> NDArray[np.int8]:
+    """On the inner side of how many lines a place lies, each at a distance along its normal."""
+    inside = np.zeros(u.shape, np.int8)
+    for across, along in normals:
+        inside += u * across + v * along <= distance << UNIT
+    return inside
+
+
+COVERS: dict[str, Callable[[Integers, Integers, int, int], Mask]] = {
+    "disc": _disc,
+    "square": _square,
+    "triangle": _triangle,
+    "bar": _bar,
+    "ring": _ring,
+    "star": _star,
+    "cross": _cross,
+    "crescent": _crescent,
+}
+# What an outline of radius 1 covers, in thousandths, at the middle of its proportions.
+AREAS = {
+    "disc": 2790,
+    "square": 3640,
+    "triangle": 1150,
+    "bar": 1000,
+    "ring": 1975,
+    "star": 1000,
+    "cross": 1830,
+    "crescent": 1330,
+}

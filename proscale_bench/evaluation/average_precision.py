@@ -1,0 +1,237 @@
+"""COCO's average precision: from which detection found which truth to the 12 numbers, equal to pycocotools'.
+
+The rules are those of pycocotools 2.0.11 (`COCOeval.accumulate` and `summarize`), and every sum is taken in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+IouType = Literal["segm", "bbox"]
+IOU_TYPES: tuple[IouType, ...] = ("segm", "bbox")
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALL_POINTS = np.linspace(0.0, 1.0, 101)
+MAX_DETECTIONS = (1, 10, 100)  # of one category in one image
+AREA_RANGES = ((0.0, 1e5**2), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e5**2))  # both ends belong to a range
+ALL_AREAS = 0
+
+# A detection's ten answers in each of four size ranges are the bits of one number: bit 10 * range + threshold.
+LEVELS = len(IOU_THRESHOLDS)
+ALL_LEVELS = (1 << LEVELS) - 1
+ALL_BITS = (1 << LEVELS * len(AREA_RANGES)) - 1
+AREA_BITS = tuple(ALL_LEVELS << LEVELS * area for area in range(len(AREA_RANGES)))
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Which detections found a truth. Images and categories are places in the ascending lists of their ids.
+
+    Args:
+        image, category, score: [D], by image, then category, then falling score: at most the largest
+            `max_detections` of a category in an image.
+        rank: [D], the place among the image's detections of the category.
+        matched: [D], bits: there is a truth that this detection found.
+        ignored: [D], bits: it counts neither for nor against (see `AREA_BITS` for the bits).
+        truth_image, truth_category: [G].
+        truth_ignored: [G], bits: the truth is a crowd, or of another size.
+    """
+
+    image: Integers
+    category: Integers
+    score: Floats
+    rank: Integers
+    matched: Integers
+    ignored: Integers
+    truth_image: Integers
+    truth_category: Integers
+    truth_ignored: Integers
+
+
+@dataclass(frozen=True)
+class InstanceScores:
+    """COCO's 12 numbers, fractions of 1; -1 where there is no truth to find.
+
+    Args:
+        stats: in COCOeval's order.
+        per_category: AP of each category id; None where it has no truth.
+        warnings: what in the input misleads the numbers.
+    """
+
+    iou_type: IouType
+    stats: tuple[float, ...]
+    per_category: dict[int, float | None]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ap(self) -> float:
+        """Mean over the IoU thresholds 0.50, 0.55 ... 0.95, 101 recalls and the categories."""
+        return self.stats[0]
+
+    @property
+    def ap50(self) -> float:
+        return self.stats[1]
+
+    @property
+    def ap75(self) -> float:
+        return self.stats[2]
+
+    @property
+    def ap_small(self) -> float:
+        """Of truths of at most 32 x 32 pixels."""
+        return self.stats[3]
+
+    @property
+    def ap_medium(self) -> float:
+        return self.stats[4]
+
+    @property
+    def ap_large(self) -> float:
+        """Of truths of at least 96 x 96 pixels."""
+        return self.stats[5]
+
+    @property
+    def ar_1(self) -> float:
+        """Average recall of one detection of a category in an image (the first of `max_detections`)."""
+        return self.stats[6]
+
+    @property
+    def ar_10(self) -> float:
+        return self.stats[7]
+
+    @property
+    def ar_100(self) -> float:
+        return self.stats[8]
+
+    @property
+    def ar_small(self) -> float:
+        return self.stats[9]
+
+    @property
+    def ar_medium(self) -> float:
+        return self.stats[10]
+
+    @property
+    def ar_large(self) -> float:
+        return self.stats[11]
+
+
+def score_matches(
+    matches: Matches,
+    category_ids: Sequence[int],
+    iou_type: IouType,
+    max_detections: tuple[int, int, int] = MAX_DETECTIONS,
+    warnings: tuple[str, ...] = (),
+) -> InstanceScores:
+    """The 12 numbers of a whole set.
+
+    Args:
+        matches: of all images, by image.
+        category_ids: ascending.
+    """
+    precision, recall = _accumulate(matches, len(category_ids), sorted(max_detections))
+    stats = summarise(precision, recall, sorted(max_detections))
+    return InstanceScores(iou_type, stats, per_category(precision, category_ids), warnings)
+
+
+def summarise(precision: Floats, recall: Floats, max_detections: Sequence[int]) -> tuple[float, ...]:
+    """COCOeval's 12 numbers of its own tables.
+
+    Args:
+        precision: [thresholds, recall points, categories, areas, limits], -1 where there is no truth.
+        recall: [thresholds, categories, areas, limits].
+        max_detections: the limits, ascending. The first number is always that of 100 detections, and -1 where no limit
+            is 100.
+    """
+
+    def at(limit: int) -> list[int]:
+        return [index for index, other in enumerate(max_detections) if other == limit]
+
+    def ap(limits: list[int], area: int = ALL_AREAS, levels: slice = slice(None)) -> float:
+        return _mean(precision[levels][:, :, :, [area], limits])
+
+    def ar(limits: list[int], area: int = ALL_AREAS) -> float:
+        return _mean(recall[:, :, [area], limits])
+
+    last = at(max_detections[-1])
+    return (
+        ap(at(100)),
+        ap(last, levels=slice(0, 1)),  # IoU 0.50
+        ap(last, levels=slice(5, 6)),  # IoU 0.75
+        *(ap(last, area) for area in (1, 2, 3)),
+        *(ar(at(limit)) for limit in max_detections),
+        *(ar(last, area) for area in (1, 2, 3)),
+    )
+
+
+def per_category(precision: Floats, category_ids: Sequence[int]) -> dict[int, float | None]:
+    """AP of each category at the last limit, None where it has no truth; `precision` as in `summarise`."""
+    means = (_mean(precision[:, :, index, ALL_AREAS, -1]) for index in range(len(category_ids)))
+    return {id_: None if mean == -1 else mean for id_, mean in zip(category_ids, means, strict=True)}
+
+
+def by_falling_score(matches: Matches, categories: int) -> Iterator[Integers]:
+    """Each category's detections, best first; of equal scores the one of the earlier image first."""
+    order = np.argsort(-matches.score, kind="stable")  # NaN last, as in the reference
+    order = order[np.argsort(matches.category[order], kind="stable")]
+    yield from np.split(order, np.searchsorted(matches.category[order], np.arange(1, categories)))
+
+
+def _accumulate(matches: Matches, categories: int, max_detections: Sequence[int]) -> tuple[Floats, Floats]:
+    """COCOeval's tables of precision and recall; see `summarise`. Precision stays -1 at limits that no number reads."""
+    limits = len(max_detections)
+    precision = -np.ones((LEVELS, len(RECALL_POINTS), categories, len(AREA_RANGES), limits))
+    recall = -np.ones((LEVELS, categories, len(AREA_RANGES), limits))
+    counted = (matches.truth_ignored[:, None] & np.array(AREA_BITS)) == 0  # [G, areas]
+    truths = np.stack(
+        [np.bincount(matches.truth_category[inside], minlength=categories) for inside in counted.T], axis=1
+    )
+    for category, order in enumerate(by_falling_score(matches, categories)) if categories else ():
+        areas = np.flatnonzero(truths[category])
+        if not len(areas):
+            continue
+        bits = (LEVELS * areas[:, None] + np.arange(LEVELS)).reshape(-1, 1)  # [areas * thresholds, 1]
+        total = np.repeat(truths[category, areas], LEVELS)[:, None]
+        for limit, most in enumerate(max_detections):
+            best = order[matches.rank[order] < most]
+            matched, ignored = matches.matched[best], matches.ignored[best]
+            hit = (matched & ~ignored) >> bits & 1
+            if most not in (100, max_detections[-1]):
+                recalls = hit.sum(axis=1)[:, None] / total
+            else:
+                true = np.cumsum(hit, axis=1, dtype=float)
+                false = np.cumsum(~(matched | ignored) >> bits & 1, axis=1, dtype=float)
+                curve = true / total
+                recalls = curve[:, -1:] if len(best) else np.zeros((len(total), 1))
+                found = _at_recall_points(curve, envelope(true, false))
+                precision[:, :, category, areas, limit] = found.reshape(len(areas), LEVELS, -1).transpose(1, 2, 0)
+            recall[:, category, areas, limit] = recalls.reshape(len(areas), LEVELS).T
+    return precision, recall
+
+
+def envelope(true: Floats, false: Floats) -> Floats:
+    """The best precision from each place on, [..., D], of running sums of true and false detections."""
+    precision = true / (false + true + np.spacing(1))
+    best: Floats = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
+    return best
+
+
+def _at_recall_points(recall: Floats, precision: Floats) -> Floats:
+    """Precision where recall first reaches each of the 101 points, 0 where it does not: [rows, 101]."""
+    padded = np.concatenate((precision, np.zeros((len(precision), 1))), axis=1)
+    places = np.stack([np.searchsorted(row, RECALL_POINTS) for row in recall])
+    return np.take_along_axis(padded, places, axis=1)
+
+
+def _mean(values: Floats) -> float:
+    """Of what is defined, in the order of the table; -1 where nothing is."""
+    defined = values[values > -1]
+    return float(np.mean(defined)) if len(defined) else -1.0

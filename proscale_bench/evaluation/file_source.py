@@ -1,0 +1,96 @@
+"""Predictions that somebody made: files in COCO's formats, as `saved.py` and other tools write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from proscale_bench.data.batches import Batch
+from proscale_bench.data.dataset import ImageEntry
+from proscale_bench.data.panoptic_json import PredictedEntry, PredictedSegment, read_panoptic_predictions
+from proscale_bench.data.pictures import read_id_map, read_label_map
+from proscale_bench.errors import BenchError
+from proscale_bench.evaluation.cautions import Cautions
+from proscale_bench.evaluation.file_scorer import FileScorer
+from proscale_bench.evaluation.panoptic_files import check_predictions
+from proscale_bench.evaluation.results import Prediction
+from proscale_bench.evaluation.runner import Work
+from proscale_bench.evaluation.saved import INSTANCES_JSON, PANOPTIC_DIR, PANOPTIC_JSON, SEMANTIC_DIR, map_name
+
+# What ours are called, then what detectron2's evaluators call theirs.
+PANOPTIC_JSONS = (PANOPTIC_JSON, "predictions.json")
+PANOPTIC_DIRS = (PANOPTIC_DIR, "panoptic_seg", ".")
+INSTANCES_JSONS = (INSTANCES_JSON, "coco_instances_results.json")
+
+
+class FileSource:
+    """Reads the predictions of each image; those of instances are one file, which `scorer` scores.
+
+    Args:
+        folder: with `panoptic.json` and `panoptic/`, `instances.json`, `semantic/`, as far as the tasks need them.
+        work: what is evaluated.
+        reference: AP by pycocotools.
+
+    Raises:
+        BenchError: a file is missing, damaged, or does not fit the data.
+    """
+
+    def __init__(self, folder: Path, work: Work, reference: bool = False) -> None:
+        if not folder.is_dir():
+            raise BenchError(f"{folder}: not a folder", "give the folder that --save-predictions wrote, or one like it")
+        cautions = Cautions()
+        images = work.images
+        self._panoptic: dict[int, PredictedEntry] | None = None
+        self.scorer: FileScorer | None = None
+        self._semantic_dir: Path | None = None
+        if "panoptic" in work.tasks:
+            self._panoptic_json = _find(folder, PANOPTIC_JSONS, "panoptic")
+            self._panoptic_dir = _find(folder, PANOPTIC_DIRS, "panoptic")
+            entries = read_panoptic_predictions(self._panoptic_json)
+            self._panoptic = {entry.image_id: entry for entry in entries}
+            truth = work.dataset.panoptic
+            assert truth is not None
+            check_predictions(
+                self._panoptic_json,
+                work.dataset.categories,
+                [truth[image.id] for image in images],
+                entries,
+                self._panoptic,
+                cautions,
+            )
+        if "instance" in work.tasks:
+            truth_json = work.dataset.instances_json
+            assert truth_json is not None
+            results_json = _find(folder, INSTANCES_JSONS, "instance")
+            self.scorer = FileScorer(truth_json, results_json, [image.id for image in images], reference)
+        if "semantic" in work.tasks:
+            self._semantic_dir = _find(folder, (SEMANTIC_DIR,), "semantic")
+        self.warnings = cautions.lines()
+
+    def load(self, image: ImageEntry) -> Prediction:
+        """The prediction of an image.
+
+        Raises:
+            BenchError: a map that cannot be read.
+        """
+        ids, labels = None, None
+        segments: tuple[PredictedSegment, ...] = ()
+        if self._panoptic is not None:
+            entry = self._panoptic[image.id]
+            ids, segments = read_id_map(self._panoptic_dir / entry.file_name), entry.segments
+        if self._semantic_dir is not None:
+            labels = read_label_map(self._semantic_dir / map_name(image))
+        return Prediction(image.id, ids, segments, None, labels)
+
+    def predict(self, batch: Batch, loaded: Sequence[Prediction]) -> Iterator[Prediction]:
+        """As they were loaded."""
+        yield from loaded
+
+
+def _find(folder: Path, names: Sequence[str], task: str) -> Path:
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise BenchError(
+        f"{folder}: no {' or '.join(names)}", f"leave {task} out of --tasks if these predictions are not of that kind"
+    )

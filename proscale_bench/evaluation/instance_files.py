@@ -1,0 +1,309 @@
+"""Instance AP of COCO files: pycocotools' numbers wherever it gives any, and warnings where the input misleads them."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proscale_bench.data.documents import kind_of, read_json
+from proscale_bench.errors import BenchError
+from proscale_bench.evaluation.average_precision import (
+    IOU_TYPES,
+    MAX_DETECTIONS,
+    InstanceScores,
+    Integers,
+    IouType,
+    Matches,
+    score_matches,
+)
+from proscale_bench.evaluation.instance_matching import Detections, Truths, match, take_shapes
+from proscale_bench.evaluation.instance_records import Records, detection_columns, place_of, truth_columns
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """An instances file. Annotations of images or categories that it does not list are left out, as pycocotools does.
+
+    Args:
+        document: the whole file.
+        image_ids, category_ids: ascending.
+        images: in that order.
+        annotations: in the file's order.
+        image, category: of each annotation, places of its ids.
+        left_out: how many annotations were.
+    """
+
+    path: Path
+    document: dict[str, Any]
+    image_ids: Integers
+    category_ids: Integers
+    images: Records
+    annotations: Records
+    image: Integers
+    category: Integers
+    left_out: int
+
+    @cached_property
+    def sizes(self) -> Integers:
+        """[images, 2], (height, width) in pixels."""
+        sizes = np.stack((self.images.integers("height"), self.images.integers("width")), axis=1).reshape(-1, 2)
+        wrong = np.flatnonzero((sizes < 1).any(axis=1) | (sizes.prod(axis=1) >= 1 << 31))
+        if len(wrong):
+            raise self.images.error(int(wrong[0]), "expected a height and width from 1, of fewer than 2^31 pixels")
+        return sizes
+
+    def columns(self, iou_type: IouType) -> Truths:
+        """The annotations for the matching."""
+        sizes = self.sizes[self.image] if iou_type == "segm" else np.zeros((len(self.image), 2), np.int64)
+        return truth_columns(self.annotations, self.image, self.category, sizes, iou_type)
+
+    def only(self, image_ids: Collection[int]) -> GroundTruth:
+        """The same of some images."""
+        chosen = np.isin(self.image_ids, list(image_ids))
+        kept = chosen[self.image]
+        images, annotations = self.images.take(chosen), self.annotations.take(kept)
+        return replace(
+            self,
+            document={**self.document, "images": list(images.items), "annotations": list(annotations.items)},
+            image_ids=self.image_ids[chosen],
+            images=images,
+            annotations=annotations,
+            image=(np.cumsum(chosen) - 1)[self.image[kept]],
+            category=self.category[kept],
+        )
+
+    def by_image(self) -> dict[int, list[dict[str, Any]]]:
+        """The annotations of each image id, in the file's order."""
+        found: dict[int, list[dict[str, Any]]] = {id_: [] for id_ in self.image_ids.tolist()}
+        for id_, annotation in zip(self.image_ids[self.image].tolist(), self.annotations.items, strict=True):
+            found[id_].append(annotation)
+        return found
+
+
+def evaluate_instances(
+    gt_json: str | PathLike[str],
+    results_json: str | PathLike[str],
+    iou_type: IouType = "segm",
+    *,
+    max_detections: tuple[int, int, int] = MAX_DETECTIONS,
+    reference: bool = False,
+) -> InstanceScores:
+    """AP of a results file; no results at all score 0 wherever there is a truth.
+
+    Args:
+        gt_json: a COCO instances file.
+        results_json: a list of COCO results, with masks, boxes or both.
+        iou_type: what is compared, masks ("segm") or boxes ("bbox").
+        max_detections: ascending limits of a category in an image; the first of the 12 numbers needs 100 among them.
+        reference: pycocotools scores.
+
+    Raises:
+        BenchError: a file is unreadable or a record is not whole, with its place.
+    """
+    if iou_type not in IOU_TYPES:
+        raise BenchError(f"unknown IoU type {kind_of(iou_type)}", f"known: {', '.join(IOU_TYPES)}")
+    if len(max_detections) != 3 or not all(type(limit) is int and limit > 0 for limit in max_detections):
+        raise BenchError(f"three limits of detections are whole numbers from 1, found {max_detections}")
+    with _no_collection():
+        return _evaluate(Path(gt_json), Path(results_json), iou_type, max_detections, reference)
+
+
+def _evaluate(
+    gt_json: Path, results_json: Path, iou_type: IouType, max_detections: tuple[int, int, int], reference: bool
+) -> InstanceScores:
+    truth = read_ground_truth(gt_json)
+    results, image = read_results(results_json, truth)
+    columns, detections, misleading = columns_of(truth, results, image, iou_type)
+    warnings = (
+        *misleading,
+        *([] if 100 in max_detections else ["AP, the first number, is that of 100 detections, which is no limit here"]),
+    )
+    if reference:
+        from proscale_bench.evaluation.instance_reference import reference_scores
+
+        return reference_scores(truth.document, list(results.items), iou_type, max_detections, warnings)
+    return score_matches(
+        match_known(columns, detections, max(max_detections)),
+        truth.category_ids.tolist(),
+        iou_type,
+        max_detections,
+        warnings,
+    )
+
+
+def read_ground_truth(path: Path) -> GroundTruth:
+    """Read an instances file.
+
+    Raises:
+        BenchError: unreadable, or an id is missing, no number, or there twice.
+    """
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise BenchError(
+            f"{path}: expected an object, found {kind_of(document)}", "results and annotations may be swapped"
+        )
+    images, categories = (_records(path, document, key) for key in ("images", "categories"))
+    annotations = _records(path, {"annotations": [], **document}, "annotations")
+    order = np.argsort(images.unique())
+    images = Records(images.place, [images.items[place] for place in order], order.tolist())
+    image_ids, category_ids = images.integers("id"), np.sort(categories.unique())
+    annotations.unique()
+    image = place_of(annotations.integers("image_id"), image_ids)
+    category = place_of(annotations.integers("category_id"), category_ids)
+    known = (image >= 0) & (category >= 0)
+    return GroundTruth(
+        path,
+        document,
+        image_ids,
+        category_ids,
+        images,
+        annotations.take(known),
+        image[known],
+        category[known],
+        int(np.count_nonzero(~known)),
+    )
+
+
+def read_results(path: Path, truth: GroundTruth) -> tuple[Records, Integers]:
+    """The results in a file, and the place of each one's image.
+
+    Raises:
+        BenchError: unreadable, or a result is of an image that the truth does not have.
+    """
+    document = read_json(path)
+    if not isinstance(document, list):
+        raise BenchError(
+            f"{path}: expected a list of results, found {kind_of(document)}",
+            "a results file is a list of {image_id, category_id, score} with a segmentation or a bbox",
+        )
+    results = Records(str(path), document)
+    ids = results.integers("image_id")
+    image = place_of(ids, truth.image_ids)
+    unknown = np.flatnonzero(image < 0)
+    if len(unknown):
+        raise results.error(
+            int(unknown[0]),
+            f"image {ids[unknown[0]]} is not in {truth.path} ({len(unknown)} of {len(ids)} results are of such images)",
+            "the results are of another split, or its annotations of fewer images",
+        )
+    return results, image
+
+
+def columns_of(
+    truth: GroundTruth, results: Records, image: Integers, iou_type: IouType
+) -> tuple[Truths, Detections, tuple[str, ...]]:
+    """Both sides as pycocotools reads them, and where that misleads.
+
+    Raises:
+        BenchError: a record is not whole, with its place.
+    """
+    truths = truth.columns(iou_type)
+    boxed = bool(len(results) and results.items[0].get("bbox", []) != [])
+    detections = _detections(results, image, truth, iou_type, boxed)
+    return truths, detections, tuple(_warnings(truth, truths, results, detections, iou_type, boxed))
+
+
+def _detections(results: Records, image: Integers, truth: GroundTruth, iou_type: IouType, boxed: bool) -> Detections:
+    """All results as columns; the category of one that the truth does not have is -1."""
+    category = place_of(results.integers("category_id"), truth.category_ids)
+    if not boxed and len(results) and "segmentation" not in results.items[0]:
+        raise results.error(0, "neither a segmentation nor a bbox", "is this a file of instance results?")
+    sizes = np.zeros((len(image), 2), np.int64) if boxed and iou_type == "bbox" else truth.sizes[image]
+    return detection_columns(results, image, category, sizes, iou_type, boxed=boxed)
+
+
+def match_known(truths: Truths, detections: Detections, most: int) -> Matches:
+    """Match the detections of categories that the truth has."""
+    known = np.flatnonzero(detections.category >= 0)
+    return match(
+        truths,
+        Detections(
+            detections.image[known],
+            detections.category[known],
+            detections.score[known],
+            detections.area[known],
+            take_shapes(detections.shapes, known),
+        ),
+        most,
+    )
+
+
+def _warnings(
+    truth: GroundTruth, truths: Truths, results: Records, detections: Detections, iou_type: IouType, boxed: bool
+) -> Iterator[str]:
+    """Where the numbers are the reference's and not what one might think."""
+    found = results.place
+    if truth.left_out:
+        yield f"{truth.path}: {truth.left_out} annotations of images or categories that it does not list are left out"
+    if not len(truths.image):
+        yield f"{truth.path}: no annotations: every number is -1, undefined"
+    if not truths.named.all():
+        yield (
+            f"{truth.path}: an annotation has the id 0, which pycocotools takes for no truth once it is found: the "
+            "detection that finds it counts as false. Number annotations from 1"
+        )
+    if any(item.get("ignore", 0) and not item["iscrowd"] for item in truth.annotations.items):
+        yield f"{truth.path}: annotations have `ignore` set: pycocotools reads `iscrowd` in its stead"
+    if not len(results):
+        yield f"{found}: no results: 0 wherever there is a truth, -1 elsewhere (pycocotools crashes)"
+        return
+    unknown = detections.category < 0
+    if unknown.any():
+        ids = sorted({item["category_id"] for item, out in zip(results.items, unknown, strict=True) if out})
+        yield f"{found}: {unknown.sum()} results of categories that {truth.path} lacks are left out: {_some(ids)}"
+    nan = np.isnan(detections.score)
+    if nan.any():
+        yield f"{found}: {nan.sum()} of {len(nan)} scores are NaN: those results are ranked last"
+    if boxed:
+        yield from _box_warnings(found, results.has("segmentation"), detections, iou_type)
+
+
+def _box_warnings(found: str, masked: NDArray[np.bool_], detections: Detections, iou_type: IouType) -> Iterator[str]:
+    empty = detections.area == 0
+    if empty.all() and masked.any():
+        yield (
+            f"{found}: every box is empty, as Mask2Former writes them: they find nothing. Leave `bbox` away, and boxes "
+            "are made from the masks"
+        )
+    elif empty.any() and iou_type == "bbox":
+        yield f"{found}: {empty.sum()} of {len(empty)} boxes are empty: they find nothing"
+    if iou_type == "segm" and not masked.all():
+        yield f"{found}: {(~masked).sum()} of {len(masked)} results have no mask: their boxes are scored as masks"
+    if iou_type == "segm" and masked.any() and not empty.all():
+        yield (
+            f"{found}: the results have boxes, whose areas pycocotools takes for the masks': the numbers of small, "
+            "medium and large objects are not those of masks alone"
+        )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No search for cycles, of which JSON has none: among so many small objects it takes a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _records(path: Path, document: dict[str, Any], key: str) -> Records:
+    if key not in document:
+        raise BenchError(f"{path}: '{key}' is missing", "is this a COCO instances file?")
+    if not isinstance(document[key], list):
+        raise BenchError(f"{path}: '{key}': expected a list, found {kind_of(document[key])}")
+    return Records(f"{path}: {key}", document[key])
+
+
+def _some(ids: list[Any]) -> str:
+    return ", ".join(map(str, ids[:5])) + (" ..." if len(ids) > 5 else "")

@@ -1,0 +1,129 @@
+"""What an evaluation keeps as it goes, so that nothing finished is lost: a line of JSON an image.
+
+Every process writes a file of its own, a batch at a time, and reads all of them at the end. A killed process leaves at
+worst a last line without an end, which counts as not written.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from proscale_bench.errors import BenchError
+
+PATTERN = "process-*.jsonl"
+
+
+class JournalWriter:
+    """Appends the results of batches to a file of this process; use it as a context."""
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self.path = folder / f"process-{rank}-{time.time_ns()}.jsonl"  # never one that was cut off in a line
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("xb", buffering=0)
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+
+    def write(self, documents: Sequence[dict[str, Any]]) -> None:
+        """Append a batch's lines at once.
+
+        Raises:
+            BenchError: the disk is full, say.
+        """
+        lines = "".join(json.dumps(document, separators=(",", ":")) + "\n" for document in documents).encode("ascii")
+        try:
+            while lines:
+                lines = lines[self._file.write(lines) :]
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an image's line stands."""
+
+    path: Path
+    offset: int
+    length: int
+
+
+class Journal:
+    """The lines that a folder holds, by image. Only their places are kept in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._places: dict[int, Place] = {}
+        try:
+            for path in sorted(folder.glob(PATTERN)):
+                self._places.update(_scan(path))
+        except OSError as error:
+            raise BenchError(f"cannot read {folder}: {error.strerror or error}", "check its permissions") from error
+
+    @property
+    def image_ids(self) -> Collection[int]:
+        return self._places.keys()
+
+    def read(self, image_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """The documents of these images, in this order.
+
+        Raises:
+            KeyError: an image has none.
+        """
+        files: dict[Path, Any] = {}
+        try:
+            for image_id in image_ids:
+                place = self._places[image_id]
+                if place.path not in files:
+                    files[place.path] = place.path.open("rb")
+                file = files[place.path]
+                file.seek(place.offset)
+                yield json.loads(file.read(place.length))
+        finally:
+            for file in files.values():
+                file.close()
+
+    def remove(self) -> None:
+        """Once all is evaluated, or to start over; the folder goes too, and the one that it lies in, where empty."""
+        for path in self.folder.glob(PATTERN):
+            path.unlink(missing_ok=True)
+        for folder in (self.folder, self.folder.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _scan(path: Path) -> Iterator[tuple[int, Place]]:
+    """The whole lines of a file. What is no line of ours is left out: its image is evaluated again."""
+    offset = 0
+    with path.open("rb") as file:
+        for line in file:
+            place = Place(path, offset, len(line))
+            offset += len(line)
+            if not line.endswith(b"\n"):
+                continue
+            try:
+                image_id = json.loads(line)["image_id"]
+            except (ValueError, LookupError, TypeError):
+                continue
+            if isinstance(image_id, int):
+                yield image_id, place
+
+
+def _cannot_write(path: Path, error: OSError) -> BenchError:
+    return BenchError(
+        f"cannot write {path}: {error.strerror or error}",
+        "make room, or choose another folder with --out; what is evaluated is kept, and the same command goes on",
+    )

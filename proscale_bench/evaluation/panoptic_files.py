@@ -1,0 +1,198 @@
+"""Panoptic quality of somebody's files: a JSON and a folder of PNG maps for the truth, and the same for predictions.
+
+Numbers are panopticapi's wherever it gives any. Where it stops, so do we, and say which file and image; where files
+mislead the metric, its number stands and a warning says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from proscale_bench.data.dataset import Category, PanopticEntry
+from proscale_bench.data.panoptic_json import PredictedEntry, read_panoptic_predictions, read_panoptic_truth
+from proscale_bench.data.pictures import read_id_map
+from proscale_bench.errors import BenchError
+from proscale_bench.evaluation.cautions import Cautions
+from proscale_bench.evaluation.panoptic import (
+    VOID,
+    IdMap,
+    Overlaps,
+    PanopticCounts,
+    PanopticQuality,
+    RunningQuality,
+    count_overlaps,
+    overlaps,
+)
+
+Progress = Callable[[int, int, RunningQuality], None]
+
+
+@dataclass(frozen=True)
+class ScoredFiles:
+    """What a folder of predictions is worth, and what each image adds, in the order of the truth's annotations."""
+
+    categories: tuple[Category, ...]
+    image_ids: tuple[int, ...]
+    counts: tuple[PanopticCounts, ...]
+    quality: PanopticQuality
+
+
+def evaluate_panoptic(
+    gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, *, progress: Progress | None = None
+) -> PanopticQuality:
+    """PQ, SQ and RQ of predictions in COCO's panoptic format; see `score_panoptic_files`."""
+    return score_panoptic_files(gt_json, gt_dir, pred_json, pred_dir, progress=progress).quality
+
+
+def score_panoptic_files(
+    gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, *, progress: Progress | None = None
+) -> ScoredFiles:
+    """Count predictions in COCO's panoptic format, image by image: two maps are in memory at a time.
+
+    Args:
+        gt_json, gt_dir: the truth, as `annotations/panoptic_val2017.json` and `annotations/panoptic_val2017/`.
+        pred_json, pred_dir: the predictions; an entry for every image of the truth.
+        progress: told after each image how many are done, of how many, and the quality so far.
+
+    Raises:
+        BenchError: a file is missing, damaged or not in the format, or the files do not fit each other.
+    """
+    truth = read_panoptic_truth(gt_json, with_images=False)
+    predictions = read_panoptic_predictions(pred_json)
+    for folder in (gt_dir, pred_dir):
+        if not folder.is_dir():
+            raise BenchError(f"{folder}: not a folder", "give the folder of the PNG maps")
+
+    cautions = Cautions()
+    by_image = {entry.image_id: entry for entry in predictions}  # the last of each
+    _check_truth(truth.categories, truth.entries, cautions)
+    check_predictions(pred_json, truth.categories, truth.entries, predictions, by_image, cautions)
+
+    running, counts = RunningQuality(truth.categories), []
+    for done, entry in enumerate(truth.entries, start=1):
+        counts.append(_count(entry, gt_dir, by_image[entry.image_id], pred_dir, cautions))
+        running.add(counts[-1])
+        if progress is not None:
+            progress(done, len(truth.entries), running)
+    image_ids = tuple(entry.image_id for entry in truth.entries)
+    return ScoredFiles(truth.categories, image_ids, tuple(counts), running.quality(cautions.lines()))
+
+
+def _count(
+    entry: PanopticEntry, gt_dir: Path, prediction: PredictedEntry, pred_dir: Path, cautions: Cautions
+) -> PanopticCounts:
+    # One after the other: the decoder keeps Python's lock, so threads that decode ahead were measured to gain nothing.
+    true_ids = _read(entry.image_id, gt_dir / entry.file_name)
+    predicted_png = pred_dir / prediction.file_name
+    predicted_ids = _read(entry.image_id, predicted_png)
+    try:
+        shared = overlaps(true_ids, predicted_ids)
+        counts = count_overlaps(shared, entry.segments, prediction.segments)
+    except ValueError as error:
+        raise BenchError(
+            f"image {entry.image_id}: {predicted_png}: {error}",
+            "map and JSON must be of one prediction, and of the size of the truth",
+        ) from error
+    _check_map(entry, shared, cautions)
+    return counts
+
+
+def _read(image_id: int, path: Path) -> IdMap:
+    try:
+        return read_id_map(path)
+    except BenchError as error:
+        raise BenchError(f"image {image_id}: {error.message}", error.hint) from error
+
+
+def _check_truth(categories: Sequence[Category], entries: Sequence[PanopticEntry], cautions: Cautions) -> None:
+    for category_id in _repeated(category.id for category in categories):
+        cautions.add("category ids that stand twice in the truth; the last counts", f"{category_id}")
+    for image_id in _repeated(entry.image_id for entry in entries):
+        cautions.add("images that the truth has more than once; each counts", f"image {image_id}")
+    known = {category.id for category in categories}
+    for entry in entries:
+        place = f"image {entry.image_id}"
+        for segment_id in _repeated(segment.id for segment in entry.segments):
+            cautions.add("true ids that stand twice in an image; the last counts", f"{place}, id {segment_id}")
+        for segment in entry.segments:
+            if segment.category_id not in known:
+                cautions.add(
+                    "true segments of an unknown category, which count nowhere",
+                    f"{place}, id {segment.id}, category {segment.category_id}",
+                )
+            if segment.id == VOID:
+                cautions.add("true segments with id 0, which are void at once", place)
+
+
+def check_predictions(
+    path: Path,
+    categories: Sequence[Category],
+    entries: Sequence[PanopticEntry],
+    predictions: Sequence[PredictedEntry],
+    by_image: dict[int, PredictedEntry],
+    cautions: Cautions,
+) -> None:
+    """Every image of the truth is predicted, in categories that it knows; what misleads is added to the cautions.
+
+    Raises:
+        BenchError: otherwise.
+    """
+    images = dict.fromkeys(entry.image_id for entry in entries)  # once each, in order
+    absent = [entry.image_id for entry in entries if entry.image_id not in by_image]
+    if absent:
+        raise BenchError(
+            f"{path}: no prediction for {len(absent):,} of {len(entries):,} images, the first image {absent[0]}",
+            "every image needs an entry: one where nothing was found has no segments and a map of zeros",
+        )
+    for image_id in by_image:
+        if image_id not in images:
+            cautions.add("predictions for images that the truth lacks, left out", f"image {image_id}")
+    for image_id in _repeated(prediction.image_id for prediction in predictions):
+        cautions.add("images predicted more than once; the last counts", f"image {image_id}")
+    known = {category.id for category in categories}
+    for image_id in images:
+        segments = by_image[image_id].segments
+        for segment_id in _repeated(segment.id for segment in segments):
+            cautions.add(
+                "predicted ids that stand twice in an image; the last counts", f"image {image_id}, id {segment_id}"
+            )
+        for segment in {segment.id: segment for segment in segments}.values():
+            if segment.category_id not in known:
+                raise BenchError(
+                    f"{path}: image {image_id}: segment {segment.id}: unknown category {segment.category_id}",
+                    "predictions have the category ids of the truth, not class indices",
+                )
+            if segment.id == VOID:
+                cautions.add("predicted segments with id 0, which is void to the truth", f"image {image_id}")
+
+
+def _check_map(entry: PanopticEntry, shared: Overlaps, cautions: Cautions) -> None:
+    """Hold the truth's map against its segments."""
+    areas: dict[int, int] = {}
+    for (true_id, _), pixels in shared.items():
+        areas[true_id] = areas.get(true_id, 0) + pixels
+    truth = {segment.id: segment for segment in entry.segments}
+    for true_id in areas:
+        if true_id not in truth and true_id != VOID:
+            cautions.add(
+                "ids in maps of the truth that its JSON lacks: no segment and no void",
+                f"image {entry.image_id}, id {true_id}",
+            )
+    for segment in truth.values():
+        place = f"image {entry.image_id}, id {segment.id}"
+        if segment.is_crowd:
+            continue
+        if segment.id not in areas:
+            cautions.add("true segments without a pixel in their map, which can only be missed", place)
+        elif segment.area_px != areas[segment.id]:
+            cautions.add(
+                "true segments whose JSON area, which IoU takes, is not their map's: IoU may be wrong, and over 1",
+                f"{place}: {segment.area_px} in the JSON, {areas[segment.id]} in the map",
+            )
+
+
+def _repeated(ids: Iterable[int]) -> list[int]:
+    return [found for found, count in Counter(ids).items() if count > 1]

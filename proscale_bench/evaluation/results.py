@@ -1,0 +1,75 @@
+"""A prediction of one image, and what the metrics keep of it once it is held against the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from proscale_bench.data.panoptic_json import PredictedSegment
+from proscale_bench.evaluation.panoptic import PanopticCounts
+from proscale_bench.evaluation.semantic import SemanticCounts
+
+Detection = Mapping[str, Any]  # a COCO result: image_id, category_id, score, segmentation, bbox
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one image, at its original size, in the data set's categories; None where a task was not asked for.
+
+    Args:
+        panoptic_ids: [H, W]; 0 is void.
+        segments: of the map.
+        detections: as COCO results.
+        labels: [H, W], class indices.
+    """
+
+    image_id: int
+    panoptic_ids: NDArray[Any] | None = None
+    segments: tuple[PredictedSegment, ...] = ()
+    detections: tuple[Detection, ...] | None = None
+    labels: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What is kept of one image: small, and the same after a trip through JSON.
+
+    Detections are judged at the end, since AP sorts those of all images together; the rest is judged at once.
+    """
+
+    image_id: int
+    panoptic: PanopticCounts | None = None
+    segments: tuple[PredictedSegment, ...] = ()
+    detections: tuple[Detection, ...] | None = None
+    semantic: SemanticCounts | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As a line of the journal."""
+        document: dict[str, Any] = {"image_id": self.image_id}
+        if self.panoptic is not None:
+            counts = self.panoptic
+            document["panoptic"] = [counts.matches, counts.false_positives, counts.false_negatives]
+            document["segments"] = [(segment.id, segment.category_id) for segment in self.segments]
+        if self.detections is not None:
+            document["detections"] = self.detections
+        if self.semantic is not None:
+            pixels = self.semantic
+            document["semantic"] = [pixels.classes, pixels.intersection, pixels.truth, pixels.predicted]
+        return document
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> ImageResult:
+        panoptic, semantic, detections = (document.get(key) for key in ("panoptic", "semantic", "detections"))
+        if panoptic is not None:
+            matches, *unmatched = panoptic
+            panoptic = PanopticCounts(tuple((category, iou) for category, iou in matches), *map(tuple, unmatched))
+        return cls(
+            image_id=document["image_id"],
+            panoptic=panoptic,
+            segments=tuple(PredictedSegment(*pair) for pair in document.get("segments", ())),
+            detections=None if detections is None else tuple(detections),
+            semantic=None if semantic is None else SemanticCounts(*map(tuple, semantic)),
+        )

@@ -1,0 +1,99 @@
+"""Predictions as files that other tools score: COCO's panoptic JSON with PNGs, COCO results, class maps."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proscale_bench.data.dataset import ImageEntry
+from proscale_bench.errors import BenchError
+from proscale_bench.evaluation.results import ImageResult, Prediction
+from proscale_bench.files import replacing, write_atomic
+from proscale_bench.results.accuracy import Task
+
+PANOPTIC_JSON, PANOPTIC_DIR = "panoptic.json", "panoptic"
+INSTANCES_JSON, SEMANTIC_DIR = "instances.json", "semantic"
+NAMES = (PANOPTIC_JSON, PANOPTIC_DIR, INSTANCES_JSON, SEMANTIC_DIR)
+
+
+class PredictionWriter:
+    """Writes each image's maps as they come, and the JSON documents at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, image: ImageEntry, prediction: Prediction) -> None:
+        """The PNGs of one image."""
+        if prediction.panoptic_ids is not None:
+            ids = prediction.panoptic_ids.astype(np.uint32)
+            channels = np.stack([ids >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
+            write_atomic(self.folder / PANOPTIC_DIR / map_name(image), _png(channels))
+        if prediction.labels is not None:
+            labels = prediction.labels
+            narrow = labels.astype(np.uint8 if not labels.size or labels.max() < 256 else np.uint16)
+            write_atomic(self.folder / SEMANTIC_DIR / map_name(image), _png(narrow))
+
+    def finish(self, images: Iterable[ImageEntry], results: Iterable[ImageResult], tasks: Collection[Task]) -> None:
+        """The documents, once every image is there."""
+        annotations = []
+        with _list_of_json(self.folder / INSTANCES_JSON if "instance" in tasks else None) as append:
+            for image, result in zip(images, results, strict=True):
+                segments = [{"id": segment.id, "category_id": segment.category_id} for segment in result.segments]
+                annotations.append(
+                    {"image_id": image.id, "file_name": map_name(image), "segments_info": segments},
+                )
+                for detection in result.detections or ():
+                    append(detection)
+        if "panoptic" in tasks:
+            write_atomic(self.folder / PANOPTIC_JSON, json.dumps({"annotations": annotations}) + "\n")
+
+
+@contextmanager
+def _list_of_json(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A JSON list that is written as it grows: half a million detections need not be held. None: no list."""
+    if path is None:
+        yield lambda item: None
+        return
+    with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
+        separator = "[\n"
+
+        def append(item: Mapping[str, Any]) -> None:
+            nonlocal separator
+            file.write(separator + json.dumps(item))
+            separator = ",\n"
+
+        yield append
+        file.write("\n]\n" if separator != "[\n" else "[]\n")
+
+
+def map_name(image: ImageEntry) -> str:
+    """The name of an image's PNG: the image's own, in one folder, with another end."""
+    return f"{'_'.join(Path(image.file_name).with_suffix('').parts)}.png"
+
+
+def refuse_saved(folder: Path, force: bool) -> None:
+    """Predictions of another run are not overwritten.
+
+    Raises:
+        BenchError: the folder holds some, or is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BenchError(f"{folder}: not a folder", "give --save-predictions a folder")
+    there = [name for name in NAMES if (folder / name).exists()]
+    if there and not force:
+        raise BenchError(f"{folder / there[0]} exists", "choose another folder, or overwrite with --force")
+
+
+def _png(pixels: NDArray[Any]) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "png", compress_level=1)
+    return stream.getvalue()

@@ -1,0 +1,191 @@
+"""From what was kept of every image to the metrics, their intervals, and the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proscale_bench.data.dataset import Category
+from proscale_bench.data.truth import instance_truths
+from proscale_bench.evaluation import bootstrap
+from proscale_bench.evaluation.average_precision import InstanceScores, IouType
+from proscale_bench.evaluation.file_scorer import FileScorer
+from proscale_bench.evaluation.instance import InstanceScorer
+from proscale_bench.evaluation.panoptic import PanopticCounts, PanopticQuality, class_counts, panoptic_quality
+from proscale_bench.evaluation.runner import Work, results_of
+from proscale_bench.evaluation.semantic import SemanticCounts, SemanticQuality, class_pixels, semantic_quality
+from proscale_bench.results.accuracy import ClassAccuracy, Interval
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+AP_OF: dict[str, IouType] = {"ap": "segm", "ap_bbox": "bbox"}
+DECIMALS = 5  # of replicates in percent: a record keeps thousands
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an evaluation found; metrics in percent, by the names of the contract.
+
+    Args:
+        engine: which made the AP.
+        image_pq: a fraction, of each image by itself.
+    """
+
+    metrics_pct: dict[str, float | None]
+    intervals_pct: dict[str, Interval]
+    replicates_pct: dict[str, tuple[float, ...]]
+    classes: tuple[ClassAccuracy, ...]
+    engine: str
+    warnings: tuple[str, ...]
+    image_pq: dict[int, float]
+
+
+def summarise(
+    work: Work,
+    folder: Path,
+    resamples: int,
+    seed: int,
+    reference: bool = False,
+    scorer: FileScorer | None = None,
+    on_stage: Callable[[str], None] = lambda what: None,
+) -> Summary:
+    """Read the journals in the order of the data set, and score them.
+
+    Args:
+        folder: of the journals.
+        resamples: draws of the images behind the intervals; 0: none.
+        reference: AP by pycocotools.
+        scorer: of a file of instances; None: detections are the journals'.
+        on_stage: told what is being done.
+
+    Raises:
+        BenchError: an image has no result.
+    """
+    on_stage("scoring")
+    dataset = work.dataset
+    images = {image.id: image for image in work.images}
+    panoptic: list[PanopticCounts] = []
+    semantic: list[SemanticCounts] = []
+    own_scorer = None
+    if "instance" in work.tasks and scorer is None:
+        things = [category for category in dataset.categories if category.is_thing]
+        own_scorer = InstanceScorer(things, reference=reference)
+    for result in results_of(work, folder):
+        if result.panoptic is not None:
+            panoptic.append(result.panoptic)
+        if result.semantic is not None:
+            semantic.append(result.semantic)
+        if own_scorer is not None:
+            own_scorer.add(images[result.image_id], instance_truths(dataset, result.image_id), result.detections or ())
+
+    quality = panoptic_quality(panoptic, dataset.categories) if "panoptic" in work.tasks else None
+    labelled = semantic_quality(semantic, len(dataset.categories)) if "semantic" in work.tasks else None
+    judge = scorer or own_scorer
+    scores = judge.scores() if judge is not None else {}
+    replicates: dict[str, Floats] = {}
+    if resamples:
+        on_stage("drawing the images anew")
+        weights = bootstrap.resample_weights(len(images), resamples, seed)
+        if quality is not None:
+            replicates |= _panoptic_replicates(panoptic, dataset.categories, weights)
+        if labelled is not None:
+            pixels = class_pixels(semantic, len(dataset.categories))
+            replicates["miou"] = bootstrap.mean_ious(weights, pixels.intersection, pixels.truth, pixels.predicted)
+        if judge is not None:
+            ascending = np.argsort(np.array(list(images)))  # the matches' order of images
+            for name, iou_type in AP_OF.items():
+                matches, number = judge.matches(iou_type), len(judge.category_ids)
+                found = bootstrap.average_precisions(matches, number, weights[:, ascending])
+                replicates[name] = np.where(found < 0, np.nan, found)
+    # A draw without a thing, say, has no PQ of things: where there is one, what is said of the others is too rosy.
+    percent = {name: 100 * values for name, values in replicates.items() if not np.isnan(values).any()}
+    return Summary(
+        metrics_pct=_metrics(quality, scores, labelled),
+        intervals_pct={name: bootstrap.interval(values) for name, values in percent.items()},
+        replicates_pct={name: tuple(values.round(DECIMALS).tolist()) for name, values in percent.items()},
+        classes=tuple(_classes(work, quality, scores, labelled)),
+        engine="none" if judge is None else "pycocotools" if reference else "proscale-bench",
+        warnings=tuple(warning for one in scores.values() for warning in one.warnings),
+        image_pq={image_id: image_quality(counts) for image_id, counts in zip(images, panoptic, strict=False)},
+    )
+
+
+def _panoptic_replicates(
+    counts: Sequence[PanopticCounts], categories: Sequence[Category], weights: Integers
+) -> dict[str, Floats]:
+    """Of all classes, things and stuff."""
+    table = class_counts(counts, categories)
+    things = np.array([category.is_thing for category in categories])
+    found = {}
+    for name, classes in (("", np.ones_like(things)), ("_things", things), ("_stuff", ~things)):
+        drawn = bootstrap.panoptic_qualities(weights, table.iou, table.tp, table.fp, table.fn, classes)
+        found[f"pq{name}"] = drawn.pq
+        if not name:
+            found |= {"sq": drawn.sq, "rq": drawn.rq}
+    return found
+
+
+def image_quality(counts: PanopticCounts) -> float:
+    """PQ of one image, all its segments taken as one class; 1 where there is nothing to find and nothing was found."""
+    weight = len(counts.matches) + 0.5 * (len(counts.false_positives) + len(counts.false_negatives))
+    return sum(iou for _, iou in counts.matches) / weight if weight else 1.0
+
+
+def _metrics(
+    quality: PanopticQuality | None, scores: dict[Any, InstanceScores], labelled: SemanticQuality | None
+) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    if quality is not None:
+        groups = {"pq": quality.all.pq, "sq": quality.all.sq, "rq": quality.all.rq}
+        found |= {name: _percent(value) for name, value in groups.items()}
+        found |= {"pq_things": _percent(quality.things.pq), "pq_stuff": _percent(quality.stuff.pq)}
+    if scores:
+        masks, boxes = scores["segm"], scores["bbox"]
+        named = {
+            "ap": masks.ap,
+            "ap50": masks.ap50,
+            "ap75": masks.ap75,
+            "ap_small": masks.ap_small,
+            "ap_medium": masks.ap_medium,
+            "ap_large": masks.ap_large,
+            "ap_bbox": boxes.ap,
+        }
+        found |= {name: None if value < 0 else _percent(value) for name, value in named.items()}
+    if labelled is not None:
+        found |= {"miou": labelled.miou, "fwiou": labelled.fwiou, "macc": labelled.macc, "pacc": labelled.pacc}
+    return found
+
+
+def _classes(
+    work: Work, quality: PanopticQuality | None, scores: dict[Any, InstanceScores], labelled: SemanticQuality | None
+) -> Sequence[ClassAccuracy]:
+    found = []
+    for index, category in enumerate(work.dataset.categories):
+        panoptic = quality.per_class[category.id] if quality else None
+        seen = panoptic is not None and panoptic.tp + panoptic.fp + panoptic.fn > 0
+        masks, boxes = (scores[kind].per_category.get(category.id) if scores else None for kind in ("segm", "bbox"))
+        found.append(
+            ClassAccuracy(
+                name=category.name,
+                is_thing=category.is_thing,
+                pq=_percent(panoptic.pq) if panoptic and seen else None,
+                sq=_percent(panoptic.sq) if panoptic and seen else None,
+                rq=_percent(panoptic.rq) if panoptic and seen else None,
+                true_positives=panoptic.tp if panoptic else None,
+                false_positives=panoptic.fp if panoptic else None,
+                false_negatives=panoptic.fn if panoptic else None,
+                ap=_percent(masks),
+                ap_bbox=_percent(boxes),
+                iou=labelled.iou[index] if labelled else None,
+            )
+        )
+    return found
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction

@@ -1,0 +1,176 @@
+"""Evaluations as tables and sentences, for the terminal and as Markdown, from the same rows: functions of records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from proscale_bench.analysis.runs import Setting
+from proscale_bench.render.grid import Grid, Row, markdown_table
+from proscale_bench.results.accuracy import Accuracy, ClassAccuracy, Evaluated
+from proscale_bench.results.record import Cost, Record
+from proscale_bench.units import show_gflops, show_reduction
+
+NOTHING = "–"
+# (label, metric, indent, strong), by task; the first of a task is what its name stands for
+PANOPTIC = (
+    ("PQ", "pq", 0, True),
+    ("SQ", "sq", 1, False),
+    ("RQ", "rq", 1, False),
+    ("PQ of things", "pq_things", 1, False),
+    ("PQ of stuff", "pq_stuff", 1, False),
+)
+INSTANCE = (
+    ("mask AP", "ap", 0, True),
+    ("at IoU 0.50", "ap50", 1, False),
+    ("at IoU 0.75", "ap75", 1, False),
+    ("small, under 32² px", "ap_small", 1, False),
+    ("medium", "ap_medium", 1, False),
+    ("large, over 96² px", "ap_large", 1, False),
+    ("box AP", "ap_bbox", 0, True),
+)
+SEMANTIC = (
+    ("mIoU", "miou", 0, True),
+    ("weighted by pixels", "fwiou", 1, False),
+    ("mean accuracy", "macc", 1, False),
+    ("pixel accuracy", "pacc", 1, False),
+)
+METRICS = {"panoptic": PANOPTIC, "instance": INSTANCE, "semantic": SEMANTIC}
+COSTS: tuple[tuple[str, Callable[[Cost], float | None], Callable[[float], str], int], ...] = (
+    ("encoder GFLOPs", lambda cost: cost.gflops.encoder, show_gflops, 0),
+    ("against the baseline", lambda cost: cost.reduction_pct.encoder, show_reduction, 1),
+    ("total GFLOPs", lambda cost: cost.gflops.total, show_gflops, 0),
+    ("against the baseline", lambda cost: cost.reduction_pct.total, show_reduction, 1),
+    ("parameters, millions", lambda cost: cost.params_m.total, lambda number: f"{number:.2f}", 0),
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found, and of which model; None where files of unknown origin were scored."""
+
+    accuracy: Accuracy
+    record: Record | None = None
+
+    @property
+    def how(self) -> Evaluated:
+        if self.accuracy.evaluated is None:
+            raise ValueError(f"{self.accuracy.source} was not evaluated here")
+        return self.accuracy.evaluated
+
+    @property
+    def name(self) -> str:
+        return self.record.identity.schedule if self.record else self.accuracy.source
+
+
+def grids(evaluations: Sequence[Evaluation], per_class: bool = False) -> Iterator[Grid]:
+    """One table of all, and one a model by class where that is wanted."""
+    yield accuracy_grid(evaluations)
+    if per_class:
+        yield from map(class_grid, evaluations)
+
+
+def accuracy_grid(evaluations: Sequence[Evaluation]) -> Grid:
+    """A column a model: what it is worth, in percent with intervals, and what it costs."""
+    with_intervals = any(one.how.intervals for one in evaluations)
+    rows = []
+    for task, metrics in METRICS.items():
+        if not any(task in one.how.tasks for one in evaluations):
+            continue
+        for label, name, indent, strong in metrics:
+            cells: list[str] = []
+            for one in evaluations:
+                cells.append(_percent(getattr(one.accuracy, name)))
+                cells += [_interval(one.how, name)] if with_intervals else []
+            if any(cell not in ("", NOTHING) for cell in cells):
+                rows.append(Row(label, tuple(cells), indent, strong))
+    rows += _cost_rows(evaluations, with_intervals)
+    names = _names(evaluations)
+    header = [cell for name in names for cell in ((name, "95 %") if with_intervals else (name,))]
+    images = evaluations[0].how.images
+    title = f"{evaluations[0].accuracy.dataset}, {images:,} image{'s' if images > 1 else ''}, in percent"
+    return Grid(title, ("", *header), tuple(rows))
+
+
+def class_grid(one: Evaluation) -> Grid:
+    """A line a class, as the data set lists them."""
+    how = one.how
+    columns: list[tuple[str, Callable[[ClassAccuracy], str]]] = []
+    if "panoptic" in how.tasks:
+        columns += [
+            ("PQ", lambda found: _percent(found.pq)),
+            ("SQ", lambda found: _percent(found.sq)),
+            ("RQ", lambda found: _percent(found.rq)),
+            ("found", lambda found: _count(found.true_positives)),
+            ("wrong", lambda found: _count(found.false_positives)),
+            ("missed", lambda found: _count(found.false_negatives)),
+        ]
+    if "instance" in how.tasks:
+        columns += [("mask AP", lambda found: _percent(found.ap)), ("box AP", lambda found: _percent(found.ap_bbox))]
+    if "semantic" in how.tasks:
+        columns += [("IoU", lambda found: _percent(found.iou))]
+    rows = tuple(
+        Row(found.name, ("thing" if found.is_thing else "stuff", *(read(found) for _, read in columns)))
+        for found in how.classes
+    )
+    return Grid(f"{one.name} by class of {one.accuracy.dataset}", ("", "", *(name for name, _ in columns)), rows)
+
+
+def footer(evaluations: Sequence[Evaluation]) -> list[str]:
+    """How the numbers came about."""
+    first, how = evaluations[0].record, evaluations[0].how
+    ways = dict.fromkeys(one.record.execution for one in evaluations if one.record and one.record.execution)
+    lines = [f"run as: {execution.words}" for execution in ways]
+    if how.intervals:
+        lines.append(
+            f"intervals: 95 %, the images drawn anew {how.resamples:,} times; they tell nothing of another training"
+        )
+    if first:
+        given = "as they are" if how.resize == "none" else f"resized to a short side of {how.resize.split(',')[0]}"
+        lines.append(f"images: {given}; GFLOPs: a mean over them, 1 MAC = 1 FLOP, rules {first.rules}")
+    return lines
+
+
+def section(setting: Setting, records: Sequence[Record], text: Callable[[str], str]) -> list[str]:
+    """What a report says of a data set's evaluations, as lines of Markdown; `text` keeps words words."""
+    evaluations = [Evaluation(record.accuracy, record) for record in records if record.accuracy and record.is_evaluated]
+    lines = [f"## Accuracy on {text(setting.size)}", "", *markdown_table(accuracy_grid(evaluations)), ""]
+    return lines + [line for note in footer(evaluations) for line in (text(note[:1].upper() + note[1:]) + ".", "")]
+
+
+def _cost_rows(evaluations: Sequence[Evaluation], with_intervals: bool) -> Iterator[Row]:
+    costs = [one.record.cost if one.record else None for one in evaluations]
+    for label, read, show, indent in COSTS:
+        cells: list[str] = []
+        for one, cost in zip(evaluations, costs, strict=True):
+            value = read(cost) if cost else None
+            is_baseline = cost is not None and one.name == cost.baseline.schedule
+            cells.append("" if value is None or (indent and is_baseline) else show(value))
+            cells += [""] if with_intervals else []
+        if any(cells):
+            yield Row(label, tuple(cells), indent, strong=not indent)
+
+
+def _names(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Schedules, with what tells them apart."""
+    names = [one.name for one in evaluations]
+    backbones = [one.record.identity.backbone if one.record else "" for one in evaluations]
+    if len(set(backbones)) > 1:
+        names = [f"{backbone} {name}" for backbone, name in zip(backbones, names, strict=True)]
+    return [
+        f"{name} {one.accuracy.source}" if names.count(name) > 1 else name
+        for name, one in zip(names, evaluations, strict=True)
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}"
+
+
+def _interval(how: Evaluated, name: str) -> str:
+    interval = how.intervals.get(name)
+    return "" if interval is None else f"{interval[0]:.1f}–{interval[1]:.1f}"
+
+
+def _count(number: int | None) -> str:
+    return NOTHING if number is None else f"{number:,}"

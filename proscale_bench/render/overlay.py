@@ -1,0 +1,155 @@
+"""An image with its true and its predicted segments side by side, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+Pixels = NDArray[np.uint8]
+IdMap = NDArray[np.integer]
+
+PANEL_PX = 420  # the longer side of a panel, at least; smaller images are enlarged by whole factors
+GAP_PX, BAR_PX, FONT_PX = 8, 26, 14
+PAPER, INK, FAINT = (255, 255, 255), (34, 34, 34), (110, 110, 110)
+RIGHT, WRONG = (255, 255, 255), (213, 0, 50)
+OPACITY = 0.55
+MIN_LABEL_SHARE = 0.004  # of the panel: a smaller segment goes without a name
+GOLDEN_ANGLE = 0.618033988749895
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A segment of a map: its name, and whether it has its like in the other map; None: it is not judged."""
+
+    id: int
+    category: int  # decides the colour
+    name: str
+    matched: bool | None
+
+
+def side_by_side(
+    image: Pixels,
+    true_ids: IdMap,
+    true_segments: Sequence[Shown],
+    predicted_ids: IdMap,
+    predicted_segments: Sequence[Shown],
+    caption: str,
+) -> Image:
+    """Three panels: the image, what is there, what was predicted; what was missed or wrong is outlined in red.
+
+    Args:
+        image: RGB [H, W, 3].
+        true_ids, predicted_ids: [H, W]; pixels whose id no segment has stay as they are, darkened.
+        caption: stands below.
+    """
+    from PIL import Image as Images
+    from PIL import ImageDraw, ImageFont
+
+    height, width = image.shape[:2]
+    scale = max(1, PANEL_PX // max(height, width))
+    panels = [
+        ("image", image, ()),
+        ("truth", _tinted(image, true_ids, true_segments), true_segments),
+        ("prediction", _tinted(image, predicted_ids, predicted_segments), predicted_segments),
+    ]
+    shown = (height * scale, width * scale)
+    canvas = Images.new("RGB", (3 * shown[1] + 4 * GAP_PX, shown[0] + 2 * BAR_PX + GAP_PX), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(FONT_PX)
+    for index, ((title, pixels, segments), ids) in enumerate(zip(panels, (None, true_ids, predicted_ids), strict=True)):
+        left, top = GAP_PX + index * (shown[1] + GAP_PX), BAR_PX
+        large = np.repeat(np.repeat(pixels, scale, axis=0), scale, axis=1)
+        if ids is not None:
+            large = _outlined(large, np.repeat(np.repeat(ids, scale, axis=0), scale, axis=1), segments)
+        canvas.paste(Images.fromarray(large), (left, top))
+        draw.text((left, BAR_PX // 2), title, INK, font, anchor="lm")
+        if ids is not None:
+            _label(draw, font, ids, segments, (left, top), scale)
+    draw.text(
+        (GAP_PX, canvas.height - BAR_PX // 2), _fitting(draw, font, caption, canvas.width), FAINT, font, anchor="lm"
+    )
+    return canvas
+
+
+def color_of(category: int) -> tuple[int, int, int]:
+    """A colour for a class: neighbours in number are far apart in hue."""
+    import colorsys
+
+    red, green, blue = colorsys.hsv_to_rgb(
+        (0.33 + category * GOLDEN_ANGLE) % 1.0, 0.62 + 0.3 * (category % 2), 0.95 - 0.2 * (category % 3 == 2)
+    )
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _tinted(image: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
+    colors = np.zeros((*ids.shape, 3))
+    for segment in segments:
+        colors[ids == segment.id] = color_of(segment.category)
+    tinted: Pixels = ((1 - OPACITY) * image + OPACITY * colors).round().astype(np.uint8)
+    return tinted
+
+
+def _outlined(pixels: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
+    """Every segment within its own border: white, or red and thicker where it has no like in the other map."""
+    outlined: Pixels = pixels.copy()
+    known: Mapping[int, Shown] = {segment.id: segment for segment in segments}
+    for identity in np.unique(ids):
+        segment = known.get(int(identity))
+        if segment is None:
+            continue
+        inside = ids == identity
+        wrong = segment.matched is False
+        outlined[inside & ~_shrunk(inside, 3 if wrong else 1)] = WRONG if wrong else RIGHT
+    return outlined
+
+
+def _shrunk(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
+    for _ in range(steps):
+        padded = np.pad(mask, 1)
+        mask = padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask
+
+
+def _label(
+    draw: ImageDraw, font: object, ids: IdMap, segments: Sequence[Shown], corner: tuple[int, int], scale: int
+) -> None:
+    """Names where they have room: the largest segments first, none over another."""
+    taken: list[tuple[float, float, float, float]] = []
+    by_size = sorted(((int((ids == segment.id).sum()), segment) for segment in segments), key=lambda pair: -pair[0])
+    height, width = ids.shape
+    for pixels, segment in by_size:
+        if pixels < MIN_LABEL_SHARE * ids.size:
+            break
+        row, column = _middle(ids == segment.id)
+        place = (corner[0] + scale * (column + 0.5), corner[1] + scale * (row + 0.5))
+        box = draw.textbbox(place, segment.name, font, anchor="mm", stroke_width=2)  # type: ignore[arg-type]
+        inside = box[0] >= corner[0] and box[2] <= corner[0] + scale * width
+        free = all(box[2] <= x0 or x1 <= box[0] or box[3] <= y0 or y1 <= box[1] for x0, y0, x1, y1 in taken)
+        if inside and free and box[1] >= corner[1] and box[3] <= corner[1] + scale * height:
+            draw.text(place, segment.name, RIGHT, font, anchor="mm", stroke_width=2, stroke_fill=INK)  # type: ignore[arg-type]
+            taken.append(box)
+
+
+def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """A pixel far inside a mask: one of the last that shrinking leaves."""
+    left = mask
+    while (smaller := _shrunk(left, 1)).any():
+        left = smaller
+    rows, columns = np.nonzero(left)
+    middle = len(rows) // 2
+    return int(rows[middle]), int(columns[middle])
+
+
+def _fitting(draw: ImageDraw, font: object, words: str, width: int) -> str:
+    """As much of a line as there is room for."""
+    while words and draw.textlength(words, font) > width - 2 * GAP_PX:  # type: ignore[arg-type]
+        words = f"{words.rstrip('…')[:-1]}…"
+    return words

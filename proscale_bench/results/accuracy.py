@@ -1,0 +1,86 @@
+"""What a model is worth on a data set, in percent: found here, with intervals, or published by others."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from proscale_bench.results.section import Amount, Count, Line, Percent, Section, Word
+
+Task = Literal["panoptic", "instance", "semantic"]
+Interval = tuple[float, float]  # 95 %
+
+# The names of the contract, in its order; any of them may have an interval.
+ACCURACIES = ("pq", "sq", "rq", "pq_things", "pq_stuff", "ap", "ap_bbox", "miou")
+EXTRAS = ("ap50", "ap75", "ap_small", "ap_medium", "ap_large", "fwiou", "macc", "pacc")
+
+
+class ClassAccuracy(Section):
+    """One class. Null where it is not judged, or where nothing of it was there."""
+
+    name: Word
+    is_thing: bool
+    pq: Percent = None
+    sq: Percent = None
+    rq: Percent = None
+    true_positives: int | None = None
+    false_positives: int | None = None
+    false_negatives: int | None = None
+    ap: Percent = None
+    ap_bbox: Percent = None
+    iou: Percent = None
+
+
+class Evaluated(Section):
+    """How an accuracy was found here.
+
+    `replicates` are the metrics of data sets drawn from the images with replacement, the same draws wherever seed and
+    images are the same: two models are compared draw by draw.
+    """
+
+    tasks: tuple[Task, ...]
+    images: Count
+    dataset_digest: Word  # of the annotations
+    images_digest: Word  # of the images' ids in order
+    resize: Word  # `800,1333`, or `none`
+    engine: Word  # of AP
+    processes: Count
+    seconds: Amount
+    resamples: int = 0
+    seed: int = 0
+    intervals: dict[Word, Interval] = Field(default_factory=dict)
+    replicates: dict[Word, tuple[float, ...]] = Field(default_factory=dict)
+    classes: tuple[ClassAccuracy, ...] = ()
+    warnings: tuple[Line, ...] = ()
+
+
+class Accuracy(Section):
+    """In percent. `published` was found by others: `source` says where. `measured` was found here, of these weights."""
+
+    dataset: Word
+    pq: Percent = None
+    sq: Percent = None
+    rq: Percent = None
+    pq_things: Percent = None
+    pq_stuff: Percent = None
+    ap: Percent = None
+    ap_bbox: Percent = None
+    miou: Percent = None
+    ap50: Percent = None
+    ap75: Percent = None
+    ap_small: Percent = None
+    ap_medium: Percent = None
+    ap_large: Percent = None
+    fwiou: Percent = None
+    macc: Percent = None
+    pacc: Percent = None
+    provenance: Literal["measured", "published"]
+    source: Word
+    note: Line = ""
+    evaluated: Evaluated | None = None  # null where it is published
+
+    def row(self) -> dict[str, Any]:
+        """As `--export-json` has it: what only we measure is left out where there is nothing of it."""
+        row = self.model_dump(mode="json")
+        return {key: value for key, value in row.items() if value is not None or key not in (*EXTRAS, "evaluated")}

@@ -1,0 +1,295 @@
+"""Evaluates weights on a data set into a run's folder: the record of what they are worth, next to what they cost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proscale_bench.config.architecture import backbone_name
+from proscale_bench.cost.count import count_model
+from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
+from proscale_bench.cost.rules import get_rules
+from proscale_bench.data.batches import Batch, form_batches
+from proscale_bench.data.dataset import Dataset
+from proscale_bench.results.accuracy import Accuracy, Evaluated, Task
+from proscale_bench.results.export import now
+from proscale_bench.results.profile import DeviceType, DType, Execution
+from proscale_bench.results.record import Cost, Identity, Input, Origin, Record
+from proscale_bench.results.store import write_record
+from proscale_bench.sweep.plan import label_of
+from proscale_bench.sweep.runner import cost_of
+from proscale_bench.sweep.weights import Weights
+from proscale_bench.version import __version__
+
+if TYPE_CHECKING:
+    from proscale_bench.evaluation.processes import Processes
+    from proscale_bench.evaluation.runner import Source, Step, Work
+    from proscale_bench.evaluation.saved import PredictionWriter
+    from proscale_bench.evaluation.summary import Summary
+
+JOURNALS = "evaluation"  # in the run's folder, until an evaluation is complete
+Resize = tuple[int, int]  # short side, longest side
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is evaluated on what, and how its metrics are made.
+
+    Args:
+        resize: (short side, longest side) that images are resized to; None: given as they are.
+        limit: the first so many images; None: all.
+        resamples: of the bootstrap; 0 for none.
+        reference: AP by pycocotools.
+    """
+
+    dataset: Dataset
+    tasks: tuple[Task, ...]
+    resize: Resize | None
+    limit: int | None = None
+    batch_size: int = 1
+    resamples: int = 1000
+    seed: int = 0
+    reference: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the images: the split, and how many of it."""
+        name, limit = self.dataset.name, self.limit
+        return f"{name}[:{limit}]" if limit is not None and limit < len(self.dataset.images) else name
+
+    @cached_property
+    def batches(self) -> tuple[Batch, ...]:
+        short, longest = self.resize or (None, 0)
+        return form_batches(self.dataset.images[: self.limit], self.batch_size, short, longest)
+
+    @property
+    def resize_words(self) -> str:
+        return "none" if self.resize is None else f"{self.resize[0]},{self.resize[1]}"
+
+    @cached_property
+    def images_digest(self) -> str:
+        """Of the data set's annotations and of which images are evaluated, in which order."""
+        ids = [image.id for image in self.dataset.images[: self.limit]]
+        return hashlib.sha256(f"{self.dataset.digest} {ids}".encode()).hexdigest()
+
+    @cached_property
+    def size(self) -> InputSize:
+        """The sizes of the images as the model gets them: what its cost is counted at."""
+        return size_of_images(
+            self.name,
+            (
+                SizeGroup(batch.padded_height_px, batch.padded_width_px, image.height_px, image.width_px)
+                for batch in self.batches
+                for image in batch.images
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the model is run; see `measure.profile.Settings`."""
+
+    device: DeviceType
+    dtype: DType = "fp32"
+    compiled: bool = False
+    sampling: str = "auto"
+    rewrites: bool = True
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an evaluation found, and what it takes to look at an image again.
+
+    Args:
+        record: None where files were scored, which belong to no model that we know.
+        image_pq: PQ of each image by itself, all its segments taken together; empty without the panoptic task.
+    """
+
+    accuracy: Accuracy
+    record: Record | None
+    work: Work
+    source: Source
+    image_pq: dict[int, float]
+
+
+def evaluate_weights(
+    request: Request,
+    settings: Settings,
+    weights: Weights,
+    run: Path,
+    processes: Processes,
+    *,
+    resume: bool = True,
+    writer: PredictionWriter | None = None,
+    on_step: Callable[[Step], None] = lambda step: None,
+    on_stage: Callable[[str], None] = lambda what: None,
+) -> Outcome | None:
+    """Evaluate and keep the record in the run's folder; None in all processes but the first.
+
+    Args:
+        run: the folder, the same for all processes. An evaluation that was interrupted in it is gone on with.
+        resume: False starts over.
+        writer: keeps the predictions too.
+        on_step: told after every batch.
+        on_stage: told what is being done.
+
+    Raises:
+        BenchError: data that cannot be read, a model of other classes, a device that is not there, a full disk.
+    """
+    import torch
+
+    from proscale_bench.evaluation.journal import Journal
+    from proscale_bench.evaluation.model_source import ModelSource
+    from proscale_bench.evaluation.runner import Work, evaluate, results_of
+    from proscale_bench.evaluation.summary import summarise
+    from proscale_bench.measure.environment import device_name, look_around
+    from proscale_bench.models.inference import prepare_for_inference
+    from proscale_bench.models.running import check_device, global_state
+
+    check_device(settings.device, settings.dtype)
+    device = torch.device(f"cuda:{processes.local_rank}" if settings.device == "cuda" else "cpu")
+    source = ModelSource(weights.model, request.dataset, request.tasks, request.resize, settings.dtype)
+    work = Work(request.dataset, request.batches, frozenset(request.tasks))
+    start = time.perf_counter()
+    with global_state(settings.dtype, settings.threads):
+        environment = look_around(device, "not asked")
+        sampling = prepare_for_inference(
+            weights.model.to(device),
+            rewrites=settings.rewrites,
+            sampling_name=settings.sampling,
+            compiled=settings.compiled,
+        )
+        execution = Execution(
+            device=settings.device,
+            device_name=device_name(device),
+            dtype=settings.dtype,
+            batch_size=request.batch_size,
+            mode="compiled" if settings.compiled else "eager",
+            sampling=sampling,
+            rewrites=settings.rewrites,
+            threads=torch.get_num_threads(),
+        )
+        folder = run / JOURNALS / _key(request, weights, execution, writer is not None)
+        if not resume and processes.is_first:
+            Journal(folder).remove()
+        processes.wait()
+        evaluate(work, source, folder, processes, writer, on_step)
+        processes.wait()
+    if not processes.is_first:
+        return None
+    summary = summarise(work, folder, request.resamples, request.seed, request.reference, None, on_stage)
+    if writer is not None:
+        on_stage("writing the predictions")
+        writer.finish(work.images, results_of(work, folder), request.tasks)
+    accuracy = accuracy_of(request, summary, weights.source, processes.size, time.perf_counter() - start)
+    record = Record(
+        identity=identity_of(weights),
+        input=Input.model_validate({**request.size.row(), "dataset": request.images_digest}),
+        convention="mac",
+        rules="fvcore",
+        execution=execution,
+        cost=_cost(request, weights),
+        accuracy=accuracy,
+        provenance=Origin(tool_version=__version__, created=now()),
+        environment=environment.strings(),
+    )
+    write_record(run, record)
+    Journal(folder).remove()
+    return Outcome(accuracy, record, work, source, summary.image_pq)
+
+
+def score_files(
+    request: Request,
+    predictions: Path,
+    on_step: Callable[[Step], None] = lambda step: None,
+    on_stage: Callable[[str], None] = lambda what: None,
+) -> Outcome:
+    """Score somebody's files.
+
+    Raises:
+        BenchError: files that are missing, damaged, or do not fit the data.
+    """
+    from proscale_bench.evaluation.file_source import FileSource
+    from proscale_bench.evaluation.processes import Processes
+    from proscale_bench.evaluation.runner import Work, evaluate
+    from proscale_bench.evaluation.summary import summarise
+
+    work = Work(request.dataset, request.batches, frozenset(request.tasks))
+    source = FileSource(predictions, work, request.reference)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="proscale-bench-") as folder:
+        evaluate(work, source, Path(folder), Processes(), None, on_step)
+        summary = summarise(
+            work, Path(folder), request.resamples, request.seed, request.reference, source.scorer, on_stage
+        )
+    seconds = time.perf_counter() - start
+    accuracy = accuracy_of(request, summary, str(predictions)[-200:], 1, seconds, source.warnings)
+    return Outcome(accuracy, None, work, source, summary.image_pq)
+
+
+def accuracy_of(
+    request: Request, summary: Summary, source: str, processes: int, seconds: float, warnings: tuple[str, ...] = ()
+) -> Accuracy:
+    """What was found, with how."""
+    return Accuracy(
+        dataset=request.name,
+        **summary.metrics_pct,  # type: ignore[arg-type]
+        provenance="measured",
+        source=source,
+        evaluated=Evaluated(
+            tasks=request.tasks,
+            images=request.size.images,
+            dataset_digest=request.dataset.digest,
+            images_digest=request.images_digest,
+            resize=request.resize_words,
+            engine=summary.engine,
+            processes=processes,
+            seconds=seconds,
+            resamples=request.resamples,
+            seed=request.seed,
+            intervals=summary.intervals_pct,
+            replicates=summary.replicates_pct,
+            classes=summary.classes,
+            warnings=tuple(message[:1000] for message in (*warnings, *summary.warnings)),
+        ),
+    )
+
+
+def identity_of(weights: Weights) -> Identity:
+    return Identity(
+        backbone=backbone_name(weights.architecture.backbone),
+        schedule=weights.schedule.compact,
+        encoder=weights.schedule.encoder,
+        label=label_of(weights.schedule),
+        weights=weights.digest,
+    )
+
+
+def _cost(request: Request, weights: Weights) -> Cost:
+    """On paper, a mean over the images as the model gets them."""
+    architecture = weights.architecture
+    name = backbone_name(architecture.backbone)
+    return cost_of(count_model(weights.schedule, name, architecture, request.size, get_rules("fvcore")))
+
+
+def _key(request: Request, weights: Weights, execution: Execution, saved: bool) -> str:
+    """What the journal of an evaluation is called: all that decides a bit of it."""
+    key = {
+        "weights": weights.digest,
+        "schedule": weights.schedule.compact,
+        "images": request.images_digest,
+        "tasks": sorted(request.tasks),
+        "resize": request.resize_words,
+        "execution": execution.model_dump(mode="json"),
+        "saved": saved,
+        "tool_version": __version__,
+    }
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]

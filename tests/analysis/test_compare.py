@@ -1,0 +1,82 @@
+"""Two runs held against each other: what changed, and what is chance."""
+
+from __future__ import annotations
+
+import pytest
+
+from proscale_bench.analysis.compare import Change, compare
+from proscale_bench.errors import BenchError
+from tests.results.evaluations import evaluated
+from tests.results.records import record, with_accuracy
+from tests.sweep.profiles import profiled_records
+
+
+def change(old: object, new: object, name: str) -> Change:
+    (pair,) = compare([old], [new]).pairs  # type: ignore[list-item]
+    return next(found for found in pair.changes if found.metric.name == name)
+
+
+def test_draws_that_rise_and_fall_together_tell_a_small_difference() -> None:
+    found = change(evaluated(pq=40.0), evaluated(pq=40.3, source="other"), "pq")
+    assert found.difference == pytest.approx(0.3)
+    assert found.interval == pytest.approx((0.3, 0.3))
+    assert found.significant is True
+
+
+def test_the_same_difference_drowns_in_draws_that_do_not() -> None:
+    found = change(evaluated(pq=40.0), evaluated(pq=40.3, source="other", shift=71), "pq")
+    assert found.significant is False
+    assert found.interval is not None
+    assert found.interval[0] < 0 < found.interval[1]
+
+
+@pytest.mark.parametrize(
+    ("other", "note"),
+    [
+        (evaluated(images="c" * 64), "other images"),
+        (evaluated(resamples=0), "no common draws"),
+    ],
+)
+def test_what_cannot_be_told_is_not_told(other: object, note: str) -> None:
+    one = evaluated()
+    other = other.model_copy(update={"input": one.input})  # type: ignore[attr-defined]
+    found = change(one, other, "pq")
+    assert (found.significant, found.interval, found.note) == (None, None, note)
+
+
+def test_a_published_accuracy_is_never_significant() -> None:
+    old, new = (with_accuracy(record(), "published", pq=pq) for pq in (50.0, 52.0))
+    assert change(old, new, "pq").note == "published"
+
+
+def test_counts_are_exact() -> None:
+    old, new = record("3,3,3"), record("1,1,1")
+    found = change(old, new, "encoder_gflops")  # one alone in each run: they are a pair
+    assert found.significant is True
+    assert found.difference is not None
+    assert found.difference < 0
+    assert change(old, record("3,3,3"), "encoder_gflops").significant is False
+
+
+def test_latencies_are_resampled() -> None:
+    slow, fast = profiled_records("3,3,3"), profiled_records("1,1,1")
+    pairs = compare(slow, fast)
+    changes = {pair.new.identity.schedule: pair.changes for pair in pairs.pairs}
+    same = next(one for one in changes["baseline"] if one.metric.name == "latency_median_ms")
+    less = next(one for one in changes["1,1,1"] if one.metric.name == "latency_median_ms")
+    assert same.significant is False
+    assert less.significant is True
+    assert less.interval is not None
+    assert less.interval[1] < 0
+
+
+def test_what_is_in_one_run_alone_is_named() -> None:
+    comparison = compare([record("3,3,3"), record("2,2,2")], [record("3,3,3"), record("1,1,1"), record("0,3,3")])
+    assert [one.identity.schedule for one in comparison.vanished] == ["2,2,2"]
+    assert sorted(one.identity.schedule for one in comparison.added) == ["0,3,3", "1,1,1"]
+
+
+def test_runs_without_anything_in_common_are_an_error() -> None:
+    with pytest.raises(BenchError, match="nothing to compare") as problem:
+        compare([record(size="64x64")], [record(size="96x96")])
+    assert "--old" in (problem.value.hint or "")

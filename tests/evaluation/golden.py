@@ -1,0 +1,27 @@
+"""Golden sets: those that ship, unpacked, and those of the shared folder."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+SHARED = PROJECT.parent / "shared"
+FIXTURES = PROJECT / "tests" / "fixtures" / "evaluation"
+
+
+def unpack(name: str, folder: Path) -> Path:
+    """The files of `NAME.zip`, put into a folder."""
+    with zipfile.ZipFile(FIXTURES / f"{name}.zip") as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def shared(path: str) -> Path:
+    """A path in the shared folder; skips the test where that is absent."""
+    found = SHARED / path
+    if not found.exists():
+        pytest.skip(f"{found} is absent: this test needs the folder shared beside the project")
+    return found
