@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,17 +18,13 @@ from proscale_bench.data.dataset import Dataset, ImageEntry, PanopticEntry
 from proscale_bench.data.instances_json import InstancesTruth, instance_doubts, instance_fault, read_instances_truth
 from proscale_bench.data.layout import Layout, find_layout
 from proscale_bench.data.panoptic_json import PanopticTruth, read_panoptic_truth
-from proscale_bench.data.pictures import IdMap, opened, read_id_map, read_image, read_label_map
+from proscale_bench.data.pictures import IdMap, opened, read_id_map, read_image, read_label_map, read_size
 from proscale_bench.data.truth import runs_of, semantic_name, unknown_labels, void_label
 from proscale_bench.errors import BenchError
 from proscale_bench.results.data_check import DataCheck, Finding
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 Read = TypeVar("Read")
 
-ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # EXIF: the camera was held upright
 NAMED_IDS = 3
 
 
@@ -95,11 +91,7 @@ class _Look:
 
     def _image(self, image: ImageEntry, path: Path) -> Iterator[Finding]:
         try:
-            if self.quick:
-                with opened(path) as header:
-                    size = _upright_size(header)
-            else:
-                size = read_image(path).shape[:2]
+            size = read_size(path) if self.quick else read_image(path).shape[:2]
         except BenchError as error:
             yield self._unread(error, "image", image, path)
         else:
@@ -261,12 +253,6 @@ def _described(
         tasks=tuple(task for task, possible in tasks.items() if possible),
         findings=tuple(findings),
     )
-
-
-def _upright_size(header: Image) -> tuple[int, int]:
-    """Height and width once the image is turned as its EXIF orientation says."""
-    size = (header.height, header.width)
-    return size[::-1] if header.getexif().get(ORIENTATION) in LYING else size
 
 
 def _some(values: list[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,12 @@ def instance_doubts(annotation: Annotation) -> dict[str, str]:
         doubts["instance-zero"] = "the id 0"
     segmentation, area = annotation["segmentation"], float(annotation["area"])
     if isinstance(segmentation, list):
-        polygons = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in segmentation]
-        pixels = sum(_polygon_area(polygon) for polygon in polygons)
-        low = np.min([polygon.min(0) for polygon in polygons], 0)
-        high = np.max([polygon.max(0) for polygon in polygons], 0)
+        pixels = sum(map(_polygon_area, segmentation))
         x, y, width, height = annotation["bbox"]
-        if np.abs(np.concatenate([low, high]) - (x, y, x + width, y + height)).max() > BOX_SLACK_PX:
+        box, around = (x, y, x + width, y + height), _box_around(segmentation)
+        if any(abs(listed - found) > BOX_SLACK_PX for listed, found in zip(box, around, strict=True)):
             doubts["instance-box"] = (
-                f"box from ({x:g}, {y:g}) to ({x + width:g}, {y + height:g}), "
-                f"mask from ({low[0]:g}, {low[1]:g}) to ({high[0]:g}, {high[1]:g})"
+                "box from ({:g}, {:g}) to ({:g}, {:g}), mask from ({:g}, {:g}) to ({:g}, {:g})".format(*box, *around)
             )
     else:
         pixels = float(rle_counts(segmentation["counts"])[1::2].sum())
@@ -139,13 +137,13 @@ def _box_fault(annotation: Annotation) -> str | None:
 def _mask_fault(annotation: Annotation, image: ImageEntry) -> str | None:
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, list):
-        return _polygons_fault(segmentation)
+        return _polygons_fault(segmentation, max(image.height_px, image.width_px))
     if isinstance(segmentation, Mapping):
         return _rle_fault(segmentation, image)
     return f"'segmentation': expected polygons or an RLE, found {_found(annotation, 'segmentation')}"
 
 
-def _polygons_fault(polygons: list[Any]) -> str | None:
+def _polygons_fault(polygons: list[Any], side_px: int) -> str | None:
     if not polygons:
         return "'segmentation': no polygon"
     for index, polygon in enumerate(polygons):
@@ -157,6 +155,10 @@ def _polygons_fault(polygons: list[Any]) -> str | None:
         if not _are_numbers(polygon):
             odd = next((value for value in polygon if not _is_number(value)), polygon[0])
             return f"{where}: expected a list of numbers, found {kind_of(odd)} in it"
+        # COCO has points a little outside. Drawing walks along every edge, so one far away is not drawn at all.
+        if min(polygon) < -side_px or max(polygon) > 2 * side_px:
+            far = max(polygon, key=abs)
+            return f"{where}: a coordinate of {far:g}, and the image's longer side has {side_px} pixels"
     return None
 
 
@@ -178,9 +180,20 @@ def _rle_fault(rle: Mapping[str, Any], image: ImageEntry) -> str | None:
     return None
 
 
-def _polygon_area(points: NDArray[np.float64]) -> float:
-    x, y = points.T
-    return 0.5 * abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1)))
+def _polygon_area(polygon: list[float]) -> float:
+    xs, ys = polygon[::2], polygon[1::2]
+    before_x, before_y = xs[-1:] + xs[:-1], ys[-1:] + ys[:-1]
+    return 0.5 * abs(math.fsum(map(mul, xs, before_y)) - math.fsum(map(mul, ys, before_x)))
+
+
+def _box_around(polygons: list[list[float]]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom."""
+    return (
+        min(min(polygon[::2]) for polygon in polygons),
+        min(min(polygon[1::2]) for polygon in polygons),
+        max(max(polygon[::2]) for polygon in polygons),
+        max(max(polygon[1::2]) for polygon in polygons),
+    )
 
 
 def _are_numbers(values: list[Any]) -> bool:

@@ -21,6 +21,9 @@ THREE_BYTES = np.uint32(0xFFFFFF)  # COCO's panoptic format: id = R + 256 G + 65
 # By Pillow's mode and the header's bit depth and colour type.
 DECODED_BY_KORNIA = {("RGB", b"\x08\x02"): "rgb", ("L", b"\x08\x00"): "mono"}
 
+ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
+LYING = (5, 6, 7, 8)
+
 IdMap = NDArray[np.uint32]
 LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
 Pixels = NDArray[np.uint8]
@@ -62,10 +65,21 @@ def read_image(path: Path) -> Pixels:
     Raises:
         BenchError: unreadable, cut off or too large.
     """
-    from PIL import ImageOps
-
     with opened(path) as image:
-        return np.asarray(_loaded(path, lambda: ImageOps.exif_transpose(image).convert("RGB")))
+        return np.asarray(_loaded(path, lambda: _upright(image).convert("RGB")))
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """The height and width that `read_image` would find, from the header.
+
+    Raises:
+        BenchError: unreadable, no image, or too large.
+    """
+    with opened(path) as image:
+        size = image.height, image.width
+        # Of a PNG that says nothing before its pixels, Pillow would decode them all to look behind them.
+        silent = image.format == "PNG" and "exif" not in image.info
+        return size if silent or _orientation(image) not in LYING else size[::-1]
 
 
 def opened(path: Path) -> Image:
@@ -93,6 +107,31 @@ def _opened(path: Path, raw: bytes) -> Image:
     return image
 
 
+def _upright(image: Image) -> Image:
+    """Turned as EXIF says. Where that is damaged the pixels are taken as they are, as detectron2 takes them."""
+    from PIL.Image import Transpose
+
+    image.load()
+    turn = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image) -> int:
+    try:
+        orientation = image.getexif().get(ORIENTATION)
+    except Exception:  # whatever Pillow stumbles on
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
 def _pixels(path: Path, kind: str | None, modes: tuple[str, ...], hint: str) -> Any:
     """A map's pixels: by kornia's decoder where it reads the format, since it takes a sixth of Pillow's time."""
     raw = read_regular_file(path, MAX_BYTES)
@@ -114,5 +153,5 @@ def _pixels(path: Path, kind: str | None, modes: tuple[str, ...], hint: str) -> 
 def _loaded(path: Path, decode: Any) -> Any:
     try:
         return np.asarray(decode())
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # Pillow lets through whatever a damaged file makes it stumble on
         raise BenchError(f"{path}: {error}", "the file is damaged: copy it again") from error

@@ -11,7 +11,7 @@ from collections import Counter
 from itertools import chain
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proscale_bench.data.batches import Batch, form_batches, load_ahead
@@ -58,6 +58,7 @@ def test_a_batch_holds_something() -> None:
         form_batches([], 0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(SIZES), max_size=40), st.integers(1, 6))
 def test_every_image_is_in_one_batch_of_its_size(sizes: list[tuple[int, int]], batch_size: int) -> None:
     batches = form_batches(images(*sizes), batch_size)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from proscale_bench.data.pictures import read_id_map, read_image, read_label_map
+from proscale_bench.data.pictures import read_id_map, read_image, read_label_map, read_size
 from proscale_bench.errors import BenchError
 
 
@@ -51,6 +51,33 @@ def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6  # lies on its side
     image.save(tmp_path / "photo.jpg", exif=exif)
     assert read_image(tmp_path / "photo.jpg").shape == (6, 4, 3)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("orientation", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 65535])
+def test_a_photograph_is_turned_as_pillow_turns_it(tmp_path: Path, orientation: int, suffix: str) -> None:
+    path = tmp_path / f"photo.{suffix}"
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (4, 6, 3), np.uint8))
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(path, exif=exif)
+    with Image.open(path) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    assert np.array_equal(read_image(path), expected)
+    assert read_size(path) == expected.shape[:2]
+
+
+def test_damaged_exif_turns_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (6, 4)).save(tmp_path / "photo.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12" + b"\xff" * 40)
+    assert read_image(tmp_path / "photo.jpg").shape == (4, 6, 3)
+    assert read_size(tmp_path / "photo.jpg") == (4, 6)
+
+
+def test_the_size_of_a_png_is_read_off_its_header(tmp_path: Path) -> None:
+    Image.new("RGB", (6, 4)).save(tmp_path / "photo.png")
+    raw = (tmp_path / "photo.png").read_bytes()
+    (tmp_path / "photo.png").write_bytes(raw[:50])
+    assert read_size(tmp_path / "photo.png") == (4, 6)
 
 
 def test_a_grey_photograph_has_three_channels(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proscale_bench.data.pictures import read_image
@@ -50,6 +50,7 @@ def test_sizes_by_hand(size: tuple[int, int], resized: tuple[int, int]) -> None:
     assert resized_size(*size) == resized
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 2000), st.integers(1, 3000))
 def test_no_side_is_beyond_its_bound(height: int, width: int, short: int, longest: int) -> None:
     resized = resized_size(height, width, short, longest)
