@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def _evaluate(asked: Asked, request: Request, folder: Path, processes: Processes
                     resume=asked.resume,
                     writer=writer,
                     on_step=_shower(bar, task, name),
-                    on_stage=lambda what: bar.update(task, description=what),
+                    on_stage=partial(_show_stage, bar, task),
                 )
                 if outcome is None:
                     continue
@@ -101,7 +102,7 @@ def _score(asked: Asked, request: Request) -> Iterator[Outcome]:
             request,
             asked.from_predictions,
             on_step=_shower(bar, task, str(asked.from_predictions)),
-            on_stage=lambda what: bar.update(task, description=what),
+            on_stage=partial(_show_stage, bar, task),
         )
         if asked.visuals:
             draw(outcome, (asked.out or Path("reports/eval-predictions")) / "visuals", asked.visuals)
@@ -113,6 +114,10 @@ def draw(outcome: Outcome, folder: Path, number: int) -> None:
 
     paths = draw_worst(outcome, folder, number)
     note(f"pictures: {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}" if paths else "no pictures")
+
+
+def _show_stage(bar: Progress, task: TaskID, what: str, done: int, total: int) -> None:
+    bar.update(task, description=what, completed=done, total=total)
 
 
 def _shower(bar: Progress, task: TaskID, name: str) -> Callable[[Step], None]:

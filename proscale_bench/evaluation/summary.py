@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from proscale_bench.results.accuracy import ClassAccuracy, Interval
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 AP_OF: dict[str, IouType] = {"ap": "segm", "ap_bbox": "bbox"}
+Stage = Callable[[str, int, int], None]  # what is being done; how much of it, of how much
+SHOWN_EVERY = 50  # images
 DECIMALS = 5  # of replicates in percent: a record keeps thousands
 
 
@@ -52,7 +55,7 @@ def summarise(
     seed: int,
     reference: bool = False,
     scorer: FileScorer | None = None,
-    on_stage: Callable[[str], None] = lambda what: None,
+    on_stage: Stage = lambda what, done, total: None,
 ) -> Summary:
     """Read the journals in the order of the data set, and score them.
 
@@ -61,12 +64,11 @@ def summarise(
         resamples: draws of the images behind the intervals; 0: none.
         reference: AP by pycocotools.
         scorer: of a file of instances; None: detections are the journals'.
-        on_stage: told what is being done.
+        on_stage: told what is being done, and how much of it is.
 
     Raises:
         BenchError: an image has no result.
     """
-    on_stage("scoring")
     dataset = work.dataset
     images = {image.id: image for image in work.images}
     panoptic: list[PanopticCounts] = []
@@ -75,7 +77,9 @@ def summarise(
     if "instance" in work.tasks and scorer is None:
         things = [category for category in dataset.categories if category.is_thing]
         own_scorer = InstanceScorer(things, reference=reference)
-    for result in results_of(work, folder):
+    for done, result in enumerate(results_of(work, folder)):
+        if done % SHOWN_EVERY == 0:
+            on_stage("scoring", done, len(images))
         if result.panoptic is not None:
             panoptic.append(result.panoptic)
         if result.semantic is not None:
@@ -89,7 +93,6 @@ def summarise(
     scores = judge.scores() if judge is not None else {}
     replicates: dict[str, Floats] = {}
     if resamples:
-        on_stage("drawing the images anew")
         weights = bootstrap.resample_weights(len(images), resamples, seed)
         if quality is not None:
             replicates |= _panoptic_replicates(panoptic, dataset.categories, weights)
@@ -100,7 +103,8 @@ def summarise(
             ascending = np.argsort(np.array(list(images)))  # the matches' order of images
             for name, iou_type in AP_OF.items():
                 matches, number = judge.matches(iou_type), len(judge.category_ids)
-                found = bootstrap.average_precisions(matches, number, weights[:, ascending])
+                show = partial(on_stage, f"drawing the images anew, {'mask' if name == 'ap' else 'box'} AP")
+                found = bootstrap.average_precisions(matches, number, weights[:, ascending], show)
                 replicates[name] = np.where(found < 0, np.nan, found)
     # A draw without a thing, say, has no PQ of things: where there is one, what is said of the others is too rosy.
     percent = {name: 100 * values for name, values in replicates.items() if not np.isnan(values).any()}

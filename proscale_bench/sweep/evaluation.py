@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from proscale_bench.evaluation.processes import Processes
     from proscale_bench.evaluation.runner import Source, Step, Work
     from proscale_bench.evaluation.saved import PredictionWriter
-    from proscale_bench.evaluation.summary import Summary
+    from proscale_bench.evaluation.summary import Stage, Summary
 
 JOURNALS = "evaluation"  # in the run's folder, until an evaluation is complete
 Resize = tuple[int, int]  # short side, longest side
@@ -130,7 +130,7 @@ def evaluate_weights(
     resume: bool = True,
     writer: PredictionWriter | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
-    on_stage: Callable[[str], None] = lambda what: None,
+    on_stage: Stage = lambda what, done, total: None,
 ) -> Outcome | None:
     """Evaluate and keep the record in the run's folder; None in all processes but the first.
 
@@ -139,7 +139,7 @@ def evaluate_weights(
         resume: False starts over.
         writer: keeps the predictions too.
         on_step: told after every batch.
-        on_stage: told what is being done.
+        on_stage: told what is being done after the images, and how much of it is.
 
     Raises:
         BenchError: data that cannot be read, a model of other classes, a device that is not there, a full disk.
@@ -187,7 +187,7 @@ def evaluate_weights(
         return None
     summary = summarise(work, folder, request.resamples, request.seed, request.reference, None, on_stage)
     if writer is not None:
-        on_stage("writing the predictions")
+        on_stage("writing the predictions", 0, 1)
         writer.finish(work.images, results_of(work, folder), request.tasks)
     accuracy = accuracy_of(request, summary, weights.source, processes.size, time.perf_counter() - start)
     record = Record(
@@ -210,7 +210,7 @@ def score_files(
     request: Request,
     predictions: Path,
     on_step: Callable[[Step], None] = lambda step: None,
-    on_stage: Callable[[str], None] = lambda what: None,
+    on_stage: Stage = lambda what, done, total: None,
 ) -> Outcome:
     """Score somebody's files.
 
