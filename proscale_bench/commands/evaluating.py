@@ -39,9 +39,13 @@ def run(asked: Asked) -> None:
         request = asked.request(dataset_of(asked))
         folder = asked.out or Path("reports") / f"eval-{request.dataset.name}"
         found = _score(asked, request) if asked.from_predictions else _evaluate(asked, request, folder, processes)
-        outcomes = list(found)
+        outcomes: list[Outcome] = []
+        try:
+            outcomes.extend(found)  # one by one: of those that come before one that fails, something is to be seen
+        finally:
+            if outcomes:
+                show(asked, outcomes, folder, exports.console)
         if processes.is_first:
-            show(asked, outcomes, folder, exports.console)
             exports.write([eval_row(outcome) for outcome in outcomes], lambda: markdown(outcomes))
 
 
@@ -63,7 +67,7 @@ def _evaluate(asked: Asked, request: Request, folder: Path, processes: Processes
     from proscale_bench.sweep.evaluation import evaluate_weights
     from proscale_bench.sweep.runner import locked
 
-    writer = PredictionWriter(asked.save_predictions) if asked.save_predictions else None
+    writer = PredictionWriter(asked.save_predictions, asked.force) if asked.save_predictions else None
     with _bar("loading torch") as (bar, task), locked(folder, "evaluation") if processes.is_first else nullcontext():
         with uninterrupted():
             import torchvision  # noqa: F401

@@ -20,14 +20,34 @@ from proscale_bench.results.accuracy import Task
 
 PANOPTIC_JSON, PANOPTIC_DIR = "panoptic.json", "panoptic"
 INSTANCES_JSON, SEMANTIC_DIR = "instances.json", "semantic"
+UNFINISHED = ".unfinished"  # says which evaluation began to write here
 NAMES = (PANOPTIC_JSON, PANOPTIC_DIR, INSTANCES_JSON, SEMANTIC_DIR)
 
 
 class PredictionWriter:
     """Writes each image's maps as they come, and the JSON documents at the end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, force: bool = False) -> None:
         self.folder = folder
+        self._force = force
+
+    def begin(self, key: str) -> None:
+        """Mark the folder as this evaluation's, which may have begun before.
+
+        Raises:
+            BenchError: another evaluation began in it, or it cannot be written.
+        """
+        mark = self.folder / UNFINISHED
+        try:
+            begun = mark.read_text() if mark.exists() else key
+        except (OSError, UnicodeDecodeError):
+            begun = ""
+        if begun != key and not self._force:
+            raise BenchError(
+                f"{self.folder} holds the beginning of another evaluation's predictions",
+                "choose another folder, or overwrite with --force",
+            )
+        write_atomic(mark, key)
 
     def write(self, image: ImageEntry, prediction: Prediction) -> None:
         """The PNGs of one image."""
@@ -53,6 +73,7 @@ class PredictionWriter:
                     append(detection)
         if "panoptic" in tasks:
             write_atomic(self.folder / PANOPTIC_JSON, json.dumps({"annotations": annotations}) + "\n")
+        (self.folder / UNFINISHED).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -79,15 +100,15 @@ def map_name(image: ImageEntry) -> str:
 
 
 def refuse_saved(folder: Path, force: bool) -> None:
-    """Predictions of another run are not overwritten.
+    """Predictions of another run are not overwritten; those of one that was interrupted are gone on with.
 
     Raises:
-        BenchError: the folder holds some, or is a file.
+        BenchError: the folder holds a finished run's, or somebody else's, or is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise BenchError(f"{folder}: not a folder", "give --save-predictions a folder")
     there = [name for name in NAMES if (folder / name).exists()]
-    if there and not force:
+    if there and not force and not (folder / UNFINISHED).exists():
         raise BenchError(f"{folder / there[0]} exists", "choose another folder, or overwrite with --force")
 
 

@@ -177,9 +177,13 @@ def evaluate_weights(
             rewrites=settings.rewrites,
             threads=torch.get_num_threads(),
         )
-        folder = run / JOURNALS / _key(request, weights, execution, writer is not None)
-        if not resume and processes.is_first:
-            Journal(folder).remove()
+        key = _key(request, weights, execution, writer)
+        folder = run / JOURNALS / key
+        if processes.is_first:
+            if not resume:
+                Journal(folder).remove()
+            if writer is not None:
+                writer.begin(key)
         processes.wait()
         evaluate(work, source, folder, processes, writer, on_step)
         processes.wait()
@@ -280,7 +284,7 @@ def _cost(request: Request, weights: Weights) -> Cost:
     return cost_of(count_model(weights.schedule, name, architecture, request.size, get_rules("fvcore")))
 
 
-def _key(request: Request, weights: Weights, execution: Execution, saved: bool) -> str:
+def _key(request: Request, weights: Weights, execution: Execution, writer: PredictionWriter | None) -> str:
     """What the journal of an evaluation is called: all that decides a bit of it."""
     key = {
         "weights": weights.digest,
@@ -289,7 +293,7 @@ def _key(request: Request, weights: Weights, execution: Execution, saved: bool) 
         "tasks": sorted(request.tasks),
         "resize": request.resize_words,
         "execution": execution.model_dump(mode="json"),
-        "saved": saved,
+        "saved": str(writer.folder.resolve()) if writer else None,
         "tool_version": __version__,
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]

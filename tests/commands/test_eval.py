@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hotcoco.mask import decode
 from PIL import Image
-from pycocotools.mask import decode
 
 import proscale_bench as psb
 from proscale_bench.data.coco import open_dataset
@@ -136,7 +136,8 @@ def test_the_numbers_are_those_of_the_files_that_other_tools_score(
     for name, group in (("pq_things", panoptic.things), ("pq_stuff", panoptic.stuff)):
         assert found[name] == 100 * (group.pq or 0)
 
-    masks = psb.evaluate_instances(data.instances_json, predictions / "instances.json", "segm")
+    with pytest.warns(UserWarning, match="the results have boxes"):
+        masks = psb.evaluate_instances(data.instances_json, predictions / "instances.json", "segm")
     assert 0 < found["ap"] < 100
     assert found["ap"] == 100 * masks.stats[0]
     boxes = psb.evaluate_instances(data.instances_json, predictions / "instances.json", "bbox")
@@ -214,6 +215,17 @@ def test_two_weights_stand_side_by_side_and_compare(weights: Path, data: Made, t
     assert "PQ, %" in compared.stdout
 
 
+def test_the_embedded_data_need_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROSCALE_BENCH_CACHE", str(tmp_path / "cache"))
+    flags = ("--random-weights", "0", "--limit", "2", "--bootstrap", "0", "--out", str(tmp_path / "run"))
+    result = run("eval", *flags, "--export-json", str(tmp_path / "row.json"))
+    assert result.exit_code == 0, result.stderr
+    (found,) = json.loads((tmp_path / "row.json").read_text())["results"]
+    assert (found["images"], found["accuracy"]["evaluated"]["resize"]) == (2, "none")
+    assert found["weights"] == "random weights, seed 0"
+    assert (tmp_path / "cache").is_dir()
+
+
 def test_only_the_first_images_and_some_tasks(weights: Path, data: Made, tmp_path: Path) -> None:
     found = row(weights, data, tmp_path, "--limit", "2", "--tasks", "semantic")
     assert found["images"] == 2
@@ -267,6 +279,34 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(
     found = row(weights, data, tmp_path)
     assert len(predicted) == IMAGES - 3
     assert {name: found[name] for name in METRICS} == {name: saved[0][name] for name in METRICS}
+
+
+def test_saved_predictions_go_on_too_and_are_never_mixed(
+    saved: tuple[dict[str, Any], Path], weights: Path, data: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictions = tmp_path / "predictions"
+    flags = ("--save-predictions", str(predictions))
+    with monkeypatch.context() as patch:
+        interrupted_after(patch, 3)
+        assert evaluate(weights, data, tmp_path, *flags).exit_code == 130
+    assert (predictions / "panoptic").is_dir()
+    other = evaluate(weights, data, tmp_path, *flags, "--batch-size", "2")
+    assert (other.exit_code, "beginning of another" in other.stderr) == (2, True)
+    assert evaluate(weights, data, tmp_path, *flags).exit_code == 0
+    for path in (path for path in saved[1].rglob("*") if path.is_file()):
+        assert (predictions / path.relative_to(saved[1])).read_bytes() == path.read_bytes()
+    assert {path.name for path in predictions.iterdir()} == {path.name for path in saved[1].iterdir()}
+    again = evaluate(weights, data, tmp_path, *flags)
+    assert (again.exit_code, "exists" in again.stderr) == (2, True)
+
+
+def test_what_is_evaluated_before_a_failure_is_shown(weights: Path, data: Made, tmp_path: Path) -> None:
+    (tmp_path / "broken.pth").write_bytes(b"no checkpoint")
+    result = evaluate(weights, data, tmp_path, "--weights", str(tmp_path / "broken.pth"))
+    assert result.exit_code == 2
+    assert "1,1,1" in result.stdout
+    assert "broken.pth" in result.stderr
+    assert len(list((tmp_path / "run" / "records").iterdir())) == 1
 
 
 def test_starting_over_evaluates_all(

@@ -1,0 +1,85 @@
+"""`proscale-bench compare`: what it shows, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from proscale_bench.results.store import write_record
+from tests.cli import run
+from tests.results.evaluations import evaluated
+from tests.results.records import record
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[str, str]:
+    """Two runs of the same configurations, the second better by little."""
+    for name, more in (("old", 0.0), ("new", 0.5)):
+        for schedule, pq in (("baseline", 41.0), ("3,3,3", 40.0)):
+            write_record(tmp_path / name, evaluated(schedule, pq + more, source=name))
+    return str(tmp_path / "old"), str(tmp_path / "new")
+
+
+def test_every_configuration_and_metric(runs: tuple[str, str]) -> None:
+    result = run("compare", *runs)
+    assert result.exit_code == 0, result.stderr
+    assert "3,3,3 on tiny, val" in result.stdout
+    assert "baseline on tiny, val" in result.stdout
+    line = next(line for line in result.stdout.splitlines() if line.startswith("PQ, %"))
+    assert line.split() == ["PQ,", "%", "41.00", "41.50", "+0.50", "+0.50", "…", "+0.50", "better"]
+    assert "the same" in result.stdout  # costs
+
+
+def test_two_schedules_of_one_run(runs: tuple[str, str]) -> None:
+    result = run("compare", runs[0], runs[0], "--old", "baseline", "--new", "proscale-3-3-3")
+    assert result.exit_code == 0, result.stderr
+    assert "baseline on tiny against 3,3,3 on tiny" in result.stdout
+    assert "worse" in result.stdout
+
+
+def test_what_chance_explains_is_not_significant(tmp_path: Path) -> None:
+    write_record(tmp_path / "old", evaluated(pq=40.0))
+    write_record(tmp_path / "new", evaluated(pq=40.1, shift=71))
+    assert "not significant" in run("compare", str(tmp_path / "old"), str(tmp_path / "new")).stdout
+
+
+def test_documents(runs: tuple[str, str], tmp_path: Path) -> None:
+    result = run("compare", *runs, "--export-json", "-", "--export-markdown", str(tmp_path / "c.md"))
+    (first, _) = json.loads(result.stdout)["results"]
+    assert first["changes"]["pq"]["unit"] == "points"
+    assert first["changes"]["pq"]["significant"] is True
+    assert "| PQ, % |" in (tmp_path / "c.md").read_text()
+
+
+def test_what_stands_alone_is_named(runs: tuple[str, str], tmp_path: Path) -> None:
+    write_record(Path(runs[1]), record("1,1,1"))
+    assert "added: 1,1,1 on resnet50, 64x64" in run("compare", *runs).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["OLD", "/nowhere"], "no such folder"),
+        (["OLD", "."], "no records"),
+        (["OLD", "NEW", "--old", "2,2,2"], "nothing of 2,2,2"),
+        (["OLD", "NEW", "--old", "3,3"], "3,3"),
+        (["OLD", "OTHER"], "nothing to compare"),
+        (["OLD"], "NEW"),
+    ],
+)
+def test_bad_input(arguments: list[str], message: str, runs: tuple[str, str], tmp_path: Path) -> None:
+    write_record(tmp_path / "other", record("1,1,1"))
+    write_record(tmp_path / "other", record("2,2,2"))
+    places = {"OLD": runs[0], "NEW": runs[1], "OTHER": str(tmp_path / "other"), ".": str(tmp_path)}
+    result = run("compare", *[places.get(argument, argument) for argument in arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_damaged_record_is_left_out(runs: tuple[str, str]) -> None:
+    next((Path(runs[0]) / "records").iterdir()).write_text("{")
+    result = run("compare", *runs)
+    assert result.exit_code == 0
+    assert "left out" in result.stderr
