@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from proscale_bench.evaluation.processes import Processes
     from proscale_bench.evaluation.runner import Step
     from proscale_bench.sweep.evaluation import Outcome, Request
+
+
+EMBEDDED = "shapes-val"
 
 
 def run(asked: Asked) -> None:
@@ -59,7 +63,7 @@ def dataset_of(asked: Asked) -> Dataset:
 
     with _bar("making the embedded data") as (bar, task):
         folder = embedded_validation(lambda done, total: bar.update(task, completed=done, total=total))
-    return open_dataset(folder)
+    return replace(open_dataset(folder), name=EMBEDDED)
 
 
 def _evaluate(asked: Asked, request: Request, folder: Path, processes: Processes) -> Iterator[Outcome]:
