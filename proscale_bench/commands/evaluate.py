@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Any
 
-import typer
 from typer.core import TyperCommand
 
+from proscale_bench.commands.eval_options import (
+    BackboneOption,
+    BatchSizeOption,
+    BootstrapOption,
+    CocoOption,
+    FromPredictionsOption,
+    LimitOption,
+    PerClassOption,
+    RandomWeightsOption,
+    ReferenceOption,
+    ResizeOption,
+    ResumeOption,
+    SavePredictionsOption,
+    ScheduleOption,
+    SeedOption,
+    SplitOption,
+    TasksOption,
+    VisualsOption,
+    WeightsOption,
+)
 from proscale_bench.commands.options import (
     CompileOption,
     DeviceOption,
@@ -19,7 +37,6 @@ from proscale_bench.commands.options import (
     OutOption,
     RewritesOption,
     SamplingOption,
-    SeedOption,
     ThreadsOption,
 )
 
@@ -35,108 +52,34 @@ class BootstrapCommand(TyperCommand):
         return super().parse_args(ctx, read)
 
 
-WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
 RESAMPLES = 1000
-DEFAULT_TASKS = "panoptic,instance,semantic"
 
 
 def evaluate(
-    weights: Annotated[
-        Optional[list[Path]],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Option("--weights", "-w", metavar="FILE", help="A checkpoint; repeat to compare.", rich_help_panel=WHAT),
-    ] = None,
-    random_weights: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            "--random-weights", metavar="SEED", min=0, help="Untrained, to try the pipeline.", rich_help_panel=WHAT
-        ),
-    ] = None,
-    from_predictions: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--from-predictions", metavar="DIR", help="Score files instead.", rich_help_panel=WHAT),
-    ] = None,
-    schedule: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--schedule",
-            "-s",
-            metavar="SCHEDULE",
-            help="Of random weights, or what a file cannot tell. \\[default: 3,3,3, or read off the file]",
-            rich_help_panel=WHAT,
-        ),
-    ] = None,
-    backbone: Annotated[
-        str, typer.Option("--backbone", "-b", metavar="NAME", help="Of random weights.", rich_help_panel=WHAT)
-    ] = "tiny",
-    coco: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--coco", metavar="DIR", help="A folder as COCO's. \\[default: the embedded data]", rich_help_panel=ON
-        ),
-    ] = None,
-    split: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--split", metavar="NAME", help="\\[default: val2017, val, or the only one]", rich_help_panel=ON),
-    ] = None,
-    tasks: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--tasks",
-            metavar="LIST",
-            help=f"Of {DEFAULT_TASKS}. \\[default: all that the data have]",
-            rich_help_panel=ON,
-        ),
-    ] = None,
-    limit: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--limit", metavar="N", min=1, help="The first N images.", rich_help_panel=ON),
-    ] = None,
-    resize: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--resize",
-            metavar="SHORT,LONGEST",
-            help="Sides that images are resized to, or none. \\[default: 800,1333; none for the embedded data]",
-            rich_help_panel=ON,
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int,
-        typer.Option("--batch-size", "-n", min=1, max=4096, help="Images at once.", rich_help_panel="How it is run"),
-    ] = 1,
+    weights: WeightsOption = None,
+    random_weights: RandomWeightsOption = None,
+    from_predictions: FromPredictionsOption = None,
+    schedule: ScheduleOption = None,
+    backbone: BackboneOption = "tiny",
+    coco: CocoOption = None,
+    split: SplitOption = None,
+    tasks: TasksOption = None,
+    limit: LimitOption = None,
+    resize: ResizeOption = None,
+    batch_size: BatchSizeOption = 1,
     device: DeviceOption = None,
     dtype: DtypeOption = "fp32",
     compiled: CompileOption = False,
     sampling: SamplingOption = "auto",
     rewrites: RewritesOption = True,
     threads: ThreadsOption = None,
-    bootstrap: Annotated[
-        int,
-        typer.Option(
-            "--bootstrap",
-            metavar="N",
-            min=0,
-            max=100_000,
-            help="Draws behind the intervals; 0: none.",
-        ),
-    ] = 1000,
+    bootstrap: BootstrapOption = 1000,
     seed: SeedOption = 0,
-    reference: Annotated[bool, typer.Option("--reference", help="AP by pycocotools itself: slow.")] = False,
-    per_class: Annotated[bool, typer.Option("--per-class", help="Show a table by class too.")] = False,
-    visuals: Annotated[
-        int,
-        typer.Option("--visuals", metavar="N", min=0, help="Pictures of the N worst images.", rich_help_panel=KEPT),
-    ] = 0,
-    save_predictions: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--save-predictions", metavar="DIR", help="In COCO's formats.", rich_help_panel=KEPT),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume/--no-resume", help="Go on where it was interrupted, or start over.", rich_help_panel=KEPT
-        ),
-    ] = True,
+    reference: ReferenceOption = False,
+    per_class: PerClassOption = False,
+    visuals: VisualsOption = 0,
+    save_predictions: SavePredictionsOption = None,
+    resume: ResumeOption = True,
     out: OutOption = None,
     export_json: ExportJsonOption = None,
     export_csv: ExportCsvOption = None,
