@@ -26,7 +26,9 @@ from proscale_bench.evaluation.average_precision import (
 Shapes = Sequence[dict[str, Any]] | Floats  # COCO's run lengths, or boxes [N, 4] (x, y, width, height)
 
 # What an IoU that reaches n thresholds is good for, in every size range.
-REACHED = np.array([sum(((1 << n) - 1) << LEVELS * area for area in range(len(AREA_RANGES))) for n in range(LEVELS + 1)])
+REACHED = np.array(
+    [sum(((1 << n) - 1) << LEVELS * area for area in range(len(AREA_RANGES))) for n in range(LEVELS + 1)]
+)
 
 
 @dataclass(frozen=True)
