@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from proscale_bench.evaluation.average_precision import Integers
 
-CHUNK_BYTES = 1 << 16  # a chunk's numbers stay in the processor's cache
+CHUNK_BYTES = 1 << 17  # enough for numpy, and a chunk's numbers stay in the processor's cache
 ZERO, MORE, SIGN, BITS = ord("0"), 0x20, 0x10, 5
 LONGEST = 7  # characters of one number: pycocotools keeps 32 bits
 
@@ -110,6 +110,8 @@ def _covered(strings: Sequence[str]) -> Integers:
     values = np.where(more, digits - np.uint8(MORE), (digits ^ SIGN) - np.uint8(SIGN)).view(np.int8).astype(np.int32)
     place = np.flatnonzero(more) + 1
     for _ in range(LONGEST - 1):
+        if not len(place):
+            break
         values[place] <<= BITS
         place = place[more[place]] + 1
     corrupt[_owners(firsts, place)] = True
