@@ -137,7 +137,19 @@ def score_matches(
         matches: of all images, by image.
         category_ids: ascending.
     """
-    precision, recall = _accumulate(matches, len(category_ids), sorted(max_detections))
+    tables = _accumulate(matches, len(category_ids), sorted(max_detections))
+    return score_tables(*tables, category_ids, iou_type, max_detections, warnings)
+
+
+def score_tables(
+    precision: Floats,
+    recall: Floats,
+    category_ids: Sequence[int],
+    iou_type: IouType,
+    max_detections: tuple[int, int, int] = MAX_DETECTIONS,
+    warnings: tuple[str, ...] = (),
+) -> InstanceScores:
+    """The 12 numbers of COCOeval's tables; see `summarise`."""
     stats = summarise(precision, recall, sorted(max_detections))
     return InstanceScores(iou_type, stats, per_category(precision, category_ids), warnings)
 

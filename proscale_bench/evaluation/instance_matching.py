@@ -105,6 +105,48 @@ def match(truths: Truths, detections: Detections, most: int) -> Matches:
     )
 
 
+def engine_tables(truths: Truths, detections: Detections, images: int, categories: int) -> tuple[Floats, Floats] | None:
+    """COCOeval's tables of precision and recall, by hotcoco: equal to those of `match`, sooner, on all processors.
+
+    Args:
+        images, categories: how many there are.
+
+    Returns:
+        None where hotcoco goes its own way: a truth of id 0, NaN or infinity, nothing to find or nothing found.
+    """
+    from hotcoco import COCO, COCOeval
+
+    numbers = (truths.area, detections.area, detections.score)
+    if not (len(truths.image) and len(detections.image) and truths.named.all()):
+        return None
+    if not all(np.isfinite(column).all() for column in numbers):
+        return None
+
+    def boxes_and_masks(shapes: Shapes) -> tuple[Floats, list[dict[str, Any]] | None]:
+        return (shapes, None) if isinstance(shapes, np.ndarray) else (np.zeros((len(shapes), 4)), list(shapes))
+
+    boxes, masks = boxes_and_masks(truths.shapes)
+    annotated = COCO.from_arrays(
+        [{"id": place, "height": 1, "width": 1} for place in range(images)],
+        [{"id": place, "name": str(place)} for place in range(categories)],
+        truths.image,
+        truths.category,
+        boxes,
+        area=truths.area,
+        iscrowd=truths.crowd,
+        segmentation=masks,
+    )
+    boxes, masks = boxes_and_masks(detections.shapes)
+    rows = np.column_stack((detections.image, boxes, detections.score, detections.category))
+    found = annotated.load_res(rows, segmentation=masks)
+    found.update_anns(ids=np.arange(1, len(rows) + 1), area=detections.area)
+    evaluation = COCOeval(annotated, found, "bbox" if masks is None else "segm")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    tables = evaluation.eval
+    return None if tables is None else (np.asarray(tables["precision"]), np.asarray(tables["recall"]))
+
+
 def take_shapes(shapes: Shapes, places: Integers) -> Shapes:
     """Those at the places."""
     return shapes[places] if isinstance(shapes, np.ndarray) else [shapes[place] for place in places.tolist()]
