@@ -137,7 +137,7 @@ def score_matches(
         matches: of all images, by image.
         category_ids: ascending.
     """
-    tables = _accumulate(matches, len(category_ids), sorted(max_detections))
+    tables = accumulate(matches, len(category_ids), sorted(max_detections))
     return score_tables(*tables, category_ids, iou_type, max_detections, warnings)
 
 
@@ -197,7 +197,7 @@ def by_falling_score(matches: Matches, categories: int) -> Iterator[Integers]:
     yield from np.split(order, np.searchsorted(matches.category[order], np.arange(1, categories)))
 
 
-def _accumulate(matches: Matches, categories: int, max_detections: Sequence[int]) -> tuple[Floats, Floats]:
+def accumulate(matches: Matches, categories: int, max_detections: Sequence[int]) -> tuple[Floats, Floats]:
     """COCOeval's tables of precision and recall; see `summarise`. Precision stays -1 at limits that no number reads."""
     limits = len(max_detections)
     precision = -np.ones((LEVELS, len(RECALL_POINTS), categories, len(AREA_RANGES), limits))

@@ -144,7 +144,7 @@ def score_columns(
     warnings: tuple[str, ...],
 ) -> InstanceScores:
     """The 12 numbers of both sides, by the fastest engine that knows what they hold."""
-    category_ids, detections = truth.category_ids.tolist(), _known(detections)
+    category_ids, detections = truth.category_ids.tolist(), known_detections(detections)
     if max_detections == MAX_DETECTIONS:
         tables = engine_tables(truths, detections, len(truth.image_ids), len(category_ids))
         if tables is not None:
@@ -237,10 +237,10 @@ def _detections(results: Records, image: Integers, truth: GroundTruth, iou_type:
 
 def match_known(truths: Truths, detections: Detections, most: int) -> Matches:
     """Match the detections of categories that the truth has."""
-    return match(truths, _known(detections), most)
+    return match(truths, known_detections(detections), most)
 
 
-def _known(detections: Detections) -> Detections:
+def known_detections(detections: Detections) -> Detections:
     """Those of categories that the truth has."""
     if (detections.category >= 0).all():
         return detections

@@ -83,14 +83,13 @@ def match(truths: Truths, detections: Detections, most: int) -> Matches:
     places, slots, overlaps = [np.empty(0, int)], [np.empty(0, int)], [np.empty(0)]
     for key in groups.keys() & truth_groups.keys():
         (first, end), (truth_first, truth_end) = groups[key], truth_groups[key]
-        overlap = iou(shapes[first:end], truth_shapes[truth_first:truth_end], crowd[truth_first:truth_end])
-        place, slot = np.nonzero(overlap >= IOU_THRESHOLDS[0])
-        places.append(place + first)
-        slots.append(slot + truth_first)
-        overlaps.append(overlap[place, slot])
-    matched, ignored = _assign(
-        *map(np.concatenate, (places, slots, overlaps)), len(order), ignored_truths[truth_order], crowd, named
-    )
+        table = iou(shapes[first:end], truth_shapes[truth_first:truth_end], crowd[truth_first:truth_end])
+        near = np.nonzero(table >= IOU_THRESHOLDS[0])
+        places.append(near[0] + first)
+        slots.append(near[1] + truth_first)
+        overlaps.append(table[near])
+    place, slot, overlap = (np.concatenate(parts) for parts in (places, slots, overlaps))
+    matched, ignored = _assign(place, slot, overlap, len(order), ignored_truths[truth_order], crowd, named)
     ignored |= ~matched & _outside(detections.area[order])
     return Matches(
         detections.image[order],
@@ -112,7 +111,7 @@ def engine_tables(truths: Truths, detections: Detections, images: int, categorie
         images, categories: how many there are.
 
     Returns:
-        None where hotcoco goes its own way: a truth of id 0, NaN or infinity, nothing to find or nothing found.
+        None where it is not asked: with a truth of id 0, NaN or infinity, nothing to find or nothing found.
     """
     from hotcoco import COCO, COCOeval
 
@@ -122,7 +121,7 @@ def engine_tables(truths: Truths, detections: Detections, images: int, categorie
     if not all(np.isfinite(column).all() for column in numbers):
         return None
 
-    def boxes_and_masks(shapes: Shapes) -> tuple[Floats, list[dict[str, Any]] | None]:
+    def boxes_and_masks(shapes: Shapes) -> tuple[Floats, list[Any] | None]:
         return (shapes, None) if isinstance(shapes, np.ndarray) else (np.zeros((len(shapes), 4)), list(shapes))
 
     boxes, masks = boxes_and_masks(truths.shapes)
