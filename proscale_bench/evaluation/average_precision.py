@@ -137,7 +137,19 @@ def score_matches(
         matches: of all images, by image.
         category_ids: ascending.
     """
-    precision, recall = _accumulate(matches, len(category_ids), sorted(max_detections))
+    tables = accumulate(matches, len(category_ids), sorted(max_detections))
+    return score_tables(*tables, category_ids, iou_type, max_detections, warnings)
+
+
+def score_tables(
+    precision: Floats,
+    recall: Floats,
+    category_ids: Sequence[int],
+    iou_type: IouType,
+    max_detections: tuple[int, int, int] = MAX_DETECTIONS,
+    warnings: tuple[str, ...] = (),
+) -> InstanceScores:
+    """The 12 numbers of COCOeval's tables; see `summarise`."""
     stats = summarise(precision, recall, sorted(max_detections))
     return InstanceScores(iou_type, stats, per_category(precision, category_ids), warnings)
 
@@ -185,7 +197,7 @@ def by_falling_score(matches: Matches, categories: int) -> Iterator[Integers]:
     yield from np.split(order, np.searchsorted(matches.category[order], np.arange(1, categories)))
 
 
-def _accumulate(matches: Matches, categories: int, max_detections: Sequence[int]) -> tuple[Floats, Floats]:
+def accumulate(matches: Matches, categories: int, max_detections: Sequence[int]) -> tuple[Floats, Floats]:
     """COCOeval's tables of precision and recall; see `summarise`. Precision stays -1 at limits that no number reads."""
     limits = len(max_detections)
     precision = -np.ones((LEVELS, len(RECALL_POINTS), categories, len(AREA_RANGES), limits))

@@ -13,9 +13,14 @@ from proscale_bench.evaluation.average_precision import (
     InstanceScores,
     IouType,
     Matches,
-    score_matches,
 )
-from proscale_bench.evaluation.instance_files import columns_of, match_known, read_ground_truth, read_results
+from proscale_bench.evaluation.instance_files import (
+    columns_of,
+    match_known,
+    read_ground_truth,
+    read_results,
+    score_columns,
+)
 from proscale_bench.evaluation.instance_reference import reference_scores
 
 
@@ -56,9 +61,9 @@ class FileScorer:
         return {kind: self._score(kind) for kind in IOU_TYPES}
 
     def _score(self, iou_type: IouType) -> InstanceScores:
-        warnings = self._columns[iou_type][2]
+        truths, detections, warnings = self._columns[iou_type]
         if self._reference:
             annotations = [dict(one) for one in self._truth.annotations.items]  # pycocotools writes into them
             truth = {**self._truth.document, "annotations": annotations}
             return reference_scores(truth, list(map(dict, self._results.items)), iou_type, MAX_DETECTIONS, warnings)
-        return score_matches(self.matches(iou_type), self.category_ids, iou_type, MAX_DETECTIONS, warnings)
+        return score_columns(self._truth, truths, detections, iou_type, MAX_DETECTIONS, warnings)

@@ -5,8 +5,7 @@ Pure numbers: what files and records hold is made into `Truths` and `Detections`
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +25,10 @@ from proscale_bench.evaluation.average_precision import (
 
 Shapes = Sequence[dict[str, Any]] | Floats  # COCO's run lengths, or boxes [N, 4] (x, y, width, height)
 
-THRESHOLDS = IOU_THRESHOLDS.tolist()
 # What an IoU that reaches n thresholds is good for, in every size range.
-REACHED = tuple(sum(((1 << n) - 1) << LEVELS * area for area in range(len(AREA_RANGES))) for n in range(LEVELS + 1))
+REACHED = np.array(
+    [sum(((1 << n) - 1) << LEVELS * area for area in range(len(AREA_RANGES))) for n in range(LEVELS + 1)]
+)
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,17 @@ def match(truths: Truths, detections: Detections, most: int) -> Matches:
     truth_order, truth_groups, _ = _grouped(truths.image, truths.category)
     ignored_truths = _outside(truths.area) | np.where(truths.crowd, ALL_BITS, 0)
     shapes, truth_shapes = take_shapes(detections.shapes, order), take_shapes(truths.shapes, truth_order)
-    # Lists, since a group has a truth or two: what numpy would do at once, it would do slowly.
-    skip, crowd, named = (column[truth_order].tolist() for column in (ignored_truths, truths.crowd, truths.named))
-    matched = np.zeros(len(order), np.int64)
-    ignored = np.zeros(len(order), np.int64)
+    crowd, named = truths.crowd[truth_order].tolist(), truths.named[truth_order].tolist()
+    places, slots, overlaps = [np.empty(0, int)], [np.empty(0, int)], [np.empty(0)]
     for key in groups.keys() & truth_groups.keys():
-        first, end = groups[key]
-        slots = slice(*truth_groups[key])
-        overlaps = iou(shapes[first:end], truth_shapes[slots], crowd[slots])
-        for place, found, free in _assign(overlaps, skip[slots], crowd[slots], named[slots]):
-            matched[first + place] = found
-            ignored[first + place] = free
+        (first, end), (truth_first, truth_end) = groups[key], truth_groups[key]
+        table = iou(shapes[first:end], truth_shapes[truth_first:truth_end], crowd[truth_first:truth_end])
+        near = np.nonzero(table >= IOU_THRESHOLDS[0])
+        places.append(near[0] + first)
+        slots.append(near[1] + truth_first)
+        overlaps.append(table[near])
+    place, slot, overlap = (np.concatenate(parts) for parts in (places, slots, overlaps))
+    matched, ignored = _assign(place, slot, overlap, len(order), ignored_truths[truth_order], crowd, named)
     ignored |= ~matched & _outside(detections.area[order])
     return Matches(
         detections.image[order],
@@ -104,46 +104,83 @@ def match(truths: Truths, detections: Detections, most: int) -> Matches:
     )
 
 
+def engine_tables(truths: Truths, detections: Detections, images: int, categories: int) -> tuple[Floats, Floats] | None:
+    """COCOeval's tables of precision and recall, by hotcoco: equal to those of `match`, sooner, on all processors.
+
+    Args:
+        images, categories: how many there are.
+
+    Returns:
+        None where it is not asked: with a truth of id 0, NaN or infinity, nothing to find or nothing found.
+    """
+    from hotcoco import COCO, COCOeval
+
+    numbers = (truths.area, detections.area, detections.score)
+    if not (len(truths.image) and len(detections.image) and truths.named.all()):
+        return None
+    if not all(np.isfinite(column).all() for column in numbers):
+        return None
+
+    def boxes_and_masks(shapes: Shapes) -> tuple[Floats, list[Any] | None]:
+        return (shapes, None) if isinstance(shapes, np.ndarray) else (np.zeros((len(shapes), 4)), list(shapes))
+
+    boxes, masks = boxes_and_masks(truths.shapes)
+    annotated = COCO.from_arrays(
+        [{"id": place, "height": 1, "width": 1} for place in range(images)],
+        [{"id": place, "name": str(place)} for place in range(categories)],
+        truths.image,
+        truths.category,
+        boxes,
+        area=truths.area,
+        iscrowd=truths.crowd,
+        segmentation=masks,
+    )
+    boxes, masks = boxes_and_masks(detections.shapes)
+    rows = np.column_stack((detections.image, boxes, detections.score, detections.category))
+    found = annotated.load_res(rows, segmentation=masks)
+    found.update_anns(ids=np.arange(1, len(rows) + 1), area=detections.area)
+    evaluation = COCOeval(annotated, found, "bbox" if masks is None else "segm")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    tables = evaluation.eval
+    return None if tables is None else (np.asarray(tables["precision"]), np.asarray(tables["recall"]))
+
+
 def take_shapes(shapes: Shapes, places: Integers) -> Shapes:
     """Those at the places."""
     return shapes[places] if isinstance(shapes, np.ndarray) else [shapes[place] for place in places.tolist()]
 
 
-def _assign(overlaps: Floats, skip: list[int], crowd: list[bool], named: list[bool]) -> Iterator[tuple[int, int, int]]:
-    """(detection, bits where it found a truth, bits where that truth is ignored), of one category in one image.
+def _assign(
+    place: Integers, slot: Integers, overlap: Floats, count: int, skip: Integers, crowd: list[bool], named: list[bool]
+) -> tuple[Integers, Integers]:
+    """For each detection the bits where it found a truth, and those where that truth is ignored, both [count].
 
     Args:
-        overlaps: [D, G], IoU; best detection first.
+        place, slot, overlap: detection, truth and IoU of every pair to think of; of an image and category the best
+            detection has the lowest place.
+        count: of detections.
         skip: [G], bits where the truth is ignored.
     """
-    places, slots = np.nonzero(overlaps >= THRESHOLDS[0])
-    if not len(places):
-        return
-    candidates: dict[int, list[tuple[float, int]]] = {}
-    for place, slot, iou in zip(places.tolist(), slots.tolist(), overlaps[places, slots].tolist(), strict=True):
-        candidates.setdefault(place, []).append((iou, slot))
-    taken = [0] * len(skip)
-    for place, hits in candidates.items():
-        if len(hits) > 1:
-            hits.sort(reverse=True)
-        reached = [(REACHED[bisect_right(THRESHOLDS, iou)], slot) for iou, slot in hits]
-        wanted, matched, free = ALL_BITS, 0, 0
-        for reach, slot in reached:
-            bits = reach & wanted & ~(taken[slot] | skip[slot])
-            if bits:
-                taken[slot] |= bits
-                wanted ^= bits
-                matched |= bits if named[slot] else 0
-        for reach, slot in reached:
-            bits = reach & wanted & skip[slot]
-            if bits and not crowd[slot]:
-                bits &= ~taken[slot]
-                taken[slot] |= bits
-            if bits:
-                wanted ^= bits
-                free |= bits
-                matched |= bits if named[slot] else 0
-        yield place, matched, free
+    reach = REACHED[np.searchsorted(IOU_THRESHOLDS, overlap, side="right")]
+    # A pair counts first with the bits where its truth does, and after all others with those where it is ignored.
+    bits = np.concatenate((reach & ~skip[slot], reach & skip[slot]))
+    pair = np.flatnonzero(bits)
+    bits, late, pair = bits[pair], pair >= len(reach), pair % max(len(reach), 1)
+    order = np.lexsort((-slot[pair], -overlap[pair], late, place[pair]))
+    matched, free, wanted, open_ = [0] * count, [0] * count, [ALL_BITS] * count, [ALL_BITS] * len(crowd)
+    columns = (place[pair], slot[pair], bits, late)
+    for detection, truth, good, ignored in zip(*(column[order].tolist() for column in columns), strict=True):
+        found = good & wanted[detection]
+        if not crowd[truth]:
+            found &= open_[truth]
+            open_[truth] ^= found
+        wanted[detection] ^= found
+        if named[truth]:
+            matched[detection] |= found
+        if ignored:
+            free[detection] |= found
+    return np.array(matched, np.int64), np.array(free, np.int64)
 
 
 def _grouped(

@@ -110,10 +110,9 @@ class Records:
             sizes: [N, 2], (height, width) of each object's image.
             drawn: polygons and uncompressed counts are taken too, as the reference does in the truth.
         """
-        runs = []
-        for position, (one, size) in enumerate(zip(self.values("segmentation"), sizes.tolist(), strict=True)):
-            plain = type(one) is dict and one.get("size") == size and type(one.get("counts")) is str
-            runs.append(one if plain else self._runs(position, one, size, drawn))
+        runs, expected = self.values("segmentation"), sizes.tolist()
+        if not _plain(runs, expected):
+            runs = [self._runs(position, *one, drawn) for position, one in enumerate(zip(runs, expected, strict=True))]
         pixels = areas(runs, sizes.prod(axis=1))
         if (pixels < 0).any():
             position = int(np.flatnonzero(pixels < 0)[0])
@@ -192,6 +191,18 @@ class Records:
             if value is None:
                 raise self.error(position, f"'{key}': expected {expected}, found {kind_of(values[position])}")
         return np.array(found, kind)
+
+
+def _plain(runs: list[Any], sizes: list[list[int]]) -> bool:
+    """All are run lengths of these sizes with counts as text."""
+    try:
+        return (
+            set(map(type, runs)) <= {dict}
+            and [one["size"] for one in runs] == sizes
+            and {type(one["counts"]) for one in runs} <= {str}
+        )
+    except KeyError:
+        return False
 
 
 def _integer(value: Any) -> int | None:

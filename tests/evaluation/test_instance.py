@@ -171,7 +171,7 @@ def test_a_box_that_is_too_small_cuts_nothing_off() -> None:
 
 
 def covered_slowly(text: str) -> int:
-    """The sum of a text's runs, character by character; -1 where it is none."""
+    """The sum of a text's runs modulo 2^32, character by character; -1 where it is none."""
     runs: list[int] = []
     number = width = 0
     for character in text:
@@ -184,7 +184,7 @@ def covered_slowly(text: str) -> int:
             number -= (1 << 5 * width) if value & 16 else 0
             runs.append(number + (runs[-2] if len(runs) > 2 else 0))
             number = width = 0
-    return -1 if width else sum(runs)
+    return -1 if width else sum(runs) % (1 << 32)
 
 
 def test_run_lengths_are_summed_as_one_by_one() -> None:

@@ -18,8 +18,15 @@ import pytest
 
 import proscale_bench as psb
 from proscale_bench.errors import BenchError
-from proscale_bench.evaluation.average_precision import IouType
-from proscale_bench.evaluation.instance_files import evaluate_instances, read_ground_truth
+from proscale_bench.evaluation.average_precision import IouType, accumulate
+from proscale_bench.evaluation.instance_files import (
+    columns_of,
+    evaluate_instances,
+    known_detections,
+    read_ground_truth,
+    read_results,
+)
+from proscale_bench.evaluation.instance_matching import engine_tables, match
 from tests.evaluation.instance_sets import pycocotools_stats, random_set, write_set
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -86,6 +93,42 @@ def test_random_sets_equal_pycocotools(tmp_path: Path, seed: int) -> None:
         scores = evaluate_instances(*files, iou_type)
         assert list(scores.stats) == pycocotools_stats(*files, iou_type)
         assert scores == evaluate_instances(*files, iou_type, reference=True)
+
+
+def extreme_set(seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A random set with areas, scores and boxes of any size."""
+    truth, results = random_set(seed)
+    rng = np.random.default_rng(seed)
+    for one in truth["annotations"]:
+        one["area"] = float(rng.choice([-5, 0, 1024, 9216, 1e10, 1e10 + 1, 1e300]))
+        one["bbox"] = [float(side) for side in rng.choice([0, 1, 5.5, 1e5], 4)]
+    for one in results:
+        one["score"] = float(rng.choice([-1e308, -1, -0.0, 0, 5e-324, 1, 1e308]))
+        if "bbox" in one:
+            one["bbox"] = [float(side) for side in rng.choice([0, 1, 5.5, 1e5], 4)]
+    return truth, results
+
+
+@pytest.mark.parametrize("make", [random_set, extreme_set])
+def test_both_engines_have_the_same_tables_and_say_nothing(
+    tmp_path: Path, make: Callable[[int], Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    compared = 0
+    for seed in range(100, 160):
+        gt, found = write_set(tmp_path, *make(seed))
+        truth = read_ground_truth(gt)
+        results, image = read_results(found, truth)
+        for iou_type in IOU_TYPES:
+            truths, detections, _ = columns_of(truth, results, image, iou_type)
+            detections = known_detections(detections)
+            tables = engine_tables(truths, detections, len(truth.image_ids), len(truth.category_ids))
+            if tables is not None:
+                compared += 1
+                ours = accumulate(match(truths, detections, 100), len(truth.category_ids), [1, 10, 100])
+                assert np.array_equal(tables[0][..., -1], ours[0][..., -1])
+                assert np.array_equal(tables[1], ours[1])
+    assert compared > 50
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("limits", [(1, 10, 300), (100, 100, 100), (1, 3, 5), (100, 2, 7), (1, 100, 200)])
