@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -20,8 +21,8 @@ from proscale_bench.evaluation.results import ImageResult, Prediction
 from proscale_bench.evaluation.saved import PredictionWriter
 from proscale_bench.results.accuracy import Task
 
-LOADERS = 2  # threads that decode; the model has the rest
-AHEAD = 8  # batches that wait at most: what bounds the memory
+LOADERS = max(2, min(8, os.cpu_count() or 2))  # threads that decode and resize
+IMAGES_AHEAD = 32  # that wait at most, in whole batches: what bounds the memory
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def evaluate(
     def load(batch: Batch) -> list[tuple[Any, Any, Any]]:
         return [(source.load(image), *_truth(work, image)) for image in batch.images]
 
-    with JournalWriter(folder, processes.rank) as journal, closing(load_ahead(todo, load, LOADERS, AHEAD)) as loading:
+    ahead = max(2, IMAGES_AHEAD // max((len(batch.images) for batch in todo), default=1))
+    with JournalWriter(folder, processes.rank) as journal, closing(load_ahead(todo, load, LOADERS, ahead)) as loading:
         for batch, loaded in zip(todo, loading, strict=True):
             results = []
             predictions = source.predict(batch, [one for one, *_ in loaded])

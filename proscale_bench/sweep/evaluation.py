@@ -18,6 +18,7 @@ from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
 from proscale_bench.cost.rules import get_rules
 from proscale_bench.data.batches import Batch, form_batches
 from proscale_bench.data.dataset import Dataset
+from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import Accuracy, Evaluated, Task
 from proscale_bench.results.export import now
 from proscale_bench.results.profile import DeviceType, DType, Execution
@@ -94,7 +95,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Settings:
-    """How the model is run; see `measure.profile.Settings`."""
+    """How the model is run. `threads` None: as many as PyTorch likes."""
 
     device: DeviceType
     dtype: DType = "fp32"
@@ -151,6 +152,7 @@ def evaluate_weights(
     from proscale_bench.evaluation.runner import Work, evaluate, results_of
     from proscale_bench.evaluation.summary import summarise
     from proscale_bench.measure.environment import device_name, look_around
+    from proscale_bench.measure.memory import is_out_of_memory
     from proscale_bench.models.inference import prepare_for_inference
     from proscale_bench.models.running import check_device, global_state
 
@@ -185,7 +187,15 @@ def evaluate_weights(
             if writer is not None:
                 writer.begin(key)
         processes.wait()
-        evaluate(work, source, folder, processes, writer, on_step)
+        try:
+            evaluate(work, source, folder, processes, writer, on_step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise BenchError(
+                f"out of memory at batch size {request.batch_size}",
+                "use a smaller --batch-size or --resize; what is evaluated is kept, and the same command goes on",
+            ) from error
         processes.wait()
     if not processes.is_first:
         return None

@@ -490,6 +490,20 @@ def test_bad_data_are_named_and_nothing_is_lost(name: str, weights: Path, tmp_pa
     assert "Traceback" not in result.stderr
 
 
+def test_out_of_memory_is_no_traceback(
+    weights: Path, data: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from proscale_bench.evaluation.predictor import Predictor
+
+    def too_large(self: Any, images: Any) -> Any:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Predictor, "answer", too_large)
+    result = evaluate(weights, data, tmp_path)
+    assert result.exit_code == 2
+    assert "out of memory at batch size 1" in result.stderr
+
+
 def test_a_broken_image_is_put_right_and_the_run_goes_on(weights: Path, tmp_path: Path) -> None:
     data = make_dataset(tmp_path / "coco", IMAGES)
     path = data.images / "000000000013.jpg"
