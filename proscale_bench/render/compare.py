@@ -66,7 +66,9 @@ def _value(change: Change, value: float) -> str:
 def _difference(change: Change) -> str:
     if change.difference is None:
         return ""
-    return f"{change.difference:+.2f}" + ("" if change.metric.section == "accuracy" else "%")
+    # What rounds to nothing and is something keeps a digit.
+    digits = f"{change.difference:+.2f}" if round(change.difference, 2) else f"{change.difference:+.1g}"
+    return digits + ("" if change.metric.section == "accuracy" else "%")
 
 
 def _interval(change: Change) -> str:

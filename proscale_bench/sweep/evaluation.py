@@ -7,6 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -152,7 +153,7 @@ def evaluate_weights(
     from proscale_bench.evaluation.runner import Work, evaluate, results_of
     from proscale_bench.evaluation.summary import summarise
     from proscale_bench.measure.environment import device_name, look_around
-    from proscale_bench.measure.memory import is_out_of_memory
+    from proscale_bench.measure.memory import is_out_of_memory, memory_guard
     from proscale_bench.models.inference import prepare_for_inference
     from proscale_bench.models.running import check_device, global_state
 
@@ -187,8 +188,10 @@ def evaluate_weights(
             if writer is not None:
                 writer.begin(key)
         processes.wait()
+        guard = memory_guard() if settings.device == "cpu" else nullcontext()
         try:
-            evaluate(work, source, folder, processes, writer, on_step)
+            with guard:
+                evaluate(work, source, folder, processes, writer, on_step)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -201,6 +201,16 @@ def test_a_record_is_kept_and_shown(weights: Path, data: Made, tmp_path: Path) -
     assert not (tmp_path / "run" / "evaluation").exists()  # the journal goes when the record is there
 
 
+@pytest.mark.parametrize(
+    ("flags", "draws"), [(["--bootstrap"], 1000), (["--bootstrap", "7"], 7), (["--bootstrap=0"], 0)]
+)
+def test_the_number_of_draws_may_be_left_out(
+    flags: list[str], draws: int, weights: Path, data: Made, tmp_path: Path
+) -> None:
+    found = row(weights, data, tmp_path, "--tasks", "semantic", "--limit", "2", *flags)["accuracy"]["evaluated"]
+    assert (found["resamples"], len(found["replicates"].get("miou", []))) == (draws, draws)
+
+
 def test_two_weights_stand_side_by_side_and_compare(weights: Path, data: Made, tmp_path: Path) -> None:
     torch.manual_seed(4)
     model = build_model(psb.parse_schedule("baseline"), "tiny", len(CATEGORIES))
