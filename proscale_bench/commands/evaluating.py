@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.commands.loading import uninterrupted
+from proscale_bench.errors import BenchError
 from proscale_bench.render.console import detail, note, shows_progress, stderr_console, warn
 
 if TYPE_CHECKING:
@@ -102,14 +103,24 @@ def _evaluate(asked: Asked, request: Request, folder: Path, processes: Processes
 
 
 def _score(asked: Asked, request: Request) -> Iterator[Outcome]:
+    from proscale_bench.evaluation.file_source import tasks_in
     from proscale_bench.sweep.evaluation import score_files
 
-    assert asked.from_predictions is not None
+    folder = asked.from_predictions
+    assert folder is not None
+    if asked.tasks is None and folder.is_dir():
+        there = tuple(task for task in request.tasks if task in tasks_in(folder))
+        if not there:
+            raise BenchError(
+                f"{folder}: no predictions for {', '.join(request.tasks)}",
+                "it holds panoptic.json and panoptic/, instances.json or semantic/, as --save-predictions writes them",
+            )
+        request = replace(request, tasks=there)
     with _bar("reading the predictions") as (bar, task):
         outcome = score_files(
             request,
-            asked.from_predictions,
-            on_step=_shower(bar, task, str(asked.from_predictions)),
+            folder,
+            on_step=_shower(bar, task, str(folder)),
             on_stage=partial(_show_stage, bar, task),
         )
         if asked.visuals:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from proscale_bench.data.dataset import Dataset, ImageEntry
     from proscale_bench.evaluation.results import Prediction
     from proscale_bench.render.overlay import Shown
@@ -42,7 +44,7 @@ def draw_worst(outcome: Outcome, folder: Path, number: int) -> list[Path]:
     return paths
 
 
-def picture(outcome: Outcome, image: ImageEntry, prediction: Prediction, pq: float):  # type: ignore[no-untyped-def]
+def picture(outcome: Outcome, image: ImageEntry, prediction: Prediction, pq: float) -> Image:
     """One image's picture; see `render.overlay`."""
     from proscale_bench.data.pictures import read_image
     from proscale_bench.data.truth import panoptic_truth

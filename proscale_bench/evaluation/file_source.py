@@ -16,11 +16,24 @@ from proscale_bench.evaluation.panoptic_files import check_predictions
 from proscale_bench.evaluation.results import Prediction
 from proscale_bench.evaluation.runner import Work
 from proscale_bench.evaluation.saved import INSTANCES_JSON, PANOPTIC_DIR, PANOPTIC_JSON, SEMANTIC_DIR, map_name
+from proscale_bench.results.accuracy import Task
 
 # What ours are called, then what detectron2's evaluators call theirs.
 PANOPTIC_JSONS = (PANOPTIC_JSON, "predictions.json")
 PANOPTIC_DIRS = (PANOPTIC_DIR, "panoptic_seg", ".")
 INSTANCES_JSONS = (INSTANCES_JSON, "coco_instances_results.json")
+
+
+KINDS: dict[Task, tuple[str, ...]] = {
+    "panoptic": (*PANOPTIC_JSONS, PANOPTIC_DIR),
+    "instance": INSTANCES_JSONS,
+    "semantic": (SEMANTIC_DIR,),
+}
+
+
+def tasks_in(folder: Path) -> tuple[Task, ...]:
+    """What a folder has predictions for."""
+    return tuple(task for task, names in KINDS.items() if any((folder / name).exists() for name in names))
 
 
 class FileSource:
@@ -46,7 +59,12 @@ class FileSource:
         if "panoptic" in work.tasks:
             self._panoptic_json = _find(folder, PANOPTIC_JSONS, "panoptic")
             self._panoptic_dir = _find(folder, PANOPTIC_DIRS, "panoptic")
-            entries = read_panoptic_predictions(self._panoptic_json)
+            chosen, known = ({image.id for image in some} for some in (images, work.dataset.images))
+            entries = [
+                entry
+                for entry in read_panoptic_predictions(self._panoptic_json)
+                if entry.image_id in chosen or entry.image_id not in known
+            ]
             self._panoptic = {entry.image_id: entry for entry in entries}
             truth = work.dataset.panoptic
             assert truth is not None

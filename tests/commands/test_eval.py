@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -577,8 +578,6 @@ BAD_PREDICTIONS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize("name", BAD_PREDICTIONS)
 def test_bad_predictions_are_named(name: str, saved: tuple[dict[str, Any], Path], data: Made, tmp_path: Path) -> None:
-    import shutil
-
     spoil, message = BAD_PREDICTIONS[name]
     folder = tmp_path / "predictions"
     shutil.copytree(saved[1], folder)
@@ -586,6 +585,23 @@ def test_bad_predictions_are_named(name: str, saved: tuple[dict[str, Any], Path]
     result = run("eval", "--from-predictions", str(folder), "--coco", str(data.root), "--bootstrap", "0")
     assert result.exit_code == 2, (result.stdout, result.stderr)
     assert message in result.stderr
+
+
+def test_what_the_files_have_is_scored(saved: tuple[dict[str, Any], Path], data: Made, tmp_path: Path) -> None:
+    """Of the first images: entries of the others are no surprise."""
+    shutil.copytree(saved[1] / "panoptic", tmp_path / "files" / "panoptic")
+    shutil.copy(saved[1] / "panoptic.json", tmp_path / "files")
+    flags = ("--from-predictions", str(tmp_path / "files"), "--coco", str(data.root), "--limit", "2")
+    result = run("eval", *flags, "--export-json", "-")
+    assert result.exit_code == 0, result.stderr
+    assert "warning" not in result.stderr
+    (found,) = json.loads(result.stdout)["results"]
+    assert (found["images"], found["pq"] is None, found["ap"], found["miou"]) == (2, False, None, None)
+
+
+def test_a_folder_without_predictions_says_what_it_would_hold(data: Made, tmp_path: Path) -> None:
+    result = run("eval", "--from-predictions", str(tmp_path), "--coco", str(data.root))
+    assert (result.exit_code, "no predictions for panoptic, instance, semantic" in result.stderr) == (2, True)
 
 
 def test_nothing_found_scores_zero(data: Made, tmp_path: Path) -> None:
