@@ -19,7 +19,7 @@ from proscale_bench.data.instances_json import InstancesTruth, instance_doubts, 
 from proscale_bench.data.layout import Layout, find_layout
 from proscale_bench.data.panoptic_json import PanopticTruth, read_panoptic_truth
 from proscale_bench.data.pictures import IdMap, opened, read_id_map, read_image, read_label_map, read_size
-from proscale_bench.data.truth import runs_of, semantic_name, unknown_labels, void_label
+from proscale_bench.data.truth import png_name, runs_of, unknown_labels, void_label
 from proscale_bench.errors import BenchError
 from proscale_bench.results.data_check import DataCheck, Finding
 
@@ -86,7 +86,7 @@ class _Look:
             if entry is not None:
                 found += self._map(image, entry, self.layout.panoptic_dir / entry.file_name)
         if self.layout.semantic_dir is not None:
-            found += self._labels(image, self.layout.semantic_dir / semantic_name(image))
+            found += self._labels(image, self.layout.semantic_dir / png_name(image))
         return found
 
     def _image(self, image: ImageEntry, path: Path) -> Iterator[Finding]:
@@ -188,7 +188,7 @@ def _unlisted(layout: Layout, dataset: Dataset) -> Iterator[Finding]:
             None if dataset.panoptic is None else layout.panoptic_dir,
             [entry.file_name for entry in (dataset.panoptic or {}).values()],
         ),
-        (layout.semantic_dir, [semantic_name(image) for image in dataset.images]),
+        (layout.semantic_dir, [png_name(image) for image in dataset.images]),
     ]
     for folder, names in folders:
         if folder is None:

@@ -45,7 +45,7 @@ def semantic_truth(dataset: Dataset, image: ImageEntry) -> LabelMap:
     """
     void, classes = void_label(dataset), len(dataset.categories)
     if dataset.semantic_dir is not None:
-        path = dataset.semantic_dir / semantic_name(image)
+        path = dataset.semantic_dir / png_name(image)
         labels = read_label_map(path)
         require_size(path, image, labels.shape)
         if unknown := unknown_labels(labels, classes, void):
@@ -74,8 +74,8 @@ def void_label(dataset: Dataset) -> int:
     return VOID_8_BITS if len(dataset.categories) <= VOID_8_BITS else VOID_16_BITS
 
 
-def semantic_name(image: ImageEntry) -> str:
-    """The semantic PNG of an image is called as the image is."""
+def png_name(image: ImageEntry) -> str:
+    """A PNG of classes or predictions is called as its image is."""
     return Path(image.file_name).with_suffix(".png").as_posix()
 
 

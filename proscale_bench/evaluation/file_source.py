@@ -9,13 +9,14 @@ from proscale_bench.data.batches import Batch
 from proscale_bench.data.dataset import ImageEntry
 from proscale_bench.data.panoptic_json import PredictedEntry, PredictedSegment, read_panoptic_predictions
 from proscale_bench.data.pictures import read_id_map, read_label_map
+from proscale_bench.data.truth import png_name
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.cautions import Cautions
 from proscale_bench.evaluation.file_scorer import FileScorer
 from proscale_bench.evaluation.panoptic_files import check_predictions
 from proscale_bench.evaluation.results import Prediction
 from proscale_bench.evaluation.runner import Work
-from proscale_bench.evaluation.saved import INSTANCES_JSON, PANOPTIC_DIR, PANOPTIC_JSON, SEMANTIC_DIR, map_name
+from proscale_bench.evaluation.saved import INSTANCES_JSON, PANOPTIC_DIR, PANOPTIC_JSON, SEMANTIC_DIR
 from proscale_bench.results.accuracy import Task
 
 # What ours are called, then what detectron2's evaluators call theirs.
@@ -97,7 +98,7 @@ class FileSource:
             entry = self._panoptic[image.id]
             ids, segments = read_id_map(self._panoptic_dir / entry.file_name), entry.segments
         if self._semantic_dir is not None:
-            labels = read_label_map(self._semantic_dir / map_name(image))
+            labels = read_label_map(self._semantic_dir / png_name(image))
         return Prediction(image.id, ids, segments, None, labels)
 
     def predict(self, batch: Batch, loaded: Sequence[Prediction]) -> Iterator[Prediction]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import ImageEntry
+from proscale_bench.data.truth import png_name
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.results import ImageResult, Prediction
 from proscale_bench.files import replacing, write_atomic
@@ -54,11 +55,11 @@ class PredictionWriter:
         if prediction.panoptic_ids is not None:
             ids = prediction.panoptic_ids.astype(np.uint32)
             channels = np.stack([ids >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
-            write_atomic(self.folder / PANOPTIC_DIR / map_name(image), _png(channels))
+            write_atomic(self.folder / PANOPTIC_DIR / png_name(image), _png(channels))
         if prediction.labels is not None:
             labels = prediction.labels
             narrow = labels.astype(np.uint8 if not labels.size or labels.max() < 256 else np.uint16)
-            write_atomic(self.folder / SEMANTIC_DIR / map_name(image), _png(narrow))
+            write_atomic(self.folder / SEMANTIC_DIR / png_name(image), _png(narrow))
 
     def finish(self, images: Iterable[ImageEntry], results: Iterable[ImageResult], tasks: Collection[Task]) -> None:
         """The documents, once every image is there."""
@@ -67,7 +68,7 @@ class PredictionWriter:
             for image, result in zip(images, results, strict=True):
                 segments = [{"id": segment.id, "category_id": segment.category_id} for segment in result.segments]
                 annotations.append(
-                    {"image_id": image.id, "file_name": map_name(image), "segments_info": segments},
+                    {"image_id": image.id, "file_name": png_name(image), "segments_info": segments},
                 )
                 for detection in result.detections or ():
                     append(detection)
@@ -92,11 +93,6 @@ def _list_of_json(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], N
 
         yield append
         file.write("\n]\n" if separator != "[\n" else "[]\n")
-
-
-def map_name(image: ImageEntry) -> str:
-    """The name of an image's PNG: the image's own, in one folder, with another end."""
-    return f"{'_'.join(Path(image.file_name).with_suffix('').parts)}.png"
 
 
 def refuse_saved(folder: Path, force: bool) -> None:

@@ -19,7 +19,7 @@ from proscale_bench.data.truth import (
     instance_truths,
     labels_of,
     panoptic_truth,
-    semantic_name,
+    png_name,
     semantic_truth,
     void_label,
 )
@@ -269,7 +269,7 @@ def truths(dataset: Dataset) -> list[Any]:
 def test_the_semantic_png_is_called_as_the_image(tmp_path: Path) -> None:
     made = make_dataset(tmp_path)
     made.edit_both(lambda document: document["images"][0].update(file_name="sub/a.b.jpeg"))
-    assert semantic_name(open_dataset(tmp_path).images[0]) == "sub/a.b.png"
+    assert png_name(open_dataset(tmp_path).images[0]) == "sub/a.b.png"
 
 
 def test_compressed_rle_is_read_as_pycocotools_reads_it() -> None:
