@@ -42,6 +42,15 @@ def shared(path: str) -> Path:
     return found
 
 
+def as_summed_here(golden: list[float]) -> object:
+    """The golden numbers, made with numpy 2.4: numpy 2.2 takes the same mean in another order, 1e-16 away.
+
+    So does pycocotools with it, and what is asked for is its number: that is compared with == everywhere.
+    """
+    same = tuple(map(int, np.__version__.split(".")[:2])) >= (2, 4)
+    return golden if same else pytest.approx(golden, rel=1e-14, abs=0)
+
+
 @pytest.mark.parametrize("iou_type", IOU_TYPES)
 @pytest.mark.parametrize("reference", [False, True])
 def test_golden_instances(iou_type: IouType, reference: bool) -> None:
@@ -63,7 +72,7 @@ def test_golden_of_real_annotations(kind: str, iou_type: IouType) -> None:
     assert list(scores.stats) == pycocotools_stats(gt, results, iou_type)
     golden = json.loads((folder / "golden_ap.json").read_text())[results.name]
     if kind == iou_type:
-        assert list(scores.stats) == golden["stats"]
+        assert list(scores.stats) == as_summed_here(golden["stats"])
         assert {str(id_): ap for id_, ap in scores.per_category.items()} == golden["per_category_ap"]
 
 
