@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,18 @@ class PredictionWriter:
         self.folder = folder
         self._force = force
 
-    def begin(self, key: str) -> None:
+    def begin(self, key: str, images: Sequence[ImageEntry]) -> None:
         """Mark the folder as this evaluation's, which may have begun before.
 
         Raises:
-            BenchError: another evaluation began in it, or it cannot be written.
+            BenchError: another evaluation began in it, it cannot be written, or two images would share a PNG.
         """
+        name, times = Counter(map(png_name, images)).most_common(1)[0]
+        if times > 1:
+            raise BenchError(
+                f"{times} images would be saved as {name}: their names differ in the ending alone",
+                "leave --save-predictions out, or rename the images and their entries",
+            )
         mark = self.folder / UNFINISHED
         try:
             begun = mark.read_text() if mark.exists() else key

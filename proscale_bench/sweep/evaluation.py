@@ -186,7 +186,7 @@ def evaluate_weights(
             if not resume:
                 Journal(folder).remove()
             if writer is not None:
-                writer.begin(key)
+                writer.begin(key, work.images)
         processes.wait()
         guard = memory_guard() if settings.device == "cpu" else nullcontext()
         try:

@@ -311,6 +311,15 @@ def test_saved_predictions_go_on_too_and_are_never_mixed(
     assert (again.exit_code, "exists" in again.stderr) == (2, True)
 
 
+def test_two_images_never_share_a_file(weights: Path, tmp_path: Path) -> None:
+    data = make_dataset(tmp_path / "coco", IMAGES)
+    (data.images / "000000000011.jpg").rename(data.images / "000000000010.png")
+    data.edit_both(lambda document: document["images"][1].update(file_name="000000000010.png"))
+    result = evaluate(weights, data, tmp_path, "--save-predictions", str(tmp_path / "predictions"))
+    assert (result.exit_code, "2 images would be saved as 000000000010.png" in result.stderr) == (2, True)
+    assert evaluate(weights, data, tmp_path).exit_code == 0
+
+
 def test_what_is_evaluated_before_a_failure_is_shown(weights: Path, data: Made, tmp_path: Path) -> None:
     (tmp_path / "broken.pth").write_bytes(b"no checkpoint")
     result = evaluate(weights, data, tmp_path, "--weights", str(tmp_path / "broken.pth"))
