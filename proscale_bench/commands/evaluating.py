@@ -59,7 +59,8 @@ def dataset_of(asked: Asked) -> Dataset:
     from proscale_bench.data.coco import open_dataset
 
     if asked.coco is not None:
-        return open_dataset(asked.coco, asked.split)
+        images_needed = asked.from_predictions is None or asked.visuals > 0
+        return open_dataset(asked.coco, asked.split, images_needed)
     from proscale_bench.data.embedded import embedded_validation
 
     with _bar("making the embedded data") as (bar, task):

@@ -18,7 +18,7 @@ from proscale_bench.results.data_check import KINDS, first_error
 SHAPES = "Shapes"  # what the embedded data set calls itself: small images, given to the model as they are
 
 
-def open_dataset(root: Path, split: str | None = None) -> Dataset:
+def open_dataset(root: Path, split: str | None = None, images_needed: bool = True) -> Dataset:
     """A split in a folder laid out as COCO's archives unpack, its annotations read and found consistent.
 
     Images come from the panoptic JSON, else from the instances JSON, in the file's order; so do categories. No image
@@ -26,6 +26,7 @@ def open_dataset(root: Path, split: str | None = None) -> Dataset:
 
     Args:
         split: such as `val2017`; None takes `val2017`, `val`, or the only one.
+        images_needed: False where predictions are scored that somebody else made: the annotations will do.
 
     Raises:
         BenchError: nothing to open, a choice of splits, an annotation file that cannot be read, or the first of what
@@ -34,7 +35,7 @@ def open_dataset(root: Path, split: str | None = None) -> Dataset:
     layout = find_layout(root, split)
     panoptic = read_panoptic_truth(layout.panoptic_json) if layout.panoptic_json else None
     instances = read_instances_truth(layout.instances_json) if layout.instances_json else None
-    first, errors = first_error(inconsistencies(layout, panoptic, instances))
+    first, errors = first_error(inconsistencies(layout, panoptic, instances, images_needed))
     if first is not None:
         more = f" (and {errors - 1} more)" if errors > 1 else ""
         raise BenchError(

@@ -19,10 +19,14 @@ MAX_SEGMENT_ID = 2**24 - 1  # three bytes of a PNG
 
 
 def inconsistencies(
-    layout: Layout, panoptic: PanopticTruth | None, instances: InstancesTruth | None
+    layout: Layout, panoptic: PanopticTruth | None, instances: InstancesTruth | None, images_needed: bool = True
 ) -> Iterator[Finding]:
-    """Everything that can be said without opening an image, folder by folder and file by file."""
-    yield from _missing_folders(layout)
+    """Everything that can be said without opening an image, folder by folder and file by file.
+
+    Args:
+        images_needed: False where nobody will look at them: their folder may be missing.
+    """
+    yield from _missing_folders(layout, images_needed)
     if panoptic is not None and layout.panoptic_json is not None:
         file = seen_from(layout.root, layout.panoptic_json)
         yield from _lists(file, panoptic.categories, panoptic.images)
@@ -40,8 +44,8 @@ def seen_from(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _missing_folders(layout: Layout) -> Iterator[Finding]:
-    if layout.image_dir is None:
+def _missing_folders(layout: Layout, images_needed: bool) -> Iterator[Finding]:
+    if images_needed and layout.image_dir is None:
         yield Finding("missing-folder", layout.split, f"no folder {layout.split}/ or images/{layout.split}/ of images")
     if layout.panoptic_json is not None and layout.panoptic_dir is None:
         name = f"panoptic_{layout.split}"

@@ -608,6 +608,18 @@ def test_what_the_files_have_is_scored(saved: tuple[dict[str, Any], Path], data:
     assert (found["images"], found["pq"] is None, found["ap"], found["miou"]) == (2, False, None, None)
 
 
+def test_files_are_scored_without_the_images(saved: tuple[dict[str, Any], Path], data: Made, tmp_path: Path) -> None:
+    shutil.copytree(data.root, tmp_path / "coco", ignore=shutil.ignore_patterns("*.jpg"))
+    (tmp_path / "coco" / SPLIT).rmdir()
+    flags = ("--from-predictions", str(saved[1]), "--coco", str(tmp_path / "coco"), "--bootstrap", "0")
+    result = run("eval", *flags, "--export-json", "-")
+    assert result.exit_code == 0, result.stderr
+    (found,) = json.loads(result.stdout)["results"]
+    assert found["pq"] == saved[0]["pq"]
+    drawn = run("eval", *flags, "--visuals", "1", "--out", str(tmp_path / "run"))
+    assert (drawn.exit_code, f"no folder {SPLIT}/" in drawn.stderr) == (2, True)
+
+
 def test_a_folder_without_predictions_says_what_it_would_hold(data: Made, tmp_path: Path) -> None:
     result = run("eval", "--from-predictions", str(tmp_path), "--coco", str(data.root))
     assert (result.exit_code, "no predictions for panoptic, instance, semantic" in result.stderr) == (2, True)
