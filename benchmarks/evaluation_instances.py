@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 
 from proscale_bench.data.dataset import Category, ImageEntry
-from proscale_bench.evaluation.bootstrap import average_precisions, interval, resample_weights
+from proscale_bench.evaluation.bootstrap import average_precisions, resample_weights
 from proscale_bench.evaluation.instance import InstanceScorer, detections_of
 from proscale_bench.evaluation.instance_files import evaluate_instances, read_ground_truth
 from proscale_bench.evaluation.instance_reference import reference_scores
+from proscale_bench.results.statistics import interval_of
 
 SHARED = Path(__file__).parents[2] / "shared" / "eval" / "instances"
 IMAGES, REPEATS = 615, 15  # 15 times 41 images
@@ -225,7 +226,7 @@ def whole_coco() -> None:
                 "scored_mib": scored_mib,
                 "bootstrap_s": resampling,
                 "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "interval": interval(replicates),
+                "interval": interval_of(replicates.tolist()),
             }
         )
     )

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric
 from proscale_bench.results.record import Record
+from proscale_bench.results.section import Interval
 from proscale_bench.results.statistics import MIN_PAIRS, independent_ratio, interval_of
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from proscale_bench.evaluation.average_precision import (
 )
 
 RESAMPLES = 1000
-CONFIDENCE_PCT = 95.0
 BLOCK_BYTES = 1 << 24  # of what is kept of a block of resamples
 
 Progress = Callable[[int, int], None]  # resamples done, of so many
@@ -41,20 +40,6 @@ class PanopticReplicates:
     rq: Floats
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How much more the new has than the old: the mean of the paired differences, and their interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def significant(self) -> bool:
-        """The interval does not contain 0."""
-        return not self.low <= 0 <= self.high
-
-
 def resample_weights(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Integers:
     """How often each image is drawn, [resamples, images]; rows sum to `images`. The same on every platform."""
     generator = np.random.Generator(np.random.PCG64(seed))
@@ -62,33 +47,6 @@ def resample_weights(images: int, resamples: int = RESAMPLES, seed: int = 0) -> 
     for row in weights:
         row[:] = np.bincount(generator.integers(images, size=images, dtype=np.int64), minlength=images) if images else 0
     return weights
-
-
-def interval(replicates: Floats) -> tuple[float, float]:
-    """Between which values 95 % of the replicates lie; those that are undefined (NaN) apart."""
-    defined = replicates[~np.isnan(replicates)]
-    if not len(defined):
-        return float("nan"), float("nan")
-    tail = (100 - CONFIDENCE_PCT) / 2
-    low, high = np.percentile(defined, [tail, 100 - tail])
-    return float(low), float(high)
-
-
-def difference(new: Floats, old: Floats) -> Difference:
-    """New against old, paired by resample.
-
-    Args:
-        new, old: [resamples], of the same images, seed and number of resamples.
-
-    Raises:
-        ValueError: they are not of the same resamples.
-    """
-    if new.shape != old.shape or not new.size:
-        raise ValueError(f"expected replicates of the same resamples, got {new.shape} and {old.shape}")
-    differences = new - old
-    low, high = interval(differences)
-    defined = differences[~np.isnan(differences)]
-    return Difference(float(np.mean(defined)) if len(defined) else float("nan"), low, high)
 
 
 def panoptic_qualities(

@@ -20,7 +20,9 @@ from proscale_bench.evaluation.instance import InstanceScorer
 from proscale_bench.evaluation.panoptic import PanopticCounts, PanopticQuality, class_counts, panoptic_quality
 from proscale_bench.evaluation.runner import Work, results_of
 from proscale_bench.evaluation.semantic import SemanticCounts, SemanticQuality, class_pixels, semantic_quality
-from proscale_bench.results.accuracy import ClassAccuracy, Interval
+from proscale_bench.results.accuracy import ClassAccuracy
+from proscale_bench.results.section import Interval
+from proscale_bench.results.statistics import interval_of
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -110,7 +112,7 @@ def summarise(
     percent = {name: 100 * values for name, values in replicates.items() if not np.isnan(values).any()}
     return Summary(
         metrics_pct=_metrics(quality, scores, labelled),
-        intervals_pct={name: bootstrap.interval(values) for name, values in percent.items()},
+        intervals_pct={name: interval_of(values.tolist()) for name, values in percent.items()},
         replicates_pct={name: tuple(values.round(DECIMALS).tolist()) for name, values in percent.items()},
         classes=tuple(_classes(work, quality, scores, labelled)),
         engine="none" if judge is None else "pycocotools" if reference else "proscale-bench",

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from proscale_bench.errors import look_up
-from proscale_bench.results.profile import Interval
 from proscale_bench.results.record import Cost, Record
+from proscale_bench.results.section import Interval
 
 Provenance = Literal["counted", "measured", "published"]
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from proscale_bench.results.section import Amount, Count, Line, Section, Word
+from proscale_bench.results.section import Amount, Count, Interval, Line, Section, Word
 
 DeviceType = Literal["cpu", "cuda"]
 DType = Literal["fp32", "tf32", "bf16", "fp16"]
 Mode = Literal["eager", "compiled", "cuda_graphs", "compiled_cuda_graphs"]
-Interval = tuple[float, float]  # 95 %
 
 
 class Execution(Section):

@@ -22,6 +22,7 @@ Line = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
 Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Amount = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Interval = tuple[float, float]  # 95 %
 Percent = Annotated[float | None, BeforeValidator(_nan_to_none)]  # NaN and infinity are kept as null
 
 

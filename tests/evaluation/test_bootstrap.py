@@ -11,8 +11,6 @@ import pytest
 from proscale_bench.evaluation.average_precision import IouType
 from proscale_bench.evaluation.bootstrap import (
     average_precisions,
-    difference,
-    interval,
     mean_ious,
     panoptic_qualities,
     resample_weights,
@@ -129,23 +127,3 @@ def test_miou_is_the_mean_over_classes_of_the_truth() -> None:
         told, found, both = row @ truth, row @ predicted, row @ shared
         expected = np.mean([both[one] / (told[one] + found[one] - both[one]) for one in range(5) if told[one]])
         assert mean_ious(weights, shared, truth, predicted)[resample] == pytest.approx(expected, rel=1e-12)
-
-
-def test_intervals_hold_95_percent() -> None:
-    assert interval(np.arange(1001.0)) == (25.0, 975.0)
-    assert interval(np.append(np.arange(1001.0), np.nan)) == (25.0, 975.0)
-    assert np.isnan(interval(np.full(3, np.nan))).all()
-
-
-def test_a_paired_difference_is_found_where_each_alone_is_too_uncertain() -> None:
-    rng = np.random.default_rng(2)
-    old = rng.normal(50, 5, 1000)
-    better = old + rng.normal(1, 0.3, 1000)
-    found = difference(better, old)
-    assert found.significant
-    assert found.low < found.value < found.high
-    assert interval(better)[0] < interval(old)[1]
-    assert not difference(old + rng.normal(0, 1, 1000), old).significant
-    assert not difference(old, old).significant
-    with pytest.raises(ValueError, match="same resamples"):
-        difference(old, old[:10])

@@ -11,6 +11,7 @@ from proscale_bench.results.statistics import (
     MIN_PAIRS,
     drift,
     half_width,
+    interval_of,
     median,
     median_interval,
     outliers,
@@ -97,3 +98,7 @@ def test_drift_is_the_second_half_against_the_first() -> None:
     assert drift([10.0] * 5 + [11.0] * 5) == pytest.approx(0.1)
     assert drift([10.0] * 5 + [99.0] + [9.0] * 5) == pytest.approx(-0.1)
     assert drift([1.0, 2.0, 3.0]) == 0
+
+
+def test_the_interval_of_replicates_holds_95_percent() -> None:
+    assert interval_of([float(value) for value in range(1001)]) == (25.0, 975.0)
