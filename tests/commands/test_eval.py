@@ -181,7 +181,8 @@ def test_batches_change_rounding_alone(
 ) -> None:
     found = row(weights, data, tmp_path, "--batch-size", "2")
     for name in METRICS:
-        assert found[name] == pytest.approx(saved[0][name], abs=1.0)
+        # Equal where this was written; elsewhere a pixel between two masks, one of some 700, may fall to the other.
+        assert found[name] == pytest.approx(saved[0][name], abs=0.5)
 
 
 def test_a_record_is_kept_and_shown(weights: Path, data: Made, tmp_path: Path) -> None:
