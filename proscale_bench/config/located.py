@@ -178,10 +178,15 @@ def _where(path: str, places: dict[Loc, tuple[int, int]], loc: Loc) -> str:
 
 
 def _nearest(places: dict[Loc, tuple[int, int]], loc: Loc) -> tuple[int, int]:
-    """The nearest enclosing place that is known: a missing key is shown at its parent."""
-    while loc and loc not in places:
-        loc = loc[:-1]
-    return places.get(loc, (1, 1))
+    """The nearest enclosing place that is known: a missing key is shown at its parent.
+
+    The tag of a union, which pydantic has in its locations and the document has not, is stepped over.
+    """
+    known: Loc = ()
+    for part in loc:
+        if (*known, part) in places:
+            known = (*known, part)
+    return places.get(known, (1, 1))
 
 
 def _located_error(
@@ -191,21 +196,25 @@ def _located_error(
     problems = sorted(error.errors(include_url=False), key=lambda problem: _nearest(places, problem["loc"]))
     for problem in problems[:SHOWN_PROBLEMS]:
         loc = problem["loc"]
-        name = _name(loc)
+        kind = problem["type"]
         value = problem["input"]
         message = problem["msg"]
         hint: str | None = None
-        match problem["type"]:
+        if kind in ("union_tag_invalid", "union_tag_not_found"):  # the key that says which of several sections it is
+            key = problem["ctx"]["discriminator"].strip("'")
+            loc, value = (*loc, key), value.get(key)
+        name = _name(loc)
+        match kind:
             case "extra_forbidden":
                 message = "unknown key"
-                known = sorted(_all_keys(model))
+                known = sorted(set(_all_keys(model)))
                 hint = did_you_mean(str(loc[-1]), known, f"known keys: {', '.join(known)}")
             case "value_error":
                 message = f"{_short(repr(value))}: {problem['ctx']['error']}"
-            case "missing":
+            case "missing" | "union_tag_not_found":
                 message = "required key is missing"
-            case "literal_error":
-                expected = problem["ctx"]["expected"]
+            case "literal_error" | "union_tag_invalid":
+                expected = problem["ctx"].get("expected") or problem["ctx"]["expected_tags"].replace(", ", " or ")
                 message = f"{_short(repr(value))} is not {expected}"
                 hint = did_you_mean(str(value), expected.replace("'", "").replace(" or ", ", ").split(", "))
             case "string_type" if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -1,0 +1,250 @@
+"""The YAML form of a training recipe: what is read, how it is varied, how weights change. See `recipes/*.yaml`.
+
+Defaults are those of Mask2Former on COCO. Iterations are steps of the optimiser.
+Sources: Cheng et al. 2022, sections 3 and 4.1, and its published configurations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from proscale_bench.config.architecture import BackboneName
+from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
+from proscale_bench.errors import BenchError, did_you_mean
+
+MAX_ITERATIONS = 100_000_000
+MAX_BATCH = 65_536
+MAX_SEED = (1 << 32) - 1
+MAX_CROP_PX = 8192
+# What two runs of one training may differ in: words, how often it is kept, and where files of weights lie, which have
+# digests of their own.
+OUTSIDE_DIGEST = frozenset({"schema_version", "name", "description", "checkpoint_every", "start", "backbone_weights"})
+
+
+def _as_pair(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError("expected two numbers in brackets, as [0.1, 2.0]")
+    return tuple(value)
+
+
+def _as_tuple(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("expected a list, as [5400, 5700]")
+    return tuple(value)
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Iterations = Annotated[int, Field(ge=1, le=MAX_ITERATIONS)]
+Scale = Annotated[float, Field(ge=0.01, le=100)]
+Side = Annotated[int, Field(ge=32, le=MAX_CROP_PX)]
+
+
+class ShapesData(StrictModel):
+    """Images of the embedded data set, made of a seed that is not the validation split's."""
+
+    source: Literal["shapes"]
+    images: Annotated[int, Field(ge=1, le=1_000_000)]
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 1
+
+
+class CocoData(StrictModel):
+    """A split of a folder laid out as COCO; the command line says which folder."""
+
+    source: Literal["coco"]
+    split: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "train2017"
+
+
+class Augmentation(StrictModel):
+    """How an image is varied: resized to fit the crop's size times a scale, cropped to that size or padded to it.
+
+    Args:
+        resize: least and most scale; large-scale jitter is 0.1 to 2.0.
+        crop: height and width in pixels, which every image then has.
+        flip, vertical_flip: left to right, top to bottom, one time in two.
+        color: brightness, contrast, saturation and hue vary.
+    """
+
+    resize: Annotated[tuple[Scale, Scale], BeforeValidator(_as_pair)] = (1.0, 1.0)
+    crop: Annotated[tuple[Side, Side], BeforeValidator(_as_pair)]
+    flip: bool = True
+    vertical_flip: bool = False
+    color: bool = False
+
+
+class OptimizerSettings(StrictModel):
+    """AdamW, and clipping by the norm of all gradients together; null for none.
+
+    Args:
+        backbone_multiplier: of the learning rate, for the backbone.
+    """
+
+    learning_rate: Positive = 1e-4
+    weight_decay: NotNegative = 0.05
+    backbone_multiplier: NotNegative = 0.1
+    clip_norm: Positive | None = 0.01
+
+
+class _Warmup(StrictModel):
+    """The learning rate rises linearly from `warmup_factor` of itself within so many iterations."""
+
+    warmup_iterations: Annotated[int, Field(ge=0, le=MAX_ITERATIONS)] = 0
+    warmup_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class StepSchedule(_Warmup):
+    """The learning rate is multiplied by `factor` at each milestone, an iteration."""
+
+    kind: Literal["step"]
+    milestones: Annotated[tuple[Iterations, ...], Field(max_length=100), BeforeValidator(_as_tuple)]
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class PolynomialSchedule(_Warmup):
+    """The learning rate falls as (1 - iteration / iterations) to a power."""
+
+    kind: Literal["polynomial"]
+    power: Positive = 0.9
+
+
+class LossSettings(StrictModel):
+    """Weights of the losses, and where the masks' are taken.
+
+    Args:
+        no_object_weight: of the class "no object".
+        points: of each mask.
+        oversampling: so many times as many points are drawn at first.
+        importance: the share of points that are the most uncertain of those; the others are drawn anew.
+    """
+
+    class_weight: NotNegative = 2.0
+    mask_weight: NotNegative = 5.0
+    dice_weight: NotNegative = 5.0
+    no_object_weight: NotNegative = 0.1
+    points: Annotated[int, Field(ge=1, le=10_000_000)] = 12_544
+    oversampling: Annotated[float, Field(ge=1, le=100)] = 3.0
+    importance: Share = 0.75
+
+
+class Recipe(StrictModel):
+    """A training, all but the schedule of the encoder, the seed and the machine.
+
+    Args:
+        backbone: where the command line names none.
+        batch_size: images of one iteration, over all processes and accumulations.
+        accumulate: passes forward and backward of each iteration.
+        drop_path: the rate of the last block of a Swin; ResNets have none.
+        ema: how much of the average stays at each iteration; null for no average.
+        checkpoint_every: iterations.
+        start: a baseline's checkpoint to start from, as seen from the recipe's folder.
+        backbone_weights: the backbone's weights from ImageNet, under torchvision's names.
+    """
+
+    schema_version: SchemaVersion
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    description: Annotated[str, Field(max_length=400)] = ""
+    data: Annotated[ShapesData | CocoData, Field(discriminator="source")]
+    backbone: BackboneName
+    iterations: Iterations
+    batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH)]
+    accumulate: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
+    augmentation: Augmentation
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: Annotated[StepSchedule | PolynomialSchedule, Field(discriminator="kind")]
+    loss: LossSettings = LossSettings()
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    checkpoint_every: Iterations = 5_000
+    start: Annotated[str, Field(min_length=1)] | None = None
+    backbone_weights: Annotated[str, Field(min_length=1)] | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides what is learnt, defaults included: see `OUTSIDE_DIGEST`."""
+        fields = self.model_dump(mode="json", exclude=set(OUTSIDE_DIGEST))
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with the tool, by name."""
+    folder = Path(__file__).parent / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_recipe(word: str) -> Path:
+    """The file of a recipe given by name or path.
+
+    Raises:
+        BenchError: neither a shipped recipe nor a file.
+    """
+    shipped = shipped_recipes()
+    if word in shipped:
+        return shipped[word]
+    path = Path(word)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return path
+    known = f"a recipe is a YAML file or one of: {', '.join(shipped)}"
+    raise BenchError(f"unknown recipe '{word}'", did_you_mean(word, tuple(shipped), known))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe; files that it names are then seen from where the caller is.
+
+    Raises:
+        BenchError: each problem at its `file:line:column`.
+    """
+    located = load_yaml(path, Recipe)
+    _check_together(located)
+    recipe = located.value
+    files = {key: getattr(recipe, key) for key in ("start", "backbone_weights")}
+    found = {key: str(path.parent / Path(name).expanduser()) for key, name in files.items() if name is not None}
+    return recipe.model_copy(update=found)
+
+
+def _check_together(located: Located[Recipe]) -> None:
+    """What fields ask of each other.
+
+    Raises:
+        BenchError: the first that does not fit the others.
+    """
+    recipe = located.value
+    low, high = recipe.augmentation.resize
+    if low > high:
+        where = located.where("augmentation", "resize")
+        raise BenchError(f"{where}: resize: {low} is more than {high}", f"the least first: [{high}, {low}]")
+    if recipe.batch_size % recipe.accumulate:
+        raise BenchError(
+            f"{located.where('accumulate')}: accumulate: {recipe.batch_size} images in {recipe.accumulate} equal parts",
+            "batch_size is a multiple of accumulate",
+        )
+    if isinstance(recipe.schedule, StepSchedule):
+        last = 0
+        for index, milestone in enumerate(recipe.schedule.milestones):
+            where = located.where("schedule", "milestones", index)
+            if milestone <= last:
+                raise BenchError(f"{where}: milestones: {milestone} after {last}", "each is later than the one before")
+            if milestone >= recipe.iterations:
+                raise BenchError(
+                    f"{where}: milestones: {milestone}, and training ends after {recipe.iterations} iterations",
+                    "a milestone is an iteration before the end",
+                )
+            last = milestone
+    if recipe.schedule.warmup_iterations >= recipe.iterations:
+        raise BenchError(
+            f"{located.where('schedule', 'warmup_iterations')}: warmup_iterations: "
+            f"{recipe.schedule.warmup_iterations}, and training ends after {recipe.iterations}",
+            "the warm-up ends before training does",
+        )
+    if recipe.start is not None and recipe.backbone_weights is not None:
+        raise BenchError(
+            f"{located.where('backbone_weights')}: backbone_weights: 'start' has the backbone's weights already",
+            "keep one of them",
+        )
