@@ -1,0 +1,214 @@
+"""Shapes to train on: images of one seed, made once and kept in the user's cache folder, mapped into memory.
+
+Every process of every training of a seed shares one copy in the system's page cache: 1.0 GB for 8,192 images.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proscale_bench.cache import cache_dir
+from proscale_bench.data.embedded import SEED as VALIDATION_SEED
+from proscale_bench.data.pictures import Pixels
+from proscale_bench.data.shapes.categories import CATEGORIES
+from proscale_bench.data.shapes.scene import VERSION, make_scene, scene_size
+from proscale_bench.errors import BenchError
+from proscale_bench.files import read_regular_file
+
+SCENES, TABLE, MARKER = "scenes.bin", "table.npy", "made.json"
+LAYOUT = 1  # of these files
+MAX_MARKER_BYTES = 1 << 16
+MAX_TABLE_BYTES = 1 << 28
+MAX_SEGMENTS = 15  # of a scene; there are never more than 12
+NOT_LEARNT = 255  # in place of a class: a crowd, or no segment
+PART = 64  # scenes that a process makes at a time
+
+ROW = np.dtype(
+    [
+        ("offset", "<u8"),  # of the image's first byte, behind which its map follows
+        ("height", "<u2"),
+        ("width", "<u2"),
+        ("check", "<u4"),  # CRC-32 of image and map
+        ("classes", "u1", (MAX_SEGMENTS,)),  # of the segments 1, 2, ...
+    ]
+)
+CLASS_OF = {category.id: index for index, category in enumerate(CATEGORIES)}
+
+OnProgress = Callable[[int, int], None]  # images done, and of how many
+
+
+@dataclass(frozen=True)
+class StoredScene:
+    """An image of Shapes as it is kept.
+
+    Args:
+        image: RGB, [H, W, 3].
+        segments: [H, W]: 1, 2, ...; 0 is void.
+        classes: of each segment, from 1 on, the class's index; `NOT_LEARNT` for a crowd.
+    """
+
+    image: Pixels
+    segments: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
+
+
+class StoredShapes:
+    """Scenes in a folder of the cache."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._table = np.load(folder / TABLE, allow_pickle=False)
+        self._bytes: NDArray[np.uint8] = np.memmap(folder / SCENES, np.uint8, "r").view(np.ndarray)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def scene(self, index: int) -> StoredScene:
+        """A scene, read-only.
+
+        Raises:
+            BenchError: its bytes are not those that were written.
+        """
+        row = self._table[index]
+        height, width, start = int(row["height"]), int(row["width"]), int(row["offset"])
+        area = height * width
+        found = self._bytes[start : start + 4 * area]
+        if zlib.crc32(found.data) != row["check"]:
+            raise BenchError(f"{self.folder / SCENES}: scene {index} is damaged", f"remove {self.folder}")
+        image, segments = found[: 3 * area].reshape(height, width, 3), found[3 * area :].reshape(height, width)
+        classes = row["classes"]
+        return StoredScene(image, segments, classes[: int(segments.max(initial=0))])
+
+
+def training_shapes(
+    images: int, seed: int, progress: OnProgress | None = None, processes: int | None = None
+) -> StoredShapes:
+    """Images 0, 1, ... of a seed; made where they are missing or damaged, by so many processes at once.
+
+    Processes that ask at the same time wait for the one that makes them.
+
+    Args:
+        processes: None for one a core.
+
+    Raises:
+        BenchError: the validation split's seed, or the cache folder cannot be written.
+    """
+    from filelock import FileLock
+
+    if seed == VALIDATION_SEED:
+        raise BenchError(f"seed {seed} is the validation split's", "train on any other")
+    cache = cache_dir()
+    name = f"shapes-v{VERSION}-train-seed{seed}-{images}"
+    folder = cache / name
+    marker = {"layout": LAYOUT, "version": VERSION, "seed": seed, "images": images}
+    try:
+        if not _is_whole(folder, marker):
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(cache / f"{name}.lock"):
+                if not _is_whole(folder, marker):  # nobody made it while we waited
+                    _make(folder, marker, progress, processes or _cores())
+        return StoredShapes(folder)
+    except OSError as error:
+        raise BenchError(
+            f"cannot write {cache}: {error.strerror or error}",
+            f"{images:,} images take {images * 128_000 / 1e9:.1f} GB: make room there, or name another folder in "
+            "$PROSCALE_BENCH_CACHE",
+        ) from error
+
+
+def _make(folder: Path, marker: dict[str, int], progress: OnProgress | None, processes: int) -> None:
+    """Made beside its place and moved there whole. Only one process is here."""
+    prefix = f".{folder.name}-"
+    for left_over in folder.parent.glob(f"{prefix}*"):  # by a process that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
+    images, seed = marker["images"], marker["seed"]
+    table = np.zeros(images, ROW)
+    table["height"], table["width"] = np.array([scene_size(seed, index) for index in range(images)]).T
+    ends = np.cumsum(4 * table["height"].astype(np.uint64) * table["width"])
+    table["offset"][1:] = ends[:-1]
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as name:
+        made = Path(name) / folder.name
+        made.mkdir()
+        with (made / SCENES).open("wb") as file:
+            file.truncate(int(ends[-1]))
+        done = 0
+        for first, rows in _parts(made / SCENES, table, seed, processes):
+            table[first : first + len(rows)] = rows
+            done += len(rows)
+            if progress:
+                progress(done, images)
+        np.save(made / TABLE, table, allow_pickle=False)
+        (made / MARKER).write_text(json.dumps(marker | _state(made), indent=0, sort_keys=True))
+        if folder.exists():
+            folder.rename(Path(name) / "damaged")
+        made.rename(folder)
+
+
+def _parts(path: Path, table: NDArray[np.void], seed: int, processes: int) -> Iterator[tuple[int, NDArray[np.void]]]:
+    """The table's rows as they are finished, each part with its first scene's index."""
+    starts = range(0, len(table), PART)
+    if processes == 1 or len(starts) == 1:
+        for first in starts:
+            yield first, _write_part(path, table[first : first + PART], seed, first)
+        return
+    # Started anew rather than forked: a copy of a process that has threads may wait for one it has not.
+    with ProcessPoolExecutor(min(processes, len(starts)), get_context("spawn")) as pool:
+        waiting = {pool.submit(_write_part, path, table[first : first + PART], seed, first): first for first in starts}
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write_part(path: Path, rows: NDArray[np.void], seed: int, first: int) -> NDArray[np.void]:
+    """Make scenes from `first` on and write them where their rows say; the rows, completed."""
+    rows = rows.copy()
+    rows["classes"] = NOT_LEARNT
+    with path.open("rb+") as file:
+        for number, row in enumerate(rows):
+            scene = make_scene(seed, first + number)
+            ids = np.array([segment.id for segment in scene.segments], np.uint32)  # in order
+            segments = np.searchsorted(ids, scene.ids) + 1
+            segments[scene.ids == 0] = 0
+            raw = scene.image.tobytes() + segments.astype(np.uint8).tobytes()
+            file.seek(int(row["offset"]))
+            file.write(raw)
+            row["check"] = zlib.crc32(raw)
+            for place, segment in enumerate(scene.segments):
+                row["classes"][place] = NOT_LEARNT if segment.is_crowd else CLASS_OF[segment.category_id]
+    return rows
+
+
+def _is_whole(folder: Path, marker: dict[str, int]) -> bool:
+    """Whether what was made is what is asked for, and its files as they were. Scenes are checked when they are read."""
+    try:
+        found = json.loads(read_regular_file(folder / MARKER, MAX_MARKER_BYTES))
+        return bool(found == marker | _state(folder))
+    except (BenchError, OSError, ValueError, RecursionError):
+        return False
+
+
+def _state(folder: Path) -> dict[str, int]:
+    """How many bytes of scenes there are, and the table's CRC-32."""
+    table = read_regular_file(folder / TABLE, MAX_TABLE_BYTES)
+    return {"bytes": (folder / SCENES).stat().st_size, "table": zlib.crc32(table)}
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""Training: from a recipe and images to a checkpoint."""

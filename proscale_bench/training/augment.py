@@ -1,0 +1,172 @@
+"""How an image is varied for training, and its truth with it: one variation is drawn, then applied to all that the
+image has.
+
+Large-scale jitter: resized, its aspect kept, to fit the crop's size times a scale; then a crop, which is padded below
+and to the right where the image is smaller. A crop's pixels alone are resized: of those outside nobody asks.
+Sources: Ghiasi et al. 2021 (jitter) and Cheng et al. 2022, section 4.1; colours, Liu et al. 2016 (SSD), section 3.6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proscale_bench.config.recipe import Augmentation
+from proscale_bench.data.pictures import IdMap, Pixels
+from proscale_bench.data.transforms import Size
+
+GREY = 128  # of padding
+VOID = 0
+BRIGHTNESS = 32  # at most so much more or less, of 255
+CONTRAST = SATURATION = (0.5, 1.5)
+HUE = 13  # of 256: 18 degrees
+
+Map = TypeVar("Map", bound=NDArray[Any])
+
+
+def augment(image: Pixels, ids: IdMap, augmentation: Augmentation, random: np.random.Generator) -> tuple[Pixels, IdMap]:
+    """An image [H, W, 3] and its ids [H, W], varied alike: as large as the crop, padded with grey and with void.
+
+    They follow from the generator's state alone.
+    """
+    variation = draw_variation(augmentation, ids.shape, random)
+    return variation.of_image(image), variation.of_map(ids)
+
+
+@dataclass(frozen=True)
+class Colors:
+    """A change of colours: `value * contrast + brightness`, then saturation by a factor and hue by 256ths of a turn."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: int
+
+    def of_image(self, image: Pixels) -> Pixels:
+        """An image [H, W, 3] in other colours."""
+        from PIL import Image
+
+        image = _table(self.contrast, self.brightness)[image]
+        if self.saturation == 1 and self.hue == 0:  # there and back again would cost some of its colours
+            return image
+        hue, saturation, value = Image.fromarray(image).convert("HSV").split()
+        hue = hue.point([(angle + self.hue) % 256 for angle in range(256)])
+        saturation = saturation.point(_table(self.saturation).tolist())
+        return np.asarray(Image.merge("HSV", (hue, saturation, value)).convert("RGB"))
+
+
+@dataclass(frozen=True)
+class Variation:
+    """Where each pixel of a crop is from.
+
+    Args:
+        size: of the image, height and width.
+        resized: what it is resized to.
+        top, left: where in that the crop begins.
+        crop: its size.
+        flip, vertical_flip: whether what is seen in it is turned over.
+        colors: None leaves them as they are.
+    """
+
+    size: Size
+    resized: Size
+    top: int
+    left: int
+    crop: Size
+    flip: bool = False
+    vertical_flip: bool = False
+    colors: Colors | None = None
+
+    @property
+    def seen(self) -> Size:
+        """How much of the crop is not padding."""
+        return min(self.crop[0], self.resized[0] - self.top), min(self.crop[1], self.resized[1] - self.left)
+
+    def of_image(self, image: Pixels) -> Pixels:
+        """The crop of an image [H, W, 3], by Pillow's bilinear filter on bytes."""
+        from PIL import Image
+
+        height, width = self.seen
+        if self.resized == self.size:
+            found = image[self.top : self.top + height, self.left : self.left + width]
+        else:
+            down, across = self.size[0] / self.resized[0], self.size[1] / self.resized[1]
+            # The filter reaches over the box's border into the image, so this is a part of the whole image resized.
+            box = (
+                self.left * across,
+                self.top * down,
+                min((self.left + width) * across, self.size[1]),
+                min((self.top + height) * down, self.size[0]),
+            )
+            found = np.asarray(
+                Image.fromarray(np.ascontiguousarray(image)).resize((width, height), Image.Resampling.BILINEAR, box)
+            )
+        if self.colors is not None:
+            found = self.colors.of_image(found)
+        whole = np.full((*self.crop, 3), GREY, np.uint8)
+        whole[:height, :width] = found[:: -1 if self.vertical_flip else 1, :: -1 if self.flip else 1]
+        return whole
+
+    def of_map(self, values: Map) -> Map:
+        """The crop of a map [..., H, W], each value from the pixel nearest to it; 0 in the padding."""
+        rows, columns = self._rows_and_columns
+        whole = np.zeros((*values.shape[:-2], *self.crop), values.dtype)
+        whole[..., : len(rows), : len(columns)] = values.take(rows, axis=-2).take(columns, axis=-1)
+        return whole  # type: ignore[return-value]
+
+    @cached_property
+    def _rows_and_columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        height, width = self.seen
+        rows = _nearest(self.top, height, self.size[0], self.resized[0])
+        columns = _nearest(self.left, width, self.size[1], self.resized[1])
+        return rows[:: -1 if self.vertical_flip else 1], columns[:: -1 if self.flip else 1]
+
+
+def draw_variation(augmentation: Augmentation, size: Size, random: np.random.Generator) -> Variation:
+    """A variation of an image of a size. Whether there are flips or colours changes nothing else that is drawn."""
+    crop_height, crop_width = augmentation.crop
+    height, width = size
+    scale = random.uniform(*augmentation.resize)
+    factor = min(crop_height * scale / height, crop_width * scale / width)
+    resized = max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
+    top = int(random.integers(max(resized[0] - crop_height, 0), endpoint=True))
+    left = int(random.integers(max(resized[1] - crop_width, 0), endpoint=True))
+    flip, vertical_flip = (bool(one) for one in random.random(2) < 0.5)
+    return Variation(
+        (height, width),
+        resized,
+        top,
+        left,
+        augmentation.crop,
+        flip and augmentation.flip,
+        vertical_flip and augmentation.vertical_flip,
+        _draw_colors(random) if augmentation.color else None,
+    )
+
+
+def _draw_colors(random: np.random.Generator) -> Colors:
+    """Each change is made one time in two."""
+    made = random.random(4) < 0.5
+    brightness, contrast = random.uniform(-BRIGHTNESS, BRIGHTNESS), random.uniform(*CONTRAST)
+    saturation, hue = random.uniform(*SATURATION), int(random.integers(-HUE, HUE, endpoint=True))
+    return Colors(
+        brightness if made[0] else 0.0,
+        contrast if made[1] else 1.0,
+        saturation if made[2] else 1.0,
+        hue if made[3] else 0,
+    )
+
+
+def _nearest(first: int, count: int, length: int, resized: int) -> NDArray[np.int64]:
+    """The pixel of `length` in which the middle of each of `count` resized ones lies, in whole numbers."""
+    return (2 * np.arange(first, first + count, dtype=np.int64) + 1) * length // (2 * resized)
+
+
+def _table(factor: float, more: float = 0.0) -> NDArray[np.uint8]:
+    """What becomes of each byte."""
+    table: NDArray[np.uint8] = np.clip(np.arange(256) * factor + more + 0.5, 0, 255).astype(np.uint8)
+    return table
