@@ -25,12 +25,15 @@ MLP_RATIO = 4.0
 NORM_EPS = 1e-5
 
 
-def build_backbone(spec: ResNet | Swin) -> nn.Module:
+def build_backbone(spec: ResNet | Swin, drop_path: float = 0.0) -> nn.Module:
     """The backbone of these dimensions, freshly initialised.
 
     It maps normalised images [B, 3, H, W], H and W multiples of 32, to `Features`.
+
+    Args:
+        drop_path: see `SwinBackbone`; a ResNet has none.
     """
-    return ResNetBackbone(spec) if isinstance(spec, ResNet) else SwinBackbone(spec)
+    return ResNetBackbone(spec) if isinstance(spec, ResNet) else SwinBackbone(spec, drop_path)
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -100,10 +103,17 @@ class SwinBackbone(nn.Module):
 
     Windows are padded block by block. On an axis no longer than the window torchvision does not shift, where the
     official code does; images of more than 384 pixels a side never come there.
+
+    Args:
+        drop_path: in training, how often the last block leaves an image as it is, at each of its two steps (stochastic
+            depth, Huang et al. 2016); 0 for the first block, and linear between them.
     """
 
-    def __init__(self, spec: Swin) -> None:
+    def __init__(self, spec: Swin, drop_path: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"drop_path is {drop_path}, a rate is at least 0 and below 1")
+        rates = iter([drop_path * block / max(sum(spec.depths) - 1, 1) for block in range(sum(spec.depths))])
         patches = nn.Conv2d(3, spec.width, kernel_size=PATCH, stride=PATCH)
         embedding = nn.Sequential(patches, Permute([0, 2, 3, 1]), nn.LayerNorm(spec.width, eps=NORM_EPS))
         layers: list[nn.Module] = [embedding]
@@ -120,6 +130,7 @@ class SwinBackbone(nn.Module):
                         window_size=[spec.window, spec.window],
                         shift_size=[shift, shift],
                         mlp_ratio=MLP_RATIO,
+                        stochastic_depth_prob=next(rates),
                         norm_layer=_layer_norm,
                     )
                 )

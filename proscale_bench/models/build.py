@@ -25,6 +25,7 @@ def build_model(
     num_queries: int | None = None,
     *,
     device: str | torch.device = "cpu",
+    drop_path: float = 0.0,
 ) -> Mask2Former:
     """The model of a schedule on a backbone, freshly initialised, in eval mode.
 
@@ -34,23 +35,24 @@ def build_model(
         num_classes: without "no object"; 133 by default.
         num_queries: 100 by default, 200 for swin_l.
         device: where it is built; `meta` takes no memory.
+        drop_path: in training, the rate of a Swin's last block: see `backbones.SwinBackbone`.
 
     Raises:
         BenchError: unknown backbone.
     """
     architecture = get_architecture(backbone, num_classes, num_queries)
-    return build_from_architecture(schedule, architecture, device=device)
+    return build_from_architecture(schedule, architecture, device=device, drop_path=drop_path)
 
 
 def build_from_architecture(
-    schedule: Schedule, architecture: Architecture, *, device: str | torch.device = "cpu"
+    schedule: Schedule, architecture: Architecture, *, device: str | torch.device = "cpu", drop_path: float = 0.0
 ) -> Mask2Former:
     """The same, from dimensions of one's own."""
     head = architecture.head
     channels = dict(zip(FEATURE_STRIDES, architecture.backbone.channels, strict=True))
     with torch.device(device):
         model = Mask2Former(
-            build_backbone(architecture.backbone),
+            build_backbone(architecture.backbone, drop_path),
             ENCODERS[schedule.encoder](schedule, head, channels),
             MaskedDecoder(head),
         )
