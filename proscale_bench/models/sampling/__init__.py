@@ -13,7 +13,7 @@ from torch import Tensor
 
 from proscale_bench.errors import BenchError, look_up
 from proscale_bench.models.position import Size
-from proscale_bench.models.sampling import embedding_bag, gpu, grid_sample
+from proscale_bench.models.sampling import dense, embedding_bag, gpu, grid_sample
 
 # value [B, S, heads, d], (h, w) of each of L levels, locations [B, N, heads, L, P, 2], weights [B, N, heads, L, P]
 # -> [B, N, heads * d]: see `grid_sample.sample`.
@@ -24,6 +24,7 @@ SAMPLERS: dict[str, Sampler] = {
     "grid_sample": grid_sample.sample,
     "embedding_bag": embedding_bag.sample,
     "embedding_bag_compiled": embedding_bag.sample_compiled,
+    "dense": dense.sample,
     "triton": gpu.sample_by_triton,
     "deformops": gpu.sample_by_deformops,
 }

@@ -39,7 +39,7 @@ def _sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Te
     batch, tokens, heads, channels = value.shape
     queries = locations.shape[1]
     points = weights.shape[-1]
-    width, height, start = _lanes(tuple(sizes), heads, points, tokens, weights.dtype, value.device)
+    width, height, start = lanes(tuple(sizes), heads, points, tokens, weights.dtype, value.device)
     if batch > 1:
         images = torch.arange(batch, dtype=torch.int32, device=value.device)
         start = start + images[:, None, None] * (heads * tokens)
@@ -104,18 +104,18 @@ def _compiled_corners() -> Corners:
 
 
 @once_per_size
-def _lanes(
+def lanes(
     sizes: tuple[Size, ...], heads: int, points: int, tokens: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Width, height and first row of what each lane (head, level, point) reads: [heads * L * P] each."""
     starts = [sum(h * w for h, w in sizes[:level]) for level in range(len(sizes))]
 
-    def lanes(numbers: Sequence[int], dtype: torch.dtype) -> Tensor:
+    def each(numbers: Sequence[int], dtype: torch.dtype) -> Tensor:
         return torch.tensor(numbers, dtype=dtype, device=device).repeat_interleave(points).repeat(heads)
 
     head = torch.arange(heads, dtype=torch.int32, device=device).repeat_interleave(len(sizes) * points)
     return (
-        lanes([w for _, w in sizes], dtype),
-        lanes([h for h, _ in sizes], dtype),
-        lanes(starts, torch.int32) + head * tokens,
+        each([w for _, w in sizes], dtype),
+        each([h for h, _ in sizes], dtype),
+        each(starts, torch.int32) + head * tokens,
     )
