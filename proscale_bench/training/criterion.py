@@ -6,7 +6,7 @@ et al. 2020.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,7 +54,7 @@ def criterion(
     targets: Sequence[Target],
     recipe: LossSettings,
     *,
-    masks_in_batch: Callable[[int], float] = float,
+    normalizer: float | None = None,
     draw: Draw | None = None,
 ) -> Losses:
     """The losses of a batch.
@@ -63,8 +63,8 @@ def criterion(
         predictions: with auxiliary ones, if these shall count.
         targets: of each image.
         recipe: weights and points.
-        masks_in_batch: from the number of segments here to what mask losses are divided by: with several processes,
-            the mean over them.
+        normalizer: what mask losses are divided by: the number of segments here; with several processes, the mean
+            over them.
         draw: places to look at; uniform ones by default.
     """
     layers: list[Prediction] = [*predictions.auxiliary, Prediction(predictions.pred_logits, predictions.pred_masks)]
@@ -73,7 +73,9 @@ def criterion(
     draw = draw or uniform_on(mask_logits.device)
     matchings = match_batch(class_logits, mask_logits, targets, recipe, draw)
 
-    normalizer = max(masks_in_batch(sum(len(target.labels) for target in targets)), 1.0)
+    if normalizer is None:
+        normalizer = sum(len(target.labels) for target in targets)
+    normalizer = max(normalizer, 1.0)
     of_class = class_loss(class_logits, targets, matchings, recipe.no_object_weight)
     of_mask, of_dice = mask_losses(mask_logits, targets, matchings, recipe, draw)
     return Losses(of_class, of_mask / normalizer, of_dice / normalizer)
