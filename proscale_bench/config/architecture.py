@@ -83,7 +83,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     # The head's width is a multiple of its 32 norm groups.
     "tiny": Architecture(
         Swin(16, (1, 1, 2, 1), (1, 2, 4, 8), window=7),
-        Head(width=64, queries=50, encoder_heads=4, encoder_ffn=128, decoder_heads=4, decoder_ffn=256, decoder_layers=6),
+        Head(width=64, encoder_heads=4, encoder_ffn=128, decoder_heads=4, decoder_ffn=256, decoder_layers=6),
     ),
 }
 

@@ -136,13 +136,7 @@ def _put_back(
             parameter.copy_(take(f"model.{name}", parameter))
             if f"optimizer.step.{name}" in tensors:  # a parameter that never had a gradient has no moments
                 optimizer.state[parameter] = {
-                    moment: _to(take(f"optimizer.{moment}.{name}", parameter), parameter, moment)
-                    for moment in MOMENTS
+                    moment: take(f"optimizer.{moment}.{name}", parameter).to(parameter.device) for moment in MOMENTS
                 }
             if average is not None:
                 average.parameters[name].copy_(take(f"average.{name}", parameter))
-
-
-def _to(value: Tensor, parameter: Tensor, moment: str) -> Tensor:
-    """On the parameter's device, but for the count of steps, which AdamW keeps on the CPU."""
-    return value if moment == "step" else value.to(parameter.device)

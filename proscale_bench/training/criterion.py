@@ -43,9 +43,7 @@ class Losses:
     def total(self, recipe: LossSettings) -> Tensor:
         """What is minimised: the weighted sum over layers."""
         return (
-            recipe.class_weight * self.of_class
-            + recipe.mask_weight * self.of_mask
-            + recipe.dice_weight * self.of_dice
+            recipe.class_weight * self.of_class + recipe.mask_weight * self.of_mask + recipe.dice_weight * self.of_dice
         ).sum()
 
 

@@ -140,10 +140,12 @@ class Trainer:
             with self._without_sharing(last=index == len(parts) - 1):
                 losses = self._losses(part, normalizer)
                 total = losses.total(self.recipe.loss) / len(parts)
-                if not math.isfinite(float(total)):
+                if not math.isfinite(total.item()):
                     raise NonFinite(self.iteration, losses, samples)
                 self.scaler.scale(total).backward()
-            last = torch.stack([total.detach() * len(parts), losses.of_class[-1], losses.of_mask[-1], losses.of_dice[-1]])
+            last = torch.stack(
+                [total.detach() * len(parts), losses.of_class[-1], losses.of_mask[-1], losses.of_dice[-1]]
+            )
             found += last.detach().cpu() / len(parts)
         norm = self._update()
         self.iteration += 1
@@ -160,7 +162,7 @@ class Trainer:
             )
             for sample in samples
         ]
-        with autocast(self.device, self.recipe.precision, cached=True):
+        with autocast(self.device, self.recipe.precision):
             predictions = self._shared(images.permute(0, 3, 1, 2).float())
         return criterion(predictions, targets, self.recipe.loss, normalizer=normalizer)
 
