@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,16 @@ CROWDED = 23  # a scene of seed 1 with a crowd
 # A process that asks for scenes, says how often it made one, and dies after the part that it is told to.
 PROCESS = f"""
 import os, signal, sys
+from multiprocessing import active_children
 from proscale_bench.data.embedded_training import training_shapes
 made = []
 def progress(done, of):
     made.append(done)
     if len(made) == int(sys.argv[1]):
+        print(*[child.pid for child in active_children()], flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 if __name__ == "__main__":
-    print(len(training_shapes({FEW}, 1, progress, 1)), len(made))
+    print(len(training_shapes({FEW}, 1, progress, int(sys.argv[2]))), len(made))
 """
 
 
@@ -84,6 +87,11 @@ def assert_same(found: Sample, wanted: Sample) -> None:
     assert found.labels.tolist() == wanted.labels.tolist()
     assert found.masks.shape == wanted.masks.shape
     assert (found.masks == wanted.masks).all()
+
+
+def start(die_at: int = -1, processes: int = 1) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROCESS, str(die_at), str(processes)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 # --- Shapes ---
@@ -168,14 +176,29 @@ def test_a_changed_byte_is_found_in_its_scene(fresh: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's here")
 def test_a_killed_maker_leaves_nothing_and_waiting_processes_make_it_once(fresh: Path) -> None:
-    def start(die_at: int = -1) -> subprocess.Popen[str]:
-        return subprocess.Popen([sys.executable, "-c", PROCESS, str(die_at)], stdout=subprocess.PIPE, text=True)
-
     assert start(die_at=1).wait(timeout=120) != 0
     assert list(fresh.glob(".shapes*"))
     told = sorted(process.communicate(timeout=240)[0].split() for process in [start(), start()])
     assert told == [[str(FEW), "0"], [str(FEW), "2"]]
     assert not list(fresh.glob(".shapes*"))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+def test_who_makes_parts_ends_with_the_killed_process_that_asked(fresh: Path) -> None:
+    children = start(die_at=1, processes=2).communicate(timeout=240)[0].split()
+    assert len(children) == 2
+    until = time.monotonic() + 60
+    while any(is_running(child) for child in children):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def is_running(process: str) -> bool:
+    """Whether it is there, and no zombie that nobody asked for its end."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_cache_that_cannot_be_written_is_a_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
