@@ -54,7 +54,7 @@ def test_shipped_recipes_are_called_as_their_files(name: str) -> None:
     recipe = read_recipe(find_recipe(name))
     assert recipe.name == name
     assert recipe.description
-    assert set(shipped_recipes()) == {"coco-50ep", "coco-finetune", "shapes"}
+    assert find_recipe(name) == shipped_recipes()[name]
     assert isinstance(recipe.data, ShapesData if name == "shapes" else CocoData)
 
 
