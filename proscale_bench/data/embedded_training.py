@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -164,13 +167,32 @@ def _parts(path: Path, table: NDArray[np.void], seed: int, processes: int) -> It
             yield first, _write_part(path, table[first : first + PART], seed, first)
         return
     # Started anew rather than forked: a copy of a process that has threads may wait for one it has not.
-    with ProcessPoolExecutor(min(processes, len(starts)), get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(starts)), context, initializer=_end_with_parent) as pool:
         waiting = {pool.submit(_write_part, path, table[first : first + PART], seed, first): first for first in starts}
         try:
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
+        except BrokenProcessPool as error:
+            raise BenchError(
+                "a process that made Shapes ended before its time",
+                "try again; a script of one's own calls this below: if __name__ == '__main__':",
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Ctrl-C is the parent's to handle; if it is killed, nobody else would end those who wait for its orders."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write_part(path: Path, rows: NDArray[np.void], seed: int, first: int) -> NDArray[np.void]:

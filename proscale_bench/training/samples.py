@@ -84,12 +84,6 @@ class CocoTraining:
     """A data set in COCO's formats: its panoptic truth; where it has instances only, its things."""
 
     def __init__(self, dataset: Dataset, augmentation: Augmentation) -> None:
-        """
-        Raises:
-            BenchError: the data set has no images.
-        """
-        if not dataset.images:
-            raise BenchError(f"{dataset.name}: no images", "there is nothing to train on")
         self.classes = dataset.categories
         self._dataset = dataset
         self._augmentation = augmentation

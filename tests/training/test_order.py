@@ -56,24 +56,21 @@ def test_every_epoch_has_every_image_once(seed: int, length: int, batch_size: in
 
 
 def test_the_order_is_always_the_same_and_never_twice() -> None:
-    """Written down once: a run resumed under another version of numpy would notice here."""
+    """Written down once: a run may be resumed anywhere."""
     assert batch_indices(1, 0, 8, 20) == WRITTEN[0]
     assert batch_indices(1, 1, 8, 20) == WRITTEN[1]
     orders = {tuple(batch_indices(seed, epoch, 20, 20)) for seed in range(10) for epoch in range(10)}
     assert len(orders) == 100
 
 
-WRITTEN = ([7, 2, 10, 13, 12, 5, 6, 9], [1, 8, 4, 11, 15, 0, 16, 14])
+WRITTEN = ([12, 9, 13, 1, 5, 6, 10, 0], [15, 2, 17, 14, 7, 8, 3, 16])
 
 
 def test_generators_are_all_different() -> None:
-    """That of an epoch's order too, which numpy would make that of its image 0."""
     first = {
         Draw(epoch, index).generator(seed).random() for seed in range(5) for epoch in range(5) for index in range(9)
     }
     assert len(first) == 5 * 5 * 9
-    order = np.random.default_rng([3, 2]).permutation(1000)
-    assert batch_indices(3, 2, 1000, 1000) != order.tolist()
 
 
 @given(st.sampled_from([(1, 1), (2, 1), (4, 2), (3, 3)]), st.integers(0, 9), st.integers(1, 4))
@@ -127,3 +124,10 @@ def test_closing_ends_the_threads() -> None:
     assert threads() > 0
     loader.close()
     assert threads() == 0
+
+
+def test_every_image_is_in_every_place_about_as_often() -> None:
+    counts = np.zeros((6, 6), int)
+    for epoch in range(6_000):
+        counts[range(6), batch_indices(4, epoch, 6, 6)] += 1
+    assert abs(counts - 1_000).max() < 150  # five standard deviations
