@@ -1,0 +1,106 @@
+"""The YAML form of a zoo: one backbone trained under many schedules, all alike, so that they can be compared.
+
+schema_version: 1
+name: tiny
+backbone: tiny
+trunk: shapes-trunk           # the recipe of the baseline that all start from
+branch: shapes-branch         # the recipe of every schedule, the baseline too, from there on
+schedules: [baseline, "3,3,3"]
+seeds: [0]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from proscale_bench.config.architecture import BackboneName
+from proscale_bench.config.catalogue import parse_schedule
+from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
+from proscale_bench.config.recipe import MAX_SEED, Recipe, find_recipe, read_recipe
+from proscale_bench.config.schedule import Schedule
+from proscale_bench.errors import BenchError
+
+BASELINE = "baseline"
+SHIPPED = Path(__file__).parent / "zoo.yaml"
+
+
+def _as_list(value: Any) -> Any:
+    """A single word or number stands for a list of one."""
+    return [value] if isinstance(value, (str, int)) else value
+
+
+class ZooFile(StrictModel):
+    schema_version: SchemaVersion
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    description: Annotated[str, Field(max_length=400)] = ""
+    backbone: BackboneName
+    trunk: str
+    branch: str
+    schedules: Annotated[list[str], Field(min_length=1, max_length=200), BeforeValidator(_as_list)]
+    seeds: Annotated[
+        list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1, max_length=100), BeforeValidator(_as_list)
+    ] = [0]  # noqa: RUF012 - pydantic copies it
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """A zoo as read.
+
+    Args:
+        trunk, branch: recipes, and the words that name them.
+    """
+
+    name: str
+    description: str
+    backbone: str
+    trunk: Recipe
+    branch: Recipe
+    trunk_word: str
+    branch_word: str
+    schedules: tuple[Schedule, ...]
+    seeds: tuple[int, ...]
+
+
+def read_zoo(path: Path = SHIPPED) -> Zoo:
+    """Read a zoo's file, and every recipe and schedule that it names.
+
+    Raises:
+        BenchError: each problem at its `file:line:column`.
+    """
+    located = load_yaml(path, ZooFile)
+    file = located.value
+    trunk_word, trunk = _recipe(located, "trunk", path.parent)
+    branch_word, branch = _recipe(located, "branch", path.parent)
+    schedules = tuple(_schedule(located, index, path.parent) for index in range(len(file.schedules)))
+    return Zoo(
+        file.name,
+        file.description,
+        file.backbone,
+        trunk,
+        branch,
+        trunk_word,
+        branch_word,
+        tuple(dict.fromkeys(schedules)),
+        tuple(dict.fromkeys(file.seeds)),
+    )
+
+
+def _recipe(located: Located[ZooFile], key: str, folder: Path) -> tuple[str, Recipe]:
+    word: str = getattr(located.value, key)
+    found = str(folder / word) if word.endswith((".yaml", ".yml")) else word
+    try:
+        return found, read_recipe(find_recipe(found))
+    except BenchError as error:
+        raise BenchError(f"{located.where(key)}: {error.message}", error.hint) from error
+
+
+def _schedule(located: Located[ZooFile], index: int, folder: Path) -> Schedule:
+    word = located.value.schedules[index]
+    try:
+        return parse_schedule(folder / word if word.endswith((".yaml", ".yml")) else word)
+    except BenchError as error:
+        raise BenchError(f"{located.where('schedules', index)}: {error.message}", error.hint) from error

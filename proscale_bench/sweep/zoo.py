@@ -1,0 +1,264 @@
+"""Trains what a zoo's folder does not hold yet, and makes the weights that ship of it.
+
+    ZOO/seed0/trunk/            the baseline that all of this seed start from
+    ZOO/seed0/tiny-3-3-3/       a schedule, trained on from there
+    ZOO/weights/*.safetensors   final weights in half precision
+    ZOO/sweep.yaml              measures them all
+
+Every training is a `proscale-bench train` in a process of its own, so that one that fails or is killed takes no other
+with it, and each can be repeated by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from proscale_bench.config.recipe import Recipe
+from proscale_bench.config.schedule import Schedule
+from proscale_bench.config.zoo import BASELINE, Zoo
+from proscale_bench.errors import BenchError
+from proscale_bench.files import write_atomic
+from proscale_bench.results.training import read_log
+
+MODEL, LOG, ERRORS = "model.safetensors", "log.jsonl", "errors.txt"
+POLL_S = 1.0
+TO_KEEP_S = 60.0  # that a training has to keep its state when it is interrupted
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a zoo.
+
+    Args:
+        name: of its folder, and of its weights.
+        recipe, recipe_word: and the word that names it.
+        start: the training that it goes on from; None for a trunk.
+    """
+
+    name: str
+    schedule: Schedule
+    seed: int
+    recipe: Recipe
+    recipe_word: str
+    backbone: str
+    folder: Path
+    start: Training | None = None
+
+    @property
+    def title(self) -> str:
+        return "trunk" if self.is_trunk else self.schedule.compact
+
+    @property
+    def iterations(self) -> int:
+        return self.recipe.iterations
+
+    @property
+    def is_done(self) -> bool:
+        return (self.folder / MODEL).is_file()
+
+    @property
+    def is_trunk(self) -> bool:
+        return self.start is None
+
+    @property
+    def weights_name(self) -> str:
+        """Of the file that ships: those of seed 0 go by the schedule alone."""
+        return f"{self.name}.safetensors" if self.seed == 0 else f"{self.name}-seed{self.seed}.safetensors"
+
+    @property
+    def iteration(self) -> int:
+        """How many iterations it has told of; all where it is done."""
+        if self.is_done:
+            return self.iterations
+        lines = read_log(self.folder / LOG)
+        return lines[-1].iteration if lines else 0
+
+    @cached_property
+    def flags(self) -> tuple[str, ...]:
+        """Of `train`, as they can be given by hand."""
+        flags = ("--schedule", self.schedule.compact, "--recipe", self.recipe_word, "--backbone", self.backbone)
+        start = ("--start", str(self.start.folder / MODEL)) if self.start else ()
+        return (*flags, "--seed", str(self.seed), *start, "--out", str(self.folder))
+
+
+def plan_zoo(zoo: Zoo, folder: Path, seeds: Sequence[int] = ()) -> tuple[Training, ...]:
+    """All trainings, seed by seed, each after the one that it starts from. `seeds`: instead of the zoo's own."""
+    plan: list[Training] = []
+    for seed in seeds or zoo.seeds:
+        of_seed = folder / f"seed{seed}"
+        baseline = next(schedule for schedule in (*zoo.schedules, _baseline()) if schedule.compact == BASELINE)
+        trunk = Training("trunk", baseline, seed, zoo.trunk, zoo.trunk_word, zoo.backbone, of_seed / "trunk")
+        plan.append(trunk)
+        for schedule in zoo.schedules:
+            name = f"{zoo.backbone}-{file_name_of(schedule)}"
+            plan.append(
+                Training(name, schedule, seed, zoo.branch, zoo.branch_word, zoo.backbone, of_seed / name, trunk)
+            )
+    return tuple(plan)
+
+
+def file_name_of(schedule: Schedule) -> str:
+    """A schedule's compact spelling as file names have it: 3-3-3-trc-none."""
+    return schedule.compact.replace(",", "-").replace("+", "-").replace(":", "-")
+
+
+def _baseline() -> Schedule:
+    from proscale_bench.config.schedule import parse_compact
+
+    return parse_compact(BASELINE)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A training that ended without weights, and what it said."""
+
+    training: Training
+    exit_code: int
+    said: str
+
+
+@dataclass
+class Running:
+    """A training's process."""
+
+    training: Training
+    process: subprocess.Popen[bytes]
+
+
+def train_missing(
+    plan: Sequence[Training],
+    jobs: int,
+    device: str | None = None,
+    on_progress: Callable[[Sequence[Training]], None] = lambda running: None,
+) -> list[Failed]:
+    """Run the trainings that are not done: trunks by all `jobs` processes together, the others so many at a time.
+
+    Args:
+        on_progress: told once a second which are running.
+
+    Returns:
+        Those that failed; what starts from them was not begun.
+
+    Raises:
+        KeyboardInterrupt: after all that run have kept where they are.
+    """
+    failed: list[Failed] = []
+    waiting = [training for training in plan if not training.is_done]
+    running: list[Running] = []
+    try:
+        while waiting or running:
+            for training in list(waiting):
+                alone = training.is_trunk and jobs > 1
+                free = not running if alone else len(running) < jobs and not any(r.training.is_trunk for r in running)
+                if training.start is not None and any(failure.training is training.start for failure in failed):
+                    waiting.remove(training)
+                elif free and (training.start is None or training.start.is_done):
+                    waiting.remove(training)
+                    running.append(_begin(training, jobs if alone else 1, device))
+            on_progress([each.training for each in running])
+            time.sleep(POLL_S)
+            for each in list(running):
+                if (code := each.process.poll()) is not None:
+                    running.remove(each)
+                    if not each.training.is_done:
+                        failed.append(Failed(each.training, code, _last_words(each.training)))
+    except KeyboardInterrupt:  # the terminal told the children too; wait until they have kept what they have
+        for each in running:
+            _wait(each.process)
+        raise
+    return failed
+
+
+def _begin(training: Training, processes: int, device: str | None) -> Running:
+    launcher = [sys.executable, "-m"]
+    if processes > 1:
+        launcher += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+    where = ["--device", device] if device else ["--threads", "1"]
+    training.folder.mkdir(parents=True, exist_ok=True)
+    with (training.folder / ERRORS).open("wb") as errors:
+        process = subprocess.Popen(
+            [*launcher, "proscale_bench", "train", *training.flags, *where],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+    return Running(training, process)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(TO_KEEP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _last_words(training: Training) -> str:
+    """What a failed training said last."""
+    lines = (training.folder / ERRORS).read_text(errors="replace").strip().splitlines()
+    return "\n".join(lines[-3:]) or "it said nothing"
+
+
+def pack(training: Training, folder: Path) -> Path:
+    """The final weights in half precision, with what they came from; written where they are missing or older.
+
+    Raises:
+        BenchError: the training's weights cannot be read, or these not be written.
+    """
+    source, path = training.folder / MODEL, folder / training.weights_name
+    if path.is_file() and path.stat().st_mtime >= source.stat().st_mtime:
+        return path
+    from proscale_bench.models.checkpoints.load import model_of, open_checkpoint
+    from proscale_bench.models.checkpoints.save import save_checkpoint
+
+    checkpoint = open_checkpoint(source)
+    save_checkpoint(model_of(checkpoint).half(), path, _provenance(source))
+    return path
+
+
+def _provenance(path: Path) -> dict[str, Any]:
+    """What a file of ours says of where it came from."""
+    from safetensors import safe_open
+
+    from proscale_bench.config.weights import METADATA
+
+    with safe_open(path, framework="pt") as file:
+        told: dict[str, Any] = json.loads((file.metadata() or {})[METADATA]).get("provenance", {})
+    return told
+
+
+def write_sweep(zoo: Zoo, folder: Path, weights: Sequence[Path]) -> Path:
+    """The sweep that measures all weights of a zoo.
+
+    Raises:
+        BenchError: it cannot be written.
+    """
+    listed = "".join(f"  - weights/{path.name}\n" for path in sorted(weights))
+    text = (
+        f"schema_version: 1\nname: {zoo.name}\ndescription: {json.dumps(zoo.description)}\n"
+        f"weights:\n{listed}backbones: {zoo.backbone}\nsizes: 160x160\n"
+        "count:\nprofile:\n  threads: 1\n  repeats: 20\nevaluate:\n  data: shapes-val\n"
+    )
+    path = folder / "sweep.yaml"
+    write_atomic(path, text)
+    return path
+
+
+def require_weights(plan: Sequence[Training]) -> list[Training]:
+    """The trainings whose weights are wanted and there.
+
+    Raises:
+        BenchError: there are none.
+    """
+    done = [training for training in plan if training.is_done and not training.is_trunk]
+    if not done:
+        raise BenchError("no training of the zoo is done", "run the same command again to go on")
+    return done
