@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 
 import torch
 
@@ -45,3 +47,17 @@ def global_state(dtype: DType, threads: int | None) -> Iterator[None]:
     finally:
         torch.set_num_threads(before_threads)
         matmul.allow_tf32, convolution.allow_tf32 = before
+
+
+def device_name(device: torch.device) -> str:
+    """As its maker calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+def cpu_name() -> str:
+    """As the system has it: `AMD EPYC 7763 64-Core Processor`, or at least its architecture."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split()) or platform.machine()
+    return platform.processor() or platform.machine() or "CPU"

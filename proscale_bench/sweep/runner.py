@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from proscale_bench.cost.count import FlopCount, count_flops
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.files import locked
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.published import published_result, references
 from proscale_bench.results.record import Cost, Failure, Origin, Record
@@ -19,7 +19,6 @@ from proscale_bench.sweep.plan import Configuration
 from proscale_bench.version import __version__
 
 Counter = Callable[[Configuration], Cost]
-LOCK = ".sweep.lock"
 
 
 @dataclass(frozen=True)
@@ -139,30 +138,3 @@ def cost_of(count: FlopCount) -> Cost:
     """A count as a record keeps it."""
     row = count.row()
     return Cost.model_validate_json(json.dumps({key: row[key] for key in Cost.model_fields}))
-
-
-@contextmanager
-def locked(run: Path, what: str = "sweep") -> Iterator[None]:
-    """Hold a run's folder for this process, a `what`. The system lets go when the process ends, however it ends.
-
-    Raises:
-        BenchError: another process holds it, or the folder cannot be written.
-    """
-    from filelock import FileLock, Timeout
-
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run / LOCK, timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise BenchError(
-            f"another {what} is running in {run}", "wait for it to end, or choose another folder with --out"
-        ) from None
-    except OSError as error:
-        raise BenchError(
-            f"cannot write {run}: {error.strerror or error}", "choose another folder with --out"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
