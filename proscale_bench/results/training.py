@@ -13,6 +13,7 @@ from proscale_bench.results.profile import DeviceType
 from proscale_bench.results.section import Amount, Count, Section, Word
 
 MAX_LOG_BYTES = 1 << 28
+MAX_RECORD_BYTES = 1 << 24
 
 Place = Annotated[int, Field(ge=0)]
 Loss = Annotated[float, Field(allow_inf_nan=False)]
@@ -140,6 +141,20 @@ class TrainingRecord(Section):
             "sampling": last.sampling,
             "torch": last.torch,
         }
+
+
+def read_record(path: Path) -> TrainingRecord:
+    """The record of a finished training.
+
+    Raises:
+        BenchError: the file cannot be read, or is none.
+    """
+    try:
+        return TrainingRecord.model_validate_json(read_regular_file(path, MAX_RECORD_BYTES))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BenchError(f"{path}: not a training's record: {where}: {first['msg']}", "remove the file") from error
 
 
 def read_log(path: Path) -> tuple[LogLine, ...]:

@@ -31,6 +31,11 @@ def is_begun(run: Path) -> bool:
     return any((run / name).exists() for name in (STATE, RECORD, WEIGHTS))
 
 
+def is_finished(run: Path) -> bool:
+    """Whether all is there that a training leaves at its end."""
+    return (run / RECORD).is_file() and (run / WEIGHTS).is_file()
+
+
 def remove_training(run: Path) -> None:
     """Remove all that a training wrote.
 

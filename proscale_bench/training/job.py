@@ -19,15 +19,17 @@ from proscale_bench.models.processes import Processes
 from proscale_bench.models.running import check_device, device_name, global_state
 from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.profile import DeviceType
-from proscale_bench.results.training import Sitting, Step, TrainingRecord
+from proscale_bench.results.training import Sitting, Step, TrainingRecord, read_record
 from proscale_bench.training.board import Board
 from proscale_bench.training.checkpoint import read_standing
 from proscale_bench.training.folder import (
     BOARD,
     LOG,
+    RECORD,
     START_OVER,
     WEIGHTS,
     is_begun,
+    is_finished,
     remove_leftovers,
     remove_training,
     save_batch,
@@ -165,6 +167,8 @@ class _Training:
         """Train to the end, and write what that gave."""
         trainer, recipe = self.trainer, self.job.recipe
         self.watcher.begins(trainer.iteration)
+        if trainer.iteration == recipe.iterations and is_finished(self.run):
+            return Trained(read_record(self.run / RECORD), self.run / WEIGHTS) if self.processes.is_first else None
         with (
             closing(self._log()) if self.processes.is_first else nullcontext() as log,
             stop_between_iterations(trainer.stop_soon),
