@@ -1,4 +1,4 @@
-"""Reading and writing files: no surprise from a device or a pipe, and never half a file.
+"""Reading and writing files: no surprise from a device or a pipe, never half a file, one writer a folder.
 
 A full disk or a killed process leaves the old file or the new one.
 """
@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from proscale_bench.errors import BenchError
+
+LOCK = ".lock"
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
@@ -86,6 +88,33 @@ def refuse_overwrite(path: Path, force: bool) -> None:
         raise BenchError(f"{path} is a folder", "give the path of a file")
     if os.path.lexists(path) and not force:
         raise BenchError(f"{path} exists", "choose another path, or overwrite it with --force")
+
+
+@contextmanager
+def locked(run: Path, what: str = "sweep") -> Iterator[None]:
+    """Hold a run's folder for this process, a `what`. The system lets go when the process ends, however it ends.
+
+    Raises:
+        BenchError: another process holds it, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise BenchError(
+            f"another {what} is running in {run}", "wait for it to end, or choose another folder with --out"
+        ) from None
+    except OSError as error:
+        raise BenchError(
+            f"cannot write {run}: {error.strerror or error}", "choose another folder with --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _umask() -> int:

@@ -38,3 +38,23 @@ def show_tokens(tokens: int) -> str:
 def printable(text: str) -> str:
     """User input shown back: control characters as escapes, so that a file name cannot drive the terminal."""
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
+def show_duration(seconds: float) -> str:
+    """To two units at most: `8 s`, `4 min 10 s`, `52 min`, `3 h 5 min`, `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return _units(whole, 60, "min", "s")
+    minutes = round(whole / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 1440:
+        return _units(minutes, 60, "h", "min")
+    return _units(round(minutes / 60), 24, "d", "h")
+
+
+def _units(amount: int, many: int, large: str, small: str) -> str:
+    whole, rest = divmod(amount, many)
+    return f"{whole} {large} {rest} {small}" if rest else f"{whole} {large}"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from proscale_bench.commands.eval_asked import Asked
     from proscale_bench.data.dataset import Dataset
-    from proscale_bench.evaluation.processes import Processes
     from proscale_bench.evaluation.runner import Step
+    from proscale_bench.models.processes import Processes
     from proscale_bench.sweep.evaluation import Outcome
     from proscale_bench.sweep.evaluation_request import Request
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def run(asked: Asked) -> None:
     """Evaluate, keep records, and show them; in the other processes of a torchrun, evaluate."""
     from proscale_bench.commands.exporting import Exports
-    from proscale_bench.evaluation.processes import join_processes
     from proscale_bench.evaluation.saved import refuse_saved
+    from proscale_bench.models.processes import join_processes
     from proscale_bench.render.console import settings as console_settings
 
     asked.check()
@@ -69,8 +69,8 @@ def dataset_of(asked: Asked) -> Dataset:
 
 def _evaluate(asked: Asked, request: Request, folder: Path, processes: Processes) -> Iterator[Outcome]:
     from proscale_bench.evaluation.saved import PredictionWriter
+    from proscale_bench.files import locked
     from proscale_bench.sweep.evaluation import evaluate_weights
-    from proscale_bench.sweep.runner import locked
 
     writer = PredictionWriter(asked.save_predictions, asked.force) if asked.save_predictions else None
     with _bar("loading torch") as (bar, task), locked(folder, "evaluation") if processes.is_first else nullcontext():

@@ -38,6 +38,7 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value)
 
 
+Precision = Literal["fp32", "bf16", "fp16"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -160,7 +161,7 @@ class Recipe(StrictModel):
     loss: LossSettings = LossSettings()
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     checkpoint_every: Iterations = 5_000
     start: Annotated[str, Field(min_length=1)] | None = None
     backbone_weights: Annotated[str, Field(min_length=1)] | None = None

@@ -16,9 +16,9 @@ from proscale_bench.data.truth import labels_of, panoptic_truth, semantic_truth,
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation import panoptic, semantic
 from proscale_bench.evaluation.journal import Journal, JournalWriter
-from proscale_bench.evaluation.processes import Processes
 from proscale_bench.evaluation.results import ImageResult, Prediction
 from proscale_bench.evaluation.saved import PredictionWriter
+from proscale_bench.models.processes import Processes
 from proscale_bench.results.accuracy import Task
 
 LOADERS = max(2, min(8, os.cpu_count() or 2))  # threads that decode and resize

@@ -11,6 +11,7 @@ import torchvision
 
 from proscale_bench.machine import cpu_name, usable_cores
 from proscale_bench.measure.nvml import Board
+from proscale_bench.models.running import device_name
 from proscale_bench.results.export import environment
 from proscale_bench.results.profile import DeviceType
 
@@ -72,11 +73,6 @@ def look_around(device: torch.device, board: Board | str) -> Environment:
         clocks_mhz=gpu.clocks_mhz() if gpu else {},
         other_gpu_processes=gpu.other_processes() if gpu else 0,
     )
-
-
-def device_name(device: torch.device) -> str:
-    """As its maker calls it."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
 
 
 def _cudnn() -> str:

@@ -12,7 +12,7 @@ import torch
 from proscale_bench.config.schedule import Schedule
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure.energy import Energy, pass_energy
-from proscale_bench.measure.environment import Environment, device_name, look_around
+from proscale_bench.measure.environment import Environment, look_around
 from proscale_bench.measure.latency import Limits, Samples, Stage, Step, Subject, run_rounds
 from proscale_bench.measure.memory import is_out_of_memory, memory_guard, pass_memory
 from proscale_bench.measure.nvml import Board
@@ -22,7 +22,7 @@ from proscale_bench.models.build import build_model
 from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.position import Size
-from proscale_bench.models.running import autocast, check_device, global_state
+from proscale_bench.models.running import autocast, check_device, device_name, global_state
 from proscale_bench.results.profile import DeviceType, DType, Execution, Memory, Mode
 
 DEFAULT_LIMITS = Limits()

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 
 from proscale_bench.errors import BenchError
+from proscale_bench.machine import cpu_name
 from proscale_bench.results.profile import DeviceType, DType
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -45,3 +46,8 @@ def global_state(dtype: DType, threads: int | None) -> Iterator[None]:
     finally:
         torch.set_num_threads(before_threads)
         matmul.allow_tf32, convolution.allow_tf32 = before
+
+
+def device_name(device: torch.device) -> str:
+    """As its maker calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()

@@ -82,8 +82,8 @@ class EvaluateTask:
         Raises:
             BenchError: weights or data that cannot be read or do not fit each other, or no such device.
         """
-        from proscale_bench.evaluation.processes import Processes
         from proscale_bench.evaluation.runner import Step
+        from proscale_bench.models.processes import Processes
         from proscale_bench.sweep.evaluation import find_worth
         from proscale_bench.sweep.evaluation_request import Settings
         from proscale_bench.sweep.weights import read_weights

@@ -29,10 +29,10 @@ from proscale_bench.version import __version__
 
 if TYPE_CHECKING:
     from proscale_bench.evaluation.journal import Journal
-    from proscale_bench.evaluation.processes import Processes
     from proscale_bench.evaluation.runner import Source, Step, Work
     from proscale_bench.evaluation.saved import PredictionWriter
     from proscale_bench.evaluation.summary import Stage, Summary
+    from proscale_bench.models.processes import Processes
 
 JOURNALS = "evaluation"  # in the run's folder, until an evaluation is complete
 
@@ -118,10 +118,10 @@ def find_worth(
     from proscale_bench.evaluation.model_source import ModelSource
     from proscale_bench.evaluation.runner import Work, evaluate, results_of
     from proscale_bench.evaluation.summary import summarise
-    from proscale_bench.measure.environment import device_name, look_around
+    from proscale_bench.measure.environment import look_around
     from proscale_bench.measure.memory import is_out_of_memory, memory_guard
     from proscale_bench.models.inference import prepare_for_inference
-    from proscale_bench.models.running import check_device, global_state
+    from proscale_bench.models.running import check_device, device_name, global_state
 
     check_device(settings.device, settings.dtype)
     device = torch.device(f"cuda:{processes.local_rank}" if settings.device == "cuda" else "cpu")
@@ -201,9 +201,9 @@ def score_files(
         BenchError: files that are missing, damaged, or do not fit the data.
     """
     from proscale_bench.evaluation.file_source import FileSource
-    from proscale_bench.evaluation.processes import Processes
     from proscale_bench.evaluation.runner import Work, evaluate
     from proscale_bench.evaluation.summary import summarise
+    from proscale_bench.models.processes import Processes
 
     work = Work(request.dataset, request.batches, frozenset(request.tasks))
     source = FileSource(predictions, work, request.reference)

@@ -14,13 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import proscale_bench
 from proscale_bench.errors import ExitCode
 from proscale_bench.machine import usable_cores
 from proscale_bench.results.record import Failure
 from proscale_bench.sweep.executors import Finished, Task
-
-__all__ = ["LocalExecutor", "usable_cores"]
 
 OnNews = Callable[[Task, str, float | None], None]
 LAST_WORDS = 300  # characters
@@ -145,6 +142,6 @@ class Worker:
 
 def _environment() -> dict[str, str]:
     """Ours, and where this very package lies."""
-    root = str(Path(proscale_bench.__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])  # of the package
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

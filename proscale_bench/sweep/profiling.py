@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proscale_bench.files import locked
 from proscale_bench.results.record import Record
 from proscale_bench.results.store import remove_leftovers, write_record
 from proscale_bench.sweep.profile_record import Request, records
-from proscale_bench.sweep.runner import locked
 
 if TYPE_CHECKING:
     from proscale_bench.measure.profile import Progress, Session, Settings

@@ -14,6 +14,7 @@ from proscale_bench.config.architecture import get_architecture
 from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.rules import get_rules
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.files import locked
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.published import published_result, references
 from proscale_bench.results.record import Cost, Failure, Origin, Record
@@ -25,7 +26,6 @@ from proscale_bench.sweep.tasks import Measurement, StepName
 from proscale_bench.version import __version__
 
 Counter = Callable[[Configuration], Cost]
-LOCK = ".sweep.lock"
 
 
 @dataclass(frozen=True)
@@ -234,30 +234,3 @@ def cost_of(count: FlopCount) -> Cost:
     """A count as a record keeps it."""
     row = count.row()
     return Cost.model_validate_json(json.dumps({key: row[key] for key in Cost.model_fields}))
-
-
-@contextmanager
-def locked(run: Path, what: str = "sweep") -> Iterator[None]:
-    """Hold a run's folder for this process, a `what`. The system lets go when the process ends, however it ends.
-
-    Raises:
-        BenchError: another process holds it, or the folder cannot be written.
-    """
-    from filelock import FileLock, Timeout
-
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run / LOCK, timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise BenchError(
-            f"another {what} is running in {run}", "wait for it to end, or choose another folder with --out"
-        ) from None
-    except OSError as error:
-        raise BenchError(
-            f"cannot write {run}: {error.strerror or error}", "choose another folder with --out"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

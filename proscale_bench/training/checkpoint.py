@@ -6,28 +6,29 @@ executes nothing. Nothing else is needed to resume, because batches and chance f
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from proscale_bench.errors import BenchError
 from proscale_bench.files import replacing
+from proscale_bench.results.section import Amount, Section
+from proscale_bench.results.training import Place, Sitting, Step
 from proscale_bench.training.average import WeightAverage
+from proscale_bench.training.folder import START_OVER, STATE
 
-FILE = "training.safetensors"
-FORMAT = "proscale-bench training 1"
+FORMAT = "proscale-bench training 2"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # of AdamW
+MISSING = "nothing"
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Section):
     """Where a training stands, and which one it is.
 
     Args:
@@ -36,13 +37,17 @@ class Standing:
         updates: of the average.
         scale: of the losses in fp16: `GradScaler.state_dict()`.
         identity: what the training is made of: one that is gone on with must be of the same.
+        unlogged: the last iterations, of which no line of the log tells yet.
+        sittings: what they ran on.
     """
 
-    iteration: int
-    seconds: float
-    updates: int
-    scale: dict[str, Any]
+    iteration: Place
+    seconds: Amount
+    updates: Place
+    scale: dict[str, int | float]
     identity: dict[str, Any]
+    unlogged: tuple[Step, ...] = ()
+    sittings: tuple[Sitting, ...] = ()
 
 
 def save_training(
@@ -59,14 +64,41 @@ def save_training(
             tensors[f"optimizer.{moment}.{name}"] = value
     if average is not None:
         tensors |= {f"average.{name}": value for name, value in average.parameters.items()}
-    metadata = {"format": FORMAT, "standing": json.dumps(asdict(standing))}
+    metadata = {"format": FORMAT, "standing": standing.model_dump_json()}
     try:
-        with replacing(run / FILE) as temporary:
+        with replacing(run / STATE) as temporary:
             save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
     except SafetensorError as error:
         raise BenchError(
-            f"cannot write {run / FILE}: {error}", "make room on the disk; the same command goes on"
+            f"cannot write {run / STATE}: {error}", "make room on the disk; the same command goes on"
         ) from error
+
+
+def read_standing(run: Path, identity: Mapping[str, Any]) -> Standing | None:
+    """Where the folder's training stands; None where there is none.
+
+    Args:
+        identity: what it must be made of, as far as it is known yet.
+
+    Raises:
+        BenchError: the file is damaged, or of another training.
+    """
+    path = run / STATE
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            raise BenchError(f"{path}: not a training of this version", "choose another folder with --out")
+        standing = Standing.model_validate_json(metadata["standing"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (SafetensorError, OSError, KeyError) as error:
+        raise _damaged(path, error) from error
+    _refuse_another(path, standing.identity, identity)
+    return standing
 
 
 def load_training(
@@ -76,28 +108,28 @@ def load_training(
     optimizer: torch.optim.Optimizer,
     average: WeightAverage | None,
 ) -> Standing | None:
-    """Put back what `save_training` kept; None where there is nothing yet.
+    """Put back what `save_training` kept, all of it or, on error, nothing; None where there is nothing yet.
 
     Raises:
         BenchError: the file is damaged, or of another training.
     """
-    path = run / FILE
-    if not path.exists():
+    standing = read_standing(run, identity)
+    if standing is None:
         return None
+    path = run / STATE
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise BenchError(f"{path}: not a training of this version", "choose another folder with --out")
-            standing = Standing(**json.loads(metadata["standing"]))
-            _refuse_another(path, standing.identity, identity)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        raise BenchError(f"{path}: cannot be read: {error}", "remove it to start over") from error
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
     _put_back(path, tensors, model, optimizer, average)
     if average is not None:
         average.updates = standing.updates
     return standing
+
+
+def _damaged(path: Path, what: object) -> BenchError:
+    return BenchError(f"{path}: cannot be read: {what}", "start over with --no-resume --force")
 
 
 def _refuse_another(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -105,12 +137,23 @@ def _refuse_another(path: Path, found: Mapping[str, Any], wanted: Mapping[str, A
     Raises:
         BenchError: the first thing that differs.
     """
-    for key, value in wanted.items():
-        if found.get(key) != value:
+    theirs = dict(_flat({key: found.get(key) for key in wanted}))
+    ours = dict(_flat(wanted))
+    for key in (*ours, *theirs):
+        if theirs.get(key, MISSING) != ours.get(key, MISSING):
             raise BenchError(
-                f"{path}: another training: {key} is {found.get(key)}, not {value}",
-                "choose another folder with --out, or start over with --no-resume --force",
+                f"{path}: another training: {key} is {theirs.get(key, MISSING)}, not {ours.get(key, MISSING)}",
+                START_OVER,
             )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves by their path, as `recipe.optimizer.learning_rate`."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _put_back(
@@ -122,21 +165,28 @@ def _put_back(
 ) -> None:
     """
     Raises:
-        BenchError: a tensor is missing or of another shape.
+        BenchError: a tensor is missing, or of another shape or type; nothing is changed.
     """
 
     def take(key: str, like: Tensor) -> Tensor:
         value = tensors.get(key)
-        if value is None or (value.shape != like.shape and value.ndim):
-            raise BenchError(f"{path}: {key} is missing or of another shape", "remove it to start over")
+        if value is None or value.shape != like.shape or value.dtype != like.dtype:
+            raise _damaged(path, f"{key} is missing, or of another shape or type")
         return value
 
+    step = torch.zeros(())
+    found: list[tuple[Tensor, Tensor]] = []
+    state: dict[Tensor, dict[str, Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        found.append((parameter, take(f"model.{name}", parameter)))
+        if average is not None:
+            found.append((average.parameters[name], take(f"average.{name}", parameter)))
+        if f"optimizer.step.{name}" in tensors:  # a parameter that never had a gradient has no moments
+            state[parameter] = {
+                moment: take(f"optimizer.{moment}.{name}", step if moment == "step" else parameter).to(parameter.device)
+                for moment in MOMENTS
+            }
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(take(f"model.{name}", parameter))
-            if f"optimizer.step.{name}" in tensors:  # a parameter that never had a gradient has no moments
-                optimizer.state[parameter] = {
-                    moment: take(f"optimizer.{moment}.{name}", parameter).to(parameter.device) for moment in MOMENTS
-                }
-            if average is not None:
-                average.parameters[name].copy_(take(f"average.{name}", parameter))
+        for ours, theirs in found:
+            ours.copy_(theirs)
+    optimizer.state.update(state)

@@ -33,6 +33,20 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """What an iteration's losses are divided by, each in the mean over its equal parts.
+
+    Args:
+        segments: how many there are.
+        class_weight: the weights of all queries' class losses, which every layer has alike: each segment is matched
+            to one query, as far as there are queries.
+    """
+
+    segments: float
+    class_weight: float
+
+
+@dataclass(frozen=True)
 class Losses:
     """Unweighted losses of every layer, each [L]: the predictions before each decoder layer, then the last."""
 
@@ -52,7 +66,7 @@ def criterion(
     targets: Sequence[Target],
     recipe: LossSettings,
     *,
-    normalizer: float | None = None,
+    whole: Whole | None = None,
     draw: Draw | None = None,
 ) -> Losses:
     """The losses of a batch.
@@ -61,8 +75,7 @@ def criterion(
         predictions: with auxiliary ones, if these shall count.
         targets: of each image.
         recipe: weights and points.
-        normalizer: what mask losses are divided by: the number of segments here; with several processes, the mean
-            over them.
+        whole: the batch that this one is an equal part of: the mean over all parts is then the loss of the whole.
         draw: places to look at; uniform ones by default.
     """
     layers: list[Prediction] = [*predictions.auxiliary, Prediction(predictions.pred_logits, predictions.pred_masks)]
@@ -71,12 +84,10 @@ def criterion(
     draw = draw or uniform_on(mask_logits.device)
     matchings = match_batch(class_logits, mask_logits, targets, recipe, draw)
 
-    if normalizer is None:
-        normalizer = sum(len(target.labels) for target in targets)
-    normalizer = max(normalizer, 1.0)
-    of_class = class_loss(class_logits, targets, matchings, recipe.no_object_weight)
+    of_class = class_loss(class_logits, targets, matchings, recipe.no_object_weight, whole)
     of_mask, of_dice = mask_losses(mask_logits, targets, matchings, recipe, draw)
-    return Losses(of_class, of_mask / normalizer, of_dice / normalizer)
+    segments = max(whole.segments if whole else sum(len(target.labels) for target in targets), 1.0)
+    return Losses(of_class, of_mask / segments, of_dice / segments)
 
 
 def match_batch(
@@ -96,7 +107,11 @@ def match_batch(
 
 
 def class_loss(
-    class_logits: Tensor, targets: Sequence[Target], matchings: Sequence[Sequence[Matching]], no_object_weight: float
+    class_logits: Tensor,
+    targets: Sequence[Target],
+    matchings: Sequence[Sequence[Matching]],
+    no_object_weight: float,
+    whole: Whole | None = None,
 ) -> Tensor:
     """Cross-entropy of every query, [L]: those without a segment are to say "no object", and weigh less."""
     layers, _, _, outputs = class_logits.shape
@@ -107,7 +122,7 @@ def class_loss(
     weight = class_logits.new_ones(outputs)
     weight[-1] = no_object_weight
     each = F.cross_entropy(class_logits.flatten(0, 2), wanted.flatten(), weight, reduction="none").view(layers, -1)
-    return each.sum(1) / weight[wanted.view(layers, -1)].sum(1)
+    return each.sum(1) / (whole.class_weight if whole else weight[wanted.view(layers, -1)].sum(1))
 
 
 def mask_losses(

@@ -6,61 +6,32 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from proscale_bench.config.architecture import SIZE_DIVISOR
 from proscale_bench.config.recipe import Recipe
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.models.processes import Processes
 from proscale_bench.models.running import autocast
+from proscale_bench.results.training import Sitting, Step
 from proscale_bench.training.average import WeightAverage
 from proscale_bench.training.checkpoint import Standing, load_training, save_training
-from proscale_bench.training.criterion import Losses, Target, criterion
+from proscale_bench.training.criterion import Losses, Target, Whole, criterion
+from proscale_bench.training.folder import START_OVER, STATE
 from proscale_bench.training.optimizer import build_optimizer
 from proscale_bench.training.order import load_batches
 from proscale_bench.training.rate import rate_factor
 from proscale_bench.training.samples import Sample, TrainingSet
 
-
-@dataclass(frozen=True)
-class Step:
-    """What one iteration found, in the mean over its images' processes.
-
-    Args:
-        iteration: how many are done.
-        total: what was minimised; `of_class`, `of_mask` and `of_dice` are the last layer's, without weights.
-        gradient_norm: before clipping.
-        seconds: of this iteration.
-    """
-
-    iteration: int
-    total: float
-    of_class: float
-    of_mask: float
-    of_dice: float
-    gradient_norm: float
-    learning_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which process this is, of how many, and how they add up numbers and share gradients.
-
-    Args:
-        mean: of a tensor over all processes, in place.
-        wrap: a model whose gradients are the mean over processes after each backward pass.
-    """
-
-    rank: int = 0
-    world: int = 1
-    mean: Callable[[Tensor], Tensor] = lambda tensor: tensor
-    wrap: Callable[[nn.Module], nn.Module] = lambda model: model
+LEAST_SCALE = 1.0  # of fp16's losses, which begins at 65,536 and is halved by every gradient that is not finite
 
 
 class Trainer:
@@ -69,18 +40,26 @@ class Trainer:
     Args:
         model: initialised, on its device.
         identity: what the training is made of, as a checkpoint tells it.
-        share: of several processes.
+        processes: that train it together.
+
+    Raises:
+        BenchError: a batch is not shared evenly.
     """
 
     def __init__(
-        self, model: Mask2Former, recipe: Recipe, seed: int, identity: dict[str, Any], share: Share | None = None
+        self,
+        model: Mask2Former,
+        recipe: Recipe,
+        seed: int,
+        identity: dict[str, Any],
+        processes: Processes | None = None,
     ) -> None:
         self.model, self.recipe, self.seed, self.identity = model.train(), recipe, seed, identity
-        self.share = share or Share()
-        parts = self.share.world * recipe.accumulate
-        if recipe.batch_size % parts:
+        self.processes = processes or Processes()
+        self.parts = self.processes.size * recipe.accumulate  # of an iteration's batch
+        if recipe.batch_size % self.parts:
             raise BenchError(
-                f"{recipe.batch_size} images an iteration in {parts} equal parts",
+                f"{recipe.batch_size} images an iteration in {self.parts} equal parts",
                 "batch_size is a multiple of processes times accumulate",
             )
         self.device = model.pixel_mean.device
@@ -88,35 +67,64 @@ class Trainer:
         self.average = None if recipe.ema is None else WeightAverage(model, recipe.ema)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.iteration, self.seconds = 0, 0.0
-        self._shared = self.share.wrap(model)
+        self.asked_to_stop = False  # this process
+        self.stops = False  # all processes, after the same iteration
+        self._model = self.processes.wrap(model, _leaves_parameters_out(model))
+        self._since = time.perf_counter()
 
-    def resume(self, run: Path) -> bool:
-        """Go on where the folder's training stopped; False where there is none."""
+    def resume(self, run: Path) -> Standing | None:
+        """Go on where the folder's training stopped; None where there is none.
+
+        Raises:
+            BenchError: see `load_training`.
+        """
         standing = load_training(run, self.identity, self.model, self.optimizer, self.average)
         if standing is None:
-            return False
+            return None
+        if standing.scale.keys() != self.scaler.state_dict().keys() or standing.iteration > self.recipe.iterations:
+            raise BenchError(f"{run / STATE}: not a state of this training", START_OVER)
         self.iteration, self.seconds = standing.iteration, standing.seconds
         if standing.scale:
             self.scaler.load_state_dict(standing.scale)
-        return True
+        return standing
 
-    def keep(self, run: Path) -> None:
-        """Write what `resume` reads."""
-        updates = self.average.updates if self.average else 0
-        scale = self.scaler.state_dict()
-        standing = Standing(self.iteration, self.seconds, updates, scale, self.identity)
+    def keep(self, run: Path, unlogged: Sequence[Step] = (), sittings: Sequence[Sitting] = ()) -> None:
+        """Write what `resume` reads.
+
+        Raises:
+            BenchError: see `save_training`.
+        """
+        standing = Standing(
+            iteration=self.iteration,
+            seconds=self.seconds,
+            updates=self.average.updates if self.average else 0,
+            scale=self.scaler.state_dict(),
+            identity=self.identity,
+            unlogged=tuple(unlogged),
+            sittings=tuple(sittings),
+        )
         save_training(run, standing, self.model, self.optimizer, self.average)
 
+    def stop_soon(self) -> None:
+        """All processes stop after the iteration that they are at, once one of them is told."""
+        self.asked_to_stop = True
+
     def run(self, training_set: TrainingSet, workers: int = 2) -> Iterator[Step]:
-        """Train to the end, an iteration at a time."""
+        """Train to the end, an iteration at a time.
+
+        Raises:
+            BenchError: an image cannot be read.
+            NonFiniteError: see `step`.
+        """
+        self._since = time.perf_counter()
         batches = load_batches(
             training_set,
             self.seed,
             self.iteration,
             self.recipe.iterations,
             self.recipe.batch_size,
-            self.share.rank,
-            self.share.world,
+            self.processes.rank,
+            self.processes.size,
             workers,
         )
         with closing(batches):
@@ -127,56 +135,92 @@ class Trainer:
         """One iteration on this process's samples.
 
         Raises:
-            NonFinite: the loss is no number.
+            NonFiniteError: a loss or the gradient is no number, and nothing was learnt from it.
         """
-        began = time.perf_counter()
         rate = self._set_rate()
         parts = [samples[part :: self.recipe.accumulate] for part in range(self.recipe.accumulate)]
-        segments = self.share.mean(torch.tensor(float(sum(len(sample.labels) for sample in samples))))
-        normalizer = float(segments) / len(parts)
-        found = torch.zeros(4)
+        whole = self._whole(samples)
+        found = torch.zeros(5)
+        bad: set[str] = set()
         for index, part in enumerate(parts):
             self._seed_part(index)
             with self._without_sharing(last=index == len(parts) - 1):
-                losses = self._losses(part, normalizer)
+                losses = self._losses(part, whole)
                 total = losses.total(self.recipe.loss) / len(parts)
-                if not math.isfinite(total.item()):
-                    raise NonFinite(self.iteration, losses, samples)
-                self.scaler.scale(total).backward()
+                self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
             last = torch.stack(
                 [total.detach() * len(parts), losses.of_class[-1], losses.of_mask[-1], losses.of_dice[-1]]
             )
-            found += last.detach().cpu() / len(parts)
-        norm = self._update()
+            found[:4] += last.detach().cpu() / len(parts)
+            if not math.isfinite(found[0]):
+                bad |= _not_finite(losses)
+        found[4] = self.asked_to_stop
+        found = self.processes.mean(found)
+        if not found.isfinite().all():
+            raise NonFiniteError(self.iteration, f"the {' and '.join(sorted(bad)) or 'total'} loss", samples)
+        norm = self._update(samples)
         self.iteration += 1
-        seconds = time.perf_counter() - began
+        self.stops = bool(found[4] > 0)
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
         self.seconds += seconds
-        return Step(self.iteration, *self.share.mean(found).tolist(), norm, rate, seconds)
+        total_, of_class, of_mask, of_dice, _ = found.tolist()
+        return Step(
+            iteration=self.iteration,
+            total=total_,
+            of_class=of_class,
+            of_mask=of_mask,
+            of_dice=of_dice,
+            gradient_norm=norm if math.isfinite(norm) else None,
+            learning_rate=rate,
+            seconds=seconds,
+        )
 
-    def _losses(self, samples: Sequence[Sample], normalizer: float) -> Losses:
+    def _whole(self, samples: Sequence[Sample]) -> Whole | None:
+        """What the parts of an iteration are divided by alike, so that they add up to the loss of all its images."""
+        if self.parts == 1:
+            return None
+        queries, weight = len(self.model.decoder.query_features), self.recipe.loss.no_object_weight
+        segments = [len(sample.labels) for sample in samples]
+        matched = [min(number, queries) for number in segments]
+        mean = self.processes.mean(torch.tensor([float(sum(segments)), float(sum(matched))])) / self.recipe.accumulate
+        each, of_queries = mean.tolist()
+        queries_of_part = queries * self.recipe.batch_size // self.parts
+        return Whole(each, of_queries + weight * (queries_of_part - of_queries))
+
+    def _losses(self, samples: Sequence[Sample], whole: Whole | None) -> Losses:
         images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).to(self.device)
         targets = [
             Target(
                 torch.from_numpy(sample.labels).to(self.device),
-                torch.from_numpy(sample.masks).to(self.device, torch.float32),
+                _padded(torch.from_numpy(sample.masks).to(self.device, torch.float32)),
             )
             for sample in samples
         ]
         with autocast(self.device, self.recipe.precision):
-            predictions = self._shared(images.permute(0, 3, 1, 2).float())
-        return criterion(predictions, targets, self.recipe.loss, normalizer=normalizer)
+            predictions = self._model(images.permute(0, 3, 1, 2).float())
+        return criterion(predictions, targets, self.recipe.loss, whole=whole)
 
-    def _update(self) -> float:
-        """Step along the clipped gradient; its norm before that."""
+    def _update(self, samples: Sequence[Sample]) -> float:
+        """Step along the clipped gradient; its norm before that, the same in all processes.
+
+        Raises:
+            NonFiniteError: the gradient is no number; in fp16, after the losses' scale has become useless.
+        """
         self.scaler.unscale_(self.optimizer)
         limit = self.recipe.optimizer.clip_norm
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if limit is None else limit)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if limit is None else limit))
+        if not math.isfinite(norm):
+            if not self.scaler.is_enabled():
+                raise NonFiniteError(self.iteration, "the gradient", samples)
+            if self.scaler.get_scale() <= LEAST_SCALE:
+                raise NonFiniteError(self.iteration, "the gradient, however the losses are scaled for fp16,", samples)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.model)
-        return float(norm)
+        return norm
 
     def _set_rate(self) -> float:
         """The head's learning rate of this iteration."""
@@ -187,25 +231,45 @@ class Trainer:
 
     def _seed_part(self, index: int) -> None:
         """Chance (points, dropped paths) follows from seed, iteration and part, whichever process has the part."""
-        part = self.share.rank + self.share.world * index
+        part = self.processes.rank + self.processes.size * index
         state = np.random.SeedSequence([self.seed, self.iteration, part]).generate_state(1, np.uint64)
         torch.manual_seed(int(state[0] >> np.uint64(1)))
 
     def _without_sharing(self, *, last: bool) -> AbstractContextManager[None]:
         """Gradients are shared after the last part."""
-        no_sync: Callable[[], AbstractContextManager[None]] | None = getattr(self._shared, "no_sync", None)
+        no_sync: Callable[[], AbstractContextManager[None]] | None = getattr(self._model, "no_sync", None)
         return nullcontext() if last or no_sync is None else no_sync()
 
 
-class NonFinite(BenchError):
-    """A loss that is no number. `samples` are the iteration's, to be kept for a look."""
+class NonFiniteError(BenchError):
+    """A number that is none stops a training.
 
-    def __init__(self, iteration: int, losses: Losses, samples: Sequence[Sample]) -> None:
-        parts = {"class": losses.of_class, "mask": losses.of_mask, "dice": losses.of_dice}
-        bad = [name for name, values in parts.items() if not bool(torch.isfinite(values).all())] or ["total"]
+    Args:
+        iteration: how many were done before.
+        what: is not finite.
+        samples: this process's, to be kept for a look.
+    """
+
+    def __init__(self, iteration: int, what: str, samples: Sequence[Sample]) -> None:
         super().__init__(
-            f"iteration {iteration + 1}: the {' and '.join(bad)} loss is not finite",
+            f"iteration {iteration + 1}: {what} is not finite",
             "lower the learning rate, or train in fp32",
             ExitCode.UNTRUSTED,
         )
         self.iteration, self.samples = iteration, samples
+
+
+def _leaves_parameters_out(model: Mask2Former) -> bool:
+    """Whether a backward pass may come past some of the parameters: those of token layers, where there are none."""
+    return not isinstance(model.encoder, StagedEncoder) or not model.encoder.schedule.layers
+
+
+def _padded(masks: Tensor) -> Tensor:
+    """Masks [N, H, W] as large as the model pads its images."""
+    height, width = masks.shape[-2:]
+    return F.pad(masks, (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR))
+
+
+def _not_finite(losses: Losses) -> set[str]:
+    parts = {"class": losses.of_class, "mask": losses.of_mask, "dice": losses.of_dice}
+    return {name for name, values in parts.items() if not bool(values.isfinite().all())}

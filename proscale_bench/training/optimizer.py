@@ -1,4 +1,4 @@
-"""AdamW as Mask2Former is trained: the backbone slower, no decay on what is not a weight, the gradient clipped whole."""
+"""AdamW as Mask2Former is trained: the backbone slower, no decay on what is not a weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning rate of each iteration, as a factor of the recipe's: a pure function, so that resuming needs no state."""
+"""The learning rate of each iteration, as a factor of the recipe's: a pure function, so resuming needs no state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def rate_factor(recipe: Recipe, iteration: int) -> float:
     """What the learning rate is multiplied by at an iteration, the first of which is 0."""
     plan = recipe.schedule
     if isinstance(plan, PolynomialSchedule):
-        factor = (1 - iteration / recipe.iterations) ** plan.power
+        factor = float((1 - iteration / recipe.iterations) ** plan.power)
     else:
         factor = plan.factor ** bisect_right(plan.milestones, iteration)
     if iteration < plan.warmup_iterations:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.files import LOCK, locked
 from proscale_bench.results.record import Cost, Record
 from proscale_bench.results.store import load, record_path, write_record
 from proscale_bench.sweep.plan import Configuration
-from proscale_bench.sweep.runner import LOCK, Progress, closed_form_cost, locked, run_sweep
+from proscale_bench.sweep.runner import Progress, closed_form_cost, run_sweep
 from tests.results.records import configuration, record
 
 PLAN = [configuration(schedule, backbone) for backbone in ("resnet50", "tiny") for schedule in ("baseline", "1,1,1")]
@@ -138,7 +139,7 @@ def test_a_folder_of_another_sweep_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_second_sweep_in_the_folder_is_told(tmp_path: Path) -> None:
-    script = "import sys, time; from pathlib import Path; from proscale_bench.sweep.runner import locked\n"
+    script = "import sys, time; from pathlib import Path; from proscale_bench.files import locked\n"
     script += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

@@ -1,0 +1,38 @@
+"""A training for a reader: how it gets on, and what it was."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from proscale_bench.results.training import Step, TrainingRecord
+from proscale_bench.units import show_duration
+
+
+def losses(step: Step) -> str:
+    """`loss 23.1 (class 0.41, mask 0.12, dice 0.33)`: the whole, then the last layer's parts."""
+    return f"loss {step.total:.1f} (class {step.of_class:.2f}, mask {step.of_mask:.2f}, dice {step.of_dice:.2f})"
+
+
+def line(step: Step, iterations: int, images_per_second: float, left_s: float) -> str:
+    """How far a training is, in one line."""
+    return (
+        f"{step.iteration:,} of {iterations:,}: {losses(step)}, {images_per_second:.1f} images/s, "
+        f"{show_duration(left_s)} left"
+    )
+
+
+def summary(record: TrainingRecord) -> str:
+    """`3,3,3 on tiny: 6,000 iterations in 52 min; the loss was 23.1 at the end`"""
+    start = f", from {record.start.file}" if record.start.kind != "fresh" else ""
+    loss = f"; the loss was {record.last.loss:.1f} at the end" if record.last else ""
+    return (
+        f"{record.schedule} on {record.backbone}: {record.iterations:,} iterations by {record.name}{start} "
+        f"in {show_duration(record.seconds)}{loss}"
+    )
+
+
+def next_step(weights: Path, coco: Path | None) -> str:
+    """The command that evaluates the weights."""
+    data = f" --coco {shlex.quote(str(coco))}" if coco else ""
+    return f"next: proscale-bench eval --weights {shlex.quote(str(weights))}{data}"

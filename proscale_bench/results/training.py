@@ -1,0 +1,175 @@
+"""What a training tells: a line of its log every few iterations, and at the end what it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from proscale_bench.errors import BenchError
+from proscale_bench.files import read_regular_file
+from proscale_bench.results.profile import DeviceType
+from proscale_bench.results.section import Amount, Count, Section, Word
+
+MAX_LOG_BYTES = 1 << 28
+MAX_RECORD_BYTES = 1 << 24
+
+Place = Annotated[int, Field(ge=0)]
+Loss = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Step(Section):
+    """What one iteration found, in the mean over its images.
+
+    Args:
+        iteration: how many are done.
+        total: what was minimised; `of_class`, `of_mask` and `of_dice` are the last layer's, without weights.
+        gradient_norm: before clipping; None where it was infinite and in fp16 the step not taken.
+        learning_rate: of the head.
+        seconds: since the iteration before, loading included.
+    """
+
+    iteration: Count
+    total: Loss
+    of_class: Loss
+    of_mask: Loss
+    of_dice: Loss
+    gradient_norm: Amount | None
+    learning_rate: Amount
+    seconds: Amount
+
+
+class LogLine(Section):
+    """A line of `log.jsonl`: the mean of the iterations since the line before.
+
+    Args:
+        iteration: the last of them; how many are done.
+        loss, loss_class, loss_mask, loss_dice, gradient_norm, learning_rate: see `Step`.
+        images_per_second: over these iterations.
+        seconds: since the training began, pauses aside.
+    """
+
+    iteration: Count
+    loss: Loss
+    loss_class: Loss
+    loss_mask: Loss
+    loss_dice: Loss
+    gradient_norm: Amount | None
+    learning_rate: Amount
+    images_per_second: Amount
+    seconds: Amount
+
+
+class Sitting(Section):
+    """A stretch of a training without a pause, and what it ran on."""
+
+    first_iteration: Place
+    iterations: Place
+    seconds: Amount
+    processes: Count
+    threads: Count
+    device: DeviceType
+    device_name: Word
+    sampling: Word
+    torch: Word
+
+
+class StartedFrom(Section):
+    """What a training started from: nothing, a backbone's weights, or a baseline; and the digest of what was taken."""
+
+    kind: Literal["fresh", "backbone", "baseline"]
+    file: str = ""
+    digest: str = ""
+
+
+class TrainingRecord(Section):
+    """What a finished training was: `training.json`.
+
+    Args:
+        recipe: as it was followed, without what it started from; `recipe_digest` is of what decides what is learnt.
+        data, data_digest: the data set; what its images follow from.
+        weights: the file, `weights_digest` of the tensors in it.
+        averaged: whether they are the moving average.
+        last: the end of the log.
+    """
+
+    schema_version: Literal[1] = 1
+    name: Word
+    recipe: dict[str, Any]
+    recipe_digest: Word
+    schedule: Word
+    backbone: Word
+    seed: Place
+    data: Word
+    data_digest: Word
+    images: Count
+    classes: Count
+    start: StartedFrom
+    iterations: Count
+    seconds: Amount
+    sittings: tuple[Sitting, ...]
+    weights: Word
+    weights_digest: Word
+    averaged: bool
+    last: LogLine | None
+    tool_version: Word
+    created: Word
+    environment: dict[str, str]
+
+    def row(self) -> dict[str, Any]:
+        """For `--export-json`."""
+        return self.model_dump(mode="json", exclude={"schema_version", "tool_version", "created", "environment"})
+
+    def provenance(self) -> dict[str, Any]:
+        """What the file of weights says of where they came from."""
+        last = self.sittings[-1]
+        return {
+            "recipe": self.name,
+            "recipe_digest": self.recipe_digest,
+            "schedule": self.schedule,
+            "seed": self.seed,
+            "data": self.data,
+            "iterations": self.iterations,
+            "seconds": round(self.seconds, 1),
+            "averaged": self.averaged,
+            "start": self.start.model_dump(mode="json"),
+            "sittings": len(self.sittings),
+            "processes": last.processes,
+            "threads": last.threads,
+            "device": last.device_name,
+            "sampling": last.sampling,
+            "torch": last.torch,
+        }
+
+
+def read_record(path: Path) -> TrainingRecord:
+    """The record of a finished training.
+
+    Raises:
+        BenchError: the file cannot be read, or is none.
+    """
+    try:
+        return TrainingRecord.model_validate_json(read_regular_file(path, MAX_RECORD_BYTES))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BenchError(f"{path}: not a training's record: {where}: {first['msg']}", "remove the file") from error
+
+
+def read_log(path: Path) -> tuple[LogLine, ...]:
+    """The lines of a training's log, none where there is no file; a last one that is being written is left out.
+
+    Raises:
+        BenchError: something that is no log.
+    """
+    if not path.exists():
+        return ()
+    *whole, _ = read_regular_file(path, MAX_LOG_BYTES).split(b"\n")
+    lines = []
+    for number, line in enumerate(whole, start=1):
+        try:
+            lines.append(LogLine.model_validate_json(line))
+        except ValidationError as error:
+            raise BenchError(f"{path}:{number}: not a line of a training's log", "remove the file") from error
+    return tuple(lines)

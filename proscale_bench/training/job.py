@@ -1,0 +1,239 @@
+"""A training from its recipe to its files: what `train` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from proscale_bench.config.recipe import Recipe
+from proscale_bench.config.schedule import Schedule
+from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.files import locked
+from proscale_bench.models.build import build_model
+from proscale_bench.models.inference import use_sampling
+from proscale_bench.models.processes import Processes
+from proscale_bench.models.running import check_device, device_name, global_state
+from proscale_bench.models.sampling import AUTO
+from proscale_bench.results.profile import DeviceType
+from proscale_bench.results.training import Sitting, Step, TrainingRecord, read_record
+from proscale_bench.training.board import Board
+from proscale_bench.training.checkpoint import read_standing
+from proscale_bench.training.folder import (
+    BOARD,
+    LOG,
+    RECORD,
+    START_OVER,
+    WEIGHTS,
+    is_begun,
+    is_finished,
+    remove_leftovers,
+    remove_training,
+    save_batch,
+)
+from proscale_bench.training.log import LogWriter
+from proscale_bench.training.loop import NonFiniteError, Trainer
+from proscale_bench.training.order import batch_indices
+from proscale_bench.training.outcome import write_outcome
+from proscale_bench.training.setup import check_data, device_of, identity_of, open_data, sampling_for
+from proscale_bench.training.start import initialise
+from proscale_bench.training.stopping import stop_between_iterations
+
+NAMED = 8  # images of a batch
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, and how it is run.
+
+    Args:
+        recipe: with its backbone and files.
+        coco: the folder, for a recipe on COCO's data.
+        threads: of the CPU; None for PyTorch's number.
+        workers: threads that load images.
+        sampling: `auto` or a name of `sampling.SAMPLERS`.
+        tensorboard: whether the log is written for it too.
+    """
+
+    recipe: Recipe
+    schedule: Schedule
+    seed: int = 0
+    coco: Path | None = None
+    device: DeviceType = "cpu"
+    threads: int | None = None
+    workers: int = 2
+    sampling: str = AUTO
+    tensorboard: bool = False
+
+
+class Watcher:
+    """Told how a training gets on; this one does not care."""
+
+    def making(self, done: int, total: int) -> None:
+        """Images of the embedded data, where they are missing."""
+
+    def begins(self, iteration: int) -> None:
+        """With so many iterations done already."""
+
+    def step(self, step: Step) -> None:
+        """After every iteration."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: its record, and the file of its weights."""
+
+    record: TrainingRecord
+    weights: Path
+
+
+def run_training(
+    job: Job,
+    run: Path,
+    processes: Processes | None = None,
+    watcher: Watcher | None = None,
+    *,
+    start_over: bool = False,
+) -> Trained | None:
+    """Train to the end, from where the run's folder stands; None in all processes but the first.
+
+    Args:
+        run: the folder, seen by all processes; the first one writes.
+        start_over: remove the training that is there.
+
+    Raises:
+        BenchError: a device that is not there; files or data that cannot be read; a folder of another training, or in
+            which another process trains; a full disk; a number that is not finite, and then its batch is kept.
+        KeyboardInterrupt: after the iteration at which Ctrl-C or SIGTERM came, which is kept.
+    """
+    processes, watcher = processes or Processes(), watcher or Watcher()
+    check_device(job.device, job.recipe.precision)
+    check_data(job.recipe, job.coco)
+    with (
+        locked(run, "training") if processes.is_first else nullcontext(),
+        global_state(job.recipe.precision, job.threads),
+    ):
+        if processes.is_first:
+            _prepare(run, job, start_over)
+        processes.wait()
+        try:
+            return _Training(job, run, processes, watcher).finish()
+        except torch.OutOfMemoryError as error:
+            raise BenchError(
+                f"the memory of {device_name(torch.device(job.device))} is full",
+                "take an iteration's images in more parts with --accumulate, or fewer of them with --batch-size",
+            ) from error
+
+
+def _prepare(run: Path, job: Job, start_over: bool) -> None:
+    """Refuse a folder of another training before time is spent.
+
+    Raises:
+        BenchError: it is one.
+    """
+    if start_over:
+        remove_training(run)
+    remove_leftovers(run)
+    standing = read_standing(run, identity_of(job.recipe, job.schedule, job.seed))
+    if standing is None and is_begun(run):
+        raise BenchError(f"{run} holds weights, and no training to go on with", START_OVER)
+
+
+class _Training:
+    """A job in its folder, with all that it needs."""
+
+    def __init__(self, job: Job, run: Path, processes: Processes, watcher: Watcher) -> None:
+        self.job, self.run, self.processes, self.watcher = job, run, processes, watcher
+        recipe = job.recipe
+        self.data = open_data(recipe, job.coco, processes, watcher.making)
+        device = device_of(job.device, processes)
+        torch.manual_seed(job.seed)
+        model = build_model(job.schedule, recipe.backbone, len(self.data.images.classes), drop_path=recipe.drop_path)
+        self.start = initialise(model, recipe)
+        model.to(device)
+        self.sampling = use_sampling(model, sampling_for(job.sampling, device, recipe.augmentation.crop))
+        identity = identity_of(recipe, job.schedule, job.seed)
+        identity |= {"start": self.start.digest, "data": self.data.digest}
+        self.trainer = Trainer(model, recipe, job.seed, identity, processes)
+        standing = self.trainer.resume(run)
+        self.begun = (self.trainer.iteration, self.trainer.seconds)
+        self.earlier = standing.sittings if standing else ()
+        self.unlogged = standing.unlogged if standing else ()
+
+    def finish(self) -> Trained | None:
+        """Train to the end, and write what that gave."""
+        trainer, recipe = self.trainer, self.job.recipe
+        self.watcher.begins(trainer.iteration)
+        if trainer.iteration == recipe.iterations and is_finished(self.run):
+            return Trained(read_record(self.run / RECORD), self.run / WEIGHTS) if self.processes.is_first else None
+        with (
+            closing(self._log()) if self.processes.is_first else nullcontext() as log,
+            stop_between_iterations(trainer.stop_soon),
+            closing(self._steps()) as steps,
+        ):
+            for step in steps:
+                is_last = step.iteration == recipe.iterations
+                if log is not None:
+                    log.add(step)
+                    if is_last or trainer.stops or step.iteration % recipe.checkpoint_every == 0:
+                        log.keep()
+                        trainer.keep(self.run, log.unlogged, self._sittings())
+                self.watcher.step(step)
+                if trainer.stops and not is_last:
+                    raise KeyboardInterrupt(
+                        f"iteration {step.iteration:,} of {recipe.iterations:,} is kept in {self.run}; "
+                        "the same command goes on"
+                    )
+        if log is None:
+            return None
+        record = write_outcome(self.run, trainer, self.job.schedule, self.data, self.start, self._sittings(), log.lines)
+        return Trained(record, self.run / WEIGHTS)
+
+    def _log(self) -> LogWriter:
+        recipe, (done, seconds) = self.job.recipe, self.begun
+        board = Board(self.run / BOARD, done) if self.job.tensorboard else None
+        return LogWriter(self.run / LOG, done, self.unlogged, seconds, recipe.batch_size, recipe.iterations, board)
+
+    def _steps(self) -> Generator[Step, None, None]:
+        """
+        Raises:
+            BenchError: a number that is not finite, with the batch's images and where they are kept.
+        """
+        try:
+            yield from self.trainer.run(self.data.images, self.job.workers)
+        except NonFiniteError as error:
+            names = self._names(error.iteration)
+            path = save_batch(self.run, error.iteration + 1, self.processes.rank, error.samples, names)
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            raise BenchError(
+                f"{error.message}; its images: {', '.join(names[:NAMED])}{more}",
+                f"{error.hint}; see what the model was shown: numpy.load('{path}')['images']",
+                ExitCode.UNTRUSTED,
+            ) from error
+
+    def _names(self, iteration: int) -> list[str]:
+        """This process's images of an iteration."""
+        images = self.data.images
+        indices = batch_indices(self.job.seed, iteration, self.job.recipe.batch_size, len(images))
+        return [images.name(index) for index in indices[self.processes.rank :: self.processes.size]]
+
+    def _sittings(self) -> tuple[Sitting, ...]:
+        """All stretches of the training, this one the last."""
+        trainer, (done, seconds) = self.trainer, self.begun
+        if trainer.iteration == done:
+            return self.earlier
+        this = Sitting(
+            first_iteration=done,
+            iterations=trainer.iteration - done,
+            seconds=trainer.seconds - seconds,
+            processes=self.processes.size,
+            threads=torch.get_num_threads(),
+            device=self.job.device,
+            device_name=device_name(trainer.device),
+            sampling=self.sampling,
+            torch=torch.__version__,
+        )
+        return (*self.earlier, this)

@@ -1,0 +1,90 @@
+"""A training's log: a line every few iterations, the same whether the training was interrupted or not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from proscale_bench.files import write_atomic
+from proscale_bench.results.training import LogLine, Step, read_log
+from proscale_bench.training.board import Board
+
+EVERY = 10  # iterations
+
+
+class LogWriter:
+    """Appends lines to a log.
+
+    Args:
+        path: what it tells of iterations that are not done, which are to be trained once more, is cut off.
+        done: iterations.
+        unlogged: the last of those, of which it does not tell yet.
+        seconds: spent so far.
+        batch_size: images of an iteration.
+        last: an iteration after which there is a line in any case.
+        board: is given every line, too.
+
+    Raises:
+        BenchError: what is there is no log, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        done: int,
+        unlogged: Sequence[Step],
+        seconds: float,
+        batch_size: int,
+        last: int,
+        board: Board | None = None,
+    ) -> None:
+        self.unlogged = list(unlogged)
+        self._seconds, self._batch_size, self._last, self._board = seconds, batch_size, last, board
+        self.lines = [line for line in read_log(path) if line.iteration <= done]
+        write_atomic(path, "".join(line.model_dump_json() + "\n" for line in self.lines))
+        self._file = path.open("a", encoding="utf-8")
+
+    def add(self, step: Step) -> None:
+        """Take an iteration in, and write the line that it completes."""
+        self.unlogged.append(step)
+        self._seconds += step.seconds
+        if step.iteration % EVERY and step.iteration != self._last:
+            return
+        line = summed_up(self.unlogged, self._seconds, self._batch_size)
+        self.unlogged.clear()
+        self.lines.append(line)
+        self._file.write(line.model_dump_json() + "\n")
+        self._file.flush()
+        if self._board is not None:
+            self._board.add(line)
+
+    def keep(self) -> None:
+        """All lines are on the disk."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def summed_up(steps: Sequence[Step], seconds: float, batch_size: int) -> LogLine:
+    """A line of at least one iteration."""
+    norms = [step.gradient_norm for step in steps if step.gradient_norm is not None]
+    spent = sum(step.seconds for step in steps)
+    return LogLine(
+        iteration=steps[-1].iteration,
+        loss=_mean([step.total for step in steps]),
+        loss_class=_mean([step.of_class for step in steps]),
+        loss_mask=_mean([step.of_mask for step in steps]),
+        loss_dice=_mean([step.of_dice for step in steps]),
+        gradient_norm=_mean(norms) if norms else None,
+        learning_rate=steps[-1].learning_rate,
+        images_per_second=batch_size * len(steps) / spent if spent else 0.0,
+        seconds=seconds,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,38 @@
+"""Ctrl-C and SIGTERM wait for the iteration to end, so that it can be kept."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+IMPATIENT_S = 2.0  # torchrun passes on what the terminal has told its processes already
+
+
+@contextmanager
+def stop_between_iterations(stop: Callable[[], None]) -> Iterator[None]:
+    """Have a signal call `stop` instead of breaking in. A second one, some seconds later, breaks in.
+
+    Handlers are the main thread's to set: in others, and where somebody else handles Ctrl-C, nothing changes.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    first: list[float] = []
+
+    def handle(number: int, frame: object) -> None:
+        if first and time.monotonic() - first[0] > IMPATIENT_S:
+            raise KeyboardInterrupt
+        first.append(time.monotonic())
+        stop()
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
