@@ -16,8 +16,8 @@ from tests.cli import run
 
 SMALL = {
     "images: 8192": "images: 4",
-    "iterations: 1000": "iterations: 2",
-    "iterations: 4500": "iterations: 2",
+    "iterations: 800": "iterations: 2",
+    "iterations: 6500": "iterations: 2",
     "warmup_iterations: 100": "warmup_iterations: 0",
     "warmup_iterations: 50": "warmup_iterations: 0",
     "batch_size: 4": "batch_size: 2",
