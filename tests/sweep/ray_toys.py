@@ -1,0 +1,70 @@
+"""Tasks for tests of executors: small, and plain about what happens to them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from proscale_bench.errors import BenchError
+from proscale_bench.sweep.executors import Needs, Task
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A task whose record says where and when it ran.
+
+    Args:
+        name: as progress shows it.
+        log: a folder in which each attempt leaves a file that holds its process's id.
+        seconds: that it takes, at the most.
+        until: a file that ends it before.
+        fault: `""`, `"error"` (a BenchError), or `"bug"`.
+    """
+
+    name: str
+    log: Path
+    seconds: float = 0.0
+    until: str = ""
+    fault: str = ""
+    needs: Needs = field(default_factory=Needs)
+    files: tuple[Path, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+    def moved(self, places: Mapping[Path, Path]) -> Task:
+        return Toy(
+            **{**self.__dict__, "files": tuple(places[path] for path in self.files)},
+        )
+
+    def run(self) -> list[dict[str, Any]]:
+        started = time.time()
+        (self.log / f"{self.name}.{os.getpid()}").touch()
+        while time.time() - started < self.seconds and not (self.until and (self.log / self.until).exists()):
+            time.sleep(0.02)
+        if self.fault == "error":
+            raise BenchError(f"{self.name} cannot work", "try another")
+        if self.fault == "bug":
+            raise ZeroDivisionError("by zero")
+        print("what a task prints is no record")
+        return [
+            {
+                "name": self.name,
+                "started": started,
+                "ended": time.time(),
+                "pid": os.getpid(),
+                "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+                "threads": os.environ.get("OMP_NUM_THREADS"),
+                "files": {path.name: path.read_text() for path in self.files},
+                "paths": [str(path) for path in self.files],
+            }
+        ]
+
+
+def attempts(toy: Toy) -> list[int]:
+    """The processes that began it."""
+    return [int(path.suffix[1:]) for path in toy.log.glob(f"{toy.name}.*")]
