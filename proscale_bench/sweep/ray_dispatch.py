@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Dispatch:
         self.fits_since = dict.fromkeys((job.number for job in jobs), time.monotonic())  # or did so last
         self.remote = ray.remote(run_task)
 
-    def run(self) -> Iterator[Ended | None]:
+    def run(self) -> Generator[Ended | None, None, None]:
         """Yield each job as it ends, and None at least every half a second. Closed, it ends all that runs."""
         try:
             while self.waiting or self.running:
@@ -96,9 +96,10 @@ class Dispatch:
         self.fits_since.update((job.number, now) for job in self.jobs if held[job.needs])
         for job in [job for job in self.jobs if now - self.fits_since[job.number] > self.patience_s]:
             self.forget(job)
-            has = ", ".join(f"{node.cpus} CPUs and {node.gpus} GPUs" for node in nodes) or "none"
-            asked = f"{job.needs.gpus} GPUs of one node" if job.needs.gpus else "a CPU"
-            yield failed(job, f"it needs {asked}, and no node has had them", f"the cluster's nodes have: {has}")
+            asked = f"{job.needs.gpus} GPU{'s' * (job.needs.gpus > 1)}" if job.needs.gpus else "a CPU"
+            has = "; ".join(f"{node.cpus} CPUs and {node.gpus} GPUs" for node in nodes) or "none"
+            message = f"it needs {asked}, and no node has had that for {self.patience_s:.0f} seconds"
+            yield failed(job, message, f"the nodes of the cluster have: {has}")
 
     @property
     def jobs(self) -> list[Job]:

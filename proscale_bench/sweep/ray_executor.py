@@ -11,10 +11,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +30,7 @@ SILENCE_S = 120.0  # the driver is heard every half a second, but while it sends
 GOODBYE_S = 15.0
 MAX_FILES_BYTES = 1 << 30
 HOME = str(Path(__file__).parents[2])  # of the package
+DRIVER = ["-m", "proscale_bench.sweep.ray_driver"]
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
@@ -68,11 +68,10 @@ class RayExecutor:
         refuse_large(start)
         self.knock()
         left = len(tasks)
-        with driver() as (connection, log):
-            connection.send(start)
+        with Driver(start) as driver:
             timeout_s = CONNECT_S
             while left:
-                message = self.hear(connection, log, timeout_s)
+                message = driver.hear(timeout_s)
                 timeout_s = SILENCE_S
                 if isinstance(message, Broken):
                     raise BenchError(message.message, message.hint)
@@ -87,51 +86,66 @@ class RayExecutor:
             return
         try:
             socket.create_connection((self.host, self.port), KNOCK_S).close()
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             hint = "is the cluster up, and the port open? its head node prints the address when it starts"
             raise BenchError(f"nothing answers at {self.host}:{self.port}: {error}", hint) from error
 
-    def hear(self, connection: Connection, log: IO[bytes], timeout_s: float) -> Message:
-        """The driver's next message."""
-        kept = "what is done is kept: run the sweep again when it is back"
-        try:
-            if connection.poll(timeout_s):
-                message: Message = connection.recv()
-                return message
-        except (EOFError, OSError):
-            raise BenchError(f"the connection to Ray at {self.address} ended: {last_line(log)}", kept) from None
-        raise BenchError(f"Ray at {self.address} has not answered for {timeout_s:.0f} seconds", kept)
 
-
-@contextmanager
-def driver() -> Iterator[tuple[Connection, IO[bytes]]]:
-    """A new driver, and all that it and Ray print. At the end it ends what it started, and is waited for.
+class Driver:
+    """A driver's process, our end of its connection, and all that it and Ray print.
 
     It has a session of its own, so that Ctrl-C does not reach it before it is told what to do.
     """
-    ours, its = Pipe()
-    path = os.pathsep.join(filter(None, [HOME, os.environ.get("PYTHONPATH")]))
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "proscale_bench.sweep.ray_driver", str(its.fileno())],
-            pass_fds=[its.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=os.environ | QUIET | {"PYTHONPATH": path},
-            start_new_session=True,
-        )
-        its.close()
+
+    def __init__(self, start: Start) -> None:
+        self.address = start.address
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the driver
+        self.connection, its = Pipe()
+        path = os.pathsep.join(filter(None, [HOME, os.environ.get("PYTHONPATH")]))
+        with its:
+            self.process = subprocess.Popen(
+                [sys.executable, *DRIVER, str(its.fileno())],
+                pass_fds=[its.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self.log,
+                stderr=self.log,
+                env=os.environ | QUIET | {"PYTHONPATH": path},
+                start_new_session=True,
+            )
+        self.connection.send(start)
+
+    def hear(self, timeout_s: float) -> Message:
+        """Its next message.
+
+        Raises:
+            BenchError: it says nothing for too long, or has ended.
+        """
+        kept = "what is done is kept; run the same command to go on"
         try:
-            yield ours, log
-        finally:
-            ours.close()
-            try:
-                process.wait(GOODBYE_S)
-            except subprocess.TimeoutExpired:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            if self.connection.poll(timeout_s):
+                message: Message = self.connection.recv()
+                return message
+        except (EOFError, OSError):
+            raise BenchError(f"the connection to Ray at {self.address} ended: {last_line(self.log)}", kept) from None
+        self.kill()
+        raise BenchError(f"Ray at {self.address} has not answered for {timeout_s:.0f} seconds", kept)
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def __enter__(self) -> Driver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Tell it to end all that it started, and wait for that."""
+        self.connection.close()
+        try:
+            self.process.wait(GOODBYE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.process.wait()
+        self.log.close()
 
 
 def job(number: int, task: Task) -> Job:

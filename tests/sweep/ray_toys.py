@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.executors import Needs, Task
+from proscale_bench.sweep.executors import Needs
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,10 @@ class Toy:
 
     Args:
         name: as progress shows it.
-        log: a folder in which each attempt leaves a file that holds its process's id.
+        log: a folder in which each attempt leaves a file named by its process.
         seconds: that it takes, at the most.
         until: a file that ends it before.
-        fault: `""`, `"error"` (a BenchError), or `"bug"`.
+        fault: `""`, `"error"` (a BenchError), `"bug"` or `"kill"`.
     """
 
     name: str
@@ -36,16 +37,16 @@ class Toy:
     def __str__(self) -> str:
         return self.name
 
-    def moved(self, places: Mapping[Path, Path]) -> Task:
-        return Toy(
-            **{**self.__dict__, "files": tuple(places[path] for path in self.files)},
-        )
+    def moved(self, places: Mapping[Path, Path]) -> Toy:
+        return replace(self, files=tuple(places[path] for path in self.files))
 
     def run(self) -> list[dict[str, Any]]:
         started = time.time()
-        (self.log / f"{self.name}.{os.getpid()}").touch()
+        (self.log / f"{self.name}.{os.getpid()}.{os.getppid()}").touch()
         while time.time() - started < self.seconds and not (self.until and (self.log / self.until).exists()):
             time.sleep(0.02)
+        if self.fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == "error":
             raise BenchError(f"{self.name} cannot work", "try another")
         if self.fault == "bug":
@@ -53,18 +54,16 @@ class Toy:
         print("what a task prints is no record")
         return [
             {
-                "name": self.name,
                 "started": started,
                 "ended": time.time(),
-                "pid": os.getpid(),
-                "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
-                "threads": os.environ.get("OMP_NUM_THREADS"),
-                "files": {path.name: path.read_text() for path in self.files},
-                "paths": [str(path) for path in self.files],
+                "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+                "threads": os.environ.get("OMP_NUM_THREADS", ""),
+                "files": [path.read_text() for path in self.files],
             }
         ]
 
-
-def attempts(toy: Toy) -> list[int]:
-    """The processes that began it."""
-    return [int(path.suffix[1:]) for path in toy.log.glob(f"{toy.name}.*")]
+    @property
+    def attempts(self) -> list[tuple[int, int]]:
+        """The processes that began it, each with its parent."""
+        names = [path.name.split(".") for path in self.log.glob(f"{self.name}.*.*")]
+        return [(int(process), int(parent)) for _, process, parent in names]
