@@ -53,7 +53,7 @@ def overhead(rounds: int, images: int) -> None:
     from proscale_bench.evaluation.processes import Processes
     from proscale_bench.evaluation.runner import Work, evaluate
     from proscale_bench.models.inference import prepare_for_inference
-    from proscale_bench.sweep.evaluation import Request
+    from proscale_bench.sweep.evaluation_request import Request
     from proscale_bench.sweep.weights import random_weights
 
     dataset = open_dataset(embedded_validation())

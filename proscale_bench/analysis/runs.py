@@ -92,7 +92,7 @@ def profiled(records: Iterable[Record]) -> dict[Setting, list[Record]]:
     return {
         setting: group
         for setting, group in by_setting(records).items()
-        if setting.execution and not any(record.is_evaluated for record in group)
+        if setting.execution and setting.dataset is None
     }
 
 

@@ -12,10 +12,9 @@ from proscale_bench.errors import BenchError, look_up
 if TYPE_CHECKING:
     from proscale_bench.data.dataset import Dataset
     from proscale_bench.results.accuracy import Task
-    from proscale_bench.sweep.evaluation import Request, Resize, Settings
+    from proscale_bench.sweep.evaluation_request import Request, Resize, Settings
     from proscale_bench.sweep.weights import Weights
 
-COCO_RESIZE = (800, 1333)
 MAX_SIDE_PX = 8192
 
 
@@ -128,24 +127,16 @@ class Asked:
         Raises:
             BenchError: a task that the data have no truth for.
         """
-        from proscale_bench.sweep.evaluation import Request
+        from proscale_bench.sweep.evaluation_request import Request, default_resize, tasks_on
 
-        there = tasks_of(dataset)
-        tasks = self.wanted_tasks() or there
-        for task in tasks:
-            if task not in there:
-                raise BenchError(
-                    f"{dataset.name} has no truth for the task {task}",
-                    f"it has {', '.join(there)}; 'proscale-bench data check' says what is missing",
-                )
+        tasks = tasks_on(dataset, self.wanted_tasks())
         if self.visuals and "panoptic" not in tasks:
             raise BenchError("--visuals shows panoptic maps", "add panoptic to --tasks")
         sides = self.sides()
-        default = COCO_RESIZE if dataset.resizes else None
         return Request(
             dataset,
             tasks,
-            default if isinstance(sides, str) else sides,
+            default_resize(dataset) if isinstance(sides, str) else sides,
             self.limit,
             self.batch_size,
             self.bootstrap,
@@ -162,7 +153,7 @@ class Asked:
         import torch
 
         from proscale_bench.results.profile import DeviceType, DType
-        from proscale_bench.sweep.evaluation import Settings
+        from proscale_bench.sweep.evaluation_request import Settings
 
         device: DeviceType = "cuda" if torch.cuda.is_available() else "cpu"
         if self.device is not None:
@@ -187,15 +178,3 @@ class Asked:
             yield random_weights(schedule or parse_schedule("3,3,3"), self.backbone, classes, self.random_weights)
         for path in self.weights:
             yield read_weights(path, schedule)
-
-
-def tasks_of(dataset: Dataset) -> tuple[Task, ...]:
-    """What there is truth for."""
-    tasks: list[Task] = []
-    if dataset.panoptic is not None:
-        tasks.append("panoptic")
-    if dataset.instances_json is not None:
-        tasks.append("instance")
-    if dataset.semantic_dir is not None or dataset.panoptic is not None:
-        tasks.append("semantic")
-    return tuple(tasks)

@@ -61,7 +61,26 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
 
 
 def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
-    """A run's table, and where its report is."""
+    """A run's tables, and where its report is."""
+    from rich.text import Text
+
+    from proscale_bench.analysis.joined import joined
+    from proscale_bench.render.grid import table
+    from proscale_bench.render.joined import footer, grid
+
+    joins = [join for join in joined(records) if join.is_measured]
+    if not joins:
+        show_costs(records, console)
+    for join in joins:
+        console.print(table(grid(join, console.width), break_labels=True))
+        console.print()
+        for line in footer(join):
+            console.print(Text(line, style="dim"))
+    console.print(Text(f"report: {path}"), soft_wrap=True)
+
+
+def show_costs(records: Sequence[Record], console: Console) -> None:
+    """What a run counted."""
     from rich.text import Text
 
     from proscale_bench.render.grid import table
@@ -72,7 +91,6 @@ def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
         console.print()
     for line in legend(records):
         console.print(Text(line, style="dim"))
-    console.print(Text(f"report: {path}"), soft_wrap=True)
 
 
 def reproduce(records: Sequence[Record]) -> list[str]:

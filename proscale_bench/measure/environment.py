@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torchvision
 
+from proscale_bench.machine import cpu_name, usable_cores
 from proscale_bench.measure.nvml import Board
 from proscale_bench.results.export import environment
 from proscale_bench.results.profile import DeviceType
@@ -78,22 +77,6 @@ def look_around(device: torch.device, board: Board | str) -> Environment:
 def device_name(device: torch.device) -> str:
     """As its maker calls it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
-
-
-def cpu_name() -> str:
-    """As the system has it: `AMD EPYC 7763 64-Core Processor`, or at least its architecture."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return " ".join(line.partition(":")[2].split()) or platform.machine()
-    return platform.processor() or platform.machine() or "CPU"
-
-
-def usable_cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
 
 
 def _cudnn() -> str:

@@ -29,6 +29,7 @@ class Identity(Section):
     schedule: Word
     encoder: Word
     label: Word
+    classes: Count | None = None  # null: as many as COCO's panoptic task, or as the weights know
     weights: Word | None = None  # digest
 
 

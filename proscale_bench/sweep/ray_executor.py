@@ -149,19 +149,18 @@ class Driver:
 
 
 def job(number: int, task: Task) -> Job:
-    return Job(number, str(task), pickle.dumps(task), task.needs, task.files)
+    """What the driver is told. A file that cannot be read is not sent: the task will say so, and the others go on."""
+    files = tuple(path for path in task.files if path.is_file() and os.access(path, os.R_OK))
+    return Job(number, str(task), pickle.dumps(task), task.needs, files)
 
 
 def refuse_large(start: Start) -> None:
     """More than 1 GiB is not sent.
 
     Raises:
-        BenchError: the files are too large, or cannot be read.
+        BenchError: the files are larger together.
     """
-    try:
-        size = sum(path.stat().st_size for path in {path for job in start.jobs for path in job.files})
-    except OSError as error:
-        raise BenchError(f"cannot read {error.filename}: {error.strerror}") from error
+    size = sum(path.stat().st_size for path in {path for job in start.jobs for path in job.files})
     if size > MAX_FILES_BYTES:
         hint = "sweep over fewer weights at a time"
         raise BenchError(f"the weights have {size / 2**30:.2f} GiB, and 1 GiB at most is sent to a cluster", hint)

@@ -10,13 +10,9 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 from threading import Thread
-from typing import Any
 
-from proscale_bench.errors import BenchError, ExitCode
-from proscale_bench.results.record import Failure
+from proscale_bench.sweep.worker import outcome_of
 
 
 def main() -> None:
@@ -24,22 +20,8 @@ def main() -> None:
     os.dup2(2, 1)  # what a task prints is no answer
     places, task = pickle.load(sys.stdin.buffer)
     Thread(target=end_with_worker, daemon=True).start()
-    json.dump(outcome(task, places), answer)
-    answer.close()
-
-
-def outcome(task: bytes, places: Mapping[Path, Path]) -> dict[str, Any]:
-    """The task's records, or why it has none."""
-    loaded = pickle.loads(task)
-    try:
-        return {"records": loaded.moved(places).run()}
-    except BenchError as error:
-        failure = Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        hint = "this is a fault of the tool: please report it"
-        failure = Failure(message=message, hint=hint, exit_code=ExitCode.UNTRUSTED.value)
-    return {"failure": failure.model_dump(mode="json")}
+    with answer:
+        json.dump(outcome_of(pickle.loads(task).moved(places)), answer)
 
 
 def end_with_worker() -> None:

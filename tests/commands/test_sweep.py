@@ -34,8 +34,8 @@ def call(*args: str) -> Result:
     return CliRunner().invoke(app, ["sweep", *args])
 
 
-def test_without_arguments_it_is_the_papers_sweep(folder: Path) -> None:
-    result = call()
+def test_the_papers_sweep(folder: Path) -> None:
+    result = call("paper")
     assert result.exit_code == 0, result.output
     assert {path.name for path in (folder / "reports" / "paper").iterdir()} >= {*FILES, "records"}
     assert len(load(folder / "reports" / "paper")[0]) == 36

@@ -38,7 +38,7 @@ class Toy:
         return self.name
 
     def moved(self, places: Mapping[Path, Path]) -> Toy:
-        return replace(self, files=tuple(places[path] for path in self.files))
+        return replace(self, files=tuple(places.get(path, path) for path in self.files))
 
     def run(self) -> list[dict[str, Any]]:
         started = time.time()
@@ -52,13 +52,14 @@ class Toy:
         if self.fault == "bug":
             raise ZeroDivisionError("by zero")
         print("what a task prints is no record")
+        texts = [path.read_text() if path.exists() else "gone" for path in self.files]
         return [
             {
                 "started": started,
                 "ended": time.time(),
                 "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
                 "threads": os.environ.get("OMP_NUM_THREADS", ""),
-                "files": [path.read_text() for path in self.files],
+                "files": texts,
             }
         ]
 
