@@ -98,7 +98,7 @@ class Dispatch:
             self.forget(job)
             asked = f"{job.needs.gpus} GPU{'s' * (job.needs.gpus > 1)}" if job.needs.gpus else "a CPU"
             has = "; ".join(f"{node.cpus} CPUs and {node.gpus} GPUs" for node in nodes) or "none"
-            message = f"it needs {asked}, and no node has had that for {self.patience_s:.0f} seconds"
+            message = f"it needs {asked}, and no node has had that for {self.patience_s:.0f} s"
             yield failed(job, message, f"the nodes of the cluster have: {has}")
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import secrets
 import signal
 import sys
 import tempfile
@@ -43,7 +44,7 @@ def main(connection: Connection) -> None:
     except BrokenPipeError:
         pass  # nobody is left to tell
     except Exception as error:
-        connection.send(Broken(f"Ray at {start.address}: {first_line(error)}", "what is done is kept: run it again"))
+        connection.send(Broken(f"Ray at {start.address}: {gist(error)}", "what is done is kept: run it again"))
 
 
 def serve(start: Start, connection: Connection, left: Event) -> None:
@@ -80,6 +81,8 @@ def cluster(address: str) -> Iterator[None]:
     Raises:
         BenchError: no connection, or the versions differ.
     """
+    if address == LOCAL:  # a token of its own; else Ray leaves one in the user's home
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
     from ray import cloudpickle
 
@@ -100,16 +103,20 @@ def cluster(address: str) -> Iterator[None]:
 
 def no_connection(address: str, error: Exception) -> BenchError:
     """What Ray says at length, in a line."""
-    text = str(error)
-    if "ersion mismatch" in text:
-        versions = " ".join(text.split())
+    first = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    if "ersion mismatch" in str(first):
         hint = "both need the same Ray and Python: pip install 'ray[client]==VERSION' with the cluster's"
-        return BenchError(f"Ray at {address}: {versions}", hint)
-    return BenchError(f"cannot reach Ray at {address}: {first_line(error)}", "is it running? see: ray status")
+        return BenchError(f"Ray at {address}: {' '.join(str(first).split())}", hint)
+    if "AuthToken" in str(first) or "AuthenticationError" in type(first).__name__:
+        hint = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as the cluster has it"
+        return BenchError(f"Ray at {address} asks for a token, and was given none or another", hint)
+    return BenchError(f"cannot reach Ray at {address}: {gist(first)}", "is it running? see: ray status")
 
 
-def first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def gist(error: Exception) -> str:
+    """A line of what an error says: the first, or the last of a traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1 if "Traceback" in str(error) else 0]
 
 
 def sent(path: Path, content: bytes) -> Parcel:

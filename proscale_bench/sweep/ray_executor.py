@@ -128,7 +128,7 @@ class Driver:
         except (EOFError, OSError):
             raise BenchError(f"the connection to Ray at {self.address} ended: {last_line(self.log)}", kept) from None
         self.kill()
-        raise BenchError(f"Ray at {self.address} has not answered for {timeout_s:.0f} seconds", kept)
+        raise BenchError(f"Ray at {self.address} has not answered for {timeout_s:.0f} s", kept)
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):

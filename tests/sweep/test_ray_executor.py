@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -25,7 +26,7 @@ from proscale_bench.sweep.ray_executor import RayExecutor
 from tests.sweep.ray_toys import Toy
 
 ROOT = Path(__file__).parents[2]
-LONG_S = 120.0
+LONG_S = 300.0
 CLUSTER = """
 import sys, ray
 quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
@@ -38,7 +39,7 @@ import sys
 from pathlib import Path
 from proscale_bench.sweep.ray_executor import RayExecutor
 from tests.sweep.ray_toys import Toy
-list(RayExecutor("local").run([Toy("long", Path(sys.argv[1]), seconds=120)]))
+list(RayExecutor("local").run([Toy("long", Path(sys.argv[1]), seconds=300)]))
 """
 
 
@@ -49,24 +50,27 @@ def environment(cache: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of one with two CPUs and two GPUs that are there by name alone."""
+    """The address of one with two CPUs, and two GPUs that are there by name alone. It asks for a token."""
     pytest.importorskip("ray")
-    with subprocess.Popen(
-        [sys.executable, "-c", CLUSTER],
-        env=environment(tmp_path_factory.mktemp("node")),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.stdin.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        with subprocess.Popen(
+            [sys.executable, "-c", CLUSTER],
+            env=environment(tmp_path_factory.mktemp("node")),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+            process.stdin.close()
 
 
 def eventually(holds: Callable[[], object]) -> bool:
-    """Whether it does within a minute, which no machine is too slow for."""
-    until = time.monotonic() + 60
+    """Whether it does within a time that no machine is too slow for."""
+    until = time.monotonic() + 100
     while not holds():
         if time.monotonic() > until:
             return False
@@ -156,7 +160,7 @@ def test_a_task_that_fails_is_a_failure_and_the_others_go_on(ran: Ran) -> None:
 
 def test_a_task_that_fits_no_node_is_given_up(ran: Ran) -> None:
     message, hint, _ = ran.failure("greedy")
-    assert message == "it needs 3 GPUs, and no node has had that for 1 seconds"
+    assert message == "it needs 3 GPUs, and no node has had that for 1 s"
     assert hint == "the nodes of the cluster have: 2 CPUs and 2 GPUs"
 
 
@@ -242,9 +246,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         RayExecutor(address)
 
 
-@pytest.mark.parametrize(
-    "address", ["127.0.0.1:1", "ray://127.0.0.1:1", "no-such-host.invalid:6379", "127.0.0.1:99999"]
-)
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
 def test_nothing_answers(address: str, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="nothing answers at") as raised:
         next(RayExecutor(address).run([Toy("toy", tmp_path)]))
@@ -252,10 +254,10 @@ def test_nothing_answers(address: str, tmp_path: Path) -> None:
 
 
 def test_what_answers_is_not_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_executor, "CONNECT_S", 0.5)
+    monkeypatch.setattr(ray_executor, "CONNECT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with pytest.raises(BenchError, match=f"Ray at 127.0.0.1:{port} has not answered for 0.5 seconds"):
+        with pytest.raises(BenchError, match=f"Ray at 127.0.0.1:{port} has not answered for 1 s"):
             next(RayExecutor(f"127.0.0.1:{port}").run([Toy("toy", tmp_path)]))
 
 

@@ -95,3 +95,9 @@ def test_what_ray_says_of_versions_becomes_a_line() -> None:
     assert isinstance(error, BenchError)
     assert error.message.startswith("Ray at auto: Version mismatch: The cluster was started with: Ray: 2.9.0 Python")
     assert no_connection("auto", ConnectionError("\n\nno such\nthing")).message == "cannot reach Ray at auto: no such"
+
+
+def test_a_token_that_is_asked_for_is_said_in_a_line() -> None:
+    error = ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
+    error.__cause__ = RuntimeError("Failed. Traceback:\n  File\nAuthenticationError: InvalidAuthToken: missing\n")
+    assert no_connection("10.0.0.1:6379", error).message.endswith("asks for a token, and was given none or another")
