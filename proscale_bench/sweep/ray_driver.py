@@ -44,7 +44,7 @@ def main(connection: Connection) -> None:
     except BrokenPipeError:
         pass  # nobody is left to tell
     except Exception as error:
-        connection.send(Broken(f"Ray at {start.address}: {gist(error)}", "what is done is kept: run it again"))
+        connection.send(Broken(f"Ray at {start.address}: {gist(error)}", "what is done is kept; run the same command to go on"))
 
 
 def serve(start: Start, connection: Connection, left: Event) -> None:
@@ -110,7 +110,7 @@ def no_connection(address: str, error: Exception) -> BenchError:
     if "AuthToken" in str(first) or "AuthenticationError" in type(first).__name__:
         hint = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as the cluster has it"
         return BenchError(f"Ray at {address} asks for a token, and was given none or another", hint)
-    return BenchError(f"cannot reach Ray at {address}: {gist(first)}", "is it running? see: ray status")
+    return BenchError(f"cannot reach Ray at {address}: {gist(first)}", "does `ray status` know it? one that asks for a token needs RAY_AUTH_MODE=token")
 
 
 def gist(error: Exception) -> str:

@@ -15,7 +15,6 @@ from contextlib import suppress
 from importlib.util import find_spec
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import IO
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.record import Failure
@@ -31,7 +30,10 @@ GOODBYE_S = 15.0
 MAX_FILES_BYTES = 1 << 30
 HOME = str(Path(__file__).parents[2])  # of the package
 DRIVER = ["-m", "proscale_bench.sweep.ray_driver"]
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # when a cluster is lost, Ray would start one here
+}
 
 
 class RayExecutor:
@@ -109,7 +111,7 @@ class Driver:
                 stdin=subprocess.DEVNULL,
                 stdout=self.log,
                 stderr=self.log,
-                env=os.environ | QUIET | {"PYTHONPATH": path},
+                env=os.environ | SETTINGS | {"PYTHONPATH": path},
                 start_new_session=True,
             )
         self.connection.send(start)
@@ -126,9 +128,16 @@ class Driver:
                 message: Message = self.connection.recv()
                 return message
         except (EOFError, OSError):
-            raise BenchError(f"the connection to Ray at {self.address} ended: {last_line(self.log)}", kept) from None
+            raise BenchError(f"the connection to Ray at {self.address} ended: {self.last_words()}", kept) from None
         self.kill()
         raise BenchError(f"Ray at {self.address} has not answered for {timeout_s:.0f} s", kept)
+
+    def last_words(self) -> str:
+        """The last line that it printed, or how it ended."""
+        self.log.seek(0)
+        lines = [line.strip() for line in self.log.read().decode(errors="replace").splitlines()]
+        said = next((line[:500] for line in reversed(lines) if line), None)
+        return said or f"its process has exit status {self.process.wait(GOODBYE_S)}"
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
@@ -164,10 +173,3 @@ def refuse_large(start: Start) -> None:
     if size > MAX_FILES_BYTES:
         hint = "sweep over fewer weights at a time"
         raise BenchError(f"the weights have {size / 2**30:.2f} GiB, and 1 GiB at most is sent to a cluster", hint)
-
-
-def last_line(log: IO[bytes]) -> str:
-    """Of what the driver printed."""
-    log.seek(0)
-    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
-    return next((line[:500] for line in reversed(lines) if line), "it ended without a word")
