@@ -75,10 +75,11 @@ def by_backbone(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def main_setting(records: Iterable[Record], metrics: Sequence[str] = ()) -> Setting | None:
-    """The setting that a figure shows, in the order of `by_setting`: the first that knows all of the metrics, else the
-    first that has a cost."""
+    """The setting that a figure shows, in the order of `by_setting` but what was counted alone first: the first that
+    knows all of the metrics, else the first that has a cost."""
     groups = by_setting(records)
     costed = [setting for setting, group in groups.items() if any(record.cost for record in group)]
+    costed.sort(key=lambda setting: setting.execution is not None)
     knowing = [
         setting
         for setting in costed

@@ -25,6 +25,7 @@ class Asked:
     weights: tuple[Path, ...]
     random_weights: int | None
     from_predictions: Path | None
+    training_seed: int | None
     schedule: str | None
     backbone: str
     coco: Path | None
@@ -68,17 +69,13 @@ class Asked:
             "--from-predictions": self.from_predictions is not None,
         }
         given = [flag for flag, there in sources.items() if there]
-        if not given:
-            raise BenchError(
-                "no weights: none ship with this version yet",
-                "give a checkpoint with --weights FILE, score files with --from-predictions DIR, "
-                "or try the pipeline with --random-weights 0",
-            )
         if len(given) > 1:
             raise BenchError(f"{' and '.join(given)} exclude each other", "choose one")
+        if given and self.training_seed is not None:
+            raise BenchError(f"--training-seed chooses among the weights that ship, and {given[0]} is given")
         if self.from_predictions and self.save_predictions:
             raise BenchError("--save-predictions has nothing to save with --from-predictions", "leave it out")
-        if self.save_predictions and len(self.weights) > 1:
+        if self.save_predictions and len(self.files()) > 1:
             raise BenchError("--save-predictions is for one --weights", "evaluate them one by one")
         if self.coco is None and self.split is not None:
             raise BenchError("--split goes with --coco", "the embedded data have one split")
@@ -90,9 +87,23 @@ class Asked:
         look_up({name: name for name in get_args(DType)}, self.dtype, "dtype")
         if self.device is not None:
             look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
-        for path in self.weights:
+        for path in self.files():
             if not path.exists():
                 raise BenchError(f"{path}: no such file or folder", "give the path of a checkpoint")
+
+    def files(self) -> tuple[Path, ...]:
+        """The weights: those given, else those that ship, unless something else is evaluated.
+
+        Raises:
+            BenchError: none are given, and none that are asked for ship.
+        """
+        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.weights import require_shipped_weights
+
+        if self.weights or self.random_weights is not None or self.from_predictions:
+            return self.weights
+        schedule = None if self.schedule is None else parse_schedule(self.schedule)
+        return tuple(require_shipped_weights(schedule, self.training_seed).values())
 
     def wanted_tasks(self) -> tuple[Task, ...] | None:
         """Of `--tasks`, in the usual order; None: what the data have."""
@@ -176,5 +187,5 @@ class Asked:
         if self.random_weights is not None:
             classes = len(request.dataset.categories)
             yield random_weights(schedule or parse_schedule("3,3,3"), self.backbone, classes, self.random_weights)
-        for path in self.weights:
+        for path in self.files():
             yield read_weights(path, schedule)

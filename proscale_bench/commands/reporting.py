@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FILES = ("report.md", "report.csv", "pareto.svg", "pareto.png", "costs.svg", "costs.png")
 PROFILE_FILES = ("latency.svg", "latency.png")  # where something was run on a device
+SAVINGS_FILES = ("savings.svg", "savings.png")  # beside its baseline
 
 
 def refuse_reports(folder: Path, force: bool) -> None:
@@ -25,7 +26,7 @@ def refuse_reports(folder: Path, force: bool) -> None:
     """
     from proscale_bench.files import refuse_overwrite
 
-    for name in (*FILES, *PROFILE_FILES):
+    for name in (*FILES, *PROFILE_FILES, *SAVINGS_FILES):
         refuse_overwrite(folder / name, force)
 
 
@@ -34,16 +35,17 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
     from proscale_bench.analysis.runs import by_setting, profiled
     from proscale_bench.files import write_atomic
     from proscale_bench.render.costs import costs_figure
-    from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y, pareto_figure
+    from proscale_bench.render.figure import DEFAULT_Y, default_x, pareto_figure
     from proscale_bench.render.latency import latency_figure
     from proscale_bench.render.markdown import report as markdown
+    from proscale_bench.render.savings import has_savings, savings_figure
     from proscale_bench.render.style import save
     from proscale_bench.results.export import to_csv
 
     with uninterrupted():
         import matplotlib.figure  # noqa: F401
-    costs, worth = tuple(x or DEFAULT_X), y or DEFAULT_Y
     ordered = [record for group in by_setting(records).values() for record in group]
+    costs, worth = tuple(x or default_x(ordered)), y or DEFAULT_Y
     pareto, parts = pareto_figure(ordered, costs, worth), costs_figure(ordered)
     documents: list[str | bytes] = [
         markdown(ordered, reproduce(ordered), costs, worth),
@@ -55,6 +57,10 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
         latency = latency_figure(ordered)
         documents += [save(latency, kind) for kind in ("svg", "png")]
         names += PROFILE_FILES
+    if has_savings(ordered):
+        savings = savings_figure(ordered)
+        documents += [save(savings, kind) for kind in ("svg", "png")]
+        names += SAVINGS_FILES
     for name, document in zip(names, documents, strict=True):
         write_atomic(folder / name, document)
     return folder / FILES[0]

@@ -45,18 +45,28 @@ def shipped_weights() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
 
 
-def require_shipped_weights() -> dict[str, Path]:
-    """The same, where there are any.
+def require_shipped_weights(schedule: Schedule | None = None, seed: int | None = None) -> dict[str, Path]:
+    """Those of a schedule and of a training's seed, where these are given.
 
     Raises:
         BenchError: there are none.
     """
-    if shipped := shipped_weights():
-        return shipped
-    raise BenchError(
-        f"no weights ship with this installation: {FOLDER} holds none",
-        "give a checkpoint with --weights FILE, or in a sweep's `weights`; 'proscale-bench train' makes one",
-    )
+    shipped = shipped_weights()
+    if not shipped:
+        raise BenchError(
+            f"no weights ship with this installation: {FOLDER} holds none",
+            "give files: --weights FILE of 'eval', `weights: [FILE]` of a sweep; or try 'eval --random-weights 0'",
+        )
+    told = {name: told_schedule(path) for name, path in shipped.items()}
+    chosen = {
+        name: shipped[name]
+        for name, one in told.items()
+        if schedule in (None, one.schedule) and seed in (None, one.seed)
+    }
+    if not chosen:
+        wanted = [*([f"schedule {schedule}"] if schedule else []), *([f"seed {seed}"] if seed is not None else [])]
+        raise BenchError(f"no weights of {' and '.join(wanted)} ship", f"these do: {', '.join(shipped)}")
+    return chosen
 
 
 def told_schedule(path: Path) -> Told:

@@ -9,7 +9,7 @@ from proscale_bench.analysis.joined import Join
 from proscale_bench.analysis.runs import by_backbone
 from proscale_bench.render.evaluation import Evaluation
 from proscale_bench.render.evaluation import footer as evaluation_footer
-from proscale_bench.render.grid import Grid, Row
+from proscale_bench.render.grid import Grid, Row, markdown_table
 from proscale_bench.render.profile import NOT_SIGNIFICANT, show_saving
 from proscale_bench.results.metrics import get_metric
 from proscale_bench.results.record import Record
@@ -153,6 +153,16 @@ def footer(join: Join) -> list[str]:
         if record.error
     ]
     return lines
+
+
+def section(join: Join, text: Callable[[str], str]) -> list[str]:
+    """What a report says of a join, as lines of Markdown; `text` keeps words words."""
+    if join.timed is None or join.judged is None:
+        return []  # the tables of its one half say it all
+    shown = grid(join)
+    rows = tuple(Row(text(row.label), row.cells, row.indent, row.strong) for row in shown.rows)
+    lines = [f"## Side by side: {text(shown.title)}", "", *markdown_table(Grid("", shown.header, rows)), ""]
+    return [*lines, *(text(line) + "  " for line in footer(join)), ""]
 
 
 def _cells(record: Record, join: Join) -> list[str]:

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from proscale_bench.analysis.joined import joined
 from proscale_bench.analysis.runs import (
     HEADLINE_SCHEDULE,
     WITH_CONV,
@@ -24,8 +25,10 @@ from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.evaluation import section as accuracy_section
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
 from proscale_bench.render.grid import Grid, Row, markdown_table
+from proscale_bench.render.joined import section as joined_section
 from proscale_bench.render.profile_markdown import commands as profile_commands
 from proscale_bench.render.profile_markdown import section
+from proscale_bench.render.savings import has_savings
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import get_metric
@@ -62,13 +65,16 @@ def report(
         lines += [*_headlines(shown, groups[shown]), ""]
         lines += ["![GFLOPs beside milliseconds, by part](latency.svg)", ""] if profiled(records) else []
         lines += _figures(x, y)
+        lines += ["![Time saved against GFLOPs saved](savings.svg)", ""] if has_savings(records) else []
+    for join in joined(records):
+        lines += joined_section(join, text)
     notes = Footnotes()
     for setting, group in groups.items():
         if any(record.is_evaluated for record in group):
             lines += accuracy_section(setting, group, text)
             continue
         if setting.execution:
-            lines += section(setting, group, text)
+            lines += section(setting, group, text) if setting.dataset is None else []
             continue
         lines += [f"## {text(setting.where)}", "", f"{_size_sentence(setting)} {_how_sentence(setting)}", ""]
         for backbone, rows in by_backbone(group).items():
@@ -300,7 +306,8 @@ def _origin(records: Sequence[Record], reproduce: Sequence[str]) -> list[str]:
 def _flops_commands(records: Sequence[Record]) -> list[str]:
     """A `flops` or `profile` command for every table."""
     commands = []
-    for setting, group in by_setting(records).items():
+    official = [record for record in records if record.identity.classes is None]  # whose classes `flops` counts
+    for setting, group in by_setting(official).items():
         for backbone, rows in by_backbone(group).items() if not setting.execution else ():
             words = ["proscale-bench", "flops", "--backbone", backbone, "--size", setting.size]
             words += ["--output-size", setting.output] if setting.output else []
