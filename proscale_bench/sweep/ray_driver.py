@@ -15,10 +15,11 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 from proscale_bench import cache
 from proscale_bench.config.catalogue import catalogue_dir
@@ -29,6 +30,7 @@ from proscale_bench.sweep.ray_worker import Parcel
 
 LAST_ORDERS_S = 10.0  # after the sweep is gone, before this process is ended by force
 LOCAL = "local"
+SHORT = "/tmp"  # the path of a socket has 107 characters at the most, and Ray adds 70
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -44,7 +46,9 @@ def main(connection: Connection) -> None:
     except BrokenPipeError:
         pass  # nobody is left to tell
     except Exception as error:
-        connection.send(Broken(f"Ray at {start.address}: {gist(error)}", "what is done is kept; run the same command to go on"))
+        connection.send(
+            Broken(f"Ray at {start.address}: {gist(error)}", "what is done is kept; run the same command to go on")
+        )
 
 
 def serve(start: Start, connection: Connection, left: Event) -> None:
@@ -81,24 +85,23 @@ def cluster(address: str) -> Iterator[None]:
     Raises:
         BenchError: no connection, or the versions differ.
     """
-    if address == LOCAL:  # a token of its own; else Ray leaves one in the user's home
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray
-    from ray import cloudpickle
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    with ExitStack() as stack:
+        if address == LOCAL:
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray leaves one in the user's home
+            folder = tempfile.TemporaryDirectory(prefix="ray-", dir=SHORT, ignore_cleanup_errors=True)
+            settings |= {"include_dashboard": False, "_temp_dir": stack.enter_context(folder)}
+        import ray
+        from ray import cloudpickle
 
-    for module in (ray_worker, cache):  # nodes do not have them yet
-        cloudpickle.register_pickle_by_value(module)
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        own = {"include_dashboard": False, "_temp_dir": folder} if address == LOCAL else {}
+        for module in (ray_worker, cache):  # nodes do not have them yet
+            cloudpickle.register_pickle_by_value(module)
         try:
-            ray.init(address=address, **quiet, **own)
+            ray.init(address=address, **settings)
         except (RuntimeError, ConnectionError, ValueError, OSError) as error:
             raise no_connection(address, error) from error
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        stack.callback(ray.shutdown)
+        yield
 
 
 def no_connection(address: str, error: Exception) -> BenchError:
@@ -110,7 +113,8 @@ def no_connection(address: str, error: Exception) -> BenchError:
     if "AuthToken" in str(first) or "AuthenticationError" in type(first).__name__:
         hint = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as the cluster has it"
         return BenchError(f"Ray at {address} asks for a token, and was given none or another", hint)
-    return BenchError(f"cannot reach Ray at {address}: {gist(first)}", "does `ray status` know it? one that asks for a token needs RAY_AUTH_MODE=token")
+    hint = "does `ray status` know it? if it asks for a token, set RAY_AUTH_MODE=token"
+    return BenchError(f"cannot reach Ray at {address}: {gist(first)}", hint)
 
 
 def gist(error: Exception) -> str:

@@ -24,7 +24,7 @@ from proscale_bench.sweep.ray_messages import Broken, Ended, Job, Message, Start
 ADDRESS = re.compile(r"local|auto|(?P<client>ray://)?(?P<host>[\w.-]+)(:(?P<port>\d{1,5}))?")
 CLIENT_PORT = 10001
 KNOCK_S = 5.0
-CONNECT_S = 60.0  # a cluster of our own is there in seconds on an idle machine
+CONNECT_S = 90.0  # a cluster of our own is there in seconds on an idle machine, and in a minute on a busy one
 SILENCE_S = 120.0  # the driver is heard every half a second, but while it sends a file of 1 GiB
 GOODBYE_S = 15.0
 MAX_FILES_BYTES = 1 << 30
@@ -114,7 +114,8 @@ class Driver:
                 env=os.environ | SETTINGS | {"PYTHONPATH": path},
                 start_new_session=True,
             )
-        self.connection.send(start)
+        with suppress(OSError):  # it has died already, and `hear` says why
+            self.connection.send(start)
 
     def hear(self, timeout_s: float) -> Message:
         """Its next message.
