@@ -107,6 +107,7 @@ class Dispatch:
         return [*self.waiting, *(job for job, _ in self.running.values())]
 
     def forget(self, job: Job) -> None:
+        """Have no more to do with it."""
         self.waiting = [other for other in self.waiting if other is not job]
         for reference in [reference for reference, (other, _) in self.running.items() if other is job]:
             ray.cancel(reference, force=True)
@@ -119,10 +120,10 @@ def result(reference: Any) -> dict[str, Any]:
         answer: dict[str, Any] = ray.get(reference)
     except RayTaskError as error:
         cause = error.cause if error.cause is not None else error
-        message = f"{type(cause).__name__}: {cause}"
+        message = f"{type(cause).__name__}: {cause}"[:1000]
         return {"failure": {"message": message, "hint": "look at the node that it ran on", "exit_code": 3}}
     except RayError as error:
-        return {"died": str(error).partition("\n")[0] or type(error).__name__}
+        return {"died": str(error).partition("\n")[0][:1000] or type(error).__name__}
     return answer
 
 
