@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/proscale-bench sweep paper --out reports/demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: lint types layers test
 

@@ -37,7 +37,7 @@ def sweep(
     ray: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            "--ray", metavar="ADDRESS", help="A Ray cluster: HOST:PORT, auto, or local.", rich_help_panel=WHERE
+            "--ray", metavar="ADDRESS", help="A Ray cluster: local, auto, HOST:PORT, ray://HOST.", rich_help_panel=WHERE
         ),
     ] = None,
     export_json: ExportJsonOption = None,

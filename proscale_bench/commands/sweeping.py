@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proscale_bench.errors import BenchError
 from proscale_bench.render.console import detail, shows_progress, stderr_console
 
 if TYPE_CHECKING:
@@ -27,18 +26,15 @@ def executor_of(ray: str | None, processes: int | None, on_news: OnNews) -> Exec
     """This machine's processes, or a Ray cluster.
 
     Raises:
-        BenchError: Ray is not installed, or not reached.
+        BenchError: Ray is not installed, or this is no address of one.
     """
     from proscale_bench.sweep.local_executor import LocalExecutor
 
     if ray is None:
         return LocalExecutor(processes, on_news)
-    try:
-        from proscale_bench.sweep.ray_executor import RayExecutor  # type: ignore[import-untyped,unused-ignore]
-    except ImportError as error:
-        raise BenchError(f"--ray {ray}: Ray is not installed", "pip install 'proscale-bench[ray]'") from error
-    executor: Executor = RayExecutor(ray)
-    return executor
+    from proscale_bench.sweep.ray_executor import RayExecutor
+
+    return RayExecutor(ray)
 
 
 def run_with_progress(

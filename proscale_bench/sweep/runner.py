@@ -90,11 +90,11 @@ def run_sweep(
         found, problems = scan(run)
         sweep = _Sweep(run, {record.digest: record for record in found}, read_entries(run), on_progress)
         sweep.refuse_strangers(configurations, measurements)
-        records = sweep.count(configurations, count or closed_form_cost)
-        if records and measurements:
-            on_counted(records)
-        records += sweep.measure(measurements, executor)
-        return Outcome(tuple(records), tuple(problems), tuple(sweep.lost))
+        counted = sweep.count(configurations, count or closed_form_cost)
+        if counted and measurements:
+            on_counted(counted)
+        measured = sweep.measure(measurements, executor)
+        return Outcome((*counted, *measured), tuple(problems), tuple(sweep.lost))
 
 
 class _Sweep:
