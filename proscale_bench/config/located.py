@@ -58,6 +58,10 @@ class Located(Generic[Model]):
         """`file:line:column` of the value at a location such as ("stages", 1, "layers")."""
         return _where(self.path, self.places, loc)
 
+    def place(self, *loc: str | int) -> tuple[int, int]:
+        """(line, column) of the same."""
+        return _nearest(self.places, loc)
+
 
 def read_text(path: Path) -> str:
     """A small UTF-8 text file.
