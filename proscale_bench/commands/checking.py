@@ -1,6 +1,6 @@
 """What `check` does around the limits: reading runs, writing found numbers, and the report in each format."""
 
-from __future__ import workflow_commands
+from __future__ import annotations
 
 import os
 import sys
