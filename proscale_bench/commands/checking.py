@@ -82,8 +82,7 @@ def publish(form: str, findings: Sequence[Finding], off: int, explained: Explana
             from proscale_bench.render.github import workflow_commands
 
             sys.stdout.write(workflow_commands(findings))
-            _add_to_job_summary(f"### Budgets\n\n{render.summary(findings, off)}\n\n{render.markdown(findings)}\n")
-            note(render.summary(findings, off))
+            _add_to_job_summary(findings, off)
         case "junit":
             from proscale_bench.render.junit import document
 
@@ -95,10 +94,7 @@ def publish(form: str, findings: Sequence[Finding], off: int, explained: Explana
 
 
 def _print_text(findings: Sequence[Finding], off: int, explained: Explanations) -> None:
-    from rich.text import Text
-
     from proscale_bench.render import check as render
-    from proscale_bench.render.console import stdout_console
 
     shown = ["\n".join(render.lines(findings))]
     for index, finding in enumerate(findings):
@@ -107,16 +103,24 @@ def _print_text(findings: Sequence[Finding], off: int, explained: Explanations) 
             if index in explained:
                 lines += render.explanation(finding, explained[index])
             shown.append("\n".join(lines))
-    console = stdout_console()
-    text = Text("\n\n".join([*shown, render.summary(findings, off)]))
-    text.highlight_regex(r"(?m)^(  EXCEEDED|  UNKNOWN|error:)", "bold red")
-    text.highlight_regex(r"(?m)^(  warning |warning:)", "bold yellow")
-    text.highlight_regex(r"(?m)^  ok ", "green")
-    console.print(text, soft_wrap=True)
+    text = "\n\n".join([*shown, render.summary(findings, off)])
+    if not sys.stdout.isatty():
+        sys.stdout.write(text + "\n")
+        return
+    from rich.text import Text
+
+    from proscale_bench.render.console import stdout_console
+
+    styled = Text(text)
+    for pattern, style in render.STYLES.items():
+        styled.highlight_regex(pattern, style)
+    stdout_console().print(styled, soft_wrap=True)
 
 
-def _add_to_job_summary(text: str) -> None:
+def _add_to_job_summary(findings: Sequence[Finding], off: int) -> None:
     """To the page of the job, where GitHub Actions says there is one."""
+    from proscale_bench.render import check as render
+
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
+            file.write(f"### Budgets\n\n{render.summary(findings, off)}\n\n{render.markdown(findings)}\n")

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import parse_schedule
@@ -47,7 +47,13 @@ Percent = Annotated[float, Field(ge=-100, le=1e6, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 
 
-class _Limit(StrictModel):
+class Part(StrictModel):
+    """A part of the file, which is never read by itself: its own reader is not built."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class _Limit(Part):
     """What a metric must keep within; a percentage is of what the limit is held `against`."""
 
     max: Amount | None = None
@@ -99,7 +105,7 @@ class AccuracyLimit(_Limit):
     published: bool | None = None
 
 
-class Defaults(StrictModel):
+class Defaults(Part):
     backbone: BackboneName | None = None
     size: Name | None = None
     rules: Literal["fvcore", "published", "complete"] | None = None
@@ -134,12 +140,15 @@ class Budget(Defaults):
 
 
 BUDGET_METRICS = tuple(name for name in Budget.model_fields if name not in {*Defaults.model_fields, "schedule"})
-BUILT_IN = {"backbone": "resnet50", "size": "coco-first100", "rules": "fvcore", "convention": "mac", "level": "error"}
+SCOPE = set(Defaults.model_fields)
+BUILT_IN = dict.fromkeys(SCOPE) | {
+    **{"backbone": "resnet50", "size": "coco-first100", "rules": "fvcore", "convention": "mac", "level": "error"}
+}
 
 
 class BudgetFile(StrictModel):
     schema_version: SchemaVersion
-    defaults: Defaults = Defaults()
+    defaults: Defaults = Field(default_factory=Defaults)
     budgets: Annotated[list[Budget], Field(min_length=1, max_length=MAX_BUDGETS)]
 
 
@@ -207,13 +216,14 @@ def read_budgets(path: Path) -> list[Limit]:
 
 def _limits(located: Located[BudgetFile], index: int, schedule: Schedule) -> Iterator[Limit]:
     budget, folder = located.value.budgets[index], Path(located.path).parent
+    of_budget = BUILT_IN | _given(located.value.defaults) | _given(budget)
     for metric in BUDGET_METRICS:
         limit: _Limit | None = getattr(budget, metric)
         if limit is None:
             continue
         key = ("budgets", index, metric)
         line, column = located.place(*key)
-        scope = {name: _scoped(located, index, limit, name) for name in Defaults.model_fields}
+        scope = of_budget | _given(limit)
         if isinstance(limit, ProfileLimit) and scope["device"] is None:
             raise BenchError(
                 f"{located.where(*key)}: {metric}: no device", "what is measured is compared on one device: name it"
@@ -238,13 +248,10 @@ def _limits(located: Located[BudgetFile], index: int, schedule: Schedule) -> Ite
                 )
 
 
-def _scoped(located: Located[BudgetFile], index: int, limit: _Limit, name: str) -> Any:
-    """A setting as the limit has it, else its budget, else the defaults."""
-    for part in (limit, located.value.budgets[index], located.value.defaults):
-        value = getattr(part, name, None)
-        if value is not None:
-            return value
-    return BUILT_IN.get(name)
+def _given(part: Defaults | _Limit) -> dict[str, Any]:
+    """What a part of the file says of where a limit holds and how much it matters."""
+    named = part.model_fields_set & SCOPE
+    return {name: value for name in named if (value := getattr(part, name)) is not None}
 
 
 def _size_at(located: Located[BudgetFile], index: int, metric: str) -> str:

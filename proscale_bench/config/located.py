@@ -116,12 +116,11 @@ def _refuse_bombs(text: str, path: str) -> None:
     """Anchors could make a small file large, and depth exhaust the stack; nothing here needs either."""
     depth = 0
     for event in yaml.parse(text, Loader=Loader):
-        place = _at(path, event.start_mark)
         if isinstance(event, yaml.AliasEvent):
-            raise BenchError(f"{place}: aliases are not supported", "write the value out")
+            raise BenchError(f"{_at(path, event.start_mark)}: aliases are not supported", "write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise _too_deep(place)
+            raise _too_deep(_at(path, event.start_mark))
 
 
 def _too_deep(place: str) -> BenchError:

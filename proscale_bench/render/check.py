@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from proscale_bench.analysis.budgets import Finding
-from proscale_bench.analysis.explain import Explanation
-from proscale_bench.config.budget import AGAINST, Limit
+from proscale_bench.config.budget import AGAINST
 from proscale_bench.results.metrics import METRICS
 from proscale_bench.units import printable
 
+if TYPE_CHECKING:
+    from proscale_bench.analysis.budgets import Finding
+    from proscale_bench.analysis.explain import Explanation
+    from proscale_bench.config.budget import Limit
+
 MARKS = {"kept": "ok", "exceeded": "EXCEEDED", "unknown": "UNKNOWN"}
+STYLES = {  # of the text on a terminal
+    r"(?m)^(  EXCEEDED|  UNKNOWN|error:)": "bold red",
+    r"(?m)^(  warning |warning:)": "bold yellow",
+    r"(?m)^  ok ": "green",
+}
 
 
 def where(limit: Limit) -> str:
@@ -27,7 +35,7 @@ def lines(findings: Sequence[Finding]) -> list[str]:
     for finding in findings:
         configuration = where(finding.limit)
         if configuration != last:
-            shown.append(configuration)
+            shown.append(printable(configuration))
             last = configuration
         found, _ = numbers(finding)
         mark = MARKS[finding.status] if finding.status == "kept" or finding.failed else "warning"
