@@ -141,7 +141,7 @@ class Budget(Defaults):
 
 BUDGET_METRICS = tuple(name for name in Budget.model_fields if name not in {*Defaults.model_fields, "schedule"})
 SCOPE = set(Defaults.model_fields)
-BUILT_IN = dict.fromkeys(SCOPE) | {
+BUILT_IN: dict[str, Any] = dict.fromkeys(SCOPE) | {
     **{"backbone": "resnet50", "size": "coco-first100", "rules": "fvcore", "convention": "mac", "level": "error"}
 }
 
