@@ -87,8 +87,8 @@ def expected(finding: Finding) -> str:
     if limit.against is None:
         return f"{side} {_written(limit.value)}{unit(finding)}{on}"
     direction = "above" if finding.is_ceiling == (limit.value >= 0) else "below"
-    base = limit.against if limit.against in AGAINST else printable(limit.against)
-    relative = f"{abs(limit.value):g} % {direction} that of the {base}" if limit.value else f"that of the {base}"
+    base = f"that of {'the ' if limit.against in AGAINST else ''}{printable(limit.against)}"
+    relative = f"{abs(limit.value):g} % {direction} {base}" if limit.value else base
     if finding.reference is None:
         return f"{side} {relative}{on}"
     bound = f"{numbers(finding)[1]}{unit(finding)}"
