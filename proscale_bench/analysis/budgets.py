@@ -16,7 +16,7 @@ from proscale_bench.config.budget import Limit
 from proscale_bench.config.schedule import Schedule, baseline
 from proscale_bench.cost.count import FlopCount, count_flops
 from proscale_bench.cost.geometry import COCO_SIZES, parse_size
-from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric, provenance_of
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Checker:
     def _where_to_look(self, limit: Limit, metric: Metric) -> str:
         devices = sorted({one.record.execution.device_name for one in self.records if one.record.execution})
         if limit.device and devices and limit.device not in devices:
-            return did_you_mean(limit.device, tuple(devices)) or f"there are records of {', '.join(devices)}"
+            return f"there are records of {', '.join(devices)}"
         command = "profile --size HxW" if metric.section == "profile" else "eval --weights FILE"
         return f"write one with 'proscale-bench {command}', and give its folder as --records"
 

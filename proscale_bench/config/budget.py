@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import parse_schedule
@@ -28,7 +28,8 @@ from proscale_bench.config.located import Located, SchemaVersion, StrictModel, l
 from proscale_bench.config.schedule import Schedule
 from proscale_bench.errors import BenchError
 
-Level = Literal["error", "warn", "off"]
+# YAML reads the bare word off as false.
+Level = Annotated[Literal["error", "warn", "off"], BeforeValidator(lambda word: "off" if word is False else word)]
 Bound = Literal["max", "min", "max_increase_pct", "max_decrease_pct"]
 DType = Literal["fp32", "tf32", "bf16", "fp16"]
 BOUNDS: tuple[Bound, ...] = ("max", "min", "max_increase_pct", "max_decrease_pct")

@@ -90,6 +90,7 @@ def _record(document: dict[str, Any], row: dict[str, Any]) -> Record:
         "cost": _part(Cost, row) if row.get("gflops") else None,
         "profile": _part(Profile, row) if ran and row.get("samples_ms") else None,
         "accuracy": row.get("accuracy"),
+        "references": row.get("references", []),
         "provenance": {key: document[key] for key in ("tool_version", "created")},
         "environment": row.get("environment") or document["environment"],
     }
