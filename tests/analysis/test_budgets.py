@@ -109,7 +109,7 @@ def test_a_latency_comes_from_a_record(most: int, status: str, tmp_path: Path) -
 @pytest.mark.parametrize("level", ["error", "warn"])
 @pytest.mark.parametrize("other", [{"device": "A CPU"}, {"dtype": "bf16"}, {"batch_size": "2"}])
 def test_numbers_of_other_runs_say_nothing(other: dict[str, str], level: str, tmp_path: Path) -> None:
-    limit = "latency_median_ms: {max: 1000, level: %s}" % level
+    limit = f"latency_median_ms: {{max: 1000, level: {level}}}"
     scope = {"device": "a CPU", "size": "640x640", **other}
     finding = check(tmp_path, limit, profiled_records("3,3,3"), **scope)
     assert (finding.status, finding.failed, finding.warned) == ("unknown", level == "error", level == "warn")

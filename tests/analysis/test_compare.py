@@ -92,7 +92,7 @@ def test_runs_without_anything_in_common_are_an_error() -> None:
         ("encoder_gflops:0", record(), record(), False),
         ("pq:0.2", evaluated(pq=40.3), evaluated(pq=40.0, source="other"), True),
         ("pq:0.4", evaluated(pq=40.3), evaluated(pq=40.0, source="other"), False),
-        ("pq:0.2", evaluated(pq=40.3), evaluated(pq=40.0, source="other", shift=71), False),  # not significant
+        ("pq:0.2", evaluated(pq=40.3, shift=71), evaluated(pq=40.0, source="other"), False),  # not significant
         ("pq:0.2", evaluated(pq=40.0), evaluated(pq=40.3, source="other"), False),
         ("pq:1", with_accuracy(record(), pq=50.0), with_accuracy(record(), pq=48.0), True),  # no interval
     ],

@@ -37,7 +37,7 @@ def limits(tmp_path: Path, text: str) -> list[Limit]:
 
 
 def test_a_limit_for_every_metric() -> None:
-    assert BUDGET_METRICS == tuple(METRICS)
+    assert list(METRICS) == list(BUDGET_METRICS)
 
 
 def test_what_a_file_means(tmp_path: Path) -> None:
@@ -90,8 +90,7 @@ def test_schedules_and_runs_are_seen_from_the_file(tmp_path: Path) -> None:
         ("device: NVIDIA H200, ", "", ":7:5", "no device", "name it"),
         ("min: 51.4", "max_increase_pct: 2", ":12:5", "a percentage of what?", "baseline"),
         ('device: NVIDIA H200', 'device: "a\\x07b"', ":7:36", "control characters", None),
-        ("    encoder_gflops: {max_increase_pct: 1}\n    pq:\n      min: 51.4\n      level: error\n      published: true\n",
-         "", ":8:5", "no limit on 2,2,2", "encoder_gflops"),
+        (GOOD[GOOD.index("    encoder_gflops: {max_inc") :], "", ":8:5", "no limit on 2,2,2", "encoder_gflops"),
         ("rules: fvcore", "rules: thop", ":2:53", "'thop' is not", None),
         (GOOD, "schema_version: 1\nbudgets: []\n", ":2:1", "at least 1 item", None),
         (GOOD, "schema_version: 1\n", ":1:1", "budgets: required key", None),
@@ -120,8 +119,13 @@ def test_numbers_are_exchanged_in_place() -> None:
 
 @pytest.mark.parametrize(
     ("written", "bound", "value", "new"),
-    [("60", "max", 63.471, "64"), ("60.0", "max", 63.471, "63.5"), ("60.00", "min", 63.479, "63.47"), ("1", "max", 0.2, "1")],
-)  # fmt: skip
+    [
+        ("60", "max", 63.471, "64"),
+        ("60.0", "max", 63.471, "63.5"),
+        ("60.00", "min", 63.479, "63.47"),
+        ("1", "max", 0.2, "1"),
+    ],
+)
 def test_a_number_is_rounded_so_that_the_limit_is_kept(written: str, bound: str, value: float, new: str) -> None:
     text, _ = rewrite(f"a: {{{bound}: {written}}}", {("a", bound): value})
     assert text == f"a: {{{bound}: {new}}}"
