@@ -121,20 +121,18 @@ class Checker:
         metric = METRICS[limit.metric]
         if metric.section == "cost":
             return self._counted(limit, metric)
-        filed = [one for one in self.records if _fits(limit, one.record) and metric.read(one.record) is not None]
-        by_others = [
-            one for one in filed if one.record.accuracy and provenance_of(one.record, metric.name) == "published"
-        ]
-        filed = [one for one in filed if one not in by_others]
-        findings = [self._measured(limit, metric, one) for one in filed]
-        if not findings and metric.section == "accuracy":
-            published = [self._measured(limit, metric, one) for one in by_others] or _shipped(limit)
-            if published and not limit.published:
+        findings: dict[str, list[Finding]] = {"measured": [], "published": []}
+        for one in self.records:
+            if _fits(limit, one.record) and metric.read(one.record) is not None:
+                findings[provenance_of(one.record, metric.name)].append(self._measured(limit, metric, one))
+        found = findings["measured"]
+        if not found and metric.section == "accuracy":
+            found = findings["published"] or _shipped(limit)
+            if found and not limit.published:
                 return _nothing(limit, metric, "there is a published value: say 'published: true' to let it count")
-            findings = published
-        if not findings:
+        if not found:
             return _nothing(limit, metric, self._where_to_look(limit, metric))
-        return max(findings, key=_badness)
+        return max(found, key=_badness)
 
     def _counted(self, limit: Limit, metric: Metric) -> Finding:
         found = _read_cost(metric, count(limit))

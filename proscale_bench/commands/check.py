@@ -19,7 +19,7 @@ class Format(str, Enum):
 
 
 def check(
-    budgets: Annotated[Path, typer.Argument(metavar="[FILE]", help="Limits on metrics.")] = Path("budgets.yaml"),
+    budgets: Annotated[Path, typer.Argument(metavar="FILE", help="Limits on metrics.")] = Path("budgets.yaml"),
     records: Annotated[
         Optional[list[Path]],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
         typer.Option("--records", metavar="RUN", help="Where latencies and accuracies come from. \\[default: reports]"),

@@ -72,7 +72,7 @@ def message(finding: Finding) -> str:
     limit = finding.limit
     what = f"{limit.metric} of {where(limit)}"
     if finding.status == "unknown":
-        return printable(f"{what}: expected {expected(finding)}, and there is {finding.why}")
+        return printable(f"{what}: expected {expected(finding)}: {finding.why}")
     verdict = "kept"
     if finding.status == "exceeded":
         verdict = f"{excess(finding)} too {'much' if finding.is_ceiling else 'little'}"
