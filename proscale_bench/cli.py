@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from proscale_bench.commands import (
+    check,
     compare,
     data,
     evaluate,
@@ -93,6 +94,7 @@ COUNT, RUN, LOOK = "Count and compare", "Run many", "Look things up"
 app.command("flops", cls=flops.VerifyAllCommand, rich_help_panel=COUNT)(flops.flops)
 app.command("profile", rich_help_panel=COUNT)(profile.profile)
 app.command("eval", cls=evaluate.BootstrapCommand, rich_help_panel=COUNT)(evaluate.evaluate)
+app.command("check", rich_help_panel=COUNT)(check.check)
 app.command("compare", rich_help_panel=COUNT)(compare.compare)
 app.command("train", rich_help_panel=RUN)(train.train)
 app.command("zoo", rich_help_panel=RUN)(zoo.zoo)
