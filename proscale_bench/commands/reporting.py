@@ -72,14 +72,15 @@ def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
 
     from proscale_bench.analysis.joined import joined
     from proscale_bench.render.grid import table
-    from proscale_bench.render.joined import footer, grid
+    from proscale_bench.render.joined import footer, grids
 
     joins = [join for join in joined(records) if join.is_measured]
     if not joins:
         show_costs(records, console)
     for join in joins:
-        console.print(table(grid(join, console.width), break_labels=True))
-        console.print()
+        for grid in grids(join, console.width):
+            console.print(table(grid, break_labels=True))
+            console.print()
         for line in footer(join):
             console.print(Text(line, style="dim"))
     console.print(Text(f"report: {path}"), soft_wrap=True)
