@@ -104,5 +104,6 @@ def reproduce(records: Sequence[Record]) -> list[str]:
     """The command of the shipped sweep that these records are, if they are one."""
     from proscale_bench.sweep.plan import shipped_sweep_of
 
-    name = shipped_sweep_of({record.digest for record in records})
+    counted = {record.digest for record in records if record.execution is None}
+    name = shipped_sweep_of(counted, measures=len(counted) < len(records))
     return [f"proscale-bench sweep {name}"] if name else []
