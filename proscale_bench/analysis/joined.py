@@ -16,7 +16,7 @@ from proscale_bench.results.record import Record
 from proscale_bench.results.section import Interval
 from proscale_bench.results.statistics import interval_of
 
-Model = tuple[str, str]  # backbone, schedule
+Model = tuple[str, str]  # backbone, name
 
 # Student's t, 97.5 %, by degrees of freedom: how far the mean of a few seeds may be off. Beyond, the normal's.
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -32,7 +32,7 @@ class Join:
         timed: how their latencies were taken.
         judged: what their accuracies are of.
         rows: a record a schedule and backbone, in the order of tables.
-        seeds: how many trainings are behind a row's accuracy, by (backbone, schedule).
+        seeds: how many trainings are behind a row's accuracy, by (backbone, name).
     """
 
     counted: Setting | None
@@ -167,4 +167,4 @@ def _t(degrees: int) -> float:
 
 
 def _model(record: Record) -> Model:
-    return record.identity.backbone, record.identity.schedule
+    return record.identity.backbone, record.identity.name

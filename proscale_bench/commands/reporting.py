@@ -72,14 +72,15 @@ def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
 
     from proscale_bench.analysis.joined import joined
     from proscale_bench.render.grid import table
-    from proscale_bench.render.joined import footer, grid
+    from proscale_bench.render.joined import footer, grids
 
     joins = [join for join in joined(records) if join.is_measured]
     if not joins:
         show_costs(records, console)
     for join in joins:
-        console.print(table(grid(join, console.width), break_labels=True))
-        console.print()
+        for grid in grids(join, console.width):
+            console.print(table(grid, break_labels=True))
+            console.print()
         for line in footer(join):
             console.print(Text(line, style="dim"))
     console.print(Text(f"report: {path}"), soft_wrap=True)
@@ -103,5 +104,6 @@ def reproduce(records: Sequence[Record]) -> list[str]:
     """The command of the shipped sweep that these records are, if they are one."""
     from proscale_bench.sweep.plan import shipped_sweep_of
 
-    name = shipped_sweep_of({record.digest for record in records})
+    counted = {record.digest for record in records if record.execution is None}
+    name = shipped_sweep_of(counted, measures=len(counted) < len(records))
     return [f"proscale-bench sweep {name}"] if name else []

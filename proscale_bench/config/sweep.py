@@ -53,10 +53,12 @@ def _as_section(value: Any) -> Any:
     return {} if value is None else value
 
 
-def _ordered_sides(sides: tuple[int, int]) -> tuple[int, int]:
-    if sides[0] > sides[1]:
-        raise ValueError("the short side comes first")
-    return sides
+def _resize(word: str) -> str:
+    sides = [int(side) for side in word.split(",") if side.strip().isdecimal() and len(side.strip()) < 7]
+    two_sides = len(sides) == 2 == len(word.split(",")) and 1 <= sides[0] <= sides[1] <= MAX_SIDE_PX
+    if word not in ("default", "none") and not two_sides:
+        raise ValueError(f"none, or the short side and the longest, up to {MAX_SIDE_PX} pixels, as in '800,1333'")
+    return word
 
 
 Words = Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_list)]
@@ -70,8 +72,6 @@ Threads = Annotated[int, Field(ge=1, le=1024)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 BatchSizes = Annotated[tuple[BatchSize, ...], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_tuple)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
-Sides = Annotated[tuple[Side, Side], BeforeValidator(_as_tuple), AfterValidator(_ordered_sides)]  # short, longest
 
 
 class CountStep(StrictModel):
@@ -100,7 +100,7 @@ class EvaluateStep(StrictModel):
     split: str | None = None
     tasks: Tasks | None = None  # all that there is truth for
     limit: Annotated[int, Field(ge=1)] | None = None
-    resize: Sides | Literal["default", "none"] = "default"  # as the official pipeline; the embedded data are not
+    resize: Annotated[str, AfterValidator(_resize)] = "default"  # as the official pipeline; the embedded data are not
     batch_size: BatchSize = 1
     dtype: DType = "fp32"
     sampling: Sampling = "auto"

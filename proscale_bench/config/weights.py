@@ -57,6 +57,8 @@ def require_shipped_weights(schedule: Schedule | None = None, seed: int | None =
             f"no weights ship with this installation: {FOLDER} holds none",
             "give files: --weights FILE of 'eval', `weights: [FILE]` of a sweep; or try 'eval --random-weights 0'",
         )
+    if schedule is None and seed is None:
+        return shipped
     told = {name: told_schedule(path) for name, path in shipped.items()}
     chosen = {
         name: shipped[name]

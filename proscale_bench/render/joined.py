@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from proscale_bench.analysis.joined import Join
@@ -11,23 +11,28 @@ from proscale_bench.render.evaluation import Evaluation
 from proscale_bench.render.evaluation import footer as evaluation_footer
 from proscale_bench.render.grid import Grid, Row, markdown_table
 from proscale_bench.render.profile import NOT_SIGNIFICANT, show_saving
+from proscale_bench.render.style import backbone_name
 from proscale_bench.results.metrics import get_metric
 from proscale_bench.results.record import Record
-from proscale_bench.units import show_gflops, show_ms, show_reduction
+from proscale_bench.units import show_change, show_gflops, show_ms
 
-WIDE = 130  # columns that the long form takes
+WIDE = 140  # columns that the long form takes
 FAILED = "failed"
 
 
 class Column(NamedTuple):
-    """A column: what stands over it, what it shows of a record, and whether it is of the long form alone."""
+    """A column: what stands over it, what it shows of a record, and whether it is of the long or the short form alone.
+
+    Numbers are short, so that tables of large models fit too: the other tables have every digit.
+    """
 
     name: str
     show: Callable[[Record], str]
     wide: bool = False
+    narrow: bool = False
 
 
-def _metric(name: str, shown: str = ".2f") -> Callable[[Record], str]:
+def _metric(name: str, shown: str = ".1f") -> Callable[[Record], str]:
     def show(record: Record) -> str:
         value = get_metric(name).read(record)
         return "" if value is None else format(value, shown)
@@ -57,7 +62,7 @@ def _gflops(name: str) -> Callable[[Record], str]:
 
 def _reduction(part: str) -> Callable[[Record], str]:
     return lambda record: (
-        show_reduction(getattr(record.cost.reduction_pct, part)) if record.cost and not _is_baseline(record) else ""
+        show_change(getattr(record.cost.reduction_pct, part) or 0.0) if record.cost and not _is_baseline(record) else ""
     )
 
 
@@ -74,12 +79,13 @@ def _time(record: Record) -> str:
 
 
 COST = (
-    Column("encoder", _gflops("encoder_gflops")),
-    Column("", _reduction("encoder")),
+    Column("encoder", _gflops("encoder_gflops"), wide=True),
+    Column("", _reduction("encoder"), wide=True),
+    Column("encoder", _reduction("encoder"), narrow=True),
     Column("tokens", _reduction("encoder_token_layers"), wide=True),
     Column("total", _gflops("total_gflops")),
     Column("", _reduction("total")),
-    Column("M params", _metric("params_m"), wide=True),
+    Column("params", _metric("params_m", ".2f"), wide=True),
 )
 TIME = (
     Column("ms", _latency),
@@ -94,46 +100,40 @@ WORTH = (
     Column("stuff", _metric("pq_stuff"), wide=True),
     Column("AP", _metric("ap")),
     Column("", _plus_minus("ap"), wide=True),
-    Column("box AP", _metric("ap_bbox"), wide=True),
     Column("mIoU", _metric("miou")),
     Column("", _plus_minus("miou"), wide=True),
 )
 
 
-def grid(join: Join, width: int = WIDE) -> Grid:
-    """A line a model; what nobody knows anything of has no column.
+def grids(join: Join, width: int = WIDE) -> Iterator[Grid]:
+    """A table a backbone, a line a schedule; what nobody knows anything of has no column.
 
     Args:
         width: columns that there are.
     """
-    several = len(by_backbone(join.rows)) > 1
-    rows = [_cells(record, join) for record in join.rows]
     columns = [*COST, *TIME, *WORTH]
-    shown = [
-        index
-        for index, column in enumerate(columns)
-        if any(row[index] for row in rows) and (width >= WIDE or not column.wide)
-    ]
-    header = ("schedule", *(("backbone",) if several else ()), *(columns[index].name for index in shown))
-    return Grid(
-        _title(join),
-        header,
-        tuple(
-            Row(
-                _name(record, join),
-                (*((record.identity.backbone,) if several else ()), *(row[index] for index in shown)),
-                strong=_is_baseline(record),
-            )
-            for record, row in zip(join.rows, rows, strict=True)
-        ),
-    )
+    for backbone, records in by_backbone(join.rows).items():
+        rows = [_cells(record, join) for record in records]
+        shown = [
+            index
+            for index, column in enumerate(columns)
+            if any(row[index] for row in rows) and not (column.narrow if width >= WIDE else column.wide)
+        ]
+        yield Grid(
+            f"{backbone_name(backbone)}: {_title(join)}",
+            ("schedule", *(columns[index].name for index in shown)),
+            tuple(
+                Row(_name(record, join), tuple(row[index] for index in shown), strong=_is_baseline(record))
+                for record, row in zip(records, rows, strict=True)
+            ),
+        )
 
 
 def footer(join: Join) -> list[str]:
     """What the columns mean, and how their numbers came about."""
     lines = []
     if join.counted:
-        lines.append(f"encoder, total: GFLOPs, {join.counted.how}; percentages: against the baseline")
+        lines.append(f"encoder, total: GFLOPs, {join.counted.how}; params: millions; percentages: against the baseline")
     if join.timed:
         rounds = sorted({len(record.profile.samples_ms) for record in join.rows if record.profile})
         shown = "–".join(dict.fromkeys(map(str, (rounds[:1] + rounds[-1:])))) if rounds else "no"
@@ -148,7 +148,7 @@ def footer(join: Join) -> list[str]:
     if any(number > 1 for number in join.seeds.values()):
         lines.append("(n): the mean of n trainings; ±: of the mean, over images and trainings, the wider of the two")
     lines += [
-        f"{record.identity.label} {FAILED}: {record.error.message}".replace("\n", " ")
+        f"{record.identity.name} {FAILED}: {record.error.message}".replace("\n", " ")
         for record in join.rows
         if record.error
     ]
@@ -159,9 +159,10 @@ def section(join: Join, text: Callable[[str], str]) -> list[str]:
     """What a report says of a join, as lines of Markdown; `text` keeps words words."""
     if join.timed is None or join.judged is None:
         return []  # the tables of its one half say it all
-    shown = grid(join)
-    rows = tuple(Row(text(row.label), row.cells, row.indent, row.strong) for row in shown.rows)
-    lines = [f"## Side by side: {text(shown.title)}", "", *markdown_table(Grid("", shown.header, rows)), ""]
+    lines = []
+    for shown in grids(join):
+        rows = tuple(Row(text(row.label), row.cells, row.indent, row.strong) for row in shown.rows)
+        lines += [f"## Side by side: {text(shown.title)}", "", *markdown_table(Grid("", shown.header, rows)), ""]
     return [*lines, *(text(line) + "  " for line in footer(join)), ""]
 
 
@@ -188,8 +189,8 @@ def _title(join: Join) -> str:
 
 
 def _name(record: Record, join: Join) -> str:
-    seeds = join.seeds.get((record.identity.backbone, record.identity.schedule), 1)
-    return f"{record.identity.schedule}{f' ({seeds})' if seeds > 1 else ''}"
+    seeds = join.seeds.get((record.identity.backbone, record.identity.name), 1)
+    return f"{record.identity.name}{f' ({seeds})' if seeds > 1 else ''}"
 
 
 def _is_baseline(record: Record) -> bool:

@@ -300,7 +300,8 @@ def _origin(records: Sequence[Record], reproduce: Sequence[str]) -> list[str]:
         f"- written {times[0]}{f' to {times[-1]}' if times[0] != times[-1] else ''} (UTC)",
         *(f"- {text(machine)}" for machine in machines),
     ]
-    return [*lines, "", "```sh", *(reproduce or _flops_commands(records)), "```"]
+    commands = reproduce or _flops_commands(records)
+    return [*lines, "", "```sh", *commands, "```"] if commands else lines
 
 
 def _flops_commands(records: Sequence[Record]) -> list[str]:
@@ -314,7 +315,7 @@ def _flops_commands(records: Sequence[Record]) -> list[str]:
             words += ["--rules", setting.rules, "--convention", setting.convention]
             words += [word for record in rows for word in ("--schedule", record.identity.schedule)]
             commands.append(shlex.join(words))
-    return commands + profile_commands(records)
+    return commands + profile_commands(official)
 
 
 def _saving(pct: float | None) -> str:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from proscale_bench.data.dataset import Dataset
     from proscale_bench.sweep.evaluation_request import Request
 
-UNKNOWN = "unknown"
-
 
 @dataclass(frozen=True)
 class EvaluateTask:
@@ -160,9 +158,10 @@ class EvaluateTask:
         from proscale_bench.sweep.evaluation_request import Request, default_resize, tasks_on
 
         how = self.how
-        sides = None if isinstance(how.resize, str) else how.resize
-        if how.resize == "default":
-            sides = default_resize(dataset)
+        sides = default_resize(dataset) if how.resize == "default" else None
+        if "," in how.resize:
+            short, longest = map(int, how.resize.split(","))
+            sides = short, longest
         tasks = tasks_on(dataset, how.tasks)
         return Request(dataset, tasks, sides, how.limit, how.batch_size, how.bootstrap, how.seed)
 

@@ -66,10 +66,21 @@ def plan(spec: SweepSpec) -> list[Configuration]:
     return list(configurations.values())
 
 
-def shipped_sweep_of(digests: Set[str]) -> str | None:
-    """The name of the shipped sweep that has exactly these configurations, or None."""
+def shipped_sweep_of(digests: Set[str], measures: bool = False) -> str | None:
+    """The name of the shipped sweep that counts exactly these configurations, or None.
+
+    Args:
+        measures: whether it profiles or evaluates too.
+    """
     for name, path in shipped_sweeps().items():
-        if {configuration.digest for configuration in plan(read_sweep(path))} == digests:
+        try:
+            spec = read_sweep(path)
+        except BenchError:  # it needs weights, and none were installed
+            continue
+        file = spec.file.value
+        if measures == (file.profile is not None or file.evaluate is not None) and digests == {
+            configuration.digest for configuration in plan(spec)
+        }:
             return name
     return None
 

@@ -13,8 +13,8 @@ from proscale_bench.data.layout import find_layout
 from proscale_bench.data.shapes.scene import VERSION
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.infer import NoBackbone
-from proscale_bench.results.record import Identity
-from proscale_bench.sweep.evaluate_task import UNKNOWN, EvaluateTask, sha256_of
+from proscale_bench.results.record import UNKNOWN, Identity
+from proscale_bench.sweep.evaluate_task import EvaluateTask, sha256_of
 from proscale_bench.sweep.evaluation import JOURNALS
 from proscale_bench.sweep.plan import classes_of, label_of, told_model
 from proscale_bench.sweep.profile_task import ProfileTask
