@@ -6,6 +6,7 @@ they are joined to every row of their backbone and schedule.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -37,6 +38,12 @@ class View:
 
     setting: Setting
     rows: tuple[Row, ...]
+
+    @property
+    def data(self) -> list[str]:
+        """What the rows' accuracies are of; the data that most of them were judged on come first."""
+        counts = Counter(data_of(one.accuracy) for row in self.rows for one in row.worths if one.accuracy)
+        return [name for name, _ in counts.most_common()]
 
 
 def views(records: Sequence[Record]) -> list[View]:

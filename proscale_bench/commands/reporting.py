@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from proscale_bench.results.record import Record
 
-FILES = ("index.html", "report.md", "report.csv", "pareto.svg", "pareto.png", "costs.svg", "costs.png")
+FILES = ("index.html", "report.md", "report.tex", "report.csv", "pareto.svg", "pareto.png", "costs.svg", "costs.png")
 PROFILE_FILES = ("latency.svg", "latency.png")  # where something was run on a device
 
 
@@ -36,6 +36,7 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
     from proscale_bench.render.costs import costs_figure
     from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y, pareto_figure
     from proscale_bench.render.latency import latency_figure
+    from proscale_bench.render.latex import latex
     from proscale_bench.render.markdown import report as markdown
     from proscale_bench.render.page import page
     from proscale_bench.render.style import save
@@ -50,6 +51,7 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
     documents: list[str | bytes] = [
         page(ordered, made_by, costs, worth),
         markdown(ordered, made_by, costs, worth),
+        latex(ordered),
         to_csv([record.row() for record in ordered]),
         *(save(figure, kind) for figure in (pareto, parts) for kind in ("svg", "png")),
     ]

@@ -101,10 +101,9 @@ def _kicker(records: Sequence[Record]) -> str:
     backbones = {record.identity.backbone for record in records}
     schedules = {record.identity.schedule for record in records}
     days = sorted({record.provenance.created[:10] for record in records})
-    return (
-        f"{_count(len(schedules), 'schedule')} on {_count(len(backbones), 'backbone')} · {_count(len(records), 'record')}"
-        f" · {days[0]}{f' to {days[-1]}' if days[1:] else ''}"
-    )
+    when = f"{days[0]}{f' to {days[-1]}' if days[1:] else ''}"
+    what = f"{_count(len(schedules), 'schedule')} on {_count(len(backbones), 'backbone')}"
+    return f"{what} · {_count(len(records), 'record')} · {when}"
 
 
 def _count(number: int, what: str) -> str:

@@ -76,11 +76,12 @@ class PageRow:
 
 @dataclass(frozen=True)
 class PageView:
-    """`counted` and `ran` say, as an axis does, how costs were counted and measurements taken."""
+    """`counted` and `ran` say, as an axis does, how costs were counted and measurements taken; `data`: see `View`."""
 
     name: str
     counted: str
     ran: str
+    data: list[str]
     rows: list[PageRow]
 
 
@@ -162,7 +163,7 @@ def _read(metric: Metric, row: Row) -> bool:
 def _view(view: View, backbones: Sequence[str]) -> PageView:
     setting = view.setting
     ran = setting.ran if setting.execution else ""
-    return PageView(ran or setting.where, setting.how, ran, [_row(row, backbones) for row in view.rows])
+    return PageView(ran or setting.where, setting.how, ran, view.data, [_row(row, backbones) for row in view.rows])
 
 
 def _row(row: Row, backbones: Sequence[str]) -> PageRow:

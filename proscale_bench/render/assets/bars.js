@@ -56,7 +56,7 @@ function moreBars(count) {
 
 // The names to the left of their lines, or above them where that leaves too little room.
 function lines(host, rows, range, beside) {
-  const width = Math.max(300, host.clientWidth || 700);
+  const width = roomOf(host);
   const names = rows.map((row) => row.schedule + (data.backbones.length > 1 ? `  ${data.backbones[row.backbone].name}` : ""));
   const wide = Math.max(...names.map((name) => widthOf(name, 12.5)));
   const above = wide > width * 0.3;

@@ -1,27 +1,20 @@
 // All that is known of a point: beside the pointer, and side by side for two that are pinned.
 
-// [{group, facts: [{name, words, value?, metric?}]}]
+// [{group, numbers, facts: [{name, words, value?, metric?}]}]: numbers first, then words.
 function knownOf(point) {
   const { row } = point;
-  const groups = [{ group: "Cost", facts: metricFacts(row.values, row.intervals, "cost") }];
-  const timed = metricFacts(row.values, row.intervals, "profile");
-  if (timed.length) groups.push({ group: "On the device", facts: timed });
-  const savings = (row.savings ?? []).flatMap((saving, n) => (saving ? savingFacts(saving, data.savings[n]) : []));
-  if (savings.length) groups.push({ group: "Against the baseline", facts: savings });
   const worths = [point.worth, ...(row.worths ?? []).filter((worth) => worth !== point.worth)].filter(Boolean);
-  for (const worth of worths) {
-    groups.push({
-      group: `Worth, ${worth.provenance}`,
-      facts: [...metricFacts(worth.values, worth.intervals, "accuracy"), ...wordFacts(worth.facts)],
-    });
-  }
-  const more = wordFacts(row.facts);
-  if (data.views[point.view].ran) more.unshift({ name: "ran at", words: data.views[point.view].ran });
-  more.unshift({ name: "counted", words: data.views[point.view].counted });
-  if (row.label) more.unshift({ name: "called", words: row.label });
-  if (row.error) more.unshift({ name: "failed", words: row.error });
-  groups.push({ group: "More", facts: more });
-  return groups.filter((one) => one.facts.length);
+  const savings = (row.savings ?? []).flatMap((saving, n) => (saving ? savingFacts(saving, data.savings[n]) : []));
+  const view = data.views[point.view];
+  const more = [["failed", row.error], ["called", row.label], ["counted", view.counted], ["ran at", view.ran], ...(row.facts ?? [])];
+  return [
+    ["Cost", metricFacts(row.values, row.intervals, "cost"), true],
+    ["On the device", metricFacts(row.values, row.intervals, "profile"), true],
+    ["Against the baseline", savings, true],
+    ...worths.map((worth) => [`Worth, ${worth.provenance}`, metricFacts(worth.values, worth.intervals, "accuracy"), true]),
+    ...worths.map((worth) => [`How it was ${worth.provenance}`, wordFacts(worth.facts)]),
+    ["More", wordFacts(more.filter(([, words]) => words))],
+  ].filter(([, facts]) => facts.length).map(([group, facts, numbers = false]) => ({ group, facts, numbers }));
 }
 
 const wordFacts = (facts) => (facts ?? []).map(([name, words]) => ({ name, words }));
@@ -47,7 +40,7 @@ function savingFacts(saving, name) {
 }
 
 function showRealised(saving) {
-  const bounds = `[${showSaved(saving.high, 1)}, ${showSaved(saving.low, 1)}]`;
+  const bounds = `[${showSaved(saving.high, 1)}, ${showSaved(saving.low, 1)}]`.replaceAll("%", "");
   return saving.significant ? `${showSaved(saving.realised, 1)} ${bounds}` : `not significant ${bounds}`;
 }
 
@@ -59,11 +52,13 @@ let tipped = null; // the mark that the tip is of
 
 function showTip(point, mark) {
   const tip = byId("tip");
+  const groups = knownOf(point);
+  const listed = ({ group, facts }) => html("section", {}, html("h4", {}, group),
+    html("dl", {}, facts.map(({ name, words }) => html("div", {}, html("dt", {}, name), html("dd", {}, words)))));
   tip.replaceChildren(
     html("p", { class: "tip-title" }, heading(point)),
-    html("div", { class: "tip-groups" }, knownOf(point).map(({ group, facts }) =>
-      html("section", {}, html("h4", {}, group),
-        html("dl", {}, facts.map(({ name, words }) => [html("dt", {}, name), html("dd", {}, words)]))))),
+    html("div", { class: "tip-numbers" }, groups.filter((one) => one.numbers).map(listed)),
+    html("div", { class: "tip-words" }, groups.filter((one) => !one.numbers).map(listed)),
   );
   tip.hidden = false;
   tipped = mark;
@@ -100,7 +95,7 @@ function drawAside(best) {
 
 function frontierList(best) {
   const [mx, my] = [data.metrics[state.x], data.metrics[state.y]];
-  const hint = "Point at a mark for all that is known of it. Click to pin it; click a second to compare the two.";
+  const hint = "Point at a mark for all that is known of it. Click or tap to pin it, and a second one to compare the two.";
   if (!best.length) return [html("p", { class: "hint" }, hint)];
   return [
     html("h3", {}, "On the frontier"),
@@ -130,7 +125,7 @@ function comparison(pinned) {
   const columns = pinned.length;
   return [
     html("h3", {}, columns > 1 ? "Side by side" : "Pinned"),
-    columns > 1 ? null : html("p", { class: "hint" }, "Click a second mark to compare."),
+    columns > 1 ? null : html("p", { class: "hint" }, "Pin a second mark to compare."),
     html("table", { class: "facts" },
       html("thead", {}, html("tr", {}, html("td"), pinned.map((point) => html("th", { scope: "col" }, html("button", {
         type: "button", class: "unpin", "aria-label": `Unpin ${nameOf(point)} on ${backboneOf(point)}`, onclick: () => togglePin(point.key),

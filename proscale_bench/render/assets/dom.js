@@ -46,6 +46,11 @@ const SHOWN = {
   "%": (value) => fixed(value, 2),
 };
 
+// Of a figure, in px: on paper, that of an A4 or letter page's text.
+const PAPER_PX = 680;
+let onPaper = false;
+const roomOf = (host) => (onPaper ? PAPER_PX : Math.max(300, host.clientWidth));
+
 const minus = (words) => words.replace("-", "−");
 const show = (metric, value) => minus(SHOWN[metric.unit](value));
 // A saving carries a minus sign, as in the papers.

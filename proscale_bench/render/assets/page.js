@@ -16,33 +16,25 @@ function metricsOf(sections) {
     sections.includes(metric.section) && points.some((point) => known(read(point, metric.name))));
 }
 
-function options(select, choices, chosen) {
+function options(select, choices, chosen, least = 2) {
   select.replaceChildren(...choices.map(([value, words]) => html("option", { value, selected: value === chosen }, words)));
-  select.closest("label").hidden = choices.length < 2;
+  select.closest("label").hidden = choices.length < least;
 }
 
 function fillControls() {
-  const asked = (name) => data.metrics[name];
-  const costs = [...new Set([...metricsOf(["cost", "profile"]), asked(state.x)])];
-  const worths = [...new Set([...metricsOf(["accuracy"]), asked(state.y)])];
+  const costs = [...new Set([...metricsOf(["cost", "profile"]), data.metrics[state.x]])];
+  const worths = [...new Set([...metricsOf(["accuracy"]), data.metrics[state.y]])];
   const choices = (metrics) => metrics.map((metric) => [metric.name, title(metric)]);
-  options(byId("x"), choices(costs), state.x);
-  options(byId("y"), choices(worths), state.y);
-  byId("x").closest("label").hidden = byId("y").closest("label").hidden = false;
+  options(byId("x"), choices(costs), state.x, 1);
+  options(byId("y"), choices(worths), state.y, 1);
   options(byId("view"), data.views.map((view, n) => [String(n), view.name]), String(state.view));
   chooseData();
   options(byId("saving"), data.savings.map((name, n) => [String(n), name]), String(state.saving));
 }
 
-// The data that most of a view's rows were judged on come first.
 function chooseData() {
-  const counts = new Map();
-  for (const point of points) {
-    const name = point.view === state.view && point.worth?.data;
-    if (name) counts.set(name, (counts.get(name) ?? 0) + 1);
-  }
-  const names = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a));
-  if (!counts.has(state.data)) state.data = names[0] ?? "";
+  const names = data.views[state.view].data ?? [];
+  if (!names.includes(state.data)) state.data = names[0] ?? "";
   options(byId("dataset"), names.map((name) => [name, name]), state.data);
 }
 
@@ -74,8 +66,8 @@ function wire() {
     hideTip();
     update();
   });
-  addEventListener("beforeprint", () => { hideTip(); update(); });
-  addEventListener("afterprint", update);
+  addEventListener("beforeprint", () => { hideTip(); onPaper = true; update(); });
+  addEventListener("afterprint", () => { onPaper = false; update(); });
   addEventListener("scroll", () => { if (!byId("tip").hidden) placeTip(); }, { passive: true });
 }
 

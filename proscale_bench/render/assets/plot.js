@@ -7,6 +7,7 @@ const MARKS = {
   none: () => "M0,-5V5",
 };
 const REACH_PX = 28; // from a mark, of a pointer
+const MOST_NAMES = 40; // of more marks, only those on the frontier, pinned ones and baselines are named
 let drawn = []; // of the plot as it stands: {point, x, y, best}
 
 function provenance(point) {
@@ -40,7 +41,7 @@ function drawPlot() {
 }
 
 function canvas(host, both, costOnly) {
-  const width = Math.max(300, host.clientWidth || 700);
+  const width = roomOf(host);
   const height = Math.round(Math.min(460, Math.max(330, width * 0.6)));
   const [mx, my] = [data.metrics[state.x], data.metrics[state.y]];
   const how = mx.section === "cost" && mx.name !== "params_m" ? data.views[state.view].counted
@@ -161,7 +162,8 @@ function spoken(point, best) {
 function drawLabels(picture, both, best) {
   const pins = new Set(state.pins);
   const important = (p) => (pins.has(p.key) ? 0 : best.has(p) ? 1 : p.row.baseline ? 2 : 3);
-  const named = both.filter(matches).sort((a, b) => important(a) - important(b));
+  const crowded = both.length > MOST_NAMES;
+  const named = both.filter((p) => matches(p) && (!crowded || important(p) < 3)).sort((a, b) => important(a) - important(b));
   const corners = frontierCorners(picture, [...best]);
   const lines = corners.slice(1).map(([x, y], n) => grown({
     left: Math.min(x, corners[n][0]), right: Math.max(x, corners[n][0]),

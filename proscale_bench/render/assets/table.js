@@ -1,10 +1,11 @@
 // Every configuration as a table that can be sorted and filtered; names pin.
 
-// The widest screens show the first dozen; the others are a scroll away.
+// What comes first. The others are a scroll away; on paper they are left to report.csv.
 const ORDER = [
   "encoder_gflops", "encoder_gflops-saved", "total_gflops", "total_gflops-saved", "latency_median_ms", "time-saved",
-  "pq", "ap", "miou", "provenance", "params_m", "peak_memory_mib", "energy_j", "throughput_ips",
+  "pq", "ap", "miou", "params_m", "provenance",
 ];
+const REST = ["peak_memory_mib", "energy_j", "throughput_ips", "token_layers_gflops", "token_layers_gflops-saved"];
 
 function columns() {
   const shown = shownPoints();
@@ -18,12 +19,18 @@ function columns() {
     { ...time, text: (p) => (known(time.value(p)) && !p.row.savings[0].significant ? "n.s." : time.text(p)) },
     { key: "provenance", head: "accuracy", text: (p) => p.worth?.provenance ?? "", value: (p) => p.worth?.provenance },
   ].filter((column) => shown.some((point) => known(column.value(point))));
-  const place = ({ key }) => (ORDER.includes(key) ? ORDER.indexOf(key) : ORDER.length);
+  const order = [...ORDER, ...REST];
+  const place = ({ key }) => (order.includes(key) ? order.indexOf(key) : order.length);
   return [
     { key: "schedule", head: "schedule", text: nameOf, value: nameOf },
     { key: "backbone", head: "backbone", text: backboneOf, value: (p) => p.row.backbone },
     ...list.sort((a, b) => place(a) - place(b)),
   ];
+}
+
+function classOf({ key, number }) {
+  const rest = number && !ORDER.includes(key);
+  return [number ? "number" : "", rest ? "rest" : ""].filter(Boolean).join(" ") || null;
 }
 
 function metricColumn(metric) {
@@ -78,7 +85,7 @@ function drawTable(best) {
 function headCell(column) {
   const { key, down } = state.sort;
   const order = key === column.key ? (down ? "descending" : "ascending") : "none";
-  return html("th", { scope: "col", "aria-sort": order, class: column.number ? "number" : "" },
+  return html("th", { scope: "col", "aria-sort": order, class: classOf(column) },
     html("button", { type: "button", "data-sort": column.key, onclick: () => sortBy(column) },
       html("span", {}, column.head, column.sub ? html("span", { class: "unit" }, column.sub) : null),
       html("span", { class: "arrow", "aria-hidden": "true" }, order === "none" ? "" : down ? "▾" : "▴")));
@@ -97,7 +104,7 @@ function tableRow(point, list, best) {
     if (n === 0) return html("th", { scope: "row" }, pinButtonOfTable(point, best.has(point)));
     if (point.row.error && n === 2) return html("td", { colspan: list.length - 2, class: "failed" }, `failed: ${point.row.error}`);
     if (point.row.error && n > 2) return null;
-    return html("td", { class: column.number ? "number" : "" }, column.text(point), column.beside ? html("span", { class: "soft" }, column.beside(point)) : null);
+    return html("td", { class: classOf(column) }, column.text(point), column.beside ? html("span", { class: "soft" }, column.beside(point)) : null);
   }));
 }
 
