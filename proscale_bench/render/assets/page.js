@@ -1,13 +1,22 @@
 // Wires the controls to the state, and draws everything anew when it changes.
 
 function update() {
-  const { best } = drawPlot();
+  const focused = document.activeElement;
+  const host = focused?.closest("#plot, #aside, #table");
+  const best = drawPlot();
   drawKey(best);
   drawAside([...best]);
   const rows = drawTable(best);
   const inOrder = [...new Set(rows.map((point) => point.row))];
   drawBars(inOrder);
   drawSavings(inOrder);
+  if (host && !focused.isConnected) refocus(host, focused.dataset);
+}
+
+// What is drawn anew keeps the focus: the same mark, header or name, else what holds it.
+function refocus(host, { key, pin, sort }) {
+  const selector = key ? `.mark[data-key="${key}"]` : pin ? `[data-pin="${pin}"]` : `[data-sort="${sort}"]`;
+  (host.querySelector(selector) ?? host).focus({ preventScroll: true });
 }
 
 // Which metrics, views and data there are: what has no value anywhere is no choice.

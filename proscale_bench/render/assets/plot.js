@@ -21,7 +21,6 @@ function usable(name, log, value) {
 
 function drawPlot() {
   const host = byId("plot");
-  const focused = document.activeElement?.dataset?.key;
   const all = shownPoints();
   const both = all.filter((p) => usable(state.x, state.xLog, read(p, state.x)) && usable(state.y, state.yLog, read(p, state.y)));
   const costOnly = all.filter((p) => usable(state.x, state.xLog, read(p, state.x)) && !known(read(p, state.y)));
@@ -34,10 +33,8 @@ function drawPlot() {
   drawn = order.map((point) => drawMark(picture, point, best.has(point)));
   drawLabels(picture, both, best);
   host.replaceChildren(picture.svg);
-  const marks = [...host.querySelectorAll(".mark")];
-  (marks.find((mark) => mark.dataset.key === focused) ?? marks[0])?.setAttribute("tabindex", "0");
-  if (focused) marks.find((mark) => mark.dataset.key === focused)?.focus({ preventScroll: true });
-  return { all, both, best };
+  host.querySelector(".mark")?.setAttribute("tabindex", "0");
+  return best;
 }
 
 function canvas(host, both, costOnly) {
@@ -138,7 +135,7 @@ function drawMark(picture, point, best) {
   const mark = svg("g", {
     class: classes.join(" "), "--c": color(point.row), transform: `translate(${x.toFixed(2)},${y.toFixed(2)})`,
     tabindex: "-1", role: "button", "aria-pressed": String(pinned), "aria-label": spoken(point, best), "data-key": point.key,
-    onfocus: () => { roam(mark); showTip(point, mark); },
+    onfocus: () => onMarkFocus(point, mark),
     onblur: hideTip,
     onkeydown: (event) => onMarkKey(event, point),
   },
@@ -188,6 +185,11 @@ function drawLabels(picture, both, best) {
 function roam(mark) {
   for (const other of byId("plot").querySelectorAll(".mark[tabindex='0']")) other.setAttribute("tabindex", "-1");
   mark.setAttribute("tabindex", "0");
+}
+
+function onMarkFocus(point, mark) {
+  roam(mark);
+  if (mark.matches(":focus-visible")) showTip(point, mark); // a finger gets what is known below the plot
 }
 
 function onMarkKey(event, point) {

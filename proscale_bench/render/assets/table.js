@@ -69,7 +69,6 @@ function drawTable(best) {
   const list = columns();
   const all = shownPoints();
   const rows = sorted(all.filter(matches), list);
-  const focused = document.activeElement?.dataset;
   byId("count").textContent = rows.length === all.length ? `${all.length} rows` : `${rows.length} of ${all.length} rows`;
   byId("table").replaceChildren(
     html("caption", { class: "unseen" }, `Every configuration at ${data.views[state.view].name}; headers sort.`),
@@ -77,8 +76,6 @@ function drawTable(best) {
     html("tbody", {}, rows.length ? rows.map((point) => tableRow(point, list, best)) :
       html("tr", {}, html("td", { colspan: list.length, class: "hint" }, "Nothing matches the filter."))),
   );
-  const again = focused?.sort ? `[data-sort="${focused.sort}"]` : focused?.pin ? `[data-pin="${focused.pin}"]` : "";
-  if (again && !document.activeElement?.isConnected) byId("table").querySelector(again)?.focus();
   return rows;
 }
 
