@@ -23,6 +23,7 @@ SPECIAL = {
     ">": r"\textgreater{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
+MOST_ROWS = 40  # of a table on one page
 ACCURACIES = {"pq": "PQ", "ap": "AP", "miou": "mIoU"}
 HEAD = "% Needs \\usepackage{booktabs}. Made by proscale-bench report; \\input{report} puts it into a paper.\n"
 
@@ -42,7 +43,7 @@ def latex(records: Sequence[Record]) -> str:
         records: at least one, in any order.
     """
     ordered = [record for group in by_setting(records).values() for record in group]
-    return HEAD + "".join("\n" + _table(view) for view in views(ordered))
+    return HEAD + "".join("\n" + _table(part) for view in views(ordered) for part in _pages(view))
 
 
 def escape(words: str) -> str:
@@ -50,10 +51,18 @@ def escape(words: str) -> str:
     return re.sub(r"[\\~^<>&%$#_{}]", lambda found: SPECIAL[found[0]], words).replace("−", "$-$")
 
 
+def _pages(view: View) -> list[View]:
+    """As it is, or a table a backbone where one would not fit a page."""
+    if len(view.rows) <= MOST_ROWS:
+        return [view]
+    groups = groupby(view.rows, lambda row: row.record.identity.backbone)
+    return [View(view.setting, tuple(rows)) for _, rows in groups]
+
+
 def _table(view: View) -> str:
     rows = _of_data(view.rows, view.data[:1])
     columns = [column for column in COLUMNS if any(column.cell(row) for row in rows)]
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_caption(view.setting, rows)}}}"]
+    lines = [r"\begin{table}", r"\centering\small", rf"\caption{{{_caption(view.setting, rows)}}}"]
     lines += [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
     lines.append(_line("schedule", *(column.head for column in columns)))
     for backbone, group in groupby(rows, lambda row: row.record.identity.backbone):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from proscale_bench.render.latex import escape, latex
-from tests.results.many import HOSTILE, evaluation
+from tests.results.many import BACKBONES, HOSTILE, evaluation, many
 from tests.results.records import paper, record, renamed, with_accuracy
 from tests.sweep.profiles import measured, out_of_memory, profiled_records
 
@@ -45,6 +45,10 @@ def test_accuracies_on_other_data_are_not_mixed_in() -> None:
     document = latex([one, with_accuracy(record("1,1,1"), "published", pq=50.0), evaluation(one, 40.0, 1.0)])
     assert "51.00$^*$" in document
     assert "40.00" not in document
+
+
+def test_what_would_not_fit_a_page_is_a_table_a_backbone() -> None:
+    assert latex(many()).count(r"\begin{table}") == len(BACKBONES)
 
 
 def test_the_records_order_does_not_matter() -> None:

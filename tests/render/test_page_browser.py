@@ -85,20 +85,18 @@ def _opened(browser: Any, path: Path, context: dict[str, Any]) -> Iterator[Opene
 def test_axes_switch_and_the_frontier_is_the_one_we_count(many_page: Opened) -> None:
     records = [one for one in many() if not one.is_evaluated]
     worths = {(one.identity.backbone, one.identity.schedule): one for one in many() if one.is_evaluated}
-    for x in COSTS:
-        for y in ("pq", "ap", "miou"):
-            many_page.page.locator("#x").select_option(x)
-            many_page.page.locator("#y").select_option(y)
-            pairs = [
-                (METRICS[x].read(one), METRICS[y].read(worths[one.identity.backbone, one.identity.schedule]))
-                for one in records
-            ]
-            expected = sorted(records[index].identity.schedule for index in frontier(pairs))
-            best = (
-                "[...document.querySelectorAll('.mark.best')].map(m => m.getAttribute('aria-label').split(' on ')[0])"
-            )
-            assert sorted(many_page.run(best)) == expected, (x, y)
-            assert METRICS[x].title in many_page.page.locator("#plot svg").text_content()
+    best = "[...document.querySelectorAll('.mark.best')].map(m => m.getAttribute('aria-label').split(' on ')[0])"
+    for x, y in [*((x, "pq") for x in COSTS), ("energy_j", "ap"), ("energy_j", "miou")]:
+        for axis, name in (("#x", x), ("#y", y)):
+            if many_page.page.locator(axis).input_value() != name:
+                many_page.page.locator(axis).select_option(name)
+        pairs = [
+            (METRICS[x].read(one), METRICS[y].read(worths[one.identity.backbone, one.identity.schedule]))
+            for one in records
+        ]
+        expected = sorted(records[index].identity.schedule for index in frontier(pairs))
+        assert sorted(many_page.run(best)) == expected, (x, y)
+        assert METRICS[x].title in many_page.page.locator("#plot svg").text_content()
 
 
 def test_a_logarithmic_axis(many_page: Opened) -> None:

@@ -126,7 +126,7 @@ function comparison(pinned) {
   return [
     html("h3", {}, columns > 1 ? "Side by side" : "Pinned"),
     columns > 1 ? null : html("p", { class: "hint" }, "Pin a second mark to compare."),
-    html("table", { class: "facts" },
+    html("table", { class: "facts compared" },
       html("thead", {}, html("tr", {}, html("td"), pinned.map((point) => html("th", { scope: "col" }, html("button", {
         type: "button", class: "unpin", "aria-label": `Unpin ${nameOf(point)} on ${backboneOf(point)}`, onclick: () => togglePin(point.key),
       }, "×"), heading(point))))),
