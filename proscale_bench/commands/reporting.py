@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from proscale_bench.results.record import Record
 
-FILES = ("report.md", "report.csv", "pareto.svg", "pareto.png", "costs.svg", "costs.png")
+FILES = ("index.html", "report.md", "report.tex", "report.csv", "pareto.svg", "pareto.png", "costs.svg", "costs.png")
 PROFILE_FILES = ("latency.svg", "latency.png")  # where something was run on a device
 SAVINGS_FILES = ("savings.svg", "savings.png")  # beside its baseline
 
@@ -31,13 +31,15 @@ def refuse_reports(folder: Path, force: bool) -> None:
 
 
 def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | None = None, y: str | None = None) -> Path:
-    """Write every file of a report; the path of its Markdown."""
+    """Write every file of a report; the path of its page."""
     from proscale_bench.analysis.runs import by_setting, profiled
     from proscale_bench.files import write_atomic
     from proscale_bench.render.costs import costs_figure
     from proscale_bench.render.figure import DEFAULT_Y, default_x, pareto_figure
     from proscale_bench.render.latency import latency_figure
+    from proscale_bench.render.latex import latex
     from proscale_bench.render.markdown import report as markdown
+    from proscale_bench.render.page import page
     from proscale_bench.render.savings import has_savings, savings_figure
     from proscale_bench.render.style import save
     from proscale_bench.results.export import to_csv
@@ -47,8 +49,11 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
     ordered = [record for group in by_setting(records).values() for record in group]
     costs, worth = tuple(x or default_x(ordered)), y or DEFAULT_Y
     pareto, parts = pareto_figure(ordered, costs, worth), costs_figure(ordered)
+    made_by = reproduce(ordered)
     documents: list[str | bytes] = [
-        markdown(ordered, reproduce(ordered), costs, worth),
+        page(ordered, made_by, costs, worth),
+        markdown(ordered, made_by, costs, worth),
+        latex(ordered),
         to_csv([record.row() for record in ordered]),
         *(save(figure, kind) for figure in (pareto, parts) for kind in ("svg", "png")),
     ]
