@@ -101,21 +101,18 @@ def read_standing(run: Path, identity: Mapping[str, Any]) -> Standing | None:
     return standing
 
 
-def load_training(
+def restore(
     run: Path,
-    identity: Mapping[str, Any],
+    standing: Standing,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: WeightAverage | None,
-) -> Standing | None:
-    """Put back what `save_training` kept, all of it or, on error, nothing; None where there is nothing yet.
+) -> None:
+    """Put back what `save_training` kept, all of it or, on error, nothing.
 
     Raises:
-        BenchError: the file is damaged, or of another training.
+        BenchError: the file is damaged.
     """
-    standing = read_standing(run, identity)
-    if standing is None:
-        return None
     path = run / STATE
     try:
         with safe_open(path, framework="pt") as file:
@@ -125,7 +122,6 @@ def load_training(
     _put_back(path, tensors, model, optimizer, average)
     if average is not None:
         average.updates = standing.updates
-    return standing
 
 
 def _damaged(path: Path, what: object) -> BenchError:

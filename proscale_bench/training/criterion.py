@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from proscale_bench.config.recipe import LossSettings
 from proscale_bench.models.masked_decoder import Prediction, Predictions
 from proscale_bench.training.matcher import Matching, match, matching_costs
-from proscale_bench.training.points import Draw, at_points, uncertain_places, uniform_on
+from proscale_bench.training.points import Draw, at_least_fp32, at_points, uncertain_places, uniform_on
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def criterion(
         draw: places to look at; uniform ones by default.
     """
     layers: list[Prediction] = [*predictions.auxiliary, Prediction(predictions.pred_logits, predictions.pred_masks)]
-    class_logits = torch.stack([layer.pred_logits for layer in layers]).float()  # [L, B, Q, K+1]
+    class_logits = at_least_fp32(torch.stack([layer.pred_logits for layer in layers]))  # [L, B, Q, K+1]
     mask_logits = torch.stack([layer.pred_masks for layer in layers])  # [L, B, Q, h, w]
     draw = draw or uniform_on(mask_logits.device)
     matchings = match_batch(class_logits, mask_logits, targets, recipe, draw)
@@ -99,7 +99,7 @@ def match_batch(
         places = draw(len(targets), recipe.points)  # [B, P, 2]
         for index, target in enumerate(targets):
             here = places[index : index + 1]
-            logits = at_points(mask_logits[:, index].float(), here.expand(len(mask_logits), -1, -1))  # [L, Q, P]
+            logits = at_points(at_least_fp32(mask_logits[:, index]), here.expand(len(mask_logits), -1, -1))  # [L, Q, P]
             masks = at_points(target.masks[None], here)[0]  # [N, P]
             weights = (recipe.class_weight, recipe.mask_weight, recipe.dice_weight)
             matchings.append(match(matching_costs(class_logits[:, index], logits, target.labels, masks, weights)))
@@ -154,7 +154,7 @@ def mask_losses(
     masks = torch.cat([target.masks for target in targets])  # [all segments, H, W]
     with torch.no_grad():
         wanted = at_points(masks[of_segment][:, None], places).squeeze(1)  # [M, P]
-    found = at_points(logits[:, None].float(), places).squeeze(1)
+    found = at_points(at_least_fp32(logits[:, None]), places).squeeze(1)
     by_mask = F.binary_cross_entropy_with_logits(found, wanted, reduction="none").mean(1)
     probabilities = found.sigmoid()
     by_dice = 1 - (2 * (probabilities * wanted).sum(1) + 1) / (probabilities.sum(1) + wanted.sum(1) + 1)

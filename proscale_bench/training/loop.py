@@ -23,7 +23,7 @@ from proscale_bench.models.processes import Processes
 from proscale_bench.models.running import autocast
 from proscale_bench.results.training import Sitting, Step
 from proscale_bench.training.average import WeightAverage
-from proscale_bench.training.checkpoint import Standing, load_training, save_training
+from proscale_bench.training.checkpoint import Standing, read_standing, restore, save_training
 from proscale_bench.training.criterion import Losses, Target, Whole, criterion
 from proscale_bench.training.folder import START_OVER, STATE
 from proscale_bench.training.optimizer import build_optimizer
@@ -76,13 +76,14 @@ class Trainer:
         """Go on where the folder's training stopped; None where there is none.
 
         Raises:
-            BenchError: see `load_training`.
+            BenchError: the folder's training is another one, or damaged.
         """
-        standing = load_training(run, self.identity, self.model, self.optimizer, self.average)
+        standing = read_standing(run, self.identity)
         if standing is None:
             return None
         if standing.scale.keys() != self.scaler.state_dict().keys() or standing.iteration > self.recipe.iterations:
             raise BenchError(f"{run / STATE}: not a state of this training", START_OVER)
+        restore(run, standing, self.model, self.optimizer, self.average)
         self.iteration, self.seconds = standing.iteration, standing.seconds
         if standing.scale:
             self.scaler.load_state_dict(standing.scale)

@@ -9,6 +9,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
+DEAR = 1e6
+
 Matching = tuple[NDArray[np.int64], NDArray[np.int64]]  # queries, and the segment of each
 
 
@@ -43,5 +45,5 @@ def match(costs: Tensor) -> list[Matching]:
 
     Costs that are no numbers (a diverged model) count as very dear: the loss, which is not finite either, tells.
     """
-    dear = torch.nan_to_num(costs, nan=1e6, posinf=1e6, neginf=-1e6)
+    dear = torch.nan_to_num(costs, nan=DEAR, posinf=DEAR, neginf=DEAR)
     return [linear_sum_assignment(layer) for layer in dear.double().cpu().numpy()]

@@ -20,6 +20,11 @@ def uniform_on(device: torch.device) -> Draw:
     return lambda rows, points: torch.rand(rows, points, 2, device=device)
 
 
+def at_least_fp32(tensor: Tensor) -> Tensor:
+    """What comes in fp16 or bf16 as float32."""
+    return tensor.float() if tensor.dtype.itemsize < 4 else tensor
+
+
 def at_points(masks: Tensor, places: Tensor) -> Tensor:
     """Masks read bilinearly: [N, C, h, w] at [N, P, 2], fractions of width and height, as [N, C, P].
 
@@ -44,7 +49,7 @@ def uncertain_places(logits: Tensor, points: int, oversampling: float, importanc
     masks = len(logits)
     with torch.no_grad():
         drawn = draw(masks, int(points * oversampling))
-        certainty = at_points(logits[:, None].float(), drawn).squeeze(1).abs()  # [N, oversampled]
+        certainty = at_points(at_least_fp32(logits[:, None]), drawn).squeeze(1).abs()  # [N, oversampled]
         hesitating = int(importance * points)
         chosen = certainty.topk(hesitating, dim=1, largest=False).indices
         places = drawn.gather(1, chosen[:, :, None].expand(-1, -1, 2))

@@ -1,0 +1,68 @@
+"""What flags change of a recipe fits together, and changes its digest where it changes what is learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proscale_bench.config.recipe import Recipe, StepSchedule, find_recipe, read_recipe
+from proscale_bench.config.recipe_changes import Changes, changed
+from proscale_bench.errors import BenchError
+
+
+@pytest.fixture
+def published() -> Recipe:
+    return read_recipe(find_recipe("coco-50ep"))
+
+
+def test_no_change_is_none(published: Recipe) -> None:
+    assert changed(published, Changes()) == published
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"backbone": "swin_t"}, {"iterations": 99}, {"batch_size": 8}, {"accumulate": 2}, {"precision": "bf16"}],
+)
+def test_what_is_learnt_by_another_recipe_has_another_digest(published: Recipe, change: dict[str, Any]) -> None:
+    found = changed(published, Changes(**change))
+    ((name, value),) = change.items()
+    assert getattr(found, name) == value
+    assert found.digest != published.digest
+    assert Recipe.model_validate(found.model_dump()) == found
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 3, 9, 27, 100, 368_750, 737_500])
+def test_milestones_and_warm_up_keep_their_share(published: Recipe, iterations: int) -> None:
+    schedule = changed(published, Changes(iterations=iterations)).schedule
+    assert isinstance(schedule, StepSchedule)
+    assert all(0 < milestone < iterations for milestone in schedule.milestones)
+    assert schedule.warmup_iterations < iterations
+    if iterations >= 27:
+        assert schedule.milestones == pytest.approx([iterations * 8 / 9, iterations * 26 / 27], abs=2)
+    if iterations >= 368_750:
+        assert schedule.warmup_iterations == 10 * iterations // 368_750
+    assert sorted(set(schedule.milestones)) == list(schedule.milestones)
+
+
+def test_a_warm_up_without_milestones_is_stretched_too() -> None:
+    shapes = read_recipe(find_recipe("shapes"))
+    assert changed(shapes, Changes(iterations=600)).schedule.warmup_iterations == 10
+    assert changed(shapes, Changes(iterations=1)).schedule.warmup_iterations == 0
+
+
+def test_a_file_takes_the_place_of_the_recipes(published: Recipe) -> None:
+    given = published.model_copy(update={"backbone_weights": "old.pth"})
+    found = changed(given, Changes(start=Path("baseline.safetensors")))
+    assert (found.start, found.backbone_weights) == ("baseline.safetensors", None)
+    found = changed(found, Changes(backbone_weights=Path("new.pth")))
+    assert (found.start, found.backbone_weights) == (None, "new.pth")
+    assert found.digest == published.digest  # files have digests of their own
+
+
+def test_what_does_not_fit_is_refused(published: Recipe) -> None:
+    with pytest.raises(BenchError, match="16 images an iteration in 3 equal parts"):
+        changed(published, Changes(accumulate=3))
+    with pytest.raises(BenchError, match="--start has a backbone already"):
+        changed(published, Changes(start=Path("a"), backbone_weights=Path("b")))
