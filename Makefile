@@ -1,20 +1,21 @@
 # make demo    install, run the sweep, say where the report is
 # make test    install, run the tests
-# make check   all that CI runs: lint, types, layer contracts, tests
+# make budgets hold the paper's schedules to budgets.yaml
+# make check   all that CI runs: lint, types, layer contracts, budgets, tests
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint types layers format clean
+.PHONY: demo test check lint types layers budgets format clean
 
 demo: $(VENV)/.installed
-	$(BIN)/proscale-bench sweep --out reports/demo
+	$(BIN)/proscale-bench sweep paper --out reports/demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-check: lint types layers test
+check: lint types layers budgets test
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -25,6 +26,9 @@ types: $(VENV)/.installed-dev
 
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-logo
+
+budgets: $(VENV)/.installed
+	$(BIN)/proscale-bench check budgets.yaml
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix

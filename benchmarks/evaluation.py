@@ -50,10 +50,10 @@ def overhead(rounds: int, images: int) -> None:
     from proscale_bench.data.coco import open_dataset
     from proscale_bench.data.embedded import embedded_validation
     from proscale_bench.evaluation.model_source import ModelSource
-    from proscale_bench.evaluation.processes import Processes
     from proscale_bench.evaluation.runner import Work, evaluate
     from proscale_bench.models.inference import prepare_for_inference
-    from proscale_bench.sweep.evaluation import Request
+    from proscale_bench.models.processes import Processes
+    from proscale_bench.sweep.evaluation_request import Request
     from proscale_bench.sweep.weights import random_weights
 
     dataset = open_dataset(embedded_validation())

@@ -11,7 +11,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from proscale_bench.commands import compare, data, evaluate, flops, models, profile, report, schedules, sweep, train
+from proscale_bench.commands import (
+    check,
+    compare,
+    data,
+    evaluate,
+    flops,
+    models,
+    profile,
+    report,
+    schedules,
+    sweep,
+    train,
+    zoo,
+)
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.version import __version__
 
@@ -81,8 +94,10 @@ COUNT, RUN, LOOK = "Count and compare", "Run many", "Look things up"
 app.command("flops", cls=flops.VerifyAllCommand, rich_help_panel=COUNT)(flops.flops)
 app.command("profile", rich_help_panel=COUNT)(profile.profile)
 app.command("eval", cls=evaluate.BootstrapCommand, rich_help_panel=COUNT)(evaluate.evaluate)
+app.command("check", rich_help_panel=COUNT)(check.check)
 app.command("compare", rich_help_panel=COUNT)(compare.compare)
 app.command("train", rich_help_panel=RUN)(train.train)
+app.command("zoo", rich_help_panel=RUN)(zoo.zoo)
 app.command("sweep", rich_help_panel=RUN)(sweep.sweep)
 app.command("report", rich_help_panel=RUN)(report.report)
 app.add_typer(data.app, name="data", rich_help_panel=LOOK)

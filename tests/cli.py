@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from proscale_bench.cli import app
 
 COMMANDS = [
-    *("flops", "profile", "eval", "compare", "train", "sweep", "report", "models list", "models show"),
+    *("flops", "profile", "eval", "check", "compare", "train", "zoo", "sweep", "report", "models list", "models show"),
     *(f"models {verb}" for verb in ("inspect", "convert", "warm-start")),
     *(f"data {verb}" for verb in ("check", "make-shapes")),
     *(f"schedules {verb}" for verb in ("list", "show", "validate")),

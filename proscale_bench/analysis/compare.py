@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from proscale_bench.errors import BenchError
-from proscale_bench.results.metrics import METRICS, Metric
+from proscale_bench.results.metrics import METRICS, Metric, get_metric
 from proscale_bench.results.record import Record
 from proscale_bench.results.section import Interval
 from proscale_bench.results.statistics import MIN_PAIRS, independent_ratio, interval_of
@@ -50,6 +51,17 @@ class Pair:
         """They are not of one schedule on one backbone."""
         return _name(self.old) != _name(self.new)
 
+    @property
+    def label_changed(self) -> bool:
+        """One schedule that went by one name and goes by another."""
+        names = [record.identity.label for record in (self.old, self.new)]
+        return not self.renamed and names[0] != names[1] and self.new.identity.schedule not in names
+
+    @property
+    def schedule_changed(self) -> bool:
+        """One name that stood for one schedule and stands for another."""
+        return self.renamed and self.old.identity.label == self.new.identity.label
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -60,11 +72,69 @@ class Comparison:
     added: tuple[Record, ...]
 
 
+@dataclass(frozen=True)
+class Gate:
+    """By how much a metric may get worse: percent of the old, points for accuracies."""
+
+    metric: Metric
+    percent: float
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A change that a gate does not let pass."""
+
+    pair: Pair
+    change: Change
+    gate: Gate
+
+
+def parse_gate(text: str) -> Gate:
+    """Read `encoder_gflops:1`.
+
+    Raises:
+        BenchError: an unknown metric, or no number from 0.
+    """
+    name, _, number = text.partition(":")
+    metric = get_metric(name)
+    try:
+        percent = float(number)
+    except ValueError:
+        percent = -1.0
+    if not (isfinite(percent) and percent >= 0):
+        raise BenchError(f"'{text}': '{number}' is not a number from 0", "as in encoder_gflops:1")
+    return Gate(metric, percent)
+
+
+def regressions(comparison: Comparison, gates: Sequence[Gate]) -> list[Regression]:
+    """What got worse by more than the gates allow, where chance does not explain it.
+
+    Raises:
+        BenchError: no pair has the metric of a gate: it would never fail.
+    """
+    found = []
+    for gate in gates:
+        held = [(pair, change) for pair in comparison.pairs for change in pair.changes if change.metric == gate.metric]
+        if not held:
+            raise BenchError(f"--fail {gate.metric.name}: neither side knows it of any configuration in both")
+        found += [Regression(pair, change, gate) for pair, change in held if _is_worse(change, gate.percent)]
+    return found
+
+
+def _is_worse(change: Change, percent: float) -> bool:
+    sign = 1 if change.metric.better == "lower" else -1
+    if change.significant is False:
+        return False
+    if change.difference is None:  # the old is nothing
+        return sign * (change.new - change.old) > 0
+    return sign * change.difference > percent
+
+
 def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
     """Hold two runs against each other, configuration by configuration.
 
-    Weights may differ: that is what is compared. Where each run has one configuration alone that the other lacks, on
-    the same input, those two are a pair.
+    Weights may differ: that is what is compared. A configuration whose schedule was changed under the same name is
+    still a pair. So are those two that remain where each run has one alone, on the same input.
 
     Raises:
         BenchError: nothing is in both.
@@ -73,6 +143,12 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
     pairs = [(before[key], after[key]) for key in before if key in after]
     vanished = [record for key, record in before.items() if key not in after]
     added = [record for key, record in after.items() if key not in before]
+    by_name = {_named_key(record): record for record in added}
+    for record in list(vanished):
+        if record.identity.label != record.identity.schedule and (other := by_name.pop(_named_key(record), None)):
+            pairs.append((record, other))
+            vanished.remove(record)
+            added.remove(other)
     if len(vanished) == len(added) == 1 and vanished[0].input == added[0].input:
         pairs.append((vanished.pop(), added.pop()))
     if not pairs:
@@ -130,3 +206,8 @@ def _name(record: Record) -> tuple[str, str]:
 def _key(record: Record) -> tuple[object, ...]:
     """What makes two records the same configuration: all that identifies them but the weights."""
     return (*_name(record), record.input, record.convention, record.rules, record.execution)
+
+
+def _named_key(record: Record) -> tuple[object, ...]:
+    """The same by name, whatever the schedule of that name is."""
+    return (record.identity.label, record.identity.backbone, *_key(record)[2:])

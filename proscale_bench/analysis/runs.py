@@ -75,10 +75,11 @@ def by_backbone(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def main_setting(records: Iterable[Record], metrics: Sequence[str] = ()) -> Setting | None:
-    """The setting that a figure shows, in the order of `by_setting`: the first that knows all of the metrics, else the
-    first that has a cost."""
+    """The setting that a figure shows, in the order of `by_setting` but what was counted alone first: the first that
+    knows all of the metrics, else the first that has a cost."""
     groups = by_setting(records)
     costed = [setting for setting, group in groups.items() if any(record.cost for record in group)]
+    costed.sort(key=lambda setting: setting.execution is not None)
     knowing = [
         setting
         for setting in costed
@@ -92,7 +93,7 @@ def profiled(records: Iterable[Record]) -> dict[Setting, list[Record]]:
     return {
         setting: group
         for setting, group in by_setting(records).items()
-        if setting.execution and not any(record.is_evaluated for record in group)
+        if setting.execution and setting.dataset is None
     }
 
 

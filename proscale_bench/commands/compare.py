@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="A folder that sweep, profile or eval wrote.")],
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A run's folder, or a file of --export-json.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Another, or the same.")],
     old_schedule: Annotated[
         Optional[str],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
@@ -24,6 +24,14 @@ def compare(
         Optional[str],  # noqa: UP045
         typer.Option("--new", metavar="SCHEDULE", help="Of NEW, this one alone."),
     ] = None,
+    fail: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--fail",
+            metavar="METRIC:PERCENT",
+            help="Exit 1 where it got worse by more (accuracies: points), and not by chance. Repeat for several.",
+        ),
+    ] = None,
     export_json: ExportJsonOption = None,
     export_csv: ExportCsvOption = None,
     export_markdown: ExportMarkdownOption = None,
@@ -31,23 +39,27 @@ def compare(
 ) -> None:
     """Hold two runs against each other: every metric that both know, with intervals.
 
-    Example: proscale-bench compare reports/eval-val reports/eval-val --old baseline --new 3,3,3
+    Example: proscale-bench compare reports/eval-val reports/eval-val --old baseline --new 3,3,3 --fail pq:0.5
     """
     from rich.text import Text
 
     from proscale_bench.analysis.compare import compare as compare_records
+    from proscale_bench.analysis.compare import parse_gate, regressions
     from proscale_bench.commands.exporting import Exports
+    from proscale_bench.errors import ExitCode
     from proscale_bench.render import compare as render
     from proscale_bench.render.grid import markdown_table, table
 
     exports = Exports(export_json, export_csv, export_markdown, force)
+    gates = [parse_gate(text) for text in fail or []]
     comparison = compare_records(records_of(old, old_schedule), records_of(new, new_schedule))
+    regressed = regressions(comparison, gates)
     console = exports.console
     for pair in comparison.pairs:
         console.print(table(render.grid(pair)))
         console.print()
-    for line in render.others(comparison):
-        console.print(Text(line))
+    for line in [*render.others(comparison), *map(render.regression, regressed)]:
+        console.print(Text(line), soft_wrap=True)
     exports.write(
         [render.row(pair) for pair in comparison.pairs],
         lambda: "\n".join(
@@ -56,20 +68,23 @@ def compare(
             for line in (f"### {render.grid(pair).title}", "", *markdown_table(render.grid(pair)), "")
         ),
     )
+    if regressed:
+        raise typer.Exit(ExitCode.EXCEEDED)
 
 
 def records_of(run: Path, schedule: str | None) -> list[Record]:
-    """A run's records, of one schedule where that is asked for.
+    """The records of a run or an exported file, of one schedule where that is asked for.
 
     Raises:
-        BenchError: no run, an unknown schedule, or one that the run does not hold.
+        BenchError: neither of them, an unknown schedule, or one that the run does not hold.
     """
     from proscale_bench.config.catalogue import parse_schedule
     from proscale_bench.errors import BenchError
     from proscale_bench.render.console import warn
+    from proscale_bench.results.collect import read_export
     from proscale_bench.results.store import load
 
-    records, problems = load(run)
+    records, problems = (read_export(run), []) if run.is_file() else load(run)
     for problem in problems:
         warn(f"{problem.message}; left out")
     if schedule is None:

@@ -12,10 +12,9 @@ from proscale_bench.errors import BenchError, look_up
 if TYPE_CHECKING:
     from proscale_bench.data.dataset import Dataset
     from proscale_bench.results.accuracy import Task
-    from proscale_bench.sweep.evaluation import Request, Resize, Settings
+    from proscale_bench.sweep.evaluation_request import Request, Resize, Settings
     from proscale_bench.sweep.weights import Weights
 
-COCO_RESIZE = (800, 1333)
 MAX_SIDE_PX = 8192
 
 
@@ -26,6 +25,7 @@ class Asked:
     weights: tuple[Path, ...]
     random_weights: int | None
     from_predictions: Path | None
+    training_seed: int | None
     schedule: str | None
     backbone: str
     coco: Path | None
@@ -69,17 +69,13 @@ class Asked:
             "--from-predictions": self.from_predictions is not None,
         }
         given = [flag for flag, there in sources.items() if there]
-        if not given:
-            raise BenchError(
-                "no weights: none ship with this version yet",
-                "give a checkpoint with --weights FILE, score files with --from-predictions DIR, "
-                "or try the pipeline with --random-weights 0",
-            )
         if len(given) > 1:
             raise BenchError(f"{' and '.join(given)} exclude each other", "choose one")
+        if given and self.training_seed is not None:
+            raise BenchError(f"--training-seed chooses among the weights that ship, and {given[0]} is given")
         if self.from_predictions and self.save_predictions:
             raise BenchError("--save-predictions has nothing to save with --from-predictions", "leave it out")
-        if self.save_predictions and len(self.weights) > 1:
+        if self.save_predictions and len(self.files()) > 1:
             raise BenchError("--save-predictions is for one --weights", "evaluate them one by one")
         if self.coco is None and self.split is not None:
             raise BenchError("--split goes with --coco", "the embedded data have one split")
@@ -91,9 +87,23 @@ class Asked:
         look_up({name: name for name in get_args(DType)}, self.dtype, "dtype")
         if self.device is not None:
             look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
-        for path in self.weights:
+        for path in self.files():
             if not path.exists():
                 raise BenchError(f"{path}: no such file or folder", "give the path of a checkpoint")
+
+    def files(self) -> tuple[Path, ...]:
+        """The weights: those given, else those that ship, unless something else is evaluated.
+
+        Raises:
+            BenchError: none are given, and none that are asked for ship.
+        """
+        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.weights import require_shipped_weights
+
+        if self.weights or self.random_weights is not None or self.from_predictions:
+            return self.weights
+        schedule = None if self.schedule is None else parse_schedule(self.schedule)
+        return tuple(require_shipped_weights(schedule, self.training_seed).values())
 
     def wanted_tasks(self) -> tuple[Task, ...] | None:
         """Of `--tasks`, in the usual order; None: what the data have."""
@@ -128,24 +138,16 @@ class Asked:
         Raises:
             BenchError: a task that the data have no truth for.
         """
-        from proscale_bench.sweep.evaluation import Request
+        from proscale_bench.sweep.evaluation_request import Request, default_resize, tasks_on
 
-        there = tasks_of(dataset)
-        tasks = self.wanted_tasks() or there
-        for task in tasks:
-            if task not in there:
-                raise BenchError(
-                    f"{dataset.name} has no truth for the task {task}",
-                    f"it has {', '.join(there)}; 'proscale-bench data check' says what is missing",
-                )
+        tasks = tasks_on(dataset, self.wanted_tasks())
         if self.visuals and "panoptic" not in tasks:
             raise BenchError("--visuals shows panoptic maps", "add panoptic to --tasks")
         sides = self.sides()
-        default = COCO_RESIZE if dataset.resizes else None
         return Request(
             dataset,
             tasks,
-            default if isinstance(sides, str) else sides,
+            default_resize(dataset) if isinstance(sides, str) else sides,
             self.limit,
             self.batch_size,
             self.bootstrap,
@@ -162,7 +164,7 @@ class Asked:
         import torch
 
         from proscale_bench.results.profile import DeviceType, DType
-        from proscale_bench.sweep.evaluation import Settings
+        from proscale_bench.sweep.evaluation_request import Settings
 
         device: DeviceType = "cuda" if torch.cuda.is_available() else "cpu"
         if self.device is not None:
@@ -185,17 +187,5 @@ class Asked:
         if self.random_weights is not None:
             classes = len(request.dataset.categories)
             yield random_weights(schedule or parse_schedule("3,3,3"), self.backbone, classes, self.random_weights)
-        for path in self.weights:
+        for path in self.files():
             yield read_weights(path, schedule)
-
-
-def tasks_of(dataset: Dataset) -> tuple[Task, ...]:
-    """What there is truth for."""
-    tasks: list[Task] = []
-    if dataset.panoptic is not None:
-        tasks.append("panoptic")
-    if dataset.instances_json is not None:
-        tasks.append("instance")
-    if dataset.semantic_dir is not None or dataset.panoptic is not None:
-        tasks.append("semantic")
-    return tuple(tasks)

@@ -14,7 +14,13 @@ DEFAULT_TASKS = "panoptic,instance,semantic"
 
 WeightsOption = Annotated[
     Optional[list[Path]],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-    typer.Option("--weights", "-w", metavar="FILE", help="A checkpoint; repeat to compare.", rich_help_panel=WHAT),
+    typer.Option(
+        "--weights",
+        "-w",
+        metavar="FILE",
+        help="A checkpoint; repeat to compare. \\[default: those that ship]",
+        rich_help_panel=WHAT,
+    ),
 ]
 RandomWeightsOption = Annotated[
     Optional[int],  # noqa: UP045
@@ -26,13 +32,19 @@ FromPredictionsOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--from-predictions", metavar="DIR", help="Score files instead.", rich_help_panel=WHAT),
 ]
+TrainingSeedOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--training-seed", metavar="SEED", min=0, help="Of the weights that ship, this training.", rich_help_panel=WHAT
+    ),
+]
 ScheduleOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         "--schedule",
         "-s",
         metavar="SCHEDULE",
-        help="Of random weights, or what a file cannot tell. \\[default: 3,3,3, or read off the file]",
+        help="Of random weights, of those that ship, or what a file cannot tell. \\[default: 3,3,3, or all]",
         rich_help_panel=WHAT,
     ),
 ]

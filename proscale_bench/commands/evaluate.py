@@ -23,6 +23,7 @@ from proscale_bench.commands.eval_options import (
     SeedOption,
     SplitOption,
     TasksOption,
+    TrainingSeedOption,
     VisualsOption,
     WeightsOption,
 )
@@ -59,6 +60,7 @@ def evaluate(
     weights: WeightsOption = None,
     random_weights: RandomWeightsOption = None,
     from_predictions: FromPredictionsOption = None,
+    training_seed: TrainingSeedOption = None,
     schedule: ScheduleOption = None,
     backbone: BackboneOption = "tiny",
     coco: CocoOption = None,
@@ -88,7 +90,9 @@ def evaluate(
 ) -> None:
     """Evaluate weights: PQ, AP and mIoU with intervals, next to what the schedule costs.
 
-    Example: proscale-bench eval --random-weights 0 --limit 16
+    Without --weights: those that ship; --schedule chooses among them.
+
+    Example: proscale-bench eval --schedule 3,3,3
 
     On several GPUs or processes: torchrun --nproc-per-node 2 -m proscale_bench eval ...
     """
@@ -100,6 +104,7 @@ def evaluate(
             weights=tuple(weights or ()),
             random_weights=random_weights,
             from_predictions=from_predictions,
+            training_seed=training_seed,
             schedule=schedule,
             backbone=backbone,
             coco=coco,

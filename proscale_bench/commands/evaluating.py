@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from proscale_bench.data.dataset import Dataset
     from proscale_bench.evaluation.runner import Step
     from proscale_bench.models.processes import Processes
-    from proscale_bench.sweep.evaluation import Outcome, Request
-
-
-EMBEDDED = "shapes-val"
+    from proscale_bench.sweep.evaluation import Outcome
+    from proscale_bench.sweep.evaluation_request import Request
 
 
 def run(asked: Asked) -> None:
@@ -56,6 +54,7 @@ def run(asked: Asked) -> None:
 
 def dataset_of(asked: Asked) -> Dataset:
     """The data: a folder's, or the embedded ones, which are made where they are missing."""
+    from proscale_bench.config.sweep import EMBEDDED
     from proscale_bench.data.coco import open_dataset
 
     if asked.coco is not None:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from proscale_bench.results.record import Record
 
-FILES = ("report.md", "report.csv", "pareto.svg", "pareto.png", "costs.svg", "costs.png")
+FILES = ("index.html", "report.md", "report.tex", "report.csv", "pareto.svg", "pareto.png", "costs.svg", "costs.png")
 PROFILE_FILES = ("latency.svg", "latency.png")  # where something was run on a device
+SAVINGS_FILES = ("savings.svg", "savings.png")  # beside its baseline
 
 
 def refuse_reports(folder: Path, force: bool) -> None:
@@ -25,28 +26,34 @@ def refuse_reports(folder: Path, force: bool) -> None:
     """
     from proscale_bench.files import refuse_overwrite
 
-    for name in (*FILES, *PROFILE_FILES):
+    for name in (*FILES, *PROFILE_FILES, *SAVINGS_FILES):
         refuse_overwrite(folder / name, force)
 
 
 def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | None = None, y: str | None = None) -> Path:
-    """Write every file of a report; the path of its Markdown."""
+    """Write every file of a report; the path of its page."""
     from proscale_bench.analysis.runs import by_setting, profiled
     from proscale_bench.files import write_atomic
     from proscale_bench.render.costs import costs_figure
-    from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y, pareto_figure
+    from proscale_bench.render.figure import DEFAULT_Y, default_x, pareto_figure
     from proscale_bench.render.latency import latency_figure
+    from proscale_bench.render.latex import latex
     from proscale_bench.render.markdown import report as markdown
+    from proscale_bench.render.page import page
+    from proscale_bench.render.savings import has_savings, savings_figure
     from proscale_bench.render.style import save
     from proscale_bench.results.export import to_csv
 
     with uninterrupted():
         import matplotlib.figure  # noqa: F401
-    costs, worth = tuple(x or DEFAULT_X), y or DEFAULT_Y
     ordered = [record for group in by_setting(records).values() for record in group]
+    costs, worth = tuple(x or default_x(ordered)), y or DEFAULT_Y
     pareto, parts = pareto_figure(ordered, costs, worth), costs_figure(ordered)
+    made_by = reproduce(ordered)
     documents: list[str | bytes] = [
-        markdown(ordered, reproduce(ordered), costs, worth),
+        page(ordered, made_by, costs, worth),
+        markdown(ordered, made_by, costs, worth),
+        latex(ordered),
         to_csv([record.row() for record in ordered]),
         *(save(figure, kind) for figure in (pareto, parts) for kind in ("svg", "png")),
     ]
@@ -55,13 +62,37 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
         latency = latency_figure(ordered)
         documents += [save(latency, kind) for kind in ("svg", "png")]
         names += PROFILE_FILES
+    if has_savings(ordered):
+        savings = savings_figure(ordered)
+        documents += [save(savings, kind) for kind in ("svg", "png")]
+        names += SAVINGS_FILES
     for name, document in zip(names, documents, strict=True):
         write_atomic(folder / name, document)
     return folder / FILES[0]
 
 
 def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
-    """A run's table, and where its report is."""
+    """A run's tables, and where its report is."""
+    from rich.text import Text
+
+    from proscale_bench.analysis.joined import joined
+    from proscale_bench.render.grid import table
+    from proscale_bench.render.joined import footer, grids
+
+    joins = [join for join in joined(records) if join.is_measured]
+    if not joins:
+        show_costs(records, console)
+    for join in joins:
+        for grid in grids(join, console.width):
+            console.print(table(grid, break_labels=True))
+            console.print()
+        for line in footer(join):
+            console.print(Text(line, style="dim"))
+    console.print(Text(f"report: {path}"), soft_wrap=True)
+
+
+def show_costs(records: Sequence[Record], console: Console) -> None:
+    """What a run counted."""
     from rich.text import Text
 
     from proscale_bench.render.grid import table
@@ -72,12 +103,12 @@ def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
         console.print()
     for line in legend(records):
         console.print(Text(line, style="dim"))
-    console.print(Text(f"report: {path}"), soft_wrap=True)
 
 
 def reproduce(records: Sequence[Record]) -> list[str]:
     """The command of the shipped sweep that these records are, if they are one."""
     from proscale_bench.sweep.plan import shipped_sweep_of
 
-    name = shipped_sweep_of({record.digest for record in records})
+    counted = {record.digest for record in records if record.execution is None}
+    name = shipped_sweep_of(counted, measures=len(counted) < len(records))
     return [f"proscale-bench sweep {name}"] if name else []

@@ -42,10 +42,10 @@ def zoo(
     from proscale_bench.config.zoo import SHIPPED, read_zoo
     from proscale_bench.errors import BenchError
     from proscale_bench.files import locked
+    from proscale_bench.machine import usable_cores
     from proscale_bench.render.console import note, stdout_console
     from proscale_bench.render.grid import table
     from proscale_bench.render.zoo import zoo_grid
-    from proscale_bench.sweep.local_executor import usable_cores
     from proscale_bench.sweep.zoo import pack, plan_zoo, require_weights, write_sweep
 
     read = read_zoo(spec or SHIPPED)

@@ -58,6 +58,10 @@ class Located(Generic[Model]):
         """`file:line:column` of the value at a location such as ("stages", 1, "layers")."""
         return _where(self.path, self.places, loc)
 
+    def place(self, *loc: str | int) -> tuple[int, int]:
+        """(line, column) of the same."""
+        return _nearest(self.places, loc)
+
 
 def read_text(path: Path) -> str:
     """A small UTF-8 text file.
@@ -112,12 +116,11 @@ def _refuse_bombs(text: str, path: str) -> None:
     """Anchors could make a small file large, and depth exhaust the stack; nothing here needs either."""
     depth = 0
     for event in yaml.parse(text, Loader=Loader):
-        place = _at(path, event.start_mark)
         if isinstance(event, yaml.AliasEvent):
-            raise BenchError(f"{place}: aliases are not supported", "write the value out")
+            raise BenchError(f"{_at(path, event.start_mark)}: aliases are not supported", "write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise _too_deep(place)
+            raise _too_deep(_at(path, event.start_mark))
 
 
 def _too_deep(place: str) -> BenchError:

@@ -1,12 +1,18 @@
-"""The YAML form of a sweep: the product of backbones, sizes and schedules.
+"""The YAML form of a sweep: a product of backbones, sizes, schedules, weights and devices, and what is done with it.
 
 schema_version: 1
 name: paper
 backbones: [resnet50, swin_t]
-schedules: catalogue          # or a list of names, files (seen from this file) and compact spellings
+schedules: catalogue          # or a list of names, files (seen from this file) and compact spellings;
+                              # without it: those of the weights, else the catalogue
 sizes: [coco-first100, 800x1333]
 rules: fvcore
 convention: mac
+weights: zoo                  # those that ship; or a list of files (seen from this file)
+devices: [cpu, cuda]          # cpu without it: the same everywhere
+count:                        # the three steps; only count where none is named
+profile: {threads: 1}
+evaluate: {data: shapes-val}  # or a folder as COCO's (seen from this file)
 """
 
 from __future__ import annotations
@@ -16,47 +22,135 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import catalogue, parse_schedule
 from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.config.schedule import Schedule
+from proscale_bench.config.weights import Told, require_shipped_weights, told_schedule
 from proscale_bench.errors import BenchError, did_you_mean
 
-CATALOGUE = "catalogue"
+CATALOGUE, ZOO, EMBEDDED = "catalogue", "zoo", "shapes-val"
 MAX_ENTRIES = 200
+MAX_SIDE_PX = 8192
+DEFAULT = "zoo"  # what `sweep` does without a specification
 
 
 def _as_list(value: Any) -> Any:
-    """A single word stands for a list of one."""
-    return [value] if isinstance(value, str) else value
+    """A single word or number stands for a list of one."""
+    return [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
+
+
+def _as_tuple(value: Any) -> Any:
+    """The same, hashable."""
+    value = _as_list(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _as_section(value: Any) -> Any:
+    """A step's name alone asks for the step."""
+    return {} if value is None else value
+
+
+def _resize(word: str) -> str:
+    sides = [int(side) for side in word.split(",") if side.strip().isdecimal() and len(side.strip()) < 7]
+    two_sides = len(sides) == 2 == len(word.split(",")) and 1 <= sides[0] <= sides[1] <= MAX_SIDE_PX
+    if word not in ("default", "none") and not two_sides:
+        raise ValueError(f"none, or the short side and the longest, up to {MAX_SIDE_PX} pixels, as in '800,1333'")
+    return word
 
 
 Words = Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_list)]
+Device = Literal["cpu", "cuda"]
+DType = Literal["fp32", "tf32", "bf16", "fp16"]
+Sampling = Literal["auto", "grid_sample", "embedding_bag", "embedding_bag_compiled", "dense", "triton", "deformops"]
+Tasks = Annotated[
+    tuple[Literal["panoptic", "instance", "semantic"], ...], Field(min_length=1), BeforeValidator(_as_tuple)
+]
+Threads = Annotated[int, Field(ge=1, le=1024)]
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+BatchSizes = Annotated[tuple[BatchSize, ...], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_tuple)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class CountStep(StrictModel):
+    """What every configuration costs on paper; rules and convention stand at the top."""
+
+
+class ProfileStep(StrictModel):
+    """What `profile` measures: every backbone and size, its schedules in turns with the baseline."""
+
+    batch_sizes: BatchSizes = (1,)
+    dtype: DType = "fp32"
+    compiled: bool = False
+    cuda_graphs: bool = False
+    sampling: Sampling = "auto"
+    rewrites: bool = True
+    threads: Threads | None = None  # as many as PyTorch likes
+    seed: Seed = 0
+    max_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0  # a schedule
+    repeats: Annotated[int, Field(ge=1)] | None = None  # until stable
+
+
+class EvaluateStep(StrictModel):
+    """What `eval` finds of all weights. One thread each, so that any number of processes finds the same."""
+
+    data: str = EMBEDDED
+    split: str | None = None
+    tasks: Tasks | None = None  # all that there is truth for
+    limit: Annotated[int, Field(ge=1)] | None = None
+    resize: Annotated[str, AfterValidator(_resize)] = "default"  # as the official pipeline; the embedded data are not
+    batch_size: BatchSize = 1
+    dtype: DType = "fp32"
+    sampling: Sampling = "auto"
+    rewrites: bool = True
+    threads: Threads = 1
+    bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    seed: Seed = 0
 
 
 class SweepFile(StrictModel):
     schema_version: SchemaVersion
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    description: Annotated[str, Field(max_length=200)] = ""
+    description: Annotated[str, Field(max_length=400)] = ""
     backbones: Annotated[list[BackboneName], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_list)]
-    schedules: Words = [CATALOGUE]  # noqa: RUF012 - pydantic copies it
+    schedules: Words | None = None
     sizes: Words
     rules: Literal["fvcore", "published", "complete"] = "fvcore"
     convention: Literal["mac", "flop"] = "mac"
+    weights: Words | None = None
+    devices: Annotated[list[Device], Field(min_length=1), BeforeValidator(_as_list)] = ["cpu"]  # noqa: RUF012
+    count: Annotated[CountStep | None, BeforeValidator(_as_section)] = None
+    profile: Annotated[ProfileStep | None, BeforeValidator(_as_section)] = None
+    evaluate: Annotated[EvaluateStep | None, BeforeValidator(_as_section)] = None
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights, and what it says of itself; None where it is not ours, or cannot be read."""
+
+    path: Path
+    told: Told | None
 
 
 @dataclass(frozen=True)
 class SweepSpec:
-    """A sweep as read: its schedules are resolved, its sizes are left to whoever counts (see `sweep.plan`)."""
+    """A sweep as read: schedules and weights are resolved, sizes are left to whoever counts (see `sweep.plan`)."""
 
     file: Located[SweepFile]
     schedules: tuple[Schedule, ...]
+    weights: tuple[WeightsFile, ...] = ()
 
     @property
     def name(self) -> str:
         return self.file.value.name
+
+    @property
+    def counts(self) -> bool:
+        """Whether costs on paper are asked for: by name, or by naming no step at all."""
+        file = self.file.value
+        return file.count is not None or (file.profile is None and file.evaluate is None)
 
 
 def shipped_sweeps() -> dict[str, Path]:
@@ -82,17 +176,33 @@ def find_sweep(word: str) -> Path:
 
 
 def read_sweep(path: Path) -> SweepSpec:
-    """Read a sweep's file, and every schedule that it names.
+    """Read a sweep's file, every schedule that it names, and the headers of its weights.
 
     Raises:
         BenchError: each problem at its `file:line:column`.
     """
     located = load_yaml(path, SweepFile)
-    return SweepSpec(located, tuple(_schedules(located, path.parent)))
+    file = located.value
+    weights = tuple(_weights(located, path.parent))
+    if file.evaluate is not None:
+        if not weights:
+            raise BenchError(
+                f"{located.where('evaluate')}: evaluate: there are no weights",
+                "name files with `weights: [model.safetensors]`, or those that ship with `weights: zoo`",
+            )
+        if file.evaluate.data != EMBEDDED:
+            _require_folder(located, path.parent)
+    if file.profile is not None and file.profile.cuda_graphs and "cpu" in file.devices:
+        raise BenchError(f"{located.where('profile', 'cuda_graphs')}: cuda_graphs: not on a CPU", "devices: cuda")
+    return SweepSpec(located, tuple(_schedules(located, path.parent, weights)), weights)
 
 
-def _schedules(located: Located[SweepFile], folder: Path) -> Iterator[Schedule]:
-    for index, word in enumerate(located.value.schedules):
+def _schedules(located: Located[SweepFile], folder: Path, weights: tuple[WeightsFile, ...]) -> Iterator[Schedule]:
+    told = [file.told.schedule for file in weights if file.told]
+    if located.value.schedules is None and told:
+        yield from dict.fromkeys(told)
+        return
+    for index, word in enumerate(located.value.schedules or [CATALOGUE]):
         if word == CATALOGUE:
             yield from (schedule for schedule, _ in catalogue())
             continue
@@ -102,3 +212,35 @@ def _schedules(located: Located[SweepFile], folder: Path) -> Iterator[Schedule]:
         except BenchError as error:
             hint = did_you_mean(word, (CATALOGUE,), error.hint)
             raise BenchError(f"{located.where('schedules', index)}: {error.message}", hint) from error
+
+
+def _weights(located: Located[SweepFile], folder: Path) -> Iterator[WeightsFile]:
+    """Each file once, in order. What one holds is found out when it is loaded, and is that configuration's failure."""
+    found: dict[Path, None] = {}
+    for index, word in enumerate(located.value.weights or ()):
+        try:
+            paths = list(require_shipped_weights().values()) if word == ZOO else [folder / word]
+        except BenchError as error:
+            raise BenchError(f"{located.where('weights', index)}: {error.message}", error.hint) from error
+        if not paths[0].exists():
+            raise BenchError(
+                f"{located.where('weights', index)}: {paths[0]}: no such file",
+                did_you_mean(word, (ZOO,), "paths are seen from the sweep's own folder; `zoo` names those that ship"),
+            )
+        found.update(dict.fromkeys(paths))
+    for path in found:
+        try:
+            yield WeightsFile(path, told_schedule(path))
+        except BenchError:
+            yield WeightsFile(path, None)
+
+
+def _require_folder(located: Located[SweepFile], folder: Path) -> None:
+    evaluate = located.value.evaluate
+    assert evaluate is not None
+    path = folder / evaluate.data
+    if not path.is_dir():
+        raise BenchError(
+            f"{located.where('evaluate', 'data')}: data: {path}: no such folder",
+            did_you_mean(evaluate.data, (EMBEDDED,), f"a folder as COCO's, or the embedded {EMBEDDED}"),
+        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
+from operator import mul
 from typing import NamedTuple
 
 from proscale_bench.config.architecture import Architecture, Swin
@@ -152,11 +153,9 @@ def _coco_quantities(name: str, model: Model, rules: Rules) -> Quantities:
 def _sum_quantities(groups: tuple[SizeGroup, ...], model: Model, rules: Rules) -> Quantities:
     if len(groups) == 1 and groups[0].images == 1:
         return _quantities(groups[0], model, rules)
-    total = [0] * len(Quantity)
-    for group in groups:
-        for index, quantity in enumerate(_quantities(group, model, rules)):
-            total[index] += group.images * quantity
-    return tuple(total)
+    images = [group.images for group in groups]
+    columns = zip(*[_quantities(group, model, rules) for group in groups], strict=True)
+    return tuple([sum(map(mul, images, column)) for column in columns])
 
 
 def _quantities(group: SizeGroup, model: Model, rules: Rules) -> Quantities:
@@ -176,5 +175,5 @@ def _quantities(group: SizeGroup, model: Model, rules: Rules) -> Quantities:
         rules.einsum(mask_macs * TOKENS_OF["res2"] * tokens),
         rules.einsum(semantic_macs * output_px),
         output_px,
-        *(rules.einsum(mask_macs * TOKENS_OF[level] * tokens) if as_executed else 0 for level in LEVELS),
+        *([rules.einsum(mask_macs * TOKENS_OF[level] * tokens) for level in LEVELS] if as_executed else [0, 0, 0]),
     )

@@ -1,6 +1,7 @@
 """The formulas: what each part of the model costs, as coefficients by operator and quantity.
 
-A model's cost is linear in a handful of quantities of the input's size, so a part is a table of coefficients.
+A model's cost is linear in a handful of quantities of the input's size, so a part is a table of coefficients. Tables
+that follow from the backbone or the head alone are made once and shared: nobody changes them.
 
 Sources: He et al. 2016; Liu et al. 2021, eq. 1-2; Zhu et al. 2021 (Deformable DETR), appendix A.1; Cheng et al. 2022,
 section 3; Aich et al. 2025, section 3. One multiply-accumulate is 1.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import IntEnum
+from functools import cache
 
 from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
 from proscale_bench.config.schedule import LEVELS, Level, Schedule
@@ -71,6 +73,7 @@ def _terms(*entries: tuple[Operator, int]) -> Terms:
     return terms
 
 
+@cache
 def resnet_terms(spec: ResNet, norms_folded: bool = False) -> Terms:
     """Stem 7x7 at stride 2, then bottlenecks; the stride is in the 3x3, so a first 1x1 runs at input resolution."""
     positions = 4 * TOKENS_OF["res2"]
@@ -92,6 +95,7 @@ def resnet_terms(spec: ResNet, norms_folded: bool = False) -> Terms:
     return _terms((Operator.CONV, conv), (Operator.BATCH_NORM, 0 if norms_folded else norm))
 
 
+@cache
 def swin_terms(spec: Swin) -> Terms:
     """Patch embedding, blocks with attention over padded windows, merging, a norm on each output."""
     tokens = TOKENS_OF["res2"]
@@ -110,6 +114,7 @@ def swin_terms(spec: Swin) -> Terms:
     return terms
 
 
+@cache
 def projection_terms(channels: tuple[int, int, int, int], width: int) -> Terms:
     """A 1x1 convolution and a GroupNorm on each of res3, res4, res5."""
     _, c3, c4, c5 = channels
@@ -133,6 +138,7 @@ def recalibration_terms(schedule: Schedule, width: int) -> Terms:
     )
 
 
+@cache
 def token_layer_terms(head: Head, levels: tuple[Level, ...]) -> Terms:
     """Deformable attention over the tokens of `levels`, and an FFN; d(2d + 3HLP + 2F) in linears a token."""
     tokens = sum(TOKENS_OF[level] for level in levels)
@@ -156,6 +162,7 @@ def pixel_embedding_terms(schedule: Schedule, c2: int, width: int) -> Terms:
     )
 
 
+@cache
 def decoder_terms(head: Head, masks_at_levels: bool = False) -> Terms:
     """Layers of masked cross-attention, self-attention and FFN; a prediction before each and at the end.
 
@@ -187,6 +194,7 @@ def decoder_terms(head: Head, masks_at_levels: bool = False) -> Terms:
     return terms
 
 
+@cache
 def postprocessing_terms(queries: int) -> Terms:
     """Masks resized to the padded input and to the output, even where the sizes are equal; the semantic product."""
     terms = _terms((Operator.UPSAMPLE_BILINEAR2D, 4 * queries * 1024))

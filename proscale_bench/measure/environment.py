@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 import torchvision
 
+from proscale_bench.machine import cpu_name, usable_cores
 from proscale_bench.measure.nvml import Board
-from proscale_bench.models.running import cpu_name, device_name
+from proscale_bench.models.running import device_name
 from proscale_bench.results.export import environment
 from proscale_bench.results.profile import DeviceType
 
@@ -72,13 +73,6 @@ def look_around(device: torch.device, board: Board | str) -> Environment:
         clocks_mhz=gpu.clocks_mhz() if gpu else {},
         other_gpu_processes=gpu.other_processes() if gpu else 0,
     )
-
-
-def usable_cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
 
 
 def _cudnn() -> str:

@@ -87,10 +87,13 @@ Found = Measured | Failed
 class Session:
     """Models ready to be measured: use it as a context, which sets PyTorch's global state and puts it back."""
 
-    def __init__(self, settings: Settings, schedules: Sequence[Schedule], backbone: str) -> None:
+    def __init__(
+        self, settings: Settings, schedules: Sequence[Schedule], backbone: str, num_classes: int | None = None
+    ) -> None:
         self.settings = settings
         self.schedules = tuple(schedules)
         self.backbone = backbone
+        self.num_classes = num_classes
         self.device = torch.device(settings.device)
         self.board = _board(self.device)
         self.environment: Environment
@@ -212,7 +215,7 @@ class Session:
         settings = self.settings
         for schedule in self.schedules:
             torch.manual_seed(settings.seed)
-            model = build_model(schedule, self.backbone, device=self.device)
+            model = build_model(schedule, self.backbone, self.num_classes, device=self.device)
             self._sampling = prepare_for_inference(
                 model, rewrites=settings.rewrites, sampling_name=settings.sampling, compiled=settings.compiled
             )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 from proscale_bench.errors import BenchError
+from proscale_bench.machine import cpu_name
 from proscale_bench.results.profile import DeviceType, DType
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -52,12 +51,3 @@ def global_state(dtype: DType, threads: int | None) -> Iterator[None]:
 def device_name(device: torch.device) -> str:
     """As its maker calls it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
-
-
-def cpu_name() -> str:
-    """As the system has it: `AMD EPYC 7763 64-Core Processor`, or at least its architecture."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return " ".join(line.partition(":")[2].split()) or platform.machine()
-    return platform.processor() or platform.machine() or "CPU"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proscale_bench.analysis.compare import Change, Comparison, Pair
+from proscale_bench.analysis.compare import Change, Comparison, Pair, Regression
 from proscale_bench.render.grid import Grid, Row
 from proscale_bench.results.record import Record
 
@@ -33,16 +33,34 @@ def verdict(change: Change) -> str:
 
 
 def others(comparison: Comparison) -> list[str]:
-    """What is in one run alone."""
-    lines = [f"vanished: {_name(record)}, {record.input.size}" for record in comparison.vanished]
+    """What goes by another name, and what is in one run alone."""
+    lines = []
+    for pair in comparison.pairs:
+        size, label = pair.new.input.size, pair.old.identity.label
+        if pair.label_changed:
+            lines.append(f"renamed: {label} is now {pair.new.identity.label}: {_name(pair.new)}, {size}")
+        elif pair.schedule_changed:
+            lines.append(f"changed: {label} was {_name(pair.old)} and is {_name(pair.new)}, {size}")
+    lines += [f"vanished: {_name(record)}, {record.input.size}" for record in comparison.vanished]
     return lines + [f"added: {_name(record)}, {record.input.size}" for record in comparison.added]
+
+
+def regression(found: Regression) -> str:
+    """What got worse, by how much, and by how much it may."""
+    pair, change = found.pair, found.change
+    unit = "points" if change.metric.section == "accuracy" else "%"
+    return (
+        f"regression: {change.metric.name} of {_name(pair.new)}, {pair.new.input.size}: "
+        f"{_value(change, change.old)} is now {_value(change, change.new)} ({_difference(change) or 'from nothing'}), "
+        f"worse by more than {found.gate.percent:g} {unit}"
+    )
 
 
 def row(pair: Pair) -> dict[str, object]:
     """A pair as `--export-json` has it."""
     return {
-        "old": {"backbone": pair.old.identity.backbone, "schedule": pair.old.identity.schedule},
-        "new": {"backbone": pair.new.identity.backbone, "schedule": pair.new.identity.schedule},
+        "old": _identity(pair.old),
+        "new": _identity(pair.new),
         "input": pair.new.input.model_dump(mode="json"),
         "changes": {
             change.metric.name: {
@@ -73,6 +91,10 @@ def _difference(change: Change) -> str:
 
 def _interval(change: Change) -> str:
     return "" if change.interval is None else f"{change.interval[0]:+.2f} … {change.interval[1]:+.2f}"
+
+
+def _identity(record: Record) -> dict[str, str]:
+    return {key: getattr(record.identity, key) for key in ("backbone", "schedule", "label")}
 
 
 def _name(record: Record) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from proscale_bench.analysis.joined import joined
 from proscale_bench.analysis.pareto import frontier, steps
 from proscale_bench.analysis.runs import HEADLINE_SCHEDULE, Setting, by_backbone, by_setting, main_setting
-from proscale_bench.render.labels import Box, Wanted, cut, place
-from proscale_bench.render.style import FAINT, HALO, INK, WIDTH_INCHES, backbone_color, backbone_name, style
+from proscale_bench.render.naming import Name, draw_names
+from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, backbone_name, style
 from proscale_bench.results.metrics import Metric, Provenance, get_metric, metric, provenance_of
 from proscale_bench.results.record import Record
 from proscale_bench.units import reduction_pct, show_reduction
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_X = ("total_gflops", "encoder_gflops")
 DEFAULT_Y = "pq"
 MARKS: dict[Provenance, str] = {"measured": "o", "published": "D", "counted": "s"}
+COLUMNS = 2  # of panels
 TICKS_SHARE = 0.11  # of a panel's height, for the ticks of what has no known worth
 
 
@@ -43,18 +45,9 @@ class Spot:
         return self.record.identity.backbone
 
 
-@dataclass(frozen=True)
-class Name:
-    """A label of a panel: what it says, of which point, in which colours."""
-
-    text: str
-    point: tuple[float, float]
-    color: str
-    leader: str
-
-
 def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: str = DEFAULT_Y) -> Figure:
-    """One panel for each cost in `x`, all against `y`, for the run's main setting.
+    """One panel for each cost in `x`, all against `y`: of what the run joins where that knows all of them, else of its
+    main setting.
 
     Records without `y` are ticks on the x axis. Nothing to show is said in the figure.
 
@@ -64,14 +57,18 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
     from matplotlib.figure import Figure
 
     costs, worth = [get_metric(name) for name in x], get_metric(y)
-    setting = main_setting(records, [*x, y])
-    shown = by_setting(records)[setting] if setting else []
+    shown, setting, timed = _shown(records, [*x, y])
+    rows = -(-len(costs) // COLUMNS)
     with style():
-        figure = Figure(figsize=(WIDTH_INCHES if len(costs) > 1 else 4.6, 3.45), layout="constrained")
-        panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+        figure = Figure(figsize=(WIDTH_INCHES if len(costs) > 1 else 4.6, 3.45 * rows), layout="constrained")
+        cells = figure.subplots(rows, min(COLUMNS, len(costs)), sharey=True, squeeze=False)
+        panels = list(cells.flat)[: len(costs)]
+        for axes in list(cells.flat)[len(costs) :]:
+            axes.set_axis_off()
         for axes, cost in zip(panels, costs, strict=True):
-            axes.set_xlabel(axis_label(cost, setting))
-        panels[0].set_ylabel(_worth_label(worth, setting, shown))
+            axes.set_xlabel(axis_label(cost, timed if cost.section == "profile" else setting))
+        for row in cells:
+            row[0].set_ylabel(_worth_label(worth, timed if worth.section == "profile" else setting, shown))
         spots = [_spots(shown, cost, worth) for cost in costs]
         for axes, cost, points in zip(panels, costs, spots, strict=True):
             _draw_points(axes, points, cost, worth)
@@ -80,12 +77,29 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
         panels[0].set_ylim(low - TICKS_SHARE * (high - low), high)
         for axes, cost, points in zip(panels, costs, spots, strict=True):
             _draw_lines(axes, points, cost, worth)
-        _legend(figure, shown, spots, worth)
+        _legend(figure, shown, spots, worth, next(iter(list(cells.flat)[len(costs) :]), None))
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the places found below must stay
         for axes, cost, points in zip(panels, costs, spots, strict=True):
             _label(axes, points, cost, worth)
     return figure
+
+
+def default_x(records: Sequence[Record]) -> tuple[str, ...]:
+    """GFLOPs, and latency where it stands beside an accuracy that was found here."""
+    rows = [row for join in joined(records) for row in join.rows]
+    return (*DEFAULT_X, *(["latency_median_ms"] if any(row.profile and row.is_evaluated for row in rows) else []))
+
+
+def _shown(
+    records: Sequence[Record], metrics: Sequence[str]
+) -> tuple[Sequence[Record], Setting | None, Setting | None]:
+    """What a figure shows, how its costs were counted and how its latencies were taken."""
+    for join in joined(records):
+        if join.judged and all(any(metric(row, name) is not None for row in join.rows) for name in metrics):
+            return join.rows, join.counted, join.timed
+    setting = main_setting(records, metrics)
+    return by_setting(records)[setting] if setting else [], setting, setting
 
 
 def axis_label(shown: Metric, setting: Setting | None) -> str:
@@ -203,19 +217,10 @@ def _label(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> No
     """Name every point and every arrow's saving, where nothing else is."""
     if not spots:
         return
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    pixel = figure.dpi / 72  # a point, in pixels
-
-    def on_screen(x: float, y: float) -> tuple[float, float]:
-        a, b = axes.transData.transform((x, y))
-        return float(a), float(b)
-
-    corners = [on_screen(*corner) for corner in _frontier_line(axes, spots, cost, worth)]
-    lines = cut(corners, 2 * pixel, 4 * pixel)
+    lines = [_frontier_line(axes, spots, cost, worth)]
     savings = []
     for old, new in _arrows(spots):
-        lines += cut([on_screen(old.x, old.y), on_screen(new.x, new.y)], 2 * pixel, 4 * pixel)
+        lines.append([(old.x, old.y), (new.x, new.y)])
         saving = show_reduction(reduction_pct(new.x, old.x)).replace("-", "−")
         middle = ((old.x + new.x) / 2, (old.y + new.y) / 2)
         savings.append(Name(saving, middle, backbone_color(new.backbone), backbone_color(new.backbone)))
@@ -225,34 +230,17 @@ def _label(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> No
     ]
     best = sum(spot.best for spot in spots)
     names = [*named[:best], *savings, *named[best:]]  # the most important first
-
-    drawn = [
-        axes.annotate(
-            name.text, name.point, (0, 0), textcoords="offset points", color=name.color, fontsize=9, bbox=HALO
-        )
-        for name in names
-    ]
-    wanted = []
-    for name, text in zip(names, drawn, strict=True):
-        extent = text.get_window_extent()
-        wanted.append(Wanted(*on_screen(*name.point), extent.width, extent.height))
-    x0, y0, x1, y1 = axes.bbox.extents
-    foot = TICKS_SHARE * (y1 - y0)
-    marks = [Box(*on_screen(spot.x, spot.y), *on_screen(spot.x, spot.y)).grown(5 * pixel) for spot in spots]
-    places = place(wanted, Box(x0, y0 + foot, x1, y1), marks, lines, gap=6.5 * pixel)
-    for name, text, label, spot in zip(names, drawn, places, wanted, strict=True):
-        if label is None:
-            text.remove()
-            continue
-        text.set_position(((label.box.left - spot.x) / pixel, (label.box.bottom - spot.y) / pixel))
-        text.set_gid(f"label-{text.get_text()}")
-        if label.leader:
-            end = axes.transData.inverted().transform(label.leader)
-            axes.plot([name.point[0], end[0]], [name.point[1], end[1]], color=name.leader, linewidth=0.7, zorder=1)
+    draw_names(axes, names, [(spot.x, spot.y) for spot in spots], lines, TICKS_SHARE)
 
 
-def _legend(figure: Figure, records: Sequence[Record], spots: Sequence[Sequence[Spot]], worth: Metric) -> None:
-    """Above the panels: backbones by colour, then what the marks mean; only what is there."""
+def _legend(
+    figure: Figure,
+    records: Sequence[Record],
+    spots: Sequence[Sequence[Spot]],
+    worth: Metric,
+    free: Axes | None,
+) -> None:
+    """Backbones by colour, then what the marks mean, only what is there: above the panels, or in the place of one."""
     from matplotlib.lines import Line2D
 
     def mark(
@@ -280,14 +268,9 @@ def _legend(figure: Figure, records: Sequence[Record], spots: Sequence[Sequence[
         handles.append(mark("dominated: hollow", MARKS[origins[0]], INK, "white"))
     if any(metric(record, worth.name) is None for record in records):
         handles.append(mark(f"cost only, no {worth.title} known", "|"))
-    if handles:
-        figure.legend(
-            handles=handles,
-            loc="outside upper left",
-            ncols=min(len(handles), 6 if len(spots) > 1 else 3),
-            fontsize=8.5,
-            handlelength=1.5,
-            handletextpad=0.5,
-            columnspacing=1.2,
-            borderaxespad=0.2,
-        )
+    look: dict[str, Any] = {"fontsize": 8.5, "handlelength": 1.5, "handletextpad": 0.5, "columnspacing": 1.2}
+    if handles and free is not None:
+        free.legend(handles=handles, loc="center", labelspacing=0.9, **look)
+    elif handles:
+        ncols = min(len(handles), 6 if len(spots) > 1 else 3)
+        figure.legend(handles=handles, loc="outside upper left", ncols=ncols, borderaxespad=0.2, **look)

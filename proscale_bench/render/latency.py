@@ -73,7 +73,7 @@ def latency_figure(records: Sequence[Record]) -> Figure:
         for row, (setting, backbone, group) in enumerate(panels):
             left, right = figure.add_subplot(grid[row, 0]), figure.add_subplot(grid[row, 1])
             names |= _bars(left, group, _counted)
-            names |= _bars(right, group, _realised)
+            names |= _bars(right, group, realised)
             right.tick_params(labelleft=False)
             _describe(left, right, setting, backbone)
         if roofed:
@@ -96,7 +96,7 @@ def _counted(record: Record) -> Bar:
     return Bar(pieces, cost.gflops.total, None, beside)
 
 
-def _realised(record: Record) -> Bar:
+def realised(record: Record) -> Bar:
     cost, profile = _both(record)
     pieces = []
     for part in PARTS:

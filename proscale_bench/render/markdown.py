@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 
+from proscale_bench.analysis.joined import joined
 from proscale_bench.analysis.runs import (
     HEADLINE_SCHEDULE,
     WITH_CONV,
@@ -15,21 +15,21 @@ from proscale_bench.analysis.runs import (
     against_official,
     by_backbone,
     by_setting,
-    find,
     main_setting,
     profiled,
 )
 from proscale_bench.config.catalogue import catalogue_names
-from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.evaluation import section as accuracy_section
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
 from proscale_bench.render.grid import Grid, Row, markdown_table
-from proscale_bench.render.profile_markdown import commands as profile_commands
+from proscale_bench.render.joined import section as joined_section
 from proscale_bench.render.profile_markdown import section
+from proscale_bench.render.provenance import commands, counting, headlines, origin
+from proscale_bench.render.savings import has_savings
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import get_metric
-from proscale_bench.results.record import Cost, Record
+from proscale_bench.results.record import Record
 from proscale_bench.units import show_gflops, show_reduction
 
 AGREEMENT_PARTS = {
@@ -62,13 +62,16 @@ def report(
         lines += [*_headlines(shown, groups[shown]), ""]
         lines += ["![GFLOPs beside milliseconds, by part](latency.svg)", ""] if profiled(records) else []
         lines += _figures(x, y)
+        lines += ["![Time saved against GFLOPs saved](savings.svg)", ""] if has_savings(records) else []
+    for join in joined(records):
+        lines += joined_section(join, text)
     notes = Footnotes()
     for setting, group in groups.items():
         if any(record.is_evaluated for record in group):
             lines += accuracy_section(setting, group, text)
             continue
         if setting.execution:
-            lines += section(setting, group, text)
+            lines += section(setting, group, text) if setting.dataset is None else []
             continue
         lines += [f"## {text(setting.where)}", "", f"{_size_sentence(setting)} {_how_sentence(setting)}", ""]
         for backbone, rows in by_backbone(group).items():
@@ -102,29 +105,12 @@ def text(words: str) -> str:
     return MARKUP.sub(r"\\\1", words).replace("\n", " ")
 
 
-def headline(record: Record) -> str | None:
-    """What a schedule saves of encoder, whole and token layers, never one alone."""
-    if record.cost is None:
-        return None
-    saved = record.cost.reduction_pct
-    return (
-        f"{text(record.identity.schedule)} on {text(backbone_name(record.identity.backbone))}: "
-        f"encoder {_saving(saved.encoder)}, total {_saving(saved.total)}, "
-        f"token layers {_saving(saved.encoder_token_layers)} at {text(record.input.size)}"
-    )
-
-
 def _headlines(setting: Setting, records: Sequence[Record]) -> list[str]:
-    found = [find(records, backbone, HEADLINE_SCHEDULE) for backbone in by_backbone(records)]
-    best = sorted((record for record in found if record and record.cost), key=_encoder_saving, reverse=True)
-    if not best:
+    found = headlines(records)
+    if not found:
         return [f"{len(records)} configurations at {text(setting.where)}."]
-    first, *others = [headline(record) for record in best]
-    return [f"**{first}.**", *(f"{other}." for other in others)]
-
-
-def _encoder_saving(record: Record) -> float:
-    return (record.cost.reduction_pct.encoder if record.cost else None) or 0.0
+    first, *others = map(text, found)
+    return [f"**{first}**", *others]
 
 
 def _figures(x: Sequence[str], y: str) -> list[str]:
@@ -260,54 +246,13 @@ def _failures(records: Sequence[Record]) -> list[str]:
 
 
 def _not_counted(records: Sequence[Record]) -> list[str]:
-    rules = dict.fromkeys(record.rules for record in records)
-    lines = ["## What is counted", ""]
-    for name in rules:
-        known = RULES.get(name)
-        left_out = sorted({op for record in records if record.rules == name for op in _uncounted(record.cost)})
-        products = f" Products left out: {text(', '.join(left_out))}." if left_out else ""
-        lines.append(f"- Rules {text(name)}{f': {known.description}' if known else ''}.{products}")
-    return [
-        *lines,
-        f"- Never counted: {', '.join(NEVER_COUNTED)}.",
-        "- The encoder is the whole pixel decoder: projection, re-calibration, token layers and pixel embedding. The "
-        "total is backbone, encoder, FPN upsampling and transformer decoder; post-processing stands apart.",
-        "- Percentages are against the baseline, Mask2Former's own encoder, on the same backbone and size.",
-        "",
-    ]
-
-
-def _uncounted(cost: Cost | None) -> list[str]:
-    return list(cost.uncounted_ops) if cost else []
+    return ["## What is counted", "", *(f"- {text(line)}" for line in counting(records)), ""]
 
 
 def _origin(records: Sequence[Record], reproduce: Sequence[str]) -> list[str]:
-    times = sorted(record.provenance.created for record in records)
-    versions = sorted({record.provenance.tool_version for record in records})
-    engines = sorted({record.cost.engine for record in records if record.cost})
-    machines = sorted({", ".join(f"{k} {v}" for k, v in record.environment.items()) for record in records})
-    lines = [
-        "## Where this comes from",
-        "",
-        f"- {len(records)} records, proscale-bench {text(', '.join(versions))}, "
-        f"engine {text(', '.join(engines) or '–')}",
-        f"- written {times[0]}{f' to {times[-1]}' if times[0] != times[-1] else ''} (UTC)",
-        *(f"- {text(machine)}" for machine in machines),
-    ]
-    return [*lines, "", "```sh", *(reproduce or _flops_commands(records)), "```"]
-
-
-def _flops_commands(records: Sequence[Record]) -> list[str]:
-    """A `flops` or `profile` command for every table."""
-    commands = []
-    for setting, group in by_setting(records).items():
-        for backbone, rows in by_backbone(group).items() if not setting.execution else ():
-            words = ["proscale-bench", "flops", "--backbone", backbone, "--size", setting.size]
-            words += ["--output-size", setting.output] if setting.output else []
-            words += ["--rules", setting.rules, "--convention", setting.convention]
-            words += [word for record in rows for word in ("--schedule", record.identity.schedule)]
-            commands.append(shlex.join(words))
-    return commands + profile_commands(records)
+    lines = ["## Where this comes from", "", *(f"- {text(line)}" for line in origin(records))]
+    shown = reproduce or commands(records)
+    return [*lines, "", "```sh", *shown, "```"] if shown else lines
 
 
 def _saving(pct: float | None) -> str:

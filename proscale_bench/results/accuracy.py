@@ -48,6 +48,7 @@ class Evaluated(Section):
     seconds: Amount
     resamples: int = 0
     seed: int = 0
+    training_seed: int | None = None  # of the weights, where they tell
     intervals: dict[Word, Interval] = Field(default_factory=dict)
     replicates: dict[Word, tuple[float, ...]] = Field(default_factory=dict)
     classes: tuple[ClassAccuracy, ...] = ()

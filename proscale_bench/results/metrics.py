@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from proscale_bench.errors import look_up
-from proscale_bench.results.record import Cost, Record
-from proscale_bench.results.section import Interval
+
+if TYPE_CHECKING:  # a record's classes take longer to make than a cost on paper to count
+    from proscale_bench.results.record import Record
+    from proscale_bench.results.section import Interval
 
 Provenance = Literal["counted", "measured", "published"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that a record may hold, how an axis names it, and which way is better."""
+    """A number that a record may hold, how an axis names it, and which way is better.
+
+    `read_cost` reads it off a record's cost, or off a `FlopCount`, whose parts have the same names.
+    """
 
     name: str
     title: str
@@ -24,10 +29,14 @@ class Metric:
     read: Callable[[Record], float | None]
     section: Literal["cost", "accuracy", "profile"]
     interval: Callable[[Record], Interval | None] = lambda record: None
+    read_cost: Callable[[Any], float] | None = None
 
 
-def _cost(name: str, title: str, unit: str, read: Callable[[Cost], float]) -> Metric:
-    return Metric(name, title, unit, "lower", lambda record: read(record.cost) if record.cost else None, "cost")
+def _cost(name: str, title: str, unit: str, read: Callable[[Any], float]) -> Metric:
+    def of_record(record: Record) -> float | None:
+        return read(record.cost) if record.cost else None
+
+    return Metric(name, title, unit, "lower", of_record, "cost", read_cost=read)
 
 
 def _accuracy(name: str, title: str) -> Metric:

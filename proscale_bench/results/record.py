@@ -21,15 +21,27 @@ from proscale_bench.units import printable
 SCHEMA_VERSION: Literal[1] = 1
 
 
+UNKNOWN = "unknown"
+
+
 class Identity(Section):
-    """Which model. `schedule` is the canonical compact spelling; `label` is what a reader calls it."""
+    """Which model. `schedule` is the canonical compact spelling; `label` is what a reader calls it.
+
+    Of weights that could not be read, all but the label may be unknown.
+    """
 
     model: Word = "Mask2Former"
     backbone: Word
     schedule: Word
     encoder: Word
     label: Word
+    classes: Count | None = None  # null: as many as COCO's panoptic task, or as the weights know
     weights: Word | None = None  # digest
+
+    @property
+    def name(self) -> str:
+        """The schedule, or what else there is to tell it from others."""
+        return self.label if self.schedule == UNKNOWN else self.schedule
 
 
 class Input(Section):

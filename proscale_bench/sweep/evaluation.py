@@ -9,101 +9,32 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proscale_bench.config.architecture import backbone_name
 from proscale_bench.cost.count import count_model
-from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
 from proscale_bench.cost.rules import get_rules
-from proscale_bench.data.batches import Batch, form_batches
-from proscale_bench.data.dataset import Dataset
 from proscale_bench.errors import BenchError
-from proscale_bench.results.accuracy import Accuracy, Evaluated, Task
+from proscale_bench.results.accuracy import Accuracy, Evaluated
 from proscale_bench.results.export import now
-from proscale_bench.results.profile import DeviceType, DType, Execution
+from proscale_bench.results.profile import Execution
 from proscale_bench.results.record import Cost, Identity, Input, Origin, Record
 from proscale_bench.results.store import write_record
+from proscale_bench.sweep.evaluation_request import Request, Settings
 from proscale_bench.sweep.plan import label_of
 from proscale_bench.sweep.runner import cost_of
 from proscale_bench.sweep.weights import Weights
 from proscale_bench.version import __version__
 
 if TYPE_CHECKING:
+    from proscale_bench.evaluation.journal import Journal
     from proscale_bench.evaluation.runner import Source, Step, Work
     from proscale_bench.evaluation.saved import PredictionWriter
     from proscale_bench.evaluation.summary import Stage, Summary
     from proscale_bench.models.processes import Processes
 
 JOURNALS = "evaluation"  # in the run's folder, until an evaluation is complete
-Resize = tuple[int, int]  # short side, longest side
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is evaluated on what, and how its metrics are made.
-
-    Args:
-        resize: (short side, longest side) that images are resized to; None: given as they are.
-        limit: the first so many images; None: all.
-        resamples: of the bootstrap; 0 for none.
-        reference: AP by pycocotools.
-    """
-
-    dataset: Dataset
-    tasks: tuple[Task, ...]
-    resize: Resize | None
-    limit: int | None = None
-    batch_size: int = 1
-    resamples: int = 1000
-    seed: int = 0
-    reference: bool = False
-
-    @property
-    def name(self) -> str:
-        """Of the images: the split, and how many of it."""
-        name, limit = self.dataset.name, self.limit
-        return f"{name}[:{limit}]" if limit is not None and limit < len(self.dataset.images) else name
-
-    @cached_property
-    def batches(self) -> tuple[Batch, ...]:
-        short, longest = self.resize or (None, 0)
-        return form_batches(self.dataset.images[: self.limit], self.batch_size, short, longest)
-
-    @property
-    def resize_words(self) -> str:
-        return "none" if self.resize is None else f"{self.resize[0]},{self.resize[1]}"
-
-    @cached_property
-    def images_digest(self) -> str:
-        """Of the data set's annotations and of which images are evaluated, in which order."""
-        ids = [image.id for image in self.dataset.images[: self.limit]]
-        return hashlib.sha256(f"{self.dataset.digest} {ids}".encode()).hexdigest()
-
-    @cached_property
-    def size(self) -> InputSize:
-        """The sizes of the images as the model gets them: what its cost is counted at."""
-        return size_of_images(
-            self.name,
-            (
-                SizeGroup(batch.padded_height_px, batch.padded_width_px, image.height_px, image.width_px)
-                for batch in self.batches
-                for image in batch.images
-            ),
-        )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the model is run. `threads` None: as many as PyTorch likes."""
-
-    device: DeviceType
-    dtype: DType = "fp32"
-    compiled: bool = False
-    sampling: str = "auto"
-    rewrites: bool = True
-    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +44,7 @@ class Outcome:
     Args:
         record: None where files were scored, which belong to no model that we know.
         image_pq: PQ of each image by itself, all its segments taken together; empty without the panoptic task.
+        journal: of the images; None where files were scored.
     """
 
     accuracy: Accuracy
@@ -120,6 +52,7 @@ class Outcome:
     work: Work
     source: Source
     image_pq: dict[int, float]
+    journal: Journal | None = None
 
 
 def evaluate_weights(
@@ -138,6 +71,39 @@ def evaluate_weights(
 
     Args:
         run: the folder, the same for all processes. An evaluation that was interrupted in it is gone on with.
+        others: see `find_worth`.
+
+    Raises:
+        BenchError: see `find_worth`; the record cannot be written.
+    """
+    folder = run / JOURNALS
+    outcome = find_worth(
+        request, settings, weights, folder, processes, resume=resume, writer=writer, on_step=on_step, on_stage=on_stage
+    )
+    if outcome is not None and outcome.record is not None:
+        write_record(run, outcome.record)
+        if outcome.journal is not None:
+            outcome.journal.remove()
+    return outcome
+
+
+def find_worth(
+    request: Request,
+    settings: Settings,
+    weights: Weights,
+    journals: Path,
+    processes: Processes,
+    *,
+    resume: bool = True,
+    writer: PredictionWriter | None = None,
+    on_step: Callable[[Step], None] = lambda step: None,
+    on_stage: Stage = lambda what, done, total: None,
+) -> Outcome | None:
+    """Evaluate; None in all processes but the first. The journal stays: whoever keeps the record removes it.
+
+    Args:
+        journals: the folder of the journals, the same for all processes. An evaluation that was interrupted there is
+            gone on with.
         resume: False starts over.
         writer: keeps the predictions too.
         on_step: told after every batch.
@@ -181,7 +147,7 @@ def evaluate_weights(
             threads=torch.get_num_threads(),
         )
         key = _key(request, weights, execution, writer)
-        folder = run / JOURNALS / key
+        folder = journals / key
         if processes.is_first:
             if not resume:
                 Journal(folder).remove()
@@ -206,7 +172,9 @@ def evaluate_weights(
     if writer is not None:
         on_stage("writing the predictions", 0, 1)
         writer.finish(work.images, results_of(work, folder), request.tasks)
-    accuracy = accuracy_of(request, summary, weights.source, processes.size, time.perf_counter() - start)
+    accuracy = accuracy_of(
+        request, summary, weights.source, processes.size, time.perf_counter() - start, seed=weights.seed
+    )
     record = Record(
         identity=identity_of(weights),
         input=Input.model_validate({**request.size.row(), "dataset": request.images_digest}),
@@ -218,9 +186,7 @@ def evaluate_weights(
         provenance=Origin(tool_version=__version__, created=now()),
         environment=environment.strings(),
     )
-    write_record(run, record)
-    Journal(folder).remove()
-    return Outcome(accuracy, record, work, source, summary.image_pq)
+    return Outcome(accuracy, record, work, source, summary.image_pq, Journal(folder))
 
 
 def score_files(
@@ -253,9 +219,15 @@ def score_files(
 
 
 def accuracy_of(
-    request: Request, summary: Summary, source: str, processes: int, seconds: float, warnings: tuple[str, ...] = ()
+    request: Request,
+    summary: Summary,
+    source: str,
+    processes: int,
+    seconds: float,
+    warnings: tuple[str, ...] = (),
+    seed: int | None = None,
 ) -> Accuracy:
-    """What was found, with how."""
+    """What was found, with how; `seed`: of the weights' training."""
     return Accuracy(
         dataset=request.name,
         **summary.metrics_pct,  # type: ignore[arg-type]
@@ -272,6 +244,7 @@ def accuracy_of(
             seconds=seconds,
             resamples=request.resamples,
             seed=request.seed,
+            training_seed=seed,
             intervals=summary.intervals_pct,
             replicates=summary.replicates_pct,
             classes=summary.classes,

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from proscale_bench.config.architecture import get_architecture
 from proscale_bench.config.schedule import Schedule, baseline
-from proscale_bench.cost.count import FlopCount, Gflops, count_flops
+from proscale_bench.cost.count import FlopCount, Gflops, count_model
 from proscale_bench.cost.geometry import InputSize
+from proscale_bench.cost.rules import Convention, get_rules
 from proscale_bench.errors import ExitCode
 from proscale_bench.results.export import now
 from proscale_bench.results.profile import (
@@ -47,6 +49,7 @@ class Request:
     size: InputSize
     batch_sizes: tuple[int, ...]
     ceilings: bool = False
+    classes: int | None = None  # None: the backbone's own
 
     @property
     def in_turns(self) -> tuple[Schedule, ...]:
@@ -63,14 +66,18 @@ class Request:
         return group.output_height_px, group.output_width_px
 
     def configuration(self, schedule: Schedule) -> Configuration:
-        return Configuration(self.backbone, schedule, self.size, "fvcore", "mac")
+        return Configuration(self.backbone, schedule, self.size, "fvcore", "mac", self.classes)
 
     def count(self, schedule: Schedule) -> FlopCount:
-        return count_flops(schedule, self.backbone, self.sides, self.output_sides)
+        return self._count(schedule, "fvcore", "mac")
 
     def work(self, schedule: Schedule) -> FlopCount:
         """All that there is to compute, 1 MAC = 2 FLOPs: what a device's FLOP/s are made of."""
-        return count_flops(schedule, self.backbone, self.sides, self.output_sides, "complete", "flop")
+        return self._count(schedule, "complete", "flop")
+
+    def _count(self, schedule: Schedule, rules: str, convention: Convention) -> FlopCount:
+        architecture = get_architecture(self.backbone, self.classes)
+        return count_model(schedule, self.backbone, architecture, self.size, get_rules(rules), convention)
 
 
 def records(

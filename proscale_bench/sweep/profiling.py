@@ -33,7 +33,7 @@ def profile(request: Request, settings: Settings, run: Path, progress: Progress)
     with locked(run, "profile"):
         remove_leftovers(run)
         progress("building the models", None)
-        with Session(settings, request.in_turns, request.backbone) as session:
+        with Session(settings, request.in_turns, request.backbone, request.classes) as session:
             ceilings = _ceilings(session, request, progress)
             for batch_size in request.batch_sizes:
 

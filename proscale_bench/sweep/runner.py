@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter as Counted
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from proscale_bench.cost.count import FlopCount, count_flops
+from proscale_bench.config.architecture import get_architecture
+from proscale_bench.cost.count import FlopCount, count_model
+from proscale_bench.cost.rules import get_rules
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import locked
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.published import published_result, references
 from proscale_bench.results.record import Cost, Failure, Origin, Record
 from proscale_bench.results.store import remove_leftovers, remove_records, scan, write_record
+from proscale_bench.sweep.executors import Executor, Finished
+from proscale_bench.sweep.ledger import Entry, forget_all, keep, read_entries, settle
 from proscale_bench.sweep.plan import Configuration
+from proscale_bench.sweep.tasks import Measurement, StepName
 from proscale_bench.version import __version__
 
 Counter = Callable[[Configuration], Cost]
@@ -23,12 +30,16 @@ Counter = Callable[[Configuration], Cost]
 
 @dataclass(frozen=True)
 class Progress:
-    """Told once a configuration, in order."""
+    """Told once a configuration or measurement, step by step."""
 
-    configuration: Configuration
-    outcome: Literal["kept", "counted", "failed"]
-    done: int
+    step: StepName
+    what: str
+    outcome: Literal["kept", "found", "failed"]
+    done: int  # of this step
     total: int
+
+
+OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -47,17 +58,23 @@ class Outcome:
 def run_sweep(
     configurations: Sequence[Configuration],
     run: Path,
+    measurements: Sequence[Measurement] = (),
+    executor: Executor | None = None,
     *,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress = lambda progress: None,
+    on_counted: Callable[[Sequence[Record]], None] = lambda records: None,
     start_over: bool = False,
     count: Counter | None = None,
 ) -> Outcome:
-    """Count every configuration that `run` has no valid record of. A failure is kept as a record and tried again.
+    """Count and measure all that `run` has no valid record of. A failure is kept as a record and tried again.
 
     Args:
-        configurations: from `plan`.
+        configurations: to count, from `plan`; they come first, since they take no time.
         run: the folder; made where it is missing.
-        on_progress: called after each configuration.
+        measurements: from `steps`, in the order in which they are begun.
+        executor: where they run; needed where there are any.
+        on_progress: called after each.
+        on_counted: given what was counted, where something is to be measured after it.
         start_over: remove the records that are there first.
         count: what makes a cost of a configuration; the closed form where None.
 
@@ -67,30 +84,114 @@ def run_sweep(
     with locked(run):
         if start_over:
             remove_records(run)
+            forget_all(run)
         remove_leftovers(run)
+        settle(run)
         found, problems = scan(run)
-        known = {record.digest: record for record in found}
-        if strangers := known.keys() - {configuration.digest for configuration in configurations}:
+        sweep = _Sweep(run, {record.digest: record for record in found}, read_entries(run), on_progress)
+        sweep.refuse_strangers(configurations, measurements)
+        counted = sweep.count(configurations, count or closed_form_cost)
+        if counted and measurements:
+            on_counted(counted)
+        measured = sweep.measure(measurements, executor)
+        return Outcome((*counted, *measured), tuple(problems), tuple(sweep.lost))
+
+
+class _Sweep:
+    """One run of a sweep in its folder.
+
+    Args:
+        known: the records that are there, by digest.
+        entries: what measurements found, by slot.
+    """
+
+    def __init__(self, run: Path, known: dict[str, Record], entries: dict[str, Entry], on_progress: OnProgress) -> None:
+        self.run, self.known, self.entries, self.on_progress = run, known, entries, on_progress
+        self.lost: list[BenchError] = []
+
+    def refuse_strangers(self, configurations: Sequence[Configuration], measurements: Sequence[Measurement]) -> None:
+        """Records of another sweep are never mixed with ours.
+
+        Raises:
+            BenchError: there are some.
+        """
+        ours = {configuration.digest for configuration in configurations}
+        for measurement in measurements:
+            if entry := self.entries.get(measurement.slot):
+                ours.update(entry.digests)
+        if strangers := self.known.keys() - ours:
             raise BenchError(
-                f"{run} holds {len(strangers)} of {len(known)} records of another sweep",
+                f"{self.run} holds {len(strangers)} of {len(self.known)} records of another sweep",
                 "choose another folder with --out, or start over with --no-resume --force",
             )
-        records: list[Record] = []
-        lost: list[BenchError] = []
+
+    def count(self, configurations: Sequence[Configuration], count: Counter) -> list[Record]:
+        records = []
         for done, configuration in enumerate(configurations, start=1):
-            record = known.get(configuration.digest)
-            outcome: Literal["kept", "counted", "failed"] = "kept"
+            record = self.known.get(configuration.digest)
+            outcome: Literal["kept", "found", "failed"] = "kept"
             if record is None or record.cost is None:
-                record = measure(configuration, count or closed_form_cost)
-                try:
-                    write_record(run, record)
-                except BenchError as error:  # the others go on, and this one is tried again next time
-                    lost.append(error)
-                outcome = "failed" if record.error else "counted"
+                record = measure(configuration, count)
+                with self._going_on():
+                    write_record(self.run, record)
+                outcome = "failed" if record.error else "found"
             records.append(record)
-            if on_progress:
-                on_progress(Progress(configuration, outcome, done, len(configurations)))
-        return Outcome(tuple(records), tuple(problems), tuple(lost))
+            self.on_progress(Progress("count", str(configuration), outcome, done, len(configurations)))
+        return records
+
+    def measure(self, measurements: Sequence[Measurement], executor: Executor | None) -> list[Record]:
+        found: dict[str, Sequence[Record]] = {}
+        totals = Counted(measurement.step for measurement in measurements)
+        done = Counted[StepName]()
+
+        def show(measurement: Measurement, outcome: Literal["kept", "found", "failed"]) -> None:
+            done[measurement.step] += 1
+            step = measurement.step
+            self.on_progress(Progress(step, str(measurement), outcome, done[step], totals[step]))
+
+        missing = {}
+        for measurement in measurements:
+            if kept := self._kept(measurement):
+                found[measurement.key] = kept
+                show(measurement, "kept")
+            else:
+                missing[measurement.key] = measurement
+        if missing:
+            if executor is None:
+                raise ValueError("measurements need an executor")
+            with closing(executor.run(list(missing.values()))) as ends:  # type: ignore[type-var]
+                for end in ends:
+                    measurement = missing[end.task.key]  # type: ignore[attr-defined]
+                    records = _records_of(measurement, end)
+                    with self._going_on():
+                        old = self.entries.get(measurement.slot)
+                        keep(self.run, measurement, records, old.digests if old else ())
+                    found[measurement.key] = records
+                    show(measurement, "failed" if all(record.error for record in records) else "found")
+        return [record for measurement in measurements for record in found.get(measurement.key, ())]
+
+    def _kept(self, measurement: Measurement) -> Sequence[Record] | None:
+        """What an earlier run found, where all of it is there and something of it was found indeed."""
+        entry = self.entries.get(measurement.slot)
+        if entry is None or entry.key != measurement.key:
+            return None
+        records = [self.known[digest] for digest in entry.digests if digest in self.known]
+        whole = len(records) == len(entry.digests)
+        return records if whole and any(record.error is None for record in records) else None
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """What cannot be written is tried again next time, and the others go on."""
+        try:
+            yield
+        except BenchError as error:
+            self.lost.append(error)
+
+
+def _records_of(measurement: Measurement, end: Finished) -> list[Record]:
+    if end.failure is not None:
+        return measurement.failed(end.failure)
+    return [Record.model_validate_json(json.dumps(record)) for record in end.records or ()]
 
 
 def measure(configuration: Configuration, count: Counter) -> Record:
@@ -105,7 +206,8 @@ def measure(configuration: Configuration, count: Counter) -> Record:
         hint = "this is a fault of the tool: please report it"
         failure = Failure(message=message, hint=hint, exit_code=ExitCode.UNTRUSTED.value)
     identity, given = configuration.identity, configuration.input
-    published = published_result(identity.backbone, identity.schedule)
+    as_published = configuration.classes is None  # COCO's
+    published = published_result(identity.backbone, identity.schedule) if as_published else None
     return Record(
         identity=identity,
         input=given,
@@ -113,7 +215,7 @@ def measure(configuration: Configuration, count: Counter) -> Record:
         rules=configuration.rules,
         cost=cost,
         accuracy=published.accuracy() if published else None,
-        references=references(identity.backbone, identity.schedule, given),
+        references=references(identity.backbone, identity.schedule, given) if as_published else (),
         error=failure,
         provenance=Origin(tool_version=__version__, created=now()),
         environment=environment(),
@@ -122,16 +224,10 @@ def measure(configuration: Configuration, count: Counter) -> Record:
 
 def closed_form_cost(configuration: Configuration) -> Cost:
     """Counted on paper, without torch."""
-    size = configuration.size
-    sides = (size.height_px, size.width_px) if size.height_px and size.width_px else size.name
-    count = count_flops(
-        configuration.schedule,
-        configuration.backbone,
-        sides,
-        rules=configuration.rules,
-        convention=configuration.convention,
-    )
-    return cost_of(count)
+    one = configuration
+    architecture = get_architecture(one.backbone, one.classes)
+    rules = get_rules(one.rules)
+    return cost_of(count_model(one.schedule, one.backbone, architecture, one.size, rules, one.convention))
 
 
 def cost_of(count: FlopCount) -> Cost:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proscale_bench.config.architecture import Architecture, get_architecture
 from proscale_bench.config.schedule import Schedule
+from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ class Weights:
     architecture: Architecture
     digest: str
     source: str  # the file's name, or how else they came about
+    seed: int | None = None  # of the training, where the file says
 
 
 def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
@@ -48,7 +52,17 @@ def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
         Architecture(inferred.backbone, inferred.head),
         checkpoint.digest,
         printable(path.name).replace("\n", " ")[:MAX_SOURCE] or str(path)[:MAX_SOURCE],
+        _seed(checkpoint.translation.stored.metadata),
     )
+
+
+def _seed(metadata: Mapping[str, str]) -> int | None:
+    """Of the training, as a file of ours says it."""
+    try:
+        seed = json.loads(metadata[METADATA])["provenance"]["seed"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return seed if type(seed) is int else None
 
 
 def random_weights(schedule: Schedule, backbone: str, classes: int, seed: int) -> Weights:

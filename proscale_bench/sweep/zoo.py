@@ -139,7 +139,7 @@ def train_missing(
     device: str | None = None,
     on_progress: Callable[[Sequence[Training]], None] = lambda running: None,
 ) -> list[Failed]:
-    """Run the trainings that are not done: trunks by all `jobs` processes together, the others so many at a time.
+    """Run the trainings that are not done, so many at a time, each after the one that it starts from.
 
     Args:
         on_progress: told once a second which are running.
@@ -156,13 +156,11 @@ def train_missing(
     try:
         while waiting or running:
             for training in list(waiting):
-                alone = training.is_trunk and jobs > 1
-                free = not running if alone else len(running) < jobs and not any(r.training.is_trunk for r in running)
                 if training.start is not None and any(failure.training is training.start for failure in failed):
                     waiting.remove(training)
-                elif free and (training.start is None or training.start.is_done):
+                elif len(running) < jobs and (training.start is None or training.start.is_done):
                     waiting.remove(training)
-                    running.append(_begin(training, jobs if alone else 1, device))
+                    running.append(_begin(training, device))
             on_progress([each.training for each in running])
             time.sleep(POLL_S)
             for each in list(running):
@@ -177,15 +175,12 @@ def train_missing(
     return failed
 
 
-def _begin(training: Training, processes: int, device: str | None) -> Running:
-    launcher = [sys.executable, "-m"]
-    if processes > 1:
-        launcher += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+def _begin(training: Training, device: str | None) -> Running:
     where = ["--device", device] if device else ["--threads", "1"]
     training.folder.mkdir(parents=True, exist_ok=True)
     with (training.folder / ERRORS).open("wb") as errors:
         process = subprocess.Popen(
-            [*launcher, "proscale_bench", "train", *training.flags, *where],
+            [sys.executable, "-m", "proscale_bench", "train", *training.flags, *where],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from proscale_bench.analysis.compare import Change, compare
+from proscale_bench.analysis.compare import Change, compare, parse_gate, regressions
 from proscale_bench.errors import BenchError
+from proscale_bench.results.record import Record
 from tests.results.evaluations import evaluated
-from tests.results.records import record, with_accuracy
+from tests.results.records import record, renamed, with_accuracy
 from tests.sweep.profiles import profiled_records
 
 
@@ -80,3 +81,50 @@ def test_runs_without_anything_in_common_are_an_error() -> None:
     with pytest.raises(BenchError, match="nothing to compare") as problem:
         compare([record(size="64x64")], [record(size="96x96")])
     assert "--old" in (problem.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("gate", "old", "new", "fails"),
+    [
+        ("encoder_gflops:1", record("2,2,2"), record("3,3,3"), True),
+        ("encoder_gflops:50", record("2,2,2"), record("3,3,3"), False),
+        ("encoder_gflops:1", record("3,3,3"), record("2,2,2"), False),  # better
+        ("encoder_gflops:0", record(), record(), False),
+        ("pq:0.2", evaluated(pq=40.3), evaluated(pq=40.0, source="other"), True),
+        ("pq:0.4", evaluated(pq=40.3), evaluated(pq=40.0, source="other"), False),
+        ("pq:0.2", evaluated(pq=40.3, shift=71), evaluated(pq=40.0, source="other"), False),  # not significant
+        ("pq:0.2", evaluated(pq=40.0), evaluated(pq=40.3, source="other"), False),
+        ("pq:1", with_accuracy(record(), pq=50.0), with_accuracy(record(), pq=48.0), True),  # no interval
+    ],
+)
+def test_a_gate_stops_what_got_worse_and_is_no_chance(gate: str, old: Record, new: Record, fails: bool) -> None:
+    assert bool(regressions(compare([old], [new]), [parse_gate(gate)])) is fails
+
+
+def test_a_gate_that_could_never_fail_is_an_error() -> None:
+    with pytest.raises(BenchError, match="latency_median_ms"):
+        regressions(compare([record()], [record()]), [parse_gate("latency_median_ms:1")])
+
+
+@pytest.mark.parametrize("text", ["pq", "pq:", "pq:x", "pq:-1", "pq:nan", "pq:inf", "speed:1", ":1", ""])
+def test_a_gate_that_is_none(text: str) -> None:
+    with pytest.raises(BenchError):
+        parse_gate(text)
+
+
+def test_a_schedule_that_goes_by_another_name() -> None:
+    old, new = renamed(record(), label="mine"), renamed(record(), label="ours")
+    (pair,) = compare([old], [new]).pairs
+    assert pair.label_changed
+    assert not pair.schedule_changed
+    (same,) = compare([old], [renamed(record(), label="3,3,3")]).pairs  # an export has no name but the compact one
+    assert not same.label_changed
+
+
+def test_a_name_that_stands_for_another_schedule() -> None:
+    old = [renamed(record("2,2,2"), label="mine"), record("1,1,1")]
+    new = [renamed(record("2,3,2"), label="mine"), record("1,2,1"), record("6,3,3")]
+    found = compare(old, new)
+    (pair,) = found.pairs
+    assert pair.schedule_changed
+    assert [len(found.vanished), len(found.added)] == [1, 2]

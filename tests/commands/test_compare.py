@@ -10,7 +10,7 @@ import pytest
 from proscale_bench.results.store import write_record
 from tests.cli import run
 from tests.results.evaluations import evaluated
-from tests.results.records import record
+from tests.results.records import record, renamed
 
 
 @pytest.fixture
@@ -67,6 +67,9 @@ def test_what_stands_alone_is_named(runs: tuple[str, str], tmp_path: Path) -> No
         (["OLD", "NEW", "--old", "3,3"], "3,3"),
         (["OLD", "OTHER"], "nothing to compare"),
         (["OLD"], "NEW"),
+        (["OLD", "NEW", "--fail", "speed:1"], "unknown metric 'speed'"),
+        (["OLD", "NEW", "--fail", "pq"], "not a number"),
+        (["OLD", "NEW", "--fail", "latency_median_ms:1"], "neither side knows it"),
     ],
 )
 def test_bad_input(arguments: list[str], message: str, runs: tuple[str, str], tmp_path: Path) -> None:
@@ -83,3 +86,35 @@ def test_a_damaged_record_is_left_out(runs: tuple[str, str]) -> None:
     result = run("compare", *runs)
     assert result.exit_code == 0
     assert "left out" in result.stderr
+
+
+def test_a_regression_fails(runs: tuple[str, str]) -> None:
+    worse = run("compare", *reversed(runs), "--fail", "pq:0.4", "--fail", "encoder_gflops:0")
+    assert worse.exit_code == 1
+    assert (
+        "regression: pq of 3,3,3 on tiny, val: 40.50 is now 40.00 (-0.50), worse by more than 0.4 points"
+        in worse.stdout
+    )
+    assert run("compare", *reversed(runs), "--fail", "pq:0.6").exit_code == 0
+    assert run("compare", *runs, "--fail", "pq:0").exit_code == 0
+
+
+def test_exported_files(tmp_path: Path) -> None:
+    for name, schedule in (("old", "2,2,2"), ("new", "3,3,3")):
+        run("flops", "-s", schedule, "--size", "64x64", "--export-json", str(tmp_path / f"{name}.json"))
+    paths = [str(tmp_path / f"{name}.json") for name in ("old", "new")]
+    result = run("compare", *paths, "--fail", "encoder_gflops:1")
+    assert result.exit_code == 1
+    assert "2,2,2 on resnet50 against 3,3,3 on resnet50" in result.stdout
+    write_record(tmp_path / "run", record("3,3,3"))
+    result = run("compare", paths[1], str(tmp_path / "run"), "--fail", "encoder_gflops:0")
+    assert (result.exit_code, "renamed" in result.stdout) == (0, False)
+
+
+def test_what_was_renamed_is_named(tmp_path: Path) -> None:
+    for name, label, schedule in (("old", "mine", "2,2,2"), ("new", "mine", "2,3,2")):
+        write_record(tmp_path / name, renamed(record(schedule), label=label))
+        write_record(tmp_path / name, renamed(record(), label=f"the {name}"))
+    shown = run("compare", str(tmp_path / "old"), str(tmp_path / "new")).stdout
+    assert "renamed: the old is now the new: 3,3,3 on resnet50, 64x64" in shown
+    assert "changed: mine was 2,2,2 on resnet50 and is 2,3,2 on resnet50, 64x64" in shown

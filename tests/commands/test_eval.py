@@ -390,7 +390,6 @@ def torchrun(processes: int, arguments: list[str]) -> subprocess.CompletedProces
 # --- What cannot be evaluated ---
 
 BAD_FLAGS: dict[str, tuple[list[str], str]] = {
-    "nothing": ([], "no weights: none ship"),
     "two sources": (["--random-weights", "0", "--weights", "W"], "exclude each other"),
     "files and weights": (["--from-predictions", ".", "--weights", "W"], "exclude each other"),
     "missing weights": (["--weights", "/nowhere.pth"], "no such file"),
@@ -426,6 +425,28 @@ def test_bad_flags_are_named(name: str, weights: Path, data: Made, tmp_path: Pat
     assert result.exit_code == 2, (result.stdout, result.stderr)
     assert message in result.stderr.replace("\n", " ")
     assert not list(tmp_path.rglob("records/*.json"))
+
+
+def test_without_weights_it_is_those_that_ship(
+    weights: Path, data: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "shipped"
+    monkeypatch.setattr("proscale_bench.config.weights.FOLDER", shipped)
+    flags = ("eval", "--coco", str(data.root), "--out", str(tmp_path / "run"), *FAST)
+    result = run(*flags)
+    assert (result.exit_code, "no weights ship" in result.stderr) == (2, True)
+    shipped.mkdir()
+    shutil.copy(weights, shipped / "tiny-1-1-1.safetensors")
+    result = run(*flags, "--schedule", "3,3,3")
+    assert (result.exit_code, "no weights of schedule 3,3,3 ship" in result.stderr) == (2, True)
+    result = run(*flags, "--training-seed", "1")
+    assert (result.exit_code, "no weights of seed 1 ship" in result.stderr) == (2, True)
+    result = run(*flags, "--schedule", "1,1,1", "--export-json", str(tmp_path / "row.json"))
+    assert result.exit_code == 0, result.stderr
+    (found,) = json.loads((tmp_path / "row.json").read_text())["results"]
+    assert (found["weights"], found["schedule"]) == ("tiny-1-1-1.safetensors", "1,1,1")
+    result = run(*flags, "--weights", str(weights), "--training-seed", "1")
+    assert (result.exit_code, "--weights is given" in result.stderr) == (2, True)
 
 
 def test_a_split_is_of_a_folder(tmp_path: Path) -> None:

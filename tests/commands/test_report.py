@@ -31,7 +31,7 @@ def call(*args: str) -> Result:
 def test_it_renders_into_the_run_again_and_again(run: Path) -> None:
     result = call("run")
     assert result.exit_code == 0, result.output
-    assert result.stdout == "report: run/report.md\n"
+    assert result.stdout == "report: run/index.html\n"
     first = {name: (run / name).read_bytes() for name in FILES}
     assert call("run").exit_code == 0
     assert {name: (run / name).read_bytes() for name in FILES} == first
@@ -41,7 +41,7 @@ def test_another_folder_is_not_overwritten_without_force(run: Path, tmp_path: Pa
     assert call("run", "--out", "other").exit_code == 0
     result = call("run", "--out", "other")
     assert result.exit_code == 2
-    assert "other/report.md exists" in result.stderr
+    assert "other/index.html exists" in result.stderr
     assert call("run", "--out", "other", "--force").exit_code == 0
 
 
@@ -92,7 +92,7 @@ def test_bad_input_is_an_error_with_a_hint(run: Path, args: list[str], what: str
 def test_the_committed_report_is_what_its_records_say(tmp_path: Path) -> None:
     """Text only: another version of matplotlib may draw other bytes."""
     assert call(str(COMMITTED), "--out", str(tmp_path)).exit_code == 0
-    for name in ("report.md", "report.csv"):
+    for name in ("index.html", "report.md", "report.tex", "report.csv"):
         assert (tmp_path / name).read_text() == (COMMITTED / name).read_text()
 
 

@@ -34,15 +34,15 @@ def call(*args: str) -> Result:
     return CliRunner().invoke(app, ["sweep", *args])
 
 
-def test_without_arguments_it_is_the_papers_sweep(folder: Path) -> None:
-    result = call()
+def test_the_papers_sweep(folder: Path) -> None:
+    result = call("paper")
     assert result.exit_code == 0, result.output
     assert {path.name for path in (folder / "reports" / "paper").iterdir()} >= {*FILES, "records"}
     assert len(load(folder / "reports" / "paper")[0]) == 36
     lines = result.stdout.splitlines()
     row = next(line.split() for line in lines if line.startswith("3,3,3 ") and "swin_t" in line)
     assert row == ["3,3,3", "swin_t", "59.13", "-51.74%", "-36.36%", "168.35", "-27.35%", "52.88*"]
-    assert lines[-1] == "report: reports/paper/report.md"
+    assert lines[-1] == "report: reports/paper/index.html"
 
 
 def test_a_second_call_goes_on_and_changes_no_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_json_has_stdout_to_itself(folder: Path) -> None:
     document = json.loads(result.stdout)
     assert [row["schedule"] for row in document["results"]] == ["baseline", "3,3,3"]
     assert document["results"][1]["reduction_pct"]["encoder"] > 0
-    assert "report: reports/small/report.md" in result.stderr
+    assert "report: reports/small/index.html" in result.stderr
 
 
 def test_csv_and_markdown_are_written(folder: Path) -> None:

@@ -37,6 +37,7 @@ def evaluated(
     tasks: tuple[Task, ...] = ALL_TASKS,
     shift: int = 0,
     resamples: int = DRAWS,
+    seed: int | None = None,
 ) -> Record:
     one = record(schedule, "tiny")
     metrics = {name: pq + index for index, name in enumerate(NAMES)}
@@ -51,6 +52,7 @@ def evaluated(
         processes=1,
         seconds=12.5,
         resamples=resamples,
+        training_seed=seed,
         intervals={name: (min(values), max(values)) for name, values in replicates.items()},
         replicates=replicates,
         classes=(

@@ -62,7 +62,7 @@ def test_only_what_is_missing_is_counted(tmp_path: Path) -> None:
     counting, seen = Counting(), list[Progress]()
     run_sweep(PLAN, tmp_path, count=counting, on_progress=seen.append)
     assert counting.asked == [one.digest for one in PLAN[1:]]
-    assert [step.outcome for step in seen] == ["kept", "counted", "counted", "counted"]
+    assert [step.outcome for step in seen] == ["kept", "found", "found", "found"]
     assert [(step.done, step.total) for step in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from proscale_bench.config.sweep import find_sweep, read_sweep, shipped_sweeps
+from proscale_bench.config.sweep import Sampling, find_sweep, read_sweep, shipped_sweeps
+from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.sweep.plan import Configuration, plan, shipped_sweep_of
+from proscale_bench.sweep.steps import measurements
 
 GOOD = """\
 schema_version: 1
@@ -25,7 +29,9 @@ rules: fvcore
 def read(tmp_path: Path, text: str | bytes) -> list[Configuration]:
     path = tmp_path / "s.yaml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return plan(read_sweep(path))
+    spec = read_sweep(path)
+    measurements(spec, tmp_path)
+    return plan(spec)
 
 
 def test_the_plan_is_the_product_in_order(tmp_path: Path) -> None:
@@ -67,8 +73,19 @@ def test_the_shipped_sweep_is_the_default_of_the_paper() -> None:
     assert [str(one.size) for one in configurations[::18]] == ["coco-first100", "800x1333"]
     assert shipped_sweep_of({one.digest for one in configurations}) == "paper"
     assert shipped_sweep_of({one.digest for one in configurations[1:]}) is None
+
+
+def test_the_shipped_sweeps_are_called_as_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proscale_bench.config.weights.FOLDER", tmp_path / "shipped")
+    with pytest.raises(BenchError, match=r"zoo\.yaml:6:1: no weights ship"):
+        read_sweep(shipped_sweeps()["zoo"])
+    story = json.dumps({METADATA: json.dumps({"schedule": "1,1,1"})})
+    header = f'{{"__metadata__": {story}}}'.encode()
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped" / "tiny-1-1-1.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     for name, path in shipped_sweeps().items():
         assert read_sweep(path).name == name
+    assert [schedule.compact for schedule in read_sweep(shipped_sweeps()["zoo"]).schedules] == ["1,1,1"]
 
 
 # text, where, what, hint
@@ -105,6 +122,96 @@ PROBLEMS = {
     "a tab": (GOOD + "\tx: 1\n", "9:1", "not valid YAML", ""),
     "an alias": (GOOD.replace("[64x64, 64x96]", "[&a 64x64, *a]"), "7:19", "aliases", ""),
 }
+
+
+STEPS = """\
+schema_version: 1
+name: mine
+backbones: tiny
+sizes: 64x64
+devices: cpu
+weights: [model.safetensors]
+count:
+profile: {threads: 1, repeats: 3}
+evaluate:
+  data: coco
+  limit: 4
+"""
+PROBLEMS |= {
+    "an unknown device": (STEPS.replace("cpu", "tpu"), "5:1", "'tpu'", ""),
+    "an unknown key of a step": (STEPS.replace("repeats", "rounds"), "8:23", "unknown key", "known keys"),
+    "no threads": (STEPS.replace("threads: 1", "threads: 0"), "8:11", "greater than or equal to 1", ""),
+    "threads as text": (STEPS.replace("threads: 1", "threads: '1'"), "8:11", "text, not a number", ""),
+    "a batch of none": (STEPS.replace("threads: 1", "batch_sizes: [1, 0]"), "8:28", "greater than or equal to 1", ""),
+    "graphs on a CPU": (STEPS.replace("threads: 1", "cuda_graphs: true"), "8:11", "not on a CPU", "cuda"),
+    "an unknown sampling": (STEPS.replace("threads: 1", "sampling: fast"), "8:11", "'fast'", ""),
+    "an unknown task": (STEPS.replace("limit: 4", "tasks: depth"), "11:3", "'depth'", ""),
+    "sides in the wrong order": (
+        STEPS.replace("limit: 4", "resize: 9,8"),
+        "11:3",
+        "the short side and the longest",
+        "",
+    ),
+    "one side": (STEPS.replace("limit: 4", "resize: '9'"), "11:3", "the short side and the longest", ""),
+    "sides as a list": (STEPS.replace("limit: 4", "resize: [8, 9]"), "11:3", "resize", ""),
+    "a step that is a word": (STEPS.replace("count:", "count: yes"), "7:1", "count", ""),
+    "no weights to evaluate": (STEPS.replace("weights: [model.safetensors]\n", ""), "8:1", "no weights", "zoo"),
+    "weights that are not there": (STEPS.replace("model.", "modle."), "6:11", "no such file", "sweep's own folder"),
+    "data that are not there": (STEPS.replace("coco", "shapes-vall"), "10:3", "no such folder", "shapes-val"),
+    "data that are no data": (STEPS.replace("coco", "."), "10:3", "no folder annotations", ""),
+    "a latency of many sizes": (STEPS.replace("64x64", "[64x64, coco-val]"), "4:16", "one size", "800x1333"),
+}
+
+
+@pytest.fixture(autouse=True)
+def weights(tmp_path: Path) -> None:
+    """What `STEPS` names."""
+    (tmp_path / "model.safetensors").write_bytes(b"no weights, and nobody looks yet")
+    (tmp_path / "coco" / "annotations").mkdir(parents=True)
+    (tmp_path / "coco" / "annotations" / "panoptic_val.json").write_text("{}")
+
+
+def test_steps_are_taken_only_where_they_are_named(tmp_path: Path) -> None:
+    def steps(text: str) -> tuple[bool, list[str]]:
+        (tmp_path / "s.yaml").write_text(text)
+        spec = read_sweep(tmp_path / "s.yaml")
+        return spec.counts, [str(one) for one in measurements(spec, tmp_path)]
+
+    profile, evaluate = "tiny at 64x64 on cpu", "model.safetensors on coco"
+    assert steps(STEPS) == (True, [profile, evaluate])
+    assert steps(STEPS.replace("count:\n", "")) == (False, [profile, evaluate])
+    assert steps(STEPS.partition("evaluate")[0]) == (True, [profile])
+    assert steps(STEPS.partition("count")[0]) == (True, [])
+    assert steps(STEPS.replace("threads: 1", "batch_sizes: [1, 2]"))[1][1] == f"{profile}, batch 2"
+    assert steps(STEPS.replace("devices: cpu", "devices: [cpu, cuda]"))[1] == [
+        profile,
+        profile.replace("cpu", "cuda"),
+        evaluate,
+        evaluate,
+    ]
+
+
+def test_what_is_measured_has_the_same_name_whenever_it_is_asked(tmp_path: Path) -> None:
+    def keys(text: str) -> list[tuple[str, str]]:
+        (tmp_path / "s.yaml").write_text(text)
+        return [(one.slot, one.key) for one in measurements(read_sweep(tmp_path / "s.yaml"), tmp_path)]
+
+    first = keys(STEPS)
+    assert keys(STEPS.replace("name: mine", "name: other")) == first
+    (tmp_path / "model.safetensors").rename(tmp_path / "moved.safetensors")
+    assert keys(STEPS.replace("model.", "moved.")) == first
+    more = keys(STEPS.replace("model.", "moved.") + 'schedules: ["1,1,1"]\n')
+    assert more[0][0] == first[0][0]
+    assert more[0][1] != first[0][1]
+    assert more[1] == first[1]
+    (tmp_path / "moved.safetensors").write_bytes(b"other weights")
+    assert keys(STEPS.replace("model.", "moved."))[1][1] != first[1][1]
+
+
+def test_the_samplings_are_those_that_there_are() -> None:
+    from proscale_bench.models.sampling import AUTO, SAMPLERS
+
+    assert set(get_args(Sampling)) == {AUTO, *SAMPLERS}
 
 
 @pytest.mark.parametrize(("text", "where", "what", "hint"), PROBLEMS.values(), ids=PROBLEMS)

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
-from proscale_bench.models.checkpoints.formats import METADATA
 from proscale_bench.models.checkpoints.infer import Inferred, NoBackbone
 from proscale_bench.models.checkpoints.translate import INDEX, Translation
 from proscale_bench.results.inspection import Entry, Inspection

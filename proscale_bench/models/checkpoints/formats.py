@@ -23,6 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
 from proscale_bench.models.checkpoints.unpickle import NUMPY, TORCH, Array, DataUnpickler, RefusedError, spelt_type
@@ -33,7 +34,6 @@ MAX_KEY = 500  # characters; the longest that we know has 110
 MAX_JSON_BYTES = 16 * 2**20
 SLACK_BYTES = 2**20
 TORCH_LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # its magic number, pickled
-METADATA = "proscale_bench"  # where our own files say what shapes cannot: see `save`
 SUPPORTED = "supported: .pth, .pkl (detectron2), .safetensors, and Hugging Face folders"
 
 # Where checkpoints keep their weights. Averaged weights come first: they are what their authors evaluate.

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from proscale_bench.config.architecture import FEATURE_STRIDES, Architecture
 from proscale_bench.config.schedule import Schedule, parse_compact
+from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import ENCODERS, build_from_architecture
 from proscale_bench.models.checkpoints.checkpoint import Checkpoint
 from proscale_bench.models.checkpoints.checks import check_shapes, check_values
-from proscale_bench.models.checkpoints.formats import METADATA, read_stored
+from proscale_bench.models.checkpoints.formats import read_stored
 from proscale_bench.models.checkpoints.hugging_face import hints_of_config
 from proscale_bench.models.checkpoints.infer import Hints, Inferred, NoBackbone, TensorError, infer
 from proscale_bench.models.checkpoints.translate import INDEX, Translation, translate

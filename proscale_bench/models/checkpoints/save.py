@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from proscale_bench.config.schedule import Schedule
+from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError, look_up
 from proscale_bench.files import replacing, write_atomic
 from proscale_bench.models.checkpoints.checkpoint import Checkpoint, digest
-from proscale_bench.models.checkpoints.formats import METADATA
 from proscale_bench.models.checkpoints.hugging_face import config_of
 from proscale_bench.models.checkpoints.keys import Layout
 from proscale_bench.models.checkpoints.layouts import EXTRA, HUGGING_FACE, LAYOUTS, OFFICIAL, OURS

@@ -1,0 +1,289 @@
+"""Are limits kept? Costs on paper are counted on the spot; what was measured comes from records.
+
+Numbers of two devices are never compared. Where several records fit a limit (weights, batch sizes, number formats),
+every one must keep it, and the worst is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from proscale_bench.config.budget import Limit
+from proscale_bench.config.schedule import Schedule, baseline
+from proscale_bench.cost.count import FlopCount, count_flops
+from proscale_bench.cost.geometry import COCO_SIZES, parse_size
+from proscale_bench.errors import BenchError
+from proscale_bench.results.metrics import METRICS, Metric, provenance_of
+
+if TYPE_CHECKING:
+    from proscale_bench.results.collect import Filed
+    from proscale_bench.results.record import Record
+    from proscale_bench.results.section import Interval
+
+Status = Literal["kept", "exceeded", "unknown"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A limit beside what was found.
+
+    Args:
+        status: `unknown` where nothing was found that the limit could be held to: `why` and `advice` say more.
+        expected: the bound as a value of the metric; None where what it is relative to is unknown.
+        found: the value, and `source`: where it comes from.
+        reference: what a relative bound is relative to.
+        interval, samples, record: of what was measured.
+    """
+
+    limit: Limit
+    status: Status
+    expected: float | None = None
+    found: float | None = None
+    source: str = ""
+    reference: float | None = None
+    interval: Interval | None = None
+    samples: tuple[float, ...] = ()
+    record: Record | None = None
+    why: str = ""
+    advice: str | None = None
+
+    @property
+    def metric(self) -> Metric:
+        return METRICS[self.limit.metric]
+
+    @property
+    def is_ceiling(self) -> bool:
+        return self.limit.bound in ("max", "max_increase_pct")
+
+    @property
+    def failed(self) -> bool:
+        """It is not kept, and that matters."""
+        return self.status != "kept" and self.limit.level == "error"
+
+    @property
+    def warned(self) -> bool:
+        return self.status != "kept" and self.limit.level == "warn"
+
+    @property
+    def excess(self) -> float | None:
+        """How far the value is beyond the bound; negative within it."""
+        if self.found is None or self.expected is None:
+            return None
+        return self.found - self.expected if self.is_ceiling else self.expected - self.found
+
+    @property
+    def excess_pct(self) -> float | None:
+        """The same in percent of the bound."""
+        return 100 * self.excess / self.expected if self.excess is not None and self.expected else None
+
+
+class Checker:
+    """Holds limits to what can be counted and what is recorded.
+
+    Args:
+        read_records: all records of the runs given, older ones too; called when the first limit needs them.
+        read_run: the records of a run that a budget names.
+    """
+
+    def __init__(
+        self, read_records: Callable[[], Sequence[Filed]], read_run: Callable[[Path], Sequence[Filed]]
+    ) -> None:
+        self._read_records = read_records
+        self._run = cache(read_run)
+
+    @cached_property
+    def history(self) -> Sequence[Filed]:
+        """Every record."""
+        return self._read_records()
+
+    @cached_property
+    def records(self) -> Sequence[Filed]:
+        """Each configuration as it was found last."""
+        from proscale_bench.results.collect import newest
+
+        return newest(self.history)
+
+    def check(self, limits: Iterable[Limit]) -> list[Finding]:
+        """A finding for every limit that is not off; those that are off must be valid all the same.
+
+        Raises:
+            BenchError: a size is unknown, or a run that a limit names cannot be read.
+        """
+        for limit in limits:
+            _check_size(limit)
+        return [self._find(limit) for limit in limits if limit.level != "off"]
+
+    def _find(self, limit: Limit) -> Finding:
+        metric = METRICS[limit.metric]
+        if metric.section == "cost":
+            return self._counted(limit, metric)
+        findings: dict[str, list[Finding]] = {"measured": [], "published": []}
+        for one in self.records:
+            if _fits(limit, one.record) and metric.read(one.record) is not None:
+                findings[provenance_of(one.record, metric.name)].append(self._measured(limit, metric, one))
+        found = findings["measured"]
+        if not found and metric.section == "accuracy":
+            found = findings["published"] or _shipped(limit)
+            if found and not limit.published:
+                return _nothing(limit, metric, "there is a published value: say 'published: true' to let it count")
+        if not found:
+            return _nothing(limit, metric, self._where_to_look(limit, metric))
+        return max(found, key=_badness)
+
+    def _counted(self, limit: Limit, metric: Metric) -> Finding:
+        found = _read_cost(metric, count(limit))
+        if limit.against is None:
+            return _judged(limit, found, "counted", None)
+        if limit.against == "baseline":
+            return _judged(limit, found, "counted", _read_cost(metric, count(limit, baseline())))
+        known = [one for one in self._against(limit) if one.record.cost and is_of(limit, one.record)]
+        if not known:
+            return Finding(
+                limit,
+                "unknown",
+                found=found,
+                source="counted",
+                why=f"no record of {limit.written} on {limit.backbone} at {limit.size} to hold it against",
+                advice="write one with 'proscale-bench sweep' and commit it, or say against: baseline",
+            )
+        newest = max(known, key=lambda one: one.record.provenance.created)
+        return _judged(limit, found, "counted", metric.read(newest.record))
+
+    def _measured(self, limit: Limit, metric: Metric, filed: Filed) -> Finding:
+        record = filed.record
+        found = metric.read(record)
+        assert found is not None
+        reference = None
+        if limit.against is not None:
+            wanted = "baseline" if limit.against == "baseline" else record.identity.schedule
+            alike = [other for other in self._against(limit) if _ran_alike(record, other.record, wanted)]
+            values = [value for other in alike if (value := metric.read(other.record)) is not None]
+            if not values:
+                why = f"{limit.against} has no {metric.name} of {wanted} on {limit.backbone} that was run alike"
+                return Finding(limit, "unknown", found=found, source=filed.source, why=why)
+            reference = (min if metric.better == "lower" else max)(values)
+        samples = record.profile.samples_ms if metric.name == "latency_median_ms" and record.profile else ()
+        judged = _judged(limit, found, filed.source, reference)
+        return replace(judged, interval=metric.interval(record), samples=tuple(samples), record=record)
+
+    def _where_to_look(self, limit: Limit, metric: Metric) -> str:
+        devices = sorted({one.record.execution.device_name for one in self.records if one.record.execution})
+        if limit.device and devices and limit.device not in devices:
+            return f"there are records of {', '.join(devices)}"
+        command = "profile --size HxW" if metric.section == "profile" else "eval --weights FILE"
+        return f"write one with 'proscale-bench {command}', and give its folder as --records"
+
+    def _against(self, limit: Limit) -> Sequence[Filed]:
+        """The records that a relative limit is held against."""
+        if limit.against in ("record", "baseline"):
+            return self.records
+        try:
+            return self._run(Path(limit.against or ""))
+        except BenchError as error:
+            raise BenchError(f"{limit.at}: against: {error.message}", error.hint) from error
+
+
+def count(limit: Limit, schedule: Schedule | None = None) -> FlopCount:
+    """What a limit's configuration costs on paper, or another schedule in its place. Counted once."""
+    return _count(schedule or limit.schedule, limit.backbone, limit.size, limit.rules, limit.convention)
+
+
+@cache
+def _count(schedule: Schedule, backbone: str, size: str, rules: str, convention: str) -> FlopCount:
+    return count_flops(schedule, backbone, size, None, rules, convention)
+
+
+def is_of(limit: Limit, record: Record) -> bool:
+    """A record's cost is of the limit's configuration: of its schedule, or of one that had its name."""
+    given = (record.identity.backbone, record.input.size, record.rules, record.convention)
+    names = (record.identity.schedule == limit.schedule.compact, record.identity.label == limit.schedule.name)
+    return given == (limit.backbone, limit.size, limit.rules, limit.convention) and any(names)
+
+
+def _fits(limit: Limit, record: Record) -> bool:
+    """A limit on something measured is about this record. What the limit leaves open may be anything.
+
+    At COCO's sizes no latency is taken, and an accuracy is of a data set: there the size says nothing.
+    """
+    how = record.execution
+    wanted: list[tuple[object, object]] = [
+        (limit.backbone, record.identity.backbone),
+        (limit.schedule.compact, record.identity.schedule),
+        (limit.device, how and how.device_name),
+        (limit.dtype, how and how.dtype),
+    ]
+    if METRICS[limit.metric].section == "profile":
+        size = None if limit.size in COCO_SIZES else limit.size
+        wanted += [(size, record.input.size), (limit.batch_size, how and how.batch_size)]
+    else:
+        wanted.append((limit.dataset, record.accuracy and record.accuracy.dataset))
+    return all(asked is None or asked == has for asked, has in wanted)
+
+
+def _ran_alike(one: Record, other: Record, schedule: str) -> bool:
+    """Another record of the same backbone, input and execution, of this schedule."""
+    return (other.identity.schedule, other.identity.backbone, other.input, other.execution) == (
+        schedule,
+        one.identity.backbone,
+        one.input,
+        one.execution,
+    )
+
+
+def _judged(
+    limit: Limit,
+    found: float,
+    source: str,
+    reference: float | None,
+) -> Finding:
+    expected = limit.value
+    if reference is not None:
+        sign = 1 if limit.bound == "max_increase_pct" else -1
+        expected = reference * (1 + sign * limit.value / 100)
+    exceeded = found > expected if limit.bound in ("max", "max_increase_pct") else found < expected
+    return Finding(limit, "exceeded" if exceeded else "kept", expected, found, source, reference)
+
+
+def _badness(finding: Finding) -> tuple[bool, float]:
+    """What is unknown is worse than any excess."""
+    return finding.status == "unknown", finding.excess_pct or finding.excess or 0.0
+
+
+def _shipped(limit: Limit) -> list[Finding]:
+    """The limit held to the published results that come with the tool."""
+    from proscale_bench.results.published import DATASET, published_results
+
+    if limit.dataset not in (None, DATASET):
+        return []
+    return [
+        _judged(limit, value, f"published: {result.source}", None)
+        for result in published_results(limit.backbone)
+        if result.schedule == limit.schedule.compact and (value := getattr(result, limit.metric, None)) is not None
+    ]
+
+
+def _nothing(limit: Limit, metric: Metric, advice: str) -> Finding:
+    on = f" on {limit.device}" if limit.device else ""
+    why = f"no record of {metric.name} of {limit.written} with {limit.backbone}{on}"
+    return Finding(limit, "unknown", why=why, advice=advice)
+
+
+def _read_cost(metric: Metric, cost: FlopCount) -> float:
+    assert metric.read_cost is not None
+    return metric.read_cost(cost)
+
+
+def _check_size(limit: Limit) -> None:
+    try:
+        _known_size(limit.size)
+    except BenchError as error:
+        raise BenchError(f"{limit.size_at}: size: {error.message}", error.hint) from error
+
+
+@cache
+def _known_size(size: str) -> None:
+    parse_size(size)

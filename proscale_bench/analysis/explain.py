@@ -1,0 +1,105 @@
+"""What changed since a limit was last kept, by stage and layer. Pure functions of findings and records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+from proscale_bench.analysis.budgets import Finding, count, is_of
+from proscale_bench.cost.count import FlopCount
+
+if TYPE_CHECKING:
+    from proscale_bench.results.collect import Filed
+    from proscale_bench.results.record import Cost, Layer, Record
+
+ENCODER_PARTS = ("encoder_projection", "encoder_recalibration", "pixel_embedding")
+OTHER_PARTS = ("backbone", "fpn_upsampling", "transformer_decoder")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A stage or layer before and after; None where it was not there."""
+
+    name: str
+    old: float | None
+    new: float | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The last record that kept a limit, its value, and what is otherwise now; None where there is no such record."""
+
+    since: Filed | None
+    old: float | None = None
+    changes: tuple[Change, ...] = ()
+
+
+def explain(finding: Finding, history: Sequence[Filed]) -> Explanation:
+    """What changed since the newest record of a finding's configuration that kept its limit."""
+    kept = [one for one in history if _is_earlier(finding, one.record) and _keeps(finding, one.record)]
+    if not kept:
+        return Explanation(None)
+    since = max(kept, key=lambda one: one.record.provenance.created)
+    changes = tuple(change for change in _changes(finding, since.record) if change.old != change.new)
+    return Explanation(since, finding.metric.read(since.record), changes)
+
+
+def _is_earlier(finding: Finding, record: Record) -> bool:
+    """Of the same configuration: on paper, or as the record of the finding was run."""
+    if finding.metric.section == "cost":
+        return is_of(finding.limit, record)
+    now = finding.record
+    if now is None:
+        return False
+    same = (record.identity.backbone, record.identity.schedule, record.input, record.execution)
+    return same == (now.identity.backbone, now.identity.schedule, now.input, now.execution)
+
+
+def _keeps(finding: Finding, record: Record) -> bool:
+    value = finding.metric.read(record)
+    if value is None or finding.expected is None:
+        return False
+    return value <= finding.expected if finding.is_ceiling else value >= finding.expected
+
+
+def _changes(finding: Finding, old: Record) -> Iterator[Change]:
+    if finding.metric.section == "cost" and old.cost is not None:
+        yield from _cost_changes(finding.metric.name, old.cost, count(finding.limit))
+    elif finding.metric.name == "latency_median_ms" and old.profile and finding.record and finding.record.profile:
+        before, after = old.profile.stages, finding.record.profile.stages
+        for name in dict.fromkeys([*before, *after]):
+            medians = [stages[name].latency_median_ms if name in stages else None for stages in (before, after)]
+            yield Change(name, medians[0], medians[1])
+
+
+def _cost_changes(metric: str, old: Cost, new: FlopCount) -> Iterator[Change]:
+    if metric == "params_m":
+        for part in ("backbone", "encoder", "transformer_decoder"):
+            yield Change(part, getattr(old.params_m, part), getattr(new.params_m, part))
+        return
+    parts = {"token_layers_gflops": (), "encoder_gflops": ENCODER_PARTS}.get(metric, ENCODER_PARTS + OTHER_PARTS)
+    for part in parts:
+        yield Change(part, getattr(old.gflops, part), getattr(new.gflops, part))
+    yield from _layer_changes(old.layers, new)
+
+
+def _layer_changes(before: Sequence[Layer], new: FlopCount) -> Iterator[Change]:
+    """Layer by layer, numbered as they are now (those that are gone: as they were), matched by the levels they see."""
+    after = new.layers
+    matcher = SequenceMatcher(None, [layer.levels for layer in before], [layer.levels for layer in after], False)
+    for kind, i, i_end, j, j_end in matcher.get_opcodes():
+        if kind == "equal":
+            for index in range(i_end - i):
+                one, other = before[i + index], after[j + index]
+                yield Change(_layer_name(j + index, other.levels), one.gflops, other.gflops)
+            continue
+        for index in range(i, i_end):
+            yield Change(_layer_name(index, before[index].levels), before[index].gflops, None)
+        for index in range(j, j_end):
+            yield Change(_layer_name(index, after[index].levels), None, after[index].gflops)
+
+
+def _layer_name(index: int, levels: Sequence[str]) -> str:
+    return f"token layer {index + 1} ({' + '.join(levels)})"

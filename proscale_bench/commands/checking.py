@@ -1,0 +1,126 @@
+"""What `check` does around the limits: reading runs, writing found numbers, and the report in each format."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proscale_bench.render.console import note, warn
+
+if TYPE_CHECKING:
+    from proscale_bench.analysis.budgets import Checker, Finding
+    from proscale_bench.analysis.explain import Explanation
+    from proscale_bench.results.collect import Filed
+
+DEFAULT_RECORDS = Path("reports")
+Explanations = dict[int, "Explanation"]  # by the finding's index
+
+
+def reader_of(paths: list[Path] | None) -> Callable[[], Sequence[Filed]]:
+    """Reads the runs given, or those in `reports/` if there are any."""
+
+    def read() -> Sequence[Filed]:
+        return read_run(*paths) if paths else (read_run(DEFAULT_RECORDS) if DEFAULT_RECORDS.is_dir() else [])
+
+    return read
+
+
+def read_run(*paths: Path) -> Sequence[Filed]:
+    """All records of runs; files that are none are named on stderr."""
+    from proscale_bench.results.collect import collect
+
+    filed, problems = collect(paths)
+    for problem in problems:
+        warn(f"{problem.message}; left out")
+    return filed
+
+
+def updated(path: Path, findings: Sequence[Finding]) -> bool:
+    """Write what was found over the absolute limits of a file; whether anything changed."""
+    from proscale_bench.config.budget_update import rewrite
+    from proscale_bench.config.located import read_text
+    from proscale_bench.files import write_atomic
+
+    found = {one.limit.key: one.found for one in findings if one.found is not None and one.limit.against is None}
+    text, done = rewrite(read_text(path), found)
+    for one in done:
+        note(f"{path}:{one.line}: {one.key[-2]}: {one.key[-1]}: {one.old} is now {one.new}")
+    if done:
+        mark = "\ufeff" if path.read_bytes().startswith(b"\xef\xbb\xbf") else ""
+        write_atomic(path, mark + text)
+    return bool(done)
+
+
+def explanations(checker: Checker, findings: Sequence[Finding]) -> Explanations:
+    from proscale_bench.analysis.explain import explain
+
+    return {
+        index: explain(finding, checker.history)
+        for index, finding in enumerate(findings)
+        if finding.status == "exceeded"
+    }
+
+
+def publish(form: str, findings: Sequence[Finding], off: int, explained: Explanations) -> None:
+    """Write the report: machines' formats to stdout alone."""
+    from proscale_bench.render import check as render
+
+    match form:
+        case "text":
+            _print_text(findings, off, explained)
+        case "json":
+            from proscale_bench.results.export import envelope, to_json
+
+            rows = [render.row(one) for one in findings]
+            for index, explanation in explained.items():
+                rows[index]["explanation"] = render.explanation_row(explanation)
+            sys.stdout.write(to_json(envelope(rows)))
+        case "github":
+            from proscale_bench.render.github import workflow_commands
+
+            sys.stdout.write(workflow_commands(findings))
+            _add_to_job_summary(findings, off)
+        case "junit":
+            from proscale_bench.render.junit import document
+
+            sys.stdout.write(document(findings))
+        case "sarif":
+            from proscale_bench.render.sarif import document as sarif
+
+            sys.stdout.write(sarif(findings))
+
+
+def _print_text(findings: Sequence[Finding], off: int, explained: Explanations) -> None:
+    from proscale_bench.render import check as render
+
+    shown = ["\n".join(render.lines(findings))]
+    for index, finding in enumerate(findings):
+        if finding.failed or finding.warned:
+            lines = render.details(finding)
+            if index in explained:
+                lines += render.explanation(finding, explained[index])
+            shown.append("\n".join(lines))
+    text = "\n\n".join([*shown, render.summary(findings, off)])
+    if not sys.stdout.isatty():
+        sys.stdout.write(text + "\n")
+        return
+    from rich.text import Text
+
+    from proscale_bench.render.console import stdout_console
+
+    styled = Text(text)
+    for pattern, style in render.STYLES.items():
+        styled.highlight_regex(pattern, style)
+    stdout_console().print(styled, soft_wrap=True)
+
+
+def _add_to_job_summary(findings: Sequence[Finding], off: int) -> None:
+    """To the page of the job, where GitHub Actions says there is one."""
+    from proscale_bench.render import check as render
+
+    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(f"### Budgets\n\n{render.summary(findings, off)}\n\n{render.markdown(findings)}\n")

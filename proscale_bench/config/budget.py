@@ -1,0 +1,273 @@
+"""The YAML form of budgets: limits on metrics, by schedule, backbone, size and device.
+
+schema_version: 1
+defaults: {backbone: resnet50, size: coco-first100, rules: fvcore}
+budgets:
+  - schedule: proscale-3-3-3      # a name, a file (seen from this file) or a compact spelling
+    encoder_gflops: {max: 63.5}
+    total_gflops: {max_increase_pct: 1, against: reports/paper}
+    latency_median_ms: {max: 40.0, size: 800x1333, device: NVIDIA H200, level: warn}
+    pq: {min: 51.4, published: true}
+
+What a limit leaves open is as its budget has it, then as `defaults` has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+
+from proscale_bench.config.architecture import BackboneName
+from proscale_bench.config.catalogue import parse_schedule
+from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
+from proscale_bench.config.schedule import Schedule
+from proscale_bench.errors import BenchError
+
+# YAML reads the bare word off as false.
+Level = Annotated[Literal["error", "warn", "off"], BeforeValidator(lambda word: "off" if word is False else word)]
+Bound = Literal["max", "min", "max_increase_pct", "max_decrease_pct"]
+DType = Literal["fp32", "tf32", "bf16", "fp16"]
+BOUNDS: tuple[Bound, ...] = ("max", "min", "max_increase_pct", "max_decrease_pct")
+AGAINST = ("baseline", "record")  # or the path of a run
+MAX_BUDGETS = 5_000
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=-100, le=1e6, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+
+
+class Part(StrictModel):
+    """A part of the file, which is never read by itself: its own reader is not built."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class _Limit(Part):
+    """What a metric must keep within; a percentage is of what the limit is held `against`."""
+
+    max: Amount | None = None
+    min: Amount | None = None
+    max_increase_pct: Percent | None = None
+    max_decrease_pct: Percent | None = None
+    against: Name | None = None
+    level: Level | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_limit(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("a limit is written {max: 1.0} or {min: 1.0}")
+        if not value.keys() & set(BOUNDS):
+            raise ValueError(f"a limit has at least one of {', '.join(BOUNDS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> _Limit:
+        if self.max is not None and self.min is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        if self.against and self.max_increase_pct is None and self.max_decrease_pct is None:
+            raise ValueError("'against' goes with max_increase_pct or max_decrease_pct")
+        return self
+
+
+class CostLimit(_Limit):
+    """Of what is counted on paper."""
+
+    size: Name | None = None
+
+
+class ProfileLimit(_Limit):
+    """Of what was measured on a device; every record that fits must keep it."""
+
+    size: Name | None = None
+    device: Name | None = None
+    dtype: DType | None = None
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+
+
+class AccuracyLimit(_Limit):
+    """Of what was evaluated, in percent; `published` lets what others found stand in where nothing was."""
+
+    device: Name | None = None
+    dtype: DType | None = None
+    dataset: Name | None = None
+    published: bool | None = None
+
+
+class Defaults(Part):
+    backbone: BackboneName | None = None
+    size: Name | None = None
+    rules: Literal["fvcore", "published", "complete"] | None = None
+    convention: Literal["mac", "flop"] | None = None
+    device: Name | None = None
+    dtype: DType | None = None
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    dataset: Name | None = None
+    level: Level | None = None
+
+
+class Budget(Defaults):
+    """Limits on the metrics of one configuration."""
+
+    schedule: Name
+    encoder_gflops: CostLimit | None = None
+    token_layers_gflops: CostLimit | None = None
+    total_gflops: CostLimit | None = None
+    params_m: CostLimit | None = None
+    latency_median_ms: ProfileLimit | None = None
+    throughput_ips: ProfileLimit | None = None
+    peak_memory_mib: ProfileLimit | None = None
+    energy_j: ProfileLimit | None = None
+    pq: AccuracyLimit | None = None
+    sq: AccuracyLimit | None = None
+    rq: AccuracyLimit | None = None
+    pq_things: AccuracyLimit | None = None
+    pq_stuff: AccuracyLimit | None = None
+    ap: AccuracyLimit | None = None
+    ap_bbox: AccuracyLimit | None = None
+    miou: AccuracyLimit | None = None
+
+
+BUDGET_METRICS = tuple(name for name in Budget.model_fields if name not in {*Defaults.model_fields, "schedule"})
+SCOPE = set(Defaults.model_fields)
+BUILT_IN: dict[str, Any] = dict.fromkeys(SCOPE) | {
+    **{"backbone": "resnet50", "size": "coco-first100", "rules": "fvcore", "convention": "mac", "level": "error"}
+}
+
+
+class BudgetFile(StrictModel):
+    schema_version: SchemaVersion
+    defaults: Defaults = Field(default_factory=Defaults)
+    budgets: Annotated[list[Budget], Field(min_length=1, max_length=MAX_BUDGETS)]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One bound on one metric of one configuration, with all that its file's defaults fill in.
+
+    Args:
+        written: the schedule as the file has it.
+        key: where the bound's number stands in the document.
+        line, column: of the metric's key, from 1; `size_at` is `file:line:column` of the size.
+        against: `baseline`, `record`, or the path of a run; None where the bound is absolute.
+    """
+
+    file: str
+    line: int
+    column: int
+    key: tuple[str | int, ...]
+    metric: str
+    bound: Bound
+    value: float
+    level: Level
+    schedule: Schedule
+    written: str
+    backbone: str
+    size: str
+    size_at: str
+    rules: str
+    convention: str
+    device: str | None
+    dtype: str | None
+    batch_size: int | None
+    dataset: str | None
+    published: bool
+    against: str | None
+
+    @property
+    def at(self) -> str:
+        """`file:line:column` of the metric's key."""
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+def read_budgets(path: Path) -> list[Limit]:
+    """Every limit of a file, in its order.
+
+    Raises:
+        BenchError: each problem at its `file:line:column`; unknown schedules, backbones and metrics among them.
+    """
+    located = load_yaml(path, BudgetFile)
+    read_schedule = cache(lambda word: parse_schedule(path.parent / word if _is_file(word) else word))
+    limits: list[Limit] = []
+    for index, budget in enumerate(located.value.budgets):
+        try:
+            schedule = read_schedule(budget.schedule)
+        except BenchError as error:
+            raise BenchError(f"{located.where('budgets', index, 'schedule')}: {error.message}", error.hint) from error
+        found = list(_limits(located, index, schedule))
+        if not found:
+            raise BenchError(
+                f"{located.where('budgets', index)}: no limit on {budget.schedule}", "as in encoder_gflops: {max: 63.5}"
+            )
+        limits += found
+    return limits
+
+
+def _limits(located: Located[BudgetFile], index: int, schedule: Schedule) -> Iterator[Limit]:
+    budget, folder = located.value.budgets[index], Path(located.path).parent
+    of_budget = BUILT_IN | _given(located.value.defaults) | _given(budget)
+    for metric in BUDGET_METRICS:
+        limit: _Limit | None = getattr(budget, metric)
+        if limit is None:
+            continue
+        key = ("budgets", index, metric)
+        line, column = located.place(*key)
+        scope = of_budget | _given(limit)
+        if isinstance(limit, ProfileLimit) and scope["device"] is None:
+            raise BenchError(
+                f"{located.where(*key)}: {metric}: no device", "what is measured is compared on one device: name it"
+            )
+        for bound in BOUNDS:
+            value = getattr(limit, bound)
+            if value is not None:
+                yield Limit(
+                    file=located.path,
+                    line=line,
+                    column=column,
+                    key=(*key, bound),
+                    metric=metric,
+                    bound=bound,
+                    value=value,
+                    schedule=schedule,
+                    written=budget.schedule,
+                    size_at=_size_at(located, index, metric),
+                    published=getattr(limit, "published", None) or False,
+                    against=_against(located, limit, key, folder) if bound.endswith("_pct") else None,
+                    **scope,
+                )
+
+
+def _given(part: Defaults | _Limit) -> dict[str, Any]:
+    """What a part of the file says of where a limit holds and how much it matters."""
+    named = part.model_fields_set & SCOPE
+    return {name: value for name in named if (value := getattr(part, name)) is not None}
+
+
+def _size_at(located: Located[BudgetFile], index: int, metric: str) -> str:
+    places = (("budgets", index, metric, "size"), ("budgets", index, "size"), ("defaults", "size"))
+    return located.where(*next((loc for loc in places if loc in located.places), ("budgets", index)))
+
+
+def _against(located: Located[BudgetFile], limit: _Limit, key: tuple[str | int, ...], folder: Path) -> str:
+    if limit.against in (None, "record") and not isinstance(limit, CostLimit):
+        raise BenchError(
+            f"{located.where(*key)}: {key[-1]}: a percentage of what?", "say against: baseline, or the path of a run"
+        )
+    against = limit.against or "record"
+    return against if against in AGAINST else str(folder / against)
+
+
+def _is_file(word: str) -> bool:
+    return word.endswith((".yaml", ".yml"))

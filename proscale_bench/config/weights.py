@@ -1,0 +1,125 @@
+"""The weights that ship, and what a weights file of ours says of itself: read without torch, its header alone.
+
+A safetensors file begins with the length of its header, 8 bytes, and the header, a JSON object of tensors' types,
+shapes and places (https://github.com/huggingface/safetensors). What shapes cannot tell our own files say in the
+header's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proscale_bench.config.schedule import Schedule, parse_compact
+from proscale_bench.errors import BenchError
+
+METADATA = "proscale_bench"  # the key of what our own files say of themselves
+FOLDER = Path(__file__).resolve().parent.parent / "weights"
+MAX_HEADER_BYTES = 8 << 20  # that of Swin-L has 0.1 MiB
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a weights file of ours says of itself. Nothing of it is held against the tensors: loading does that.
+
+    Args:
+        shapes: of every tensor, under our keys.
+        digest: of the weights; None where it does not say.
+        seed: of the training; None where it does not say.
+    """
+
+    schedule: Schedule
+    shapes: Mapping[str, tuple[int, ...]]
+    digest: str | None
+    seed: int | None
+
+
+def shipped_weights() -> dict[str, Path]:
+    """The weights that come with the tool, by name: `tiny-3-3-3`. Empty where none were installed."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
+
+
+def require_shipped_weights(schedule: Schedule | None = None, seed: int | None = None) -> dict[str, Path]:
+    """Those of a schedule and of a training's seed, where these are given.
+
+    Raises:
+        BenchError: there are none.
+    """
+    shipped = shipped_weights()
+    if not shipped:
+        raise BenchError(
+            f"no weights ship with this installation: {FOLDER} holds none",
+            "give files: --weights FILE of 'eval', `weights: [FILE]` of a sweep; or try 'eval --random-weights 0'",
+        )
+    if schedule is None and seed is None:
+        return shipped
+    told = {name: told_schedule(path) for name, path in shipped.items()}
+    chosen = {
+        name: shipped[name]
+        for name, one in told.items()
+        if schedule in (None, one.schedule) and seed in (None, one.seed)
+    }
+    if not chosen:
+        wanted = [*([f"schedule {schedule}"] if schedule else []), *([f"seed {seed}"] if seed is not None else [])]
+        raise BenchError(f"no weights of {' and '.join(wanted)} ship", f"these do: {', '.join(shipped)}")
+    return chosen
+
+
+def told_schedule(path: Path) -> Told:
+    """What a safetensors file of ours says of itself, from its header.
+
+    Raises:
+        BenchError: unreadable, damaged, hostile, or not written by us.
+    """
+    header = _header(path)
+    metadata = header.pop("__metadata__", {})
+    try:
+        if METADATA not in metadata:
+            raise BenchError(
+                f"{path}: does not say its schedule",
+                "'proscale-bench models convert FILE OUT.safetensors --layout ours' writes a file that does",
+            )
+        told = json.loads(metadata[METADATA])
+        shapes = {str(key): tuple(int(side) for side in entry["shape"]) for key, entry in header.items()}
+        provenance = told.get("provenance") or {}
+        seed = provenance.get("seed")
+        digest = told.get("weights")
+        return Told(
+            schedule=parse_compact(told["schedule"]),
+            shapes=shapes,
+            digest=digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None,
+            seed=seed if type(seed) is int else None,
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise BenchError(f"{path}: its header cannot be read: {str(error)[:200]}", "the file is damaged") from error
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The header's JSON object; no more is read of the file."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise BenchError(f"{path}: {what}", "give the path of a .safetensors file")
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > min(MAX_HEADER_BYTES, max(0, status.st_size - 8)):
+                raise BenchError(
+                    f"{path}: not a safetensors file: its header would have {length:,} bytes", "is this the right file?"
+                )
+            raw = file.read(length)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise BenchError(f"{path}: {getattr(error, 'strerror', None) or error}", "check the path") from error
+    try:
+        header = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{path}: not a safetensors file: its header is no JSON", "is this the right file?") from error
+    if not isinstance(header, dict):
+        raise BenchError(f"{path}: not a safetensors file: its header is no JSON object", "is this the right file?")
+    return header

@@ -1,0 +1,157 @@
+// All that is known of a point: beside the pointer, and side by side for two that are pinned.
+
+// [{group, numbers, facts: [{name, words, value?, metric?}]}]: numbers first, then words.
+function knownOf(point) {
+  const { row } = point;
+  const worths = [point.worth, ...(row.worths ?? []).filter((worth) => worth !== point.worth)].filter(Boolean);
+  const savings = (row.savings ?? []).flatMap((saving, n) => (saving ? savingFacts(saving, data.savings[n]) : []));
+  const view = data.views[point.view];
+  const more = [["failed", row.error], ["called", row.label], ["counted", view.counted], ["ran at", view.ran], ...(row.facts ?? [])];
+  return [
+    ["Cost", metricFacts(row.values, row.intervals, "cost"), true],
+    ["On the device", metricFacts(row.values, row.intervals, "profile"), true],
+    ["Against the baseline", savings, true],
+    ...worths.map((worth) => [`Worth, ${worth.provenance}`, metricFacts(worth.values, worth.intervals, "accuracy"), true]),
+    ...worths.map((worth) => [`How it was ${worth.provenance}`, wordFacts(worth.facts)]),
+    ["More", wordFacts(more.filter(([, words]) => words))],
+  ].filter(([, facts]) => facts.length).map(([group, facts, numbers = false]) => ({ group, facts, numbers }));
+}
+
+const wordFacts = (facts) => (facts ?? []).map(([name, words]) => ({ name, words }));
+
+function metricFacts(values, intervals, section) {
+  return Object.values(data.metrics).filter((m) => m.section === section && known(values?.[m.name])).map((metric) => {
+    const value = values[metric.name];
+    const range = intervals?.[metric.name];
+    const bounds = range ? ` [${show(metric, range[0])}, ${show(metric, range[1])}]` : "";
+    return { name: title(metric), words: show(metric, value) + bounds, value, metric };
+  });
+}
+
+function savingFacts(saving, name) {
+  const facts = [];
+  if (known(saving.counted)) {
+    const executed = known(saving.executed) && showSaved(saving.executed, 2) !== showSaved(saving.counted, 2)
+      ? ` (${showSaved(saving.executed, 2)} as executed)` : "";
+    facts.push({ name: `${name}, FLOPs`, words: showSaved(saving.counted, 2) + executed });
+  }
+  if (known(saving.realised)) facts.push({ name: `${name}, time`, words: showRealised(saving) });
+  return facts;
+}
+
+function showRealised(saving) {
+  const bounds = `[${showSaved(saving.high, 1)}, ${showSaved(saving.low, 1)}]`.replaceAll("%", "");
+  return saving.significant ? `${showSaved(saving.realised, 1)} ${bounds}` : `not significant ${bounds}`;
+}
+
+function heading(point) {
+  return [html("span", { class: "swatch", "--c": color(point.row) }), html("b", {}, nameOf(point)), " ", html("span", { class: "soft" }, backboneOf(point))];
+}
+
+let tipped = null; // the mark that the tip is of
+
+function showTip(point, mark) {
+  const tip = byId("tip");
+  const groups = knownOf(point);
+  const listed = ({ group, facts }) => html("section", {}, html("h4", {}, group),
+    html("dl", {}, facts.map(({ name, words }) => html("div", {}, html("dt", {}, name), html("dd", {}, words)))));
+  tip.replaceChildren(
+    html("p", { class: "tip-title" }, heading(point)),
+    html("div", { class: "tip-numbers" }, groups.filter((one) => one.numbers).map(listed)),
+    html("div", { class: "tip-words" }, groups.filter((one) => !one.numbers).map(listed)),
+  );
+  tip.hidden = false;
+  tipped = mark;
+  placeTip();
+  mark.setAttribute("aria-describedby", "tip");
+}
+
+function placeTip() {
+  const tip = byId("tip");
+  // Beside the mark, on the side with more room, inside the window.
+  const [box, own] = [tipped.getBoundingClientRect(), tip.getBoundingClientRect()];
+  const right = box.right + 12 + own.width <= innerWidth || box.left < innerWidth / 2;
+  const left = right ? box.right + 12 : box.left - 12 - own.width;
+  tip.style.left = `${Math.max(8, Math.min(left, innerWidth - own.width - 8))}px`;
+  tip.style.top = `${Math.max(8, Math.min(box.top - own.height / 3, innerHeight - own.height - 8))}px`;
+}
+
+function hideTip() {
+  byId("tip").hidden = true;
+}
+
+function togglePin(key) {
+  state.pins = state.pins.includes(key) ? state.pins.filter((pin) => pin !== key) : [...state.pins, key].slice(-2);
+  update();
+  const [a, b] = state.pins.map((pin) => pointOf.get(pin));
+  const names = [a, b].filter(Boolean).map((point) => `${nameOf(point)} on ${backboneOf(point)}`);
+  byId("said").textContent = b ? `Comparing ${names.join(" with ")}` : a ? `Pinned ${names[0]}` : "Nothing is pinned";
+}
+
+function drawAside(best) {
+  const pinned = state.pins.map((key) => pointOf.get(key));
+  byId("aside").replaceChildren(...(pinned.length ? comparison(pinned) : frontierList(best)));
+}
+
+function frontierList(best) {
+  const [mx, my] = [data.metrics[state.x], data.metrics[state.y]];
+  const hint = "Point at a mark for all that is known of it. Click or tap to pin it, and a second one to compare the two.";
+  if (!best.length) return [html("p", { class: "hint" }, hint)];
+  return [
+    html("h3", {}, "On the frontier"),
+    html("p", { class: "hint" }, hint),
+    html("table", { class: "facts" },
+      html("thead", {}, html("tr", {}, html("th", { scope: "col" }, "schedule"),
+        ...[mx, my].map((m) => html("th", { scope: "col", class: "number" }, title(m))))),
+      html("tbody", {}, best.map((point) => html("tr", {},
+        html("th", { scope: "row" }, pinButton(point)),
+        ...[mx, my].map((m) => html("td", { class: "number" }, show(m, read(point, m.name)))))))),
+  ];
+}
+
+function pinButton(point) {
+  return html("button", {
+    type: "button", class: "pin", "aria-pressed": String(state.pins.includes(point.key)), "data-pin": point.key,
+    onclick: () => togglePin(point.key),
+  }, html("span", { class: "swatch", "--c": color(point.row) }), nameOf(point),
+  data.backbones.length > 1 ? html("span", { class: "soft" }, ` ${backboneOf(point)}`) : null);
+}
+
+function comparison(pinned) {
+  const both = pinned.map((point) => new Map(knownOf(point).flatMap(({ group, facts }) =>
+    facts.map((fact, n) => [`${group}|${fact.name}|${facts.slice(0, n).filter((f) => f.name === fact.name).length}`, fact]))));
+  const keys = [...new Set(both.flatMap((facts) => [...facts.keys()]))];
+  const groups = [...new Set(keys.map((key) => key.split("|")[0]))];
+  const columns = pinned.length;
+  return [
+    html("h3", {}, columns > 1 ? "Side by side" : "Pinned"),
+    columns > 1 ? null : html("p", { class: "hint" }, "Pin a second mark to compare."),
+    html("table", { class: "facts compared" },
+      html("thead", {}, html("tr", {}, html("td"), pinned.map((point) => html("th", { scope: "col" }, html("button", {
+        type: "button", class: "unpin", "aria-label": `Unpin ${nameOf(point)} on ${backboneOf(point)}`, onclick: () => togglePin(point.key),
+      }, "×"), heading(point))))),
+      groups.map((group) => html("tbody", {},
+        html("tr", { class: "group" }, html("th", { scope: "rowgroup", colspan: columns + 1 }, group)),
+        keys.filter((key) => key.split("|")[0] === group).map((key) => comparedRow(key, both))))),
+  ].filter(Boolean);
+}
+
+function comparedRow(key, both) {
+  const facts = both.map((one) => one.get(key));
+  const cells = facts.map((fact) => html("td", {}, fact?.words ?? "–"));
+  const [a, b] = facts;
+  if (a?.metric && b?.metric) {
+    const [better, words] = change(a.metric, a.value, b.value);
+    if (words) cells[1].append(html("span", { class: `change ${better}` }, words));
+  }
+  return html("tr", {}, html("th", { scope: "row" }, key.split("|")[1]), cells);
+}
+
+// From the first to the second: points for what is in percent, percent of the first for all else.
+function change(metric, from, to) {
+  const difference = metric.unit === "%" ? to - from : from ? 100 * (to / from - 1) : null;
+  if (difference === null || from === to) return ["", ""];
+  const sign = difference > 0 ? "+" : "−";
+  const better = (to > from) === (metric.better === "higher") ? "better" : "worse";
+  return [better, ` ${sign}${fixed(Math.abs(difference), 2)}${metric.unit === "%" ? " points" : "%"}`];
+}

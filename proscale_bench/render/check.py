@@ -1,0 +1,222 @@
+"""Findings of budgets in words: as lines for the terminal, as Markdown, as JSON. Pure functions of findings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from proscale_bench.config.budget import AGAINST
+from proscale_bench.results.metrics import METRICS
+from proscale_bench.units import printable
+
+if TYPE_CHECKING:
+    from proscale_bench.analysis.budgets import Finding
+    from proscale_bench.analysis.explain import Explanation
+    from proscale_bench.config.budget import Limit
+
+MARKS = {"kept": "ok", "exceeded": "EXCEEDED", "unknown": "UNKNOWN"}
+STYLES = {  # of the text on a terminal
+    r"(?m)^(  EXCEEDED|  UNKNOWN|error:)": "bold red",
+    r"(?m)^(  warning |warning:)": "bold yellow",
+    r"(?m)^  ok ": "green",
+}
+
+
+def where(limit: Limit) -> str:
+    """The configuration that a limit is on."""
+    return f"{limit.written} on {limit.backbone}, {limit.size}"
+
+
+def lines(findings: Sequence[Finding]) -> list[str]:
+    """A line a limit, under its configuration."""
+    shown: list[str] = []
+    last = None
+    for finding in findings:
+        configuration = where(finding.limit)
+        if configuration != last:
+            shown.append(printable(configuration))
+            last = configuration
+        found, _ = numbers(finding)
+        mark = MARKS[finding.status] if finding.status == "kept" or finding.failed else "warning"
+        shown.append(f"  {mark:8}  {finding.limit.metric:19}  {found or '–':>10}  {expected(finding)}")
+    return shown
+
+
+def details(finding: Finding) -> list[str]:
+    """All that is known of a limit that is not kept: where, expected, found, by how much, samples, what to edit."""
+    limit = finding.limit
+    level = "error" if finding.failed else "warning"
+    shown = [f"{level}: {printable(limit.at)}: {limit.metric} of {where(limit)}", f"  expected  {expected(finding)}"]
+    if finding.found is not None:
+        shown.append(f"  found     {_found(finding)}")
+    if finding.status == "exceeded":
+        shown.append(f"  excess    {excess(finding)}")
+    if finding.why:
+        shown.append(f"  unknown   {printable(finding.why)}")
+    return shown + notes(finding)
+
+
+def notes(finding: Finding) -> list[str]:
+    """What does not fit into one line: the samples, a hint, what to edit."""
+    shown = []
+    if finding.samples:
+        shown.append(f"  samples   {' '.join(f'{sample:.4g}' for sample in finding.samples)}")
+    if finding.advice:
+        shown.append(f"  hint      {printable(finding.advice)}")
+    return [*shown, f"  edit      {edit(finding)}"]
+
+
+def message(finding: Finding) -> str:
+    """The same in one line."""
+    limit = finding.limit
+    what = f"{limit.metric} of {where(limit)}"
+    if finding.status == "unknown":
+        return printable(f"{what}: expected {expected(finding)}: {finding.why}")
+    verdict = "kept"
+    if finding.status == "exceeded":
+        verdict = f"{excess(finding)} too {'much' if finding.is_ceiling else 'little'}"
+    return printable(f"{what}: expected {expected(finding)}, found {_found(finding)}: {verdict}")
+
+
+def expected(finding: Finding) -> str:
+    """The bound: `at most 63.5 GFLOPs`, `at most 64.11 GFLOPs, 1 % above the record's 63.47`."""
+    limit = finding.limit
+    side = "at most" if finding.is_ceiling else "at least"
+    on = f" on {limit.device}" if device(limit) else ""
+    if limit.against is None:
+        return f"{side} {_written(limit.value)}{unit(finding)}{on}"
+    direction = "above" if finding.is_ceiling == (limit.value >= 0) else "below"
+    base = f"that of {'the ' if limit.against in AGAINST else ''}{printable(limit.against)}"
+    relative = f"{abs(limit.value):g} % {direction} {base}" if limit.value else base
+    if finding.reference is None:
+        return f"{side} {relative}{on}"
+    bound = f"{numbers(finding)[1]}{unit(finding)}"
+    return f"{side} {bound}{on}, {relative}, {_number(finding, finding.reference)}"
+
+
+def excess(finding: Finding) -> str:
+    """By how much: `3.47 GFLOPs (5.8 %)`."""
+    assert finding.excess is not None
+    share = f" ({finding.excess_pct:.2g} %)" if finding.excess_pct else ""
+    return f"{finding.excess:#.3g}{unit(finding)}{share}"
+
+
+def edit(finding: Finding) -> str:
+    """What to change where the new number is meant."""
+    limit = finding.limit
+    place = printable(f"{limit.file}:{limit.line}")
+    change = "" if limit.against or finding.found is None else "; 'check --update' writes what was found"
+    return f"{place} ({limit.metric}: {limit.bound}: {_written(limit.value)}) if this is meant{change}"
+
+
+def summary(findings: Sequence[Finding], off: int) -> str:
+    """How many are kept, and how many are not."""
+    count = Counter("failed" if one.failed else "warnings" if one.warned else "kept" for one in findings)
+    parts = [f"{count['kept']} of {len(findings)} limit{'' if len(findings) == 1 else 's'} kept"]
+    parts += [f"{count[kind]} {kind}" for kind in ("failed", "warnings") if count[kind]]
+    return ", ".join([*parts, *([f"{off} off"] if off else [])])
+
+
+def markdown(findings: Iterable[Finding]) -> str:
+    """A table for the page of a job: what is not kept comes first."""
+    order = sorted(findings, key=lambda one: (not one.failed, not one.warned))
+    rows = ["| | configuration | metric | found | expected |", "|:--|:--|:--|--:|:--|"]
+    for one in order:
+        mark = "❌" if one.failed else "⚠️" if one.warned else "✅"
+        cells = (mark, where(one.limit), one.limit.metric, numbers(one)[0] or "–", expected(one))
+        rows.append("| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def row(finding: Finding) -> dict[str, Any]:
+    """A finding as JSON."""
+    limit = finding.limit
+    return {
+        "schedule": limit.schedule.compact,
+        "backbone": limit.backbone,
+        "size": limit.size,
+        "device": device(limit),
+        "metric": limit.metric,
+        "unit": finding.metric.unit,
+        "level": limit.level,
+        "status": finding.status,
+        "bound": limit.bound,
+        "limit": limit.value,
+        "expected": finding.expected,
+        "found": finding.found,
+        "excess": finding.excess if finding.status == "exceeded" else None,
+        "excess_pct": finding.excess_pct if finding.status == "exceeded" else None,
+        "reference": finding.reference,
+        "interval": list(finding.interval) if finding.interval else None,
+        "samples": list(finding.samples),
+        "source": finding.source or None,
+        "file": limit.file,
+        "line": limit.line,
+        "column": limit.column,
+        "message": message(finding),
+        "hint": finding.advice or (edit(finding) if finding.status == "exceeded" else None),
+    }
+
+
+def device(limit: Limit) -> str | None:
+    """The device that a limit is on, if it is on one: a cost on paper is on none."""
+    return limit.device if METRICS[limit.metric].section != "cost" else None
+
+
+def unit(finding: Finding) -> str:
+    return f" {finding.metric.unit}" if finding.metric.unit else ""
+
+
+def numbers(finding: Finding) -> tuple[str, str]:
+    """What was found and what was expected, with as many digits as tell them apart; empty where unknown."""
+    values = (finding.found, finding.expected)
+    shown = ["" if value is None else _number(finding, value) for value in values]
+    if finding.status == "exceeded" and shown[0] == shown[1]:
+        shown = [repr(value) for value in values]
+    return shown[0], shown[1]
+
+
+def _number(finding: Finding, value: float) -> str:
+    return f"{value:,.2f}" if finding.metric.section == "accuracy" or abs(value) >= 1 else f"{value:#.3g}"
+
+
+def _written(value: float) -> str:
+    return repr(value).removesuffix(".0")
+
+
+def _found(finding: Finding) -> str:
+    interval = ""
+    if finding.interval is not None:
+        interval = " [{}, {}]".format(*(_number(finding, end) for end in finding.interval))
+    return f"{numbers(finding)[0]}{unit(finding)}{interval}, {printable(finding.source)}"
+
+
+def explanation(finding: Finding, found: Explanation) -> list[str]:
+    """What changed since the limit was last kept, a line a stage or layer."""
+    if found.since is None or found.old is None:
+        return ["  since     no record of this configuration keeps the limit"]
+    assert finding.found is not None
+    record = found.since.record
+    head = f"{record.identity.schedule} in {found.since.source} of {record.provenance.created[:10]}"
+    change = f"{_number(finding, found.old)} → {_number(finding, finding.found)}"
+    shown = [f"  since     {printable(head)}, by {record.provenance.tool_version}: {change}{unit(finding)}"]
+    for one in found.changes:
+        old, new = ("–" if value is None else _number(finding, value) for value in (one.old, one.new))
+        shown.append(f"    {one.name:38}  {old:>9} → {new:>9}  {(one.new or 0) - (one.old or 0):+.3g}")
+    return shown
+
+
+def explanation_row(found: Explanation) -> dict[str, Any] | None:
+    """The same as JSON."""
+    if found.since is None:
+        return None
+    record = found.since.record
+    return {
+        "source": found.since.source,
+        "created": record.provenance.created,
+        "tool_version": record.provenance.tool_version,
+        "schedule": record.identity.schedule,
+        "old": found.old,
+        "changes": [{"name": one.name, "old": one.old, "new": one.new} for one in found.changes],
+    }

@@ -1,0 +1,197 @@
+"""Costs, latencies and accuracies in one table: narrow for 80 columns, with intervals where there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from proscale_bench.analysis.joined import Join
+from proscale_bench.analysis.runs import by_backbone
+from proscale_bench.render.evaluation import Evaluation
+from proscale_bench.render.evaluation import footer as evaluation_footer
+from proscale_bench.render.grid import Grid, Row, markdown_table
+from proscale_bench.render.profile import NOT_SIGNIFICANT, show_saving
+from proscale_bench.render.style import backbone_name
+from proscale_bench.results.metrics import get_metric
+from proscale_bench.results.record import Record
+from proscale_bench.units import show_change, show_gflops, show_ms
+
+WIDE = 140  # columns that the long form takes
+FAILED = "failed"
+
+
+class Column(NamedTuple):
+    """A column: what stands over it, what it shows of a record, and whether it is of the long or the short form alone.
+
+    Numbers are short, so that tables of large models fit too: the other tables have every digit.
+    """
+
+    name: str
+    show: Callable[[Record], str]
+    wide: bool = False
+    narrow: bool = False
+
+
+def _metric(name: str, shown: str = ".1f") -> Callable[[Record], str]:
+    def show(record: Record) -> str:
+        value = get_metric(name).read(record)
+        return "" if value is None else format(value, shown)
+
+    return show
+
+
+def _plus_minus(name: str) -> Callable[[Record], str]:
+    """Half of the interval, the wider half."""
+
+    def show(record: Record) -> str:
+        value, interval = get_metric(name).read(record), get_metric(name).interval(record)
+        if value is None or interval is None:
+            return ""
+        return f"±{max(interval[1] - value, value - interval[0]):.1f}"
+
+    return show
+
+
+def _gflops(name: str) -> Callable[[Record], str]:
+    def show(record: Record) -> str:
+        value = get_metric(name).read(record)
+        return "" if value is None else show_gflops(value)
+
+    return show
+
+
+def _reduction(part: str) -> Callable[[Record], str]:
+    return lambda record: (
+        show_change(getattr(record.cost.reduction_pct, part) or 0.0) if record.cost and not _is_baseline(record) else ""
+    )
+
+
+def _latency(record: Record) -> str:
+    return show_ms(record.profile.latency_median_ms) if record.profile else ""
+
+
+def _precision(record: Record) -> str:
+    return f"±{record.profile.interval_pct:.1f}%" if record.profile else ""
+
+
+def _time(record: Record) -> str:
+    return show_saving(record.profile.realised_saving_pct) if record.profile else ""
+
+
+COST = (
+    Column("encoder", _gflops("encoder_gflops"), wide=True),
+    Column("", _reduction("encoder"), wide=True),
+    Column("encoder", _reduction("encoder"), narrow=True),
+    Column("tokens", _reduction("encoder_token_layers"), wide=True),
+    Column("total", _gflops("total_gflops")),
+    Column("", _reduction("total")),
+    Column("params", _metric("params_m", ".2f"), wide=True),
+)
+TIME = (
+    Column("ms", _latency),
+    Column("", _precision, wide=True),
+    Column("", _time),
+    Column("MiB", _metric("peak_memory_mib", ",.0f"), wide=True),
+)
+WORTH = (
+    Column("PQ", _metric("pq")),
+    Column("", _plus_minus("pq")),
+    Column("things", _metric("pq_things"), wide=True),
+    Column("stuff", _metric("pq_stuff"), wide=True),
+    Column("AP", _metric("ap")),
+    Column("", _plus_minus("ap"), wide=True),
+    Column("mIoU", _metric("miou")),
+    Column("", _plus_minus("miou"), wide=True),
+)
+
+
+def grids(join: Join, width: int = WIDE) -> Iterator[Grid]:
+    """A table a backbone, a line a schedule; what nobody knows anything of has no column.
+
+    Args:
+        width: columns that there are.
+    """
+    columns = [*COST, *TIME, *WORTH]
+    for backbone, records in by_backbone(join.rows).items():
+        rows = [_cells(record, join) for record in records]
+        shown = [
+            index
+            for index, column in enumerate(columns)
+            if any(row[index] for row in rows) and not (column.narrow if width >= WIDE else column.wide)
+        ]
+        yield Grid(
+            f"{backbone_name(backbone)}: {_title(join)}",
+            ("schedule", *(columns[index].name for index in shown)),
+            tuple(
+                Row(_name(record, join), tuple(row[index] for index in shown), strong=_is_baseline(record))
+                for record, row in zip(records, rows, strict=True)
+            ),
+        )
+
+
+def footer(join: Join) -> list[str]:
+    """What the columns mean, and how their numbers came about."""
+    lines = []
+    if join.counted:
+        lines.append(f"encoder, total: GFLOPs, {join.counted.how}; params: millions; percentages: against the baseline")
+    if join.timed:
+        rounds = sorted({len(record.profile.samples_ms) for record in join.rows if record.profile})
+        shown = "–".join(dict.fromkeys(map(str, (rounds[:1] + rounds[-1:])))) if rounds else "no"
+        lines.append(
+            f"ms: one pass, {join.timed.ran}; median of {shown} rounds in turns with the baseline, {NOT_SIGNIFICANT} "
+            "not significant"
+        )
+    if join.judged:
+        judged = [record for record in join.rows if record.is_evaluated and record.accuracy]
+        lines.append(f"PQ, AP, mIoU: percent on {join.judged.size}, {join.judged.images:,} images, ± 95 %")
+        lines += evaluation_footer([Evaluation(record.accuracy) for record in judged if record.accuracy])[:1]
+    if any(number > 1 for number in join.seeds.values()):
+        lines.append("(n): the mean of n trainings; ±: of the mean, over images and trainings, the wider of the two")
+    lines += [
+        f"{record.identity.name} {FAILED}: {record.error.message}".replace("\n", " ")
+        for record in join.rows
+        if record.error
+    ]
+    return lines
+
+
+def section(join: Join, text: Callable[[str], str]) -> list[str]:
+    """What a report says of a join, as lines of Markdown; `text` keeps words words."""
+    if join.timed is None or join.judged is None:
+        return []  # the tables of its one half say it all
+    lines = []
+    for shown in grids(join):
+        rows = tuple(Row(text(row.label), row.cells, row.indent, row.strong) for row in shown.rows)
+        lines += [f"## Side by side: {text(shown.title)}", "", *markdown_table(Grid("", shown.header, rows)), ""]
+    return [*lines, *(text(line) + "  " for line in footer(join)), ""]
+
+
+def _cells(record: Record, join: Join) -> list[str]:
+    """Of every column; a section that failed says so in its first."""
+    cells: list[str] = []
+    for columns, there in (
+        (COST, record.cost is not None),
+        (TIME, record.profile is not None or join.timed is None),
+        (WORTH, record.accuracy is not None or join.judged is None),
+    ):
+        shown = [column.show(record) for column in columns]
+        if record.error and not there:
+            shown[0] = FAILED
+        cells += shown
+    return cells
+
+
+def _title(join: Join) -> str:
+    parts = [join.counted.where] if join.counted else []
+    parts += [join.timed.execution.words] if join.timed and join.timed.execution else []
+    parts += [join.judged.size] if join.judged else []
+    return " · ".join(dict.fromkeys(parts))
+
+
+def _name(record: Record, join: Join) -> str:
+    seeds = join.seeds.get((record.identity.backbone, record.identity.name), 1)
+    return f"{record.identity.name}{f' ({seeds})' if seeds > 1 else ''}"
+
+
+def _is_baseline(record: Record) -> bool:
+    return record.cost is not None and record.identity.schedule == record.cost.baseline.schedule

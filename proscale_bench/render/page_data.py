@@ -1,0 +1,240 @@
+"""What the report's page draws: records as plain values that its script reads. A pure function of records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from proscale_bench.analysis.views import Row, View, data_of, views
+from proscale_bench.render.costs import PARTS
+from proscale_bench.render.latency import realised
+from proscale_bench.render.page_facts import Fact, facts_of, facts_of_worth
+from proscale_bench.render.style import COLORS, backbone_name
+from proscale_bench.results.metrics import METRICS, Metric
+from proscale_bench.results.record import Record
+from proscale_bench.results.section import Interval
+
+DIGITS = 7  # of a number on the page, which shows five at the most
+# (name on the page, part of the counts, stage of the profile)
+SAVINGS = (
+    ("whole model", "total", None),
+    ("encoder", "encoder", "encoder"),
+    ("token layers", "encoder_token_layers", "encoder_token_layers"),
+    ("pixel embedding", None, "pixel_embedding"),
+)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Against the baseline, in percent of it. `low` and `high` bound what was realised."""
+
+    counted: float | None = None
+    executed: float | None = None
+    realised: float | None = None
+    low: float | None = None
+    high: float | None = None
+    significant: bool | None = None
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Accuracies of one source, in percent, by the names of the metrics."""
+
+    data: str
+    provenance: str
+    values: dict[str, float]
+    intervals: dict[str, Interval]
+    facts: list[Fact]
+
+
+@dataclass(frozen=True)
+class PageRow:
+    """One schedule on one backbone in a view.
+
+    Args:
+        backbone: index in the document's `backbones`.
+        label: what its author calls it, where that is another name than the schedule's own spelling.
+        gflops: by part, in the order of the document's `parts`.
+        ms: by part and, last, between the encoder's parts; empty where nothing was timed.
+        savings: in the order of the document's `savings`; None where nothing is known.
+    """
+
+    backbone: int
+    schedule: str
+    label: str
+    baseline: bool
+    values: dict[str, float]
+    intervals: dict[str, Interval]
+    gflops: list[float]
+    ms: list[float]
+    savings: list[Saving | None]
+    worths: list[Worth]
+    error: str
+    facts: list[Fact]
+
+
+@dataclass(frozen=True)
+class PageView:
+    """`counted` and `ran` say, as an axis does, how costs were counted and measurements taken; `data`: see `View`."""
+
+    name: str
+    counted: str
+    ran: str
+    data: list[str]
+    rows: list[PageRow]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    name: str
+    color: str  # a CSS variable's name
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A metric that may stand on an axis."""
+
+    name: str
+    title: str
+    unit: str
+    better: str
+    section: str
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is shown first: the index of a view, and metrics."""
+
+    view: int
+    x: str
+    y: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """The whole page's values."""
+
+    start: Start
+    metrics: dict[str, Axis]
+    backbones: list[Backbone]
+    parts: list[str]
+    savings: list[str]
+    views: list[PageView]
+    schema_version: int = field(default=1)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON's own types; nothing stands for what is not known, and numbers are as long as they are good for."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+
+def document(records: Sequence[Record], x: Sequence[str], y: str) -> Document:
+    """The page's values.
+
+    Args:
+        records: at least one, in the order of `by_setting`.
+        x, y: the metrics shown first.
+    """
+    found = views(records)
+    names = list(dict.fromkeys(row.record.identity.backbone for view in found for row in view.rows))
+    return Document(
+        start=Start(first_view(found, x[0], y), x[0], y),
+        metrics={name: Axis(name, one.title, one.unit, one.better, one.section) for name, one in METRICS.items()},
+        backbones=[Backbone(backbone_name(name), f"--{name}" if name in COLORS else "--other") for name in names],
+        parts=[*(part.name for part in PARTS), "between the encoder's parts"],
+        savings=[name for name, _, _ in SAVINGS],
+        views=[_view(view, names) for view in found],
+    )
+
+
+def first_view(found: Sequence[View], x: str, y: str) -> int:
+    """The first view with a point, else the first with a cost."""
+    for index, view in enumerate(found):
+        if any(_read(METRICS[x], row) and _read(METRICS[y], row) for row in view.rows):
+            return index
+    return next((index for index, view in enumerate(found) if any(row.record.cost for row in view.rows)), 0)
+
+
+def _read(metric: Metric, row: Row) -> bool:
+    return any(metric.read(record) is not None for record in (row.record, *row.worths))
+
+
+def _view(view: View, backbones: Sequence[str]) -> PageView:
+    setting = view.setting
+    ran = setting.ran if setting.execution else ""
+    return PageView(ran or setting.where, setting.how, ran, view.data, [_row(row, backbones) for row in view.rows])
+
+
+def _row(row: Row, backbones: Sequence[str]) -> PageRow:
+    record, cost = row.record, row.record.cost
+    identity = record.identity
+    known = [metric for metric in METRICS.values() if metric.section != "accuracy"]
+    return PageRow(
+        backbone=backbones.index(identity.backbone),
+        schedule=identity.schedule,
+        label=identity.label if identity.label != identity.schedule else "",
+        baseline=cost is not None and identity.schedule == cost.baseline.schedule,
+        values=_values(known, record),
+        intervals=_intervals(known, record),
+        gflops=[part.read(cost) for part in PARTS] if cost else [],
+        ms=[length for _, _, length in realised(record).pieces] if cost and record.profile else [],
+        savings=[_saving(record, part, stage) for _, part, stage in SAVINGS],
+        worths=[_worth(one) for one in row.worths],
+        error=record.error.message if record.error else "",
+        facts=facts_of(record),
+    )
+
+
+def _worth(record: Record) -> Worth:
+    accuracy = record.accuracy
+    assert accuracy is not None
+    known = [metric for metric in METRICS.values() if metric.section == "accuracy"]
+    return Worth(
+        data_of(accuracy),
+        accuracy.provenance,
+        _values(known, record),
+        _intervals(known, record),
+        facts_of_worth(record),
+    )
+
+
+def _values(metrics: Sequence[Metric], record: Record) -> dict[str, float]:
+    return {one.name: value for one in metrics if (value := one.read(record)) is not None}
+
+
+def _intervals(metrics: Sequence[Metric], record: Record) -> dict[str, Interval]:
+    return {one.name: found for one in metrics if (found := one.interval(record)) is not None}
+
+
+def _saving(record: Record, part: str | None, stage: str | None) -> Saving | None:
+    """What was counted for the model, beside what was realised on the device where it was timed."""
+    cost, profile = record.cost, record.profile
+    if cost is None or record.identity.schedule == cost.baseline.schedule:
+        return None
+    if profile is None:
+        return Saving(counted=getattr(cost.reduction_pct, part)) if part else None
+    timed = profile if stage is None else profile.stages.get(stage)
+    if timed is None:
+        return None
+    counted, found = timed.counted_saving_pct, timed.realised_saving_pct
+    return Saving(
+        counted=counted.counted if counted else None,
+        executed=counted.executed if counted else None,
+        realised=found.value if found else None,
+        low=found.interval[0] if found else None,
+        high=found.interval[1] if found else None,
+        significant=found.significant if found else None,
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if not _says_nothing(item)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def _says_nothing(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, (str, list, dict)) and not value)

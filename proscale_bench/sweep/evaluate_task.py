@@ -1,0 +1,178 @@
+"""One evaluation as a task: a file of weights on a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from proscale_bench.config.sweep import EMBEDDED, EvaluateStep
+from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.results.profile import DeviceType, Execution
+from proscale_bench.results.record import Failure, Identity, Input, Record
+from proscale_bench.sweep.executors import Needs
+from proscale_bench.sweep.tasks import StepName, digest_of, failure_record, tell
+
+if TYPE_CHECKING:
+    from proscale_bench.data.dataset import Dataset
+    from proscale_bench.sweep.evaluation_request import Request
+
+
+@dataclass(frozen=True)
+class EvaluateTask:
+    """What to evaluate, and how: see `config.sweep.EvaluateStep`.
+
+    Args:
+        weights: the file.
+        weights_sha256: of its bytes; None: it cannot be read.
+        data: a folder as COCO's; None: the embedded data.
+        data_sha256: of its annotations.
+        identity: as far as the file's header tells; for the row of a failure.
+        journals: where interrupted evaluations are kept; None: nowhere.
+    """
+
+    weights: Path
+    weights_sha256: str | None
+    data: Path | None
+    data_sha256: str
+    device: DeviceType
+    how: EvaluateStep
+    identity: Identity
+    journals: Path | None = None
+
+    step: StepName = "evaluate"
+
+    def __str__(self) -> str:
+        return f"{self.weights.name} on {self._data_name}"
+
+    @property
+    def slot(self) -> str:
+        return self.key
+
+    @cached_property
+    def key(self) -> str:
+        return digest_of(
+            weights=self.weights_sha256 or str(self.weights),
+            data=self.data_sha256,
+            device=self.device,
+            how=self.how.model_dump(mode="json", exclude={"data"}),
+        )
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(gpus=1) if self.device == "cuda" else Needs()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.weights,)
+
+    def moved(self, places: Mapping[Path, Path]) -> EvaluateTask:
+        """On another machine, which keeps no journals of ours."""
+        return replace(self, weights=places.get(self.weights, self.weights), journals=None)
+
+    def run(self) -> list[dict[str, Any]]:
+        """The record. Loads torch.
+
+        Raises:
+            BenchError: weights or data that cannot be read or do not fit each other, or no such device.
+        """
+        from proscale_bench.evaluation.runner import Step
+        from proscale_bench.models.processes import Processes
+        from proscale_bench.sweep.evaluation import find_worth
+        from proscale_bench.sweep.evaluation_request import Settings
+        from proscale_bench.sweep.weights import read_weights
+
+        def show(step: Step) -> None:
+            tell(f"{step.images_per_second:.1f} images/s", step.done / step.total)
+
+        tell("reading the data")
+        request = self._request(self._dataset())
+        settings = Settings(
+            device=self.device,
+            dtype=self.how.dtype,
+            sampling=self.how.sampling,
+            rewrites=self.how.rewrites,
+            threads=self.how.threads,
+        )
+        weights = read_weights(self.weights)
+        with tempfile.TemporaryDirectory(prefix="proscale-bench-") as nowhere:
+            outcome = find_worth(
+                request,
+                settings,
+                weights,
+                self.scratch or Path(nowhere),
+                Processes(),
+                on_step=show,
+                on_stage=lambda what, done, total: tell(what),
+            )
+        if outcome is None or outcome.record is None:
+            raise BenchError(f"{self}: nothing was found", exit_code=ExitCode.UNTRUSTED)
+        return [outcome.record.model_dump(mode="json")]
+
+    def failed(self, failure: Failure) -> list[Record]:
+        execution = Execution(
+            device=self.device,
+            device_name=self.device,
+            dtype=self.how.dtype,
+            batch_size=self.how.batch_size,
+            mode="eager",
+            sampling=self.how.sampling,
+            rewrites=self.how.rewrites,
+            threads=self.how.threads,
+        )
+        given = Input(
+            size=self._data_name,
+            height_px=None,
+            width_px=None,
+            padded_height_px=None,
+            padded_width_px=None,
+            output_height_px=None,
+            output_width_px=None,
+            images=self.how.limit or 1,
+            dataset=self.data_sha256,
+        )
+        return [failure_record(self.identity, given, failure, execution=execution)]
+
+    @property
+    def scratch(self) -> Path | None:
+        """Its images, one by one."""
+        return self.journals / self.key[:16] if self.journals else None
+
+    @property
+    def _data_name(self) -> str:
+        return EMBEDDED if self.data is None else self.how.split or self.data.name or str(self.data)
+
+    def _dataset(self) -> Dataset:
+        from proscale_bench.data.coco import open_dataset
+        from proscale_bench.data.embedded import embedded_validation
+
+        if self.data is None:
+            return replace(open_dataset(embedded_validation()), name=EMBEDDED)
+        return open_dataset(self.data, self.how.split)
+
+    def _request(self, dataset: Dataset) -> Request:
+        from proscale_bench.sweep.evaluation_request import Request, default_resize, tasks_on
+
+        how = self.how
+        sides = default_resize(dataset) if how.resize == "default" else None
+        if "," in how.resize:
+            short, longest = map(int, how.resize.split(","))
+            sides = short, longest
+        tasks = tasks_on(dataset, how.tasks)
+        return Request(dataset, tasks, sides, how.limit, how.batch_size, how.bootstrap, how.seed)
+
+
+def sha256_of(path: Path) -> str | None:
+    """Of a file's bytes; None where it cannot be read."""
+    hashed = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                hashed.update(chunk)
+    except OSError:
+        return None
+    return hashed.hexdigest()

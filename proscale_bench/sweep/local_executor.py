@@ -1,0 +1,147 @@
+"""Runs tasks in processes of this machine: latencies alone, one at a time; the rest several at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from proscale_bench.errors import ExitCode
+from proscale_bench.machine import usable_cores
+from proscale_bench.results.record import Failure
+from proscale_bench.sweep.executors import Finished, Task
+
+OnNews = Callable[[Task, str, float | None], None]
+LAST_WORDS = 300  # characters
+
+
+class LocalExecutor:
+    """See `executors.Executor`.
+
+    Args:
+        processes: at once, of tasks that need neither the machine nor a GPU for themselves; None: one a core.
+        on_news: told what a task is doing and how much of it is done, from other threads.
+    """
+
+    def __init__(self, processes: int | None = None, on_news: OnNews = lambda task, what, share: None) -> None:
+        self.processes = processes or usable_cores()
+        self.on_news = on_news
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+        """Yield each task as it ends: first those that need to be alone. Closing ends all workers."""
+        alone = [task for task in tasks if task.needs.alone or task.needs.gpus]
+        others = [task for task in tasks if task not in alone]
+        workers = [Worker(self.on_news) for _ in range(max(1, min(self.processes, len(others))))]
+        try:
+            yield from (workers[0].finish(task) for task in alone)
+            yield from _share_out(others, workers)
+        finally:
+            for worker in workers:
+                worker.end()
+
+
+def _share_out(tasks: Sequence[Task], workers: Sequence[Worker]) -> Iterator[Finished]:
+    """Every worker takes the next task when it is free."""
+    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
+
+    def work(worker: Worker) -> None:
+        while not worker.is_ended:
+            try:
+                ended.put(worker.finish(waiting.get_nowait()))
+            except queue.Empty:
+                return
+
+    for worker in workers:
+        threading.Thread(target=work, args=(worker,), daemon=True).start()
+    for _ in tasks:
+        yield ended.get()
+
+
+class Worker:
+    """A process that runs tasks (see `worker.py`), started when it is needed and again when it died."""
+
+    def __init__(self, on_news: OnNews) -> None:
+        self._on_news = on_news
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this does
+        self._lock = threading.Lock()  # one starts or ends it at a time
+        self.is_ended = False
+
+    def finish(self, task: Task) -> Finished:
+        """Run one task to its end. A process that dies over it is its failure."""
+        try:
+            process = self._started()
+            pickle.dump(task, process.stdin)
+            process.stdin.flush()
+            for line in process.stdout:
+                message = json.loads(line)
+                if "doing" in message:
+                    self._on_news(task, message["doing"], message["share"])
+                elif "records" in message:
+                    return Finished(task, message["records"], None)
+                else:
+                    return Finished(task, None, Failure.model_validate(message["failure"]))
+        except (OSError, ValueError):  # it died while it was told, or over half a line
+            pass
+        return Finished(task, None, self._death())
+
+    def end(self) -> None:
+        """Kill the process, whatever it does: what is finished was told."""
+        with self._lock:
+            self.is_ended = True
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
+                self._process = None
+
+    def _started(self) -> Any:
+        with self._lock:
+            if self.is_ended:
+                raise OSError
+            if self._process is None:
+                self._errors.seek(0)
+                self._errors.truncate()
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "proscale_bench.sweep.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._errors,
+                    env=_environment(),
+                    start_new_session=True,  # the terminal's Ctrl-C is for the sweep
+                )
+            return self._process
+
+    def _death(self) -> Failure:
+        """Why the process ended, as far as that can be seen; the next task gets another one."""
+        with self._lock:
+            process, self._process = self._process, None
+        code = None
+        if process is not None:
+            process.kill()
+            code = process.wait()
+        how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip()[-LAST_WORDS:]
+        return Failure(
+            message=f"its process ended {how}{f': {said}' if said else ''}",
+            hint="it may have run out of memory: use fewer --processes, or run the sweep again",
+            exit_code=ExitCode.UNTRUSTED.value,
+        )
+
+
+def _environment() -> dict[str, str]:
+    """Ours, and where this very package lies."""
+    root = str(Path(__file__).resolve().parents[2])  # of the package
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

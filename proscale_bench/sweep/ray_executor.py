@@ -1,0 +1,176 @@
+"""Runs a sweep's tasks on a Ray cluster. The sweep's process never imports Ray: see `ray_driver`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from multiprocessing import Pipe
+from pathlib import Path
+
+from proscale_bench.errors import BenchError
+from proscale_bench.results.record import Failure
+from proscale_bench.sweep.executors import Finished, Task
+from proscale_bench.sweep.ray_messages import Broken, Ended, Job, Message, Start
+
+ADDRESS = re.compile(r"local|auto|(?P<client>ray://)?(?P<host>[\w.-]+)(:(?P<port>\d{1,5}))?")
+CLIENT_PORT = 10001
+KNOCK_S = 5.0
+CONNECT_S = 90.0  # a cluster of our own is there in seconds on an idle machine, and in a minute on a busy one
+SILENCE_S = 120.0  # the driver is heard every half a second, but while it sends a file of 1 GiB
+GOODBYE_S = 15.0
+MAX_FILES_BYTES = 1 << 30
+HOME = str(Path(__file__).parents[2])  # of the package
+DRIVER = ["-m", "proscale_bench.sweep.ray_driver"]
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # when a cluster is lost, Ray would start one here
+}
+
+
+class RayExecutor:
+    """Runs tasks on a cluster.
+
+    Args:
+        address: `local` (a cluster on this machine, for this sweep alone), `auto` (the cluster that this machine is a
+            node of), `HOST:PORT` (the same, by name) or `ray://HOST[:PORT]` (from outside).
+        patience_s: for which a task may fit no node, before it is a failure.
+
+    Raises:
+        BenchError: Ray is not installed, or the address is none.
+    """
+
+    def __init__(self, address: str, patience_s: float = 300.0) -> None:
+        parsed = ADDRESS.fullmatch(address)
+        if parsed is None or (parsed["host"] and not parsed["port"] and not parsed["client"]):
+            raise BenchError(f"'{address}' is no address of Ray", "give local, auto, HOST:PORT or ray://HOST[:PORT]")
+        if find_spec("ray") is None:
+            raise BenchError("Ray is not installed", "pip install 'proscale-bench[ray]'")
+        self.host, self.port = parsed["host"], int(parsed["port"] or CLIENT_PORT)
+        self.address = f"ray://{self.host}:{self.port}" if parsed["client"] else address
+        self.patience_s = patience_s
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+        """Yield each as it ends (see `Executor`).
+
+        Raises:
+            BenchError: the cluster cannot be reached, or breaks off.
+        """
+        if not tasks:
+            return
+        start = Start(self.address, tuple(job(number, task) for number, task in enumerate(tasks)), self.patience_s)
+        refuse_large(start)
+        self.knock()
+        left = len(tasks)
+        with Driver(start) as driver:
+            timeout_s = CONNECT_S
+            while left:
+                message = driver.hear(timeout_s)
+                timeout_s = SILENCE_S
+                if isinstance(message, Broken):
+                    raise BenchError(message.message, message.hint)
+                if isinstance(message, Ended):
+                    left -= 1
+                    failure = Failure.model_validate(message.failure) if message.failure else None
+                    yield Finished(tasks[message.number], message.records, failure)
+
+    def knock(self) -> None:
+        """A host that does not answer is known in seconds; Ray would try for minutes."""
+        if self.host is None:
+            return
+        try:
+            socket.create_connection((self.host, self.port), KNOCK_S).close()
+        except (OSError, OverflowError) as error:
+            hint = "is the cluster up, and the port open? its head node prints the address when it starts"
+            raise BenchError(f"nothing answers at {self.host}:{self.port}: {error}", hint) from error
+
+
+class Driver:
+    """A driver's process, our end of its connection, and all that it and Ray print.
+
+    It has a session of its own, so that Ctrl-C does not reach it before it is told what to do.
+    """
+
+    def __init__(self, start: Start) -> None:
+        self.address = start.address
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the driver
+        self.connection, its = Pipe()
+        path = os.pathsep.join(filter(None, [HOME, os.environ.get("PYTHONPATH")]))
+        with its:
+            self.process = subprocess.Popen(
+                [sys.executable, *DRIVER, str(its.fileno())],
+                pass_fds=[its.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self.log,
+                stderr=self.log,
+                env=os.environ | SETTINGS | {"PYTHONPATH": path},
+                start_new_session=True,
+            )
+        with suppress(OSError):  # it has died already, and `hear` says why
+            self.connection.send(start)
+
+    def hear(self, timeout_s: float) -> Message:
+        """Its next message.
+
+        Raises:
+            BenchError: it says nothing for too long, or has ended.
+        """
+        kept = "what is done is kept; run the same command to go on"
+        try:
+            if self.connection.poll(timeout_s):
+                message: Message = self.connection.recv()
+                return message
+        except (EOFError, OSError):
+            raise BenchError(f"the connection to Ray at {self.address} ended: {self.last_words()}", kept) from None
+        self.kill()
+        raise BenchError(f"Ray at {self.address} has not answered for {timeout_s:.0f} s", kept)
+
+    def last_words(self) -> str:
+        """The last line that it printed, or how it ended."""
+        self.log.seek(0)
+        lines = [line.strip() for line in self.log.read().decode(errors="replace").splitlines()]
+        said = next((line[:500] for line in reversed(lines) if line), None)
+        return said or f"its process has exit status {self.process.wait(GOODBYE_S)}"
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def __enter__(self) -> Driver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Tell it to end all that it started, and wait for that."""
+        self.connection.close()
+        try:
+            self.process.wait(GOODBYE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.process.wait()
+        self.log.close()
+
+
+def job(number: int, task: Task) -> Job:
+    """What the driver is told. A file that cannot be read is not sent: the task will say so, and the others go on."""
+    files = tuple(path for path in task.files if path.is_file() and os.access(path, os.R_OK))
+    return Job(number, str(task), pickle.dumps(task), task.needs, files)
+
+
+def refuse_large(start: Start) -> None:
+    """More than 1 GiB is not sent.
+
+    Raises:
+        BenchError: the files are larger together.
+    """
+    size = sum(path.stat().st_size for path in {path for job in start.jobs for path in job.files})
+    if size > MAX_FILES_BYTES:
+        hint = "sweep over fewer weights at a time"
+        raise BenchError(f"the weights have {size / 2**30:.2f} GiB, and 1 GiB at most is sent to a cluster", hint)

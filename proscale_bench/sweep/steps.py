@@ -1,0 +1,91 @@
+"""What a sweep measures beyond paper: its sittings and evaluations, in the order in which they are begun."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from proscale_bench.config.architecture import backbone_name
+from proscale_bench.config.sweep import EMBEDDED, SweepSpec, WeightsFile
+from proscale_bench.cost.geometry import COCO_SIZES
+from proscale_bench.data.layout import find_layout
+from proscale_bench.data.shapes.scene import VERSION
+from proscale_bench.errors import BenchError
+from proscale_bench.models.checkpoints.infer import NoBackbone
+from proscale_bench.results.record import UNKNOWN, Identity
+from proscale_bench.sweep.evaluate_task import EvaluateTask, sha256_of
+from proscale_bench.sweep.evaluation import JOURNALS
+from proscale_bench.sweep.plan import classes_of, label_of, told_model
+from proscale_bench.sweep.profile_task import ProfileTask
+from proscale_bench.sweep.tasks import Measurement
+from proscale_bench.units import printable
+
+MAX_NAME = 200
+
+
+def measurements(spec: SweepSpec, run: Path) -> tuple[Measurement, ...]:
+    """All that a sweep measures: latencies first, since they want a quiet machine. Reads weights' bytes, no torch.
+
+    Raises:
+        BenchError: a size that no latency can be of, or data that is not there; at its `file:line:column`.
+    """
+    return (*_profiles(spec), *_evaluations(spec, run))
+
+
+def _profiles(spec: SweepSpec) -> Iterator[ProfileTask]:
+    file, how, classes = spec.file.value, spec.file.value.profile, classes_of(spec)
+    if how is None:
+        return
+    for device in file.devices:
+        for index, size in enumerate(file.sizes):
+            if size in COCO_SIZES:
+                raise BenchError(
+                    f"{spec.file.where('sizes', index)}: {size}: a latency is of one size, and this is many",
+                    "give a size as in 800x1333, or leave out `profile`",
+                )
+            for backbone in file.backbones:
+                for batch_size in how.batch_sizes:
+                    yield ProfileTask(backbone, spec.schedules, size, batch_size, device, how, classes)
+
+
+def _evaluations(spec: SweepSpec, run: Path) -> Iterator[EvaluateTask]:
+    file, how = spec.file.value, spec.file.value.evaluate
+    if how is None:
+        return
+    data = None if how.data == EMBEDDED else (Path(spec.file.path).parent / how.data).resolve()
+    data_sha256 = _data_digest(spec, data)
+    for device in file.devices:
+        for weights in spec.weights:
+            path = weights.path.resolve()
+            found = sha256_of(path)
+            identity = _identity(weights, found)
+            yield EvaluateTask(path, found, data, data_sha256, device, how, identity, run.resolve() / JOURNALS)
+
+
+def _identity(weights: WeightsFile, digest: str | None) -> Identity:
+    """As far as the header tells."""
+    told, model = weights.told, told_model(weights)
+    if told is None or model is None or isinstance(model.backbone, NoBackbone):
+        name = printable(weights.path.name).replace("\n", " ")[:MAX_NAME] or UNKNOWN
+        return Identity(backbone=UNKNOWN, schedule=UNKNOWN, encoder=UNKNOWN, label=name, weights=digest)
+    return Identity(
+        backbone=backbone_name(model.backbone),
+        schedule=told.schedule.compact,
+        encoder=told.schedule.encoder,
+        label=label_of(told.schedule),
+        weights=told.digest or digest,
+    )
+
+
+def _data_digest(spec: SweepSpec, data: Path | None) -> str:
+    """Of the annotations; of the embedded data, which are the same everywhere, their version."""
+    if data is None:
+        return hashlib.sha256(f"{EMBEDDED} {VERSION}".encode()).hexdigest()
+    evaluate = spec.file.value.evaluate
+    try:
+        layout = find_layout(data, evaluate.split if evaluate else None)
+    except BenchError as error:
+        raise BenchError(f"{spec.file.where('evaluate', 'data')}: {error.message}", error.hint) from error
+    found = [sha256_of(path) for path in (layout.panoptic_json, layout.instances_json) if path]
+    return hashlib.sha256(f"{layout.split} {found}".encode()).hexdigest()

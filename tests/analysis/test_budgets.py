@@ -1,0 +1,210 @@
+"""Limits held to counts and records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from proscale_bench.analysis.budgets import Checker, Finding
+from proscale_bench.analysis.explain import explain
+from proscale_bench.config.budget import read_budgets
+from proscale_bench.cost.count import count_flops
+from proscale_bench.errors import BenchError
+from proscale_bench.results.collect import Filed
+from proscale_bench.results.record import Record
+from tests.results.evaluations import evaluated
+from tests.results.records import record, renamed, with_accuracy
+from tests.results.test_collect import aged
+from tests.sweep.profiles import execution, measured, profiled_records
+
+
+def check(
+    folder: Path, limit: str, records: Sequence[Record] = (), other: Sequence[Record] = (), **budget: str
+) -> Finding:
+    """The one finding of a file with one limit."""
+    scope = {"schedule": "'3,3,3'", "backbone": "resnet50", "size": "64x64", **budget}
+    lines = "\n    ".join(f"{key}: {value}" for key, value in scope.items())
+    (folder / "budgets.yaml").write_text(f"schema_version: 1\nbudgets:\n  - {lines}\n    {limit}\n")
+    checker = Checker(
+        lambda: [Filed(one, "reports/run") for one in records], lambda path: [Filed(one, str(path)) for one in other]
+    )
+    (finding,) = checker.check(read_budgets(folder / "budgets.yaml"))
+    return finding
+
+
+COST = count_flops("3,3,3", "resnet50", "64x64")
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        ("encoder_gflops", COST.gflops.encoder),
+        ("token_layers_gflops", COST.gflops.encoder_token_layers),
+        ("total_gflops", COST.gflops.total),
+        ("params_m", COST.params_m.total),
+    ],
+)
+def test_costs_are_counted_on_the_spot(metric: str, value: float, tmp_path: Path) -> None:
+    at = check(tmp_path, f"{metric}: {{max: {value!r}}}")
+    assert (at.status, at.found, at.excess) == ("kept", value, 0)
+    below = check(tmp_path, f"{metric}: {{max: {value * 0.9!r}}}")
+    assert below.status == "exceeded"
+    assert below.failed
+    assert below.excess == pytest.approx(value * 0.1)
+    assert below.excess_pct == pytest.approx(100 / 9)
+    short = check(tmp_path, f"{metric}: {{min: {value * 1.25!r}, level: warn}}")
+    assert (short.status, short.failed, short.warned) == ("exceeded", False, True)
+    assert short.excess_pct == pytest.approx(20)
+
+
+def test_a_saving_against_the_baseline(tmp_path: Path) -> None:
+    saved = COST.reduction_pct.encoder
+    assert saved is not None
+    for pct, status in ((saved - 0.1, "kept"), (saved + 0.1, "exceeded")):
+        finding = check(tmp_path, f"encoder_gflops: {{max_increase_pct: {-pct}, against: baseline}}")
+        assert finding.status == status
+        assert finding.reference == COST.baseline.gflops.encoder
+
+
+def heavier(one: Record, factor: float) -> Record:
+    assert one.cost is not None
+    gflops = one.cost.gflops.model_copy(update={"encoder": one.cost.gflops.encoder * factor})
+    return one.model_copy(update={"cost": one.cost.model_copy(update={"gflops": gflops})})
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1.0, "kept"), (0.995, "kept"), (0.98, "exceeded")])
+def test_an_increase_against_a_record(factor: float, status: str, tmp_path: Path) -> None:
+    old = heavier(record(), factor)
+    limit = "encoder_gflops: {max_increase_pct: 1}"
+    assert check(tmp_path, limit, [old]).status == status
+    by_path = check(tmp_path, limit.replace("1}", "1, against: runs/a}"), other=[old])
+    assert (by_path.status, by_path.reference) == (status, check(tmp_path, limit, [old]).reference)
+
+
+def test_the_newest_record_is_what_counts(tmp_path: Path) -> None:
+    ages = [aged(heavier(record(), 0.5), "2026-01-01T00:00:00Z"), aged(record(), "2026-02-01T00:00:00Z")]
+    assert check(tmp_path, "encoder_gflops: {max_increase_pct: 1}", ages).status == "kept"
+
+
+def test_without_a_record_nothing_is_kept(tmp_path: Path) -> None:
+    finding = check(tmp_path, "encoder_gflops: {max_increase_pct: 1}", [record(size="96x96"), record("2,2,2")])
+    assert (finding.status, finding.failed, finding.expected) == ("unknown", True, None)
+    assert "no record of 3,3,3 on resnet50 at 64x64" in finding.why
+
+
+LATENCY = "latency_median_ms: {max: MAX, device: a CPU}"
+
+
+@pytest.mark.parametrize(("most", "status"), [(1000, "kept"), (10, "exceeded")])
+def test_a_latency_comes_from_a_record(most: int, status: str, tmp_path: Path) -> None:
+    finding = check(tmp_path, LATENCY.replace("MAX", str(most)), profiled_records("3,3,3"), size="640x640")
+    assert finding.status == status
+    assert finding.source == "reports/run"
+    assert len(finding.samples) == 12
+    assert finding.interval is not None
+
+
+@pytest.mark.parametrize("level", ["error", "warn"])
+@pytest.mark.parametrize("other", [{"device": "A CPU"}, {"dtype": "bf16"}, {"batch_size": "2"}])
+def test_numbers_of_other_runs_say_nothing(other: dict[str, str], level: str, tmp_path: Path) -> None:
+    limit = f"latency_median_ms: {{max: 1000, level: {level}}}"
+    scope = {"device": "a CPU", "size": "640x640", **other}
+    finding = check(tmp_path, limit, profiled_records("3,3,3"), **scope)
+    assert (finding.status, finding.failed, finding.warned) == ("unknown", level == "error", level == "warn")
+    if "device" in other:
+        assert finding.advice == "there are records of a CPU"
+
+
+def test_at_the_coco_sizes_a_latency_of_any_size_counts(tmp_path: Path) -> None:
+    assert check(tmp_path, LATENCY.replace("MAX", "1000"), profiled_records("3,3,3"), size="coco-val").status == "kept"
+
+
+def test_every_record_must_keep_the_limit(tmp_path: Path) -> None:
+    found = [measured("3,3,3", execution(batch)) for batch in (1, 4)]
+    finding = check(tmp_path, LATENCY.replace("MAX", "200"), profiled_records("3,3,3", found=found), size="640x640")
+    assert finding.status == "exceeded"
+    assert finding.record is not None
+    assert finding.record.execution is not None
+    assert finding.record.execution.batch_size == 4
+
+
+def test_a_latency_against_the_baseline_of_its_run(tmp_path: Path) -> None:
+    records = profiled_records("3,3,3")
+    for pct, status in ((0, "kept"), (-90, "exceeded")):
+        limit = f"latency_median_ms: {{max_increase_pct: {pct}, against: baseline, device: a CPU}}"
+        assert check(tmp_path, limit, records, size="640x640").status == status
+    alone = [one for one in records if one.identity.schedule == "3,3,3"]
+    assert check(tmp_path, limit, alone, size="640x640").status == "unknown"
+
+
+def test_an_accuracy_is_the_worst_of_its_weights(tmp_path: Path) -> None:
+    records = [evaluated(pq=40.0, source="a"), evaluated(pq=42.0, source="b")]
+    for least, status in ((39.9, "kept"), (41.0, "exceeded")):
+        finding = check(tmp_path, f"pq: {{min: {least}}}", records, backbone="tiny")
+        assert (finding.status, finding.found) == (status, 40.0)
+    assert check(tmp_path, "pq: {min: 1, dataset: val2017}", records, backbone="tiny").status == "unknown"
+
+
+def test_a_published_value_counts_only_where_the_budget_says_so(tmp_path: Path) -> None:
+    assert check(tmp_path, "pq: {min: 51.4}").status == "unknown"
+    assert "published: true" in (check(tmp_path, "pq: {min: 51.4}").advice or "")
+    assert check(tmp_path, "pq: {min: 51.4, published: true}").status == "kept"
+    assert check(tmp_path, "pq: {min: 51.5, published: true}").status == "exceeded"
+    assert check(tmp_path, "pq: {min: 51.4, published: true}", schedule="'2,2,2'").status == "unknown"
+    recorded = [with_accuracy(record("2,2,2"), "published", pq=50.0)]
+    for published, status in (("true", "kept"), ("false", "unknown")):
+        limit = f"pq: {{min: 49, published: {published}}}"
+        assert check(tmp_path, limit, recorded, schedule="'2,2,2'").status == status
+
+
+def test_what_was_measured_comes_before_what_is_published(tmp_path: Path) -> None:
+    mine = [with_accuracy(record(), pq=30.0)]
+    assert check(tmp_path, "pq: {min: 51.4, published: true}", mine).found == 30.0
+
+
+def test_off_is_off_but_must_be_valid(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not enough values"):
+        check(tmp_path, "encoder_gflops: {max: 0, level: off}")
+    with pytest.raises(BenchError, match=r"budgets.yaml:5:5: size: unknown size"):
+        check(tmp_path, "encoder_gflops: {max: 0, level: off}", size="64x")
+
+
+def test_a_layer_that_was_added_is_named(tmp_path: Path) -> None:
+    old = renamed(record("2,2,2"), label="mine")
+    schedule = tmp_path / "mine.yaml"
+    text = (Path(__file__).parents[2] / "schedules/proscale-2-2-2.yaml").read_text()
+    schedule.write_text(
+        text.replace("name: proscale-2-2-2", "name: mine").replace("res4], layers: 2", "res4], layers: 3")
+    )
+    finding = check(tmp_path, "encoder_gflops: {max_increase_pct: 1}", [old], schedule="mine.yaml")
+    assert finding.status == "exceeded"
+    found = explain(finding, [Filed(old, "run")])
+    assert found.since is not None
+    assert [(one.name, one.old) for one in found.changes] == [("token layer 5 (res5 + res4)", None)]
+    assert found.changes[0].new == pytest.approx((finding.found or 0) - (found.old or 0))
+    assert explain(finding, [Filed(heavier(old, 2), "run")]).since is None
+
+
+def test_a_part_that_changed_is_named(tmp_path: Path) -> None:
+    old = heavier(record(), 0.9)
+    assert old.cost is not None
+    parts = old.cost.gflops.model_copy(update={"pixel_embedding": 0.001, "backbone": 1.0})
+    old = old.model_copy(update={"cost": old.cost.model_copy(update={"gflops": parts})})
+    finding = check(tmp_path, "encoder_gflops: {max_increase_pct: 1}", [old])
+    (change,) = explain(finding, [Filed(old, "run")]).changes  # the backbone is none of the encoder's
+    assert (change.name, change.old, change.new) == ("pixel_embedding", 0.001, COST.gflops.pixel_embedding)
+
+
+def test_a_latency_is_explained_by_stage(tmp_path: Path) -> None:
+    (now,) = [one for one in profiled_records("3,3,3") if one.identity.schedule == "3,3,3"]
+    assert now.profile is not None
+    stages = {name: stage.model_copy(update={"latency_median_ms": 1.0}) for name, stage in now.profile.stages.items()}
+    profile = now.profile.model_copy(update={"latency_median_ms": 5.0, "stages": stages})
+    before = aged(now.model_copy(update={"profile": profile}), "2026-01-01T00:00:00Z")
+    finding = check(tmp_path, LATENCY.replace("MAX", "10"), [before, now], size="640x640")
+    found = explain(finding, [Filed(before, "old"), Filed(now, "new")])
+    assert found.since is not None
+    assert found.since.source == "old"
+    assert {"backbone", "encoder_token_layer_1"} <= {one.name for one in found.changes}

@@ -1,0 +1,243 @@
+"""`proscale-bench check`: exit codes, what is written where, and that no file ends in a traceback."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from proscale_bench.results.store import write_record
+from tests.cli import run
+from tests.results.records import record, renamed
+from tests.sweep.profiles import profiled_records
+
+BUDGETS = """\
+# what we promised
+schema_version: 1
+defaults: {backbone: resnet50, size: 64x64}
+budgets:
+  - schedule: '3,3,3'   # the headline
+    encoder_gflops: {max: 60.5}  # loose
+    total_gflops:
+      max: 100.25
+    latency_median_ms: {max: 400.0, size: 640x640, device: a CPU, level: warn}
+    pq: {min: 51.4, level: off}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    (tmp_path / "budgets.yaml").write_text(BUDGETS)
+    return tmp_path
+
+
+def test_kept(folder: Path) -> None:
+    for one in profiled_records("3,3,3"):
+        write_record(folder / "reports/a", one)
+    result = run("check")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith("3 of 3 limits kept, 1 off\n")
+
+
+def test_a_warning_is_no_failure(folder: Path) -> None:
+    result = run("check", "budgets.yaml")
+    assert result.exit_code == 0
+    assert "warning: budgets.yaml:9:5: latency_median_ms" in result.stdout
+    (folder / "budgets.yaml").write_text(BUDGETS.replace("level: warn", "level: error"))
+    assert run("check").exit_code == 1
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github", "junit", "sarif"])
+def test_exceeded(form: str, folder: Path) -> None:
+    (folder / "budgets.yaml").write_text(BUDGETS.replace("60.5", "0.25"))
+    result = run("check", "--format", form)
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert "encoder_gflops" in result.stdout
+    assert "at most 0.25 GFLOPs" in result.stdout
+    if form == "github":
+        assert result.stdout.startswith("::error file=budgets.yaml,line=6,")
+    if form == "json":
+        row = json.loads(result.stdout)["results"][0]
+        assert (row["file"], row["line"], row["expected"], row["status"]) == ("budgets.yaml", 6, 0.25, "exceeded")
+
+
+def test_the_page_of_the_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "summary.md").write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+    assert run("check", "--format", "github").exit_code == 0
+    page = (folder / "summary.md").read_text()
+    assert page.startswith("before\n### Budgets")
+    assert "| ✅ | 3,3,3 on resnet50, 64x64 | encoder_gflops |" in page
+
+
+def test_records_from_elsewhere(folder: Path) -> None:
+    for one in profiled_records("3,3,3"):
+        write_record(folder / "elsewhere", one)
+    (folder / "budgets.yaml").write_text(BUDGETS.replace("400.0", "1.0").replace("level: warn", "level: error"))
+    result = run("check", "--records", "elsewhere")
+    assert result.exit_code == 1
+    assert "samples" in result.stdout
+    assert "elsewhere" in result.stdout
+
+
+def test_update_changes_numbers_alone(folder: Path) -> None:
+    text = BUDGETS.replace("60.5", "0.25").replace("\n", "\r\n")
+    (folder / "budgets.yaml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert run("check").exit_code == 1
+    result = run("check", "--update")
+    assert result.exit_code == 0
+    assert "budgets.yaml:6: encoder_gflops: max: 0.25 is now" in result.stderr
+    new = (folder / "budgets.yaml").read_bytes().decode()
+    found = {one["metric"]: one["found"] for one in json.loads(run("check", "--format", "json").stdout)["results"]}
+    for old, metric in (("0.25", "encoder_gflops"), ("100.25", "total_gflops")):
+        (line,) = [line for line in new.split("\r\n") if f"{metric}" in line]
+        at = new.split("\r\n").index(line) + (metric == "total_gflops")
+        number = float(new.split("\r\n")[at].split("max: ")[1].split("}")[0])
+        assert 0 <= number - found[metric] < 0.01
+        text = text.replace(f"max: {old}", f"max: {number:.2f}", 1)
+    assert new == "\ufeff" + text
+    assert run("check", "--update").exit_code == 0
+    assert (folder / "budgets.yaml").read_bytes().decode() == new
+
+
+def test_explain(folder: Path) -> None:
+    schedule = (
+        (Path(__file__).parents[2] / "schedules/proscale-2-2-2.yaml").read_text().replace("proscale-2-2-2", "mine")
+    )
+    (folder / "mine.yaml").write_text(schedule.replace("res4], layers: 2", "res4], layers: 3"))
+    write_record(folder / "reports/a", renamed(record("2,2,2"), label="mine"))
+    text = BUDGETS.replace("'3,3,3'", "mine.yaml").replace("{max: 60.5}", "{max_increase_pct: 1}")
+    (folder / "budgets.yaml").write_text(text)
+    result = run("check", "--explain")
+    assert result.exit_code == 1
+    assert "since     2,2,2 in reports/a" in result.stdout
+    assert "token layer 5 (res5 + res4)" in result.stdout
+    row = json.loads(run("check", "--explain", "--format", "json").stdout)["results"][0]
+    assert row["explanation"]["changes"][0]["old"] is None
+
+
+def test_explain_without_a_past(folder: Path) -> None:
+    (folder / "budgets.yaml").write_text(BUDGETS.replace("60.5", "0.25"))
+    assert "no record of this configuration keeps the limit" in run("check", "--explain").stdout
+
+
+def test_a_damaged_record_is_left_out(folder: Path) -> None:
+    write_record(folder / "reports/a", record())
+    (folder / "reports/a/records" / f"{'0' * 64}.json").write_text("{")
+    result = run("check")
+    assert result.exit_code == 0
+    assert "left out" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("check none.yaml", "none.yaml"),
+        ("check .", "a folder"),
+        ("check --records none", "no such folder"),
+        ("check --records .", "no records"),
+        ("check --records budgets.yaml", "not an exported result"),
+        ("check --format xml", "xml"),
+    ],
+)
+def test_bad_input(arguments: str, said: str, folder: Path) -> None:
+    result = run(*arguments.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_a_run_that_a_limit_names_is_missing(folder: Path) -> None:
+    (folder / "budgets.yaml").write_text(BUDGETS.replace("{max: 60.5}", "{max_increase_pct: 1, against: runs/a}"))
+    result = run("check")
+    assert result.exit_code == 2
+    assert "budgets.yaml:6:5: against: runs/a: no such folder" in result.stderr
+
+
+BLOCKED = ("torch", "torchvision", "fvcore", "pandas", "matplotlib", "numpy", "PIL", "orjson", "safetensors")
+
+
+def test_two_hundred_budgets_without_torch_or_numpy(folder: Path) -> None:
+    """What action.yml installs is enough."""
+    backbones = ("resnet50", "swin_t", "swin_l", "tiny")
+    budgets = "".join(
+        f"  - {{schedule: '{n % 5},{n % 3},{1 + n % 4}', backbone: {backbones[n % 4]}, encoder_gflops: {{max: 999}}}}\n"
+        for n in range(200)
+    )
+    budgets += "  - {schedule: '3,3,3', size: 64x64, encoder_gflops: {max_increase_pct: 0}}\n"  # reads the record
+    (folder / "budgets.yaml").write_text("schema_version: 1\ndefaults: {size: coco-val}\nbudgets:\n" + budgets)
+    write_record(folder / "reports/a", record())
+    code = (
+        f"import sys\nfor name in {BLOCKED}: sys.modules[name] = None\n"
+        "from proscale_bench.cli import main\nsys.argv = ['x', 'check', '--explain', *sys.argv[1:]]\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("201 of 201 limits kept\n")
+
+
+PIECES = (
+    *BUDGETS.split(),
+    *(
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "-",
+        "# ",
+        "&a",
+        "*a",
+        "!x",
+        "|",
+        ">",
+        "'",
+        '"',
+        "%",
+        "@",
+        "?",
+        "---",
+        "...",
+        "\n",
+        "\t",
+    ),
+    *(
+        "null",
+        "true",
+        "1e9",
+        ".inf",
+        "-1",
+        "0",
+        "~",
+        "é",
+        "\x00",
+        "\ud800",
+        "min",
+        "max_increase_pct",
+        "ap",
+        "level: error",
+    ),
+    *("against: baseline", "against: ..", "published: true"),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from(["text", "github", "junit", "sarif", "json"]))
+def test_no_file_ends_in_a_traceback(folder: Path, seed: int, changes: int, form: str) -> None:
+    chance = random.Random(seed)
+    words = BUDGETS.split(" ")
+    for _ in range(changes):
+        at = chance.randrange(len(words))
+        words[at : at + chance.randrange(3)] = [chance.choice(PIECES)] * chance.randrange(3)
+    (folder / "budgets.yaml").write_bytes(" ".join(words).encode("utf-8", "surrogatepass"))
+    result = run("check", "--format", form, *(["--update"] if seed % 2 else []), *(["--explain"] if seed % 3 else []))
+    assert result.exit_code in (0, 1, 2)
+    assert (result.exit_code == 2) == ("error: " in result.stderr)

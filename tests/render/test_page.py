@@ -1,0 +1,151 @@
+"""The page as a file: small, the same every time, nothing in it that could run or be fetched but its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from typing import Any
+
+import pytest
+
+from proscale_bench.errors import BenchError
+from proscale_bench.render.page import ESCAPES, island, page
+from proscale_bench.render.page_data import document
+from proscale_bench.results.record import Record
+from tests.results.many import HOSTILE, evaluation, many
+from tests.results.records import paper, record, renamed, with_accuracy
+from tests.sweep.profiles import out_of_memory, profiled_records
+
+LIMIT_BYTES = 1_500_000
+
+
+def values_of(text: str) -> Any:
+    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    return json.loads(found)
+
+
+def rows_of(*records: Record) -> list[dict[str, Any]]:
+    (view,) = values_of(page(records))["views"]
+    rows: list[dict[str, Any]] = view["rows"]
+    return rows
+
+
+def test_200_configurations_fit() -> None:
+    text = page(many())
+    assert len(text.encode()) < LIMIT_BYTES
+    (view,) = values_of(text)["views"]
+    assert len(view["rows"]) == 200
+
+
+def test_the_same_records_give_the_same_bytes_in_any_order() -> None:
+    assert page(paper()) == page(tuple(reversed(paper())))
+
+
+def test_the_policy_allows_the_pages_own_style_and_script_alone() -> None:
+    text = page(paper())
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
+    for element in ("style", "script"):
+        (own,) = re.findall(rf"<{element}>(.*?)</{element}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+        assert f"{element}-src 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none';")
+
+
+def test_nothing_is_fetched() -> None:
+    text = page(paper())
+    assert re.findall(r'(?:src|href)="(?!#|data:,)[^"]*"', text) == []
+    assert re.findall(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text) == []
+    assert set(re.findall(r"https?://[^\s\"'<]+", text)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
+
+
+def test_no_name_ends_the_island() -> None:
+    hostile = HOSTILE + "<!--" + "\u2028 & "
+    text = island({"name": hostile})
+    assert json.loads(text) == {"name": hostile}
+    assert not set(text) & set(ESCAPES)
+
+
+def test_names_are_escaped_in_the_text() -> None:
+    text = page([renamed(record("3,3,3"), backbone=HOSTILE, label=HOSTILE)])
+    assert "alert(1)" in text
+    assert "<script>alert" not in text
+    assert "<img" not in text
+
+
+def test_the_headline_stands_in_the_page_without_a_script() -> None:
+    lead = '<p class="lead">3,3,3 on Swin-T: encoder −51.74%, total −27.35%, token layers −36.36% at coco-first100.</p>'
+    assert lead in page(paper())
+    assert "Timed on a CPU: 3,3,3: −27.86% FLOPs" in page(profiled_records("3,3,3"))
+
+
+def test_a_row_adds_up() -> None:
+    for row in rows_of(*profiled_records("3,3,3")):
+        assert sum(row["gflops"]) == pytest.approx(row["values"]["total_gflops"], rel=1e-5)
+        assert sum(row["ms"]) == pytest.approx(row["values"]["latency_median_ms"], rel=0.02)  # stages run by themselves
+
+
+def test_a_saving_has_what_was_counted_and_what_was_realised() -> None:
+    base, new = rows_of(*profiled_records("3,3,3"))
+    assert base["savings"] == [None] * 4
+    whole, encoder, *_ = new["savings"]
+    assert (round(whole["counted"], 2), round(whole["executed"], 2), round(whole["realised"], 1)) == (
+        27.86,
+        29.41,
+        16.5,
+    )
+    assert whole["low"] <= whole["realised"] <= whole["high"]
+    assert round(encoder["realised"], 1) == 29.5
+
+
+def test_what_is_nothing_is_not_what_is_unknown() -> None:
+    (row,) = rows_of(with_accuracy(record("3,3,3"), pq=0.0))
+    assert row["worths"][0]["values"] == {"pq": 0.0}
+
+
+def test_published_and_measured_stand_side_by_side() -> None:
+    (one, other) = profiled_records("3,3,3")
+    *_, row = rows_of(one, other, evaluation(other, 40.0, 1.0))
+    assert [worth["provenance"] for worth in row["worths"]] == ["published", "measured"]
+    assert row["worths"][1]["intervals"]["pq"] == [39.0, 41.0]
+
+
+def test_everything_known_has_its_words() -> None:
+    (one, other) = profiled_records("3,3,3")
+    *_, row = rows_of(one, other, evaluation(other, 40.0, 1.0))
+    assert {"total with post-processing", "official code", "timed", "energy", "record"} <= {
+        name for name, _ in row["facts"]
+    }
+    told = dict(row["worths"][1]["facts"])
+    assert told["data"] == "shapes-val"
+    assert told["weights"] == "d" * 16
+
+
+def test_a_failure_says_why() -> None:
+    *_, row = rows_of(*profiled_records("3,3,3", found=[out_of_memory("baseline"), out_of_memory("3,3,3")]))
+    assert row["error"] == "out of memory at batch size 1"
+    assert "ms" not in row or row["ms"] == []
+
+
+def test_what_is_asked_for_is_shown_first() -> None:
+    start = values_of(page(paper(), x=["params_m", "total_gflops"], y="ap"))["start"]
+    assert start == {"view": 0, "x": "params_m", "y": "ap"}
+
+
+def test_the_first_view_is_one_with_a_point() -> None:
+    small = record("3,3,3", size="64x64").model_copy(update={"accuracy": None})
+    large = with_accuracy(record("3,3,3", size="640x640"), pq=40.0)
+    assert document([small, large], ["total_gflops"], "pq").start.view in (0, 1)
+    found = document([small, large], ["total_gflops"], "pq")
+    assert found.views[found.start.view].rows[0].worths
+
+
+def test_it_says_how_to_find_the_same_again() -> None:
+    assert '<pre tabindex="0">proscale-bench sweep paper</pre>' in page(paper(), ["proscale-bench sweep paper"])
+    assert "proscale-bench profile --backbone resnet50 --size 640x640" in page(profiled_records("3,3,3"))
+
+
+def test_an_unknown_metric_is_an_error() -> None:
+    with pytest.raises((BenchError, KeyError)):
+        page(paper(), x=["flops"])

@@ -1,0 +1,121 @@
+"""A zoo: what is missing is trained, once, and what is there can be measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proscale_bench.config.recipe import find_recipe
+from proscale_bench.config.sweep import read_sweep
+from proscale_bench.config.weights import told_schedule
+from proscale_bench.config.zoo import SHIPPED, read_zoo
+from proscale_bench.errors import BenchError
+from proscale_bench.sweep.zoo import MODEL, Training, pack, plan_zoo, train_missing, write_sweep
+from tests.cli import run
+
+SMALL = {
+    "images: 8192": "images: 4",
+    "iterations: 800": "iterations: 2",
+    "iterations: 6500": "iterations: 2",
+    "warmup_iterations: 100": "warmup_iterations: 0",
+    "warmup_iterations: 50": "warmup_iterations: 0",
+    "batch_size: 4": "batch_size: 2",
+    "crop: [128, 128]": "crop: [64, 64]",
+    "points: 512": "points: 32",
+}
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    """A zoo that is trained in seconds."""
+    for part in ("trunk", "branch"):
+        text = find_recipe(f"shapes-{part}").read_text()
+        for ours, small in SMALL.items():
+            text = text.replace(ours, small)
+        (tmp_path / f"{part}.yaml").write_text(text)
+    path = tmp_path / "zoo.yaml"
+    path.write_text(
+        "schema_version: 1\nname: small\nbackbone: tiny\ntrunk: trunk.yaml\nbranch: branch.yaml\n"
+        'schedules: "1,1,1"\nseeds: 3\n'
+    )
+    return path
+
+
+def test_the_shipped_zoo_has_what_the_pareto_needs() -> None:
+    plan = plan_zoo(read_zoo(SHIPPED), Path("runs/zoo"))
+    schedules = [each.schedule.compact for each in plan if not each.is_trunk]
+    wanted = ["baseline", "3,3,3", "2,2,2", "1,1,1", "3,3,1", "1,3,3", "3,3,3+conv", "3,3,3+trc:none", "3,3,3+spatial"]
+    assert schedules == wanted
+    assert len({each.recipe.digest for each in plan[1:]}) == 1
+    assert all(each.start is plan[0] for each in plan[1:])
+
+
+def test_what_is_missing_is_trained_and_nothing_twice(spec: Path, tmp_path: Path) -> None:
+    out = tmp_path / "zoo"
+    done = run("zoo", str(spec), "--out", str(out), "--jobs", "1")
+    assert done.exit_code == 0, done.stderr
+    assert [path.name for path in (out / "weights").iterdir()] == ["tiny-1-1-1-seed3.safetensors"]
+    told = told_schedule(out / "weights" / "tiny-1-1-1-seed3.safetensors")
+    assert (told.schedule.compact, told.seed) == ("1,1,1", 3)
+    assert [file.path.name for file in read_sweep(out / "sweep.yaml").weights] == ["tiny-1-1-1-seed3.safetensors"]
+
+    made = {path: path.stat().st_mtime_ns for path in out.rglob(MODEL)}
+    again = run("zoo", str(spec), "--out", str(out), "--jobs", "1")
+    assert again.exit_code == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in out.rglob(MODEL)} == made
+
+
+def test_a_training_that_fails_is_told_and_what_starts_from_it_not_begun(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_zoo(read_zoo(spec), tmp_path / "zoo")
+    monkeypatch.setattr(Training, "flags", ("--schedule", "no-such"))
+    (failed,) = train_missing(plan, jobs=2)
+    assert failed.training.is_trunk
+    assert failed.exit_code == 2
+    assert "no-such" in failed.said
+
+
+def test_the_list_tells_how_far_each_is(spec: Path, tmp_path: Path) -> None:
+    listed = run("zoo", str(spec), "--out", str(tmp_path / "zoo"), "--list")
+    assert listed.exit_code == 0
+    assert listed.stdout.count("missing") == 2
+    assert not (tmp_path / "zoo").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("trunk.yaml", "nowhere.yaml", 4),
+        ('"1,1,1"', '"1,x,1"', 6),
+        ("backbone: tiny", "backbone: huge", 3),
+        ("seeds: 3", "seeds: -1", 7),
+        ("name: small", "nme: small", 2),
+    ],
+)
+def test_errors_say_where(spec: Path, old: str, new: str, line: int) -> None:
+    spec.write_text(spec.read_text().replace(old, new))
+    with pytest.raises(BenchError, match=rf"zoo.yaml:{line}:\d+"):
+        read_zoo(spec)
+
+
+def test_weights_are_packed_in_half_precision(spec: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    from proscale_bench.config.schedule import parse_compact
+    from proscale_bench.models.build import build_model
+    from proscale_bench.models.checkpoints.save import save_checkpoint
+
+    _, training = plan_zoo(read_zoo(spec), tmp_path / "zoo")
+    training.folder.mkdir(parents=True)
+    save_checkpoint(
+        build_model(parse_compact("1,1,1"), "tiny", 13), training.folder / MODEL, {"seed": 3, "recipe": "r"}
+    )
+    path = pack(training, tmp_path / "weights")
+    assert path.stat().st_size < 2_500_000
+    assert told_schedule(path).seed == 3
+    with safe_open(path, framework="pt") as file:
+        kinds = {str(file.get_tensor(key).dtype) for key in file.keys() if "index" not in key}  # noqa: SIM118
+    assert kinds == {"torch.float16"}
+    assert write_sweep(read_zoo(spec), tmp_path, [path]).is_file()
