@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+UNTOUCHED = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 IMPATIENT_S = 2.0  # torchrun passes on what the terminal has told its processes already
 
 
@@ -16,10 +16,10 @@ IMPATIENT_S = 2.0  # torchrun passes on what the terminal has told its processes
 def stop_between_iterations(stop: Callable[[], None]) -> Iterator[None]:
     """Have a signal call `stop` instead of breaking in. A second one, some seconds later, breaks in.
 
-    Handlers are the main thread's to set: in others, and where somebody else handles Ctrl-C, nothing changes.
+    Handlers are the main thread's to set. A signal that somebody else handles, or that a shell wants ignored, is left
+    to them.
     """
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     first: list[float] = []
@@ -30,7 +30,8 @@ def stop_between_iterations(stop: Callable[[], None]) -> Iterator[None]:
         first.append(time.monotonic())
         stop()
 
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    ours = [number for number, handler in UNTOUCHED.items() if signal.getsignal(number) is handler]
+    before = {number: signal.signal(number, handle) for number in ours}
     try:
         yield
     finally:

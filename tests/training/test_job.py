@@ -123,9 +123,17 @@ def test_an_interrupted_training_goes_on_with_the_same_bits(
 
 
 def test_a_sigterm_is_as_a_ctrl_c(coco: Path, tmp_path: Path) -> None:
+    """Also where a shell has Ctrl-C ignored, as of what runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="iteration 2 of"):
+            train(coco, tmp_path / "background", At(1, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt, match="iteration 2 of"):
-        train(coco, tmp_path, At(1, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+        train(coco, tmp_path / "foreground", At(1, lambda: os.kill(os.getpid(), signal.SIGTERM)))
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
