@@ -83,16 +83,23 @@ class Display(AbstractContextManager["Display"]):
 
     def __init__(self, configurations: Sequence[Configuration], measurements: Sequence[Measurement]) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # of the line, and never more
         columns = (
-            TextColumn("{task.fields[title]:<9}"),
-            BarColumn(20),
-            TextColumn("{task.fields[count]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.fields[title]}", table_column=Column(min_width=8)),
+            BarColumn(16, table_column=Column(min_width=16)),
+            TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(min_width=5)),
+            TextColumn("{task.description}", markup=False, table_column=rest),
         )
         self._bar = Progress(
-            *columns, console=stderr_console(), transient=True, disable=not shows_progress(), auto_refresh=False
+            *columns,
+            console=stderr_console(),
+            transient=True,
+            disable=not shows_progress(),
+            auto_refresh=False,
+            expand=True,
         )
         steps = [*["count"] * len(configurations), *(measurement.step for measurement in measurements)]
         self._tasks: dict[str, TaskID] = {
