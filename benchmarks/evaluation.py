@@ -45,7 +45,6 @@ def main() -> None:
 
 def overhead(rounds: int, images: int) -> None:
     import torch
-    from proscale_bench.evaluation.processes import Processes
 
     from proscale_bench.config.schedule import parse_compact
     from proscale_bench.data.coco import open_dataset
@@ -53,6 +52,7 @@ def overhead(rounds: int, images: int) -> None:
     from proscale_bench.evaluation.model_source import ModelSource
     from proscale_bench.evaluation.runner import Work, evaluate
     from proscale_bench.models.inference import prepare_for_inference
+    from proscale_bench.models.processes import Processes
     from proscale_bench.sweep.evaluation_request import Request
     from proscale_bench.sweep.weights import random_weights
 
