@@ -204,7 +204,8 @@ def test_the_table_has_what_the_records_say(paper_page: Opened) -> None:
     one = next(r for r in paper() if (r.identity.backbone, r.identity.schedule) == ("swin_t", "3,3,3") and r.cost)
     assert one.cost is not None
     cells = paper_page.texts("#table tbody tr:nth-child(15) > *")
-    assert (cells[0].split(",")[:3], cells[1]) == (["3", "3", "3"], "Swin-T")
+    assert cells[0].startswith("3,3,3")
+    assert cells[1] == "Swin-T"
     assert f"{one.cost.gflops.encoder:.2f}" in cells
     assert "−51.74%" in cells
     assert "52.88" in cells
