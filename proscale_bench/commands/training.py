@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+import typer
+
 from proscale_bench.commands.loading import uninterrupted
-from proscale_bench.errors import BenchError, look_up
+from proscale_bench.errors import BenchError, ExitCode, look_up
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,8 +92,9 @@ class Asked:
 def run(asked: Asked) -> None:
     """Train, and say what to do with it; in the other processes of a torchrun, train."""
     from proscale_bench.commands.exporting import Exports
+    from proscale_bench.config.recipe import CocoData
     from proscale_bench.models.processes import join_processes
-    from proscale_bench.render.console import detail, settings
+    from proscale_bench.render.console import detail, settings, warn
 
     schedule, recipe = asked.read()
     exports = Exports(asked.export_json, force=asked.force)
@@ -107,8 +110,15 @@ def run(asked: Asked) -> None:
         if processes.is_first and not asked.resume and is_begun(folder) and not asked.force:
             raise BenchError(f"{folder} holds a training already", START_OVER)
         detail(f"training {schedule.compact} by {recipe.name} ({recipe.digest[:12]}) in {folder}")
-        with Progress(recipe, f"{schedule.compact} on {recipe.backbone}") as progress:
-            trained = run_training(job, folder, processes, progress, start_over=not asked.resume)
+        if isinstance(recipe.data, CocoData) and recipe.start is None and recipe.backbone_weights is None:
+            warn("the backbone starts untrained", "--backbone-weights names ImageNet's weights, --start a baseline")
+        try:
+            with Progress(recipe, f"{schedule.compact} on {recipe.backbone}") as progress:
+                trained = run_training(job, folder, processes, progress, start_over=not asked.resume)
+        except KeyboardInterrupt:
+            if processes.is_first:
+                raise
+            raise typer.Exit(ExitCode.INTERRUPTED) from None  # the first one has said it
     if trained is not None:
         show(exports.console, trained.record, trained.weights, asked.coco)
         exports.write([trained.record.row()], str)

@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_said_and_nothing_written(
     result = train(*flags)
     assert result.exit_code == 2
     assert said in result.stderr
-    assert result.stderr.startswith("error: ")
+    assert "\nerror: " in f"\n{result.stderr}"
     assert not list(Path("runs").glob("*/*.safetensors"))
 
 
