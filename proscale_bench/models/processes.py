@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proscale_bench.errors import BenchError
 
@@ -103,11 +103,16 @@ def join_processes(command: str = "eval") -> Iterator[Processes]:
 
 def _wrap(group: ProcessGroup, model: nn.Module, unused: bool) -> nn.Module:
     """`unused`: whether a backward pass leaves parameters out, which takes time to find out."""
+    from inspect import signature
+
     from torch.nn.parallel import DistributedDataParallel
 
+    known = signature(DistributedDataParallel).parameters
+    syncs_buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its older name
+    options: dict[str, Any] = {syncs_buffers: False}  # they never change
     return DistributedDataParallel(
         model,
-        broadcast_buffers=False,  # they never change
+        **options,
         process_group=group,
         find_unused_parameters=unused,
         gradient_as_bucket_view=True,
