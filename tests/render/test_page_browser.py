@@ -290,12 +290,12 @@ def test_all_can_be_read(browser: Any, files: dict[str, Path], screen: dict[str,
     assert heard.nothing(), heard
 
 
-def test_paper_has_all_of_it_and_no_controls(many_page: Opened) -> None:
-    many_page.page.emulate_media(media="print")
-    assert many_page.page.locator("#filter").is_hidden()
-    assert many_page.page.locator("#theme").is_hidden()
-    assert many_page.run("getComputedStyle(document.querySelector('.scroll')).maxHeight") == "none"
-    assert many_page.page.pdf(format="A4").startswith(b"%PDF")
+def test_paper_has_all_of_it_and_no_controls(paper_page: Opened) -> None:
+    paper_page.page.emulate_media(media="print")
+    assert paper_page.page.locator("#filter").is_hidden()
+    assert paper_page.page.locator("#theme").is_hidden()
+    assert paper_page.run("getComputedStyle(document.querySelector('.scroll')).maxHeight") == "none"
+    assert paper_page.page.pdf(format="A4").startswith(b"%PDF")
 
 
 def test_nothing_to_show_is_said(browser: Any, tmp_path: Path) -> None:
