@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test check lint types layers budgets format clean
 
 demo: $(VENV)/.installed
-	$(BIN)/proscale-bench sweep paper --out reports/demo
+	$(BIN)/proscale-bench sweep --out reports/demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadgroup

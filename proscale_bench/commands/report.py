@@ -1,4 +1,4 @@
-"""`proscale-bench report`: a run as Markdown, CSV and figures."""
+"""`proscale-bench report`: a run as a page, Markdown, LaTeX, CSV and figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def report(
     y: Annotated[str, typer.Option("--y", metavar="METRIC", help="On the y axis.")] = "pq",
     force: ForceOption = False,
 ) -> None:
-    """Render a run: Markdown, CSV and the Pareto figure.
+    """Render a run: one offline page, Markdown, LaTeX, CSV and figures.
 
     Example: proscale-bench report reports/paper --x params_m
     """

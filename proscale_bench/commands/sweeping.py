@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from proscale_bench.render.console import detail, shows_progress, stderr_console
@@ -83,16 +84,23 @@ class Display(AbstractContextManager["Display"]):
 
     def __init__(self, configurations: Sequence[Configuration], measurements: Sequence[Measurement]) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # of the line, and never more
         columns = (
-            TextColumn("{task.fields[title]:<9}"),
-            BarColumn(20),
-            TextColumn("{task.fields[count]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.fields[title]}", table_column=Column(min_width=8)),
+            BarColumn(16, table_column=Column(min_width=16)),
+            TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(min_width=5)),
+            TextColumn("{task.description}", markup=False, table_column=rest),
         )
         self._bar = Progress(
-            *columns, console=stderr_console(), transient=True, disable=not shows_progress(), auto_refresh=False
+            *columns,
+            console=stderr_console(),
+            transient=True,
+            disable=not shows_progress(),
+            auto_refresh=False,
+            expand=True,
         )
         steps = [*["count"] * len(configurations), *(measurement.step for measurement in measurements)]
         self._tasks: dict[str, TaskID] = {
@@ -101,6 +109,7 @@ class Display(AbstractContextManager["Display"]):
         }
         self._shares: dict[str, dict[str, float]] = {step: {} for step in self._tasks}
         self._done = dict.fromkeys(self._tasks, 0)
+        self._lock = Lock()  # news comes from threads
 
     def __enter__(self) -> Display:
         self._bar.start()
@@ -118,22 +127,23 @@ class Display(AbstractContextManager["Display"]):
 
     def show(self, progress: Progress) -> None:
         """That something ended."""
-        self._shares[progress.step].pop(progress.what, None)
-        self._done[progress.step] = progress.done
-        count = f"{progress.done}/{progress.total}"
-        what = "" if progress.done == progress.total else progress.what
-        self._bar.update(
-            self._tasks[progress.step], completed=self._amount(progress.step), count=count, description=what
-        )
-        self._bar.refresh()
+        step = progress.step
+        with self._lock:
+            self._shares[step].pop(progress.what, None)
+            self._done[step] = progress.done
+            count = f"{progress.done}/{progress.total}"
+            what = "" if progress.done == progress.total else progress.what
+            self._bar.update(self._tasks[step], completed=self._amount(step), count=count, description=what)
+            self._bar.refresh()
         detail(f"{progress.what}: {progress.outcome}")
 
     def news(self, task: Task, what: str, share: float | None) -> None:
         """What a running task does; from any thread."""
         step = task.step  # type: ignore[attr-defined]
-        self._shares[step][str(task)] = share or self._shares[step].get(str(task), 0.0)
-        self._bar.update(self._tasks[step], completed=self._amount(step), description=f"{task}: {what}")
-        self._bar.refresh()
+        with self._lock:
+            self._shares[step][str(task)] = share or self._shares[step].get(str(task), 0.0)
+            self._bar.update(self._tasks[step], completed=self._amount(step), description=f"{task}: {what}")
+            self._bar.refresh()
 
     def _amount(self, step: str) -> float:
         return self._done[step] + sum(self._shares[step].values())

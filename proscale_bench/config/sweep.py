@@ -34,7 +34,6 @@ from proscale_bench.errors import BenchError, did_you_mean
 CATALOGUE, ZOO, EMBEDDED = "catalogue", "zoo", "shapes-val"
 MAX_ENTRIES = 200
 MAX_SIDE_PX = 8192
-DEFAULT = "zoo"  # what `sweep` does without a specification
 
 
 def _as_list(value: Any) -> Any:

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from proscale_bench.analysis.joined import Join
 from proscale_bench.analysis.runs import by_backbone
-from proscale_bench.render.evaluation import Evaluation
-from proscale_bench.render.evaluation import footer as evaluation_footer
 from proscale_bench.render.grid import Grid, Row, markdown_table
 from proscale_bench.render.profile import NOT_SIGNIFICANT, show_saving
 from proscale_bench.render.style import backbone_name
@@ -85,7 +83,7 @@ COST = (
     Column("tokens", _reduction("encoder_token_layers"), wide=True),
     Column("total", _gflops("total_gflops")),
     Column("", _reduction("total")),
-    Column("params", _metric("params_m", ".2f"), wide=True),
+    Column("params, M", _metric("params_m", ".2f"), wide=True),
 )
 TIME = (
     Column("ms", _latency),
@@ -130,21 +128,21 @@ def grids(join: Join, width: int = WIDE) -> Iterator[Grid]:
 
 
 def footer(join: Join) -> list[str]:
-    """What the columns mean, and how their numbers came about."""
+    """What the columns mean, beside what the title says."""
     lines = []
     if join.counted:
-        lines.append(f"encoder, total: GFLOPs, {join.counted.how}; params: millions; percentages: against the baseline")
+        mac = "1 MAC = 1 FLOP" if join.counted.convention == "mac" else "1 MAC = 2 FLOPs"
+        lines.append(f"encoder, total: GFLOPs, {mac}, rules {join.counted.rules}; percentages: against the baseline")
     if join.timed:
         rounds = sorted({len(record.profile.samples_ms) for record in join.rows if record.profile})
-        shown = "–".join(dict.fromkeys(map(str, (rounds[:1] + rounds[-1:])))) if rounds else "no"
+        shown = " to ".join(dict.fromkeys(map(str, (*rounds[:1], *rounds[-1:])))) or "no"
         lines.append(
-            f"ms: one pass, {join.timed.ran}; median of {shown} rounds in turns with the baseline, {NOT_SIGNIFICANT} "
-            "not significant"
+            f"ms: a pass, the median of {shown} rounds in turns with the baseline; {NOT_SIGNIFICANT}: not significant"
         )
     if join.judged:
-        judged = [record for record in join.rows if record.is_evaluated and record.accuracy]
-        lines.append(f"PQ, AP, mIoU: percent on {join.judged.size}, {join.judged.images:,} images, ± 95 %")
-        lines += evaluation_footer([Evaluation(record.accuracy) for record in judged if record.accuracy])[:1]
+        draws = {one.resamples for record in join.rows if (one := record.accuracy and record.accuracy.evaluated)}
+        drawn = f"; ±: 95 %, the images drawn anew {max(draws):,} times" if any(draws) else ""
+        lines.append(f"PQ, AP, mIoU: percent, of {join.judged.images:,} images{drawn}")
     if any(number > 1 for number in join.seeds.values()):
         lines.append("(n): the mean of n trainings; ±: of the mean, over images and trainings, the wider of the two")
     lines += [
@@ -167,17 +165,16 @@ def section(join: Join, text: Callable[[str], str]) -> list[str]:
 
 
 def _cells(record: Record, join: Join) -> list[str]:
-    """Of every column; a section that failed says so in its first."""
+    """Of every column; a section that failed says so under its first name."""
     cells: list[str] = []
     for columns, there in (
         (COST, record.cost is not None),
         (TIME, record.profile is not None or join.timed is None),
         (WORTH, record.accuracy is not None or join.judged is None),
     ):
-        shown = [column.show(record) for column in columns]
-        if record.error and not there:
-            shown[0] = FAILED
-        cells += shown
+        failed = record.error is not None and not there
+        first = columns[0].name
+        cells += [FAILED if failed and column.name == first else column.show(record) for column in columns]
     return cells
 
 

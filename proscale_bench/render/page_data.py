@@ -11,7 +11,7 @@ from proscale_bench.render.costs import PARTS
 from proscale_bench.render.latency import realised
 from proscale_bench.render.page_facts import Fact, facts_of, facts_of_worth
 from proscale_bench.render.style import COLORS, backbone_name
-from proscale_bench.results.metrics import METRICS, Metric
+from proscale_bench.results.metrics import METRICS, Metric, get_metric
 from proscale_bench.results.record import Record
 from proscale_bench.results.section import Interval
 
@@ -135,11 +135,14 @@ def document(records: Sequence[Record], x: Sequence[str], y: str) -> Document:
     Args:
         records: at least one, in the order of `by_setting`.
         x, y: the metrics shown first.
+
+    Raises:
+        BenchError: unknown metric.
     """
     found = views(records)
     names = list(dict.fromkeys(row.record.identity.backbone for view in found for row in view.rows))
     return Document(
-        start=Start(first_view(found, x[0], y), x[0], y),
+        start=Start(first_view(found, get_metric(x[0]), get_metric(y)), x[0], y),
         metrics={name: Axis(name, one.title, one.unit, one.better, one.section) for name, one in METRICS.items()},
         backbones=[Backbone(backbone_name(name), f"--{name}" if name in COLORS else "--other") for name in names],
         parts=[*(part.name for part in PARTS), "between the encoder's parts"],
@@ -148,15 +151,15 @@ def document(records: Sequence[Record], x: Sequence[str], y: str) -> Document:
     )
 
 
-def first_view(found: Sequence[View], x: str, y: str) -> int:
+def first_view(found: Sequence[View], x: Metric, y: Metric) -> int:
     """The first view with a point, else the first with a cost."""
     for index, view in enumerate(found):
-        if any(_read(METRICS[x], row) and _read(METRICS[y], row) for row in view.rows):
+        if any(_knows(row, x) and _knows(row, y) for row in view.rows):
             return index
     return next((index for index, view in enumerate(found) if any(row.record.cost for row in view.rows)), 0)
 
 
-def _read(metric: Metric, row: Row) -> bool:
+def _knows(row: Row, metric: Metric) -> bool:
     return any(metric.read(record) is not None for record in (row.record, *row.worths))
 
 

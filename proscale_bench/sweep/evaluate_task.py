@@ -47,7 +47,7 @@ class EvaluateTask:
     step: StepName = "evaluate"
 
     def __str__(self) -> str:
-        return f"{self.weights.name} on {self._data_name}"
+        return f"{self.weights.stem} on {self._data_name}"
 
     @property
     def slot(self) -> str:

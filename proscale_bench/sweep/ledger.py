@@ -62,10 +62,7 @@ def keep(run: Path, measurement: Measurement, records: Sequence[Record], replace
     entry = Entry(measurement.key, digests, tuple(records), old)
     _write(run, measurement.slot, entry)
     _write_out(run, measurement.slot, entry)
-    if measurement.scratch is not None:
-        shutil.rmtree(measurement.scratch, ignore_errors=True)
-        if measurement.scratch.parent.is_dir() and not any(measurement.scratch.parent.iterdir()):
-            measurement.scratch.parent.rmdir()
+    _clear(measurement.scratch)
 
 
 def settle(run: Path) -> None:
@@ -81,9 +78,19 @@ def settle(run: Path) -> None:
             _write_out(run, slot, entry)
 
 
-def forget_all(run: Path) -> None:
-    """Nothing was measured here."""
+def forget_all(run: Path, measurements: Iterable[Measurement]) -> None:
+    """Nothing was measured here, or begun."""
     shutil.rmtree(run / FOLDER, ignore_errors=True)
+    for measurement in measurements:
+        _clear(measurement.scratch)
+
+
+def _clear(scratch: Path | None) -> None:
+    """Remove the folder, and the one that it lies in where that is empty."""
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch.parent.is_dir() and not any(scratch.parent.iterdir()):
+            scratch.parent.rmdir()
 
 
 def _write_out(run: Path, slot: str, entry: Entry) -> None:

@@ -18,6 +18,7 @@ from proscale_bench.errors import ExitCode
 from proscale_bench.machine import usable_cores
 from proscale_bench.results.record import Failure
 from proscale_bench.sweep.executors import Finished, Task
+from proscale_bench.sweep.tasks import fault
 
 OnNews = Callable[[Task, str, float | None], None]
 LAST_WORDS = 300  # characters
@@ -79,10 +80,10 @@ class Worker:
         self.is_ended = False
 
     def finish(self, task: Task) -> Finished:
-        """Run one task to its end. A process that dies over it is its failure."""
+        """Run one task to its end. A process that dies over it is its failure, as is whatever else goes wrong."""
         try:
             process = self._started()
-            pickle.dump(task, process.stdin)
+            process.stdin.write(pickle.dumps(task))
             process.stdin.flush()
             for line in process.stdout:
                 message = json.loads(line)
@@ -94,6 +95,9 @@ class Worker:
                     return Finished(task, None, Failure.model_validate(message["failure"]))
         except (OSError, ValueError):  # it died while it was told, or over half a line
             pass
+        except Exception as error:  # nobody would wait for a thread that ended
+            self._death()
+            return Finished(task, None, fault(error))
         return Finished(task, None, self._death())
 
     def end(self) -> None:

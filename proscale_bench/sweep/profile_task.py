@@ -11,7 +11,7 @@ from proscale_bench.config.schedule import Schedule
 from proscale_bench.config.sweep import ProfileStep
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.machine import cpu_name, usable_cores
-from proscale_bench.results.profile import DeviceType, Execution
+from proscale_bench.results.profile import DeviceType, Execution, Mode
 from proscale_bench.results.record import Failure, Record
 from proscale_bench.sweep.executors import Needs
 from proscale_bench.sweep.profile_record import Request, records
@@ -100,7 +100,7 @@ class ProfileTask:
             device_name=cpu_name() if self.device == "cpu" else "GPU",
             dtype=self.how.dtype,
             batch_size=self.batch_size,
-            mode="compiled" if self.how.compiled else "eager",
+            mode=self._mode,
             sampling=self.how.sampling,
             rewrites=self.how.rewrites,
             threads=self.how.threads or usable_cores(),
@@ -110,6 +110,12 @@ class ProfileTask:
             failure_record(one.identity, one.input, failure, execution=execution)
             for one in map(request.configuration, request.in_turns)
         ]
+
+    @property
+    def _mode(self) -> Mode:
+        if self.how.cuda_graphs:
+            return "compiled_cuda_graphs" if self.how.compiled else "cuda_graphs"
+        return "compiled" if self.how.compiled else "eager"
 
     @property
     def _request(self) -> Request:

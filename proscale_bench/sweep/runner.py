@@ -13,16 +13,16 @@ from typing import Literal
 from proscale_bench.config.architecture import get_architecture
 from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.rules import get_rules
-from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.errors import BenchError
 from proscale_bench.files import locked
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.published import published_result, references
-from proscale_bench.results.record import Cost, Failure, Origin, Record
+from proscale_bench.results.record import Cost, Origin, Record
 from proscale_bench.results.store import remove_leftovers, remove_records, scan, write_record
 from proscale_bench.sweep.executors import Executor, Finished
 from proscale_bench.sweep.ledger import Entry, forget_all, keep, read_entries, settle
 from proscale_bench.sweep.plan import Configuration
-from proscale_bench.sweep.tasks import Measurement, StepName
+from proscale_bench.sweep.tasks import Measurement, StepName, failure_of, fault
 from proscale_bench.version import __version__
 
 Counter = Callable[[Configuration], Cost]
@@ -84,7 +84,7 @@ def run_sweep(
     with locked(run):
         if start_over:
             remove_records(run)
-            forget_all(run)
+            forget_all(run, measurements)
         remove_leftovers(run)
         settle(run)
         found, problems = scan(run)
@@ -94,7 +94,8 @@ def run_sweep(
         if counted and measurements:
             on_counted(counted)
         measured = sweep.measure(measurements, executor)
-        return Outcome((*counted, *measured), tuple(problems), tuple(sweep.lost))
+        records = {record.digest: record for record in (*counted, *measured)}  # two files may hold the same weights
+        return Outcome(tuple(records.values()), tuple(problems), tuple(sweep.lost))
 
 
 class _Sweep:
@@ -126,6 +127,7 @@ class _Sweep:
             )
 
     def count(self, configurations: Sequence[Configuration], count: Counter) -> list[Record]:
+        """A record of each, in order."""
         records = []
         for done, configuration in enumerate(configurations, start=1):
             record = self.known.get(configuration.digest)
@@ -140,6 +142,7 @@ class _Sweep:
         return records
 
     def measure(self, measurements: Sequence[Measurement], executor: Executor | None) -> list[Record]:
+        """What is finished already, then all that is not, as executors end it."""
         found: dict[str, Sequence[Record]] = {}
         totals = Counted(measurement.step for measurement in measurements)
         done = Counted[StepName]()
@@ -200,11 +203,9 @@ def measure(configuration: Configuration, count: Counter) -> Record:
     try:
         cost = count(configuration)
     except BenchError as error:
-        failure = Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
-    except Exception as error:  # the others go on; the sweep's exit code says that something failed
-        message = f"{type(error).__name__}: {error}"
-        hint = "this is a fault of the tool: please report it"
-        failure = Failure(message=message, hint=hint, exit_code=ExitCode.UNTRUSTED.value)
+        failure = failure_of(error)
+    except Exception as error:
+        failure = fault(error)
     identity, given = configuration.identity, configuration.input
     as_published = configuration.classes is None  # COCO's
     published = published_result(identity.backbone, identity.schedule) if as_published else None

@@ -30,7 +30,8 @@ def measurements(spec: SweepSpec, run: Path) -> tuple[Measurement, ...]:
     Raises:
         BenchError: a size that no latency can be of, or data that is not there; at its `file:line:column`.
     """
-    return (*_profiles(spec), *_evaluations(spec, run))
+    found: list[Measurement] = [*_profiles(spec), *_evaluations(spec, run)]
+    return tuple({one.key: one for one in found}.values())  # the same weights in two files are there once
 
 
 def _profiles(spec: SweepSpec) -> Iterator[ProfileTask]:

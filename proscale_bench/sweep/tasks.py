@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.record import Failure, Identity, Input, Origin, Record
 from proscale_bench.sweep.executors import Needs
@@ -63,6 +64,19 @@ def tell(what: str, share: float | None = None) -> None:
 def digest_of(**fields: Any) -> str:
     """SHA-256 of plain data."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def fault(error: Exception) -> Failure:
+    """What nobody foresaw: the others go on, and the sweep's exit code says that something failed."""
+    return Failure(
+        message=f"{type(error).__name__}: {error}"[:1000],
+        hint="this is a fault of the tool: please report it",
+        exit_code=ExitCode.UNTRUSTED.value,
+    )
+
+
+def failure_of(error: BenchError) -> Failure:
+    return Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
 
 
 def failure_record(identity: Identity, given: Input, failure: Failure, **fields: Any) -> Record:

@@ -17,10 +17,9 @@ import threading
 import time
 from typing import IO, Any
 
-from proscale_bench.errors import BenchError, ExitCode
-from proscale_bench.results.record import Failure
+from proscale_bench.errors import BenchError
 from proscale_bench.sweep.executors import Task
-from proscale_bench.sweep.tasks import Listener
+from proscale_bench.sweep.tasks import Listener, failure_of, fault
 
 NEWS_EVERY_S = 0.5  # what is drawn takes time from what is measured
 
@@ -38,12 +37,15 @@ def main() -> None:
 
 
 def _receive(pipe: IO[bytes], tasks: queue.SimpleQueue[Task]) -> None:
-    """Pass tasks on; end the process with the pipe."""
+    """Pass tasks on; end the process with the pipe, or with what is no task."""
     while True:
         try:
             tasks.put(pickle.load(pipe))
         except EOFError:
             os._exit(0)
+        except Exception as error:
+            os.write(2, f"{type(error).__name__}: {error}".encode())
+            os._exit(1)
 
 
 class Teller:
@@ -64,13 +66,9 @@ def outcome_of(task: Task) -> dict[str, Any]:
     try:
         return {"records": task.run()}
     except BenchError as error:
-        failure = Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
-    except Exception as error:  # the others go on; the sweep's exit code says that something failed
-        failure = Failure(
-            message=f"{type(error).__name__}: {error}"[:1000],
-            hint="this is a fault of the tool: please report it",
-            exit_code=ExitCode.UNTRUSTED.value,
-        )
+        failure = failure_of(error)
+    except Exception as error:
+        failure = fault(error)
     return {"failure": failure.model_dump(mode="json")}
 
 

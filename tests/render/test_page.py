@@ -136,7 +136,6 @@ def test_what_is_asked_for_is_shown_first() -> None:
 def test_the_first_view_is_one_with_a_point() -> None:
     small = record("3,3,3", size="64x64").model_copy(update={"accuracy": None})
     large = with_accuracy(record("3,3,3", size="640x640"), pq=40.0)
-    assert document([small, large], ["total_gflops"], "pq").start.view in (0, 1)
     found = document([small, large], ["total_gflops"], "pq")
     assert found.views[found.start.view].rows[0].worths
 
@@ -147,5 +146,5 @@ def test_it_says_how_to_find_the_same_again() -> None:
 
 
 def test_an_unknown_metric_is_an_error() -> None:
-    with pytest.raises((BenchError, KeyError)):
+    with pytest.raises(BenchError, match="unknown metric 'flops'"):
         page(paper(), x=["flops"])

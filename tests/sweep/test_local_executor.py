@@ -63,6 +63,14 @@ def test_what_tasks_find_comes_back_and_failures_stop_nobody() -> None:
     assert ("find", "playing", 0.5) in news
 
 
+def test_what_cannot_be_sent_is_a_failure_and_no_hang() -> None:
+    unsent = Toy("unsent", files=(lambda: None,))  # type: ignore[arg-type]
+    ended = {str(end.task): end for end in LocalExecutor(1).run([unsent, Toy("find")])}
+    assert ended["find"].records
+    assert ended["unsent"].failure is not None
+    assert "lambda" in ended["unsent"].failure.message
+
+
 def test_those_that_need_to_be_alone_come_first_and_one_by_one(tmp_path: Path) -> None:
     others = [Toy(f"other{n}", folder=tmp_path) for n in range(3)]
     alone = [Toy(f"alone{n}", folder=tmp_path, needs=Needs(alone=True)) for n in range(2)]

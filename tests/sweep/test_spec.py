@@ -177,7 +177,7 @@ def test_steps_are_taken_only_where_they_are_named(tmp_path: Path) -> None:
         spec = read_sweep(tmp_path / "s.yaml")
         return spec.counts, [str(one) for one in measurements(spec, tmp_path)]
 
-    profile, evaluate = "tiny at 64x64 on cpu", "model.safetensors on coco"
+    profile, evaluate = "tiny at 64x64 on cpu", "model on coco"
     assert steps(STEPS) == (True, [profile, evaluate])
     assert steps(STEPS.replace("count:\n", "")) == (False, [profile, evaluate])
     assert steps(STEPS.partition("evaluate")[0]) == (True, [profile])
