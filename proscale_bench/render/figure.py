@@ -6,6 +6,7 @@ labels never overlap. The same records give the same bytes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
@@ -107,7 +108,14 @@ def axis_label(shown: Metric, setting: Setting | None) -> str:
     name = f"{shown.title}, {shown.unit}" if shown.unit != "GFLOPs" else f"{shown.title} {shown.unit}"
     if shown.section == "accuracy" or shown.name == "params_m" or setting is None:
         return name
-    return f"{name}\n({setting.how})" if shown.section == "cost" else fill(f"{name} ({setting.ran})", 52)
+    return f"{name}\n({setting.how})" if shown.section == "cost" else fill(f"{name} ({_unbroken(setting.ran)})", 52)
+
+
+def _unbroken(words: str) -> str:
+    """No line ends between a number and what it counts."""
+    return re.sub(
+        r"\b(batch) (?=\d)|(?<=\d) (?=threads?\b)", lambda found: f"{found[1] or ''}\N{NO-BREAK SPACE}", words
+    )
 
 
 def _worth_label(shown: Metric, setting: Setting | None, records: Sequence[Record]) -> str:
@@ -156,10 +164,17 @@ def _draw_points(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric)
             markerfacecolor=color if spot.best else "white",
             zorder=4,
         )
-        if across := cost.interval(spot.record):
-            axes.plot(across, [spot.y, spot.y], color=color, linewidth=1.2, zorder=3)
-        if along := worth.interval(spot.record):
-            axes.plot([spot.x, spot.x], along, color=color, linewidth=1.2, zorder=3)
+        for bar in _bars(spot, cost, worth):
+            axes.plot(*zip(*bar, strict=True), color=color, linewidth=1.0, alpha=0.6, zorder=3)
+
+
+def _bars(spot: Spot, cost: Metric, worth: Metric) -> list[list[tuple[float, float]]]:
+    """The intervals of a point, across and along."""
+    across, along = cost.interval(spot.record), worth.interval(spot.record)
+    return [
+        *([[(end, spot.y) for end in across]] if across else []),
+        *([[(spot.x, end) for end in along]] if along else []),
+    ]
 
 
 def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric) -> None:
@@ -218,6 +233,7 @@ def _label(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> No
     if not spots:
         return
     lines = [_frontier_line(axes, spots, cost, worth)]
+    lines += [bar for spot in spots for bar in _bars(spot, cost, worth)]
     savings = []
     for old, new in _arrows(spots):
         lines.append([(old.x, old.y), (new.x, new.y)])
@@ -266,6 +282,8 @@ def _legend(
         handles.append(mark("frontier", "none", FAINT, line="-"))
     if not all(spot.best for spot in points):
         handles.append(mark("dominated: hollow", MARKS[origins[0]], INK, "white"))
+    if any(worth.interval(spot.record) for spot in points):
+        handles.append(mark("95 % interval", "none", INK, line="-"))
     if any(metric(record, worth.name) is None for record in records):
         handles.append(mark(f"cost only, no {worth.title} known", "|"))
     look: dict[str, Any] = {"fontsize": 8.5, "handlelength": 1.5, "handletextpad": 0.5, "columnspacing": 1.2}
