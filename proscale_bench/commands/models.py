@@ -13,17 +13,22 @@ app = typer.Typer(help="Backbones, parameters, published results, and checkpoint
 
 @app.command("list")
 def list_models() -> None:
-    """List the backbones with parameters and cost of the baseline and of (3,3,3).
+    """List the backbones with parameters and cost of the baseline and of (3,3,3), and the weights that ship.
 
     Example: proscale-bench models list
     """
+    from proscale_bench.config.weights import shipped_weights, told_schedule
     from proscale_bench.render.console import stdout_console
     from proscale_bench.render.grid import table
-    from proscale_bench.render.models import list_grid
+    from proscale_bench.render.models import list_grid, weights_grid
 
     console = stdout_console()
     console.print(table(list_grid()))
     console.print("GFLOPs: rules fvcore, 1 MAC = 1 FLOP, mean over the first 100 images of COCO val2017", style="dim")
+    if shipped := {name: told_schedule(path) for name, path in shipped_weights().items()}:
+        console.print()
+        console.print(table(weights_grid(shipped), justify="left"))
+        console.print("of the embedded data: 'proscale-bench eval' says what they are worth", style="dim")
 
 
 @app.command("show")

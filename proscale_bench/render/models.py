@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from proscale_bench.config.architecture import ARCHITECTURES, Architecture, Head, ResNet, Swin
@@ -10,6 +10,7 @@ from proscale_bench.config.schedule import baseline, parse_compact
 from proscale_bench.render.grid import Grid, Row
 
 if TYPE_CHECKING:
+    from proscale_bench.config.weights import Told
     from proscale_bench.results.published import PublishedResult
 
 COMPARED = (baseline(), parse_compact("3,3,3"))
@@ -37,6 +38,15 @@ def list_grid() -> Grid:
         )
     header = ("model", "queries", "backbone M", "baseline M", "GFLOPs", "3,3,3 M", "GFLOPs")
     return Grid("", header, tuple(rows))
+
+
+def weights_grid(shipped: Mapping[str, Told]) -> Grid:
+    """The weights that ship, by name."""
+    rows = (
+        Row(name, (told.schedule.compact, "" if told.seed is None else str(told.seed)))
+        for name, told in shipped.items()
+    )
+    return Grid("", ("weights that ship", "schedule", "seed"), tuple(rows))
 
 
 def dimensions(architecture: Architecture) -> list[tuple[str, str]]:

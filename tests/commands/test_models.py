@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proscale_bench.config.architecture import ARCHITECTURES
+from proscale_bench.config.weights import shipped_weights
 from tests.cli import run
 
 
@@ -35,3 +36,10 @@ def test_an_unknown_backbone_has_a_near_miss() -> None:
     result = run("models", "show", "swint")
     assert result.exit_code == 2
     assert "did you mean 'swin_t'?" in result.stderr
+
+
+def test_the_weights_that_ship_are_listed() -> None:
+    shown = run("models", "list").stdout
+    rows = [line.split() for line in shown.partition("weights that ship")[2].splitlines()]
+    assert ["tiny-3-3-3-trc-none", "3,3,3+trc:none", "0"] in rows
+    assert {path.stem for path in shipped_weights().values()} == {row[0] for row in rows if row and row[-1] == "0"}
