@@ -100,7 +100,7 @@ def test_the_report_shows_what_was_found(folder: Path, swept: Result) -> None:
     assert "## Side by side: tiny Swin: 32x32" in report
     assert f"## Accuracy on {SPLIT}" in report
     assert "## Failed" in report
-    assert swept.stdout.splitlines()[-1] == f"report: {folder / 'run' / 'report.md'}"
+    assert swept.stdout.splitlines()[-1] == f"report: {folder / 'run' / 'index.html'}"
 
 
 def test_only_what_failed_is_tried_again(folder: Path, swept: Result) -> None:
@@ -153,7 +153,7 @@ def test_costs_are_shown_before_torch_is_loaded(folder: Path) -> None:
 
 
 def test_ray_that_is_not_installed_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "proscale_bench.sweep.ray_executor", None)
+    monkeypatch.setattr("proscale_bench.sweep.ray_executor.find_spec", lambda name: None)
     result = call(str(folder / "measured.yaml"), "--out", str(folder / "ray"), "--ray", "local")
     assert result.exit_code == 2
     assert "Ray is not installed" in result.stderr
