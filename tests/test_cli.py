@@ -203,8 +203,8 @@ def test_verbose_says_what_is_done_and_where_an_error_arose(tmp_path: Path) -> N
     assert "proscale-3-3-3 is 3,3,3: 46 distinct sizes" in run("-v", "flops", "-s", "proscale-3-3-3").stderr
     assert "Traceback" in run("-v", "flops", "-s", "3,3").stderr
     assert "Traceback" not in run("flops", "-s", "3,3").stderr
-    swept = run("-v", "sweep", "--out", str(tmp_path / "run")).stderr
-    assert swept.count(": counted") == 36
+    swept = run("-v", "sweep", "paper", "--out", str(tmp_path / "run")).stderr
+    assert swept.count(": found") == 36
 
 
 def test_exit_code_reaches_the_shell_and_streams_are_apart() -> None:

@@ -20,6 +20,8 @@ from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.results.store import load
 from tests.data.made import CATEGORIES, SPLIT, make_dataset
 
+pytestmark = pytest.mark.xdist_group("measured")  # one sweep serves them all
+
 ROOT = Path(__file__).parents[2]
 SPEC = """\
 schema_version: 1
