@@ -168,7 +168,9 @@ def train_missing(
                     running.remove(each)
                     if not each.training.is_done:
                         failed.append(Failed(each.training, code, _last_words(each.training)))
-    except KeyboardInterrupt:  # the terminal told the children too; wait until they have kept what they have
+    except KeyboardInterrupt:  # a terminal has told them too, `kill` has not; they keep what they have, and end
+        for each in running:
+            each.process.terminate()
         for each in running:
             _wait(each.process)
         raise
