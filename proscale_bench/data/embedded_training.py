@@ -52,6 +52,11 @@ CLASS_OF = {category.id: index for index, category in enumerate(CATEGORIES)}
 OnProgress = Callable[[int, int], None]  # images done, and of how many
 
 
+def identity_of_images(seed: int, images: int) -> str:
+    """What the images of a seed follow from."""
+    return f"shapes-v{VERSION}-seed{seed}-{images}"
+
+
 @dataclass(frozen=True)
 class StoredScene:
     """An image of Shapes as it is kept.

@@ -58,7 +58,7 @@ def stale(cache: Path) -> list[Path]:
 def test_all_256_images_are_the_same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROSCALE_BENCH_CACHE", str(tmp_path))
     folder = embedded.embedded_validation()
-    assert folder == tmp_path / "shapes-v1-val"
+    assert folder == tmp_path / "shapes-v2-val"
     # The digest again, from what is on the disk.
     digest = hashlib.sha256()
     images = sorted((folder / "val").iterdir())
@@ -71,7 +71,7 @@ def test_all_256_images_are_the_same_everywhere(tmp_path: Path, monkeypatch: pyt
         document = json.loads((folder / "annotations" / f"{kind}_val.json").read_text())
         digest.update(json.dumps(document, separators=(",", ":"), sort_keys=True).encode())
     assert digest.hexdigest() == embedded.DIGEST
-    assert embedded.DIGEST.startswith("4181ce4e1998f041")  # changed only with the version in the folder's name
+    assert embedded.DIGEST.startswith("d12d76c3594512ac")  # changed only with the version in the folder's name
 
 
 def test_it_is_made_once(few: Path) -> None:
@@ -112,7 +112,7 @@ def test_processes_that_ask_at_once_share_one_folder(few: Path, digest_of_few: s
     processes = [start(digest_of_few) for _ in range(3)]
     said = [process.communicate(timeout=120)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert {folder for folder, _ in said} == {str(few / "shapes-v1-val")}
+    assert {folder for folder, _ in said} == {str(few / "shapes-v2-val")}
     assert sorted(int(made) for _, made in said) == [0, 0, FEW]
     assert not stale(few)
 
@@ -121,7 +121,7 @@ def test_a_killed_process_leaves_nothing_that_counts(few: Path, digest_of_few: s
     process = start(digest_of_few, die_at=3)
     process.communicate(timeout=120)
     assert process.returncode < 0
-    assert not (few / "shapes-v1-val").exists()
+    assert not (few / "shapes-v2-val").exists()
     assert stale(few)
     done: list[int] = []
     embedded.embedded_validation(lambda step, _: done.append(step))
@@ -144,7 +144,7 @@ def test_a_cache_that_cannot_be_written_is_named(few: Path, monkeypatch: pytest.
         patch.setattr("PIL.Image.Image.save", lambda *_, **__: full())
         with pytest.raises(BenchError, match="No space left on device"):
             embedded.embedded_validation()
-    assert not (few / "shapes-v1-val").exists()
+    assert not (few / "shapes-v2-val").exists()
     assert not stale(few)
     assert embedded.embedded_validation().is_dir()
 
@@ -163,4 +163,4 @@ def test_a_machine_that_makes_other_pixels_is_told(few: Path, monkeypatch: pytes
     with pytest.raises(BenchError, match="everywhere else") as raised:
         embedded.embedded_validation()
     assert raised.value.exit_code == ExitCode.UNTRUSTED
-    assert not (few / "shapes-v1-val").exists()
+    assert not (few / "shapes-v2-val").exists()

@@ -120,7 +120,7 @@ def test_categories_have_gaps_names_and_colors(panoptic: Any, coco: COCO) -> Non
 def test_the_documents_say_what_they_are(panoptic: Any, coco: COCO) -> None:
     for document in (panoptic, coco.dataset):
         assert document["info"]["description"] == "Shapes"
-        assert document["info"]["version"] == "1"
+        assert document["info"]["version"] == "2"
         assert document["info"]["seed"] == SEED
         assert "CC0" in document["licenses"][0]["name"]
         assert {image["license"] for image in document["images"]} == {document["licenses"][0]["id"]}

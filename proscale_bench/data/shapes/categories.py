@@ -9,7 +9,7 @@ from proscale_bench.data.dataset import Category
 
 @dataclass(frozen=True)
 class ShapeClass:
-    """One class, and how it tends to look. Tends: half of its things look otherwise.
+    """One class, and how it tends to look. Tends: some of its things look like any other.
 
     Args:
         category: as the files have it. Ids have gaps, as COCO's have.
@@ -37,14 +37,14 @@ def _stuff(id_: int, name: str, color: tuple[int, int, int], group: str, weight:
 
 
 THINGS = (
-    _thing(1, "disc", (220, 20, 60), "round", 20, 0, "shaded"),
-    _thing(2, "square", (0, 82, 255), "angular", 18, 1000, "checks"),
-    _thing(3, "triangle", (255, 179, 0), "angular", 16, 230, "faded"),
-    _thing(5, "bar", (0, 166, 81), "angular", 14, 560, "stripes"),
-    _thing(7, "ring", (174, 58, 255), "round", 11, 1180, "plain"),
-    _thing(8, "star", (255, 233, 70), "pointed", 9, 300, "plain"),
-    _thing(11, "cross", (0, 208, 208), "pointed", 7, 760, "spots"),
-    _thing(13, "crescent", (255, 112, 188), "round", 5, 1380, "faded"),
+    _thing(1, "disc", (220, 20, 60), "round", 16, 0, "shaded"),
+    _thing(2, "square", (0, 82, 255), "angular", 15, 1000, "checks"),
+    _thing(3, "triangle", (255, 179, 0), "angular", 14, 190, "faded"),
+    _thing(5, "bar", (0, 166, 81), "angular", 13, 570, "stripes"),
+    _thing(7, "ring", (174, 58, 255), "round", 12, 1190, "plain"),
+    _thing(8, "star", (255, 233, 70), "pointed", 11, 380, "plain"),
+    _thing(11, "cross", (0, 208, 208), "pointed", 10, 780, "spots"),
+    _thing(13, "crescent", (255, 112, 188), "round", 9, 1380, "faded"),
 )
 STUFF = (
     _stuff(92, "sky", (150, 196, 235), "outdoor", 24, 860),

@@ -18,7 +18,7 @@ from proscale_bench.data.shapes.outlines import draw_outline
 from proscale_bench.data.shapes.randomness import Random
 from proscale_bench.data.shapes.textures import PATTERNS, Color, colors, stuff_tone, thing_tone
 
-VERSION = 1  # of the data set: a change of any pixel or label is another version
+VERSION = 2  # of the data set: a change of any pixel or label is another version
 
 # Height, width and weight. Padded to 32 they are of eight shapes, so that batches form.
 SIZES = (
@@ -36,6 +36,8 @@ SIZES = (
 MIN_SIDE, MAX_SIDE = 64, 512
 THING_COUNTS = (4, 0, 17, 22, 22, 17, 11, 7)  # how often an image has 0, 1, 2 ... things
 STUFF_COUNTS = (0, 0, 45, 35, 20)
+TYPICAL_PATTERN_PERCENT, TYPICAL_HUE_PERCENT = 75, 85  # of things
+TYPICAL_HUE_PERCENT_STUFF = 50  # its texture tells
 SMALL, MEDIUM, LARGE = (170, 1_000), (1_150, 7_500), (11_500, 20_000)  # COCO's ranges end at 1,024 and 9,216 pixels
 RANGE_WEIGHTS = (31, 38, 31)
 CROWD_PERCENT = 9
@@ -115,7 +117,7 @@ def _ground(canvas: Canvas, random: Random) -> list[ShapeClass]:
     classes.sort(key=lambda shape_class: shape_class.category.name != "sky")
     region = _regions(random, len(classes), height, width)
     for index, shape_class in enumerate(classes):
-        pair = colors(random, _hue(random, shape_class), (30, 130), (120, 235))
+        pair = colors(random, _hue(random, shape_class, TYPICAL_HUE_PERCENT_STUFF), (30, 130), (120, 235))
         tone = stuff_tone(shape_class.category.name, random, height, width)
         canvas.put([Paint(0, 0, region == index, tone, pair)], keep=SEEN_PERCENT_STUFF)
     return classes
@@ -210,13 +212,13 @@ def _throw(random: Random, spread: int) -> int:
 
 
 def _look(random: Random, shape_class: ShapeClass) -> Look:
-    """A pattern and two colours: its class's own, or any, so that neither gives the class away."""
-    pattern = shape_class.pattern if random.chance(50) else random.pick(PATTERNS)
-    return pattern, colors(random, _hue(random, shape_class), (120, 240), (110, 255))
+    """A pattern and two colours, mostly its class's own. The rest look like any other, so that the outline decides."""
+    pattern = shape_class.pattern if random.chance(TYPICAL_PATTERN_PERCENT) else random.pick(PATTERNS)
+    return pattern, colors(random, _hue(random, shape_class, TYPICAL_HUE_PERCENT), (120, 240), (110, 255))
 
 
-def _hue(random: Random, shape_class: ShapeClass) -> int:
-    return shape_class.hue + random.between(-80, 80) if random.chance(50) else random.below(1536)
+def _hue(random: Random, shape_class: ShapeClass, typical_percent: int) -> int:
+    return shape_class.hue + random.between(-80, 80) if random.chance(typical_percent) else random.below(1536)
 
 
 def _stamp(
