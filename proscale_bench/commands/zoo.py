@@ -46,10 +46,11 @@ def zoo(
     from proscale_bench.render.console import note, stdout_console
     from proscale_bench.render.grid import table
     from proscale_bench.render.zoo import zoo_grid
-    from proscale_bench.sweep.zoo import pack, plan_zoo, require_weights, write_sweep
+    from proscale_bench.sweep.zoo import pack, plan_zoo, require_own, require_weights, write_sweep
 
     read = read_zoo(spec or SHIPPED)
     plan = plan_zoo(read, out, seed or ())
+    require_own(plan)
     if not list_only:
         with locked(out, "zoo"):
             failed = _train(plan, jobs or (1 if device == "cuda" else usable_cores()), device, out)

@@ -21,14 +21,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from proscale_bench.config.recipe import Recipe
+from proscale_bench.config.recipe import Recipe, ShapesData
 from proscale_bench.config.schedule import Schedule
 from proscale_bench.config.zoo import BASELINE, Zoo
+from proscale_bench.data.embedded_training import identity_of_images
 from proscale_bench.errors import BenchError
 from proscale_bench.files import write_atomic
-from proscale_bench.results.training import read_log
+from proscale_bench.results.training import TrainingRecord, read_log, read_record
 
-MODEL, LOG, ERRORS = "model.safetensors", "log.jsonl", "errors.txt"
+MODEL, RECORD, LOG, ERRORS = "model.safetensors", "training.json", "log.jsonl", "errors.txt"
 POLL_S = 1.0
 TO_KEEP_S = 60.0  # that a training has to keep its state when it is interrupted
 
@@ -63,6 +64,15 @@ class Training:
     @property
     def is_done(self) -> bool:
         return (self.folder / MODEL).is_file()
+
+    @property
+    def record(self) -> TrainingRecord:
+        """What it was, once it is done.
+
+        Raises:
+            BenchError: there is no such record.
+        """
+        return read_record(self.folder / RECORD)
 
     @property
     def is_trunk(self) -> bool:
@@ -103,6 +113,29 @@ def plan_zoo(zoo: Zoo, folder: Path, seeds: Sequence[int] = ()) -> tuple[Trainin
                 Training(name, schedule, seed, zoo.branch, zoo.branch_word, zoo.backbone, of_seed / name, trunk)
             )
     return tuple(plan)
+
+
+def require_own(plan: Sequence[Training]) -> None:
+    """What is done must be what would be trained now: by the same recipe, on the same data, from the same start.
+
+    Raises:
+        BenchError: it is not, or does not say what it is.
+    """
+    for training in plan:
+        if not training.is_done:
+            continue
+        found, recipe, data = training.record, training.recipe, training.recipe.data
+        differs = {"another recipe": found.recipe_digest != recipe.digest}
+        if isinstance(data, ShapesData):
+            differs["other data"] = found.data_digest != identity_of_images(data.seed, data.images)
+        if training.start and training.start.is_done:
+            differs["another start"] = found.start.digest != training.start.record.weights_digest
+        for what, is_other in differs.items():
+            if is_other:
+                raise BenchError(
+                    f"{training.folder}: trained with {what} than {recipe.name} has now",
+                    "choose another folder with --out, or remove this one to have it trained anew",
+                )
 
 
 def file_name_of(schedule: Schedule) -> str:

@@ -13,7 +13,7 @@ from proscale_bench.config.architecture import FEATURE_STRIDES, SIZE_DIVISOR
 from proscale_bench.config.recipe import OUTSIDE_DIGEST, Recipe, ShapesData
 from proscale_bench.config.schedule import LEVELS, Schedule
 from proscale_bench.data.coco import open_dataset
-from proscale_bench.data.shapes.scene import VERSION
+from proscale_bench.data.embedded_training import identity_of_images
 from proscale_bench.data.transforms import Size
 from proscale_bench.errors import BenchError
 from proscale_bench.models.processes import Processes
@@ -68,7 +68,7 @@ def open_data(recipe: Recipe, coco: Path | None, processes: Processes, on_progre
     shapes = ShapesTraining(data.images, data.seed, recipe.augmentation, on_progress)
     if processes.is_first:
         processes.wait()
-    return Data(shapes, "shapes", f"shapes-v{VERSION}-seed{data.seed}-{data.images}")
+    return Data(shapes, "shapes", identity_of_images(data.seed, data.images))
 
 
 def identity_of(recipe: Recipe, schedule: Schedule, seed: int) -> dict[str, Any]:

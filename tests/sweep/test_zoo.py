@@ -11,13 +11,13 @@ from proscale_bench.config.sweep import read_sweep
 from proscale_bench.config.weights import told_schedule
 from proscale_bench.config.zoo import SHIPPED, read_zoo
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.zoo import MODEL, Training, pack, plan_zoo, train_missing, write_sweep
+from proscale_bench.sweep.zoo import MODEL, RECORD, Training, pack, plan_zoo, train_missing, write_sweep
 from tests.cli import run
 
 SMALL = {
     "images: 8192": "images: 4",
     "iterations: 800": "iterations: 2",
-    "iterations: 6500": "iterations: 2",
+    "iterations: 9000": "iterations: 2",
     "warmup_iterations: 100": "warmup_iterations: 0",
     "warmup_iterations: 50": "warmup_iterations: 0",
     "batch_size: 4": "batch_size: 2",
@@ -64,6 +64,19 @@ def test_what_is_missing_is_trained_and_nothing_twice(spec: Path, tmp_path: Path
     again = run("zoo", str(spec), "--out", str(out), "--jobs", "1")
     assert again.exit_code == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in out.rglob(MODEL)} == made
+
+    trunk, recipe = out / "seed3" / "trunk", tmp_path / "branch.yaml"
+    for path, old, new, said in (
+        (recipe, "batch_size: 2", "batch_size: 1", "trained with another recipe than shapes-branch has now"),
+        (trunk / RECORD, "shapes-v", "shapes-older-v", "trained with other data than shapes-trunk has now"),
+        (trunk / RECORD, '"weights_digest": "', '"weights_digest": "f', "trained with another start"),
+    ):
+        text = path.read_text()
+        path.write_text(text.replace(old, new))
+        refused = run("zoo", str(spec), "--out", str(out), "--list")
+        assert refused.exit_code == 2
+        assert said in " ".join(refused.stderr.split())
+        path.write_text(text)
 
 
 def test_a_training_that_fails_is_told_and_what_starts_from_it_not_begun(
