@@ -1,13 +1,14 @@
 # make demo    install, run the sweep, say where the report is
 # make test    install, run the tests
 # make budgets hold the paper's schedules to budgets.yaml
-# make check   all that CI runs: lint, types, layer contracts, budgets, tests
+# make check   lint, types, layer contracts, budgets, tests
+# make release build the wheel, install it into a clean environment, run all that the README shows
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint types layers budgets format clean
+.PHONY: demo test check release lint types layers budgets format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/proscale-bench sweep --out reports/demo
@@ -16,6 +17,9 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: lint types layers budgets test
+
+release: $(VENV)/.installed-dev
+	PROSCALE_RELEASE=1 $(BIN)/python -m pytest tests/release
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
