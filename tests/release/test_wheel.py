@@ -55,7 +55,7 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the programs of an environment lie that holds the wheel and what it asks for, and nothing else."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", wheel], check=True)
+    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", "--no-compile", wheel], check=True)
     return folder / "bin"
 
 
