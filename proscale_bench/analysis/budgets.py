@@ -21,10 +21,12 @@ from proscale_bench.results.metrics import METRICS, Metric, provenance_of
 
 if TYPE_CHECKING:
     from proscale_bench.results.collect import Filed
+    from proscale_bench.results.profile import Caution
     from proscale_bench.results.record import Record
     from proscale_bench.results.section import Interval
 
 Status = Literal["kept", "exceeded", "unknown"]
+TIMED = ("latency_median_ms", "throughput_ips", "energy_j")  # worth as much as the times are
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Finding:
         found: the value, and `source`: where it comes from.
         reference: what a relative bound is relative to.
         interval, samples, record: of what was measured.
+        unstable: the records behind it whose times cannot be trusted, what it is relative to among them.
     """
 
     limit: Limit
@@ -48,6 +51,7 @@ class Finding:
     interval: Interval | None = None
     samples: tuple[float, ...] = ()
     record: Record | None = None
+    unstable: tuple[Filed, ...] = ()
     why: str = ""
     advice: str | None = None
 
@@ -67,6 +71,12 @@ class Finding:
     @property
     def warned(self) -> bool:
         return self.status != "kept" and self.limit.level == "warn"
+
+    @property
+    def cautions(self) -> list[Caution]:
+        """Why the times behind it cannot be trusted, each once."""
+        found = [caution for one in self.unstable if one.record.profile for caution in one.record.profile.unstable]
+        return list({(caution.kind, caution.message): caution for caution in found}.values())
 
     @property
     def excess(self) -> float | None:
@@ -132,7 +142,8 @@ class Checker:
                 return _nothing(limit, metric, "there is a published value: say 'published: true' to let it count")
         if not found:
             return _nothing(limit, metric, self._where_to_look(limit, metric))
-        return max(found, key=_badness)
+        unstable = {(one.source, one.record.digest): one for finding in found for one in finding.unstable}
+        return replace(max(found, key=_badness), unstable=tuple(unstable.values()))
 
     def _counted(self, limit: Limit, metric: Metric) -> Finding:
         found = _read_cost(metric, count(limit))
@@ -157,7 +168,7 @@ class Checker:
         record = filed.record
         found = metric.read(record)
         assert found is not None
-        reference = None
+        reference, alike = None, []
         if limit.against is not None:
             wanted = "baseline" if limit.against == "baseline" else record.identity.schedule
             alike = [other for other in self._against(limit) if _ran_alike(record, other.record, wanted)]
@@ -168,7 +179,10 @@ class Checker:
             reference = (min if metric.better == "lower" else max)(values)
         samples = record.profile.samples_ms if metric.name == "latency_median_ms" and record.profile else ()
         judged = _judged(limit, found, filed.source, reference)
-        return replace(judged, interval=metric.interval(record), samples=tuple(samples), record=record)
+        unstable = tuple(one for one in (filed, *alike) if metric.name in TIMED and _is_unstable(one.record))
+        return replace(
+            judged, interval=metric.interval(record), samples=tuple(samples), record=record, unstable=unstable
+        )
 
     def _where_to_look(self, limit: Limit, metric: Metric) -> str:
         devices = sorted({one.record.execution.device_name for one in self.records if one.record.execution})
@@ -270,6 +284,10 @@ def _nothing(limit: Limit, metric: Metric, advice: str) -> Finding:
     on = f" on {limit.device}" if limit.device else ""
     why = f"no record of {metric.name} of {limit.written} with {limit.backbone}{on}"
     return Finding(limit, "unknown", why=why, advice=advice)
+
+
+def _is_unstable(record: Record) -> bool:
+    return record.profile is not None and bool(record.profile.unstable)
 
 
 def _read_cost(metric: Metric, cost: FlopCount) -> float:

@@ -31,6 +31,11 @@ class Setting:
     dataset: str | None = None  # the digest of what it was evaluated on
 
     @property
+    def is_timed(self) -> bool:
+        """Of what was run on a device, and not to be judged."""
+        return self.execution is not None and self.dataset is None
+
+    @property
     def where(self) -> str:
         return f"{self.size}{f' (masks at {self.output})' if self.output else ''}"
 
@@ -90,11 +95,7 @@ def main_setting(records: Iterable[Record], metrics: Sequence[str] = ()) -> Sett
 
 def profiled(records: Iterable[Record]) -> dict[Setting, list[Record]]:
     """Records of what was timed on a device, those that failed too, by setting."""
-    return {
-        setting: group
-        for setting, group in by_setting(records).items()
-        if setting.execution and setting.dataset is None
-    }
+    return {setting: group for setting, group in by_setting(records).items() if setting.is_timed}
 
 
 def evaluated(records: Iterable[Record]) -> dict[Setting, list[Record]]:
@@ -188,11 +189,24 @@ def _execution_order(execution: Execution | None) -> tuple[object, ...]:
     return tuple(execution.model_dump().values()) if execution else ()
 
 
-def _order(record: Record) -> tuple[object, ...]:
-    """By setting, backbone and schedule; the catalogue's order: baseline, then few layers to many, then ablations."""
+def model_order(record: Record) -> tuple[object, ...]:
+    """By backbone and schedule; the catalogue's order: baseline, then few layers to many, then ablations."""
     backbones = tuple(ARCHITECTURES)
-    identity, size = record.identity, record.input.size
+    identity = record.identity
     layers = sum(map(int, re.findall(r"\d+", identity.schedule.partition("+")[0])))
+    return (
+        backbones.index(identity.backbone) if identity.backbone in backbones else len(backbones),
+        identity.backbone,
+        identity.encoder != "mask2former",
+        "+" in identity.schedule,
+        len(record.cost.layers) if record.cost else layers,
+        identity.schedule,
+    )
+
+
+def _order(record: Record) -> tuple[object, ...]:
+    """By setting, backbone and schedule."""
+    size = record.input.size
     return (
         SETS.index(size) if size in SETS else len(SETS),
         record.input.padded_height_px or 0,
@@ -201,11 +215,6 @@ def _order(record: Record) -> tuple[object, ...]:
         record.rules,
         record.convention,
         _execution_order(record.execution),
-        backbones.index(identity.backbone) if identity.backbone in backbones else len(backbones),
-        identity.backbone,
-        identity.encoder != "mask2former",
-        "+" in identity.schedule,
-        len(record.cost.layers) if record.cost else layers,
-        identity.schedule,
+        model_order(record),
         record.digest,
     )

@@ -29,13 +29,16 @@ def check(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say what changed since the last record that kept a limit.")
     ] = False,
+    fail_unstable: Annotated[
+        bool, typer.Option("--fail-unstable", help="Exit with 3 if a limit stands on a latency that cannot be trusted.")
+    ] = False,
 ) -> None:
     """Hold costs, latencies and accuracies to a budget; exit 1 where a limit is not kept.
 
     Example: proscale-bench check budgets.yaml --records reports/cpu
     """
     from proscale_bench.analysis.budgets import Checker
-    from proscale_bench.commands.checking import explanations, publish, read_run, reader_of, updated
+    from proscale_bench.commands.checking import explanations, publish, read_run, reader_of, unstable, updated
     from proscale_bench.config.budget import read_budgets
     from proscale_bench.errors import ExitCode
 
@@ -47,5 +50,8 @@ def check(
         limits = read_budgets(budgets)
         findings = checker.check(limits)
     publish(form.value, findings, len(limits) - len(findings), explanations(checker, findings) if explain else {})
+    problem = unstable(findings) if fail_unstable else None
     if any(finding.failed for finding in findings):
         raise typer.Exit(ExitCode.EXCEEDED)
+    if problem:
+        raise problem

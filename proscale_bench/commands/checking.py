@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proscale_bench.render.console import note, warn
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from proscale_bench.analysis.budgets import Checker, Finding
     from proscale_bench.analysis.explain import Explanation
+    from proscale_bench.errors import BenchError
     from proscale_bench.results.collect import Filed
 
 DEFAULT_RECORDS = Path("reports")
@@ -64,6 +66,29 @@ def explanations(checker: Checker, findings: Sequence[Finding]) -> Explanations:
     }
 
 
+def unstable(findings: Sequence[Finding]) -> BenchError | None:
+    """Warn of every limit that stands on times that cannot be trusted; the error that they are to a gate."""
+    from proscale_bench.errors import BenchError, ExitCode
+    from proscale_bench.render.check import where
+
+    shaky = [finding for finding in findings if finding.unstable]
+    for finding in shaky:
+        limit = finding.limit
+        records = ", ".join(dict.fromkeys(one.source for one in finding.unstable))
+        for caution in finding.cautions:
+            what = f"{limit.at}: {limit.metric} of {where(limit)} in {records} is unstable ({caution.kind})"
+            warn(printable(f"{what}: {caution.message}"), printable(caution.advice))
+    if not shaky:
+        return None
+    kinds = sorted({caution.kind for finding in shaky for caution in finding.cautions})
+    of = f"{len(shaky)} of {len(findings)} limits stand" if len(shaky) > 1 else f"1 of {len(findings)} limits stands"
+    return BenchError(
+        f"{of} on latencies that cannot be trusted: {', '.join(kinds)}",
+        "; ".join(dict.fromkeys(caution.advice for finding in shaky for caution in finding.cautions)),
+        ExitCode.UNTRUSTED,
+    )
+
+
 def publish(form: str, findings: Sequence[Finding], off: int, explained: Explanations) -> None:
     """Write the report: machines' formats to stdout alone."""
     from proscale_bench.render import check as render
@@ -81,16 +106,16 @@ def publish(form: str, findings: Sequence[Finding], off: int, explained: Explana
         case "github":
             from proscale_bench.render.github import workflow_commands
 
-            sys.stdout.write(workflow_commands(findings))
+            sys.stdout.write(workflow_commands(findings, explained))
             _add_to_job_summary(findings, off)
         case "junit":
             from proscale_bench.render.junit import document
 
-            sys.stdout.write(document(findings))
+            sys.stdout.write(document(findings, explained))
         case "sarif":
             from proscale_bench.render.sarif import document as sarif
 
-            sys.stdout.write(sarif(findings))
+            sys.stdout.write(sarif(findings, explained))
 
 
 def _print_text(findings: Sequence[Finding], off: int, explained: Explanations) -> None:
@@ -99,10 +124,7 @@ def _print_text(findings: Sequence[Finding], off: int, explained: Explanations) 
     shown = ["\n".join(render.lines(findings))]
     for index, finding in enumerate(findings):
         if finding.failed or finding.warned:
-            lines = render.details(finding)
-            if index in explained:
-                lines += render.explanation(finding, explained[index])
-            shown.append("\n".join(lines))
+            shown.append("\n".join(render.details(finding, explained.get(index))))
     text = "\n\n".join([*shown, render.summary(findings, off)])
     if not sys.stdout.isatty():
         sys.stdout.write(text + "\n")

@@ -75,18 +75,18 @@ def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
     """A run's tables, and where its report is."""
     from rich.text import Text
 
-    from proscale_bench.analysis.joined import joined
+    from proscale_bench.analysis.views import tables
     from proscale_bench.render.grid import table
     from proscale_bench.render.joined import footer, grids
 
-    joins = [join for join in joined(records) if join.is_measured]
-    if not joins:
+    found = tables(records)
+    if not found:
         show_costs(records, console)
-    for join in joins:
-        for grid in grids(join, console.width):
+    for joined in found:
+        for grid in grids(joined, console.width):
             console.print(table(grid, break_labels=True))
             console.print()
-        for line in footer(join):
+        for line in footer(joined):
             console.print(Text(line, style="dim"))
     console.print(Text(f"report: {path}"), soft_wrap=True)
 

@@ -43,8 +43,9 @@ def lines(findings: Sequence[Finding]) -> list[str]:
     return shown
 
 
-def details(finding: Finding) -> list[str]:
-    """All that is known of a limit that is not kept: where, expected, found, by how much, samples, what to edit."""
+def details(finding: Finding, found: Explanation | None = None) -> list[str]:
+    """All that is known of a limit that is not kept: where, expected, found, by how much, samples, what to edit, and
+    what changed since it was."""
     limit = finding.limit
     level = "error" if finding.failed else "warning"
     shown = [f"{level}: {printable(limit.at)}: {limit.metric} of {where(limit)}", f"  expected  {expected(finding)}"]
@@ -54,17 +55,17 @@ def details(finding: Finding) -> list[str]:
         shown.append(f"  excess    {excess(finding)}")
     if finding.why:
         shown.append(f"  unknown   {printable(finding.why)}")
-    return shown + notes(finding)
+    return shown + notes(finding, found)
 
 
-def notes(finding: Finding) -> list[str]:
-    """What does not fit into one line: the samples, a hint, what to edit."""
+def notes(finding: Finding, found: Explanation | None = None) -> list[str]:
+    """What does not fit into one line: the samples, a hint, what to edit, what changed since the limit was kept."""
     shown = []
     if finding.samples:
         shown.append(f"  samples   {' '.join(f'{sample:.4g}' for sample in finding.samples)}")
     if finding.advice:
         shown.append(f"  hint      {printable(finding.advice)}")
-    return [*shown, f"  edit      {edit(finding)}"]
+    return [*shown, f"  edit      {edit(finding)}", *(explanation(finding, found) if found else [])]
 
 
 def message(finding: Finding) -> str:
@@ -151,6 +152,7 @@ def row(finding: Finding) -> dict[str, Any]:
         "interval": list(finding.interval) if finding.interval else None,
         "samples": list(finding.samples),
         "source": finding.source or None,
+        "unstable": [{"kind": one.kind, "message": one.message, "advice": one.advice} for one in finding.cautions],
         "file": limit.file,
         "line": limit.line,
         "column": limit.column,

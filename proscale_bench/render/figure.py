@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
-from proscale_bench.analysis.joined import joined
 from proscale_bench.analysis.pareto import frontier, steps
-from proscale_bench.analysis.runs import HEADLINE_SCHEDULE, Setting, by_backbone, by_setting, main_setting
+from proscale_bench.analysis.runs import HEADLINE_SCHEDULE, Setting, by_backbone
+from proscale_bench.analysis.views import main_view, views
 from proscale_bench.render.naming import Name, draw_names
 from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, backbone_name, style
 from proscale_bench.results.metrics import Metric, Provenance, get_metric, metric, provenance_of
@@ -47,8 +47,7 @@ class Spot:
 
 
 def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: str = DEFAULT_Y) -> Figure:
-    """One panel for each cost in `x`, all against `y`: of what the run joins where that knows all of them, else of its
-    main setting.
+    """One panel for each cost in `x`, all against `y`: the points that the page opens with.
 
     Records without `y` are ticks on the x axis. Nothing to show is said in the figure.
 
@@ -58,7 +57,8 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
     from matplotlib.figure import Figure
 
     costs, worth = [get_metric(name) for name in x], get_metric(y)
-    shown, setting, timed = _shown(records, [*x, y])
+    view = main_view(views(records), x, y)
+    shown, setting, data = (view.points, view.setting, view.data[:1]) if view else ([], None, [])
     rows = -(-len(costs) // COLUMNS)
     with style():
         figure = Figure(figsize=(WIDTH_INCHES if len(costs) > 1 else 4.6, 3.45 * rows), layout="constrained")
@@ -67,9 +67,9 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
         for axes in list(cells.flat)[len(costs) :]:
             axes.set_axis_off()
         for axes, cost in zip(panels, costs, strict=True):
-            axes.set_xlabel(axis_label(cost, timed if cost.section == "profile" else setting))
+            axes.set_xlabel(axis_label(cost, setting))
         for row in cells:
-            row[0].set_ylabel(_worth_label(worth, timed if worth.section == "profile" else setting, shown))
+            row[0].set_ylabel(_worth_label(worth, setting, data))
         spots = [_spots(shown, cost, worth) for cost in costs]
         for axes, cost, points in zip(panels, costs, spots, strict=True):
             _draw_points(axes, points, cost, worth)
@@ -88,19 +88,8 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
 
 def default_x(records: Sequence[Record]) -> tuple[str, ...]:
     """GFLOPs, and latency where it stands beside an accuracy that was found here."""
-    rows = [row for join in joined(records) for row in join.rows]
-    return (*DEFAULT_X, *(["latency_median_ms"] if any(row.profile and row.is_evaluated for row in rows) else []))
-
-
-def _shown(
-    records: Sequence[Record], metrics: Sequence[str]
-) -> tuple[Sequence[Record], Setting | None, Setting | None]:
-    """What a figure shows, how its costs were counted and how its latencies were taken."""
-    for join in joined(records):
-        if join.judged and all(any(metric(row, name) is not None for row in join.rows) for name in metrics):
-            return join.rows, join.counted, join.timed
-    setting = main_setting(records, metrics)
-    return by_setting(records)[setting] if setting else [], setting, setting
+    timed = [row for view in views(records) for row in view.rows if row.record.profile]
+    return (*DEFAULT_X, *(["latency_median_ms"] if any(worth.judged for row in timed for worth in row.worths) else []))
 
 
 def axis_label(shown: Metric, setting: Setting | None) -> str:
@@ -118,10 +107,9 @@ def _unbroken(words: str) -> str:
     )
 
 
-def _worth_label(shown: Metric, setting: Setting | None, records: Sequence[Record]) -> str:
-    datasets = sorted({record.accuracy.dataset for record in records if record.accuracy})
-    if shown.section == "accuracy" and datasets:
-        return f"{shown.title}, {shown.unit} ({', '.join(datasets)})"
+def _worth_label(shown: Metric, setting: Setting | None, data: Sequence[str]) -> str:
+    if shown.section == "accuracy" and data:
+        return f"{shown.title}, {shown.unit} ({', '.join(data)})"
     return axis_label(shown, setting)
 
 

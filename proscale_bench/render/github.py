@@ -5,22 +5,29 @@ Source: GitHub Docs, "Workflow commands for GitHub Actions", and how actions/too
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from proscale_bench.analysis.budgets import Finding
+from proscale_bench.analysis.explain import Explanation
 from proscale_bench.render.check import message, notes
 
 
-def workflow_commands(findings: Iterable[Finding]) -> str:
-    """A line a limit that is not kept: `::error file=PATH,line=N,col=N,title=METRIC::message`."""
-    return "".join(_annotation(finding) for finding in findings if finding.failed or finding.warned)
+def workflow_commands(findings: Sequence[Finding], explained: Mapping[int, Explanation] = MappingProxyType({})) -> str:
+    """A line a limit that is not kept: `::error file=PATH,line=N,col=N,title=METRIC::message`.
+
+    Args:
+        explained: what changed since a limit was kept, by the finding's index.
+    """
+    broken = [(index, one) for index, one in enumerate(findings) if one.failed or one.warned]
+    return "".join(_annotation(finding, explained.get(index)) for index, finding in broken)
 
 
-def _annotation(finding: Finding) -> str:
+def _annotation(finding: Finding, found: Explanation | None) -> str:
     limit = finding.limit
     properties = {"file": limit.file, "line": limit.line, "col": limit.column, "title": limit.metric}
     shown = ",".join(f"{key}={escape_property(str(value))}" for key, value in properties.items())
-    text = "\n".join([message(finding), *notes(finding)])
+    text = "\n".join([message(finding), *notes(finding, found)])
     return f"::{'error' if finding.failed else 'warning'} {shown}::{escape_data(text)}\n"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from proscale_bench.analysis.joined import Join
 from proscale_bench.analysis.runs import by_backbone
+from proscale_bench.analysis.views import Table, model_of
 from proscale_bench.render.grid import Grid, Row, markdown_table
 from proscale_bench.render.profile import NOT_SIGNIFICANT, show_saving
 from proscale_bench.render.style import backbone_name
@@ -16,6 +16,7 @@ from proscale_bench.units import show_change, show_gflops, show_ms
 
 WIDE = 140  # columns that the long form takes
 FAILED = "failed"
+PUBLISHED = "*"
 
 
 class Column(NamedTuple):
@@ -34,6 +35,14 @@ def _metric(name: str, shown: str = ".1f") -> Callable[[Record], str]:
     def show(record: Record) -> str:
         value = get_metric(name).read(record)
         return "" if value is None else format(value, shown)
+
+    return show
+
+
+def _percent(name: str) -> Callable[[Record], str]:
+    def show(record: Record) -> str:
+        mark = PUBLISHED if record.accuracy and record.accuracy.provenance == "published" else ""
+        return f"{shown}{mark}" if (shown := _metric(name)(record)) else ""
 
     return show
 
@@ -90,87 +99,91 @@ TIME = (
     Column("", _precision, wide=True),
     Column("", _time),
     Column("MiB", _metric("peak_memory_mib", ",.0f"), wide=True),
+    Column("J/image", _metric("energy_j", ".3g"), wide=True),
 )
 WORTH = (
-    Column("PQ", _metric("pq")),
+    Column("PQ", _percent("pq")),
     Column("", _plus_minus("pq")),
-    Column("things", _metric("pq_things"), wide=True),
-    Column("stuff", _metric("pq_stuff"), wide=True),
-    Column("AP", _metric("ap")),
+    Column("things", _percent("pq_things"), wide=True),
+    Column("stuff", _percent("pq_stuff"), wide=True),
+    Column("AP", _percent("ap")),
     Column("", _plus_minus("ap"), wide=True),
-    Column("mIoU", _metric("miou")),
+    Column("mIoU", _percent("miou")),
     Column("", _plus_minus("miou"), wide=True),
 )
 
 
-def grids(join: Join, width: int = WIDE) -> Iterator[Grid]:
+def grids(joined: Table, width: int = WIDE) -> Iterator[Grid]:
     """A table a backbone, a line a schedule; what nobody knows anything of has no column.
 
     Args:
         width: columns that there are.
     """
     columns = [*COST, *TIME, *WORTH]
-    for backbone, records in by_backbone(join.rows).items():
-        rows = [_cells(record, join) for record in records]
+    for backbone, records in by_backbone(joined.rows).items():
+        rows = [_cells(record, joined) for record in records]
         shown = [
             index
             for index, column in enumerate(columns)
             if any(row[index] for row in rows) and not (column.narrow if width >= WIDE else column.wide)
         ]
         yield Grid(
-            f"{backbone_name(backbone)}: {_title(join)}",
+            f"{backbone_name(backbone)}: {_title(joined)}",
             ("schedule", *(columns[index].name for index in shown)),
             tuple(
-                Row(_name(record, join), tuple(row[index] for index in shown), strong=_is_baseline(record))
+                Row(_name(record, joined), tuple(row[index] for index in shown), strong=_is_baseline(record))
                 for record, row in zip(records, rows, strict=True)
             ),
         )
 
 
-def footer(join: Join) -> list[str]:
+def footer(joined: Table) -> list[str]:
     """What the columns mean, beside what the title says."""
     lines = []
-    if join.counted:
-        mac = "1 MAC = 1 FLOP" if join.counted.convention == "mac" else "1 MAC = 2 FLOPs"
-        lines.append(f"encoder, total: GFLOPs, {mac}, rules {join.counted.rules}; percentages: against the baseline")
-    if join.timed:
-        rounds = sorted({len(record.profile.samples_ms) for record in join.rows if record.profile})
+    if any(record.cost for record in joined.rows):
+        mac = "1 MAC = 1 FLOP" if joined.setting.convention == "mac" else "1 MAC = 2 FLOPs"
+        lines.append(f"encoder, total: GFLOPs, {mac}, rules {joined.setting.rules}; percentages: against the baseline")
+    if joined.setting.is_timed:
+        rounds = sorted({len(record.profile.samples_ms) for record in joined.rows if record.profile})
         shown = " to ".join(dict.fromkeys(map(str, (*rounds[:1], *rounds[-1:])))) or "no"
         lines.append(
             f"ms: a pass, the median of {shown} rounds in turns with the baseline; {NOT_SIGNIFICANT}: not significant"
         )
-    if join.judged:
-        draws = {one.resamples for record in join.rows if (one := record.accuracy and record.accuracy.evaluated)}
+    if joined.judged:
+        draws = {one.resamples for record in joined.rows if (one := record.accuracy and record.accuracy.evaluated)}
         drawn = f"; ±: 95 %, the images drawn anew {max(draws):,} times" if any(draws) else ""
-        lines.append(f"PQ, AP, mIoU: percent, of {join.judged.images:,} images{drawn}")
-    if any(number > 1 for number in join.seeds.values()):
+        lines.append(f"PQ, AP, mIoU: percent, of {joined.judged.images:,} images{drawn}")
+    known = [record.accuracy for record in joined.rows if record.accuracy]
+    if sources := dict.fromkeys(one.source for one in known if one.provenance == "published"):
+        lines.append(f"{PUBLISHED}: published: {', '.join(sources)}")
+    if any(number > 1 for number in joined.trainings.values()):
         lines.append("(n): the mean of n trainings; ±: of the mean, over images and trainings, the wider of the two")
     lines += [
         f"{record.identity.name} {FAILED}: {record.error.message}".replace("\n", " ")
-        for record in join.rows
+        for record in joined.rows
         if record.error
     ]
     return lines
 
 
-def section(join: Join, text: Callable[[str], str]) -> list[str]:
-    """What a report says of a join, as lines of Markdown; `text` keeps words words."""
-    if join.timed is None or join.judged is None:
+def section(joined: Table, text: Callable[[str], str]) -> list[str]:
+    """What a report says of a table, as lines of Markdown; `text` keeps words words."""
+    if not joined.setting.is_timed or joined.judged is None:
         return []  # the tables of its one half say it all
     lines = []
-    for shown in grids(join):
+    for shown in grids(joined):
         rows = tuple(Row(text(row.label), row.cells, row.indent, row.strong) for row in shown.rows)
         lines += [f"## Side by side: {text(shown.title)}", "", *markdown_table(Grid("", shown.header, rows)), ""]
-    return [*lines, *(text(line) + "  " for line in footer(join)), ""]
+    return [*lines, *(text(line) + "  " for line in footer(joined)), ""]
 
 
-def _cells(record: Record, join: Join) -> list[str]:
+def _cells(record: Record, joined: Table) -> list[str]:
     """Of every column; a section that failed says so under its first name."""
     cells: list[str] = []
     for columns, there in (
         (COST, record.cost is not None),
-        (TIME, record.profile is not None or join.timed is None),
-        (WORTH, record.accuracy is not None or join.judged is None),
+        (TIME, record.profile is not None or not joined.setting.is_timed),
+        (WORTH, record.accuracy is not None or joined.judged is None),
     ):
         failed = record.error is not None and not there
         first = columns[0].name
@@ -178,16 +191,17 @@ def _cells(record: Record, join: Join) -> list[str]:
     return cells
 
 
-def _title(join: Join) -> str:
-    parts = [join.counted.where] if join.counted else []
-    parts += [join.timed.execution.words] if join.timed and join.timed.execution else []
-    parts += [join.judged.size] if join.judged else []
-    return " · ".join(dict.fromkeys(parts))
+def _title(joined: Table) -> str:
+    setting = joined.setting
+    parts = [] if setting.dataset and joined.judged else [setting.where]
+    parts += [setting.execution.words] if setting.is_timed and setting.execution else []
+    parts += [joined.judged.data] if joined.judged else []
+    return " · ".join(parts)
 
 
-def _name(record: Record, join: Join) -> str:
-    seeds = join.seeds.get((record.identity.backbone, record.identity.name), 1)
-    return f"{record.identity.name}{f' ({seeds})' if seeds > 1 else ''}"
+def _name(record: Record, joined: Table) -> str:
+    trainings = joined.trainings[model_of(record)]
+    return f"{record.identity.name}{f' ({trainings})' if trainings > 1 else ''}"
 
 
 def _is_baseline(record: Record) -> bool:

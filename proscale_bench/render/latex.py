@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from proscale_bench.analysis.runs import Setting, by_setting
-from proscale_bench.analysis.views import Row, View, data_of, views
+from proscale_bench.analysis.views import Row, View, Worth, views
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.metrics import METRICS, Metric
 from proscale_bench.results.record import Cost, Record
@@ -24,7 +24,7 @@ SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 MOST_ROWS = 40  # of a table on one page
-ACCURACIES = {"pq": "PQ", "ap": "AP", "miou": "mIoU"}
+FAILED = "failed"
 HEAD = "% Needs \\usepackage{booktabs}. Made by proscale-bench report; \\input{report} puts it into a paper.\n"
 
 
@@ -67,16 +67,18 @@ def _table(view: View) -> str:
     lines.append(_line("schedule", *(column.head for column in columns)))
     for backbone, group in groupby(rows, lambda row: row.record.identity.backbone):
         lines += [r"\midrule", rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{{escape(backbone_name(backbone))}}} \\"]
-        lines += [_line(escape(row.record.identity.schedule), *(one.cell(row) for one in columns)) for row in group]
+        lines += [_line(escape(_name(row)), *(one.cell(row) for one in columns)) for row in group]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
 def _of_data(rows: Sequence[Row], data: Sequence[str]) -> list[Row]:
     """With the accuracies on these data alone: those on others would need a column of their own."""
-    return [
-        Row(row.record, tuple(one for one in row.worths if one.accuracy and data_of(one.accuracy) in data))
-        for row in rows
-    ]
+    return [Row(row.record, tuple(worth for name in data for worth in row.on(name))) for row in rows]
+
+
+def _name(row: Row) -> str:
+    trainings = max((worth.trainings for worth in row.worths), default=1)
+    return f"{row.record.identity.name}{f' ({trainings})' if trainings > 1 else ''}"
 
 
 def _line(*cells: str) -> str:
@@ -94,9 +96,16 @@ def _saved(row: Row, read: Callable[[Cost], float | None]) -> str:
     return _signed(show_reduction(read(cost)))
 
 
+def _encoder(row: Row) -> str:
+    failed = FAILED if row.record.error else ""
+    return _of_cost(row, lambda cost: cost.gflops.encoder) or failed
+
+
 def _latency(row: Row) -> str:
     profile = row.record.profile
-    return f"{show_ms(profile.latency_median_ms)} $\\pm$ {profile.interval_pct:.1f}\\%" if profile else ""
+    if profile is None:
+        return FAILED if row.record.error and row.record.execution else ""
+    return f"{show_ms(profile.latency_median_ms)} $\\pm$ {profile.interval_pct:.1f}\\%"
 
 
 def _time_saved(row: Row) -> str:
@@ -106,21 +115,30 @@ def _time_saved(row: Row) -> str:
     return _signed(show_change(saving.value)) if saving.significant else "n.s."
 
 
+def _energy(row: Row) -> str:
+    joules = METRICS["energy_j"].read(row.record)
+    return "" if joules is None else f"{joules:.3g}"
+
+
 def _accuracy(metric: Metric) -> Callable[[Row], str]:
     def cell(row: Row) -> str:
-        known = [(one, value) for one in row.worths if (value := metric.read(one)) is not None]
-        return " / ".join(_percent(value, metric.interval(one), _is_published(one)) for one, value in known)
+        records = [(worth, row.with_accuracy(worth)) for worth in row.worths]
+        known = [(worth, record, value) for worth, record in records if (value := metric.read(record)) is not None]
+        return " / ".join(_percent(value, metric.interval(record), worth) for worth, record, value in known)
 
     return cell
 
 
-def _percent(value: float, interval: Interval | None, published: bool) -> str:
+def _worth(row: Row) -> str:
+    """The first of the accuracies; that there is none, where the evaluation failed."""
+    not_timed = row.record.execution is not None and row.record.profile is None
+    lost = row.record.error and row.record.cost and not row.worths and not not_timed
+    return FAILED if lost else _accuracy(METRICS["pq"])(row)
+
+
+def _percent(value: float, interval: Interval | None, worth: Worth) -> str:
     half = f" $\\pm$ {max(interval[1] - value, value - interval[0]):.1f}" if interval else ""
-    return f"{value:.2f}{half}{'$^*$' if published else ''}"
-
-
-def _is_published(record: Record) -> bool:
-    return record.accuracy is not None and record.accuracy.provenance == "published"
+    return f"{value:.2f}{half}{'$^*$' if worth.accuracy.provenance == 'published' else ''}"
 
 
 def _signed(words: str) -> str:
@@ -132,22 +150,27 @@ def _caption(setting: Setting, rows: Sequence[Row]) -> str:
     words = [f"GFLOPs of one image: {setting.how}; percentages against the baseline."]
     if setting.execution:
         words.append(f"Latency: median with its 95 % interval, {setting.execution.words}; n.s.: not significant.")
-    found = [one.accuracy for row in rows for one in row.worths if one.accuracy]
-    if data := list(dict.fromkeys(data_of(accuracy) for accuracy in found)):
+    found = [worth for row in rows for worth in row.worths]
+    if data := list(dict.fromkeys(worth.data for worth in found)):
         words.append(f"Accuracy on {', '.join(data)}.")
+    if any(worth.trainings > 1 for worth in found):
+        words.append("(n): accuracies found here are the mean of n trainings, with the 95 % interval of the mean.")
     text = escape(" ".join(words))
-    if sources := list(dict.fromkeys(one.source for one in found if one.provenance == "published")):
+    if sources := list(dict.fromkeys(one.accuracy.source for one in found if one.accuracy.provenance == "published")):
         text += f" $^*$Published: {escape(', '.join(sources))}."
     return text
 
 
 COLUMNS = (
-    Column("encoder G", lambda row: "failed" if row.record.error else _of_cost(row, lambda cost: cost.gflops.encoder)),
+    Column("encoder G", _encoder),
     Column("", lambda row: _saved(row, lambda cost: cost.reduction_pct.encoder)),
     Column("total G", lambda row: _of_cost(row, lambda cost: cost.gflops.total)),
     Column("", lambda row: _saved(row, lambda cost: cost.reduction_pct.total)),
     Column("params M", lambda row: f"{row.record.cost.params_m.total:.2f}" if row.record.cost else ""),
     Column("ms", _latency),
     Column("", _time_saved),
-    *(Column(rf"{head} \%", _accuracy(METRICS[name])) for name, head in ACCURACIES.items()),
+    Column("J/image", _energy),
+    Column(r"PQ \%", _worth),
+    Column(r"AP \%", _accuracy(METRICS["ap"])),
+    Column(r"mIoU \%", _accuracy(METRICS["miou"])),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from proscale_bench.analysis.joined import joined
 from proscale_bench.analysis.runs import (
     HEADLINE_SCHEDULE,
     WITH_CONV,
@@ -18,6 +17,7 @@ from proscale_bench.analysis.runs import (
     main_setting,
     profiled,
 )
+from proscale_bench.analysis.views import tables
 from proscale_bench.config.catalogue import catalogue_names
 from proscale_bench.render.evaluation import section as accuracy_section
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
@@ -63,8 +63,8 @@ def report(
         lines += ["![GFLOPs beside milliseconds, by part](latency.svg)", ""] if profiled(records) else []
         lines += _figures(x, y)
         lines += ["![Time saved against GFLOPs saved](savings.svg)", ""] if has_savings(records) else []
-    for join in joined(records):
-        lines += joined_section(join, text)
+    for joined in tables(records):
+        lines += joined_section(joined, text)
     notes = Footnotes()
     for setting, group in groups.items():
         if any(record.is_evaluated for record in group):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from proscale_bench.analysis.views import Row, View, data_of, views
+from proscale_bench.analysis.views import Row, View, Worth, main_view, views
 from proscale_bench.render.costs import PARTS
 from proscale_bench.render.latency import realised
 from proscale_bench.render.page_facts import Fact, facts_of, facts_of_worth
@@ -38,11 +38,12 @@ class Saving:
 
 
 @dataclass(frozen=True)
-class Worth:
-    """Accuracies of one source, in percent, by the names of the metrics."""
+class PageWorth:
+    """Accuracies of one source, in percent, by the names of the metrics; `trainings`: of how many they are the mean."""
 
     data: str
     provenance: str
+    trainings: int | None
     values: dict[str, float]
     intervals: dict[str, Interval]
     facts: list[Fact]
@@ -54,7 +55,7 @@ class PageRow:
 
     Args:
         backbone: index in the document's `backbones`.
-        label: what its author calls it, where that is another name than the schedule's own spelling.
+        label: what its author calls it, where that is another name.
         gflops: by part, in the order of the document's `parts`.
         ms: by part and, last, between the encoder's parts; empty where nothing was timed.
         savings: in the order of the document's `savings`; None where nothing is known.
@@ -69,7 +70,7 @@ class PageRow:
     gflops: list[float]
     ms: list[float]
     savings: list[Saving | None]
-    worths: list[Worth]
+    worths: list[PageWorth]
     error: str
     facts: list[Fact]
 
@@ -140,27 +141,16 @@ def document(records: Sequence[Record], x: Sequence[str], y: str) -> Document:
         BenchError: unknown metric.
     """
     found = views(records)
+    opened = main_view(found, [get_metric(name).name for name in x], get_metric(y).name)
     names = list(dict.fromkeys(row.record.identity.backbone for view in found for row in view.rows))
     return Document(
-        start=Start(first_view(found, get_metric(x[0]), get_metric(y)), x[0], y),
+        start=Start(found.index(opened) if opened else 0, x[0], y),
         metrics={name: Axis(name, one.title, one.unit, one.better, one.section) for name, one in METRICS.items()},
         backbones=[Backbone(backbone_name(name), f"--{name}" if name in COLORS else "--other") for name in names],
         parts=[*(part.name for part in PARTS), "between the encoder's parts"],
         savings=[name for name, _, _ in SAVINGS],
         views=[_view(view, names) for view in found],
     )
-
-
-def first_view(found: Sequence[View], x: Metric, y: Metric) -> int:
-    """The first view with a point, else the first with a cost."""
-    for index, view in enumerate(found):
-        if any(_knows(row, x) and _knows(row, y) for row in view.rows):
-            return index
-    return next((index for index, view in enumerate(found) if any(row.record.cost for row in view.rows)), 0)
-
-
-def _knows(row: Row, metric: Metric) -> bool:
-    return any(metric.read(record) is not None for record in (row.record, *row.worths))
 
 
 def _view(view: View, backbones: Sequence[str]) -> PageView:
@@ -175,8 +165,8 @@ def _row(row: Row, backbones: Sequence[str]) -> PageRow:
     known = [metric for metric in METRICS.values() if metric.section != "accuracy"]
     return PageRow(
         backbone=backbones.index(identity.backbone),
-        schedule=identity.schedule,
-        label=identity.label if identity.label != identity.schedule else "",
+        schedule=identity.name,
+        label=identity.label if identity.label != identity.name else "",
         baseline=cost is not None and identity.schedule == cost.baseline.schedule,
         values=_values(known, record),
         intervals=_intervals(known, record),
@@ -189,16 +179,17 @@ def _row(row: Row, backbones: Sequence[str]) -> PageRow:
     )
 
 
-def _worth(record: Record) -> Worth:
-    accuracy = record.accuracy
-    assert accuracy is not None
+def _worth(worth: Worth) -> PageWorth:
+    accuracy = worth.accuracy
+    record = worth.records[0].model_copy(update={"accuracy": accuracy})
     known = [metric for metric in METRICS.values() if metric.section == "accuracy"]
-    return Worth(
-        data_of(accuracy),
+    return PageWorth(
+        worth.data,
         accuracy.provenance,
+        worth.trainings if worth.trainings > 1 else None,
         _values(known, record),
         _intervals(known, record),
-        facts_of_worth(record),
+        facts_of_worth(worth),
     )
 
 

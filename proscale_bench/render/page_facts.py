@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from proscale_bench.results.accuracy import EXTRAS
+from proscale_bench.analysis.views import Worth
+from proscale_bench.results.accuracy import EXTRAS, Evaluated
+from proscale_bench.results.metrics import METRICS
 from proscale_bench.results.profile import Profile
 from proscale_bench.results.record import Cost, Record, Reference
 from proscale_bench.units import show_gflops, show_ms
@@ -23,6 +25,9 @@ EXTRA_NAMES = {
 }
 
 
+MAIN = ("pq", "ap", "miou")
+
+
 class Fact(NamedTuple):
     name: str
     words: str
@@ -36,27 +41,47 @@ def facts_of(record: Record) -> list[Fact]:
     return [*facts, *_origin(record)]
 
 
-def facts_of_worth(record: Record) -> list[Fact]:
-    """Of the record whose accuracy is shown."""
-    accuracy = record.accuracy
-    if accuracy is None:
-        return []
+def facts_of_worth(worth: Worth) -> list[Fact]:
+    """Of what a model is worth; of several trainings, what each of them is."""
+    accuracy, record = worth.accuracy, worth.records[0]
     facts = [
         Fact(EXTRA_NAMES[name], f"{value:.2f} %") for name in EXTRAS if (value := getattr(accuracy, name)) is not None
     ]
     facts += [Fact("data", accuracy.dataset), Fact("source", accuracy.source)]
     facts += [Fact("note", accuracy.note)] if accuracy.note else []
-    how = accuracy.evaluated
-    if how is None:
-        return facts
-    facts.append(Fact("images", f"{how.images:,}, resized: {how.resize}"))
-    if how.intervals:
-        facts.append(Fact("intervals", f"95 %, the images drawn anew {how.resamples:,} times"))
-    facts += [Fact("evaluated by", f"{how.engine}, {how.seconds:,.0f} s on {how.processes} processes")]
-    facts += [Fact("run as", record.execution.words)] if record.execution else []
-    facts += [Fact("beware", warning) for warning in how.warnings]
-    facts += [Fact("weights", record.identity.weights[:16])] if record.identity.weights else []
-    return [*facts, *_origin(record)]
+    if how := accuracy.evaluated:
+        facts += _of_evaluation(how, worth)
+    if worth.trainings > 1:
+        return [*facts, *map(_of_training, worth.records)]
+    if how:
+        facts += [Fact("weights", record.identity.weights[:16])] if record.identity.weights else []
+        facts += _origin(record)
+    return facts
+
+
+def _of_evaluation(how: Evaluated, worth: Worth) -> Iterator[Fact]:
+    yield Fact("images", f"{how.images:,}, resized: {how.resize}")
+    if how.intervals and worth.trainings > 1:
+        yield Fact("intervals", "95 %, of the mean, over images and over trainings, the wider of the two")
+    elif how.intervals:
+        yield Fact("intervals", f"95 %, the images drawn anew {how.resamples:,} times")
+    if worth.trainings == 1:
+        yield Fact("evaluated by", f"{how.engine}, {how.seconds:,.0f} s on {how.processes} processes")
+    for words in dict.fromkeys(record.execution.words for record in worth.records if record.execution):
+        yield Fact("run as", words)
+    for warning in how.warnings:
+        yield Fact("beware", warning)
+
+
+def _of_training(record: Record) -> Fact:
+    """One of several: its seed, main accuracies and weights."""
+    accuracy = record.accuracy
+    assert accuracy is not None
+    seed = accuracy.evaluated.training_seed if accuracy.evaluated else None
+    words = [f"seed {seed}"] if seed is not None else []
+    words += [f"{METRICS[name].title} {value:.2f}" for name in MAIN if (value := getattr(accuracy, name)) is not None]
+    weights = f"; weights {record.identity.weights[:16]}" if record.identity.weights else ""
+    return Fact("training", f"{', '.join(words)}; {accuracy.source}{weights}")
 
 
 def _of_cost(cost: Cost) -> Iterator[Fact]:

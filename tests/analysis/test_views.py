@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from proscale_bench.analysis.views import data_of, views
-from proscale_bench.results.record import Record
-from tests.results.evaluations import evaluated
+import pytest
+
+from proscale_bench.analysis.views import Table, data_of, main_view, tables, views
+from proscale_bench.results.metrics import metric
+from proscale_bench.results.record import UNKNOWN, Failure, Record
+from proscale_bench.sweep.profile_record import records as profile_records
+from tests.results.evaluations import EXECUTION, evaluated
 from tests.results.many import evaluation
 from tests.results.records import paper, record, renamed, with_accuracy
-from tests.sweep.profiles import profiled_records
+from tests.sweep.profiles import MACHINE, execution, measured, profiled_records, request
+
+SCHEDULES = ("baseline", "1,1,1", "3,3,3")
+FAILURE = Failure(message="out of memory", exit_code=3)
+
+
+def counted(size: str = "160x160") -> list[Record]:
+    return [record(schedule, "tiny", size) for schedule in SCHEDULES]
+
+
+def timed(size: str = "160x160", **changes: object) -> list[Record]:
+    how = execution(**changes)
+    found = [measured(schedule, how) for schedule in SCHEDULES]
+    return list(profile_records(request(*SCHEDULES, backbone="tiny", size=size), found, MACHINE, None))
+
+
+def judged(pq: float = 40.0, **given: object) -> list[Record]:
+    return [evaluated(schedule, pq + n, **given) for n, schedule in enumerate(SCHEDULES)]  # type: ignore[arg-type]
+
+
+def seeds(*pqs: float) -> list[Record]:
+    """A training for each PQ of the baseline."""
+    return [one for seed, pq in enumerate(pqs) for one in judged(pq, seed=seed, source=f"{seed}.safetensors")]
+
+
+def lost(one: Record, **identity: str) -> Record:
+    """An evaluation that failed."""
+    changes = {"accuracy": None, "cost": None, "error": FAILURE}
+    return renamed(one, **identity).model_copy(update=changes)
 
 
 def told(records: list[Record]) -> list[tuple[str, list[tuple[str, int]]]]:
@@ -26,16 +58,29 @@ def test_every_input_is_a_view_with_what_is_published() -> None:
 
 
 def test_what_was_counted_joins_what_was_timed_at_its_size() -> None:
-    timed = profiled_records("3,3,3")
-    counted = [record("3,3,3", size="640x640"), record("2,2,2", size="640x640"), record("1,1,1", size="64x64")]
-    (small, rows), (large, others) = told([*counted, *timed])
+    timed_records = profiled_records("3,3,3")
+    others = [record("3,3,3", size="640x640"), record("2,2,2", size="640x640"), record("1,1,1", size="64x64")]
+    (small, rows), (large, joined) = told([*others, *timed_records])
     assert (small, [name for name, _ in rows]) == ("64x64", ["1,1,1"])
-    assert (large, [name for name, _ in others]) == ("640x640", ["baseline", "3,3,3", "2,2,2"])
+    assert (large, [name for name, _ in joined]) == ("640x640", ["baseline", "2,2,2", "3,3,3"])
+
+
+def test_what_was_counted_otherwise_does_not() -> None:
+    one, *others = profiled_records("3,3,3")
+    other = record("1,1,1", size="640x640").model_copy(update={"rules": "complete"})
+    assert [len(view.rows) for view in views([one, *others, other])] == [1, 2]
 
 
 def test_the_profile_is_kept_where_a_schedule_was_counted_too() -> None:
     (view,) = views([record("3,3,3", size="640x640"), *profiled_records("3,3,3")])
     assert all(row.record.profile for row in view.rows)
+
+
+def test_backbones_stay_together() -> None:
+    records = [record("1,1,1", backbone, "640x640") for backbone in ("resnet50", "swin_t")]
+    more = profiled_records("3,3,3", backbone="swin_t")
+    (view,) = views([*records, *profiled_records("3,3,3"), *more])
+    assert [row.record.identity.backbone for row in view.rows] == ["resnet50"] * 3 + ["swin_t"] * 3
 
 
 def test_an_evaluation_joins_the_rows_of_its_schedule_and_backbone() -> None:
@@ -47,18 +92,12 @@ def test_an_evaluation_joins_the_rows_of_its_schedule_and_backbone() -> None:
     assert second == ("shapes-val", [("3,3,3", 2), ("3,3,3", 1)])  # nothing else has swin_t
 
 
-def test_evaluations_alone_are_a_view_and_two_weights_two_accuracies() -> None:
-    assert told([evaluated("3,3,3", source="a"), evaluated("3,3,3", source="b"), evaluated("baseline")]) == [
-        ("val", [("baseline", 1), ("3,3,3", 2)])
-    ]
-
-
 def test_one_published_accuracy_stands_once_and_first() -> None:
-    counted = [with_accuracy(record("3,3,3", size=size), "published", pq=51.0) for size in ("64x64", "128x128")]
-    found = evaluation(counted[0], 40.0, 1.0)
-    for view in views([found, *counted]):
+    alike = [with_accuracy(record("3,3,3", size=size), "published", pq=51.0) for size in ("64x64", "128x128")]
+    found = evaluation(alike[0], 40.0, 1.0)
+    for view in views([found, *alike]):
         (row,) = view.rows
-        assert [one.is_evaluated for one in row.worths] == [False, True]
+        assert [worth.accuracy.provenance for worth in row.worths] == ["published", "measured"]
 
 
 def test_all_of_val2017_is_what_others_published_on() -> None:
@@ -68,3 +107,142 @@ def test_all_of_val2017_is_what_others_published_on() -> None:
     assert data_of(whole) == "val2017"
     full = whole.model_copy(update={"evaluated": whole.evaluated.model_copy(update={"images": 5000})})
     assert data_of(full) == "COCO val2017"
+
+
+def test_data_of_one_name_are_told_apart() -> None:
+    (view,) = views([*counted(), *judged(images="a" * 64), *judged(images="b" * 64)])
+    assert view.data == ["val (aaaaaaaa)", "val (bbbbbbbb)"]
+
+
+def test_several_trainings_are_their_mean_in_every_view() -> None:
+    found = [*counted(), *counted("64x64"), *timed(), *seeds(40.0, 43.0, 44.5)]
+    shown = views(found)
+    assert len(shown) == 2
+    for view in shown:
+        for n, row in enumerate(view.rows):
+            (worth,) = row.worths
+            assert worth.trainings == 3
+            assert worth.accuracy.pq == pytest.approx(42.5 + n)
+            assert worth.accuracy.source == "mean of 3 trainings"
+        assert len(view.points) == 3
+    (table,) = tables(found)
+    assert set(table.trainings.values()) == {3}
+    assert metric(table.rows[0], "pq") == pytest.approx(42.5)
+
+
+def test_trainings_that_were_judged_on_several_machines_are_joined_too() -> None:
+    first, second = judged(seed=0), judged(42.0, seed=1, source="b")
+    elsewhere = [
+        one.model_copy(update={"execution": EXECUTION.model_copy(update={"device_name": "another"})}) for one in second
+    ]
+    (view,) = views([*first, *elsewhere])
+    assert [[worth.trainings for worth in row.worths] for row in view.rows] == [[2]] * 3
+
+
+def test_other_data_and_number_formats_are_other_accuracies() -> None:
+    half = [
+        one.model_copy(update={"execution": EXECUTION.model_copy(update={"dtype": "bf16"})}) for one in judged(38.0)
+    ]
+    (view,) = views([*counted(), *judged(), *half])
+    assert [worth.accuracy.pq for worth in view.rows[0].worths] == [38.0, 40.0]
+    assert {worth.data for row in view.rows for worth in row.worths} == {"val"}
+
+
+def test_the_same_weights_judged_twice_are_no_two_trainings() -> None:
+    (view,) = views([*counted(), *judged(), *judged()])
+    assert [[worth.trainings for worth in row.worths] for row in view.rows] == [[1]] * 3
+
+
+def table_of(records: list[Record]) -> Table:
+    (one,) = tables(records)
+    return one
+
+
+def test_one_row_has_the_sections_of_three_records() -> None:
+    costs, times, worths = counted(), timed(), judged()
+    table = table_of([*worths, *times, *costs])
+    assert [row.identity.schedule for row in table.rows] == ["baseline", "1,1,1", "3,3,3"]
+    for row, cost, time, worth in zip(table.rows, costs, times, worths, strict=True):
+        assert row.cost == cost.cost
+        assert row.profile == time.profile
+        assert row.accuracy == worth.accuracy
+    assert table.setting.where == "160x160"
+    assert table.setting.is_timed
+
+
+def test_what_nobody_ran_is_no_table() -> None:
+    assert tables(counted()) == []
+
+
+def test_costs_of_another_size_do_not_slip_in() -> None:
+    table = table_of([*counted("64x64"), *timed("160x160")])
+    assert table.setting.where == "160x160"
+    assert [row.cost for row in table.rows] == [one.cost for one in timed("160x160")]
+    partly = [one for one in counted() if one.identity.schedule != "1,1,1"]
+    table = table_of([*partly, *judged()])  # all of one size: the one that all were counted at
+    assert [row.cost for row in table.rows] == [one.cost for one in judged()]
+    elsewhere = judged()[1:2]
+    table = table_of([*partly, *timed()[:1], *elsewhere])
+    assert [row.identity.schedule for row in table.rows if row.cost is None] == ["1,1,1"]
+
+
+def test_every_way_to_run_is_a_table_of_its_own() -> None:
+    found = tables([*counted(), *timed(), *timed(batch_size=2), *judged()])
+    assert [table.setting.execution and table.setting.execution.batch_size for table in found] == [1, 2]
+    assert all(table.judged for table in found)
+
+
+def test_every_data_set_is_in_a_table() -> None:
+    found = tables([*counted(), *timed(), *judged(images="a" * 64), *judged(images="b" * 64)])
+    assert [table.judged and table.judged.digest for table in found] == ["a" * 64, "b" * 64]
+
+
+def test_an_evaluation_alone_has_its_own_costs() -> None:
+    table = table_of(judged())
+    assert [row.cost for row in table.rows] == [one.cost for one in judged()]
+    assert not table.setting.is_timed
+
+
+def test_published_accuracies_do_not_slip_in_between_measured_ones() -> None:
+    alone = with_accuracy(record("2,2,2", "tiny", "160x160"), "published", pq=51.0)
+    table = table_of([*counted(), alone, *judged()])
+    assert [metric(row, "pq") for row in table.rows] == [40.0, 41.0, None, 42.0]
+    assert [metric(row, "pq") for row in table_of([alone, *timed()]).rows] == [None, None, 51.0, None]
+
+
+def test_a_failure_is_in_its_row() -> None:
+    times = timed()
+    times[1] = times[1].model_copy(update={"profile": None, "error": FAILURE})
+    records = [*counted(), *times, *judged()[:2], lost(judged()[2])]
+    for rows in ([row.record for row in views(records)[0].rows], table_of(records).rows):
+        assert [row.error and row.error.message for row in rows] == [None, "out of memory", "out of memory"]
+        assert [row.profile is None for row in rows] == [False, True, False]
+        assert all(row.cost for row in rows)
+    assert [row.accuracy is None for row in table_of(records).rows] == [False, False, True]
+
+
+def test_weights_that_nobody_could_read_are_rows_of_their_own() -> None:
+    unread = [
+        lost(one, backbone=UNKNOWN, schedule=UNKNOWN, label=name)
+        for one, name in zip(judged(), ("a.pth", "b.pth"), strict=False)
+    ]
+    records = [*counted(), *judged(), *unread]
+    (view,) = views(records)
+    assert [row.record.identity.name for row in view.rows] == [*SCHEDULES, "a.pth", "b.pth"]
+    assert [row.identity.name for row in table_of(records).rows] == [*SCHEDULES, "a.pth", "b.pth"]
+
+
+def test_nothing_but_failures_is_shown_all_the_same() -> None:
+    for records in ([lost(judged()[0])], [*counted(), lost(judged()[0])]):
+        assert any(row.record.error for view in views(records) for row in view.rows)
+        assert any(row.error for row in table_of(records).rows)
+
+
+def test_what_opens_is_the_first_view_with_a_point_on_every_axis() -> None:
+    found = views([*counted("64x64"), *timed(), *judged()])
+    small, large = found
+    assert main_view(found, ["total_gflops"], "pq") == small
+    assert main_view(found, ["total_gflops", "latency_median_ms"], "pq") == large
+    assert main_view(found, ["total_gflops", "energy_j"], "pq") == small  # nothing has both: the first axis counts
+    assert main_view(found, ["energy_j"], "pq") == small  # a cost at least
+    assert main_view(views([lost(judged()[0])]), ["total_gflops"], "pq") is None

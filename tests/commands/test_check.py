@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from proscale_bench.results.profile import Caution
+from proscale_bench.results.record import Record
 from proscale_bench.results.store import write_record
 from tests.cli import run
 from tests.results.records import record, renamed
@@ -108,7 +110,8 @@ def test_update_changes_numbers_alone(folder: Path) -> None:
     assert (folder / "budgets.yaml").read_bytes().decode() == new
 
 
-def test_explain(folder: Path) -> None:
+def add_a_layer(folder: Path) -> None:
+    """To a schedule that kept its limit in the record that is there."""
     schedule = (
         (Path(__file__).parents[2] / "schedules/proscale-2-2-2.yaml").read_text().replace("proscale-2-2-2", "mine")
     )
@@ -116,6 +119,10 @@ def test_explain(folder: Path) -> None:
     write_record(folder / "reports/a", renamed(record("2,2,2"), label="mine"))
     text = BUDGETS.replace("'3,3,3'", "mine.yaml").replace("{max: 60.5}", "{max_increase_pct: 1}")
     (folder / "budgets.yaml").write_text(text)
+
+
+def test_explain(folder: Path) -> None:
+    add_a_layer(folder)
     result = run("check", "--explain")
     assert result.exit_code == 1
     assert "since     2,2,2 in reports/a" in result.stdout
@@ -127,6 +134,68 @@ def test_explain(folder: Path) -> None:
 def test_explain_without_a_past(folder: Path) -> None:
     (folder / "budgets.yaml").write_text(BUDGETS.replace("60.5", "0.25"))
     assert "no record of this configuration keeps the limit" in run("check", "--explain").stdout
+
+
+@pytest.mark.parametrize("form", ["github", "junit", "sarif"])
+def test_explain_for_machines(form: str, folder: Path) -> None:
+    add_a_layer(folder)
+    assert "since" not in run("check", "--format", form).stdout
+    result = run("check", "--explain", "--format", form)
+    assert result.exit_code == 1
+    assert "since     2,2,2 in reports/a" in result.stdout
+    assert "token layer 5 (res5 + res4)" in result.stdout
+
+
+def unstable(one: Record) -> Record:
+    assert one.profile is not None
+    caution = Caution(kind="drift", message="it got 9.0 % slower", advice="let the machine cool down", unstable=True)
+    mild = caution.model_copy(update={"kind": "outliers", "unstable": False})
+    return one.model_copy(update={"profile": one.profile.model_copy(update={"warnings": (mild, caution)})})
+
+
+def test_an_unstable_latency_fails_where_that_is_asked(folder: Path) -> None:
+    base, new = profiled_records("3,3,3")
+    write_record(folder / "reports/a", base)
+    write_record(folder / "reports/a", unstable(new))
+    assert run("check").exit_code == 0
+    result = run("check", "--fail-unstable")
+    assert result.exit_code == 3
+    assert result.stdout.endswith("3 of 3 limits kept, 1 off\n")
+    said = " ".join(result.stderr.split())
+    for words in (
+        "warning: budgets.yaml:9:5: latency_median_ms of 3,3,3 on resnet50, 640x640 in reports/a is unstable (drift)",
+        "it got 9.0 % slower hint: let the machine cool down",
+        "error: 1 of 3 limits stands on latencies that cannot be trusted: drift",
+    ):
+        assert words in said
+    assert "outliers" not in said
+    (folder / "budgets.yaml").write_text(BUDGETS.replace("60.5", "0.25"))
+    result = run("check", "--fail-unstable", "--format", "json")
+    assert result.exit_code == 1  # what is exceeded comes first
+    assert "(drift)" in result.stderr
+    rows = {row["metric"]: row for row in json.loads(result.stdout)["results"]}
+    assert [one["kind"] for one in rows["latency_median_ms"]["unstable"]] == ["drift"]
+    assert rows["encoder_gflops"]["unstable"] == []
+
+
+def test_what_a_limit_is_relative_to_must_be_stable_too(folder: Path) -> None:
+    base, new = profiled_records("3,3,3")
+    write_record(folder / "reports/a", unstable(base))
+    write_record(folder / "reports/a", new)
+    assert run("check", "--fail-unstable").exit_code == 0
+    relative = "{max_increase_pct: 0, against: baseline, "
+    (folder / "budgets.yaml").write_text(
+        BUDGETS.replace("latency_median_ms: {max: 400.0, ", f"latency_median_ms: {relative}")
+    )
+    assert run("check", "--fail-unstable").exit_code == 3
+
+
+def test_memory_does_not_hang_on_the_clock(folder: Path) -> None:
+    for one in profiled_records("3,3,3"):
+        write_record(folder / "reports/a", unstable(one))
+    text = BUDGETS.replace("latency_median_ms: {max: 400.0", "peak_memory_mib: {max: 4000.0")
+    (folder / "budgets.yaml").write_text(text)
+    assert run("check", "--fail-unstable").exit_code == 0
 
 
 def test_a_damaged_record_is_left_out(folder: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 from proscale_bench.render.latex import escape, latex
+from proscale_bench.results.record import UNKNOWN, Failure
+from tests.analysis.test_views import counted, seeds
 from tests.results.many import BACKBONES, HOSTILE, evaluation, many
-from tests.results.records import paper, record, renamed, with_accuracy
-from tests.sweep.profiles import measured, out_of_memory, profiled_records
+from tests.results.records import paper, record, renamed, with_accuracy, without_accuracy
+from tests.sweep.profiles import measured, out_of_memory, profiled_records, with_energy
 
 
 def rows(document: str) -> list[list[str]]:
@@ -29,7 +31,40 @@ def test_every_row_has_as_many_cells_as_the_table_has_columns() -> None:
         for table in document.split(r"\begin{table}")[1:]:
             (columns,) = re.findall(r"\\begin\{tabular\}\{(\w+)\}", table)
             assert {len(cells) for cells in rows(table)} == {len(columns)}
-    assert ["1,1,1", "failed"] in [cells[:2] for cells in rows(latex(records))]
+
+
+def cells_of(document: str, schedule: str) -> dict[str, str]:
+    """By the table's heads; those of the percentages have none."""
+    head, *others = rows(document)
+    (found,) = [cells for cells in others if cells[0] == schedule]
+    return dict(zip(head, found, strict=True))
+
+
+def test_a_failure_stands_where_it_failed() -> None:
+    found = [measured("baseline"), measured("3,3,3"), out_of_memory("1,1,1")]
+    records = [without_accuracy(one) for one in profiled_records("3,3,3", "1,1,1", found=found)]
+    slow = cells_of(latex(records), "1,1,1")
+    assert (slow["encoder G"], slow["ms"]) == ("12.86", "failed")
+    error = Failure(message="cut off", exit_code=2)
+    broken = evaluation(records[0], 40.0, 1.0).model_copy(update={"accuracy": None, "error": error})
+    document = latex([records[0], records[1], evaluation(records[1], 41.0, 1.0), broken])
+    assert cells_of(document, "baseline")[r"PQ \%"] == "failed"
+    assert cells_of(document, "3,3,3")[r"PQ \%"] == r"41.00 $\pm$ 1.0"
+    unread = renamed(broken, backbone=UNKNOWN, schedule=UNKNOWN, label="a.pth").model_copy(update={"cost": None})
+    assert cells_of(latex([records[0], unread]), "a.pth")["encoder G"] == "failed"
+
+
+def test_several_trainings_are_one_row_that_says_so() -> None:
+    document = latex([*counted(), *seeds(40.0, 43.0, 44.5)])
+    assert cells_of(document, "baseline (3)")[r"PQ \%"] == r"42.50 $\pm$ 5.7"
+    assert "(n): accuracies found here are the mean of n trainings" in document
+    assert "mean of" not in latex([*counted(), *seeds(40.0)])
+
+
+def test_energy_is_a_column_where_it_is_known() -> None:
+    records = [with_energy(one, 2.5) for one in profiled_records("3,3,3")]
+    assert cells_of(latex(records), "3,3,3")["J/image"] == "2.5"
+    assert "J/image" not in latex(profiled_records("3,3,3"))
 
 
 def test_latency_and_accuracy_have_their_intervals() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
+import io
 import json
 import re
 from typing import Any
@@ -13,10 +15,12 @@ import pytest
 from proscale_bench.errors import BenchError
 from proscale_bench.render.page import ESCAPES, island, page
 from proscale_bench.render.page_data import document
+from proscale_bench.results.export import to_csv
 from proscale_bench.results.record import Record
+from tests.analysis.test_views import counted, judged, lost, seeds, timed
 from tests.results.many import HOSTILE, evaluation, many
 from tests.results.records import paper, record, renamed, with_accuracy
-from tests.sweep.profiles import out_of_memory, profiled_records
+from tests.sweep.profiles import out_of_memory, profiled_records, with_energy
 
 LIMIT_BYTES = 1_500_000
 
@@ -109,6 +113,33 @@ def test_published_and_measured_stand_side_by_side() -> None:
     *_, row = rows_of(one, other, evaluation(other, 40.0, 1.0))
     assert [worth["provenance"] for worth in row["worths"]] == ["published", "measured"]
     assert row["worths"][1]["intervals"]["pq"] == [39.0, 41.0]
+
+
+def test_several_trainings_are_one_point_that_says_so() -> None:
+    row, *_ = rows_of(*counted(), *timed(), *seeds(40.0, 43.0, 44.5))
+    (worth,) = row["worths"]
+    assert worth["trainings"] == 3
+    assert worth["values"]["pq"] == pytest.approx(42.5)
+    low, high = worth["intervals"]["pq"]
+    assert (low, high) == pytest.approx((42.5 - 5.7, 42.5 + 5.7), abs=0.05)  # Student's t of three
+    told = [words for name, words in worth["facts"] if name == "training"]
+    assert [words.partition(",")[0] for words in told] == ["seed 0", "seed 1", "seed 2"]
+    assert "PQ 44.50" in told[2]
+    (alone,) = rows_of(*counted(), *seeds(40.0))[0]["worths"]
+    assert "trainings" not in alone
+
+
+def test_energy_is_a_metric_of_the_page_and_of_the_csv() -> None:
+    records = [with_energy(one, 2.5) for one in profiled_records("3,3,3")]
+    assert [row["values"]["energy_j"] for row in rows_of(*records)] == [2.5, 2.5]
+    head, *lines = csv.reader(io.StringIO(to_csv([one.row() for one in records])))
+    assert [line[head.index("energy_j")] for line in lines] == ["2.5", "2.5"]
+
+
+def test_a_failed_evaluation_takes_no_cost_away() -> None:
+    row, *_ = rows_of(*counted(), lost(judged()[0]))
+    assert row["error"] == "out of memory"
+    assert "encoder_gflops" in row["values"]
 
 
 def test_everything_known_has_its_words() -> None:

@@ -14,10 +14,12 @@ import pytest
 from proscale_bench.analysis.pareto import frontier
 from proscale_bench.render.page import page as render
 from proscale_bench.results.metrics import METRICS
+from proscale_bench.results.record import Record
+from tests.analysis.test_views import counted, judged, lost, seeds, timed
 from tests.browser import DESKTOP, PHONE, Heard, chromium, opened
 from tests.results.many import HOSTILE, evaluation, many
 from tests.results.records import paper, record, renamed, with_accuracy
-from tests.sweep.profiles import profiled_records
+from tests.sweep.profiles import profiled_records, with_energy
 
 COSTS = ("total_gflops", "encoder_gflops", "latency_median_ms", "peak_memory_mib", "params_m", "energy_j")
 
@@ -30,7 +32,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Three runs: 200 made-up configurations, the paper's, and one with hostile names."""
+    """Four runs: 200 made-up configurations, the paper's, one of three trainings, and one with hostile names."""
     base, new = profiled_records("3,3,3")
     bad = renamed(new, backbone=HOSTILE, label=HOSTILE)
     worth = with_accuracy(bad, "published", pq=50.0).model_copy()
@@ -38,11 +40,21 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     noted = worth.model_copy(
         update={"accuracy": worth.accuracy.model_copy(update={"note": HOSTILE, "source": HOSTILE})}
     )
-    runs = {"many": many(), "paper": paper(), "hostile": (base, noted, evaluation(new, 40.0, 1.0))}
+    runs = {"many": many(), "paper": paper(), "hostile": (base, noted, evaluation(new, 40.0, 1.0)), "seeds": trained()}
     folder = tmp_path_factory.mktemp("pages")
     for name, records in runs.items():
         (folder / f"{name}.html").write_text(render(records), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in runs}
+
+
+def trained() -> list[Record]:
+    """Three trainings of three schedules, timed with their energy; one is published too, and one evaluation failed."""
+    times = [with_energy(one, 2.0 + n) for n, one in enumerate(timed())]
+    published = with_accuracy(counted()[0], "published", pq=43.0)
+    assert published.accuracy is not None
+    beside = published.model_copy(update={"accuracy": published.accuracy.model_copy(update={"dataset": "val"})})
+    broken = lost(judged()[2], schedule="2,2,2", label="2,2,2")
+    return [beside, *counted()[1:], *times, *seeds(40.0, 41.0, 40.6), broken]
 
 
 @dataclass
@@ -131,6 +143,29 @@ def test_hovering_tells_everything(many_page: Opened) -> None:
     assert many_page.run("tip.scrollHeight <= tip.clientHeight")  # nothing of it is cut off
     many_page.page.keyboard.press("Escape")
     assert tip.is_hidden()
+
+
+def test_several_trainings_are_one_point(browser: Any, files: dict[str, Path]) -> None:
+    page, heard = opened(browser, files["seeds"], **DESKTOP)
+    shown = Opened(page, heard)
+    assert page.locator(".mark.measured").count() == 3
+    assert page.locator(".mark.published").count() == 1
+    assert page.locator(".interval").count() >= 3
+    names = [name.partition("\n")[0] for name in shown.column("schedule")]
+    assert names == ["baseline", "baseline", "1,1,1", "2,2,2", "3,3,3"]
+    cells = shown.texts("#table tbody td")
+    assert (cells.count("published"), cells.count("measured, mean of 3")) == (1, 3)
+    page.locator(".mark.measured").first.hover()
+    tip = page.get_by_role("tooltip").inner_text()
+    for words in ("mean of 3", "seed 0", "seed 2", "of the mean, over images and over trainings"):
+        assert words in tip
+    assert "mean of 3 trainings" in page.locator(".mark.measured").first.get_attribute("aria-label")
+    assert "failed: out of memory" in page.locator("#table").inner_text()
+    page.locator("#x").select_option("energy_j")
+    assert "energy of an image, J" in page.locator("#plot svg").text_content()
+    assert page.locator(".mark.measured").count() == 3
+    page.context.close()
+    assert heard.nothing(), heard
 
 
 def test_two_are_pinned_and_compared(paper_page: Opened) -> None:
@@ -261,7 +296,7 @@ def test_names_stay_text(browser: Any, files: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("name", ["many", "paper"])
+@pytest.mark.parametrize("name", ["many", "paper", "seeds"])
 def test_all_can_be_read(browser: Any, files: dict[str, Path], screen: dict[str, Any], name: str) -> None:
     page, heard = opened(browser, files[name], **screen)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -11,7 +11,7 @@ function knownOf(point) {
     ["Cost", metricFacts(row.values, row.intervals, "cost"), true],
     ["On the device", metricFacts(row.values, row.intervals, "profile"), true],
     ["Against the baseline", savings, true],
-    ...worths.map((worth) => [`Worth, ${worth.provenance}`, metricFacts(worth.values, worth.intervals, "accuracy"), true]),
+    ...worths.map((worth) => [`Worth, ${worth.provenance}`, [...trainingFacts(worth), ...metricFacts(worth.values, worth.intervals, "accuracy")], true]),
     ...worths.map((worth) => [`How it was ${worth.provenance}`, wordFacts(worth.facts)]),
     ["More", wordFacts(more.filter(([, words]) => words))],
   ].filter(([, facts]) => facts.length).map(([group, facts, numbers = false]) => ({ group, facts, numbers }));
@@ -27,6 +27,8 @@ function metricFacts(values, intervals, section) {
     return { name: title(metric), words: show(metric, value) + bounds, value, metric };
   });
 }
+
+const trainingFacts = ({ trainings }) => (trainings ? [{ name: "trainings", words: `mean of ${trainings}` }] : []);
 
 function savingFacts(saving, name) {
   const facts = [];

@@ -3,7 +3,7 @@
 // What comes first. The others are a scroll away; on paper they are left to report.csv.
 const ORDER = [
   "encoder_gflops", "encoder_gflops-saved", "total_gflops", "total_gflops-saved", "latency_median_ms", "time-saved",
-  "pq", "ap", "miou", "params_m", "provenance",
+  "pq", "ap", "miou", "params_m", "provenance", "error",
 ];
 const REST = ["peak_memory_mib", "energy_j", "throughput_ips", "token_layers_gflops", "token_layers_gflops-saved"];
 
@@ -17,7 +17,8 @@ function columns() {
     savedColumn("token_layers_gflops-saved", "tokens saved", saving(2, "counted"), (value) => showSaved(value, 2)),
     savedColumn("total_gflops-saved", "saved", saving(0, "counted"), (value) => showSaved(value, 2)),
     { ...time, text: (p) => (known(time.value(p)) && !p.row.savings[0].significant ? "n.s." : time.text(p)) },
-    { key: "provenance", head: "accuracy", text: (p) => p.worth?.provenance ?? "", value: (p) => p.worth?.provenance },
+    { key: "provenance", head: "accuracy", text: (p) => originOf(p) ?? "", value: originOf },
+    { key: "error", head: "failed", text: (p) => p.row.error ?? "", value: (p) => (p.row.values || p.worth ? p.row.error : null) },
   ].filter((column) => shown.some((point) => known(column.value(point))));
   const order = [...ORDER, ...REST];
   const place = ({ key }) => (order.includes(key) ? order.indexOf(key) : order.length);
@@ -26,6 +27,12 @@ function columns() {
     { key: "backbone", head: "backbone", text: backboneOf, value: (p) => p.row.backbone },
     ...list.sort((a, b) => place(a) - place(b)),
   ];
+}
+
+// Where an accuracy comes from, and of how many trainings it is the mean.
+function originOf(point) {
+  const { provenance: origin, trainings } = point.worth ?? {};
+  return trainings ? `${origin}, mean of ${trainings}` : origin;
 }
 
 function classOf({ key, number }) {
@@ -99,9 +106,10 @@ function tableRow(point, list, best) {
   const classes = [point.row.baseline ? "strong" : "", state.pins.includes(point.key) ? "pinned" : ""].join(" ").trim();
   return html("tr", { class: classes || null }, list.map((column, n) => {
     if (n === 0) return html("th", { scope: "row" }, pinButtonOfTable(point, best.has(point)));
-    if (point.row.error && n === 2) return html("td", { colspan: list.length - 2, class: "failed" }, `failed: ${point.row.error}`);
-    if (point.row.error && n > 2) return null;
-    return html("td", { class: classOf(column) }, column.text(point), column.beside ? html("span", { class: "soft" }, column.beside(point)) : null);
+    const nothing = point.row.error && !point.row.values && !point.worth; // of one that failed: why, in place of numbers
+    if (nothing && n === 2) return html("td", { colspan: list.length - 2, class: "failed" }, `failed: ${point.row.error}`);
+    if (nothing && n > 2) return null;
+    return html("td", { class: column.key === "error" ? "failed" : classOf(column) }, column.text(point), column.beside ? html("span", { class: "soft" }, column.beside(point)) : null);
   }));
 }
 
