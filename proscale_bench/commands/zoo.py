@@ -70,6 +70,7 @@ def _train(plan: Sequence[Training], jobs: int, device: str | None, out: Path) -
 
     from proscale_bench.render.console import shows_progress, stderr_console
     from proscale_bench.sweep.zoo import train_missing
+    from proscale_bench.training.stopping import sigterm_interrupts
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=stderr_console(), transient=True, disable=not shows_progress())
@@ -80,7 +81,7 @@ def _train(plan: Sequence[Training], jobs: int, device: str | None, out: Path) -
             bars.update(tasks[id(each)], visible=each in running, completed=each.iteration if each in running else 0)
 
     try:
-        with bars:
+        with bars, sigterm_interrupts():
             return train_missing(plan, jobs, device, show)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"what is done is kept in {out}; run the same command to go on") from None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,8 +20,8 @@ from tests.cli import run
 
 SMALL = {
     "images: 8192": "images: 4",
-    "iterations: 800": "iterations: 2",
-    "iterations: 9000": "iterations: 2",
+    "iterations: 1200": "iterations: 2",
+    "iterations: 6000": "iterations: 2",
     "warmup_iterations: 100": "warmup_iterations: 0",
     "warmup_iterations: 50": "warmup_iterations: 0",
     "batch_size: 4": "batch_size: 2",
@@ -88,6 +92,25 @@ def test_a_training_that_fails_is_told_and_what_starts_from_it_not_begun(
     assert failed.training.is_trunk
     assert failed.exit_code == 2
     assert "no-such" in failed.said
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_passed_on_and_all_is_kept(spec: Path, tmp_path: Path, told: signal.Signals) -> None:
+    trunk = tmp_path / "trunk.yaml"
+    trunk.write_text(trunk.read_text().replace("iterations: 2", "iterations: 100000", 1))
+    out = tmp_path / "zoo"
+    command = [sys.executable, "-m", "proscale_bench", "zoo", str(spec), "--out", str(out), "--jobs", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as zoo:
+        log = out / "seed3" / "trunk" / "log.jsonl"
+        deadline = time.monotonic() + 120
+        while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        zoo.send_signal(told)  # to it alone, as `kill` does; a terminal would tell its trainings too
+        _, said = zoo.communicate(timeout=60)
+    assert zoo.returncode == 130, said
+    assert said.strip() == f"interrupted: what is done is kept in {out}; run the same command to go on"
+    assert (log.parent / "training.safetensors").is_file()
+    assert "is kept in" in (log.parent / "errors.txt").read_text()
 
 
 def test_the_list_tells_how_far_each_is(spec: Path, tmp_path: Path) -> None:
