@@ -25,5 +25,5 @@ class Result:
 
 def run(*arguments: str) -> Result:
     """What `proscale-bench ARGUMENTS` prints and returns. A traceback is an error of the test."""
-    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    result = CliRunner().invoke(app, list(arguments), prog_name="proscale-bench", catch_exceptions=False)
     return Result(result.exit_code, result.stdout, result.stderr)

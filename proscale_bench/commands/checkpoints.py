@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from proscale_bench.commands import completion
 from proscale_bench.commands.loading import uninterrupted
 from proscale_bench.commands.options import ExportJsonOption, ForceOption
 from proscale_bench.units import printable
@@ -22,7 +23,13 @@ OutArgument = Annotated[
 ]
 ToldScheduleOption = Annotated[
     Optional[str],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-    typer.Option("--schedule", "-s", metavar="SCHEDULE", help="What it was trained with. [default: read off the file]"),
+    typer.Option(
+        "--schedule",
+        "-s",
+        metavar="SCHEDULE",
+        autocompletion=completion.schedules,
+        help="What it was trained with. \\[default: read off the file]",
+    ),
 ]
 
 
@@ -65,7 +72,13 @@ def convert(
     file: FileArgument,
     out: OutArgument,
     layout: Annotated[
-        str, typer.Option("--layout", metavar="NAME", help="official, ours, or huggingface (OUT is a folder).")
+        str,
+        typer.Option(
+            "--layout",
+            metavar="NAME",
+            autocompletion=completion.layouts,
+            help="official, ours, or huggingface (OUT is a folder).",
+        ),
     ] = "official",
     schedule: ToldScheduleOption = None,
     force: ForceOption = False,

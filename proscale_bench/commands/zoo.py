@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from proscale_bench.commands import completion
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,7 +20,7 @@ OUT = Path("runs/zoo")
 def zoo(
     spec: Annotated[
         Optional[Path],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Argument(metavar="[SPEC]", help="A zoo's YAML file. \\[default: the one whose weights ship]"),
+        typer.Argument(metavar="SPEC", help="A zoo's YAML file. \\[default: the one whose weights ship]"),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The zoo's folder.")] = OUT,
     seed: Annotated[
@@ -27,13 +29,15 @@ def zoo(
     ] = None,
     jobs: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--jobs", min=1, max=256, help="Processes. \\[default: one a core; on a GPU one]"),
+        typer.Option("--jobs", metavar="N", min=1, max=256, help="Processes. \\[default: one a core; on a GPU one]"),
     ] = None,
     device: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--device", metavar="cuda|cpu", help="Where it trains. \\[default: cpu]"),
+        typer.Option(
+            "--device", metavar="NAME", autocompletion=completion.devices, help="cuda or cpu. \\[default: cpu]"
+        ),
     ] = None,
-    list_only: Annotated[bool, typer.Option("--list", help="Say what is there and what is missing, and stop.")] = False,
+    list_only: Annotated[bool, typer.Option("--list", help="Say what is missing, and stop.")] = False,
 ) -> None:
     """Train what a zoo's folder does not hold yet: the baseline, then every schedule from there. Resumable.
 
