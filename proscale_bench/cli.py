@@ -130,6 +130,8 @@ def global_options(
 def main() -> None:
     """The entry point. What goes wrong before a command begins, such as writing its help, is caught here."""
     prepare_streams()
+    if "--no-color" in sys.argv:  # Typer's own help and usage errors know the variable alone
+        os.environ["NO_COLOR"] = "1"
     try:
         app(prog_name="proscale-bench")
     except KeyboardInterrupt:
