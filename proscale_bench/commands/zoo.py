@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional, get_args
 
 import typer
 
@@ -43,8 +43,9 @@ def zoo(
 
     Example: proscale-bench zoo --seed 0 --seed 1
     """
+    from proscale_bench.config.choices import DeviceType
     from proscale_bench.config.zoo import SHIPPED, read_zoo
-    from proscale_bench.errors import BenchError
+    from proscale_bench.errors import BenchError, look_up
     from proscale_bench.files import locked
     from proscale_bench.machine import usable_cores
     from proscale_bench.render.console import note, stdout_console
@@ -52,6 +53,8 @@ def zoo(
     from proscale_bench.render.zoo import zoo_grid
     from proscale_bench.sweep.zoo import pack, plan_zoo, require_weights, write_sweep
 
+    if device is not None:
+        look_up({name: name for name in get_args(DeviceType)}, device, "device")
     read = read_zoo(spec or SHIPPED)
     plan = plan_zoo(read, out, seed or ())
     if not list_only:
