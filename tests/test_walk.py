@@ -69,6 +69,7 @@ def test_help_has_an_example_and_fits_the_terminal(command: str, monkeypatch: py
         widest = max(len(line.rstrip()) for line in shown.stdout.splitlines())
         assert 80 < widest <= width or widest <= width == 80
         assert not re.search(r"<\w[\w\[\]| ]*>|\bINTEGER\b|\bTEXT\b", shown.stdout)
+        assert f"Example: proscale-bench {command}".strip() in " ".join(shown.stdout.split())
         words = set(re.split(r"[\s│]+", shown.stdout))
         for option in options(command):
             told = option.help.replace("\\[", "[").split()
