@@ -59,7 +59,7 @@ FILES = {
         "batch_size": 2,
         "augmentation": {"crop": [32, 32]},
         "optimizer": {"learning_rate": 1.0e-3, "backbone_multiplier": 1.0},
-        "schedule": {"kind": "polynomial", "warmup_iterations": 1, "warmup_factor": 0.5},
+        "schedule": {"kind": "polynomial", "warmup_iterations": 0},
         "loss": {"points": 64},
     },
     "sweep.yaml": {
@@ -71,9 +71,7 @@ FILES = {
     },
     "budgets.yaml": {
         "schema_version": 1,
-        "budgets": [
-            {"schedule": "3,3,3", "backbone": "tiny", "size": "32x32", "encoder_gflops": {"max": 1000}},
-        ],
+        "budgets": [{"schedule": "3,3,3", "backbone": "tiny", "size": "32x32", "encoder_gflops": {"max": 1000}}],
     },
 }
 # What takes no time, as a terminal shows it; each is a table or a drawing.
