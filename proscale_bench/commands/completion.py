@@ -1,7 +1,7 @@
 """What a shell offers for the value of a flag: one function a kind, from the tables that validate it.
 
 Typer leaves out what does not begin with what is written, and where nothing is left the shell offers files. Tables are
-imported when they are asked for, and need neither torch nor pydantic: a tab is no slower than `--help`.
+imported when they are asked for, and none needs a large library: a tab is no slower than `--help`.
 """
 
 from __future__ import annotations

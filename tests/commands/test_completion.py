@@ -23,7 +23,7 @@ sys.argv[0] = "proscale-bench"
 try:
     main()
 finally:
-    print(*(name for name in ("torch", "pydantic", "rich", "numpy") if name in sys.modules), file=sys.stderr)
+    print(*(name for name in ("torch", "rich", "numpy") if name in sys.modules), file=sys.stderr)
 """
 
 
