@@ -6,6 +6,7 @@ import re
 import runpy
 import shlex
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def options(command: str) -> list[Any]:
     return [one for one in EVERY[command].params if one.param_type_name == "option" and not one.hidden]
 
 
+@cache
 def wrong_values() -> list[tuple[str, str, str]]:
     """Of every flag with a type or a table, a value that does not fit: (command, flag, value)."""
     found = []
