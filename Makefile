@@ -1,6 +1,7 @@
 # make demo    install, run the sweep, say where the report is
 # make test    install, run the tests
 # make budgets hold the paper's schedules to budgets.yaml
+# make docs    write docs/cli.md from the commands
 # make check   lint, types, layer contracts, budgets, tests
 # make release build the wheel, install it into a clean environment, run all that the README shows
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check release lint types layers budgets format clean
+.PHONY: demo test check release lint types layers budgets docs format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/proscale-bench sweep --out reports/demo
@@ -33,6 +34,9 @@ layers: $(VENV)/.installed-dev
 
 budgets: $(VENV)/.installed
 	$(BIN)/proscale-bench check budgets.yaml
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/make_cli.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix

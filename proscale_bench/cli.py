@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from proscale_bench.commands import (
     check,
@@ -25,12 +24,13 @@ from proscale_bench.commands import (
     train,
     zoo,
 )
+from proscale_bench.commands.help import BenchCommand, BenchSubgroup
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.version import __version__
 
 HELP = """What a segmentation encoder's schedule costs on paper, on the machine, and in accuracy.
 
-Start with: proscale-bench flops --schedule 3,3,3
+Example: proscale-bench flops --schedule 3,3,3
 """
 
 
@@ -40,7 +40,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 GLOBAL_FLAGS = {"--quiet", "-q", "--verbose", "-v", "--no-color"}
 
 
-class BenchGroup(TyperGroup):
+class BenchGroup(BenchSubgroup):
     """Every command runs inside this one catch. Global flags may stand before or after the command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -92,14 +92,14 @@ app = typer.Typer(
 
 COUNT, RUN, LOOK = "Count and compare", "Run many", "Look things up"
 app.command("flops", cls=flops.VerifyAllCommand, rich_help_panel=COUNT)(flops.flops)
-app.command("profile", rich_help_panel=COUNT)(profile.profile)
+app.command("profile", cls=BenchCommand, rich_help_panel=COUNT)(profile.profile)
 app.command("eval", cls=evaluate.BootstrapCommand, rich_help_panel=COUNT)(evaluate.evaluate)
-app.command("check", rich_help_panel=COUNT)(check.check)
-app.command("compare", rich_help_panel=COUNT)(compare.compare)
-app.command("train", rich_help_panel=RUN)(train.train)
-app.command("zoo", rich_help_panel=RUN)(zoo.zoo)
-app.command("sweep", rich_help_panel=RUN)(sweep.sweep)
-app.command("report", rich_help_panel=RUN)(report.report)
+app.command("check", cls=BenchCommand, rich_help_panel=COUNT)(check.check)
+app.command("compare", cls=BenchCommand, rich_help_panel=COUNT)(compare.compare)
+app.command("train", cls=BenchCommand, rich_help_panel=RUN)(train.train)
+app.command("zoo", cls=BenchCommand, rich_help_panel=RUN)(zoo.zoo)
+app.command("sweep", cls=BenchCommand, rich_help_panel=RUN)(sweep.sweep)
+app.command("report", cls=BenchCommand, rich_help_panel=RUN)(report.report)
 app.add_typer(data.app, name="data", rich_help_panel=LOOK)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=LOOK)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK)
@@ -130,6 +130,8 @@ def global_options(
 def main() -> None:
     """The entry point. What goes wrong before a command begins, such as writing its help, is caught here."""
     prepare_streams()
+    if "--no-color" in sys.argv:  # Typer's own help and usage errors know the variable alone
+        os.environ["NO_COLOR"] = "1"
     try:
         app(prog_name="proscale-bench")
     except KeyboardInterrupt:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from proscale_bench.cli import app
 
-COMMANDS = [
-    *("flops", "profile", "eval", "check", "compare", "train", "zoo", "sweep", "report", "models list", "models show"),
-    *(f"models {verb}" for verb in ("inspect", "convert", "warm-start")),
-    *(f"data {verb}" for verb in ("check", "make-shapes")),
-    *(f"schedules {verb}" for verb in ("list", "show", "validate")),
-]
+
+def walk(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command and group by name, the root first, which is ''."""
+    yield name, command
+    for word, below in getattr(command, "commands", {}).items():
+        yield from walk(below, f"{name} {word}".strip())
+
+
+EVERY = dict(walk(get_command(app)))
+GROUPS = [name for name, command in EVERY.items() if hasattr(command, "commands")]
+COMMANDS = [name for name in EVERY if name not in GROUPS]
 
 
 @dataclass(frozen=True)
@@ -25,5 +33,5 @@ class Result:
 
 def run(*arguments: str) -> Result:
     """What `proscale-bench ARGUMENTS` prints and returns. A traceback is an error of the test."""
-    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    result = CliRunner().invoke(app, list(arguments), prog_name="proscale-bench", catch_exceptions=False)
     return Result(result.exit_code, result.stdout, result.stderr)

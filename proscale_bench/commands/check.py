@@ -22,13 +22,17 @@ def check(
     budgets: Annotated[Path, typer.Argument(metavar="FILE", help="Limits on metrics.")] = Path("budgets.yaml"),
     records: Annotated[
         Optional[list[Path]],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Option("--records", metavar="RUN", help="Where latencies and accuracies come from. \\[default: reports]"),
+        typer.Option(
+            "--records",
+            metavar="RUN",
+            help="A run that latencies and accuracies come from; repeat for several. \\[default: all in reports]",
+        ),
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="Of the report on stdout.")] = Format.text,
+    form: Annotated[
+        Format, typer.Option("--format", metavar="NAME", help="Of the report: text, json, github, junit or sarif.")
+    ] = Format.text,
     update: Annotated[bool, typer.Option("--update", help="Write what was found into the file first.")] = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Say what changed since the last record that kept a limit.")
-    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what changed since a limit was last kept.")] = False,
     fail_unstable: Annotated[
         bool, typer.Option("--fail-unstable", help="Exit with 3 if a limit stands on a latency that cannot be trusted.")
     ] = False,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional, get_args
 
 import typer
 
+from proscale_bench.commands import completion
 from proscale_bench.commands.loading import uninterrupted
 from proscale_bench.commands.options import ExportJsonOption, ForceOption
 from proscale_bench.units import printable
@@ -22,7 +23,13 @@ OutArgument = Annotated[
 ]
 ToldScheduleOption = Annotated[
     Optional[str],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-    typer.Option("--schedule", "-s", metavar="SCHEDULE", help="What it was trained with. [default: read off the file]"),
+    typer.Option(
+        "--schedule",
+        "-s",
+        metavar="SCHEDULE",
+        autocompletion=completion.schedules,
+        help="What it was trained with. \\[default: read off the file]",
+    ),
 ]
 
 
@@ -65,7 +72,13 @@ def convert(
     file: FileArgument,
     out: OutArgument,
     layout: Annotated[
-        str, typer.Option("--layout", metavar="NAME", help="official, ours, or huggingface (OUT is a folder).")
+        str,
+        typer.Option(
+            "--layout",
+            metavar="NAME",
+            autocompletion=completion.layouts,
+            help="official, ours, or huggingface (OUT is a folder).",
+        ),
     ] = "official",
     schedule: ToldScheduleOption = None,
     force: ForceOption = False,
@@ -74,9 +87,12 @@ def convert(
 
     Example: proscale-bench models convert weights.pth weights.safetensors --layout ours
     """
+    from proscale_bench.config.choices import Layout
+    from proscale_bench.errors import look_up
     from proscale_bench.files import refuse_overwrite
     from proscale_bench.render.console import note
 
+    look_up({name: name for name in get_args(Layout)}, layout, "layout")
     for path in (out / "config.json", out / "model.safetensors") if layout == "huggingface" else (out,):
         refuse_overwrite(path, force)
     checkpoint = open_told(file, schedule)

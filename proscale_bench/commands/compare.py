@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from proscale_bench.commands import completion
 from proscale_bench.commands.options import ExportCsvOption, ExportJsonOption, ExportMarkdownOption, ForceOption
 
 if TYPE_CHECKING:
@@ -18,18 +19,19 @@ def compare(
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Another, or the same.")],
     old_schedule: Annotated[
         Optional[str],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Option("--old", metavar="SCHEDULE", help="Of OLD, this one alone."),
+        typer.Option("--old", metavar="SCHEDULE", autocompletion=completion.schedules, help="Of OLD, this one alone."),
     ] = None,
     new_schedule: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--new", metavar="SCHEDULE", help="Of NEW, this one alone."),
+        typer.Option("--new", metavar="SCHEDULE", autocompletion=completion.schedules, help="Of NEW, this one alone."),
     ] = None,
     fail: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
             "--fail",
             metavar="METRIC:PERCENT",
-            help="Exit 1 where it got worse by more (accuracies: points), and not by chance. Repeat for several.",
+            autocompletion=completion.gates,
+            help="Exit 1 where it got worse by more (accuracies: points), not by chance; repeat for several.",
         ),
     ] = None,
     export_json: ExportJsonOption = None,

@@ -8,24 +8,32 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from proscale_bench.commands.data_check import check
+from proscale_bench.commands.help import BenchCommand, BenchSubgroup
 
 if TYPE_CHECKING:
     from proscale_bench.data.shapes.writing import Written
 
 PATIENCE_S = 2  # what takes no longer has no bar
 
-app = typer.Typer(help="Data sets: look through one, make the embedded one.", no_args_is_help=True)
+HELP = """Data sets: look through one, make the embedded one.
+
+Example: proscale-bench data check ~/coco
+"""
+
+app = typer.Typer(cls=BenchSubgroup, help=HELP, no_args_is_help=True)
+app.command("check", cls=BenchCommand)(check)
 
 
-app.command("check")(check)
-
-
-@app.command("make-shapes")
+@app.command("make-shapes", cls=BenchCommand)
 def make_shapes(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made where it is missing.")],
-    images: Annotated[int, typer.Option("--images", "-n", help="How many.")] = 256,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same pixels, everywhere.")] = 0,
-    split: Annotated[str, typer.Option("--split", help="The split's name, as in COCO's folders.")] = "val",
+    images: Annotated[int, typer.Option("--images", "-n", metavar="N", help="How many.")] = 256,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="The same seed gives the same pixels, everywhere.")
+    ] = 0,
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="The split's name, as in COCO's folders.")
+    ] = "val",
     force: Annotated[bool, typer.Option("--force", help="Replace a split of Shapes that is there.")] = False,
 ) -> None:
     """Write Shapes, a made-up data set of things, stuff, crowds and void, in COCO's formats.

@@ -59,6 +59,7 @@ class Asked:
         Raises:
             BenchError: nothing to evaluate, flags that exclude each other, or a value that is unknown.
         """
+        from proscale_bench.config import choices
         from proscale_bench.config.architecture import get_architecture
         from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.results.profile import DeviceType, DType
@@ -85,6 +86,7 @@ class Asked:
         self.wanted_tasks()
         self.sides()
         look_up({name: name for name in get_args(DType)}, self.dtype, "dtype")
+        look_up({name: name for name in get_args(choices.Sampling)}, self.sampling, "sampling")
         if self.device is not None:
             look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
         for path in self.files():

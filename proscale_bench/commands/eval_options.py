@@ -7,10 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from proscale_bench.commands.options import HOW
+from proscale_bench.commands import completion
+from proscale_bench.commands.options import HOW, seed_in_range
 
 WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
-DEFAULT_TASKS = "panoptic,instance,semantic"
 
 WeightsOption = Annotated[
     Optional[list[Path]],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
@@ -44,12 +44,21 @@ ScheduleOption = Annotated[
         "--schedule",
         "-s",
         metavar="SCHEDULE",
+        autocompletion=completion.schedules,
         help="Of random weights, of those that ship, or what a file cannot tell. \\[default: 3,3,3, or all]",
         rich_help_panel=WHAT,
     ),
 ]
 BackboneOption = Annotated[
-    str, typer.Option("--backbone", "-b", metavar="NAME", help="Of random weights.", rich_help_panel=WHAT)
+    str,
+    typer.Option(
+        "--backbone",
+        "-b",
+        metavar="NAME",
+        autocompletion=completion.backbones,
+        help="Of random weights.",
+        rich_help_panel=WHAT,
+    ),
 ]
 CocoOption = Annotated[
     Optional[Path],  # noqa: UP045
@@ -59,14 +68,17 @@ CocoOption = Annotated[
 ]
 SplitOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--split", metavar="NAME", help="\\[default: val2017, val, or the only one]", rich_help_panel=ON),
+    typer.Option(
+        "--split", metavar="NAME", help="Of that folder. \\[default: val2017, val, or the only one]", rich_help_panel=ON
+    ),
 ]
 TasksOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         "--tasks",
         metavar="LIST",
-        help=f"Of {DEFAULT_TASKS}. \\[default: all that the data have]",
+        autocompletion=completion.tasks,
+        help="Of panoptic,instance,semantic. \\[default: all that the data have]",
         rich_help_panel=ON,
     ),
 ]
@@ -78,14 +90,15 @@ ResizeOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         "--resize",
-        metavar="SHORT,LONGEST",
-        help="Sides that images are resized to, or none. \\[default: 800,1333; none for the embedded data]",
+        metavar="SIDES",
+        autocompletion=completion.resizes,
+        help="SHORT,LONGEST in pixels, or none. \\[default: 800,1333; none for the embedded data]",
         rich_help_panel=ON,
     ),
 ]
 BatchSizeOption = Annotated[
     int,
-    typer.Option("--batch-size", "-n", min=1, max=4096, help="Images at once.", rich_help_panel=HOW),
+    typer.Option("--batch-size", "-n", metavar="N", min=1, max=4096, help="Images at once.", rich_help_panel=HOW),
 ]
 BootstrapOption = Annotated[
     int,
@@ -101,14 +114,20 @@ ReferenceOption = Annotated[bool, typer.Option("--reference", help="AP by pycoco
 PerClassOption = Annotated[bool, typer.Option("--per-class", help="Show a table by class too.")]
 VisualsOption = Annotated[
     int,
-    typer.Option("--visuals", metavar="N", min=0, help="Pictures of the N worst images.", rich_help_panel=KEPT),
+    typer.Option("--visuals", metavar="N", min=0, help="Draw the N worst images.", rich_help_panel=KEPT),
 ]
 SavePredictionsOption = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--save-predictions", metavar="DIR", help="In COCO's formats.", rich_help_panel=KEPT),
+    typer.Option("--save-predictions", metavar="DIR", help="Keep them in COCO's formats.", rich_help_panel=KEPT),
 ]
 ResumeOption = Annotated[
     bool,
-    typer.Option("--resume/--no-resume", help="Go on where it was interrupted, or start over.", rich_help_panel=KEPT),
+    typer.Option("--resume/--no-resume", help="Go on where it stopped, or start over.", rich_help_panel=KEPT),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the draws.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", callback=seed_in_range, help="Of the draws.")]
+OutOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--out", metavar="DIR", help="The run's folder. \\[default: reports/eval-SPLIT]", rich_help_panel=KEPT
+    ),
+]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperCommand
-
 from proscale_bench.commands.eval_options import (
     BackboneOption,
     BatchSizeOption,
@@ -13,6 +11,7 @@ from proscale_bench.commands.eval_options import (
     CocoOption,
     FromPredictionsOption,
     LimitOption,
+    OutOption,
     PerClassOption,
     RandomWeightsOption,
     ReferenceOption,
@@ -27,6 +26,7 @@ from proscale_bench.commands.eval_options import (
     VisualsOption,
     WeightsOption,
 )
+from proscale_bench.commands.help import BenchCommand
 from proscale_bench.commands.options import (
     CompileOption,
     DeviceOption,
@@ -35,14 +35,13 @@ from proscale_bench.commands.options import (
     ExportJsonOption,
     ExportMarkdownOption,
     ForceOption,
-    OutOption,
     RewritesOption,
     SamplingOption,
     ThreadsOption,
 )
 
 
-class BootstrapCommand(TyperCommand):
+class BootstrapCommand(BenchCommand):
     """Reads `--bootstrap` without a number: an option with an optional value, which Typer does not have."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -6,15 +6,17 @@ from enum import Enum
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from proscale_bench.commands.help import BenchCommand
 from proscale_bench.commands.options import (
     BackboneOption,
+    ConventionOption,
     ExportCsvOption,
     ExportJsonOption,
     ExportMarkdownOption,
     ForceOption,
     OutputSizeOption,
+    RulesOption,
     ScheduleOption,
     SizeOption,
 )
@@ -28,7 +30,7 @@ class By(str, Enum):
     operator = "operator"
 
 
-class VerifyAllCommand(TyperCommand):
+class VerifyAllCommand(BenchCommand):
     """Reads `--verify=all`: an option with an optional value, which Typer does not have."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -40,18 +42,16 @@ def flops(
     backbone: BackboneOption = "resnet50",
     size: SizeOption = "coco-first100",
     output_size: OutputSizeOption = None,
-    rules: Annotated[str, typer.Option("--rules", metavar="RULES", help="fvcore, published or complete.")] = "fvcore",
-    convention: Annotated[
-        str, typer.Option("--convention", metavar="NAME", help="mac: 1 MAC is 1 FLOP; flop: it is 2.")
-    ] = "mac",
-    by: Annotated[By, typer.Option("--by", help="What the rows are.")] = By.stage,
+    rules: RulesOption = "fvcore",
+    convention: ConventionOption = "mac",
+    by: Annotated[By, typer.Option("--by", metavar="NAME", help="Rows: stage, layer or operator.")] = By.stage,
     as_executed: Annotated[
         bool,
-        typer.Option("--as-executed", help="Show beside it what inference executes after its exact rewrites."),
+        typer.Option("--as-executed", help="Show what inference executes too, after exact rewrites."),
     ] = False,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Count again by tracing the model and by fvcore. --verify=all: at every size."),
+        typer.Option("--verify", help="Count again by a trace and by fvcore; --verify=all: at every size."),
     ] = False,
     verify_all: Annotated[bool, typer.Option("--verify-all", hidden=True)] = False,
     export_json: ExportJsonOption = None,

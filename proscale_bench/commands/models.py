@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
-from proscale_bench.commands import checkpoints, warm_start
+from proscale_bench.commands import checkpoints, completion, warm_start
+from proscale_bench.commands.help import BenchCommand, BenchSubgroup
 
-app = typer.Typer(help="Backbones, parameters, published results, and checkpoints.", no_args_is_help=True)
+HELP = """Backbones, parameters, published results, and checkpoints.
+
+Example: proscale-bench models list
+"""
+
+app = typer.Typer(cls=BenchSubgroup, help=HELP, no_args_is_help=True)
 
 
-@app.command("list")
+@app.command("list", cls=BenchCommand)
 def list_models() -> None:
     """List the backbones with parameters and cost of the baseline and of (3,3,3), and the weights that ship.
 
@@ -31,9 +37,11 @@ def list_models() -> None:
         console.print("of the embedded data: 'proscale-bench eval' says what they are worth", style="dim")
 
 
-@app.command("show")
+@app.command("show", cls=BenchCommand)
 def show(
-    backbone: Annotated[str, typer.Argument(help="As models list has it.")],
+    backbone: Annotated[
+        str, typer.Argument(metavar="BACKBONE", autocompletion=completion.backbones, help="As models list has it.")
+    ],
 ) -> None:
     """Show one backbone: dimensions, parameters by part, published results with their sources.
 
@@ -64,6 +72,6 @@ def show(
         console.print(Text("no published results", style="dim"))
 
 
-app.command("inspect")(checkpoints.inspect)
-app.command("convert")(checkpoints.convert)
-app.command("warm-start")(warm_start.warm_start)
+app.command("inspect", cls=BenchCommand)(checkpoints.inspect)
+app.command("convert", cls=BenchCommand)(checkpoints.convert)
+app.command("warm-start", cls=BenchCommand)(warm_start.warm_start)

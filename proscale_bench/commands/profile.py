@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -17,9 +18,10 @@ from proscale_bench.commands.options import (
     ExportJsonOption,
     ExportMarkdownOption,
     ForceOption,
+    MaxSecondsOption,
     OneSizeOption,
-    OutOption,
     OutputSizeOption,
+    RepeatsOption,
     RewritesOption,
     SamplingOption,
     ScheduleOption,
@@ -29,7 +31,6 @@ from proscale_bench.commands.options import (
 
 DEFAULT_SCHEDULES = ["3,3,3"]  # the released models
 DEFAULT_BATCHES = [1]
-WHEN = "How long it is measured"
 
 
 def profile(
@@ -46,22 +47,18 @@ def profile(
     rewrites: RewritesOption = True,
     threads: ThreadsOption = None,
     seed: SeedOption = 0,
-    max_seconds: Annotated[
-        float, typer.Option("--max-seconds", min=0.1, help="At most, a schedule and batch size.", rich_help_panel=WHEN)
-    ] = 30.0,
-    repeats: Annotated[
-        Optional[int],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Option(
-            "--repeats", min=1, help="Exactly so many rounds. \\[default: until stable]", rich_help_panel=WHEN
-        ),
-    ] = None,
+    max_seconds: MaxSecondsOption = 30.0,
+    repeats: RepeatsOption = None,
     ceilings: Annotated[
         bool, typer.Option("--ceilings", help="Measure what the device can do at the most, and keep it.")
     ] = False,
     fail_unstable: Annotated[
         bool, typer.Option("--fail-unstable", help="Exit with 3 if a latency cannot be trusted.")
     ] = False,
-    out: OutOption = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
+        typer.Option("--out", metavar="DIR", help="The run's folder. \\[default: reports/profile-BACKBONE-DEVICE]"),
+    ] = None,
     export_json: ExportJsonOption = None,
     export_csv: ExportCsvOption = None,
     export_markdown: ExportMarkdownOption = None,

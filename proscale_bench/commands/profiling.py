@@ -49,6 +49,7 @@ class Asked:
         Raises:
             BenchError: a flag's value is unknown.
         """
+        from proscale_bench.config import choices
         from proscale_bench.config.architecture import get_architecture
         from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.cost.geometry import COCO_SIZES, parse_size
@@ -64,6 +65,7 @@ class Asked:
             )
         parse_size(self.size or DEFAULT_SIZES["cpu"], self.output_size)
         look_up({name: name for name in get_args(DType)}, self.dtype, "dtype")
+        look_up({name: name for name in get_args(choices.Sampling)}, self.sampling, "sampling")
         if self.device is not None:
             look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
 

@@ -7,20 +7,28 @@ from typing import Annotated, Optional
 
 import typer
 
+from proscale_bench.commands import completion
 from proscale_bench.commands.options import ForceOption
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that sweep or profile wrote.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that sweep, profile or eval wrote.")],
     out: Annotated[
         Optional[Path],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
         typer.Option("--out", metavar="DIR", help="Where the report goes. \\[default: RUN]", show_default=False),
     ] = None,
     x: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--x", metavar="METRIC", help="On the x axis; repeat for panels. \\[default: total and encoder]"),
+        typer.Option(
+            "--x",
+            metavar="METRIC",
+            autocompletion=completion.metrics,
+            help="On the x axis; repeat for panels. \\[default: total_gflops, encoder_gflops]",
+        ),
     ] = None,
-    y: Annotated[str, typer.Option("--y", metavar="METRIC", help="On the y axis.")] = "pq",
+    y: Annotated[
+        str, typer.Option("--y", metavar="METRIC", autocompletion=completion.metrics, help="On the y axis.")
+    ] = "pq",
     force: ForceOption = False,
 ) -> None:
     """Render a run: one offline page, Markdown, LaTeX, CSV and figures.

@@ -7,13 +7,20 @@ from typing import Annotated
 
 import typer
 
+from proscale_bench.commands import completion
+from proscale_bench.commands.help import BenchCommand, BenchSubgroup
 from proscale_bench.commands.options import BackboneOption, SizeOption
 from proscale_bench.errors import BenchError
 
-app = typer.Typer(help="The catalogue of schedules; draw one; check your own.", no_args_is_help=True)
+HELP = """The catalogue of schedules; draw one; check your own.
+
+Example: proscale-bench schedules list
+"""
+
+app = typer.Typer(cls=BenchSubgroup, help=HELP, no_args_is_help=True)
 
 
-@app.command("list")
+@app.command("list", cls=BenchCommand)
 def list_schedules() -> None:
     """List the schedules that ship.
 
@@ -27,9 +34,16 @@ def list_schedules() -> None:
     stdout_console().print(table(catalogue_grid(catalogue()), justify="left"))
 
 
-@app.command("show")
+@app.command("show", cls=BenchCommand)
 def show(
-    schedule: Annotated[str, typer.Argument(help="YAML file, catalogue name, or compact as 3,3,3+conv.")],
+    schedule: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCHEDULE",
+            autocompletion=completion.schedules,
+            help="YAML file, catalogue name, or compact as 3,3,3+conv.",
+        ),
+    ],
     backbone: BackboneOption = "resnet50",
     size: SizeOption = "800x1333",
     yaml: Annotated[bool, typer.Option("--yaml", help="Print it as a schedule file.")] = False,
@@ -64,9 +78,9 @@ def show(
     console.print(Text(f"\nOn {backbone} at {count.input.name}: {headline(count)}", style="dim"))
 
 
-@app.command("validate")
+@app.command("validate", cls=BenchCommand)
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Schedule files.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Schedule files.", show_default=False)],
 ) -> None:
     """Check schedule files; every problem at its file, line and column.
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
     ExportCsvOption,
     ExportJsonOption,
     ExportMarkdownOption,
     ForceOption,
-    OutOption,
 )
 
 if TYPE_CHECKING:
@@ -22,22 +22,38 @@ WHERE = "Where it runs"
 
 
 def sweep(
-    spec: Annotated[str, typer.Argument(metavar="[SPEC]", help="YAML file, or the name of a shipped sweep.")] = "zoo",
-    out: OutOption = None,
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC", autocompletion=completion.sweeps, help="YAML file, or a shipped sweep: zoo or paper."
+        ),
+    ] = "zoo",
+    out: Annotated[
+        Optional[Path],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
+        typer.Option("--out", metavar="DIR", help="The run's folder. \\[default: reports/NAME]"),
+    ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume/--no-resume", help="Go on where a run in the folder stopped, or start it over."),
+        typer.Option("--resume/--no-resume", help="Go on where it stopped, or start over."),
     ] = True,
     processes: Annotated[
-        Optional[int],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
+        Optional[int],  # noqa: UP045
         typer.Option(
-            "--processes", metavar="N", min=1, help="Evaluations at once. \\[default: cores]", rich_help_panel=WHERE
+            "--processes",
+            metavar="N",
+            min=1,
+            help="Evaluations at once. \\[default: one a core]",
+            rich_help_panel=WHERE,
         ),
     ] = None,
     ray: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            "--ray", metavar="ADDRESS", help="A Ray cluster: local, auto, HOST:PORT, ray://HOST.", rich_help_panel=WHERE
+            "--ray",
+            metavar="ADDRESS",
+            autocompletion=completion.clusters,
+            help="A Ray cluster: local, auto, HOST:PORT, ray://HOST.",
+            rich_help_panel=WHERE,
         ),
     ] = None,
     export_json: ExportJsonOption = None,

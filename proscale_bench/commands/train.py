@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proscale_bench.commands.options import DeviceOption, ExportJsonOption, ThreadsOption
+from proscale_bench.commands.options import DeviceOption, ExportJsonOption, SamplingOption, ThreadsOption
 from proscale_bench.commands.train_options import (
     AccumulateOption,
     BackboneOption,
@@ -15,7 +15,6 @@ from proscale_bench.commands.train_options import (
     PrecisionOption,
     RecipeOption,
     ResumeOption,
-    SamplingOption,
     ScheduleOption,
     SeedOption,
     StartOption,

@@ -7,7 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from proscale_bench.commands.options import HOW
+from proscale_bench.commands import completion
+from proscale_bench.commands.options import HOW, seed_in_range
 
 WHAT, FROM, RECIPE, KEPT = "What is trained", "What it starts from", "What changes the recipe", "What is kept"
 MOST = 100_000_000
@@ -18,6 +19,7 @@ ScheduleOption = Annotated[
         "--schedule",
         "-s",
         metavar="SCHEDULE",
+        autocompletion=completion.schedules,
         help="YAML file, catalogue name, or compact as 3,3,3+conv.",
         rich_help_panel=WHAT,
     ),
@@ -27,8 +29,9 @@ RecipeOption = Annotated[
     typer.Option(
         "--recipe",
         "-r",
-        metavar="RECIPE",
-        help="YAML file, or one of shapes, coco-50ep, coco-finetune, shapes-trunk, shapes-branch.",
+        metavar="NAME",
+        autocompletion=completion.recipes,
+        help="YAML file, or shapes, coco-50ep, coco-finetune, shapes-trunk or shapes-branch.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -37,7 +40,10 @@ CocoOption = Annotated[
     typer.Option("--coco", metavar="DIR", help="A folder as COCO's, if the recipe asks.", rich_help_panel=WHAT),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of weights, images and chance.", rich_help_panel=WHAT)
+    int,
+    typer.Option(
+        "--seed", metavar="N", callback=seed_in_range, help="Of weights, images and chance.", rich_help_panel=WHAT
+    ),
 ]
 StartOption = Annotated[
     Optional[Path],  # noqa: UP045
@@ -49,35 +55,57 @@ BackboneWeightsOption = Annotated[
 ]
 BackboneOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--backbone", "-b", metavar="NAME", help="\\[default: the recipe's]", rich_help_panel=RECIPE),
+    typer.Option(
+        "--backbone",
+        "-b",
+        metavar="NAME",
+        autocompletion=completion.backbones,
+        help="As models list has it. \\[default: the recipe's]",
+        rich_help_panel=RECIPE,
+    ),
 ]
 IterationsOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(
-        "--iterations", metavar="N", min=1, max=MOST, help="Stretches the schedule too.", rich_help_panel=RECIPE
+        "--iterations",
+        metavar="N",
+        min=1,
+        max=MOST,
+        help="Stretches milestones too. \\[default: the recipe's]",
+        rich_help_panel=RECIPE,
     ),
 ]
 BatchSizeOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(
-        "--batch-size", "-n", min=1, max=65_536, help="Images of an iteration, in all.", rich_help_panel=RECIPE
+        "--batch-size",
+        "-n",
+        metavar="N",
+        min=1,
+        max=65_536,
+        help="Images of an iteration. \\[default: the recipe's]",
+        rich_help_panel=RECIPE,
     ),
 ]
 AccumulateOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--accumulate", metavar="N", min=1, max=65_536, help="Passes of one.", rich_help_panel=RECIPE),
+    typer.Option(
+        "--accumulate",
+        metavar="N",
+        min=1,
+        max=65_536,
+        help="Passes of one. \\[default: the recipe's]",
+        rich_help_panel=RECIPE,
+    ),
 ]
 PrecisionOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--precision", metavar="NAME", help="fp32, or bf16 and fp16 mixed.", rich_help_panel=RECIPE),
-]
-SamplingOption = Annotated[
-    str,
     typer.Option(
-        "--sampling",
+        "--precision",
         metavar="NAME",
-        help="auto, grid_sample, embedding_bag, dense, triton, deformops.",
-        rich_help_panel=HOW,
+        autocompletion=completion.precisions,
+        help="fp32, or bf16 and fp16 mixed. \\[default: the recipe's]",
+        rich_help_panel=RECIPE,
     ),
 ]
 WorkersOption = Annotated[

@@ -48,6 +48,7 @@ class Asked:
         Raises:
             BenchError: a schedule, recipe, file or value that is unknown or does not fit.
         """
+        from proscale_bench.config import choices
         from proscale_bench.config.architecture import get_architecture
         from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.config.recipe import Precision, find_recipe, read_recipe
@@ -58,6 +59,7 @@ class Asked:
         recipe = changed(read_recipe(find_recipe(self.recipe)), self.changes)
         get_architecture(recipe.backbone)
         look_up({name: name for name in get_args(Precision)}, recipe.precision, "precision")
+        look_up({name: name for name in get_args(choices.Sampling)}, self.sampling, "sampling")
         if self.device is not None:
             look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
         for name in (recipe.start, recipe.backbone_weights):

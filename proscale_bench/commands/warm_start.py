@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from proscale_bench.commands import completion
 from proscale_bench.commands.checkpoints import open_told
 from proscale_bench.commands.options import ForceOption
 
@@ -15,10 +16,17 @@ def warm_start(
     baseline: Annotated[Path, typer.Argument(metavar="BASELINE", help="A checkpoint whose layers see all levels.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, .safetensors.")],
     schedule: Annotated[
-        str, typer.Option("--schedule", "-s", metavar="SCHEDULE", help="Of the model to start.")
+        str,
+        typer.Option(
+            "--schedule",
+            "-s",
+            metavar="SCHEDULE",
+            autocompletion=completion.schedules,
+            help="Of the model to start.",
+        ),
     ] = "3,3,3",
     force: ForceOption = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of what stays as initialised.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of what stays as initialised.")] = 0,
 ) -> None:
     """Start a PRO-SCALE model from a baseline's weights: what corresponds is copied, the levels it sees are sliced.
 

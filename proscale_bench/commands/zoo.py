@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional, get_args
 
 import typer
+
+from proscale_bench.commands import completion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +20,7 @@ OUT = Path("runs/zoo")
 def zoo(
     spec: Annotated[
         Optional[Path],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Argument(metavar="[SPEC]", help="A zoo's YAML file. \\[default: the one whose weights ship]"),
+        typer.Argument(metavar="SPEC", help="A zoo's YAML file. \\[default: the one whose weights ship]"),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The zoo's folder.")] = OUT,
     seed: Annotated[
@@ -27,20 +29,23 @@ def zoo(
     ] = None,
     jobs: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--jobs", min=1, max=256, help="Processes. \\[default: one a core; on a GPU one]"),
+        typer.Option("--jobs", metavar="N", min=1, max=256, help="Processes. \\[default: one a core; on a GPU one]"),
     ] = None,
     device: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--device", metavar="cuda|cpu", help="Where it trains. \\[default: cpu]"),
+        typer.Option(
+            "--device", metavar="NAME", autocompletion=completion.devices, help="cuda or cpu. \\[default: cpu]"
+        ),
     ] = None,
-    list_only: Annotated[bool, typer.Option("--list", help="Say what is there and what is missing, and stop.")] = False,
+    list_only: Annotated[bool, typer.Option("--list", help="Say what is missing, and stop.")] = False,
 ) -> None:
     """Train what a zoo's folder does not hold yet: the baseline, then every schedule from there. Resumable.
 
     Example: proscale-bench zoo --seed 0 --seed 1
     """
+    from proscale_bench.config.choices import DeviceType
     from proscale_bench.config.zoo import SHIPPED, read_zoo
-    from proscale_bench.errors import BenchError
+    from proscale_bench.errors import BenchError, look_up
     from proscale_bench.files import locked
     from proscale_bench.machine import usable_cores
     from proscale_bench.render.console import note, stdout_console
@@ -48,6 +53,8 @@ def zoo(
     from proscale_bench.render.zoo import zoo_grid
     from proscale_bench.sweep.zoo import pack, plan_zoo, require_own, require_weights, write_sweep
 
+    if device is not None:
+        look_up({name: name for name in get_args(DeviceType)}, device, "device")
     read = read_zoo(spec or SHIPPED)
     plan = plan_zoo(read, out, seed or ())
     require_own(plan)

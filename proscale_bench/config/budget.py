@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from proscale_bench.config import choices
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
@@ -31,7 +32,7 @@ from proscale_bench.errors import BenchError
 # YAML reads the bare word off as false.
 Level = Annotated[Literal["error", "warn", "off"], BeforeValidator(lambda word: "off" if word is False else word)]
 Bound = Literal["max", "min", "max_increase_pct", "max_decrease_pct"]
-DType = Literal["fp32", "tf32", "bf16", "fp16"]
+DType = choices.DType
 BOUNDS: tuple[Bound, ...] = ("max", "min", "max_increase_pct", "max_decrease_pct")
 AGAINST = ("baseline", "record")  # or the path of a run
 MAX_BUDGETS = 5_000

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from proscale_bench.config import choices
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
@@ -38,7 +39,7 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value)
 
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = choices.Precision
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -176,8 +177,7 @@ class Recipe(StrictModel):
 
 def shipped_recipes() -> dict[str, Path]:
     """The recipes that come with the tool, by name."""
-    folder = Path(__file__).parent / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return choices.shipped("recipes")
 
 
 def find_recipe(word: str) -> Path:

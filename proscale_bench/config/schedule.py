@@ -209,7 +209,7 @@ GRAMMAR = (
     "a schedule is a YAML file, a name from 'proscale-bench schedules list', or compact: 'baseline', "
     "'baseline:4', '3,3,3', with options '+conv +maxpool +trc:none|linear|conv +spatial +residual +temp:1.0'"
 )
-_OPTIONS = ("conv", "maxpool", "trc:none", "trc:linear", "trc:conv", "spatial", "residual", "temp:0.1")
+OPTIONS = ("conv", "maxpool", "trc:none", "trc:linear", "trc:conv", "spatial", "residual", "temp:0.1")
 
 
 def parse_compact(text: str) -> Schedule:
@@ -263,4 +263,4 @@ def _parse_option(text: str, option: str) -> tuple[str, str | bool | float]:
             raise BenchError(
                 f"schedule '{text}': '+{option}': '{number}' is not a positive number", "as in '+temp:0.1'"
             )
-    raise BenchError(f"schedule '{text}': unknown option '+{option}'", did_you_mean(option, _OPTIONS, GRAMMAR))
+    raise BenchError(f"schedule '{text}': unknown option '+{option}'", did_you_mean(option, OPTIONS, GRAMMAR))

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from proscale_bench.config import choices
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import catalogue, parse_schedule
 from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
@@ -61,12 +62,10 @@ def _resize(word: str) -> str:
 
 
 Words = Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_list)]
-Device = Literal["cpu", "cuda"]
-DType = Literal["fp32", "tf32", "bf16", "fp16"]
-Sampling = Literal["auto", "grid_sample", "embedding_bag", "embedding_bag_compiled", "dense", "triton", "deformops"]
-Tasks = Annotated[
-    tuple[Literal["panoptic", "instance", "semantic"], ...], Field(min_length=1), BeforeValidator(_as_tuple)
-]
+Device = choices.DeviceType
+DType = choices.DType
+Sampling = choices.Sampling
+Tasks = Annotated[tuple[choices.Task, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 BatchSizes = Annotated[tuple[BatchSize, ...], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_tuple)]
@@ -154,8 +153,7 @@ class SweepSpec:
 
 def shipped_sweeps() -> dict[str, Path]:
     """The sweeps that come with the tool, by name."""
-    folder = Path(__file__).parent / "sweeps"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return choices.shipped("sweeps")
 
 
 def find_sweep(word: str) -> Path:

@@ -6,6 +6,7 @@ Where a stream is not a terminal it gets no colour and no wrapping.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -97,7 +98,7 @@ def _console(stream: TextIO) -> Console:
     console = PatientConsole(
         file=stream,
         width=None if stream.isatty() else UNWRAPPED,
-        no_color=settings.no_color or None,
+        color_system=None if settings.no_color or os.environ.get("NO_COLOR") else "auto",  # nor bold, nor dim
         highlight=False,
         emoji=False,
     )

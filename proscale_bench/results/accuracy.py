@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from proscale_bench.config import choices
 from proscale_bench.results.section import Amount, Count, Interval, Line, Percent, Section, Word
 
-Task = Literal["panoptic", "instance", "semantic"]
+Task = choices.Task
 
 # The names of the contract, in its order; any of them may have an interval.
 ACCURACIES = ("pq", "sq", "rq", "pq_things", "pq_stuff", "ap", "ap_bbox", "miou")

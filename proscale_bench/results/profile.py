@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from proscale_bench.config import choices
 from proscale_bench.results.section import Amount, Count, Interval, Line, Section, Word
 
-DeviceType = Literal["cpu", "cuda"]
-DType = Literal["fp32", "tf32", "bf16", "fp16"]
+DeviceType = choices.DeviceType
+DType = choices.DType
 Mode = Literal["eager", "compiled", "cuda_graphs", "compiled_cuda_graphs"]
 
 
