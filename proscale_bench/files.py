@@ -94,11 +94,14 @@ def refuse_overwrite(path: Path, force: bool) -> None:
 def locked(run: Path, what: str = "sweep") -> Iterator[None]:
     """Hold a run's folder for this process, a `what`. The system lets go when the process ends, however it ends.
 
+    A folder that was made for it and has stayed empty is removed again.
+
     Raises:
         BenchError: another process holds it, or the folder cannot be written.
     """
     from filelock import FileLock, Timeout
 
+    is_new = not run.exists()
     try:
         run.mkdir(parents=True, exist_ok=True)
         lock = FileLock(run / LOCK, timeout=0)
@@ -115,6 +118,9 @@ def locked(run: Path, what: str = "sweep") -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if is_new and [path.name for path in run.iterdir()] == [LOCK]:
+            (run / LOCK).unlink()
+            run.rmdir()
 
 
 def _umask() -> int:

@@ -178,6 +178,18 @@ def test_the_lock_is_let_go_after_an_error(tmp_path: Path) -> None:
         assert (tmp_path / LOCK).exists()
 
 
+def test_a_folder_that_stays_empty_is_not_left_behind(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="x"), locked(tmp_path / "new"):
+        raise ValueError("x")
+    assert not (tmp_path / "new").exists()
+    with locked(tmp_path / "new"):
+        (tmp_path / "new" / "record.json").touch()
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {LOCK, "record.json"}
+    with locked(tmp_path):
+        pass
+    assert tmp_path.exists()  # it was there
+
+
 SLOW_SWEEP = """
 import sys, time
 from pathlib import Path
