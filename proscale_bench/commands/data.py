@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from proscale_bench.commands.data_check import check
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from proscale_bench.data.shapes.writing import Written
@@ -39,8 +40,8 @@ def make_shapes(
     written = _write_with_progress(folder, images, seed, split, force)
     console = stdout_console()
     for line in _said(written, folder, split, seed):
-        console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"check it: proscale-bench data check {folder}", style="dim"), soft_wrap=True)
+        console.print(Text(printable(line)), soft_wrap=True)
+    console.print(Text(printable(f"check it: proscale-bench data check {folder}"), style="dim"), soft_wrap=True)
 
 
 def _write_with_progress(folder: Path, images: int, seed: int, split: str, force: bool) -> Written:

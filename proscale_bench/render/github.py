@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from proscale_bench.analysis.budgets import Finding
 from proscale_bench.render.check import message, notes
+from proscale_bench.units import printable
 
 
 def workflow_commands(findings: Iterable[Finding]) -> str:
@@ -18,7 +19,7 @@ def workflow_commands(findings: Iterable[Finding]) -> str:
 
 def _annotation(finding: Finding) -> str:
     limit = finding.limit
-    properties = {"file": limit.file, "line": limit.line, "col": limit.column, "title": limit.metric}
+    properties = {"file": printable(limit.file), "line": limit.line, "col": limit.column, "title": limit.metric}
     shown = ",".join(f"{key}={escape_property(str(value))}" for key, value in properties.items())
     text = "\n".join([message(finding), *notes(finding)])
     return f"::{'error' if finding.failed else 'warning'} {shown}::{escape_data(text)}\n"
