@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
+import typer.testing
 from typer.testing import CliRunner
 
 from proscale_bench.cli import app
+
+# Typer's runner makes the app's commands anew for every call, which takes longer than most of them.
+typer.testing._get_command = cache(typer.testing._get_command)
 
 COMMANDS = [
     *("flops", "profile", "eval", "check", "compare", "train", "zoo", "sweep", "report", "models list", "models show"),
