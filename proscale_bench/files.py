@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from proscale_bench.errors import BenchError
+from proscale_bench.units import one_line
 
 LOCK = ".lock"
 
@@ -31,7 +32,8 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
         with path.open("rb") as file:
             raw = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise BenchError(f"{path}: {getattr(error, 'strerror', None) or error}", "check the path") from error
+        shown = one_line(str(path))
+        raise BenchError(f"{shown}: {getattr(error, 'strerror', None) or error}", "check the path") from error
     if len(raw) > max_bytes:
         raise BenchError(f"{path}: over {max_bytes // 1024} KiB", "is this the right file?")
     return raw

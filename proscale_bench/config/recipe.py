@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.units import one_line
 
 MAX_ITERATIONS = 100_000_000
 MAX_BATCH = 65_536
@@ -194,7 +195,7 @@ def find_recipe(word: str) -> Path:
     if path.suffix in (".yaml", ".yml") or os.path.exists(word):  # noqa: PTH110 - pathlib raises on what cannot be a path
         return path
     known = f"a recipe is a YAML file or one of: {', '.join(shipped)}"
-    raise BenchError(f"unknown recipe '{word}'", did_you_mean(word, tuple(shipped), known))
+    raise BenchError(f"unknown recipe '{one_line(word)}'", did_you_mean(word, tuple(shipped), known))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -216,7 +217,9 @@ def _seen_from(located: Located[Recipe], key: str, folder: Path) -> str:
     try:
         return str(folder / Path(name).expanduser())
     except RuntimeError as error:  # no home of ~somebody
-        raise BenchError(f"{located.where(key)}: {key}: {name}: {error}", "write the path out") from error
+        raise BenchError(
+            f"{located.where(key)}: {key}: {one_line(name)}: {one_line(str(error))}", "write the path out"
+        ) from error
 
 
 def _check_together(located: Located[Recipe]) -> None:
