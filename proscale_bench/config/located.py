@@ -155,7 +155,7 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
         value = loader.construct_object(node)
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:  # month 13, `!!int abc`
         raise BenchError(f"{place}: {_short(node.value)} is no {kind}", "write it plainly, without a tag") from error
-    if kind in ("int", "float") and node.style in ("'", '"', "|", ">"):
+    if kind in ("int", "float") and isinstance(node, yaml.ScalarNode) and node.style in ("'", '"', "|", ">"):
         raise BenchError(f"{place}: {_short(node.value)} is text with the tag of a number", "leave quotes and tag out")
     if kind in ("int", "float") and not PLAIN_NUMBER.fullmatch(node.value):
         raise BenchError(

@@ -28,7 +28,7 @@ from proscale_bench.config.sweep import read_sweep
 from proscale_bench.config.zoo import read_zoo
 from proscale_bench.results.record import Record
 from proscale_bench.results.store import read_record
-from proscale_bench.units import printable
+from proscale_bench.units import one_line, printable
 from tests.cli import Result, run
 from tests.soak import inputs
 from tests.soak.mutations import damage, damage_json, damage_yaml
@@ -103,7 +103,7 @@ class Case:
         if result.exit_code in (2, 3):
             assert len(errors) == 1, context
             said = result.stderr.partition("error: ")[2]
-            assert any(printable(name) in said for name in names), context
+            assert any(one_line(name) in said for name in names), context
             assert shows or not result.stdout, context
         else:
             assert not errors, context
@@ -151,7 +151,7 @@ def test_schedules(case: Case, number: int) -> None:
 
 def _show_schedule(case: Case, word: str, named: str, valid: bool | None = None) -> None:
     """All that reads a schedule agrees on whether it is one."""
-    plain = " ".join(named.split())[:40] or "''"
+    plain = named.strip() or "''"
     commands = (
         ("flops", f"--schedule={word}", "--size", "64x64"),
         ("schedules", "show", "--size", "64x64", "--", word),
@@ -294,7 +294,6 @@ def test_checkpoints(case: Case, number: int) -> None:
     out = f"out{case.chance.choice(('.safetensors', '.pth', '.pkl'))}"
     layout = case.chance.choice(("ours", "official"))
     if result.exit_code == 0:
-        assert "missing   0" in result.stdout or "head alone" in result.stdout or " missing" in result.stdout
         checkpoint = open_checkpoint(Path(name))
         assert all(tensor.float().isfinite().all() for tensor in checkpoint.translation.tensors.values())
     converted = case.run("models", "convert", name, out, "--layout", layout, names=(name,), owns=(out,))
