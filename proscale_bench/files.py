@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from proscale_bench.errors import BenchError
+from proscale_bench.units import one_line
 
 LOCK = ".lock"
 
@@ -30,8 +31,9 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
             raise BenchError(f"{path}: {what}", "give the path of a file")
         with path.open("rb") as file:
             raw = file.read(max_bytes + 1)
-    except OSError as error:
-        raise BenchError(f"{path}: {error.strerror or error}", "check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        shown = one_line(str(path))
+        raise BenchError(f"{shown}: {getattr(error, 'strerror', None) or error}", "check the path") from error
     if len(raw) > max_bytes:
         raise BenchError(f"{path}: over {max_bytes // 1024} KiB", "is this the right file?")
     return raw

@@ -40,6 +40,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
 
 
+def one_line(text: str) -> str:
+    """The same within a line: a word cannot begin another."""
+    return printable(text).replace("\n", "\\n")
+
+
 def show_duration(seconds: float) -> str:
     """To two units at most: `8 s`, `4 min 10 s`, `52 min`, `3 h 5 min`, `2 d 4 h`."""
     whole = round(seconds)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import typer.testing
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -18,6 +20,9 @@ def walk(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     for word, below in getattr(command, "commands", {}).items():
         yield from walk(below, f"{name} {word}".strip())
 
+
+# Typer's runner makes the app's commands anew for every call, which takes longer than most of them.
+typer.testing._get_command = cache(typer.testing._get_command)
 
 EVERY = dict(walk(get_command(app)))
 GROUPS = [name for name, command in EVERY.items() if hasattr(command, "commands")]

@@ -321,3 +321,33 @@ def test_a_closed_pipe_is_quiet() -> None:
         check=False,
     )
     assert "Traceback" not in done.stderr
+
+
+def test_no_path_drives_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stdout as on stderr."""
+    import torch
+
+    from proscale_bench.results.store import write_record
+    from tests.models.checkpoints.samples import official, small_model, write
+    from tests.results.records import record
+
+    monkeypatch.chdir(tmp_path)
+    red = "\x1b[31m"
+    Path(f"{red}s.yaml").write_text(SCHEDULE)
+    Path(f"{red}b.yaml").write_text(
+        "schema_version: 1\nbudgets: [{schedule: '3,3,3', size: 64x64, params_m: {max: 1.0, level: warn}}]\n"
+    )
+    write_record(Path(f"{red}run"), record())
+    write(Path(f"{red}w.pth"), official(small_model("baseline:1")) | {f"{red}x": torch.zeros(1)})
+    for command in (
+        ("schedules", "validate", f"{red}s.yaml"),
+        ("report", f"{red}run"),
+        ("check", f"{red}b.yaml", "--format", "github"),
+        ("check", f"{red}b.yaml", "--update"),
+        ("models", "convert", f"{red}w.pth", f"{red}o.pth"),
+        ("data", "make-shapes", f"{red}d", "--images", "1"),
+    ):
+        result = run(*command)
+        assert result.exit_code == 0, result.stderr
+        assert "\\x1b[31m" in result.stdout + result.stderr, command
+        assert "\x1b" not in result.stdout + result.stderr, command

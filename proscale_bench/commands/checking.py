@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proscale_bench.errors import BenchError
 from proscale_bench.render.console import note, warn
 from proscale_bench.units import printable
 
@@ -41,13 +42,22 @@ def read_run(*paths: Path) -> Sequence[Filed]:
 
 
 def updated(path: Path, findings: Sequence[Finding]) -> bool:
-    """Write what was found over the absolute limits of a file; whether anything changed."""
+    """Write what was found over the absolute limits of a file; whether anything changed.
+
+    Raises:
+        BenchError: the file would not be one of budgets any more; it is left as it was.
+    """
+    from proscale_bench.config.budget import BudgetFile
     from proscale_bench.config.budget_update import rewrite
-    from proscale_bench.config.located import read_text
+    from proscale_bench.config.located import parse_yaml, read_text
     from proscale_bench.files import write_atomic
 
     found = {one.limit.key: one.found for one in findings if one.found is not None and one.limit.against is None}
     text, done = rewrite(read_text(path), found)
+    try:
+        parse_yaml(text, str(path), BudgetFile)
+    except BenchError as error:
+        raise BenchError(f"what was found cannot be written: {error.message}", "the file is as it was") from error
     for one in done:
         note(f"{path}:{one.line}: {one.key[-2]}: {one.key[-1]}: {one.old} is now {one.new}")
     if done:

@@ -100,7 +100,8 @@ def convert(
     from proscale_bench.models.checkpoints.save import convert_checkpoint
 
     written = convert_checkpoint(checkpoint, out, layout)
-    typer.echo(f"{out}: {written.layout} layout, {written.tensors} tensors, schedule {checkpoint.inferred.schedule}")
+    what = f"{written.layout} layout, {written.tensors} tensors, schedule {checkpoint.inferred.schedule}"
+    typer.echo(printable(f"{out}: {what}"))
     if written.left_out:
         note(printable(f"left out: {', '.join(written.left_out)}"))
 

@@ -9,6 +9,7 @@ import typer
 
 from proscale_bench.commands.data_check import check
 from proscale_bench.commands.help import BenchCommand, BenchSubgroup
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from proscale_bench.data.shapes.writing import Written
@@ -47,8 +48,8 @@ def make_shapes(
     written = _write_with_progress(folder, images, seed, split, force)
     console = stdout_console()
     for line in _said(written, folder, split, seed):
-        console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"check it: proscale-bench data check {folder}", style="dim"), soft_wrap=True)
+        console.print(Text(printable(line)), soft_wrap=True)
+    console.print(Text(printable(f"check it: proscale-bench data check {folder}"), style="dim"), soft_wrap=True)
 
 
 def _write_with_progress(folder: Path, images: int, seed: int, split: str, force: bool) -> Written:

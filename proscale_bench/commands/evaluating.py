@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from proscale_bench.commands.loading import uninterrupted
 from proscale_bench.errors import BenchError
 from proscale_bench.render.console import detail, note, shows_progress, stderr_console, warn
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -188,7 +189,8 @@ def show(asked: Asked, outcomes: Sequence[Outcome], folder: Path, console: Conso
     for line in render.footer(evaluations):
         console.print(Text(line, style="dim"))
     if not asked.from_predictions:
-        console.print(Text(f"records: {folder} (a page: proscale-bench report {folder})", style="dim"), soft_wrap=True)
+        where = printable(f"records: {folder} (a page: proscale-bench report {folder})")
+        console.print(Text(where, style="dim"), soft_wrap=True)
     for outcome in outcomes:
         for message in outcome.accuracy.evaluated.warnings if outcome.accuracy.evaluated else ():
             warn(message)

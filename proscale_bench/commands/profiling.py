@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from proscale_bench.commands.loading import uninterrupted
 from proscale_bench.errors import BenchError, ExitCode, look_up
 from proscale_bench.render.console import detail, note, shows_progress, stderr_console, warn
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -160,7 +161,8 @@ def show_profile(records: Sequence[Record], run: Path, console: Console) -> None
         console.print(Text(line))
     for line in render.footer(records):
         console.print(Text(line, style="dim"))
-    console.print(Text(f"records: {run} (figures: proscale-bench report {run})", style="dim"), soft_wrap=True)
+    where = printable(f"records: {run} (figures: proscale-bench report {run})")
+    console.print(Text(where, style="dim"), soft_wrap=True)
     for line in render.failures(records):
         warn(f"{line}", "use a smaller --batch-size or --size" if "out of memory" in line else None)
     for message, advice in _cautions(records):

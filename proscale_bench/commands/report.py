@@ -39,6 +39,7 @@ def report(
     from proscale_bench.render.console import stdout_console, warn
     from proscale_bench.results.metrics import get_metric
     from proscale_bench.results.store import load
+    from proscale_bench.units import printable
 
     for name in (*(x or ()), y):
         get_metric(name)
@@ -48,4 +49,4 @@ def report(
     for problem in problems:
         warn(f"{problem.message}; left out")
     path = write_report(records, folder, x or None, y)
-    stdout_console().print(f"report: {path}", markup=False, soft_wrap=True)
+    stdout_console().print(printable(f"report: {path}"), markup=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proscale_bench.commands.loading import uninterrupted
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,7 +89,7 @@ def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
             console.print()
         for line in footer(joined):
             console.print(Text(line, style="dim"))
-    console.print(Text(f"report: {path}"), soft_wrap=True)
+    console.print(Text(printable(f"report: {path}")), soft_wrap=True)
 
 
 def show_costs(records: Sequence[Record], console: Console) -> None:

@@ -11,6 +11,7 @@ from proscale_bench.commands import completion
 from proscale_bench.commands.help import BenchCommand, BenchSubgroup
 from proscale_bench.commands.options import BackboneOption, SizeOption
 from proscale_bench.errors import BenchError
+from proscale_bench.units import printable
 
 HELP = """The catalogue of schedules; draw one; check your own.
 
@@ -95,7 +96,7 @@ def validate(
         except BenchError as error:
             problems.append(error)
         else:
-            typer.echo(f"{path}: ok, {schedule.compact}")
+            typer.echo(printable(f"{path}: ok, {schedule.compact}"))
     if problems:
         hints = list(dict.fromkeys(problem.hint for problem in problems if problem.hint))
         raise BenchError("\n".join(problem.message for problem in problems), "; ".join(hints) or None)

@@ -10,6 +10,7 @@ import typer
 
 from proscale_bench.commands.loading import uninterrupted
 from proscale_bench.errors import BenchError, ExitCode, look_up
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -132,5 +133,5 @@ def show(console: Console, record: TrainingRecord, weights: Path, coco: Path | N
 
     from proscale_bench.render.training import next_step, summary
 
-    console.print(Text(summary(record)), soft_wrap=True)
-    console.print(Text(next_step(weights, coco), style="dim"), soft_wrap=True)
+    console.print(Text(printable(summary(record))), soft_wrap=True)
+    console.print(Text(printable(next_step(weights, coco)), style="dim"), soft_wrap=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 import yaml
 
-from proscale_bench.config.located import Loc
+from proscale_bench.config.located import Loader, Loc
+
+MOST_DECIMALS = 20  # a float has no more to tell
+CONTEXT = Context(prec=400)  # digits: the largest float has 309
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ def rewrite(text: str, found: Mapping[Loc, float]) -> tuple[str, list[Rewritten]
         text: a budget file that `read_budgets` accepts.
         found: value by key; the last part of a key is `max` or `min`.
     """
-    root = yaml.compose(text, Loader=yaml.SafeLoader)  # the loader whose marks count characters
+    root = yaml.compose(text, Loader=Loader)
     assert root is not None
     done, pieces = [], []
     for key, value in found.items():
@@ -59,5 +62,5 @@ def _at(node: yaml.Node, key: Loc) -> yaml.ScalarNode:
 def _rounded(value: float, written: str, up: bool) -> str:
     exponent = Decimal(written).as_tuple().exponent
     assert isinstance(exponent, int)
-    unit = Decimal(1).scaleb(min(exponent, 0))
-    return f"{Decimal(repr(value)).quantize(unit, ROUND_CEILING if up else ROUND_FLOOR):f}"
+    unit = Decimal(1).scaleb(max(min(exponent, 0), -MOST_DECIMALS))
+    return f"{Decimal(repr(value)).quantize(unit, ROUND_CEILING if up else ROUND_FLOOR, CONTEXT):f}"

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.files import read_regular_file
+from proscale_bench.units import one_line
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where PyYAML was built with it
 # Not 3_3_3 (333), 1:30 (90), 0x96 (150) or 010 (8).
@@ -134,7 +135,7 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
     place = f"{path}:{here[0]}:{here[1]}"
     kind = node.tag.removeprefix("tag:yaml.org,2002:")
     if isinstance(node, yaml.CollectionNode) and kind not in ("seq", "map"):
-        raise BenchError(f"{place}: not valid YAML: the tag {node.tag} is not supported", "leave the tag out")
+        raise BenchError(f"{place}: not valid YAML: the tag {_short(node.tag)} is not supported", "leave the tag out")
     if isinstance(node, yaml.SequenceNode):
         return [_build(loader, child, (*loc, i), path, places) for i, child in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
@@ -145,15 +146,17 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
             if not isinstance(key, str) or key_node.tag != "tag:yaml.org,2002:str":
                 raise BenchError(f"{path}:{line}:{column}: a key must be plain text", "put it in quotes")
             if key in data:
-                raise BenchError(f"{path}:{line}:{column}: {key}: this key is given twice", "keep one of them")
+                raise BenchError(f"{path}:{line}:{column}: {_short(key)}: this key is given twice", "keep one of them")
             child = (*loc, key)
             places[child] = (line, column)
             data[key] = _build(loader, value_node, child, path, places)
         return data
     try:
         value = loader.construct_object(node)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:  # a date of month 13, `!!int abc`
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:  # month 13, `!!int abc`
         raise BenchError(f"{place}: {_short(node.value)} is no {kind}", "write it plainly, without a tag") from error
+    if kind in ("int", "float") and isinstance(node, yaml.ScalarNode) and node.style in ("'", '"', "|", ">"):
+        raise BenchError(f"{place}: {_short(node.value)} is text with the tag of a number", "leave quotes and tag out")
     if kind in ("int", "float") and not PLAIN_NUMBER.fullmatch(node.value):
         raise BenchError(
             f"{place}: YAML reads {_short(node.value)} as the number {_short(value)}",
@@ -163,12 +166,13 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
 
 
 def _short(value: object) -> str:
-    """A value as an error shows it: not a screenful."""
+    """A value as an error shows it: in one line, not a screenful."""
     try:
         shown = value if isinstance(value, str) else repr(value)
     except ValueError:  # an integer of too many digits to print
         shown = "of very many digits"
-    return shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 3] + "..."
+    shown = shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 3] + "..."
+    return one_line(shown)
 
 
 def _at(path: str, mark: Any) -> str:
@@ -224,7 +228,7 @@ def _located_error(
                 message = f"{_short(value)} is a number, not text"
                 hint = "put it in quotes: a schedule is '3,3,3', a size '800x1333'"
             case "float_type" | "int_type" | "float_parsing" | "int_parsing" if _reads_as_number(value):
-                message = f"{value!r} is text, not a number"
+                message = f"{_short(repr(value))} is text, not a number"
                 hint = "YAML reads 1e-4 as text: write it with a dot and no quotes, 1.0e-4"
             case _:
                 message = f"{_short(repr(value))}: {message}"
@@ -240,7 +244,7 @@ def _name(loc: Loc) -> str:
     """The key, with the index where the problem is an item of its list: `levels[0]`."""
     if loc and isinstance(loc[-1], int):
         return f"{_name(loc[:-1])}[{loc[-1]}]"
-    return str(loc[-1]) if loc else "document"
+    return _short(loc[-1]) if loc else "document"
 
 
 def _reads_as_number(value: object) -> bool:

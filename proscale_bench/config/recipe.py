@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from proscale_bench.config import choices
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.units import one_line
 
 MAX_ITERATIONS = 100_000_000
 MAX_BATCH = 65_536
@@ -190,10 +192,10 @@ def find_recipe(word: str) -> Path:
     if word in shipped:
         return shipped[word]
     path = Path(word)
-    if path.suffix in (".yaml", ".yml") or path.exists():
+    if path.suffix in (".yaml", ".yml") or os.path.exists(word):  # noqa: PTH110 - pathlib raises on what cannot be a path
         return path
     known = f"a recipe is a YAML file or one of: {', '.join(shipped)}"
-    raise BenchError(f"unknown recipe '{word}'", did_you_mean(word, tuple(shipped), known))
+    raise BenchError(f"unknown recipe '{one_line(word)}'", did_you_mean(word, tuple(shipped), known))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -205,9 +207,19 @@ def read_recipe(path: Path) -> Recipe:
     located = load_yaml(path, Recipe)
     _check_together(located)
     recipe = located.value
-    files = {key: getattr(recipe, key) for key in ("start", "backbone_weights")}
-    found = {key: str(path.parent / Path(name).expanduser()) for key, name in files.items() if name is not None}
-    return recipe.model_copy(update=found)
+    files = [key for key in ("start", "backbone_weights") if getattr(recipe, key) is not None]
+    return recipe.model_copy(update={key: _seen_from(located, key, path.parent) for key in files})
+
+
+def _seen_from(located: Located[Recipe], key: str, folder: Path) -> str:
+    """The path of a file that the recipe names."""
+    name: str = getattr(located.value, key)
+    try:
+        return str(folder / Path(name).expanduser())
+    except RuntimeError as error:  # no home of ~somebody
+        raise BenchError(
+            f"{located.where(key)}: {key}: {one_line(name)}: {one_line(str(error))}", "write the path out"
+        ) from error
 
 
 def _check_together(located: Located[Recipe]) -> None:

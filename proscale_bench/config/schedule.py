@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from proscale_bench.errors import BenchError, did_you_mean, look_up
+from proscale_bench.units import one_line
 
 Level = Literal["res5", "res4", "res3"]
 Recalibration = Literal["none", "linear", "conv"]
@@ -222,6 +223,7 @@ def parse_compact(text: str) -> Schedule:
         BenchError: with the offending part and the grammar, or the nearest option, as the hint.
     """
     body, *options = text.strip().split("+")
+    text = one_line(text)
     settings: dict[str, str | bool | float] = {}
     if re.fullmatch(r"baseline(:[0-9]{1,4})?", body):
         layers = int(body.partition(":")[2] or BASELINE_LAYERS)
@@ -261,6 +263,7 @@ def _parse_option(text: str, option: str) -> tuple[str, str | bool | float]:
             if re.fullmatch(r"[0-9]+(\.[0-9]*)?(e-?[0-9]{1,3})?", number):
                 return "recalibration_temperature", float(number)
             raise BenchError(
-                f"schedule '{text}': '+{option}': '{number}' is not a positive number", "as in '+temp:0.1'"
+                f"schedule '{text}': '+{one_line(option)}': '{one_line(number)}' is not a positive number",
+                "as in '+temp:0.1'",
             )
-    raise BenchError(f"schedule '{text}': unknown option '+{option}'", did_you_mean(option, OPTIONS, GRAMMAR))
+    raise BenchError(f"schedule '{text}': unknown option '+{one_line(option)}'", did_you_mean(option, OPTIONS, GRAMMAR))

@@ -17,6 +17,7 @@ evaluate: {data: shapes-val}  # or a folder as COCO's (seen from this file)
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from proscale_bench.config.located import Located, SchemaVersion, StrictModel, l
 from proscale_bench.config.schedule import Schedule
 from proscale_bench.config.weights import Told, require_shipped_weights, told_schedule
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.units import one_line
 
 CATALOGUE, ZOO, EMBEDDED = "catalogue", "zoo", "shapes-val"
 MAX_ENTRIES = 200
@@ -166,10 +168,10 @@ def find_sweep(word: str) -> Path:
     if word in shipped:
         return shipped[word]
     path = Path(word)
-    if path.suffix in (".yaml", ".yml") or path.exists():
+    if path.suffix in (".yaml", ".yml") or os.path.exists(word):  # noqa: PTH110 - pathlib raises on what cannot be a path
         return path
     known = f"a sweep is a YAML file or one of: {', '.join(shipped)}"
-    raise BenchError(f"unknown sweep '{word}'", did_you_mean(word, tuple(shipped), known))
+    raise BenchError(f"unknown sweep '{one_line(word)}'", did_you_mean(word, tuple(shipped), known))
 
 
 def read_sweep(path: Path) -> SweepSpec:
@@ -219,9 +221,9 @@ def _weights(located: Located[SweepFile], folder: Path) -> Iterator[WeightsFile]
             paths = list(require_shipped_weights().values()) if word == ZOO else [folder / word]
         except BenchError as error:
             raise BenchError(f"{located.where('weights', index)}: {error.message}", error.hint) from error
-        if not paths[0].exists():
+        if not os.path.exists(paths[0]):  # noqa: PTH110 - pathlib raises on what cannot be a path
             raise BenchError(
-                f"{located.where('weights', index)}: {paths[0]}: no such file",
+                f"{located.where('weights', index)}: {one_line(str(paths[0]))}: no such file",
                 did_you_mean(word, (ZOO,), "paths are seen from the sweep's own folder; `zoo` names those that ship"),
             )
         found.update(dict.fromkeys(paths))
@@ -236,8 +238,8 @@ def _require_folder(located: Located[SweepFile], folder: Path) -> None:
     evaluate = located.value.evaluate
     assert evaluate is not None
     path = folder / evaluate.data
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - pathlib raises on what cannot be a path
         raise BenchError(
-            f"{located.where('evaluate', 'data')}: data: {path}: no such folder",
+            f"{located.where('evaluate', 'data')}: data: {one_line(str(path))}: no such folder",
             did_you_mean(evaluate.data, (EMBEDDED,), f"a folder as COCO's, or the embedded {EMBEDDED}"),
         )

@@ -58,7 +58,7 @@ def warn(message: str, hint: str | None = None) -> None:
 def note(message: str) -> None:
     """Something worth knowing, on stderr; nothing with `--quiet`."""
     if not settings.quiet:
-        stderr_console().print(message, style="dim", markup=False)
+        stderr_console().print(printable(message), style="dim", markup=False)
 
 
 def detail(message: str) -> None:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from proscale_bench.analysis.budgets import Finding
 from proscale_bench.analysis.explain import Explanation
 from proscale_bench.render.check import message, notes
+from proscale_bench.units import printable
 
 
 def workflow_commands(findings: Sequence[Finding], explained: Mapping[int, Explanation] = MappingProxyType({})) -> str:
@@ -25,7 +26,7 @@ def workflow_commands(findings: Sequence[Finding], explained: Mapping[int, Expla
 
 def _annotation(finding: Finding, found: Explanation | None) -> str:
     limit = finding.limit
-    properties = {"file": limit.file, "line": limit.line, "col": limit.column, "title": limit.metric}
+    properties = {"file": printable(limit.file), "line": limit.line, "col": limit.column, "title": limit.metric}
     shown = ",".join(f"{key}={escape_property(str(value))}" for key, value in properties.items())
     text = "\n".join([message(finding), *notes(finding, found)])
     return f"::{'error' if finding.failed else 'warning'} {shown}::{escape_data(text)}\n"

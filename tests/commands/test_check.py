@@ -110,6 +110,18 @@ def test_update_changes_numbers_alone(folder: Path) -> None:
     assert (folder / "budgets.yaml").read_bytes().decode() == new
 
 
+def test_what_is_no_limit_is_not_written(folder: Path) -> None:
+    """A latency that no budget may hold, found in a record."""
+    (one,) = (each for each in profiled_records("3,3,3") if each.identity.schedule == "3,3,3")
+    assert one.profile is not None
+    profile = one.profile.model_copy(update={"latency_median_ms": 1e300})
+    write_record(folder / "reports/a", one.model_copy(update={"profile": profile}))
+    result = run("check", "--update")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "what was found cannot be written: budgets.yaml:9:" in result.stderr
+    assert (folder / "budgets.yaml").read_text() == BUDGETS
+
+
 def add_a_layer(folder: Path) -> None:
     """To a schedule that kept its limit in the record that is there."""
     schedule = (

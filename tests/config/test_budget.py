@@ -108,6 +108,12 @@ def test_a_problem_is_shown_at_its_place(
     assert hint is None or hint in (caught.value.hint or ""), caught.value.hint
 
 
+def test_what_reads_a_file_rewrites_it() -> None:
+    """Of PyYAML's two parsers, one refuses this tab."""
+    text, _ = rewrite("a:\n  {max:\t60.0,\tx: é}", {("a", "max"): 63.471})
+    assert text == "a:\n  {max:\t63.5,\tx: é}"
+
+
 def test_numbers_are_exchanged_in_place() -> None:
     text = "# top\r\nbudgets:\r\n- a: {min: +51.40, max: 6}   # why ✓\r\n  b:\r\n    max: 6.35e+1 # end\r\n"
     key = ("budgets", 0)
@@ -124,6 +130,8 @@ def test_numbers_are_exchanged_in_place() -> None:
         ("60.0", "max", 63.471, "63.5"),
         ("60.00", "min", 63.479, "63.47"),
         ("1", "max", 0.2, "1"),
+        ("0." + "0" * 50 + "1", "max", 0.25, "0.25" + "0" * 18),
+        ("1.0e-320", "min", 1e300, "1" + "0" * 300 + "." + "0" * 20),
     ],
 )
 def test_a_number_is_rounded_so_that_the_limit_is_kept(written: str, bound: str, value: float, new: str) -> None:

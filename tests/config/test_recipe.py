@@ -150,6 +150,7 @@ def test_finetuning_is_a_tenth_of_it() -> None:
         ("precision: fp32", "ema: 1", ":12:1", "ema: 1", None),
         ("precision: fp32", "drop_path: 1", ":12:1", "less than 1", None),
         ("precision: fp32", "start: ''", ":12:1", "at least 1 character", None),
+        ("precision: fp32", "start: ~nobody-of-that-name/x.pth", ":12:1", "~nobody-of-that-name", "write the path out"),
         ("precision: fp32", "start: a\nbackbone_weights: b", ":13:1", "has the backbone's weights already", "one of"),
         ("schema_version: 1", "schema_version: 2", ":1:1", "2 is not 1", None),
         ("iterations: 1000", "iterations: true", ":5:1", "valid integer", None),

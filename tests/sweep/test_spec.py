@@ -138,6 +138,25 @@ evaluate:
   limit: 4
 """
 PROBLEMS |= {
+    "a schedule of two lines": (
+        GOOD.replace("baseline", '"a\\nerror: b"'),
+        "5:5",
+        "unknown schedule 'a\\nerror: b'",
+        "",
+    ),
+    "a schedule's path with a zero byte": (
+        GOOD.replace("baseline", '"a\\0.yaml"'),
+        "5:5",
+        "embedded null byte",
+        "path",
+    ),
+    "weights of a name too long": (STEPS.replace("model.", "m" * 300 + "."), "6:11", "no such file", "own folder"),
+    "a folder of a name too long": (
+        STEPS.replace("data: coco", "data: " + "d" * 300),
+        "10:3",
+        "no such folder",
+        "as COCO's",
+    ),
     "an unknown device": (STEPS.replace("cpu", "tpu"), "5:1", "'tpu'", ""),
     "an unknown key of a step": (STEPS.replace("repeats", "rounds"), "8:23", "unknown key", "known keys"),
     "no threads": (STEPS.replace("threads: 1", "threads: 0"), "8:11", "greater than or equal to 1", ""),

@@ -124,6 +124,8 @@ def test_the_list_tells_how_far_each_is(spec: Path, tmp_path: Path) -> None:
     ("old", "new", "line"),
     [
         ("trunk.yaml", "nowhere.yaml", 4),
+        ("trunk.yaml", "t" * 300, 4),
+        ("trunk.yaml", '"\\0.yaml"', 4),
         ('"1,1,1"', '"1,x,1"', 6),
         ("backbone: tiny", "backbone: huge", 3),
         ("seeds: 3", "seeds: -1", 7),

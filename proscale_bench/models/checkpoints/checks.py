@@ -40,12 +40,18 @@ def check_shapes(checkpoint: Checkpoint) -> None:
                 f"{checkpoint.path}: {translation.spelt(key)}: shape {list(shapes[key])}, expected {list(needed)}",
                 "the other tensors say so; the file is damaged, or of a model that we do not know",
             )
-    stray = next((key for key in shapes if key not in checkpoint.expected and key.startswith(SCHEDULED)), None)
+    stray = stray_of_schedule(checkpoint)
     if stray and told_by:
         raise contradiction(stray, "has no place in it")
     derived = [expected for key, expected in checkpoint.expected.items() if key not in shapes and key.endswith(INDEX)]
     if sum(index.numel() * index.element_size() for index in derived) > MAX_DERIVED_BYTES:
         raise BenchError(f"{checkpoint.path}: {len(derived)} windows too large for what is in the file")
+
+
+def stray_of_schedule(checkpoint: Checkpoint) -> str | None:
+    """A tensor where the schedule decides which there are, and that has no place in it; None where there is none."""
+    shapes = checkpoint.translation.shapes
+    return next((key for key in shapes if key not in checkpoint.expected and key.startswith(SCHEDULED)), None)
 
 
 def check_values(checkpoint: Checkpoint) -> None:
