@@ -93,6 +93,13 @@ def test_the_action_hands_on_records_and_their_errors(tmp_path: Path) -> None:
     assert "reports/none" in done.stderr
 
 
+def test_the_action_hands_on_flags(tmp_path: Path) -> None:
+    (tmp_path / "budgets.yaml").write_text(BUDGETS.replace("MAX", "0.1"))
+    done = run_action(tmp_path, flags="--update --fail-unstable")
+    assert done.returncode == 0, done.stderr
+    assert "{max: 0.1}" not in (tmp_path / "budgets.yaml").read_text()
+
+
 def test_the_action_installs_what_the_project_asks_for(tmp_path: Path) -> None:
     (tmp_path / "budgets.yaml").write_text(BUDGETS.replace("MAX", "100"))
     run_action(tmp_path)
@@ -155,7 +162,7 @@ def test_the_page_shows_what_the_tool_prints(tmp_path: Path, monkeypatch: pytest
     assert run("sweep", "sweep.yaml").exit_code == 0
     (tmp_path / "budgets.yaml").write_text("# budgets.yaml\n" + dict(BLOCKS)["budgets.yaml"])
     (tmp_path / "schedules/mine.yaml").write_text(schedule.replace("res4], layers: 2", "res4], layers: 3"))
-    explained, updated = re.findall(r"```console\n\$ proscale-bench (?:.+?)\n(.+?)```", PAGE, re.DOTALL)
+    explained, updated, _ = re.findall(r"```console\n\$ proscale-bench (?:.+?)\n(.+?)```", PAGE, re.DOTALL)
     day = re.compile(r"\d{4}-\d\d-\d\d")
     assert day.sub("DAY", run("check", "--explain").stdout) == day.sub("DAY", explained)
     assert run("check", "--update").stderr == updated
