@@ -32,7 +32,9 @@ LESS = {
     "eval": "--limit 2",
     "train": "-b tiny --iterations 1 --batch-size 1 --precision fp32 --device cpu",
     "flops --verify": "--size 64x96",
+    "--install-completion": "bash",
 }
+NAMED_SHELL = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"  # the shell is told, not looked for
 SWEEP = """\
 schema_version: 1
 name: my-sweep
@@ -83,7 +85,10 @@ def here(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(programs: Path, folder: Path, command: str) -> str:
     """What a command prints, which must end with 0."""
     program, *words = shlex.split(command)
-    done = subprocess.run([programs / program, *words], cwd=folder, capture_output=True, text=True, check=False)
+    env = {**os.environ, "HOME": str(folder), NAMED_SHELL: "1"}
+    done = subprocess.run(
+        [programs / program, *words], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -113,6 +118,11 @@ def test_the_version_is_told(programs: Path, here: Path) -> None:
 def test_every_command_of_the_readme_runs(programs: Path, here: Path, command: str) -> None:
     """In the README's order, since one reads what another wrote. `make demo` runs the sweep of the zoo to its end."""
     call(programs, here, shortened(command))
+
+
+def test_completion_is_installed(here: Path) -> None:
+    """By the README's command, above."""
+    assert "proscale-bench" in (here / ".bash_completions" / "proscale-bench.sh").read_text()
 
 
 def test_the_python_of_the_readme_runs(programs: Path, here: Path) -> None:
