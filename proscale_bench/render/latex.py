@@ -25,7 +25,11 @@ SPECIAL = {
 }
 MOST_ROWS = 40  # of a table on one page
 FAILED = "failed"
-HEAD = "% Needs \\usepackage{booktabs}. Made by proscale-bench report; \\input{report} puts it into a paper.\n"
+HEAD = (
+    "% Needs \\usepackage{booktabs,graphicx}. Made by proscale-bench report; \\input{report} puts it into a paper.\n"
+    "% A table that is wider than the text is made smaller.\n"
+)
+SHRUNK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,13 @@ def _pages(view: View) -> list[View]:
 def _table(view: View) -> str:
     rows = _of_data(view.rows, view.data[:1])
     columns = [column for column in COLUMNS if any(column.cell(row) for row in rows)]
-    lines = [r"\begin{table}", r"\centering\small", rf"\caption{{{_caption(view.setting, rows)}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
+    lines = [r"\begin{table*}", r"\centering\small", rf"\caption{{{_caption(view.setting, rows)}}}"]
+    lines += [SHRUNK, rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
     lines.append(_line("schedule", *(column.head for column in columns)))
     for backbone, group in groupby(rows, lambda row: row.record.identity.backbone):
         lines += [r"\midrule", rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{{escape(backbone_name(backbone))}}} \\"]
         lines += [_line(escape(_name(row)), *(one.cell(row) for one in columns)) for row in group]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""])
 
 
 def _of_data(rows: Sequence[Row], data: Sequence[str]) -> list[Row]:

@@ -21,6 +21,7 @@ def test_the_papers_numbers() -> None:
     assert r"3,3,3 & 59.13 & $-$51.74\% & 168.35 & $-$27.35\% & 48.82 & 52.88$^*$ &  &  \\" in document.splitlines()
     assert "rules fvcore, coco-first100; percentages against the baseline. Accuracy on COCO val2017." in document
     assert document.count(r"\begin{tabular}") == document.count(r"\end{tabular}") == 2
+    assert document.count("{") == document.count("}")
 
 
 def test_every_row_has_as_many_cells_as_the_table_has_columns() -> None:
@@ -28,7 +29,7 @@ def test_every_row_has_as_many_cells_as_the_table_has_columns() -> None:
         "3,3,3", "1,1,1", found=[measured("baseline"), measured("3,3,3"), out_of_memory("1,1,1")]
     )
     for document in (latex(paper()), latex(records)):
-        for table in document.split(r"\begin{table}")[1:]:
+        for table in document.split(r"\begin{table*}")[1:]:
             (columns,) = re.findall(r"\\begin\{tabular\}\{(\w+)\}", table)
             assert {len(cells) for cells in rows(table)} == {len(columns)}
 
@@ -83,7 +84,7 @@ def test_accuracies_on_other_data_are_not_mixed_in() -> None:
 
 
 def test_what_would_not_fit_a_page_is_a_table_a_backbone() -> None:
-    assert latex(many()).count(r"\begin{table}") == len(BACKBONES)
+    assert latex(many()).count(r"\begin{table*}") == len(BACKBONES)
 
 
 def test_the_records_order_does_not_matter() -> None:
