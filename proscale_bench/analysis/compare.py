@@ -134,7 +134,8 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
     """Hold two runs against each other, configuration by configuration.
 
     Weights may differ: that is what is compared. A configuration whose schedule was changed under the same name is
-    still a pair. So are those two that remain where each run has one alone, on the same input.
+    still a pair. So are those two that remain where each run has one alone, on the same input; and where all that
+    remains of each is of one schedule, those that were found in the same way.
 
     Raises:
         BenchError: nothing is in both.
@@ -151,6 +152,11 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
             added.remove(other)
     if len(vanished) == len(added) == 1 and vanished[0].input == added[0].input:
         pairs.append((vanished.pop(), added.pop()))
+    elif len({one.identity.schedule for one in vanished}) == len({one.identity.schedule for one in added}) == 1:
+        gone, come = ({_way(record): record for record in rest} for rest in (vanished, added))
+        pairs += [(gone[way], come[way]) for way in gone if way in come]
+        vanished = [record for way, record in gone.items() if way not in come]
+        added = [record for way, record in come.items() if way not in gone]
     if not pairs:
         raise BenchError(
             f"nothing to compare: the {len(before)} and {len(after)} configurations have none in common",
@@ -205,7 +211,12 @@ def _name(record: Record) -> tuple[str, str]:
 
 def _key(record: Record) -> tuple[object, ...]:
     """What makes two records the same configuration: all that identifies them but the weights."""
-    return (*_name(record), record.input, record.convention, record.rules, record.execution)
+    return (record.identity.schedule, *_way(record))
+
+
+def _way(record: Record) -> tuple[object, ...]:
+    """In which something was found, whatever the schedule."""
+    return (record.identity.backbone, record.input, record.convention, record.rules, record.execution)
 
 
 def _named_key(record: Record) -> tuple[object, ...]:

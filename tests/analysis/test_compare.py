@@ -71,6 +71,21 @@ def test_latencies_are_resampled() -> None:
     assert less.interval[1] < 0
 
 
+def test_all_that_was_found_of_one_schedule_is_held_against_all_of_another() -> None:
+    """A swept schedule is counted, timed and evaluated: three records, each with its like."""
+    timed = {one.identity.schedule: one for one in profiled_records("3,3,3", "1,1,1") if one.execution}
+    old, new = (
+        [record(schedule), timed[schedule], evaluated(schedule, pq)]
+        for schedule, pq in (("3,3,3", 41.0), ("1,1,1", 40.0))
+    )
+    found = compare(old, new)
+    assert [(pair.old, pair.new) for pair in found.pairs] == list(zip(old, new, strict=True))
+    assert (found.vanished, found.added) == ((), ())
+    partly = compare(old, new[:2])
+    assert len(partly.pairs) == 2
+    assert partly.vanished == (old[2],)
+
+
 def test_what_is_in_one_run_alone_is_named() -> None:
     comparison = compare([record("3,3,3"), record("2,2,2")], [record("3,3,3"), record("1,1,1"), record("0,3,3")])
     assert [one.identity.schedule for one in comparison.vanished] == ["2,2,2"]
