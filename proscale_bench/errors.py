@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 Value = TypeVar("Value")
 
@@ -51,6 +51,15 @@ def look_up(table: Mapping[str, Value], name: str, what: str) -> Value:
     except KeyError:
         hint = did_you_mean(name, tuple(table), f"known: {', '.join(table)}")
         raise BenchError(f"unknown {what} '{name}'", hint) from None
+
+
+def one_of(kind: Any, word: str, what: str) -> Any:
+    """The word, where it is one of a `Literal`'s.
+
+    Raises:
+        BenchError: it is none, as of `look_up`.
+    """
+    return look_up({name: name for name in get_args(kind)}, word, what)
 
 
 def did_you_mean(word: str, known: list[str] | tuple[str, ...], otherwise: str | None = None) -> str | None:

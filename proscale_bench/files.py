@@ -120,7 +120,7 @@ def locked(run: Path, what: str = "sweep") -> Iterator[None]:
         yield
     finally:
         lock.release()
-        if is_new and [path.name for path in run.iterdir()] == [LOCK]:
+        if is_new and run.is_dir() and [path.name for path in run.iterdir()] == [LOCK]:
             (run / LOCK).unlink()
             run.rmdir()
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proscale_bench.config.architecture import ARCHITECTURES
-from proscale_bench.results.metrics import metric
 from proscale_bench.results.profile import Execution
 from proscale_bench.results.record import Cost, Input, Record, Reference
 from proscale_bench.units import GIGA
@@ -79,28 +78,17 @@ def by_backbone(records: Iterable[Record]) -> dict[str, list[Record]]:
     return groups
 
 
-def main_setting(records: Iterable[Record], metrics: Sequence[str] = ()) -> Setting | None:
+def main_setting(records: Iterable[Record]) -> Setting | None:
     """The setting that a figure shows, in the order of `by_setting` but what was counted alone first: the first that
-    knows all of the metrics, else the first that has a cost."""
+    has a cost."""
     groups = by_setting(records)
     costed = [setting for setting, group in groups.items() if any(record.cost for record in group)]
-    costed.sort(key=lambda setting: setting.execution is not None)
-    knowing = [
-        setting
-        for setting in costed
-        if all(any(metric(record, name) is not None for record in groups[setting]) for name in metrics)
-    ]
-    return next(iter(knowing or costed), None)
+    return min(costed, key=lambda setting: setting.execution is not None, default=None)
 
 
 def profiled(records: Iterable[Record]) -> dict[Setting, list[Record]]:
     """Records of what was timed on a device, those that failed too, by setting."""
     return {setting: group for setting, group in by_setting(records).items() if setting.is_timed}
-
-
-def evaluated(records: Iterable[Record]) -> dict[Setting, list[Record]]:
-    """Records of what was evaluated on a data set, by setting."""
-    return by_setting(record for record in records if record.is_evaluated)
 
 
 def find(records: Iterable[Record], backbone: str, schedule: str) -> Record | None:

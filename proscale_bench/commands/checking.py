@@ -15,7 +15,6 @@ from proscale_bench.units import printable
 if TYPE_CHECKING:
     from proscale_bench.analysis.budgets import Checker, Finding
     from proscale_bench.analysis.explain import Explanation
-    from proscale_bench.errors import BenchError
     from proscale_bench.results.collect import Filed
 
 DEFAULT_RECORDS = Path("reports")
@@ -78,7 +77,7 @@ def explanations(checker: Checker, findings: Sequence[Finding]) -> Explanations:
 
 def unstable(findings: Sequence[Finding]) -> BenchError | None:
     """Warn of every limit that stands on times that cannot be trusted; the error that they are to a gate."""
-    from proscale_bench.errors import BenchError, ExitCode
+    from proscale_bench.errors import ExitCode
     from proscale_bench.render.check import where
 
     shaky = [finding for finding in findings if finding.unstable]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, get_args
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -88,11 +88,11 @@ def convert(
     Example: proscale-bench models convert weights.pth weights.safetensors --layout ours
     """
     from proscale_bench.config.choices import Layout
-    from proscale_bench.errors import look_up
+    from proscale_bench.errors import one_of
     from proscale_bench.files import refuse_overwrite
     from proscale_bench.render.console import note
 
-    look_up({name: name for name in get_args(Layout)}, layout, "layout")
+    one_of(Layout, layout, "layout")
     for path in (out / "config.json", out / "model.safetensors") if layout == "huggingface" else (out,):
         refuse_overwrite(path, force)
     checkpoint = open_told(file, schedule)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from proscale_bench.errors import BenchError, look_up
+from proscale_bench.errors import BenchError, look_up, one_of
 
 if TYPE_CHECKING:
     from proscale_bench.data.dataset import Dataset
@@ -85,10 +85,10 @@ class Asked:
         get_architecture(self.backbone)
         self.wanted_tasks()
         self.sides()
-        look_up({name: name for name in get_args(DType)}, self.dtype, "dtype")
-        look_up({name: name for name in get_args(choices.Sampling)}, self.sampling, "sampling")
+        one_of(DType, self.dtype, "dtype")
+        one_of(choices.Sampling, self.sampling, "sampling")
         if self.device is not None:
-            look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
+            one_of(DeviceType, self.device, "device")
         for path in self.files():
             if not path.exists():
                 raise BenchError(f"{path}: no such file or folder", "give the path of a checkpoint")
@@ -170,10 +170,10 @@ class Asked:
 
         device: DeviceType = "cuda" if torch.cuda.is_available() else "cpu"
         if self.device is not None:
-            device = look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
+            device = one_of(DeviceType, self.device, "device")
         return Settings(
             device=device,
-            dtype=look_up({name: name for name in get_args(DType)}, self.dtype, "dtype"),
+            dtype=one_of(DType, self.dtype, "dtype"),
             compiled=self.compiled,
             sampling=self.sampling,
             rewrites=self.rewrites,

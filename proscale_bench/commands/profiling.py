@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from proscale_bench.commands.loading import uninterrupted
-from proscale_bench.errors import BenchError, ExitCode, look_up
+from proscale_bench.errors import BenchError, ExitCode, one_of
 from proscale_bench.render.console import detail, note, shows_progress, stderr_console, warn
 from proscale_bench.units import printable
 
@@ -65,10 +65,10 @@ class Asked:
                 "give a size as in --size 800x1333; 'proscale-bench flops' counts the COCO sets",
             )
         parse_size(self.size or DEFAULT_SIZES["cpu"], self.output_size)
-        look_up({name: name for name in get_args(DType)}, self.dtype, "dtype")
-        look_up({name: name for name in get_args(choices.Sampling)}, self.sampling, "sampling")
+        one_of(DType, self.dtype, "dtype")
+        one_of(choices.Sampling, self.sampling, "sampling")
         if self.device is not None:
-            look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
+            one_of(DeviceType, self.device, "device")
 
     def settings(self) -> Settings:
         """How to run. Loads torch.
@@ -85,12 +85,12 @@ class Asked:
 
         device: DeviceType = "cuda" if torch.cuda.is_available() else "cpu"
         if self.device is not None:
-            device = look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
+            device = one_of(DeviceType, self.device, "device")
         elif device == "cpu":
             note("no GPU: profiling the CPU")
         settings = Settings(
             device=device,
-            dtype=look_up({name: name for name in get_args(DType)}, self.dtype, "dtype"),
+            dtype=one_of(DType, self.dtype, "dtype"),
             compiled=self.compiled,
             cuda_graphs=self.cuda_graphs,
             sampling=self.sampling,

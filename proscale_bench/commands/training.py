@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import typer
 
 from proscale_bench.commands.loading import uninterrupted
-from proscale_bench.errors import BenchError, ExitCode, look_up
+from proscale_bench.errors import BenchError, ExitCode, one_of
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ class Asked:
         schedule = parse_schedule(self.schedule)
         recipe = changed(read_recipe(find_recipe(self.recipe)), self.changes)
         get_architecture(recipe.backbone)
-        look_up({name: name for name in get_args(Precision)}, recipe.precision, "precision")
-        look_up({name: name for name in get_args(choices.Sampling)}, self.sampling, "sampling")
+        one_of(Precision, recipe.precision, "precision")
+        one_of(choices.Sampling, self.sampling, "sampling")
         if self.device is not None:
-            look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
+            one_of(DeviceType, self.device, "device")
         for name in (recipe.start, recipe.backbone_weights):
             if name is not None and not Path(name).exists():
                 raise BenchError(f"{name}: no such file", "give the path of a checkpoint")
@@ -86,7 +86,7 @@ class Asked:
 
         device: DeviceType = "cuda" if torch.cuda.is_available() else "cpu"
         if self.device is not None:
-            device = look_up({name: name for name in get_args(DeviceType)}, self.device, "device")
+            device = one_of(DeviceType, self.device, "device")
         return Job(
             recipe, schedule, self.seed, self.coco, device, self.threads, self.workers, self.sampling, self.tensorboard
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, get_args
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -45,7 +45,7 @@ def zoo(
     """
     from proscale_bench.config.choices import DeviceType
     from proscale_bench.config.zoo import SHIPPED, read_zoo
-    from proscale_bench.errors import BenchError, look_up
+    from proscale_bench.errors import BenchError, one_of
     from proscale_bench.files import locked
     from proscale_bench.machine import usable_cores
     from proscale_bench.render.console import note, stdout_console
@@ -54,7 +54,7 @@ def zoo(
     from proscale_bench.sweep.zoo import pack, plan_zoo, require_own, require_weights, write_sweep
 
     if device is not None:
-        look_up({name: name for name in get_args(DeviceType)}, device, "device")
+        one_of(DeviceType, device, "device")
     read = read_zoo(spec or SHIPPED)
     plan = plan_zoo(read, out, seed or ())
     require_own(plan)
