@@ -121,9 +121,12 @@ def require_own(plan: Sequence[Training]) -> None:
     Raises:
         BenchError: it is not, or does not say what it is.
     """
+    anew = "choose another folder with --out, or remove this one to have it trained anew"
     for training in plan:
         if not training.is_done:
             continue
+        if not (training.folder / RECORD).is_file():
+            raise BenchError(f"{training.folder}: a {MODEL} without the {RECORD} that says what it is", anew)
         found, recipe, data = training.record, training.recipe, training.recipe.data
         differs = {"another recipe": found.recipe_digest != recipe.digest}
         if isinstance(data, ShapesData):
@@ -132,10 +135,7 @@ def require_own(plan: Sequence[Training]) -> None:
             differs["another start"] = found.start.digest != training.start.record.weights_digest
         for what, is_other in differs.items():
             if is_other:
-                raise BenchError(
-                    f"{training.folder}: trained with {what} than {recipe.name} has now",
-                    "choose another folder with --out, or remove this one to have it trained anew",
-                )
+                raise BenchError(f"{training.folder}: trained with {what} than {recipe.name} has now", anew)
 
 
 def file_name_of(schedule: Schedule) -> str:

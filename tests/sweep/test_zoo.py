@@ -81,6 +81,10 @@ def test_what_is_missing_is_trained_and_nothing_twice(spec: Path, tmp_path: Path
         assert refused.exit_code == 2
         assert said in " ".join(refused.stderr.split())
         path.write_text(text)
+    (trunk / RECORD).unlink()
+    refused = run("zoo", str(spec), "--out", str(out))
+    assert refused.exit_code == 2
+    assert "a model.safetensors without the training.json that says what it is" in " ".join(refused.stderr.split())
 
 
 def test_a_training_that_fails_is_told_and_what_starts_from_it_not_begun(
