@@ -64,11 +64,11 @@ def start_up() -> None:
 
 def closed_form() -> None:
     from proscale_bench.config.architecture import get_architecture
-    from proscale_bench.config.schedule import parse_compact
     from proscale_bench.cost import closed_form as module
     from proscale_bench.cost.count import count_flops
     from proscale_bench.cost.geometry import parse_size
     from proscale_bench.cost.rules import get_rules
+    from proscale_bench.specs.encoders.staged import parse_compact
 
     schedule = parse_compact("3,3,3")
     form = module.ClosedForm(get_architecture("swin_t"), schedule, get_rules("fvcore"))

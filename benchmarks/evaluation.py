@@ -46,13 +46,13 @@ def main() -> None:
 def overhead(rounds: int, images: int) -> None:
     import torch
 
-    from proscale_bench.config.schedule import parse_compact
     from proscale_bench.data.coco import open_dataset
     from proscale_bench.data.embedded import embedded_validation
     from proscale_bench.evaluation.model_source import ModelSource
     from proscale_bench.evaluation.runner import Work, evaluate
     from proscale_bench.models.inference import prepare_for_inference
     from proscale_bench.models.processes import Processes
+    from proscale_bench.specs.encoders.staged import parse_compact
     from proscale_bench.sweep.evaluation_request import Request
     from proscale_bench.sweep.weights import random_weights
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.cost.count import count_flops
 from proscale_bench.errors import BenchError
+from proscale_bench.specs.encoders.staged import Schedule
 
 if TYPE_CHECKING:
     from os import PathLike

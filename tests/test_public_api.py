@@ -40,7 +40,7 @@ def test_what_is_no_schedule_is_refused(text: str) -> None:
 
 
 def test_a_schedule_is_checked_however_it_is_made() -> None:
-    from proscale_bench.config.schedule import Stage
+    from proscale_bench.specs.encoders.staged import Stage
 
     for stage, options in [
         (Stage(("res5",), 3), {"recalibration": "foo"}),

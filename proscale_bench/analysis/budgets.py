@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from proscale_bench.config.budget import Limit
-from proscale_bench.config.schedule import Schedule, baseline
 from proscale_bench.cost.count import FlopCount, count_flops
 from proscale_bench.cost.geometry import COCO_SIZES, parse_size
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric, provenance_of
+from proscale_bench.specs.encoders.staged import Schedule, baseline
 
 if TYPE_CHECKING:
     from proscale_bench.results.collect import Filed

@@ -14,7 +14,7 @@ from proscale_bench.config import choices
 def schedules(incomplete: str) -> list[str]:
     """Names of the catalogue and their compact spellings; after a `+` the options."""
     from proscale_bench.config.catalogue import catalogue
-    from proscale_bench.config.schedule import OPTIONS
+    from proscale_bench.specs.encoders.staged import OPTIONS
 
     if "+" in incomplete:
         begun = incomplete.rpartition("+")[0]

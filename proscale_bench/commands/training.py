@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from proscale_bench.config.recipe import Recipe
     from proscale_bench.config.recipe_changes import Changes
-    from proscale_bench.config.schedule import Schedule
     from proscale_bench.results.training import TrainingRecord
+    from proscale_bench.specs.encoders.staged import Schedule
     from proscale_bench.training.job import Job
 
 RUNS = Path("runs")

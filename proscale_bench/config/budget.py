@@ -26,8 +26,8 @@ from proscale_bench.config import choices
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.errors import BenchError
+from proscale_bench.specs.encoders.staged import Schedule
 
 # YAML reads the bare word off as false.
 Level = Annotated[Literal["error", "warn", "off"], BeforeValidator(lambda word: "off" if word is False else word)]

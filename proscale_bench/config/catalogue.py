@@ -9,8 +9,8 @@ import os
 from functools import cache
 from pathlib import Path
 
-from proscale_bench.config.schedule import Schedule, from_fields, parse_compact
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.specs.encoders.staged import Schedule, from_fields, parse_compact
 
 
 @cache

@@ -20,7 +20,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
-from proscale_bench.config.schedule import (
+from proscale_bench.errors import BenchError
+from proscale_bench.specs.encoders.staged import (
     DEFAULT_TEMPERATURE,
     MAX_LAYERS,
     Level,
@@ -31,7 +32,6 @@ from proscale_bench.config.schedule import (
     StageError,
     from_fields,
 )
-from proscale_bench.errors import BenchError
 
 
 class StageEntry(StrictModel):

@@ -29,9 +29,9 @@ from proscale_bench.config import choices
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import catalogue, parse_schedule
 from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.config.weights import Told, require_shipped_weights, told_schedule
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.units import one_line
 
 CATALOGUE, ZOO, EMBEDDED = "catalogue", "zoo", "shapes-val"

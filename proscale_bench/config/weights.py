@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proscale_bench.config.schedule import Schedule, parse_compact
 from proscale_bench.errors import BenchError
+from proscale_bench.specs.encoders.staged import Schedule, parse_compact
 
 METADATA = "proscale_bench"  # the key of what our own files say of themselves
 FOLDER = Path(__file__).resolve().parent.parent / "weights"

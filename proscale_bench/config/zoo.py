@@ -21,8 +21,8 @@ from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.config.recipe import MAX_SEED, Recipe, find_recipe, read_recipe
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.errors import BenchError
+from proscale_bench.specs.encoders.staged import Schedule
 
 BASELINE = "baseline"
 SHIPPED = Path(__file__).parent / "zoo.yaml"

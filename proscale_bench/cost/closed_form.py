@@ -14,10 +14,10 @@ from operator import mul
 from typing import NamedTuple
 
 from proscale_bench.config.architecture import Architecture, Swin
-from proscale_bench.config.schedule import LEVELS, Schedule
 from proscale_bench.cost.geometry import COCO_SIZES, InputSize, SizeGroup, parse_size
 from proscale_bench.cost.rules import Convention, Operator, Rules
 from proscale_bench.cost.terms import TOKENS_OF, Quantity, Terms, layer_terms, part_terms
+from proscale_bench.specs.encoders.staged import LEVELS, Schedule
 
 Quantities = tuple[int, ...]  # indexed by `Quantity`
 

@@ -7,13 +7,13 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from proscale_bench.config.architecture import Architecture, get_architecture
-from proscale_bench.config.schedule import Level, Schedule, baseline
 from proscale_bench.cost.closed_form import ClosedForm, PartFlops
 from proscale_bench.cost.geometry import DEFAULT_SIZE, InputSize, parse_size
 from proscale_bench.cost.parameters import count_parameters
 from proscale_bench.cost.rules import CONVENTIONS, Convention, Rules, get_rules
 from proscale_bench.cost.terms import TOKENS_OF, Quantity
 from proscale_bench.errors import look_up
+from proscale_bench.specs.encoders.staged import Level, Schedule, baseline
 from proscale_bench.units import GIGA, MEGA, reduction_pct
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
-from proscale_bench.config.schedule import LEVELS, Schedule
+from proscale_bench.specs.encoders.staged import LEVELS, Schedule
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from enum import IntEnum
 from functools import cache
 
 from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
-from proscale_bench.config.schedule import LEVELS, Level, Schedule
 from proscale_bench.cost.rules import Operator
+from proscale_bench.specs.encoders.staged import LEVELS, Level, Schedule
 
 # Tokens of a level in units of the tokens at stride 32.
 TOKENS_OF = {"res5": 1, "res4": 4, "res3": 16, "res2": 64}

@@ -19,7 +19,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from proscale_bench.config.architecture import Architecture
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.cost.closed_form import PARTS, PartFlops
 from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, Operator, Rules
@@ -28,6 +27,7 @@ from proscale_bench.models.build import build_from_architecture
 from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
+from proscale_bench.specs.encoders.staged import Schedule
 
 # Where a module's cost is booked. What `encoder` itself runs is the FPN upsampling; a token layer is its own part.
 PART_OF_MODULE = {

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from proscale_bench.config.architecture import Architecture
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.cost.closed_form import PartFlops
 from proscale_bench.cost.geometry import SizeGroup
 from proscale_bench.errors import BenchError, ExitCode
@@ -26,6 +25,7 @@ from proscale_bench.models.build import build_from_architecture
 from proscale_bench.models.inference import use_sampling
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
+from proscale_bench.specs.encoders.staged import Schedule
 
 with warnings.catch_warnings():  # fvcore's package compiles losses that we never use
     warnings.simplefilter("ignore", FutureWarning)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure.energy import Energy, pass_energy
 from proscale_bench.measure.environment import Environment, look_around
@@ -24,6 +23,7 @@ from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.position import Size
 from proscale_bench.models.running import autocast, check_device, device_name, global_state
 from proscale_bench.results.profile import DeviceType, DType, Execution, Memory, Mode
+from proscale_bench.specs.encoders.staged import Schedule
 
 DEFAULT_LIMITS = Limits()
 Progress = Callable[[str, float | None], None]  # what is being done; how much of it, 0 to 1, if that is known

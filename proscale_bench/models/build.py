@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from proscale_bench.config.architecture import FEATURE_STRIDES, Architecture, get_architecture
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.models.backbones import build_backbone
 from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import MaskedDecoder
+from proscale_bench.specs.encoders.staged import Schedule
 
 # By `Schedule.encoder`. A new encoder is a new file beside `staged.py` and a line here.
 ENCODERS = {

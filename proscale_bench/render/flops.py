@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from proscale_bench.config.schedule import LEVELS
 from proscale_bench.cost.count import FlopCount
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES, Operator
 from proscale_bench.render.grid import Grid, Row, broken, markdown_table
+from proscale_bench.specs.encoders.staged import LEVELS
 from proscale_bench.units import GIGA, show_gflops, show_reduction, show_tokens
 
 By = Literal["stage", "layer", "operator"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from proscale_bench.config.architecture import ARCHITECTURES, Architecture, Head, ResNet, Swin
-from proscale_bench.config.schedule import baseline, parse_compact
 from proscale_bench.render.grid import Grid, Row
+from proscale_bench.specs.encoders.staged import baseline, parse_compact
 
 if TYPE_CHECKING:
     from proscale_bench.config.weights import Told

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from proscale_bench.analysis.runs import Setting, by_backbone, profiled
-from proscale_bench.config.schedule import LEVELS
 from proscale_bench.render.grid import Grid, Row
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import Record
+from proscale_bench.specs.encoders.staged import LEVELS
 from proscale_bench.units import show_change, show_ms, show_reduction
 
 LAYER = "encoder_token_layer_"

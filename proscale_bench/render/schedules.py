@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from proscale_bench.config.schedule import FINEST, LEVELS, Schedule
 from proscale_bench.render.grid import Grid, Row
+from proscale_bench.specs.encoders.staged import FINEST, LEVELS, Schedule
 from proscale_bench.units import show_gflops, show_tokens
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from proscale_bench.config.architecture import ARCHITECTURES, Head, ResNet, Swin
-from proscale_bench.config.schedule import Schedule
+from proscale_bench.specs.encoders.staged import Schedule
 
 Status = Literal["missing", "unexpected", "unused", "derived", "converted", "matched"]
 STATUSES: tuple[Status, ...] = ("missing", "unexpected", "unused", "derived", "converted", "matched")

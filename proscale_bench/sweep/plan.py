@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from proscale_bench.config.catalogue import catalogue
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.config.sweep import SweepSpec, WeightsFile, read_sweep, shipped_sweeps
 from proscale_bench.cost.geometry import InputSize, parse_size
 from proscale_bench.cost.rules import Convention
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.infer import Inferred, infer
 from proscale_bench.results.record import Identity, Input, digest
+from proscale_bench.specs.encoders.staged import Schedule
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proscale_bench.config.architecture import get_architecture
-from proscale_bench.config.schedule import Schedule, baseline
 from proscale_bench.cost.count import FlopCount, Gflops, count_model
 from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, get_rules
@@ -25,6 +24,7 @@ from proscale_bench.results.profile import (
 )
 from proscale_bench.results.record import Failure, Record
 from proscale_bench.results.statistics import median, median_interval, percentile, ratio_of_medians
+from proscale_bench.specs.encoders.staged import Schedule, baseline
 from proscale_bench.sweep.plan import Configuration
 from proscale_bench.sweep.runner import cost_of, measure
 from proscale_bench.units import reduction_pct

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.config.sweep import ProfileStep
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.machine import cpu_name, usable_cores
 from proscale_bench.results.profile import DeviceType, Execution, Mode
 from proscale_bench.results.record import Failure, Record
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.sweep.executors import Needs
 from proscale_bench.sweep.profile_record import Request, records
 from proscale_bench.sweep.tasks import StepName, digest_of, failure_record, tell

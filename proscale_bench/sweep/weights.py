@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proscale_bench.config.architecture import Architecture, get_architecture
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
+from proscale_bench.specs.encoders.staged import Schedule
 
 if TYPE_CHECKING:
     from proscale_bench.models.mask2former import Mask2Former

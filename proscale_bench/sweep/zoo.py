@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from proscale_bench.config.recipe import Recipe, ShapesData
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.config.zoo import BASELINE, Zoo
 from proscale_bench.data.embedded_training import identity_of_images
 from proscale_bench.errors import BenchError
 from proscale_bench.files import write_atomic
 from proscale_bench.results.training import TrainingRecord, read_log, read_record
+from proscale_bench.specs.encoders.staged import Schedule
 
 MODEL, RECORD, LOG, ERRORS = "model.safetensors", "training.json", "log.jsonl", "errors.txt"
 POLL_S = 1.0
@@ -144,7 +144,7 @@ def file_name_of(schedule: Schedule) -> str:
 
 
 def _baseline() -> Schedule:
-    from proscale_bench.config.schedule import parse_compact
+    from proscale_bench.specs.encoders.staged import parse_compact
 
     return parse_compact(BASELINE)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from proscale_bench.config.recipe import Recipe
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import locked
 from proscale_bench.models.build import build_model
@@ -20,6 +19,7 @@ from proscale_bench.models.running import check_device, device_name, global_stat
 from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.profile import DeviceType
 from proscale_bench.results.training import Sitting, Step, TrainingRecord, read_record
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.training.board import Board
 from proscale_bench.training.checkpoint import read_standing
 from proscale_bench.training.folder import (

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.files import write_atomic
 from proscale_bench.models.checkpoints.checkpoint import digest
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.training import LogLine, Sitting, StartedFrom, TrainingRecord
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.training.folder import RECORD, WEIGHTS
 from proscale_bench.training.loop import Trainer
 from proscale_bench.training.setup import Data

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proscale_bench.config.architecture import ARCHITECTURES, get_architecture
-from proscale_bench.config.schedule import baseline, parse_compact
 from proscale_bench.cost.closed_form import ClosedForm, PartFlops
 from proscale_bench.cost.count import Gflops, count_flops
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.parameters import count_parameters
 from proscale_bench.cost.rules import PRODUCTS, RULES, Operator, get_rules
 from proscale_bench.errors import BenchError
+from proscale_bench.specs.encoders.staged import baseline, parse_compact
 from proscale_bench.units import GIGA
 from tests.config.test_schedule import schedules
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from proscale_bench.config.architecture import get_architecture
-from proscale_bench.config.schedule import parse_compact
 from proscale_bench.cost.closed_form import ClosedForm
 from proscale_bench.cost.count import count_flops
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.parameters import count_parameters, token_layer_parameters
 from proscale_bench.cost.rules import RULES, Operator, Rules
+from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.units import GIGA
 
 RECORDS = json.loads((Path(__file__).parents[1] / "fixtures" / "official_flops.json").read_text())["records"]

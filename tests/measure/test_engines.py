@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from proscale_bench.config.architecture import ARCHITECTURES, get_architecture
-from proscale_bench.config.schedule import Schedule, parse_compact
 from proscale_bench.cost.closed_form import ClosedForm, PartFlops
 from proscale_bench.cost.count import count_flops
 from proscale_bench.cost.geometry import parse_size
@@ -22,6 +21,7 @@ from proscale_bench.measure.fvcore_count import FUSED_ATTENTION, count_with_fvco
 from proscale_bench.models.build import build_model
 from proscale_bench.models.inference import use_sampling
 from proscale_bench.models.sampling import SAMPLERS
+from proscale_bench.specs.encoders.staged import Schedule, parse_compact
 from tests.config.test_schedule import schedules
 
 torch.set_num_threads(1)

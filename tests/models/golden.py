@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
-from proscale_bench.config.schedule import PREFIXES, Schedule, Stage, parse_compact
 from proscale_bench.models.checkpoints.infer import NoBackbone
 from proscale_bench.models.checkpoints.load import load_checkpoint, open_checkpoint
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import Predictions
 from proscale_bench.models.position import sine_position
+from proscale_bench.specs.encoders.staged import PREFIXES, Schedule, Stage, parse_compact
 
 PROJECT = Path(__file__).parents[2]
 SHARED = PROJECT.parent / "shared"

@@ -12,9 +12,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from proscale_bench.config.architecture import ARCHITECTURES
-from proscale_bench.config.schedule import Schedule, baseline, parse_compact
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import build_model
+from proscale_bench.specs.encoders.staged import Schedule, baseline, parse_compact
 
 from .golden import shared
 

@@ -8,9 +8,9 @@ from torchvision.models import swin_t
 from torchvision.ops import StochasticDepth
 
 from proscale_bench.config.architecture import get_architecture
-from proscale_bench.config.schedule import baseline
 from proscale_bench.models.backbones import SwinBackbone, build_backbone
 from proscale_bench.models.build import build_model
+from proscale_bench.specs.encoders.staged import baseline
 
 TINY = get_architecture("tiny").backbone
 

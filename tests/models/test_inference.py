@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from proscale_bench.config.architecture import Architecture, Head, ResNet
-from proscale_bench.config.schedule import parse_compact
 from proscale_bench.errors import BenchError
 from proscale_bench.models.backbones import FrozenBatchNorm2d
 from proscale_bench.models.build import build_from_architecture, build_model
@@ -20,6 +19,7 @@ from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import Predictions
 from proscale_bench.models.position import sine_position
 from proscale_bench.models.sampling.embedding_bag import has_compiler
+from proscale_bench.specs.encoders.staged import parse_compact
 
 HEAD = Head(width=64, encoder_heads=4, encoder_ffn=96, decoder_heads=4, decoder_ffn=96, queries=12, num_classes=7)
 SMALL_RESNET = Architecture(ResNet((1, 2, 1, 1), stem_width=8, width=8, expansion=2), HEAD)

@@ -8,11 +8,11 @@ import torchvision
 from torch import Tensor
 
 from proscale_bench.config.architecture import ARCHITECTURES
-from proscale_bench.config.schedule import baseline, parse_compact
 from proscale_bench.models.backbones import FrozenBatchNorm2d, build_backbone
 from proscale_bench.models.build import build_model
 from proscale_bench.models.mask2former import PIXEL_MEAN, PIXEL_STD, Mask2Former
 from proscale_bench.models.masked_decoder import attention_mask
+from proscale_bench.specs.encoders.staged import baseline, parse_compact
 
 
 @pytest.fixture(scope="module")

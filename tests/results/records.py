@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.config.sweep import find_sweep, read_sweep
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.record import Record
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.sweep.plan import Configuration, plan
 from proscale_bench.sweep.runner import closed_form_cost, measure
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from proscale_bench.config.architecture import ARCHITECTURES, get_architecture
-from proscale_bench.config.schedule import parse_compact
 from proscale_bench.cost.count import count_flops
 from proscale_bench.cost.parameters import count_parameters
 from proscale_bench.results.published import (
@@ -15,6 +14,7 @@ from proscale_bench.results.published import (
     published_result,
     published_results,
 )
+from proscale_bench.specs.encoders.staged import parse_compact
 from tests.results.records import record
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.measure.energy import Energy
 from proscale_bench.measure.environment import Environment
@@ -13,6 +12,7 @@ from proscale_bench.measure.latency import Samples, Stage
 from proscale_bench.measure.profile import Failed, Found, Measured
 from proscale_bench.results.profile import Ceilings, Execution, Memory
 from proscale_bench.results.record import Record
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.sweep.profile_record import Request, records
 
 ROUNDS = 12

@@ -10,11 +10,11 @@ import torch
 
 from proscale_bench.config.architecture import Architecture
 from proscale_bench.config.recipe import Recipe
-from proscale_bench.config.schedule import parse_compact
 from proscale_bench.data.dataset import Category
 from proscale_bench.models.build import build_from_architecture
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.processes import Processes
+from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.training.loop import Trainer
 from proscale_bench.training.samples import Sample
 from tests.models.checkpoints.samples import HEAD, SWIN

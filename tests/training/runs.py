@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from proscale_bench import files
-from proscale_bench.config.schedule import parse_compact
 from proscale_bench.models.processes import join_processes
 from proscale_bench.results.training import LogLine, Step, read_log
+from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.training import checkpoint, outcome
 from proscale_bench.training.folder import LOG, STATE, WEIGHTS
 from proscale_bench.training.job import Job, Trained, Watcher, run_training

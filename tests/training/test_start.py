@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from proscale_bench.config.architecture import Architecture, ResNet, Swin
 from proscale_bench.config.recipe import Recipe, find_recipe, read_recipe
-from proscale_bench.config.schedule import parse_compact
 from proscale_bench.errors import BenchError
 from proscale_bench.models.backbones import FrozenBatchNorm2d
 from proscale_bench.models.build import build_from_architecture
@@ -22,6 +21,7 @@ from proscale_bench.models.checkpoints.load import open_checkpoint
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.checkpoints.warm_start import warm_start
 from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.training.start import initialise
 from tests.models.checkpoints.samples import HEAD, RESNET, SWIN, official, same, small_model, write
 

@@ -14,8 +14,8 @@ from itertools import groupby
 from math import isqrt
 
 from proscale_bench.config.architecture import Head, ResNet, Swin
-from proscale_bench.config.schedule import LEVELS, PREFIXES, Recalibration, Schedule, Stage
 from proscale_bench.errors import BenchError
+from proscale_bench.specs.encoders.staged import LEVELS, PREFIXES, Recalibration, Schedule, Stage
 
 DEFAULT_HEADS = 8
 POINTS = 4

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from proscale_bench.config.architecture import FEATURE_STRIDES, Architecture
-from proscale_bench.config.schedule import Schedule, parse_compact
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import ENCODERS, build_from_architecture
@@ -22,6 +21,7 @@ from proscale_bench.models.checkpoints.infer import Hints, Inferred, NoBackbone,
 from proscale_bench.models.checkpoints.translate import INDEX, Translation, translate
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import MaskedDecoder
+from proscale_bench.specs.encoders.staged import Schedule, parse_compact
 from proscale_bench.units import printable
 
 

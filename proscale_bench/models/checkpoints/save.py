@@ -20,7 +20,6 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError, look_up
 from proscale_bench.files import replacing, write_atomic
@@ -35,6 +34,7 @@ from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import Attention
 from proscale_bench.results.export import now
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.version import __version__
 
 # By the end of a path; a folder is Hugging Face's.

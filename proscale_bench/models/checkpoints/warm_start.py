@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from proscale_bench.config.architecture import Architecture
-from proscale_bench.config.schedule import LEVELS, Level, Schedule
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import build_from_architecture
 from proscale_bench.models.checkpoints.checkpoint import Checkpoint
@@ -26,6 +25,7 @@ from proscale_bench.models.checkpoints.translate import INDEX
 from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.results.inspection import WarmStart
+from proscale_bench.specs.encoders.staged import LEVELS, Level, Schedule
 
 # What may differ, with what it follows from; every other difference is an error.
 FREE = {"decoder.class_head.": "another number of classes", "decoder.query_": "another number of queries"}

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from proscale_bench.config.architecture import FEATURE_STRIDES, SIZE_DIVISOR, Head
-from proscale_bench.config.schedule import FINEST, LEVELS, Schedule
 from proscale_bench.models.encoders.interface import EncoderOutput, PixelEncoder
 from proscale_bench.models.encoders.parts import (
     Recalibration,
@@ -29,6 +28,7 @@ from proscale_bench.models.encoders.parts import (
 )
 from proscale_bench.models.position import Size, pixel_centres, sine_position
 from proscale_bench.models.resize import resize
+from proscale_bench.specs.encoders.staged import FINEST, LEVELS, Schedule
 
 
 class StagedEncoder(PixelEncoder):

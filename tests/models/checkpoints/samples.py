@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
-from proscale_bench.config.schedule import PREFIXES, Schedule, Stage, parse_compact
 from proscale_bench.models.build import build_from_architecture
 from proscale_bench.models.checkpoints.layouts import LAYOUTS, OFFICIAL
 from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.specs.encoders.staged import PREFIXES, Schedule, Stage, parse_compact
 
 SWIN = Swin(8, (1, 2, 1, 1), (1, 2, 4, 8), window=4)
 RESNET = ResNet((1, 2, 1, 1), stem_width=8, width=8, expansion=2)

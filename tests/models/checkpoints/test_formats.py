@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import Tensor
 
-from proscale_bench.config.schedule import Schedule
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.formats import read_stored
 from proscale_bench.models.checkpoints.load import load_checkpoint, model_of, open_checkpoint
 from proscale_bench.models.checkpoints.save import convert_checkpoint, save_checkpoint
+from proscale_bench.specs.encoders.staged import Schedule
 
 from .samples import RESNET, SWIN, hugging_face, official, same, schedules, small_model, write
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proscale_bench.config.architecture import ARCHITECTURES, Architecture, Head, ResNet, Swin
-from proscale_bench.config.schedule import Schedule, baseline, parse_compact
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import build_from_architecture
 from proscale_bench.models.checkpoints.infer import Hints, NoBackbone, infer
+from proscale_bench.specs.encoders.staged import Schedule, baseline, parse_compact
 
 from .samples import HEAD, SWIN, heads, resnets, schedules, swins
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
-from proscale_bench.config.schedule import Schedule, baseline
 from proscale_bench.models.build import build_from_architecture
 from proscale_bench.models.checkpoints.keys import Template
 from proscale_bench.models.checkpoints.layouts import HUGGING_FACE, LAYOUTS, OFFICIAL
+from proscale_bench.specs.encoders.staged import Schedule, baseline
 
 from .samples import heads, resnets, schedules, swins
 

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save
 
 import proscale_bench as psb
-from proscale_bench.config.schedule import parse_compact
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.load import load_checkpoint, open_checkpoint
+from proscale_bench.specs.encoders.staged import parse_compact
 
 from .samples import HEAD, RESNET, SWIN, hugging_face, official, same, small_model, write
 

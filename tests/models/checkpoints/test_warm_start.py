@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from proscale_bench.config.architecture import Architecture
-from proscale_bench.config.schedule import LEVELS, parse_compact
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import build_from_architecture
 from proscale_bench.models.checkpoints.load import open_checkpoint
 from proscale_bench.models.checkpoints.warm_start import rows_of_levels, start_from, warm_start
+from proscale_bench.specs.encoders.staged import LEVELS, parse_compact
 
 from .samples import HEAD, RESNET, SWIN, official, same, small_model, write
 
