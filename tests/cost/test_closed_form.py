@@ -17,7 +17,7 @@ from proscale_bench.cost.rules import PRODUCTS, RULES, Operator, get_rules
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import baseline, parse_compact
 from proscale_bench.units import GIGA
-from tests.config.test_schedule import schedules
+from tests.specs.test_staged import schedules
 
 backbones = st.sampled_from(sorted(ARCHITECTURES))
 sides = st.integers(1, 2_000)

@@ -22,7 +22,7 @@ from proscale_bench.models.build import build_model
 from proscale_bench.models.inference import use_sampling
 from proscale_bench.models.sampling import SAMPLERS
 from proscale_bench.specs.encoders.staged import Schedule, parse_compact
-from tests.config.test_schedule import schedules
+from tests.specs.test_staged import schedules
 
 torch.set_num_threads(1)
 
