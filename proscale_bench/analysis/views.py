@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from proscale_bench.analysis.runs import Setting, by_setting, model_order, setting_of
+from proscale_bench.analysis.settings import Setting, by_setting, model_order, setting_of
 from proscale_bench.analysis.trainings import mean_accuracy
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import metric

@@ -33,7 +33,7 @@ def refuse_reports(folder: Path, force: bool) -> None:
 
 def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | None = None, y: str | None = None) -> Path:
     """Write every file of a report; the path of its page."""
-    from proscale_bench.analysis.runs import by_setting, profiled
+    from proscale_bench.analysis.settings import by_setting, profiled
     from proscale_bench.files import write_atomic
     from proscale_bench.render.costs import costs_figure
     from proscale_bench.render.figure import DEFAULT_Y, default_x, pareto_figure

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Category, Segment
 from proscale_bench.data.panoptic_json import PredictedSegment
-from proscale_bench.evaluation.runs import runs
+from proscale_bench.evaluation.pixel_runs import runs
 
 __all__ = [
     "VOID",

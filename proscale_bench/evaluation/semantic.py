@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.evaluation.runs import Map, runs
+from proscale_bench.evaluation.pixel_runs import Map, runs
 
 IGNORED = 255
 

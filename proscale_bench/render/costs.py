@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from proscale_bench.analysis.runs import Setting, by_backbone, by_setting, main_setting
+from proscale_bench.analysis.settings import Setting, by_backbone, by_setting, main_setting
 from proscale_bench.render.style import FAINT, HALO, LEGEND, WIDTH_INCHES, backbone_name, style
 from proscale_bench.results.record import Cost, Record
 from proscale_bench.units import show_reduction

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from proscale_bench.analysis.runs import Setting
+from proscale_bench.analysis.settings import Setting
 from proscale_bench.render.grid import Grid, Row, markdown_table
 from proscale_bench.results.accuracy import Accuracy, ClassAccuracy, Evaluated
 from proscale_bench.results.record import Cost, Record

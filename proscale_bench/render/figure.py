@@ -13,7 +13,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 from proscale_bench.analysis.pareto import frontier, steps
-from proscale_bench.analysis.runs import HEADLINE_SCHEDULE, Setting, by_backbone
+from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, Setting, by_backbone
 from proscale_bench.analysis.views import main_view, views
 from proscale_bench.render.naming import Name, draw_names
 from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, backbone_name, style

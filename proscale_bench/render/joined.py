@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from proscale_bench.analysis.runs import by_backbone
+from proscale_bench.analysis.settings import by_backbone
 from proscale_bench.analysis.views import Table, model_of
 from proscale_bench.render.grid import Grid, Row, markdown_table
 from proscale_bench.render.profile import NOT_SIGNIFICANT, show_saving

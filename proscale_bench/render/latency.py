@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from proscale_bench.analysis.runs import Setting, by_backbone, profiled
+from proscale_bench.analysis.settings import Setting, by_backbone, profiled
 from proscale_bench.render.costs import PARTS
 from proscale_bench.render.profile import LAYER, NOT_SIGNIFICANT, rest, show_saving
 from proscale_bench.render.style import FAINT, HALO, INK, LEGEND, WIDTH_INCHES, backbone_name, style

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from proscale_bench.analysis.runs import Setting, by_setting
+from proscale_bench.analysis.settings import Setting, by_setting
 from proscale_bench.analysis.views import Row, View, Worth, views
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.metrics import METRICS, Metric

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from proscale_bench.analysis.runs import (
+from proscale_bench.analysis.settings import (
     HEADLINE_SCHEDULE,
     WITH_CONV,
     WITHOUT_GATE,

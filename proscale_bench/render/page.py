@@ -17,7 +17,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from proscale_bench.analysis.runs import HEADLINE_SCHEDULE, by_setting, main_setting, profiled
+from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, by_setting, main_setting, profiled
 from proscale_bench.render.costs import PARTS
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
 from proscale_bench.render.latency import BETWEEN

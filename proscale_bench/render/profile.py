@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from proscale_bench.analysis.runs import Setting, by_backbone, profiled
+from proscale_bench.analysis.settings import Setting, by_backbone, profiled
 from proscale_bench.render.grid import Grid, Row
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import Record

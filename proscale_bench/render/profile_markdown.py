@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 
-from proscale_bench.analysis.runs import Setting, by_backbone, profiled
+from proscale_bench.analysis.settings import Setting, by_backbone, profiled
 from proscale_bench.render.grid import Grid, Row, markdown_table
 from proscale_bench.render.profile import failures, footer, grids, headlines, name_of
 from proscale_bench.results.profile import Execution

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from proscale_bench.analysis.runs import HEADLINE_SCHEDULE, by_backbone, by_setting, find
+from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, by_backbone, by_setting, find
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.profile_markdown import commands as profile_commands
 from proscale_bench.render.style import backbone_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from proscale_bench.analysis.runs import Setting, profiled
+from proscale_bench.analysis.settings import Setting, profiled
 from proscale_bench.render.naming import Name, draw_names
 from proscale_bench.render.style import FAINT, INK, LEGEND, WIDTH_INCHES, backbone_color, backbone_name, style
 from proscale_bench.results.profile import CountedSaving, RealisedSaving

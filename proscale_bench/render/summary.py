@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proscale_bench.analysis.runs import by_setting, main_setting
+from proscale_bench.analysis.settings import by_setting, main_setting
 from proscale_bench.render.grid import Grid, Row
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.record import Record

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from proscale_bench.analysis.runs import by_setting, main_setting, setting_of
+from proscale_bench.analysis.settings import by_setting, main_setting, setting_of
 from proscale_bench.cost.count import count_flops
 from proscale_bench.results.metrics import get_metric, metric, provenance_of
 from proscale_bench.results.profile import Profile

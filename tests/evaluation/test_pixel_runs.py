@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proscale_bench.evaluation import runs as module
-from proscale_bench.evaluation.runs import runs
+from proscale_bench.evaluation import pixel_runs as module
+from proscale_bench.evaluation.pixel_runs import runs
 
 
 def plain_runs(first: list[int], second: list[int]) -> list[tuple[int, int, int]]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import random
 
-from proscale_bench.analysis.runs import WITH_CONV, WITHOUT_GATE, ablation, against_official, by_setting, main_setting
+from proscale_bench.analysis.settings import (
+    WITH_CONV,
+    WITHOUT_GATE,
+    ablation,
+    against_official,
+    by_setting,
+    main_setting,
+)
 from proscale_bench.units import reduction_pct
 from tests.results.records import paper, record
 
