@@ -108,7 +108,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Table:
+class SideBySide:
     """A view beside what was found in one way: a record a model, in the order of tables.
 
     Args:
@@ -145,7 +145,7 @@ def views(records: Iterable[Record]) -> list[View]:
     return shown or [_view(setting_of(one), (failed,), worths) for one in failed[:1]]
 
 
-def tables(records: Sequence[Record]) -> list[Table]:
+def side_by_side(records: Sequence[Record]) -> list[SideBySide]:
     """One for every way in which something was timed or judged; none where nothing was, and nothing failed to be.
 
     Latencies go with accuracies found on the same kind of device, if there are any.
@@ -198,7 +198,7 @@ def _same_device(view: View, ways: Sequence[Judged]) -> Judged | None:
     return next((way for way in ways if way.device == device), next(iter(ways), None))
 
 
-def _table(view: View, judged: Judged | None, found: Sequence[View]) -> Table:
+def _table(view: View, judged: Judged | None, found: Sequence[View]) -> SideBySide:
     """Models that were judged and are not in the view have neither cost nor latency there."""
     rows: dict[Model, tuple[Record, int]] = {}
     for row in view.rows:
@@ -208,7 +208,7 @@ def _table(view: View, judged: Judged | None, found: Sequence[View]) -> Table:
         if model_of(row.record) not in rows and (worth := row.found(judged)):
             rows[model_of(row.record)] = (_bare(row.with_accuracy(worth)), worth.trainings)
     ordered = sorted(rows.items(), key=lambda item: model_order(item[1][0]))
-    return Table(
+    return SideBySide(
         view.setting,
         judged,
         tuple(record for _, (record, _) in ordered),

@@ -48,7 +48,7 @@ def inspect(
 
     from proscale_bench.commands.exporting import Exports
     from proscale_bench.render import checkpoints as render
-    from proscale_bench.render.grid import table
+    from proscale_bench.render.table import rich_table
 
     exports = Exports(json=export_json, force=force)
     checkpoint = open_told(file, schedule)
@@ -58,7 +58,7 @@ def inspect(
     for what, how in render.facts(inspection):
         console.print(Text(printable(f"{what:22} {how}")), soft_wrap=True)
     console.print()
-    console.print(table(render.account_grid(inspection)))
+    console.print(rich_table(render.account_table(inspection)))
     if not brief:
         console.print()
         for entry in inspection.entries:

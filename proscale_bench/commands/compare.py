@@ -50,7 +50,7 @@ def compare(
     from proscale_bench.commands.exporting import Exports
     from proscale_bench.errors import ExitCode
     from proscale_bench.render import compare as render
-    from proscale_bench.render.grid import markdown_table, table
+    from proscale_bench.render.table import markdown_table, rich_table
 
     exports = Exports(export_json, export_csv, export_markdown, force)
     gates = [parse_gate(text) for text in fail or []]
@@ -58,7 +58,7 @@ def compare(
     regressed = regressions(comparison, gates)
     console = exports.console
     for pair in comparison.pairs:
-        console.print(table(render.grid(pair)))
+        console.print(rich_table(render.table(pair)))
         console.print()
     for line in [*render.others(comparison), *map(render.regression, regressed)]:
         console.print(Text(line), soft_wrap=True)
@@ -67,7 +67,7 @@ def compare(
         lambda: "\n".join(
             line
             for pair in comparison.pairs
-            for line in (f"### {render.grid(pair).title}", "", *markdown_table(render.grid(pair)), "")
+            for line in (f"### {render.table(pair).title}", "", *markdown_table(render.table(pair)), "")
         ),
     )
     if regressed:

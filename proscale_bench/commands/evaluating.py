@@ -180,11 +180,11 @@ def show(asked: Asked, outcomes: Sequence[Outcome], folder: Path, console: Conso
     from rich.text import Text
 
     from proscale_bench.render import evaluation as render
-    from proscale_bench.render.grid import table
+    from proscale_bench.render.table import rich_table
 
     evaluations = [render.Evaluation(outcome.accuracy, outcome.record) for outcome in outcomes]
-    for grid in render.grids(evaluations, asked.per_class):
-        console.print(table(grid, break_labels=True))
+    for table in render.tables(evaluations, asked.per_class):
+        console.print(rich_table(table, break_labels=True))
         console.print()
     for line in render.footer(evaluations):
         console.print(Text(line, style="dim"))
@@ -197,10 +197,10 @@ def show(asked: Asked, outcomes: Sequence[Outcome], folder: Path, console: Conso
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    from proscale_bench.render.evaluation import Evaluation, grids
-    from proscale_bench.render.grid import markdown_table
+    from proscale_bench.render.evaluation import Evaluation, tables
+    from proscale_bench.render.table import markdown_table
 
     evaluations = [Evaluation(outcome.accuracy, outcome.record) for outcome in outcomes]
     return "\n".join(
-        line for grid in grids(evaluations) for line in (f"### {grid.title}", "", *markdown_table(grid), "")
+        line for table in tables(evaluations) for line in (f"### {table.title}", "", *markdown_table(table), "")
     )

@@ -69,7 +69,7 @@ def flops(
     from proscale_bench.cost.count import count_flops
     from proscale_bench.render import flops as render
     from proscale_bench.render.console import detail
-    from proscale_bench.render.grid import table
+    from proscale_bench.render.table import rich_table
 
     exports = Exports(export_json, export_csv, export_markdown, force)
     counts = [count_flops(one, backbone, size, output_size, rules, convention) for one in schedule]
@@ -86,8 +86,8 @@ def flops(
 
     exports.write(rows, lambda: render.markdown(counts, by.value, as_executed))
     console = exports.console
-    for grid in render.grids(counts, by.value, console.width, as_executed):
-        console.print(table(grid))
+    for table in render.tables(counts, by.value, console.width, as_executed):
+        console.print(rich_table(table))
         console.print()
     for line in render.headlines(counts):
         console.print(Text(line))

@@ -25,15 +25,15 @@ def list_models() -> None:
     """
     from proscale_bench.config.weights import shipped_weights, told_schedule
     from proscale_bench.render.console import stdout_console
-    from proscale_bench.render.grid import table
-    from proscale_bench.render.models import list_grid, weights_grid
+    from proscale_bench.render.models import list_table, weights_table
+    from proscale_bench.render.table import rich_table
 
     console = stdout_console()
-    console.print(table(list_grid()))
+    console.print(rich_table(list_table()))
     console.print("GFLOPs: rules fvcore, 1 MAC = 1 FLOP, mean over the first 100 images of COCO val2017", style="dim")
     if shipped := {name: told_schedule(path) for name, path in shipped_weights().items()}:
         console.print()
-        console.print(table(weights_grid(shipped), justify="left"))
+        console.print(rich_table(weights_table(shipped), justify="left"))
         console.print("of the embedded data: 'proscale-bench eval' says what they are worth", style="dim")
 
 
@@ -52,7 +52,7 @@ def show(
     from proscale_bench.config.architecture import get_architecture
     from proscale_bench.render import models as render
     from proscale_bench.render.console import stdout_console
-    from proscale_bench.render.grid import table
+    from proscale_bench.render.table import rich_table
     from proscale_bench.results.published import published_results
 
     console = stdout_console()
@@ -61,11 +61,11 @@ def show(
     for what, how in render.dimensions(architecture):
         console.print(Text(f"{what:22} {how}"))
     console.print()
-    console.print(table(render.parameter_grid(backbone, architecture)))
+    console.print(rich_table(render.parameter_table(backbone, architecture)))
     console.print()
     published = published_results(backbone)
     if published:
-        console.print(table(render.published_grid(published)))
+        console.print(rich_table(render.published_table(published)))
         for line in render.sources(published):
             console.print(Text(line, style="dim"))
     else:

@@ -152,10 +152,10 @@ def show_profile(records: Sequence[Record], run: Path, console: Console) -> None
     from rich.text import Text
 
     from proscale_bench.render import profile as render
-    from proscale_bench.render.grid import table
+    from proscale_bench.render.table import rich_table
 
-    for grid in render.grids(records):
-        console.print(table(grid, break_labels=True))
+    for table in render.tables(records):
+        console.print(rich_table(table, break_labels=True))
         console.print()
     for line in render.headlines(records):
         console.print(Text(line))

@@ -76,18 +76,18 @@ def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
     """A run's tables, and where its report is."""
     from rich.text import Text
 
-    from proscale_bench.analysis.views import tables
-    from proscale_bench.render.grid import table
-    from proscale_bench.render.joined import footer, grids
+    from proscale_bench.analysis.views import side_by_side
+    from proscale_bench.render.side_by_side import footer, tables
+    from proscale_bench.render.table import rich_table
 
-    found = tables(records)
+    found = side_by_side(records)
     if not found:
         show_costs(records, console)
-    for joined in found:
-        for grid in grids(joined, console.width):
-            console.print(table(grid, break_labels=True))
+    for side in found:
+        for table in tables(side, console.width):
+            console.print(rich_table(table, break_labels=True))
             console.print()
-        for line in footer(joined):
+        for line in footer(side):
             console.print(Text(line, style="dim"))
     console.print(Text(printable(f"report: {path}")), soft_wrap=True)
 
@@ -96,11 +96,11 @@ def show_costs(records: Sequence[Record], console: Console) -> None:
     """What a run counted."""
     from rich.text import Text
 
-    from proscale_bench.render.grid import table
     from proscale_bench.render.summary import legend, summary
+    from proscale_bench.render.table import rich_table
 
-    if grid := summary(records):
-        console.print(table(grid))
+    if table := summary(records):
+        console.print(rich_table(table))
         console.print()
     for line in legend(records):
         console.print(Text(line, style="dim"))

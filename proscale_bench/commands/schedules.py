@@ -29,10 +29,10 @@ def list_schedules() -> None:
     """
     from proscale_bench.config.catalogue import catalogue
     from proscale_bench.render.console import stdout_console
-    from proscale_bench.render.grid import table
-    from proscale_bench.render.schedules import catalogue_grid
+    from proscale_bench.render.schedules import catalogue_table
+    from proscale_bench.render.table import rich_table
 
-    stdout_console().print(table(catalogue_grid(catalogue()), justify="left"))
+    stdout_console().print(rich_table(catalogue_table(catalogue()), justify="left"))
 
 
 @app.command("show", cls=BenchCommand)
@@ -60,7 +60,7 @@ def show(
     from proscale_bench.render import schedules as render
     from proscale_bench.render.console import stdout_console
     from proscale_bench.render.flops import headline
-    from proscale_bench.render.grid import table
+    from proscale_bench.render.table import rich_table
 
     console = stdout_console()
     parsed = parse_schedule(schedule)
@@ -72,7 +72,7 @@ def show(
     count = count_flops(parsed, backbone, size)
     console.print(Text(f"{parsed.name}: {parsed.compact}" if parsed.name else parsed.compact, style="bold"))
     console.print()
-    console.print(table(render.drawing(count, plain=not console.encoding.startswith("utf"))))
+    console.print(rich_table(render.drawing(count, plain=not console.encoding.startswith("utf"))))
     console.print()
     for what, how in render.options(parsed):
         console.print(Text(f"{what:16} {how}"))

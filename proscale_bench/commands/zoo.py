@@ -49,8 +49,8 @@ def zoo(
     from proscale_bench.files import locked
     from proscale_bench.machine import usable_cores
     from proscale_bench.render.console import note, stdout_console
-    from proscale_bench.render.grid import table
-    from proscale_bench.render.zoo import zoo_grid
+    from proscale_bench.render.table import rich_table
+    from proscale_bench.render.zoo import zoo_table
     from proscale_bench.sweep.zoo import pack, plan_zoo, require_own, require_weights, write_sweep
 
     if device is not None:
@@ -66,7 +66,7 @@ def zoo(
             path = write_sweep(read, out, weights) if weights else None
         if failed:
             raise BenchError(_tell(failed), f"see errors.txt there; {len(trained)} of {len(plan)} trainings are done")
-    stdout_console().print(table(zoo_grid(plan), justify="left"))
+    stdout_console().print(rich_table(zoo_table(plan), justify="left"))
     if not list_only and path:
         note(f"measure them: proscale-bench sweep {path}")
 

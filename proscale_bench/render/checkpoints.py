@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from proscale_bench.render.grid import Grid, Row
 from proscale_bench.render.models import backbone_dimensions, dashed, head_dimensions
+from proscale_bench.render.table import Row, Table
 from proscale_bench.results.inspection import PARTS, STATUSES, Entry, Inspection, WarmStart
 
 HOW_KNOWN = {"given": "as given", "metadata": "from the file's metadata", "shapes": "read off the tensors"}
@@ -38,7 +38,7 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
     return lines
 
 
-def account_grid(inspection: Inspection) -> Grid:
+def account_table(inspection: Inspection) -> Table:
     """How many tensors of each part have which status."""
     total = inspection.count()
     header = [status for status in reversed(STATUSES) if total[status] or status not in ("unused", "derived")]
@@ -48,7 +48,7 @@ def account_grid(inspection: Inspection) -> Grid:
         if counts:
             rows.append(Row(part, tuple(str(counts[status] or "") for status in header)))
     rows.append(Row("all", tuple(str(total[status]) for status in header), strong=True))
-    return Grid("", ("tensors", *header), tuple(rows))
+    return Table("", ("tensors", *header), tuple(rows))
 
 
 def entry_lines(entry: Entry, columns: int) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from proscale_bench.analysis.compare import Change, Comparison, Pair, Regression
-from proscale_bench.render.grid import Grid, Row
+from proscale_bench.render.table import Row, Table
 from proscale_bench.results.record import Record
 
 NOT_SIGNIFICANT = "not significant"
 
 
-def grid(pair: Pair) -> Grid:
+def table(pair: Pair) -> Table:
     """A line a metric that both have: before, after, by how much, and whether that is more than chance."""
     rows = []
     for change in pair.changes:
@@ -19,7 +19,7 @@ def grid(pair: Pair) -> Grid:
             Row(f"{change.metric.title}{unit}", (*values, _difference(change), _interval(change), verdict(change)))
         )
     title = _name(pair.new) if not pair.renamed else f"{_name(pair.old)} against {_name(pair.new)}"
-    return Grid(f"{title}, {pair.new.input.size}", ("", "old", "new", "change", "95 %", ""), tuple(rows))
+    return Table(f"{title}, {pair.new.input.size}", ("", "old", "new", "change", "95 %", ""), tuple(rows))
 
 
 def verdict(change: Change) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from proscale_bench.analysis.settings import Setting
-from proscale_bench.render.grid import Grid, Row, markdown_table
+from proscale_bench.render.table import Row, Table, markdown_table
 from proscale_bench.results.accuracy import Accuracy, ClassAccuracy, Evaluated
 from proscale_bench.results.record import Cost, Record
 from proscale_bench.units import show_gflops, show_reduction
@@ -63,14 +63,14 @@ class Evaluation:
         return self.record.identity.schedule if self.record else self.accuracy.source
 
 
-def grids(evaluations: Sequence[Evaluation], per_class: bool = False) -> Iterator[Grid]:
+def tables(evaluations: Sequence[Evaluation], per_class: bool = False) -> Iterator[Table]:
     """One table of all, and one a model by class where that is wanted."""
-    yield accuracy_grid(evaluations)
+    yield accuracy_table(evaluations)
     if per_class:
-        yield from map(class_grid, evaluations)
+        yield from map(class_table, evaluations)
 
 
-def accuracy_grid(evaluations: Sequence[Evaluation]) -> Grid:
+def accuracy_table(evaluations: Sequence[Evaluation]) -> Table:
     """A column a model: what it is worth, in percent with intervals, and what it costs."""
     with_intervals = any(one.how.intervals for one in evaluations)
     rows = []
@@ -89,10 +89,10 @@ def accuracy_grid(evaluations: Sequence[Evaluation]) -> Grid:
     header = [cell for name in names for cell in ((name, "95 %") if with_intervals else (name,))]
     images = evaluations[0].how.images
     title = f"{evaluations[0].accuracy.dataset}, {images:,} image{'s' if images > 1 else ''}, in percent"
-    return Grid(title, ("", *header), tuple(rows))
+    return Table(title, ("", *header), tuple(rows))
 
 
-def class_grid(one: Evaluation) -> Grid:
+def class_table(one: Evaluation) -> Table:
     """A line a class, as the data set lists them."""
     how = one.how
     columns: list[tuple[str, Callable[[ClassAccuracy], str]]] = []
@@ -113,7 +113,7 @@ def class_grid(one: Evaluation) -> Grid:
         Row(found.name, ("thing" if found.is_thing else "stuff", *(read(found) for _, read in columns)))
         for found in how.classes
     )
-    return Grid(f"{one.name} by class of {one.accuracy.dataset}", ("", "", *(name for name, _ in columns)), rows)
+    return Table(f"{one.name} by class of {one.accuracy.dataset}", ("", "", *(name for name, _ in columns)), rows)
 
 
 def footer(evaluations: Sequence[Evaluation]) -> list[str]:
@@ -134,7 +134,7 @@ def footer(evaluations: Sequence[Evaluation]) -> list[str]:
 def section(setting: Setting, records: Sequence[Record], text: Callable[[str], str]) -> list[str]:
     """What a report says of a data set's evaluations, as lines of Markdown; `text` keeps words words."""
     evaluations = [Evaluation(record.accuracy, record) for record in records if record.accuracy and record.is_evaluated]
-    lines = [f"## Accuracy on {text(setting.size)}", "", *markdown_table(accuracy_grid(evaluations)), ""]
+    lines = [f"## Accuracy on {text(setting.size)}", "", *markdown_table(accuracy_table(evaluations)), ""]
     return lines + [line for note in footer(evaluations) for line in (text(note[:1].upper() + note[1:]) + ".", "")]
 
 

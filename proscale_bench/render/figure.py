@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from proscale_bench.analysis.pareto import frontier, steps
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, Setting, by_backbone
 from proscale_bench.analysis.views import main_view, views
-from proscale_bench.render.naming import Name, draw_names
+from proscale_bench.render.figure_labels import Name, draw_names
 from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, backbone_name, style
 from proscale_bench.results.metrics import Metric, Provenance, get_metric, metric, provenance_of
 from proscale_bench.results.record import Record

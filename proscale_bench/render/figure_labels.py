@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from proscale_bench.render.labels import Box, Wanted, cut, place
+from proscale_bench.render.label_placement import Box, Wanted, cut, place
 from proscale_bench.render.style import HALO
 
 if TYPE_CHECKING:

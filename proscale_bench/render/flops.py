@@ -8,7 +8,7 @@ from typing import Literal
 
 from proscale_bench.cost.count import FlopCount
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES, Operator
-from proscale_bench.render.grid import Grid, Row, broken, markdown_table
+from proscale_bench.render.table import Row, Table, broken, markdown_table
 from proscale_bench.specs.encoders.staged import LEVELS
 from proscale_bench.units import GIGA, show_gflops, show_reduction, show_tokens
 
@@ -37,9 +37,9 @@ OPERATOR_NAMES = {
 }
 
 
-def grids(
+def tables(
     counts: Sequence[FlopCount], by: By = "stage", columns: int = 10_000, as_executed: bool = False
-) -> list[Grid]:
+) -> list[Table]:
     """The tables of some counts at one size.
 
     Args:
@@ -47,9 +47,9 @@ def grids(
         as_executed: also show what inference executes.
     """
     if by == "layer":
-        return [_layer_grid(count) for count in counts]
+        return [_layer_table(count) for count in counts]
     if by == "operator":
-        return [_operator_grid(count, as_executed) for count in counts]
+        return [_operator_table(count, as_executed) for count in counts]
     chunks: list[list[FlopCount]] = [[]]
     room = columns - BASELINE_COLUMNS
     for count in counts:
@@ -62,10 +62,10 @@ def grids(
             room = columns - BASELINE_COLUMNS
         chunks[-1].append(count)
         room -= width
-    return [_stage_grid([counts[0].baseline, *chunk], as_executed) for chunk in chunks]
+    return [_stage_table([counts[0].baseline, *chunk], as_executed) for chunk in chunks]
 
 
-def _stage_grid(counts: Sequence[FlopCount], as_executed: bool = False) -> Grid:
+def _stage_table(counts: Sequence[FlopCount], as_executed: bool = False) -> Table:
     """A column of GFLOPs a schedule and, but for the baseline, one of what it saves."""
 
     def line(
@@ -100,7 +100,7 @@ def _stage_grid(counts: Sequence[FlopCount], as_executed: bool = False) -> Grid:
             parameters.append("")
     seen = {layer.levels for count in counts for layer in count.layers}
     coarse_first = sorted(seen, key=lambda levels: (len(levels), [LEVELS.index(level) for level in levels]))
-    return Grid(
+    return Table(
         _title(counts[0]),
         tuple(header),
         (
@@ -128,7 +128,7 @@ def _is_baseline(count: FlopCount) -> bool:
     return count.schedule == count.baseline.schedule
 
 
-def _layer_grid(count: FlopCount) -> Grid:
+def _layer_table(count: FlopCount) -> Table:
     encoder = count.gflops.encoder
     rows = [
         Row(
@@ -150,10 +150,10 @@ def _layer_grid(count: FlopCount) -> Grid:
         strong=True,
     )
     header = ("", "stage", "levels", "tokens", "GFLOPs", "of the encoder")
-    return Grid(f"{_title(count)} · {name_of(count)}", header, (*rows, total))
+    return Table(f"{_title(count)} · {name_of(count)}", header, (*rows, total))
 
 
-def _operator_grid(count: FlopCount, as_executed: bool = False) -> Grid:
+def _operator_table(count: FlopCount, as_executed: bool = False) -> Table:
     """Every operator of the whole model under each rule set: the itemised difference between them."""
     unit = GIGA * count.input.images
     shown = {f"{name} *" if name == count.rules.name else name: replace(count, rules=RULES[name]) for name in RULES}
@@ -172,7 +172,7 @@ def _operator_grid(count: FlopCount, as_executed: bool = False) -> Grid:
         if any(values):
             rows.append(Row(OPERATOR_NAMES[operator], tuple(show_gflops(v) if v else "–" for v in values)))
     sums = tuple(show_gflops(sum(table.values())) for table in tables)
-    return Grid(
+    return Table(
         f"{_title(count)} · {name_of(count)}",
         ("GFLOPs", *shown),
         (*rows, Row("total with post-processing", sums, strong=True)),
@@ -220,8 +220,8 @@ def footer(count: FlopCount, as_executed: bool = False) -> list[str]:
 def markdown(counts: Sequence[FlopCount], by: By = "stage", as_executed: bool = False) -> str:
     """The same tables as Markdown, with the headline and the footer."""
     lines: list[str] = []
-    for grid in grids(counts, by, as_executed=as_executed):
-        lines += [f"### {grid.title}", "", *markdown_table(grid), ""]
+    for table in tables(counts, by, as_executed=as_executed):
+        lines += [f"### {table.title}", "", *markdown_table(table), ""]
     lines += [f"- {line}" for line in headlines(counts)]
     lines += ["", *(f"<sub>{line}</sub>  " for line in footer(counts[0], as_executed))]
     return "\n".join(lines) + "\n"

@@ -17,16 +17,16 @@ from proscale_bench.analysis.settings import (
     main_setting,
     profiled,
 )
-from proscale_bench.analysis.views import tables
+from proscale_bench.analysis.views import side_by_side
 from proscale_bench.config.catalogue import catalogue_names
 from proscale_bench.render.evaluation import section as accuracy_section
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
-from proscale_bench.render.grid import Grid, Row, markdown_table
-from proscale_bench.render.joined import section as joined_section
 from proscale_bench.render.profile_markdown import section
 from proscale_bench.render.provenance import commands, counting, headlines, origin
 from proscale_bench.render.savings import has_savings
+from proscale_bench.render.side_by_side import section as side_by_side_section
 from proscale_bench.render.style import backbone_name
+from proscale_bench.render.table import Row, Table, markdown_table
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import get_metric
 from proscale_bench.results.record import Record
@@ -63,8 +63,8 @@ def report(
         lines += ["![GFLOPs beside milliseconds, by part](latency.svg)", ""] if profiled(records) else []
         lines += _figures(x, y)
         lines += ["![Time saved against GFLOPs saved](savings.svg)", ""] if has_savings(records) else []
-    for joined in tables(records):
-        lines += joined_section(joined, text)
+    for side in side_by_side(records):
+        lines += side_by_side_section(side, text)
     notes = Footnotes()
     for setting, group in groups.items():
         if any(record.is_evaluated for record in group):
@@ -123,7 +123,7 @@ def _figures(x: Sequence[str], y: str) -> list[str]:
     ]
 
 
-def _costs(records: Sequence[Record], notes: Footnotes) -> Grid:
+def _costs(records: Sequence[Record], notes: Footnotes) -> Table:
     header: tuple[str, ...] = (
         *("schedule", "encoder", "", "token layers", "", "total", ""),
         *("with post-processing", "parameters, M", "PQ, published", "PQ, measured"),
@@ -153,7 +153,7 @@ def _costs(records: Sequence[Record], notes: Footnotes) -> Grid:
     if not any(row.cells[-1] for row in rows):  # nothing measured: no empty column
         header = header[:-1]
         rows = [Row(row.label, row.cells[:-1]) for row in rows]
-    return Grid("", header, tuple(rows))
+    return Table("", header, tuple(rows))
 
 
 def _name(record: Record) -> str:
@@ -213,7 +213,7 @@ def _official(records: Sequence[Record]) -> list[str]:
         f"FLOPs of one image as {'; '.join(sources)} finds them, and how far ours are from that: "
         f"{len(rows)} configurations, {len(AGREEMENT_PARTS)} counts each, {verdict}.",
         "",
-        *markdown_table(Grid("", header, tuple(rows))),
+        *markdown_table(Table("", header, tuple(rows))),
         "",
         *_paper_totals(records),
     ]

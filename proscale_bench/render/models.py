@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from proscale_bench.config.architecture import ARCHITECTURES, Architecture, Head, ResNet, Swin
-from proscale_bench.render.grid import Grid, Row
+from proscale_bench.render.table import Row, Table
 from proscale_bench.specs.encoders.staged import baseline, parse_compact
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COMPARED = (baseline(), parse_compact("3,3,3"))
 
 
-def list_grid() -> Grid:
+def list_table() -> Table:
     """Every backbone with the parameters and GFLOPs of the baseline and of (3,3,3)."""
     from proscale_bench.cost.count import count_flops
 
@@ -37,16 +37,16 @@ def list_grid() -> Grid:
             )
         )
     header = ("model", "queries", "backbone M", "baseline M", "GFLOPs", "3,3,3 M", "GFLOPs")
-    return Grid("", header, tuple(rows))
+    return Table("", header, tuple(rows))
 
 
-def weights_grid(shipped: Mapping[str, Told]) -> Grid:
+def weights_table(shipped: Mapping[str, Told]) -> Table:
     """The weights that ship, by name."""
     rows = (
         Row(name, (told.schedule.compact, "" if told.seed is None else str(told.seed)))
         for name, told in shipped.items()
     )
-    return Grid("", ("weights that ship", "schedule", "seed"), tuple(rows))
+    return Table("", ("weights that ship", "schedule", "seed"), tuple(rows))
 
 
 def dimensions(architecture: Architecture) -> list[tuple[str, str]]:
@@ -85,7 +85,7 @@ def head_dimensions(head: Head) -> list[tuple[str, str]]:
     ]
 
 
-def parameter_grid(name: str, architecture: Architecture) -> Grid:
+def parameter_table(name: str, architecture: Architecture) -> Table:
     """Parameters by part, of the baseline and of (3,3,3)."""
     from proscale_bench.cost.parameters import count_parameters
 
@@ -94,7 +94,7 @@ def parameter_grid(name: str, architecture: Architecture) -> Grid:
     def line(label: str, part: str, strong: bool = False) -> Row:
         return Row(label, tuple(f"{getattr(count, part):,}" for count in counts), strong=strong)
 
-    return Grid(
+    return Table(
         "",
         ("parameters", *(schedule.compact for schedule in COMPARED)),
         (
@@ -106,7 +106,7 @@ def parameter_grid(name: str, architecture: Architecture) -> Grid:
     )
 
 
-def published_grid(results: Sequence[PublishedResult]) -> Grid:
+def published_table(results: Sequence[PublishedResult]) -> Table:
     """Published results on COCO val2017, each with the number of its source."""
     marks = {source: index for index, source in enumerate(_sources(results), start=1)}
     rows = tuple(
@@ -120,13 +120,13 @@ def published_grid(results: Sequence[PublishedResult]) -> Grid:
         )
         for result in results
     )
-    return Grid(
+    return Table(
         "published, COCO val2017 panoptic", ("schedule", "pretraining", "PQ", "AP", "mIoU", "FPS", "source"), rows
     )
 
 
 def sources(results: Sequence[PublishedResult]) -> list[str]:
-    """The sources that `published_grid` numbers, and what its FPS were measured on."""
+    """The sources that `published_table` numbers, and what its FPS were measured on."""
     lines = [f"[{index}] {source}" for index, source in enumerate(_sources(results), start=1)]
     hardware = dict.fromkeys(result.fps_hardware for result in results if result.fps is not None)
     return lines + [f"FPS: {words}" for words in hardware]

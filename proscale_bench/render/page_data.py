@@ -9,7 +9,7 @@ from typing import Any
 from proscale_bench.analysis.views import Row, View, Worth, main_view, views
 from proscale_bench.render.costs import PARTS
 from proscale_bench.render.latency import realised
-from proscale_bench.render.page_facts import Fact, facts_of, facts_of_worth
+from proscale_bench.render.page_details import Fact, facts_of, facts_of_worth
 from proscale_bench.render.style import COLORS, backbone_name
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
 from proscale_bench.results.record import Record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from proscale_bench.analysis.settings import Setting, by_backbone, profiled
-from proscale_bench.render.grid import Grid, Row
+from proscale_bench.render.table import Row, Table
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import Record
 from proscale_bench.specs.encoders.staged import LEVELS
@@ -31,21 +31,21 @@ STAGES = (
 ENCODER_PARTS = tuple(stage for _, stage, indent, _ in STAGES if indent and stage)
 
 
-def grids(records: Sequence[Record]) -> Iterator[Grid]:
+def tables(records: Sequence[Record]) -> Iterator[Table]:
     """The tables of a session: for every setting and backbone one of schedules, then one a schedule by stage."""
     for setting, group in profiled(records).items():
         for backbone, rows in by_backbone(group).items():
-            yield summary_grid(setting, backbone, rows)
+            yield summary_table(setting, backbone, rows)
             base = next((record for record in rows if _is_baseline(record) and record.profile), None)
             measured = [record for record in rows if record.profile and (record is not base or len(rows) == 1)]
             for record in measured:
-                yield stage_grid(record, base)
+                yield stage_table(record, base)
             for record in rows:
                 if record.profile and record.profile.ceilings:
-                    yield roofline_grid(record, record.profile)
+                    yield roofline_table(record, record.profile)
 
 
-def summary_grid(setting: Setting, backbone: str, records: Sequence[Record]) -> Grid:
+def summary_table(setting: Setting, backbone: str, records: Sequence[Record]) -> Table:
     """A line a schedule: latency, throughput, memory, energy, and the counted saving beside the realised one."""
     profiles = [record.profile for record in records if record.profile]
     with_energy = any(profile.energy_j is not None for profile in profiles)
@@ -73,10 +73,10 @@ def summary_grid(setting: Setting, backbone: str, records: Sequence[Record]) -> 
         rows.append(Row(record.identity.schedule, tuple(cells), strong=_is_baseline(record)))
     execution = setting.execution
     batch = f", batch {execution.batch_size}" if execution else ""
-    return Grid(f"{backbone} at {setting.where}{batch}", (*header, "time"), tuple(rows))
+    return Table(f"{backbone} at {setting.where}{batch}", (*header, "time"), tuple(rows))
 
 
-def stage_grid(record: Record, base: Record | None) -> Grid:
+def stage_table(record: Record, base: Record | None) -> Table:
     """Where the time goes, beside the baseline's: counted saving against realised saving."""
     profile = record.profile
     assert profile is not None
@@ -103,10 +103,10 @@ def stage_grid(record: Record, base: Record | None) -> Grid:
         if name == "pixel_embedding":
             between = [show_ms(max(0.0, rest(one))) for one in (old, profile) if one]
             rows.append(Row("between them", (*between, *[""] * len(compared)), 1))
-    return Grid(f"{name_of(record)}, each stage by itself", ("", *names, *compared), tuple(rows))
+    return Table(f"{name_of(record)}, each stage by itself", ("", *names, *compared), tuple(rows))
 
 
-def roofline_grid(record: Record, profile: Profile) -> Grid:
+def roofline_table(record: Record, profile: Profile) -> Table:
     """What each stage achieves of what the device can do."""
     ceilings = profile.ceilings
     assert ceilings is not None
@@ -126,7 +126,7 @@ def roofline_grid(record: Record, profile: Profile) -> Grid:
         f"{name_of(record)}, against the device: {ceilings.matmul_gflops_per_s:,.0f} GFLOP/s, "
         f"{ceilings.copy_gb_per_s:,.0f} GB/s"
     )
-    return Grid(title, ("", "GFLOP/s", "of that", "GB/s, at least", "of that"), tuple(rows))
+    return Table(title, ("", "GFLOP/s", "of that", "GB/s, at least", "of that"), tuple(rows))
 
 
 def headlines(records: Sequence[Record]) -> list[str]:

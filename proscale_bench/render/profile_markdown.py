@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from proscale_bench.analysis.settings import Setting, by_backbone, profiled
-from proscale_bench.render.grid import Grid, Row, markdown_table
-from proscale_bench.render.profile import failures, footer, grids, headlines, name_of
+from proscale_bench.render.profile import failures, footer, headlines, name_of, tables
+from proscale_bench.render.table import Row, Table, markdown_table
 from proscale_bench.results.profile import Execution
 from proscale_bench.results.record import Record
 
@@ -17,8 +17,8 @@ Text = Callable[[str], str]  # makes words safe for Markdown
 def markdown(records: Sequence[Record]) -> str:
     """What `profile --export-markdown` writes: the terminal's tables, sentences and footer."""
     lines: list[str] = []
-    for grid in grids(records):
-        lines += [f"### {grid.title}", "", *markdown_table(grid), ""]
+    for table in tables(records):
+        lines += [f"### {table.title}", "", *markdown_table(table), ""]
     lines += [f"- {line}" for line in (*headlines(records), *failures(records), *_cautions(records))]
     lines += ["", *(f"<sub>{line}</sub>  " for line in footer(records))]
     return "\n".join(lines) + "\n"
@@ -35,10 +35,10 @@ def section(setting: Setting, records: Sequence[Record], text: Text) -> list[str
     lines = [f"## Measured: {text(setting.ran)}", ""]
     lines += [f"- {text(line)}" for line in headlines(records)]
     lines += ["", *(text(line) + "  " for line in footer(records)), ""] if lines[2:] else []
-    for grid in grids(records):
-        rows = tuple(Row(text(row.label), tuple(map(text, row.cells)), row.indent, row.strong) for row in grid.rows)
-        safe = Grid("", tuple(map(text, grid.header)), rows)
-        lines += [f"### {text(grid.title)}", "", *markdown_table(safe), ""]
+    for table in tables(records):
+        rows = tuple(Row(text(row.label), tuple(map(text, row.cells)), row.indent, row.strong) for row in table.rows)
+        safe = Table("", tuple(map(text, table.header)), rows)
+        lines += [f"### {text(table.title)}", "", *markdown_table(safe), ""]
     if cautions := _cautions(records):
         lines += ["### Beware", "", *(f"- {text(line)}" for line in cautions), ""]
     return lines

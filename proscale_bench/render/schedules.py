@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from proscale_bench.render.grid import Grid, Row
+from proscale_bench.render.table import Row, Table
 from proscale_bench.specs.encoders.staged import FINEST, LEVELS, Schedule
 from proscale_bench.units import show_gflops, show_tokens
 
@@ -17,15 +17,15 @@ PLAIN = str.maketrans({"■": "#", "·": ".", "×": "x"})  # for a terminal that
 DRAWN_LAYERS = 12  # a stage of more is written `■ × 40`
 
 
-def catalogue_grid(entries: Sequence[tuple[Schedule, str]]) -> Grid:
+def catalogue_table(entries: Sequence[tuple[Schedule, str]]) -> Table:
     """Name, compact form and description of the shipped schedules."""
     rows = tuple(
         Row(schedule.name or schedule.compact, (schedule.compact, description)) for schedule, description in entries
     )
-    return Grid("", ("schedule", "compact", "what it is"), rows)
+    return Table("", ("schedule", "compact", "what it is"), rows)
 
 
-def drawing(count: FlopCount, plain: bool = False) -> Grid:
+def drawing(count: FlopCount, plain: bool = False) -> Table:
     """Levels against the stages' layers, with tokens and cost at the count's size; `plain` keeps to ASCII."""
     from proscale_bench.config.architecture import FEATURE_STRIDES
 
@@ -46,7 +46,7 @@ def drawing(count: FlopCount, plain: bool = False) -> Grid:
     if stages:
         rows.append(Row("tokens a layer", (*(show_tokens(round(first[n].tokens)) for n, _ in stages), ""), strong=True))
         rows.append(Row("GFLOPs a layer", (*(show_gflops(first[n].gflops) for n, _ in stages), "")))
-    return Grid("", tuple(header), tuple(rows))
+    return Table("", tuple(header), tuple(rows))
 
 
 def options(schedule: Schedule) -> list[tuple[str, str]]:

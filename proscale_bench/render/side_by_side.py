@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from proscale_bench.analysis.settings import by_backbone
-from proscale_bench.analysis.views import Table, model_of
-from proscale_bench.render.grid import Grid, Row, markdown_table
+from proscale_bench.analysis.views import SideBySide, model_of
 from proscale_bench.render.profile import NOT_SIGNIFICANT, show_saving
 from proscale_bench.render.style import backbone_name
+from proscale_bench.render.table import Row, Table, markdown_table
 from proscale_bench.results.metrics import get_metric
 from proscale_bench.results.record import Record
 from proscale_bench.units import show_change, show_gflops, show_ms
@@ -113,77 +113,77 @@ WORTH = (
 )
 
 
-def grids(joined: Table, width: int = WIDE) -> Iterator[Grid]:
+def tables(side: SideBySide, width: int = WIDE) -> Iterator[Table]:
     """A table a backbone, a line a schedule; what nobody knows anything of has no column.
 
     Args:
         width: columns that there are.
     """
     columns = [*COST, *TIME, *WORTH]
-    for backbone, records in by_backbone(joined.rows).items():
-        rows = [_cells(record, joined) for record in records]
+    for backbone, records in by_backbone(side.rows).items():
+        rows = [_cells(record, side) for record in records]
         shown = [
             index
             for index, column in enumerate(columns)
             if any(row[index] for row in rows) and not (column.narrow if width >= WIDE else column.wide)
         ]
-        yield Grid(
-            f"{backbone_name(backbone)}: {_title(joined)}",
+        yield Table(
+            f"{backbone_name(backbone)}: {_title(side)}",
             ("schedule", *(columns[index].name for index in shown)),
             tuple(
-                Row(_name(record, joined), tuple(row[index] for index in shown), strong=_is_baseline(record))
+                Row(_name(record, side), tuple(row[index] for index in shown), strong=_is_baseline(record))
                 for record, row in zip(records, rows, strict=True)
             ),
         )
 
 
-def footer(joined: Table) -> list[str]:
+def footer(side: SideBySide) -> list[str]:
     """What the columns mean, beside what the title says."""
     lines = []
-    if any(record.cost for record in joined.rows):
-        mac = "1 MAC = 1 FLOP" if joined.setting.convention == "mac" else "1 MAC = 2 FLOPs"
-        lines.append(f"encoder, total: GFLOPs, {mac}, rules {joined.setting.rules}; percentages: against the baseline")
-    if joined.setting.is_timed:
-        rounds = sorted({len(record.profile.samples_ms) for record in joined.rows if record.profile})
+    if any(record.cost for record in side.rows):
+        mac = "1 MAC = 1 FLOP" if side.setting.convention == "mac" else "1 MAC = 2 FLOPs"
+        lines.append(f"encoder, total: GFLOPs, {mac}, rules {side.setting.rules}; percentages: against the baseline")
+    if side.setting.is_timed:
+        rounds = sorted({len(record.profile.samples_ms) for record in side.rows if record.profile})
         shown = " to ".join(dict.fromkeys(map(str, (*rounds[:1], *rounds[-1:])))) or "no"
         lines.append(
             f"ms: a pass, the median of {shown} rounds in turns with the baseline; {NOT_SIGNIFICANT}: not significant"
         )
-    if joined.judged:
-        draws = {one.resamples for record in joined.rows if (one := record.accuracy and record.accuracy.evaluated)}
+    if side.judged:
+        draws = {one.resamples for record in side.rows if (one := record.accuracy and record.accuracy.evaluated)}
         drawn = f"; ±: 95 %, the images drawn anew {max(draws):,} times" if any(draws) else ""
-        lines.append(f"PQ, AP, mIoU: percent, of {joined.judged.images:,} images{drawn}")
-    known = [record.accuracy for record in joined.rows if record.accuracy]
+        lines.append(f"PQ, AP, mIoU: percent, of {side.judged.images:,} images{drawn}")
+    known = [record.accuracy for record in side.rows if record.accuracy]
     if sources := dict.fromkeys(one.source for one in known if one.provenance == "published"):
         lines.append(f"{PUBLISHED}: published: {', '.join(sources)}")
-    if any(number > 1 for number in joined.trainings.values()):
+    if any(number > 1 for number in side.trainings.values()):
         lines.append("(n): the mean of n trainings; ±: of the mean, over images and trainings, the wider of the two")
     lines += [
         f"{record.identity.name} {FAILED}: {record.error.message}".replace("\n", " ")
-        for record in joined.rows
+        for record in side.rows
         if record.error
     ]
     return lines
 
 
-def section(joined: Table, text: Callable[[str], str]) -> list[str]:
+def section(side: SideBySide, text: Callable[[str], str]) -> list[str]:
     """What a report says of a table, as lines of Markdown; `text` keeps words words."""
-    if not joined.setting.is_timed or joined.judged is None:
+    if not side.setting.is_timed or side.judged is None:
         return []  # the tables of its one half say it all
     lines = []
-    for shown in grids(joined):
-        rows = tuple(Row(text(row.label), row.cells, row.indent, row.strong) for row in shown.rows)
-        lines += [f"## Side by side: {text(shown.title)}", "", *markdown_table(Grid("", shown.header, rows)), ""]
-    return [*lines, *(text(line) + "  " for line in footer(joined)), ""]
+    for table in tables(side):
+        rows = tuple(Row(text(row.label), row.cells, row.indent, row.strong) for row in table.rows)
+        lines += [f"## Side by side: {text(table.title)}", "", *markdown_table(Table("", table.header, rows)), ""]
+    return [*lines, *(text(line) + "  " for line in footer(side)), ""]
 
 
-def _cells(record: Record, joined: Table) -> list[str]:
+def _cells(record: Record, side: SideBySide) -> list[str]:
     """Of every column; a section that failed says so under its first name."""
     cells: list[str] = []
     for columns, there in (
         (COST, record.cost is not None),
-        (TIME, record.profile is not None or not joined.setting.is_timed),
-        (WORTH, record.accuracy is not None or joined.judged is None),
+        (TIME, record.profile is not None or not side.setting.is_timed),
+        (WORTH, record.accuracy is not None or side.judged is None),
     ):
         failed = record.error is not None and not there
         first = columns[0].name
@@ -191,16 +191,16 @@ def _cells(record: Record, joined: Table) -> list[str]:
     return cells
 
 
-def _title(joined: Table) -> str:
-    setting = joined.setting
-    parts = [] if setting.dataset and joined.judged else [setting.where]
+def _title(side: SideBySide) -> str:
+    setting = side.setting
+    parts = [] if setting.dataset and side.judged else [setting.where]
     parts += [setting.execution.words] if setting.is_timed and setting.execution else []
-    parts += [joined.judged.data] if joined.judged else []
+    parts += [side.judged.data] if side.judged else []
     return " · ".join(parts)
 
 
-def _name(record: Record, joined: Table) -> str:
-    trainings = joined.trainings[model_of(record)]
+def _name(record: Record, side: SideBySide) -> str:
+    trainings = side.trainings[model_of(record)]
     return f"{record.identity.name}{f' ({trainings})' if trainings > 1 else ''}"
 
 

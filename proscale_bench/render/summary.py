@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proscale_bench.analysis.settings import by_setting, main_setting
-from proscale_bench.render.grid import Grid, Row
+from proscale_bench.render.table import Row, Table
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.record import Record
 from proscale_bench.units import show_gflops, show_reduction
@@ -13,13 +13,13 @@ from proscale_bench.units import show_gflops, show_reduction
 HEADER = ("schedule", "backbone", "encoder", "", "tokens", "total", "", "PQ")
 
 
-def summary(records: Sequence[Record]) -> Grid | None:
+def summary(records: Sequence[Record]) -> Table | None:
     """The run's main setting: GFLOPs of encoder and total, what each schedule saves, and PQ. None without a cost."""
     setting = main_setting(records)
     if setting is None:
         return None
     rows = by_setting(records)[setting]
-    return Grid(f"GFLOPs, {setting.how}", HEADER, tuple(_row(record) for record in rows))
+    return Table(f"GFLOPs, {setting.how}", HEADER, tuple(_row(record) for record in rows))
 
 
 def _row(record: Record) -> Row:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Table:
     """Title, header and rows; `header[0]` stands over the labels."""
 
     title: str
@@ -30,14 +30,14 @@ class Grid:
     rows: tuple[Row, ...]
 
 
-def table(grid: Grid, justify: Literal["left", "right"] = "right", break_labels: bool = False) -> Table:
-    """A grid for the terminal; `justify` is of the columns after the labels, which `break_labels` keeps narrow."""
+def rich_table(table: Table, justify: Literal["left", "right"] = "right", break_labels: bool = False) -> RichTable:
+    """A table for the terminal; `justify` is of the columns after the labels, which `break_labels` keeps narrow."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = Table(
-        title=Text(grid.title, style="bold") if grid.title else None,
+    drawn = RichTable(
+        title=Text(table.title, style="bold") if table.title else None,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -46,10 +46,10 @@ def table(grid: Grid, justify: Literal["left", "right"] = "right", break_labels:
         header_style="bold",
     )
     vertical: Literal["top", "bottom"] = "bottom" if justify == "right" else "top"  # of headers, and of wrapped text
-    drawn.add_column(Text(grid.header[0], style="dim"), no_wrap=justify == "right")
-    for name in grid.header[1:]:
+    drawn.add_column(Text(table.header[0], style="dim"), no_wrap=justify == "right")
+    for name in table.header[1:]:
         drawn.add_column(Text(broken(name)), justify=justify, vertical=vertical, no_wrap=justify == "right")
-    for row in grid.rows:
+    for row in table.rows:
         style = "bold" if row.strong else ("dim" if row.indent > 1 else "")
         label = broken(row.label) if break_labels else row.label
         drawn.add_row(Text("  " * row.indent + label), *map(Text, row.cells), style=style)
@@ -61,14 +61,14 @@ def broken(name: str) -> str:
     return re.sub(r"(?<=\S)\+", "\n+", name)
 
 
-def markdown_table(grid: Grid) -> list[str]:
-    """A grid as the lines of a Markdown table."""
+def markdown_table(table: Table) -> list[str]:
+    """A table as the lines of a Markdown table."""
 
     def line(values: Iterable[str]) -> str:
         return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
 
-    lines = [line(grid.header), "|:--" + "|--:" * (len(grid.header) - 1) + "|"]
-    for row in grid.rows:
+    lines = [line(table.header), "|:--" + "|--:" * (len(table.header) - 1) + "|"]
+    for row in table.rows:
         values = ["&nbsp;" * 4 * row.indent + row.label, *(cell.strip() for cell in row.cells)]
         lines.append(line(f"**{value}**" if row.strong and value else value for value in values))
     return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from proscale_bench.render.grid import Grid, Row
+from proscale_bench.render.table import Row, Table
 
 
 class Trained(Protocol):
@@ -23,10 +23,10 @@ class Trained(Protocol):
     def is_done(self) -> bool: ...
 
 
-def zoo_grid(plan: Sequence[Trained]) -> Grid:
+def zoo_table(plan: Sequence[Trained]) -> Table:
     """Every training, and how far it is."""
     rows = (Row(each.title, (str(each.seed), _standing(each))) for each in plan)
-    return Grid("", ("training", "seed", ""), tuple(rows))
+    return Table("", ("training", "seed", ""), tuple(rows))
 
 
 def _standing(training: Trained) -> str:

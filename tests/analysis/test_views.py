@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proscale_bench.analysis.views import Table, data_of, main_view, tables, views
+from proscale_bench.analysis.views import SideBySide, data_of, main_view, side_by_side, views
 from proscale_bench.results.metrics import metric
 from proscale_bench.results.record import UNKNOWN, Failure, Record
 from proscale_bench.sweep.profile_record import records as profile_records
@@ -125,7 +125,7 @@ def test_several_trainings_are_their_mean_in_every_view() -> None:
             assert worth.accuracy.pq == pytest.approx(42.5 + n)
             assert worth.accuracy.source == "mean of 3 trainings"
         assert len(view.points) == 3
-    (table,) = tables(found)
+    (table,) = side_by_side(found)
     assert set(table.trainings.values()) == {3}
     assert metric(table.rows[0], "pq") == pytest.approx(42.5)
 
@@ -153,8 +153,8 @@ def test_the_same_weights_judged_twice_are_no_two_trainings() -> None:
     assert [[worth.trainings for worth in row.worths] for row in view.rows] == [[1]] * 3
 
 
-def table_of(records: list[Record]) -> Table:
-    (one,) = tables(records)
+def table_of(records: list[Record]) -> SideBySide:
+    (one,) = side_by_side(records)
     return one
 
 
@@ -171,7 +171,7 @@ def test_one_row_has_the_sections_of_three_records() -> None:
 
 
 def test_what_nobody_ran_is_no_table() -> None:
-    assert tables(counted()) == []
+    assert side_by_side(counted()) == []
 
 
 def test_costs_of_another_size_do_not_slip_in() -> None:
@@ -187,13 +187,13 @@ def test_costs_of_another_size_do_not_slip_in() -> None:
 
 
 def test_every_way_to_run_is_a_table_of_its_own() -> None:
-    found = tables([*counted(), *timed(), *timed(batch_size=2), *judged()])
+    found = side_by_side([*counted(), *timed(), *timed(batch_size=2), *judged()])
     assert [table.setting.execution and table.setting.execution.batch_size for table in found] == [1, 2]
     assert all(table.judged for table in found)
 
 
 def test_every_data_set_is_in_a_table() -> None:
-    found = tables([*counted(), *timed(), *judged(images="a" * 64), *judged(images="b" * 64)])
+    found = side_by_side([*counted(), *timed(), *judged(images="a" * 64), *judged(images="b" * 64)])
     assert [table.judged and table.judged.digest for table in found] == ["a" * 64, "b" * 64]
 
 

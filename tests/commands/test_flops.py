@@ -166,12 +166,12 @@ def test_exports_are_written_and_not_overwritten_without_force(tmp_path: Path) -
 def test_tables_fit_the_terminal_and_wide_ones_show_more_schedules_side_by_side() -> None:
     from rich.console import Console
 
-    from proscale_bench.render.flops import grids
-    from proscale_bench.render.grid import table
+    from proscale_bench.render.flops import tables
+    from proscale_bench.render.table import rich_table
 
     counts = [count_flops(compact) for compact in ("1,1,1", "2,2,2", "3,3,3", "6,3,3")]
-    assert [len(grids(counts, "stage", columns)) for columns in (80, 140, 10_000)] == [2, 1, 1]
+    assert [len(tables(counts, "stage", columns)) for columns in (80, 140, 10_000)] == [2, 1, 1]
     long = count_flops("4:2,54:10,543:10+conv+trc:conv+spatial+residual+temp:0.12345678", "swin_l", "32768x32768")
     for columns in (80, 140):
-        for grid in grids([long, *counts], "stage", columns):
-            assert Console(width=columns).measure(table(grid)).maximum <= columns
+        for table in tables([long, *counts], "stage", columns):
+            assert Console(width=columns).measure(rich_table(table)).maximum <= columns

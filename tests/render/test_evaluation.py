@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proscale_bench.render.evaluation import Evaluation, accuracy_grid, class_grid, footer
+from proscale_bench.render.evaluation import Evaluation, accuracy_table, class_table, footer
 from proscale_bench.render.markdown import report
 from proscale_bench.results.record import Record
 from tests.results.evaluations import evaluated
@@ -13,13 +13,13 @@ def of(*records: Record) -> list[Evaluation]:
 
 
 def cells(label: str, *records: Record) -> tuple[str, ...]:
-    return next(row.cells for row in accuracy_grid(of(*records)).rows if row.label == label)
+    return next(row.cells for row in accuracy_table(of(*records)).rows if row.label == label)
 
 
 def test_a_column_a_model_with_its_interval() -> None:
-    grid = accuracy_grid(of(evaluated("baseline", 41.0), evaluated("3,3,3", 40.0)))
-    assert grid.header == ("", "baseline", "95 %", "3,3,3", "95 %")
-    assert grid.title == "val, 256 images, in percent"
+    table = accuracy_table(of(evaluated("baseline", 41.0), evaluated("3,3,3", 40.0)))
+    assert table.header == ("", "baseline", "95 %", "3,3,3", "95 %")
+    assert table.title == "val, 256 images, in percent"
     assert cells("PQ", evaluated("baseline", 41.0), evaluated("3,3,3", 40.0)) == (
         "41.00",
         "40.0–42.0",
@@ -29,23 +29,23 @@ def test_a_column_a_model_with_its_interval() -> None:
 
 
 def test_without_draws_there_are_no_intervals() -> None:
-    assert accuracy_grid(of(evaluated(resamples=0))).header == ("", "3,3,3")
+    assert accuracy_table(of(evaluated(resamples=0))).header == ("", "3,3,3")
     assert not any("intervals" in line for line in footer(of(evaluated(resamples=0))))
 
 
 def test_only_what_was_asked_for_is_shown() -> None:
-    labels = [row.label for row in accuracy_grid(of(evaluated(tasks=("semantic",)))).rows]
+    labels = [row.label for row in accuracy_table(of(evaluated(tasks=("semantic",)))).rows]
     assert labels[0] == "mIoU"
     assert "PQ" not in labels
     assert "encoder GFLOPs" in labels
 
 
 def test_what_nothing_is_known_of_is_left_out() -> None:
-    assert "small, under 32² px" not in [row.label for row in accuracy_grid(of(evaluated())).rows]
+    assert "small, under 32² px" not in [row.label for row in accuracy_table(of(evaluated())).rows]
 
 
 def test_the_saving_stands_under_the_cost() -> None:
-    rows = accuracy_grid(of(evaluated("baseline"), evaluated("3,3,3"))).rows
+    rows = accuracy_table(of(evaluated("baseline"), evaluated("3,3,3"))).rows
     labels = [row.label for row in rows]
     under = rows[labels.index("encoder GFLOPs") + 1]
     assert under.label == "against the baseline"
@@ -54,14 +54,14 @@ def test_the_saving_stands_under_the_cost() -> None:
 
 
 def test_two_weights_of_one_schedule_are_told_apart() -> None:
-    grid = accuracy_grid(of(evaluated(source="a.pth"), evaluated(source="b.pth")))
-    assert grid.header == ("", "3,3,3 a.pth", "95 %", "3,3,3 b.pth", "95 %")
+    table = accuracy_table(of(evaluated(source="a.pth"), evaluated(source="b.pth")))
+    assert table.header == ("", "3,3,3 a.pth", "95 %", "3,3,3 b.pth", "95 %")
 
 
 def test_a_class_that_was_not_there_has_dashes() -> None:
-    grid = class_grid(of(evaluated())[0])
-    assert grid.rows[0].cells[:5] == ("thing", "50.00", "–", "–", "1,200")
-    assert set(grid.rows[1].cells[1:]) == {"–"}
+    table = class_table(of(evaluated())[0])
+    assert table.rows[0].cells[:5] == ("thing", "50.00", "–", "–", "1,200")
+    assert set(table.rows[1].cells[1:]) == {"–"}
 
 
 def test_a_report_has_a_section_of_its_own() -> None:

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proscale_bench.render.labels import Box, Wanted, cut, place
+from proscale_bench.render.label_placement import Box, Wanted, cut, place
 
 FRAME = Box(0, 0, 400, 300)
 POINT = st.tuples(st.integers(0, 400), st.integers(0, 300))

@@ -132,11 +132,11 @@ def test_the_figures_axes_are_named() -> None:
 
 
 def test_the_terminals_table_marks_what_is_published() -> None:
-    grid = summary(paper())
-    assert grid is not None
-    assert grid.title == "GFLOPs, 1 MAC = 1 FLOP, rules fvcore, coco-first100"
-    assert len(grid.rows) == 18
-    assert grid.rows[14].cells == ("swin_t", "59.13", "-51.74%", "-36.36%", "168.35", "-27.35%", "52.88*")
+    table = summary(paper())
+    assert table is not None
+    assert table.title == "GFLOPs, 1 MAC = 1 FLOP, rules fvcore, coco-first100"
+    assert len(table.rows) == 18
+    assert table.rows[14].cells == ("swin_t", "59.13", "-51.74%", "-36.36%", "168.35", "-27.35%", "52.88*")
     assert legend(paper())[1:] == ["*: published by others, sources in the report", "in the report too: 18 at 800x1333"]
     measured = [with_accuracy(record(), pq=50.0)]
     assert summary(measured).rows[0].cells[-1] == "50.00"  # type: ignore[union-attr]

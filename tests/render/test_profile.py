@@ -10,7 +10,7 @@ import pytest
 from proscale_bench.render.figure import pareto_figure
 from proscale_bench.render.latency import latency_figure
 from proscale_bench.render.markdown import report
-from proscale_bench.render.profile import failures, footer, grids, headlines, show_saving
+from proscale_bench.render.profile import failures, footer, headlines, show_saving, tables
 from proscale_bench.render.profile_markdown import markdown
 from proscale_bench.render.style import save
 from proscale_bench.results.profile import CountedSaving, RealisedSaving
@@ -89,11 +89,11 @@ def few() -> list[object]:
 def test_executed_and_energy_have_columns_only_where_there_is_something_to_say() -> None:
     how = execution(rewrites=False)
     base, new = profiled_records("3,3,3", found=[measured("baseline", how), measured("3,3,3", how)])
-    plain = next(iter(grids([base, new])))
+    plain = next(iter(tables([base, new])))
     assert new.profile is not None
     more = with_executed(new, 25.0)
     more = more.model_copy(update={"profile": more.profile.model_copy(update={"energy_j": 1.5})})  # type: ignore[union-attr]
-    full = next(iter(grids([base, more])))
+    full = next(iter(tables([base, more])))
     assert set(full.header) - set(plain.header) == {"executed", "J/image"}
     assert full.rows[1].cells == ("124.9", "±0.2%", "125.3", "8.01", "100", "1.5", "-28.00%", "-25.00%", "-16.5%")
     assert {len(row.cells) for row in full.rows} == {len(full.header) - 1}
@@ -101,7 +101,7 @@ def test_executed_and_energy_have_columns_only_where_there_is_something_to_say()
 
 def test_a_failure_is_a_row_and_a_reason() -> None:
     records = profiled_records("3,3,3", found=[measured("baseline"), out_of_memory("3,3,3")])
-    assert next(iter(grids(records))).rows[1].cells[0] == "failed"
+    assert next(iter(tables(records))).rows[1].cells[0] == "failed"
     assert failures(records) == ["3,3,3, batch 1: out of memory at batch size 1"]
     assert "out of memory" in markdown(records)
     assert "out of memory" in report(records)
@@ -109,7 +109,7 @@ def test_a_failure_is_a_row_and_a_reason() -> None:
 
 def test_only_failures_are_still_a_table() -> None:
     records = profiled_records("3,3,3", found=[out_of_memory("baseline"), out_of_memory("3,3,3")])
-    assert [row.cells[0] for row in next(iter(grids(records))).rows] == ["failed", "failed"]
+    assert [row.cells[0] for row in next(iter(tables(records))).rows] == ["failed", "failed"]
     assert footer(records) == headlines(records) == []
     assert save(latency_figure(records), "svg")
 
@@ -119,13 +119,13 @@ def test_batch_sizes_are_told_apart() -> None:
     for batch in (2, 4):
         how = execution(batch_size=batch)
         records += profiled_records("3,3,3", found=[measured("baseline", how), measured("3,3,3", how)])
-    titles = [grid.title for grid in grids(records)]
+    titles = [table.title for table in tables(records)]
     assert [title for title in titles if "resnet50" in title] == [f"resnet50 at 640x640, batch {n}" for n in (1, 2, 4)]
     assert [line.partition(":")[0] for line in headlines(records)] == [f"3,3,3 at batch {n}" for n in (1, 2, 4)]
 
 
 def test_a_baseline_alone_shows_shares() -> None:
-    _, stages = grids(profiled_records("baseline"))
+    _, stages = tables(profiled_records("baseline"))
     assert stages.header == ("", "baseline ms", "share")
     assert (
         dict(zip([row.label for row in stages.rows], [row.cells[1] for row in stages.rows], strict=True))["backbone"]
@@ -134,7 +134,7 @@ def test_a_baseline_alone_shows_shares() -> None:
 
 
 def test_stages_stand_against_the_device_where_its_ceilings_are_known() -> None:
-    *_, roof = grids(profiled_records("3,3,3", ceilings=CEILINGS))
+    *_, roof = tables(profiled_records("3,3,3", ceilings=CEILINGS))
     assert roof.title == "3,3,3, batch 1, against the device: 500 GFLOP/s, 20 GB/s"
     cells = {row.label: row.cells for row in roof.rows}
     assert cells["backbone"][1].endswith("%")
@@ -148,11 +148,11 @@ def test_the_tables_fit_into_a_narrow_terminal() -> None:
 
     from rich.console import Console
 
-    from proscale_bench.render.grid import table
+    from proscale_bench.render.table import rich_table
 
     console = Console(file=StringIO(), width=80)
-    for grid in grids(profiled_records("3,3,3", "3,3,3+conv+trc:none", ceilings=CEILINGS)):
-        console.print(table(grid, break_labels=True))
+    for table in tables(profiled_records("3,3,3", "3,3,3+conv+trc:none", ceilings=CEILINGS)):
+        console.print(rich_table(table, break_labels=True))
     assert "…" not in console.file.getvalue()  # type: ignore[attr-defined]
 
 
