@@ -20,7 +20,7 @@ from proscale_bench.results.metrics import METRICS, Metric, provenance_of
 from proscale_bench.specs.encoders.staged import Schedule, baseline
 
 if TYPE_CHECKING:
-    from proscale_bench.results.collect import Filed
+    from proscale_bench.results.collect import SourcedRecord
     from proscale_bench.results.profile import Caution
     from proscale_bench.results.record import Record
     from proscale_bench.results.section import Interval
@@ -51,7 +51,7 @@ class Finding:
     interval: Interval | None = None
     samples: tuple[float, ...] = ()
     record: Record | None = None
-    unstable: tuple[Filed, ...] = ()
+    unstable: tuple[SourcedRecord, ...] = ()
     why: str = ""
     advice: str | None = None
 
@@ -100,18 +100,18 @@ class Checker:
     """
 
     def __init__(
-        self, read_records: Callable[[], Sequence[Filed]], read_run: Callable[[Path], Sequence[Filed]]
+        self, read_records: Callable[[], Sequence[SourcedRecord]], read_run: Callable[[Path], Sequence[SourcedRecord]]
     ) -> None:
         self._read_records = read_records
         self._run = cache(read_run)
 
     @cached_property
-    def history(self) -> Sequence[Filed]:
+    def history(self) -> Sequence[SourcedRecord]:
         """Every record."""
         return self._read_records()
 
     @cached_property
-    def records(self) -> Sequence[Filed]:
+    def records(self) -> Sequence[SourcedRecord]:
         """Each configuration as it was found last."""
         from proscale_bench.results.collect import newest
 
@@ -164,8 +164,8 @@ class Checker:
         newest = max(known, key=lambda one: one.record.provenance.created)
         return _judged(limit, found, "counted", metric.read(newest.record))
 
-    def _measured(self, limit: Limit, metric: Metric, filed: Filed) -> Finding:
-        record = filed.record
+    def _measured(self, limit: Limit, metric: Metric, sourced: SourcedRecord) -> Finding:
+        record = sourced.record
         found = metric.read(record)
         assert found is not None
         reference, alike = None, []
@@ -175,11 +175,11 @@ class Checker:
             values = [value for other in alike if (value := metric.read(other.record)) is not None]
             if not values:
                 why = f"{limit.against} has no {metric.name} of {wanted} on {limit.backbone} that was run alike"
-                return Finding(limit, "unknown", found=found, source=filed.source, why=why)
+                return Finding(limit, "unknown", found=found, source=sourced.source, why=why)
             reference = (min if metric.better == "lower" else max)(values)
         samples = record.profile.samples_ms if metric.name == "latency_median_ms" and record.profile else ()
-        judged = _judged(limit, found, filed.source, reference)
-        unstable = tuple(one for one in (filed, *alike) if metric.name in TIMED and _is_unstable(one.record))
+        judged = _judged(limit, found, sourced.source, reference)
+        unstable = tuple(one for one in (sourced, *alike) if metric.name in TIMED and _is_unstable(one.record))
         return replace(
             judged, interval=metric.interval(record), samples=tuple(samples), record=record, unstable=unstable
         )
@@ -191,7 +191,7 @@ class Checker:
         command = "profile --size HxW" if metric.section == "profile" else "eval --weights FILE"
         return f"write one with 'proscale-bench {command}', and give its folder as --records"
 
-    def _against(self, limit: Limit) -> Sequence[Filed]:
+    def _against(self, limit: Limit) -> Sequence[SourcedRecord]:
         """The records that a relative limit is held against."""
         if limit.against in ("record", "baseline"):
             return self.records

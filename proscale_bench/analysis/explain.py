@@ -11,7 +11,7 @@ from proscale_bench.analysis.budgets import Finding, count, is_of
 from proscale_bench.cost.count import FlopCount
 
 if TYPE_CHECKING:
-    from proscale_bench.results.collect import Filed
+    from proscale_bench.results.collect import SourcedRecord
     from proscale_bench.results.record import Cost, Layer, Record
 
 ENCODER_PARTS = ("encoder_projection", "encoder_recalibration", "pixel_embedding")
@@ -31,12 +31,12 @@ class Change:
 class Explanation:
     """The last record that kept a limit, its value, and what is otherwise now; None where there is no such record."""
 
-    since: Filed | None
+    since: SourcedRecord | None
     old: float | None = None
     changes: tuple[Change, ...] = ()
 
 
-def explain(finding: Finding, history: Sequence[Filed]) -> Explanation:
+def explain(finding: Finding, history: Sequence[SourcedRecord]) -> Explanation:
     """What changed since the newest record of a finding's configuration that kept its limit."""
     kept = [one for one in history if _is_earlier(finding, one.record) and _keeps(finding, one.record)]
     if not kept:

@@ -15,29 +15,29 @@ from proscale_bench.units import printable
 if TYPE_CHECKING:
     from proscale_bench.analysis.budgets import Checker, Finding
     from proscale_bench.analysis.explain import Explanation
-    from proscale_bench.results.collect import Filed
+    from proscale_bench.results.collect import SourcedRecord
 
 DEFAULT_RECORDS = Path("reports")
 Explanations = dict[int, "Explanation"]  # by the finding's index
 
 
-def reader_of(paths: list[Path] | None) -> Callable[[], Sequence[Filed]]:
+def reader_of(paths: list[Path] | None) -> Callable[[], Sequence[SourcedRecord]]:
     """Reads the runs given, or those in `reports/` if there are any."""
 
-    def read() -> Sequence[Filed]:
+    def read() -> Sequence[SourcedRecord]:
         return read_run(*paths) if paths else (read_run(DEFAULT_RECORDS) if DEFAULT_RECORDS.is_dir() else [])
 
     return read
 
 
-def read_run(*paths: Path) -> Sequence[Filed]:
+def read_run(*paths: Path) -> Sequence[SourcedRecord]:
     """All records of runs; files that are none are named on stderr."""
     from proscale_bench.results.collect import collect
 
-    filed, problems = collect(paths)
+    sourced, problems = collect(paths)
     for problem in problems:
         warn(f"{problem.message}; left out")
-    return filed
+    return sourced
 
 
 def updated(path: Path, findings: Sequence[Finding]) -> bool:

@@ -20,35 +20,35 @@ MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class Filed:
+class SourcedRecord:
     """A record and the run or file that it comes from."""
 
     record: Record
     source: str
 
 
-def collect(paths: Iterable[Path]) -> tuple[list[Filed], list[BenchError]]:
+def collect(paths: Iterable[Path]) -> tuple[list[SourcedRecord], list[BenchError]]:
     """All records, and a problem for every file that was left aside.
 
     Raises:
         BenchError: a path holds no record.
     """
-    filed: list[Filed] = []
+    sourced: list[SourcedRecord] = []
     problems: list[BenchError] = []
     for path in paths:
         if path.is_file():
-            filed += [Filed(record, str(path)) for record in read_export(path)]
+            sourced += [SourcedRecord(record, str(path)) for record in read_export(path)]
             continue
         for run in _runs(path):
             records, found = load(run)
-            filed += [Filed(record, str(run)) for record in records]
+            sourced += [SourcedRecord(record, str(run)) for record in records]
             problems += found
-    return filed, problems
+    return sourced, problems
 
 
-def newest(filed: Iterable[Filed]) -> list[Filed]:
+def newest(sourced: Iterable[SourcedRecord]) -> list[SourcedRecord]:
     """Each configuration as it was found last."""
-    by_age = sorted(filed, key=lambda one: one.record.provenance.created)
+    by_age = sorted(sourced, key=lambda one: one.record.provenance.created)
     return list({one.record.digest: one for one in by_age}.values())
 
 

@@ -12,7 +12,7 @@ from proscale_bench.analysis.explain import explain
 from proscale_bench.config.budget import read_budgets
 from proscale_bench.cost.count import count_flops
 from proscale_bench.errors import BenchError
-from proscale_bench.results.collect import Filed
+from proscale_bench.results.collect import SourcedRecord
 from proscale_bench.results.record import Record
 from tests.results.evaluations import evaluated
 from tests.results.records import record, renamed, with_accuracy
@@ -28,7 +28,8 @@ def check(
     lines = "\n    ".join(f"{key}: {value}" for key, value in scope.items())
     (folder / "budgets.yaml").write_text(f"schema_version: 1\nbudgets:\n  - {lines}\n    {limit}\n")
     checker = Checker(
-        lambda: [Filed(one, "reports/run") for one in records], lambda path: [Filed(one, str(path)) for one in other]
+        lambda: [SourcedRecord(one, "reports/run") for one in records],
+        lambda path: [SourcedRecord(one, str(path)) for one in other],
     )
     (finding,) = checker.check(read_budgets(folder / "budgets.yaml"))
     return finding
@@ -180,11 +181,11 @@ def test_a_layer_that_was_added_is_named(tmp_path: Path) -> None:
     )
     finding = check(tmp_path, "encoder_gflops: {max_increase_pct: 1}", [old], schedule="mine.yaml")
     assert finding.status == "exceeded"
-    found = explain(finding, [Filed(old, "run")])
+    found = explain(finding, [SourcedRecord(old, "run")])
     assert found.since is not None
     assert [(one.name, one.old) for one in found.changes] == [("token layer 5 (res5 + res4)", None)]
     assert found.changes[0].new == pytest.approx((finding.found or 0) - (found.old or 0))
-    assert explain(finding, [Filed(heavier(old, 2), "run")]).since is None
+    assert explain(finding, [SourcedRecord(heavier(old, 2), "run")]).since is None
 
 
 def test_a_part_that_changed_is_named(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_a_part_that_changed_is_named(tmp_path: Path) -> None:
     parts = old.cost.gflops.model_copy(update={"pixel_embedding": 0.001, "backbone": 1.0})
     old = old.model_copy(update={"cost": old.cost.model_copy(update={"gflops": parts})})
     finding = check(tmp_path, "encoder_gflops: {max_increase_pct: 1}", [old])
-    (change,) = explain(finding, [Filed(old, "run")]).changes  # the backbone is none of the encoder's
+    (change,) = explain(finding, [SourcedRecord(old, "run")]).changes  # the backbone is none of the encoder's
     assert (change.name, change.old, change.new) == ("pixel_embedding", 0.001, COST.gflops.pixel_embedding)
 
 
@@ -204,7 +205,7 @@ def test_a_latency_is_explained_by_stage(tmp_path: Path) -> None:
     profile = now.profile.model_copy(update={"latency_median_ms": 5.0, "stages": stages})
     before = aged(now.model_copy(update={"profile": profile}), "2026-01-01T00:00:00Z")
     finding = check(tmp_path, LATENCY.replace("MAX", "10"), [before, now], size="640x640")
-    found = explain(finding, [Filed(before, "old"), Filed(now, "new")])
+    found = explain(finding, [SourcedRecord(before, "old"), SourcedRecord(now, "new")])
     assert found.since is not None
     assert found.since.source == "old"
     assert {"backbone", "encoder_token_layer_1"} <= {one.name for one in found.changes}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proscale_bench.errors import BenchError
-from proscale_bench.results.collect import Filed, collect, newest, read_export
+from proscale_bench.results.collect import SourcedRecord, collect, newest, read_export
 from proscale_bench.results.record import Origin, Record
 from proscale_bench.results.store import record_path, write_record
 from tests.cli import run
@@ -31,21 +31,21 @@ def test_a_run_and_a_folder_of_runs(tmp_path: Path) -> None:
     for name, schedule in (("a", "3,3,3"), ("b", "1,1,1")):
         write_record(tmp_path / name, record(schedule))
     (tmp_path / "c").mkdir()
-    assert [filed.source for filed in collect([tmp_path])[0]] == [str(tmp_path / "a"), str(tmp_path / "b")]
-    assert [filed.record.identity.schedule for filed in collect([tmp_path / "b"])[0]] == ["1,1,1"]
+    assert [sourced.source for sourced in collect([tmp_path])[0]] == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert [sourced.record.identity.schedule for sourced in collect([tmp_path / "b"])[0]] == ["1,1,1"]
 
 
 def test_what_is_damaged_is_named_and_left_aside(tmp_path: Path) -> None:
     write_record(tmp_path, record())
     record_path(tmp_path, "0" * 64).write_text("{")
-    filed, (problem,) = collect([tmp_path])
-    assert len(filed) == 1
+    sourced, (problem,) = collect([tmp_path])
+    assert len(sourced) == 1
     assert "not a record" in problem.message
 
 
 def test_the_newest_of_a_configuration() -> None:
     ages = [aged(record(), f"2026-11-{day}T00:00:00Z") for day in (10, 30, 20)]
-    (one,) = newest(Filed(one, "run") for one in ages)
+    (one,) = newest(SourcedRecord(one, "run") for one in ages)
     assert one.record.provenance.created == "2026-11-30T00:00:00Z"
 
 
