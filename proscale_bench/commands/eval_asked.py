@@ -38,7 +38,7 @@ class Asked:
     dtype: str
     compiled: bool
     sampling: str
-    rewrites: bool
+    optimizations: bool
     threads: int | None
     bootstrap: int
     seed: int
@@ -176,7 +176,7 @@ class Asked:
             dtype=one_of(DType, self.dtype, "dtype"),
             compiled=self.compiled,
             sampling=self.sampling,
-            rewrites=self.rewrites,
+            optimizations=self.optimizations,
             threads=self.threads,
         )
 

@@ -47,7 +47,7 @@ def flops(
     by: Annotated[By, typer.Option("--by", metavar="NAME", help="Rows: stage, layer or operator.")] = By.stage,
     as_executed: Annotated[
         bool,
-        typer.Option("--as-executed", help="Show what inference executes too, after exact rewrites."),
+        typer.Option("--as-executed", help="Show what inference executes too, after exact optimizations."),
     ] = False,
     verify: Annotated[
         bool,

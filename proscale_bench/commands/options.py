@@ -141,8 +141,8 @@ SamplingOption = Annotated[
         rich_help_panel=HOW,
     ),
 ]
-RewritesOption = Annotated[
-    bool, typer.Option("--rewrites/--no-rewrites", help="Run its exact rewrites.", rich_help_panel=HOW)
+OptimizationsOption = Annotated[
+    bool, typer.Option("--rewrites/--no-rewrites", help="Run its exact optimizations.", rich_help_panel=HOW)
 ]
 ThreadsOption = Annotated[
     Optional[int],  # noqa: UP045

@@ -37,7 +37,7 @@ class Asked:
     compiled: bool
     cuda_graphs: bool
     sampling: str
-    rewrites: bool
+    optimizations: bool
     threads: int | None
     seed: int
     max_seconds: float
@@ -94,7 +94,7 @@ class Asked:
             compiled=self.compiled,
             cuda_graphs=self.cuda_graphs,
             sampling=self.sampling,
-            rewrites=self.rewrites,
+            optimizations=self.optimizations,
             threads=self.threads,
             seed=self.seed,
             limits=Limits(self.max_seconds, self.repeats),

@@ -40,7 +40,7 @@ SchemaVersion = Annotated[Literal[1], BeforeValidator(_is_one)]
 class StrictModel(BaseModel):
     """A file of the user's: no unknown keys, no coercion, no change after reading."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, serialize_by_alias=True)
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 from proscale_bench.config import choices
 from proscale_bench.config.architecture import BackboneName
@@ -72,6 +72,10 @@ Threads = Annotated[int, Field(ge=1, le=1024)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 BatchSizes = Annotated[tuple[BatchSize, ...], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_tuple)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Optimizations = Annotated[
+    bool,
+    Field(validation_alias=AliasChoices("optimizations", "rewrites"), serialization_alias="rewrites"),  # its first name
+]
 
 
 class CountStep(StrictModel):
@@ -86,7 +90,7 @@ class ProfileStep(StrictModel):
     compiled: bool = False
     cuda_graphs: bool = False
     sampling: Sampling = "auto"
-    rewrites: bool = True
+    optimizations: Optimizations = True
     threads: Threads | None = None  # as many as PyTorch likes
     seed: Seed = 0
     max_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0  # a schedule
@@ -104,7 +108,7 @@ class EvaluateStep(StrictModel):
     batch_size: BatchSize = 1
     dtype: DType = "fp32"
     sampling: Sampling = "auto"
-    rewrites: bool = True
+    optimizations: Optimizations = True
     threads: Threads = 1
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
     seed: Seed = 0

@@ -38,7 +38,7 @@ class Settings:
     compiled: bool = False
     cuda_graphs: bool = False
     sampling: str = "auto"
-    rewrites: bool = True
+    optimizations: bool = True
     threads: int | None = None
     seed: int = 0
     limits: Limits = DEFAULT_LIMITS
@@ -129,7 +129,7 @@ class Session:
             batch_size=batch_size,
             mode=self.settings.mode,
             sampling=self._sampling,
-            rewrites=self.settings.rewrites,
+            optimizations=self.settings.optimizations,
             threads=torch.get_num_threads(),
         )
 
@@ -217,7 +217,7 @@ class Session:
             torch.manual_seed(settings.seed)
             model = build_model(schedule, self.backbone, self.num_classes, device=self.device)
             self._sampling = prepare_for_inference(
-                model, rewrites=settings.rewrites, sampling_name=settings.sampling, compiled=settings.compiled
+                model, optimizations=settings.optimizations, sampling_name=settings.sampling, compiled=settings.compiled
             )
             if self._models:
                 model.backbone = self._models[0].backbone

@@ -1,4 +1,4 @@
-"""How a trained model is run: which sampling, and exact rewrites that change its output by rounding alone."""
+"""How a trained model is run: which sampling, and exact optimizations that change its output by rounding alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from proscale_bench.models.mask2former import Mask2Former
 
 
 def prepare_for_inference(
-    model: Mask2Former, *, rewrites: bool = True, sampling_name: str = sampling.AUTO, compiled: bool = False
+    model: Mask2Former, *, optimizations: bool = True, sampling_name: str = sampling.AUTO, compiled: bool = False
 ) -> str:
     """Set a model up for inference, in place; training and saving are over for it.
 
     Args:
-        rewrites: fold batch norms into convolutions, predict the masks that serve only as attention masks at
+        optimizations: fold batch norms into convolutions, predict the masks that serve only as attention masks at
             their level's own resolution, and lay maps out with channels last, so that a map is its tokens.
         sampling_name: `auto` or a name of `sampling.SAMPLERS`.
         compiled: compile what gains from it: on the CPU the arithmetic around the sampling, elsewhere the regions
@@ -34,7 +34,7 @@ def prepare_for_inference(
         BenchError: the sampling is unknown or does not run on the model's device.
     """
     model.eval().requires_grad_(False)
-    if rewrites:
+    if optimizations:
         fold_batch_norms(model.backbone)
         model.decoder.masks_at_levels = True
         model.to(memory_format=torch.channels_last)

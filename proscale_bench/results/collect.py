@@ -98,7 +98,8 @@ def _record(document: dict[str, Any], row: dict[str, Any]) -> Record:
 
 
 def _part(section: type[Cost | Execution | Profile], row: dict[str, Any]) -> dict[str, Any]:
-    return {key: row[key] for key in section.model_fields if key in row}
+    keys = (field.serialization_alias or name for name, field in section.model_fields.items())
+    return {key: row[key] for key in keys if key in row}
 
 
 def _runs(path: Path) -> list[Path]:

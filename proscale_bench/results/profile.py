@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import AliasChoices, Field
+
 from proscale_bench.config import choices
 from proscale_bench.results.section import Amount, Count, Interval, Line, Section, Word
 
@@ -25,7 +27,10 @@ class Execution(Section):
     batch_size: Count
     mode: Mode
     sampling: Word  # the core of deformable attention
-    rewrites: bool  # the exact ones of `models/inference.py`
+    # The exact ones of `models/inference.py`; a record keeps the name that they had first.
+    optimizations: bool = Field(
+        validation_alias=AliasChoices("optimizations", "rewrites"), serialization_alias="rewrites"
+    )
     threads: Count  # of the CPU
 
     @property
@@ -35,8 +40,8 @@ class Execution(Section):
         parts.append(f"{self.sampling} sampling")
         if self.device == "cpu":
             parts.append(f"{self.threads} thread{'s' if self.threads > 1 else ''}")
-        if not self.rewrites:
-            parts.append("no rewrites")
+        if not self.optimizations:
+            parts.append("no optimizations")
         return ", ".join(parts)
 
 

@@ -29,4 +29,4 @@ Percent = Annotated[float | None, BeforeValidator(_nan_to_none)]  # NaN and infi
 class Section(BaseModel):
     """Strict and frozen: no unknown keys, no coercion, no NaN."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, serialize_by_alias=True)

@@ -95,7 +95,7 @@ class EvaluateTask:
             device=self.device,
             dtype=self.how.dtype,
             sampling=self.how.sampling,
-            rewrites=self.how.rewrites,
+            optimizations=self.how.optimizations,
             threads=self.how.threads,
         )
         weights = read_weights(self.weights)
@@ -121,7 +121,7 @@ class EvaluateTask:
             batch_size=self.how.batch_size,
             mode="eager",
             sampling=self.how.sampling,
-            rewrites=self.how.rewrites,
+            optimizations=self.how.optimizations,
             threads=self.how.threads,
         )
         given = Input(

@@ -132,7 +132,7 @@ def find_worth(
         environment = look_around(device, "not asked")
         sampling = prepare_for_inference(
             weights.model.to(device),
-            rewrites=settings.rewrites,
+            optimizations=settings.optimizations,
             sampling_name=settings.sampling,
             compiled=settings.compiled,
         )
@@ -143,7 +143,7 @@ def find_worth(
             batch_size=request.batch_size,
             mode="compiled" if settings.compiled else "eager",
             sampling=sampling,
-            rewrites=settings.rewrites,
+            optimizations=settings.optimizations,
             threads=torch.get_num_threads(),
         )
         key = _key(request, weights, execution, writer)

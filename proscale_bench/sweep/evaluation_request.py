@@ -79,7 +79,7 @@ class Settings:
     dtype: DType = "fp32"
     compiled: bool = False
     sampling: str = "auto"
-    rewrites: bool = True
+    optimizations: bool = True
     threads: int | None = None
 
 

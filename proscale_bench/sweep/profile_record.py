@@ -115,7 +115,7 @@ class Assembly:
         self.counted = request.count(one.schedule)
         self.base_counted = request.count(baseline())
         self.executed, self.base_executed, self.work = (
-            count.executed if one.execution.rewrites else count
+            count.executed if one.execution.optimizations else count
             for count in (self.counted, self.base_counted, request.work(one.schedule))
         )
 

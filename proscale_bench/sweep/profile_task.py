@@ -82,7 +82,7 @@ class ProfileTask:
             compiled=how.compiled,
             cuda_graphs=how.cuda_graphs,
             sampling=how.sampling,
-            rewrites=how.rewrites,
+            optimizations=how.optimizations,
             threads=how.threads,
             seed=how.seed,
             limits=Limits(how.max_seconds, how.repeats),
@@ -102,7 +102,7 @@ class ProfileTask:
             batch_size=self.batch_size,
             mode=self._mode,
             sampling=self.how.sampling,
-            rewrites=self.how.rewrites,
+            optimizations=self.how.optimizations,
             threads=self.how.threads or usable_cores(),
         )
         request = self._request

@@ -1,4 +1,4 @@
-"""Inference: rewrites, blocks and kept constants change the output by rounding alone."""
+"""Inference: optimizations, blocks and kept constants change the output by rounding alone."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_transformer_backbone_is_rewritten_too() -> None:
 def test_without_rewrites_nothing_but_the_sampling_is_set() -> None:
     model = small_model("1,1,1")
     untouched = copy.deepcopy(model)
-    assert prepare_for_inference(untouched, rewrites=False, sampling_name="grid_sample") == "grid_sample"
+    assert prepare_for_inference(untouched, optimizations=False, sampling_name="grid_sample") == "grid_sample"
     assert set(untouched.state_dict()) == set(model.state_dict())
     assert not untouched.decoder.masks_at_levels
     assert agree(untouched(image(64, 96)), model(image(64, 96)))

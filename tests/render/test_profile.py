@@ -87,7 +87,7 @@ def few() -> list[object]:
 
 
 def test_executed_and_energy_have_columns_only_where_there_is_something_to_say() -> None:
-    how = execution(rewrites=False)
+    how = execution(optimizations=False)
     base, new = profiled_records("3,3,3", found=[measured("baseline", how), measured("3,3,3", how)])
     plain = next(iter(tables([base, new])))
     assert new.profile is not None

@@ -17,7 +17,7 @@ EXECUTION = Execution(
     batch_size=1,
     mode="eager",
     sampling="embedding_bag",
-    rewrites=True,
+    optimizations=True,
     threads=4,
 )
 NAMES = ("pq", "sq", "rq", "pq_things", "pq_stuff", "ap", "ap50", "ap_bbox", "miou", "fwiou")

@@ -42,7 +42,7 @@ def execution(batch_size: int = 1, **changes: object) -> Execution:
         batch_size=batch_size,
         mode="eager",
         sampling="embedding_bag",
-        rewrites=True,
+        optimizations=True,
         threads=4,
     )
     return one.model_copy(update=changes)

@@ -115,7 +115,7 @@ def test_how_it_ran_is_part_of_a_records_name_and_of_nothing_else() -> None:
             {"batch_size": 2},
             {"mode": "compiled"},
             {"sampling": "grid_sample"},
-            {"rewrites": False},
+            {"optimizations": False},
             {"threads": 1},
         )
     ]
