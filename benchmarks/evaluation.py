@@ -46,6 +46,8 @@ def main() -> None:
 def overhead(rounds: int, images: int) -> None:
     import torch
 
+    from proscale_bench.bench.evaluate import EvaluationRequest
+    from proscale_bench.bench.weights import random_weights
     from proscale_bench.data.coco import open_dataset
     from proscale_bench.data.embedded import embedded_validation
     from proscale_bench.evaluation.model_source import ModelSource
@@ -53,12 +55,10 @@ def overhead(rounds: int, images: int) -> None:
     from proscale_bench.models.inference import prepare_for_inference
     from proscale_bench.models.processes import Processes
     from proscale_bench.specs.encoders.staged import parse_compact
-    from proscale_bench.sweep.evaluation_request import Request
-    from proscale_bench.sweep.weights import random_weights
 
     dataset = open_dataset(embedded_validation())
     tasks = ("panoptic", "instance", "semantic")
-    request = Request(dataset, tasks, None, limit=images)
+    request = EvaluationRequest(dataset, tasks, None, limit=images)
     model = random_weights(parse_compact("3,3,3"), "tiny", len(dataset.categories), 0).model
     with torch.no_grad():
         model.decoder.class_head.weight.mul_(30)  # sure of itself: there are segments to judge

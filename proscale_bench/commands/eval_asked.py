@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, get_args
 from proscale_bench.errors import BenchError, look_up, one_of
 
 if TYPE_CHECKING:
+    from proscale_bench.bench.evaluate import EvaluationRequest, ExecutionSettings, Resize
+    from proscale_bench.bench.weights import Weights
     from proscale_bench.data.dataset import Dataset
     from proscale_bench.results.accuracy import Task
-    from proscale_bench.sweep.evaluation_request import Request, Resize, Settings
-    from proscale_bench.sweep.weights import Weights
 
 MAX_SIDE_PX = 8192
 
@@ -134,19 +134,19 @@ class Asked:
             )
         return short, longest
 
-    def request(self, dataset: Dataset) -> Request:
+    def request(self, dataset: Dataset) -> EvaluationRequest:
         """What to evaluate, as far as the data go.
 
         Raises:
             BenchError: a task that the data have no truth for.
         """
-        from proscale_bench.sweep.evaluation_request import Request, default_resize, tasks_on
+        from proscale_bench.bench.evaluate import EvaluationRequest, default_resize, tasks_on
 
         tasks = tasks_on(dataset, self.wanted_tasks())
         if self.visuals and "panoptic" not in tasks:
             raise BenchError("--visuals shows panoptic maps", "add panoptic to --tasks")
         sides = self.sides()
-        return Request(
+        return EvaluationRequest(
             dataset,
             tasks,
             default_resize(dataset) if isinstance(sides, str) else sides,
@@ -157,7 +157,7 @@ class Asked:
             self.reference,
         )
 
-    def settings(self) -> Settings:
+    def settings(self) -> ExecutionSettings:
         """How to run. Loads torch.
 
         Raises:
@@ -165,13 +165,13 @@ class Asked:
         """
         import torch
 
+        from proscale_bench.bench.evaluate import ExecutionSettings
         from proscale_bench.results.profile import DeviceType, DType
-        from proscale_bench.sweep.evaluation_request import Settings
 
         device: DeviceType = "cuda" if torch.cuda.is_available() else "cpu"
         if self.device is not None:
             device = one_of(DeviceType, self.device, "device")
-        return Settings(
+        return ExecutionSettings(
             device=device,
             dtype=one_of(DType, self.dtype, "dtype"),
             compiled=self.compiled,
@@ -180,10 +180,10 @@ class Asked:
             threads=self.threads,
         )
 
-    def models(self, request: Request) -> Iterator[Weights]:
+    def models(self, request: EvaluationRequest) -> Iterator[Weights]:
         """The models, loaded one by one."""
+        from proscale_bench.bench.weights import random_weights, read_weights
         from proscale_bench.config.catalogue import parse_schedule
-        from proscale_bench.sweep.weights import random_weights, read_weights
 
         schedule = None if self.schedule is None else parse_schedule(self.schedule)
         if self.random_weights is not None:

@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from proscale_bench.bench.evaluate import EvaluationRequest, Outcome
     from proscale_bench.commands.eval_asked import Asked
     from proscale_bench.data.dataset import Dataset
     from proscale_bench.evaluation.runner import Step
     from proscale_bench.models.processes import Processes
-    from proscale_bench.sweep.evaluation import Outcome
-    from proscale_bench.sweep.evaluation_request import Request
 
 
 def run(asked: Asked) -> None:
@@ -68,10 +67,10 @@ def dataset_of(asked: Asked) -> Dataset:
     return replace(open_dataset(folder), name=EMBEDDED)
 
 
-def _evaluate(asked: Asked, request: Request, folder: Path, processes: Processes) -> Iterator[Outcome]:
+def _evaluate(asked: Asked, request: EvaluationRequest, folder: Path, processes: Processes) -> Iterator[Outcome]:
+    from proscale_bench.bench.evaluate import evaluate_weights
     from proscale_bench.evaluation.saved import PredictionWriter
     from proscale_bench.files import locked
-    from proscale_bench.sweep.evaluation import evaluate_weights
 
     writer = PredictionWriter(asked.save_predictions, asked.force) if asked.save_predictions else None
     with _bar("loading torch") as (bar, task), locked(folder, "evaluation") if processes.is_first else nullcontext():
@@ -103,9 +102,9 @@ def _evaluate(asked: Asked, request: Request, folder: Path, processes: Processes
             raise KeyboardInterrupt(f"what is evaluated is kept in {folder}; the same command goes on") from None
 
 
-def _score(asked: Asked, request: Request) -> Iterator[Outcome]:
+def _score(asked: Asked, request: EvaluationRequest) -> Iterator[Outcome]:
+    from proscale_bench.bench.evaluate import score_files
     from proscale_bench.evaluation.file_source import tasks_in
-    from proscale_bench.sweep.evaluation import score_files
 
     folder = asked.from_predictions
     assert folder is not None

@@ -15,10 +15,10 @@ from proscale_bench.units import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from proscale_bench.measure.profile import Settings
+    from proscale_bench.bench.profile import ProfileRequest
+    from proscale_bench.measure.profile import ProfileSettings
     from proscale_bench.results.profile import DeviceType
     from proscale_bench.results.record import Record
-    from proscale_bench.sweep.profile_record import Request
 
 DEFAULT_SIZES: dict[DeviceType, str] = {"cuda": "800x1333", "cpu": "640x640"}  # a CPU takes seconds for the former
 
@@ -70,7 +70,7 @@ class Asked:
         if self.device is not None:
             one_of(DeviceType, self.device, "device")
 
-    def settings(self) -> Settings:
+    def settings(self) -> ProfileSettings:
         """How to run. Loads torch.
 
         Raises:
@@ -79,7 +79,7 @@ class Asked:
         import torch
 
         from proscale_bench.measure.latency import Limits
-        from proscale_bench.measure.profile import Settings
+        from proscale_bench.measure.profile import ProfileSettings
         from proscale_bench.models.sampling import choose
         from proscale_bench.results.profile import DeviceType, DType
 
@@ -88,7 +88,7 @@ class Asked:
             device = one_of(DeviceType, self.device, "device")
         elif device == "cpu":
             note("no GPU: profiling the CPU")
-        settings = Settings(
+        settings = ProfileSettings(
             device=device,
             dtype=one_of(DType, self.dtype, "dtype"),
             compiled=self.compiled,
@@ -102,14 +102,14 @@ class Asked:
         choose(self.sampling, torch.device(device), self.compiled)
         return settings
 
-    def request(self, device: DeviceType) -> Request:
+    def request(self, device: DeviceType) -> ProfileRequest:
+        from proscale_bench.bench.profile import ProfileRequest
         from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.cost.geometry import parse_size
-        from proscale_bench.sweep.profile_record import Request
 
         size = parse_size(self.size or DEFAULT_SIZES[device], self.output_size)
         schedules = tuple(parse_schedule(schedule) for schedule in self.schedules)
-        return Request(schedules, self.backbone, size, self.batch_sizes, self.ceilings)
+        return ProfileRequest(schedules, self.backbone, size, self.batch_sizes, self.ceilings)
 
 
 def measure_with_progress(asked: Asked, out: Path | None) -> tuple[list[Record], Path]:
@@ -128,7 +128,7 @@ def measure_with_progress(asked: Asked, out: Path | None) -> tuple[list[Record],
         with uninterrupted():
             import torchvision  # noqa: F401
 
-            from proscale_bench.sweep.profiling import profile
+            from proscale_bench.bench.profile import profile
 
         def show(what: str, share: float | None) -> None:
             bar.update(task, description=what, completed=share or 0, total=None if share is None else 1, refresh=True)

@@ -75,8 +75,7 @@ def sweep(
     from proscale_bench.render.console import warn
     from proscale_bench.render.markdown import report as markdown
     from proscale_bench.results.store import has_records
-    from proscale_bench.sweep.plan import plan
-    from proscale_bench.sweep.steps import measurements
+    from proscale_bench.sweep.plan import measurements, plan
 
     exports = Exports(export_json, export_csv, export_markdown, force)
     read = read_sweep(find_sweep(spec))

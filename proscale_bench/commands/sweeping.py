@@ -13,12 +13,11 @@ from proscale_bench.render.console import detail, shows_progress, stderr_console
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from proscale_bench.bench.count import Configuration
     from proscale_bench.results.record import Record
-    from proscale_bench.sweep.executors import Executor, Task
-    from proscale_bench.sweep.local_executor import OnNews
-    from proscale_bench.sweep.plan import Configuration
+    from proscale_bench.sweep.local import OnNews
     from proscale_bench.sweep.runner import Outcome, Progress
-    from proscale_bench.sweep.tasks import Measurement
+    from proscale_bench.sweep.tasks import Executor, Measurement, Task
 
 TITLES = {"count": "on paper", "profile": "latency", "evaluate": "accuracy"}
 
@@ -29,11 +28,11 @@ def executor_of(ray: str | None, processes: int | None, on_news: OnNews) -> Exec
     Raises:
         BenchError: Ray is not installed, or this is no address of one.
     """
-    from proscale_bench.sweep.local_executor import LocalExecutor
+    from proscale_bench.sweep.local import LocalExecutor
 
     if ray is None:
         return LocalExecutor(processes, on_news)
-    from proscale_bench.sweep.ray_executor import RayExecutor
+    from proscale_bench.sweep.ray.executor import RayExecutor
 
     return RayExecutor(ray)
 

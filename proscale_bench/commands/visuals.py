@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from proscale_bench.bench.evaluate import Outcome
     from proscale_bench.data.dataset import Dataset, ImageEntry
     from proscale_bench.evaluation.results import Prediction
     from proscale_bench.render.overlay import Shown
-    from proscale_bench.sweep.evaluation import Outcome
 
 
 def draw_worst(outcome: Outcome, folder: Path, number: int) -> list[Path]:

@@ -30,7 +30,7 @@ Progress = Callable[[str, float | None], None]  # what is being done; how much o
 
 
 @dataclass(frozen=True)
-class Settings:
+class ProfileSettings:
     """How models are run. `threads` None: as many as PyTorch likes."""
 
     device: DeviceType
@@ -88,7 +88,7 @@ class Session:
     """Models ready to be measured: use it as a context, which sets PyTorch's global state and puts it back."""
 
     def __init__(
-        self, settings: Settings, schedules: Sequence[Schedule], backbone: str, num_classes: int | None = None
+        self, settings: ProfileSettings, schedules: Sequence[Schedule], backbone: str, num_classes: int | None = None
     ) -> None:
         self.settings = settings
         self.schedules = tuple(schedules)

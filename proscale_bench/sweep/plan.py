@@ -1,59 +1,24 @@
-"""From a sweep's file to the list of configurations that it stands for, in order."""
+"""From a sweep's file to what it stands for, in order: what is counted, then its sittings and evaluations."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
 
-from proscale_bench.config.catalogue import catalogue
-from proscale_bench.config.sweep import SweepSpec, WeightsFile, read_sweep, shipped_sweeps
-from proscale_bench.cost.geometry import InputSize, parse_size
-from proscale_bench.cost.rules import Convention
+from proscale_bench.bench.count import Configuration, label_of
+from proscale_bench.bench.evaluate import JOURNALS
+from proscale_bench.config.architecture import backbone_name
+from proscale_bench.config.sweep import EMBEDDED, SweepSpec, WeightsFile, read_sweep, shipped_sweeps
+from proscale_bench.cost.geometry import COCO_SIZES, InputSize, parse_size
+from proscale_bench.data.layout import find_layout
+from proscale_bench.data.shapes.scene import VERSION
 from proscale_bench.errors import BenchError
-from proscale_bench.models.checkpoints.infer import Inferred, infer
-from proscale_bench.results.record import Identity, Input, digest
-from proscale_bench.specs.encoders.staged import Schedule
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """One thing to count: a schedule on a backbone at a size, under rules; `classes` None: the backbone's own."""
-
-    backbone: str
-    schedule: Schedule
-    size: InputSize
-    rules: str
-    convention: Convention
-    classes: int | None = None
-
-    @property
-    def identity(self) -> Identity:
-        return Identity(
-            backbone=self.backbone,
-            schedule=self.schedule.compact,
-            encoder=self.schedule.encoder,
-            label=label_of(self.schedule),
-            classes=self.classes,
-        )
-
-    @property
-    def input(self) -> Input:
-        return Input.model_validate(self.size.row())
-
-    @cached_property
-    def digest(self) -> str:
-        """The name of its record."""
-        return digest(self.identity, self.input, self.convention, self.rules)
-
-    def __str__(self) -> str:
-        return f"{label_of(self.schedule)} on {self.backbone} at {self.size}"
-
-
-def label_of(schedule: Schedule) -> str:
-    """What a reader calls a schedule: its name in the catalogue, else its file's, else its compact spelling."""
-    named = next((known.name for known, _ in catalogue() if known == schedule), None)
-    return named or schedule.name or schedule.compact
+from proscale_bench.models.checkpoints.infer import Inferred, NoBackbone, infer
+from proscale_bench.results.record import UNKNOWN, Identity
+from proscale_bench.sweep.measurements import EvaluateTask, ProfileTask, sha256_of
+from proscale_bench.sweep.tasks import Measurement
+from proscale_bench.units import printable
 
 
 def plan(spec: SweepSpec) -> list[Configuration]:
@@ -113,3 +78,74 @@ def _sizes(spec: SweepSpec) -> Iterator[InputSize]:
             yield parse_size(word)
         except BenchError as error:
             raise BenchError(f"{spec.file.where('sizes', index)}: {error.message}", error.hint) from error
+
+
+MAX_NAME = 200
+
+
+def measurements(spec: SweepSpec, run: Path) -> tuple[Measurement, ...]:
+    """All that a sweep measures: latencies first, since they want a quiet machine. Reads weights' bytes, no torch.
+
+    Raises:
+        BenchError: a size that no latency can be of, or data that is not there; at its `file:line:column`.
+    """
+    found: list[Measurement] = [*_profiles(spec), *_evaluations(spec, run)]
+    return tuple({one.key: one for one in found}.values())  # the same weights in two files are there once
+
+
+def _profiles(spec: SweepSpec) -> Iterator[ProfileTask]:
+    file, how, classes = spec.file.value, spec.file.value.profile, classes_of(spec)
+    if how is None:
+        return
+    for device in file.devices:
+        for index, size in enumerate(file.sizes):
+            if size in COCO_SIZES:
+                raise BenchError(
+                    f"{spec.file.where('sizes', index)}: {size}: a latency is of one size, and this is many",
+                    "give a size as in 800x1333, or leave out `profile`",
+                )
+            for backbone in file.backbones:
+                for batch_size in how.batch_sizes:
+                    yield ProfileTask(backbone, spec.schedules, size, batch_size, device, how, classes)
+
+
+def _evaluations(spec: SweepSpec, run: Path) -> Iterator[EvaluateTask]:
+    file, how = spec.file.value, spec.file.value.evaluate
+    if how is None:
+        return
+    data = None if how.data == EMBEDDED else (Path(spec.file.path).parent / how.data).resolve()
+    data_sha256 = _data_digest(spec, data)
+    for device in file.devices:
+        for weights in spec.weights:
+            path = weights.path.resolve()
+            found = sha256_of(path)
+            identity = _identity(weights, found)
+            yield EvaluateTask(path, found, data, data_sha256, device, how, identity, run.resolve() / JOURNALS)
+
+
+def _identity(weights: WeightsFile, digest: str | None) -> Identity:
+    """As far as the header tells."""
+    told, model = weights.told, told_model(weights)
+    if told is None or model is None or isinstance(model.backbone, NoBackbone):
+        name = printable(weights.path.name).replace("\n", " ")[:MAX_NAME] or UNKNOWN
+        return Identity(backbone=UNKNOWN, schedule=UNKNOWN, encoder=UNKNOWN, label=name, weights=digest)
+    return Identity(
+        backbone=backbone_name(model.backbone),
+        schedule=told.schedule.compact,
+        encoder=told.schedule.encoder,
+        label=label_of(told.schedule),
+        weights=told.digest or digest,
+    )
+
+
+def _data_digest(spec: SweepSpec, data: Path | None) -> str:
+    """Of the annotations; of the embedded data, which are the same everywhere, their version."""
+    if data is None:
+        return hashlib.sha256(f"{EMBEDDED} {VERSION}".encode()).hexdigest()
+    evaluate = spec.file.value.evaluate
+    try:
+        layout = find_layout(data, evaluate.split if evaluate else None)
+    except BenchError as error:
+        raise BenchError(f"{spec.file.where('evaluate', 'data')}: {error.message}", error.hint) from error
+    found = [sha256_of(path) for path in (layout.panoptic_json, layout.instances_json) if path]
+    return hashlib.sha256(f"{layout.split} {found}".encode()).hexdigest()

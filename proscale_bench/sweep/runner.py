@@ -10,22 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from proscale_bench.config.architecture import get_architecture
-from proscale_bench.cost.count import FlopCount, count_model
-from proscale_bench.cost.rules import get_rules
+from proscale_bench.bench.count import Configuration, Counter, closed_form_cost, measure
 from proscale_bench.errors import BenchError
 from proscale_bench.files import locked
-from proscale_bench.results.export import environment, now
-from proscale_bench.results.published import published_result, references
-from proscale_bench.results.record import Cost, Origin, Record
+from proscale_bench.results.record import Record
 from proscale_bench.results.store import remove_leftovers, remove_records, scan, write_record
-from proscale_bench.sweep.executors import Executor, Finished
-from proscale_bench.sweep.ledger import Entry, forget_all, keep, read_entries, settle
-from proscale_bench.sweep.plan import Configuration
-from proscale_bench.sweep.tasks import Measurement, StepName, failure_of, fault
-from proscale_bench.version import __version__
-
-Counter = Callable[[Configuration], Cost]
+from proscale_bench.sweep.journal import Entry, forget_all, keep, read_entries, settle
+from proscale_bench.sweep.tasks import Executor, Finished, Measurement, StepName
 
 
 @dataclass(frozen=True)
@@ -195,43 +186,3 @@ def _records_of(measurement: Measurement, end: Finished) -> list[Record]:
     if end.failure is not None:
         return measurement.failed(end.failure)
     return [Record.model_validate_json(json.dumps(record)) for record in end.records or ()]
-
-
-def measure(configuration: Configuration, count: Counter) -> Record:
-    """The record of one configuration: its cost, or why it has none, and what others know of it."""
-    cost, failure = None, None
-    try:
-        cost = count(configuration)
-    except BenchError as error:
-        failure = failure_of(error)
-    except Exception as error:
-        failure = fault(error)
-    identity, given = configuration.identity, configuration.input
-    as_published = configuration.classes is None  # COCO's
-    published = published_result(identity.backbone, identity.schedule) if as_published else None
-    return Record(
-        identity=identity,
-        input=given,
-        convention=configuration.convention,
-        rules=configuration.rules,
-        cost=cost,
-        accuracy=published.accuracy() if published else None,
-        references=references(identity.backbone, identity.schedule, given) if as_published else (),
-        error=failure,
-        provenance=Origin(tool_version=__version__, created=now()),
-        environment=environment(),
-    )
-
-
-def closed_form_cost(configuration: Configuration) -> Cost:
-    """Counted on paper, without torch."""
-    one = configuration
-    architecture = get_architecture(one.backbone, one.classes)
-    rules = get_rules(one.rules)
-    return cost_of(count_model(one.schedule, one.backbone, architecture, one.size, rules, one.convention))
-
-
-def cost_of(count: FlopCount) -> Cost:
-    """A count as a record keeps it."""
-    row = count.row()
-    return Cost.model_validate_json(json.dumps({key: row[key] for key in Cost.model_fields}))

@@ -1,22 +1,83 @@
-"""What every measurement of a sweep has: a name for what it finds, and records where it fails.
+"""A sweep's tasks, and where they run: one interface for this machine's processes and for a cluster.
 
-A measurement is a `Task` for executors. It is plain data, so that it can be sent to any process or machine and its key
-follows from it alone.
+A task is plain data, so that it can be sent to any process or machine and its key follows from it alone; what comes
+back is records as JSON, so that nobody who waits for them needs torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from proscale_bench.errors import BenchError, ExitCode
-from proscale_bench.results.export import environment, now
-from proscale_bench.results.record import Failure, Identity, Input, Origin, Record
-from proscale_bench.sweep.executors import Needs
-from proscale_bench.version import __version__
+from proscale_bench.results.record import Failure, Record
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a task reserves.
+
+    Args:
+        gpus: a GPU task has its GPU for itself.
+        alone: nothing else of the sweep runs on its machine meanwhile: a CPU's latency.
+    """
+
+    gpus: int = 0
+    alone: bool = False
+
+
+class Task(Protocol):
+    """A frozen dataclass of plain data: picklable, the same on every machine."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it reserves."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it reads: weights; sent along to other machines."""
+
+    def __str__(self) -> str:
+        """As progress shows it."""
+
+    def moved(self, places: Mapping[Path, Path]) -> Task:
+        """The same, its files elsewhere."""
+
+    def run(self) -> list[dict[str, Any]]:
+        """The records, as JSON; called in a worker's process.
+
+        Raises:
+            BenchError: what a record's `error` will say.
+        """
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A task that ended.
+
+    Args:
+        records: as JSON; None where it failed.
+        failure: why; None where it did not.
+    """
+
+    task: Task
+    records: list[dict[str, Any]] | None
+    failure: Failure | None
+
+
+class Executor(Protocol):
+    """Runs tasks somewhere."""
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+        """Yield each as it ends, in any order; closing the iterator (or Ctrl-C) ends all workers.
+
+        A worker that dies (SIGKILL, out of memory) is a `Finished` with a failure, or a retry, never a hang; the
+        others go on.
+        """
+
 
 StepName = Literal["count", "profile", "evaluate"]
 News = Callable[[str, float | None], None]  # what is being done, and how much of it is, 0 to 1
@@ -64,30 +125,3 @@ def tell(what: str, share: float | None = None) -> None:
 def digest_of(**fields: Any) -> str:
     """SHA-256 of plain data."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def fault(error: Exception) -> Failure:
-    """What nobody foresaw: the others go on, and the sweep's exit code says that something failed."""
-    return Failure(
-        message=f"{type(error).__name__}: {error}"[:1000],
-        hint="this is a fault of the tool: please report it",
-        exit_code=ExitCode.UNTRUSTED.value,
-    )
-
-
-def failure_of(error: BenchError) -> Failure:
-    return Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
-
-
-def failure_record(identity: Identity, given: Input, failure: Failure, **fields: Any) -> Record:
-    """A record that says why there is no other."""
-    return Record(
-        identity=identity,
-        input=given,
-        convention="mac",
-        rules="fvcore",
-        error=failure,
-        provenance=Origin(tool_version=__version__, created=now()),
-        environment=environment(),
-        **fields,
-    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from proscale_bench.analysis.views import SideBySide, data_of, main_view, side_by_side, views
+from proscale_bench.bench.profile import records as profile_records
 from proscale_bench.results.metrics import metric
 from proscale_bench.results.record import UNKNOWN, Failure, Record
-from proscale_bench.sweep.profile_record import records as profile_records
 from tests.results.evaluations import EXECUTION, evaluated
 from tests.results.many import evaluation
 from tests.results.records import paper, record, renamed, with_accuracy

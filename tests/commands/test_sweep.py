@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from proscale_bench.bench.count import Configuration
 from proscale_bench.cli import app
 from proscale_bench.commands.reporting import FILES
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.results.record import Cost
 from proscale_bench.results.store import load
 from proscale_bench.sweep import runner
 
@@ -110,7 +112,7 @@ def test_a_failed_configuration_is_reported_and_the_exit_code_says_so(
 ) -> None:
     real = runner.closed_form_cost
 
-    def count(one: runner.Configuration) -> runner.Cost:
+    def count(one: Configuration) -> Cost:
         if one.schedule.compact == "3,3,3":
             raise BenchError("no rule for aten::x", exit_code=ExitCode.UNTRUSTED)
         return real(one)
@@ -143,7 +145,7 @@ def test_a_record_that_cannot_be_kept_is_named_and_the_others_are_kept(folder: P
 
 
 def test_ctrl_c_is_130_and_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: object) -> runner.Cost:
+    def interrupt(_: object) -> Cost:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "closed_form_cost", interrupt)

@@ -12,7 +12,7 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure import ceilings, profile
 from proscale_bench.measure.ceilings import cached_ceilings, keep_ceilings, measure_ceilings
 from proscale_bench.measure.latency import Limits
-from proscale_bench.measure.profile import Failed, Found, Measured, Session, Settings
+from proscale_bench.measure.profile import Failed, Found, Measured, ProfileSettings, Session
 from proscale_bench.models.mask2former import Mask2Former
 from tests.sweep.profiles import CEILINGS, execution
 
@@ -20,11 +20,11 @@ SIZE = (64, 64)
 SCHEDULES = [parse_schedule("baseline"), parse_schedule("1,1,1")]
 
 
-def settings(**changes: object) -> Settings:
-    return Settings(**{"device": "cpu", "threads": 1, "limits": Limits(repeats=2), **changes})  # type: ignore[arg-type]
+def settings(**changes: object) -> ProfileSettings:
+    return ProfileSettings(**{"device": "cpu", "threads": 1, "limits": Limits(repeats=2), **changes})  # type: ignore[arg-type]
 
 
-def measure(how: Settings, batch_size: int = 1) -> list[Found]:
+def measure(how: ProfileSettings, batch_size: int = 1) -> list[Found]:
     with Session(how, SCHEDULES, "tiny") as session:
         return session.measure(batch_size, SIZE, SIZE)
 

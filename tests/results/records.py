@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from proscale_bench.bench.count import Configuration, closed_form_cost, measure
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.config.sweep import find_sweep, read_sweep
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.record import Record
 from proscale_bench.specs.encoders.staged import Schedule
-from proscale_bench.sweep.plan import Configuration, plan
-from proscale_bench.sweep.runner import closed_form_cost, measure
+from proscale_bench.sweep.plan import plan
 
 
 def configuration(schedule: str | Schedule = "3,3,3", backbone: str = "resnet50", size: str = "64x64") -> Configuration:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from proscale_bench.bench.profile import ProfileRequest, records
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.measure.energy import Energy
@@ -13,7 +14,6 @@ from proscale_bench.measure.profile import Failed, Found, Measured
 from proscale_bench.results.profile import Ceilings, Execution, Memory
 from proscale_bench.results.record import Record
 from proscale_bench.specs.encoders.staged import Schedule
-from proscale_bench.sweep.profile_record import Request, records
 
 ROUNDS = 12
 MACHINE = Environment(
@@ -48,8 +48,10 @@ def execution(batch_size: int = 1, **changes: object) -> Execution:
     return one.model_copy(update=changes)
 
 
-def request(*schedules: str, backbone: str = "resnet50", size: str = "640x640", ceilings: bool = False) -> Request:
-    return Request(tuple(map(parse_schedule, schedules)), backbone, parse_size(size), (1,), ceilings)
+def request(
+    *schedules: str, backbone: str = "resnet50", size: str = "640x640", ceilings: bool = False
+) -> ProfileRequest:
+    return ProfileRequest(tuple(map(parse_schedule, schedules)), backbone, parse_size(size), (1,), ceilings)
 
 
 def samples_of(ms: float, rounds: int = ROUNDS) -> list[float]:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from proscale_bench.results.record import Record
-from proscale_bench.sweep.executors import Finished, Needs, Task
-from proscale_bench.sweep.local_executor import LocalExecutor
+from proscale_bench.sweep.local import LocalExecutor
+from proscale_bench.sweep.tasks import Finished, Needs, Task
 from tests.sweep.toys import Toy
 
 PATIENCE_S = 120.0
@@ -102,8 +102,8 @@ def test_closing_ends_all_workers(tmp_path: Path) -> None:
 SWEEP = """
 import sys
 from pathlib import Path
-from proscale_bench.sweep.executors import Needs
-from proscale_bench.sweep.local_executor import LocalExecutor
+from proscale_bench.sweep.tasks import Needs
+from proscale_bench.sweep.local import LocalExecutor
 from tests.sweep.toys import Toy
 
 folder = Path(sys.argv[1])

@@ -9,7 +9,7 @@ import pytest
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.store import load, record_path
-from proscale_bench.sweep.ledger import FOLDER, keep, read_entries
+from proscale_bench.sweep.journal import FOLDER, keep, read_entries
 from proscale_bench.sweep.runner import Progress, run_sweep
 from tests.results.records import configuration
 from tests.sweep.toys import InProcess, Toy
@@ -87,9 +87,9 @@ def test_a_sitting_with_a_lost_record_is_measured_as_a_whole(tmp_path: Path) -> 
 def test_a_sitting_killed_while_its_records_are_written_is_finished_without_measuring(
     tmp_path: Path, written: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proscale_bench.sweep import ledger
+    from proscale_bench.sweep import journal
 
-    real, count = ledger.write_record, 0
+    real, count = journal.write_record, 0
 
     def killed(run: Path, record: object) -> object:
         nonlocal count
@@ -98,10 +98,10 @@ def test_a_sitting_killed_while_its_records_are_written_is_finished_without_meas
             raise KeyboardInterrupt
         return real(run, record)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ledger, "write_record", killed)
+    monkeypatch.setattr(journal, "write_record", killed)
     with pytest.raises(KeyboardInterrupt):
         run_sweep([], tmp_path, [SITTING], InProcess())
-    monkeypatch.setattr(ledger, "write_record", real)
+    monkeypatch.setattr(journal, "write_record", real)
     executor = InProcess()
     outcome = run_sweep([], tmp_path, [SITTING], executor)
     assert executor.ran == []

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep import ray_executor
-from proscale_bench.sweep.executors import Executor, Finished, Needs
-from proscale_bench.sweep.ray_executor import RayExecutor
+from proscale_bench.sweep.ray import executor as ray_executor
+from proscale_bench.sweep.ray.executor import RayExecutor
+from proscale_bench.sweep.tasks import Executor, Finished, Needs
 from tests.sweep.ray_toys import Toy
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster, in one process
@@ -41,7 +41,7 @@ SWEEP = """
 import sys
 from pathlib import Path
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.ray_executor import RayExecutor
+from proscale_bench.sweep.ray.executor import RayExecutor
 from tests.sweep.ray_toys import Toy
 for _ in range(3):  # see `cluster`
     try:

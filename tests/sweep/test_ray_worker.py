@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.ray_driver import code_archive, no_connection
-from proscale_bench.sweep.ray_worker import Parcel, placed, run_task, unpacked
+from proscale_bench.sweep.ray.driver import code_archive, no_connection
+from proscale_bench.sweep.ray.node import Parcel, placed, run_task, unpacked
 from tests.sweep.ray_toys import Toy
 
 ROOT = Path(__file__).parents[2]

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from proscale_bench.bench.count import Configuration, closed_form_cost
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import LOCK, locked
 from proscale_bench.results.record import Cost, Record
 from proscale_bench.results.store import load, record_path, write_record
-from proscale_bench.sweep.plan import Configuration
-from proscale_bench.sweep.runner import Progress, closed_form_cost, run_sweep
+from proscale_bench.sweep.runner import Progress, run_sweep
 from tests.results.records import configuration, record
 
 PLAN = [configuration(schedule, backbone) for backbone in ("resnet50", "tiny") for schedule in ("baseline", "1,1,1")]
@@ -193,7 +193,8 @@ def test_a_folder_that_stays_empty_is_not_left_behind(tmp_path: Path) -> None:
 SLOW_SWEEP = """
 import sys, time
 from pathlib import Path
-from proscale_bench.sweep.runner import closed_form_cost, run_sweep
+from proscale_bench.bench.count import closed_form_cost
+from proscale_bench.sweep.runner import run_sweep
 from tests.sweep.test_runner import LONG_PLAN
 
 def slow(one):

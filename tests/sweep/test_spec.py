@@ -8,11 +8,11 @@ from typing import get_args
 
 import pytest
 
+from proscale_bench.bench.count import Configuration
 from proscale_bench.config.sweep import Sampling, find_sweep, read_sweep, shipped_sweeps
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.plan import Configuration, plan, shipped_sweep_of
-from proscale_bench.sweep.steps import measurements
+from proscale_bench.sweep.plan import measurements, plan, shipped_sweep_of
 
 GOOD = """\
 schema_version: 1

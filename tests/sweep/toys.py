@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from proscale_bench.bench.count import failure_record
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.record import Failure, Record
-from proscale_bench.sweep.executors import Finished, Needs, Task
-from proscale_bench.sweep.tasks import StepName, failure_record, tell
+from proscale_bench.sweep.tasks import Finished, Needs, StepName, Task, tell
 from tests.results.evaluations import EXECUTION
 from tests.results.records import record
 

@@ -1,4 +1,7 @@
-"""Runs a sweep's tasks on a Ray cluster. The sweep's process never imports Ray: see `ray_driver`."""
+"""Runs a sweep's tasks on a Ray cluster. The sweep's process never imports Ray: see `driver`.
+
+The sweep and the driver run the same code, so what they tell each other is pickled.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,73 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.record import Failure
-from proscale_bench.sweep.executors import Finished, Task
-from proscale_bench.sweep.ray_messages import Broken, Ended, Job, Message, Start
+from proscale_bench.sweep.tasks import Finished, Needs, Task
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task as the driver needs to know it.
+
+    Args:
+        number: its place among the tasks.
+        name: as errors show it.
+        task: pickled; unpickled by nobody but the process that runs it.
+        files: absolute paths, here.
+    """
+
+    number: int
+    name: str
+    task: bytes
+    needs: Needs
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    """To the driver, once. After it, the end of the connection is the order to end all.
+
+    Args:
+        address: `local`, or what `ray.init` takes.
+        patience_s: for which a task may fit no node.
+    """
+
+    address: str
+    jobs: tuple[Job, ...]
+    patience_s: float
+
+
+@dataclass(frozen=True)
+class Alive:
+    """From the driver, every few seconds: the cluster still answers. The first says that it is connected."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """From the driver: a task's records as JSON, or the fields of its `Failure`."""
+
+    number: int
+    records: list[dict[str, Any]] | None
+    failure: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Broken:
+    """From the driver, at last: it cannot go on."""
+
+    message: str
+    hint: str
+
+
+Message = Alive | Ended | Broken
+
 
 ADDRESS = re.compile(r"local|auto|(?P<client>ray://)?(?P<host>[\w.-]+)(:(?P<port>\d{1,5}))?")
 CLIENT_PORT = 10001
@@ -28,8 +90,8 @@ CONNECT_S = 90.0  # a cluster of our own is there in seconds on an idle machine,
 SILENCE_S = 120.0  # the driver is heard every half a second, but while it sends a file of 1 GiB
 GOODBYE_S = 15.0
 MAX_FILES_BYTES = 1 << 30
-HOME = str(Path(__file__).parents[2])  # of the package
-DRIVER = ["-m", "proscale_bench.sweep.ray_driver"]
+HOME = str(Path(__file__).parents[3])  # of the package
+DRIVER = ["-m", "proscale_bench.sweep.ray.driver"]
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_AUTO_CONNECT": "0",  # when a cluster is lost, Ray would start one here

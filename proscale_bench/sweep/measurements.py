@@ -1,25 +1,135 @@
-"""One evaluation as a task: a file of weights on a data set."""
+"""What a sweep measures, as tasks: a sitting of schedules in turns with the baseline; weights on a data set."""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proscale_bench.config.sweep import EMBEDDED, EvaluateStep
+from proscale_bench.bench.count import failure_record
+from proscale_bench.bench.profile import ProfileRequest, records
+from proscale_bench.config.sweep import EMBEDDED, EvaluateStep, ProfileStep
+from proscale_bench.cost.geometry import parse_size
 from proscale_bench.errors import BenchError, ExitCode
-from proscale_bench.results.profile import DeviceType, Execution
+from proscale_bench.machine import cpu_name, usable_cores
+from proscale_bench.results.profile import DeviceType, Execution, Mode
 from proscale_bench.results.record import Failure, Identity, Input, Record
-from proscale_bench.sweep.executors import Needs
-from proscale_bench.sweep.tasks import StepName, digest_of, failure_record, tell
+from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.sweep.tasks import Needs, StepName, digest_of, tell
 
 if TYPE_CHECKING:
+    from proscale_bench.bench.evaluate import EvaluationRequest
     from proscale_bench.data.dataset import Dataset
-    from proscale_bench.sweep.evaluation_request import Request
+
+
+@dataclass(frozen=True)
+class ProfileTask:
+    """What to profile, and how: see `config.sweep.ProfileStep`."""
+
+    backbone: str
+    schedules: tuple[Schedule, ...]
+    size: str
+    batch_size: int
+    device: DeviceType
+    how: ProfileStep
+    classes: int | None = None
+
+    step: StepName = "profile"
+
+    def __str__(self) -> str:
+        batch = f", batch {self.batch_size}" if self.batch_size > 1 else ""
+        return f"{self.backbone} at {self.size} on {self.device}{batch}"
+
+    @property
+    def slot(self) -> str:
+        """A sitting of other schedules takes the place of this one: their times are of one session, or of none."""
+        return digest_of(**self._about)
+
+    @property
+    def key(self) -> str:
+        return digest_of(**self._about, schedules=[schedule.compact for schedule in self._request.in_turns])
+
+    @property
+    def _about(self) -> dict[str, Any]:
+        fields = {key: value for key, value in asdict(self).items() if key not in ("schedules", "how")}
+        return fields | {"how": self.how.model_dump(mode="json", exclude={"batch_sizes"})}
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(gpus=1) if self.device == "cuda" else Needs(alone=True)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return ()
+
+    @property
+    def scratch(self) -> Path | None:
+        return None
+
+    def moved(self, places: Mapping[Path, Path]) -> ProfileTask:
+        return self
+
+    def run(self) -> list[dict[str, Any]]:
+        """A record a schedule, of one session. Loads torch.
+
+        Raises:
+            BenchError: no such device, or the models do not fit into memory.
+        """
+        from proscale_bench.measure.ceilings import cached_ceilings
+        from proscale_bench.measure.latency import Limits
+        from proscale_bench.measure.profile import ProfileSettings, Session
+
+        how = self.how
+        settings = ProfileSettings(
+            device=self.device,
+            dtype=how.dtype,
+            compiled=how.compiled,
+            cuda_graphs=how.cuda_graphs,
+            sampling=how.sampling,
+            optimizations=how.optimizations,
+            threads=how.threads,
+            seed=how.seed,
+            limits=Limits(how.max_seconds, how.repeats),
+        )
+        request = self._request
+        tell("building the models")
+        with Session(settings, request.in_turns, self.backbone, self.classes) as session:
+            found = session.measure(self.batch_size, request.sides, request.output_sides, tell)
+            ceilings = cached_ceilings(session.execution(self.batch_size))
+            return [record.model_dump(mode="json") for record in records(request, found, session.environment, ceilings)]
+
+    def failed(self, failure: Failure) -> list[Record]:
+        execution = Execution(
+            device=self.device,
+            device_name=cpu_name() if self.device == "cpu" else "GPU",
+            dtype=self.how.dtype,
+            batch_size=self.batch_size,
+            mode=self._mode,
+            sampling=self.how.sampling,
+            optimizations=self.how.optimizations,
+            threads=self.how.threads or usable_cores(),
+        )
+        request = self._request
+        return [
+            failure_record(one.identity, one.input, failure, execution=execution)
+            for one in map(request.configuration, request.in_turns)
+        ]
+
+    @property
+    def _mode(self) -> Mode:
+        if self.how.cuda_graphs:
+            return "compiled_cuda_graphs" if self.how.compiled else "cuda_graphs"
+        return "compiled" if self.how.compiled else "eager"
+
+    @property
+    def _request(self) -> ProfileRequest:
+        return ProfileRequest(
+            self.schedules, self.backbone, parse_size(self.size), (self.batch_size,), classes=self.classes
+        )
 
 
 @dataclass(frozen=True)
@@ -80,18 +190,17 @@ class EvaluateTask:
         Raises:
             BenchError: weights or data that cannot be read or do not fit each other, or no such device.
         """
+        from proscale_bench.bench.evaluate import ExecutionSettings, evaluate_model
+        from proscale_bench.bench.weights import read_weights
         from proscale_bench.evaluation.runner import Step
         from proscale_bench.models.processes import Processes
-        from proscale_bench.sweep.evaluation import find_worth
-        from proscale_bench.sweep.evaluation_request import Settings
-        from proscale_bench.sweep.weights import read_weights
 
         def show(step: Step) -> None:
             tell(f"{step.images_per_second:.1f} images/s", step.done / step.total)
 
         tell("reading the data")
         request = self._request(self._dataset())
-        settings = Settings(
+        settings = ExecutionSettings(
             device=self.device,
             dtype=self.how.dtype,
             sampling=self.how.sampling,
@@ -100,7 +209,7 @@ class EvaluateTask:
         )
         weights = read_weights(self.weights)
         with tempfile.TemporaryDirectory(prefix="proscale-bench-") as nowhere:
-            outcome = find_worth(
+            outcome = evaluate_model(
                 request,
                 settings,
                 weights,
@@ -154,8 +263,8 @@ class EvaluateTask:
             return replace(open_dataset(embedded_validation()), name=EMBEDDED)
         return open_dataset(self.data, self.how.split)
 
-    def _request(self, dataset: Dataset) -> Request:
-        from proscale_bench.sweep.evaluation_request import Request, default_resize, tasks_on
+    def _request(self, dataset: Dataset) -> EvaluationRequest:
+        from proscale_bench.bench.evaluate import EvaluationRequest, default_resize, tasks_on
 
         how = self.how
         sides = default_resize(dataset) if how.resize == "default" else None
@@ -163,7 +272,7 @@ class EvaluateTask:
             short, longest = map(int, how.resize.split(","))
             sides = short, longest
         tasks = tasks_on(dataset, how.tasks)
-        return Request(dataset, tasks, sides, how.limit, how.batch_size, how.bootstrap, how.seed)
+        return EvaluationRequest(dataset, tasks, sides, how.limit, how.batch_size, how.bootstrap, how.seed)
 
 
 def sha256_of(path: Path) -> str | None:

@@ -9,22 +9,24 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proscale_bench.bench.count import cost_of, label_of
+from proscale_bench.bench.weights import Weights
 from proscale_bench.config.architecture import backbone_name
 from proscale_bench.cost.count import count_model
+from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
 from proscale_bench.cost.rules import get_rules
+from proscale_bench.data.batches import Batch, form_batches
+from proscale_bench.data.dataset import Dataset
 from proscale_bench.errors import BenchError
-from proscale_bench.results.accuracy import Accuracy, Evaluated
+from proscale_bench.results.accuracy import Accuracy, Evaluated, Task
 from proscale_bench.results.export import now
-from proscale_bench.results.profile import Execution
+from proscale_bench.results.profile import DeviceType, DType, Execution
 from proscale_bench.results.record import Cost, Identity, Input, Origin, Record
 from proscale_bench.results.store import write_record
-from proscale_bench.sweep.evaluation_request import Request, Settings
-from proscale_bench.sweep.plan import label_of
-from proscale_bench.sweep.runner import cost_of
-from proscale_bench.sweep.weights import Weights
 from proscale_bench.version import __version__
 
 if TYPE_CHECKING:
@@ -33,6 +35,109 @@ if TYPE_CHECKING:
     from proscale_bench.evaluation.saved import PredictionWriter
     from proscale_bench.evaluation.summary import Stage, Summary
     from proscale_bench.models.processes import Processes
+
+COCO_RESIZE = (800, 1333)
+Resize = tuple[int, int]  # short side, longest side
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What is evaluated on what, and how its metrics are made.
+
+    Args:
+        resize: (short side, longest side) that images are resized to; None: given as they are.
+        limit: the first so many images; None: all.
+        resamples: of the bootstrap; 0 for none.
+        reference: AP by pycocotools.
+    """
+
+    dataset: Dataset
+    tasks: tuple[Task, ...]
+    resize: Resize | None
+    limit: int | None = None
+    batch_size: int = 1
+    resamples: int = 1000
+    seed: int = 0
+    reference: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the images: the split, and how many of it."""
+        name, limit = self.dataset.name, self.limit
+        return f"{name}[:{limit}]" if limit is not None and limit < len(self.dataset.images) else name
+
+    @cached_property
+    def batches(self) -> tuple[Batch, ...]:
+        short, longest = self.resize or (None, 0)
+        return form_batches(self.dataset.images[: self.limit], self.batch_size, short, longest)
+
+    @property
+    def resize_words(self) -> str:
+        return "none" if self.resize is None else f"{self.resize[0]},{self.resize[1]}"
+
+    @cached_property
+    def images_digest(self) -> str:
+        """Of the data set's annotations and of which images are evaluated, in which order."""
+        ids = [image.id for image in self.dataset.images[: self.limit]]
+        return hashlib.sha256(f"{self.dataset.digest} {ids}".encode()).hexdigest()
+
+    @cached_property
+    def size(self) -> InputSize:
+        """The sizes of the images as the model gets them: what its cost is counted at."""
+        return size_of_images(
+            self.name,
+            (
+                SizeGroup(batch.padded_height_px, batch.padded_width_px, image.height_px, image.width_px)
+                for batch in self.batches
+                for image in batch.images
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class ExecutionSettings:
+    """How the model is run. `threads` None: as many as PyTorch likes."""
+
+    device: DeviceType
+    dtype: DType = "fp32"
+    compiled: bool = False
+    sampling: str = "auto"
+    optimizations: bool = True
+    threads: int | None = None
+
+
+def tasks_on(dataset: Dataset, wanted: tuple[Task, ...] | None) -> tuple[Task, ...]:
+    """The tasks that are wanted; None: all that there is truth for.
+
+    Raises:
+        BenchError: a task that the data have no truth for.
+    """
+    there = tasks_of(dataset)
+    for task in wanted or ():
+        if task not in there:
+            raise BenchError(
+                f"{dataset.name} has no truth for the task {task}",
+                f"it has {', '.join(there)}; 'proscale-bench data check' says what is missing",
+            )
+    return wanted or there
+
+
+def tasks_of(dataset: Dataset) -> tuple[Task, ...]:
+    """What there is truth for."""
+    tasks: list[Task] = []
+    if dataset.panoptic is not None:
+        tasks.append("panoptic")
+    if dataset.instances_json is not None:
+        tasks.append("instance")
+    if dataset.semantic_dir is not None or dataset.panoptic is not None:
+        tasks.append("semantic")
+    return tuple(tasks)
+
+
+def default_resize(dataset: Dataset) -> Resize | None:
+    """As the official pipeline resizes; not at all where the images are small and made for it."""
+    return COCO_RESIZE if dataset.resizes else None
+
 
 JOURNALS = "evaluation"  # in the run's folder, until an evaluation is complete
 
@@ -56,8 +161,8 @@ class Outcome:
 
 
 def evaluate_weights(
-    request: Request,
-    settings: Settings,
+    request: EvaluationRequest,
+    settings: ExecutionSettings,
     weights: Weights,
     run: Path,
     processes: Processes,
@@ -71,13 +176,13 @@ def evaluate_weights(
 
     Args:
         run: the folder, the same for all processes. An evaluation that was interrupted in it is gone on with.
-        others: see `find_worth`.
+        others: see `evaluate_model`.
 
     Raises:
-        BenchError: see `find_worth`; the record cannot be written.
+        BenchError: see `evaluate_model`; the record cannot be written.
     """
     folder = run / JOURNALS
-    outcome = find_worth(
+    outcome = evaluate_model(
         request, settings, weights, folder, processes, resume=resume, writer=writer, on_step=on_step, on_stage=on_stage
     )
     if outcome is not None and outcome.record is not None:
@@ -87,9 +192,9 @@ def evaluate_weights(
     return outcome
 
 
-def find_worth(
-    request: Request,
-    settings: Settings,
+def evaluate_model(
+    request: EvaluationRequest,
+    settings: ExecutionSettings,
     weights: Weights,
     journals: Path,
     processes: Processes,
@@ -190,7 +295,7 @@ def find_worth(
 
 
 def score_files(
-    request: Request,
+    request: EvaluationRequest,
     predictions: Path,
     on_step: Callable[[Step], None] = lambda step: None,
     on_stage: Stage = lambda what, done, total: None,
@@ -219,7 +324,7 @@ def score_files(
 
 
 def accuracy_of(
-    request: Request,
+    request: EvaluationRequest,
     summary: Summary,
     source: str,
     processes: int,
@@ -263,14 +368,14 @@ def identity_of(weights: Weights) -> Identity:
     )
 
 
-def _cost(request: Request, weights: Weights) -> Cost:
+def _cost(request: EvaluationRequest, weights: Weights) -> Cost:
     """On paper, a mean over the images as the model gets them."""
     architecture = weights.architecture
     name = backbone_name(architecture.backbone)
     return cost_of(count_model(weights.schedule, name, architecture, request.size, get_rules("fvcore")))
 
 
-def _key(request: Request, weights: Weights, execution: Execution, writer: PredictionWriter | None) -> str:
+def _key(request: EvaluationRequest, weights: Weights, execution: Execution, writer: PredictionWriter | None) -> str:
     """What the journal of an evaluation is called: all that decides a bit of it."""
     key = {
         "weights": weights.digest,

@@ -21,9 +21,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import IO, Any
 
 from proscale_bench.cache import cache_dir
+from proscale_bench.sweep.local import outcome_of
 
 PIECE_BYTES = 1 << 20
 
@@ -58,7 +60,7 @@ def run_task(task: bytes, code: Parcel, files: Sequence[Parcel], all_threads: bo
     if all_threads:
         environment.pop("OMP_NUM_THREADS", None)
     message = pickle.dumps(({parcel.path: placed(parcel, root) for parcel in files}, task))
-    command = [sys.executable, "-m", "proscale_bench.sweep.ray_task"]
+    command = [sys.executable, "-m", "proscale_bench.sweep.ray.node"]
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as errors:
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=answer, stderr=errors, env=environment, start_new_session=True
@@ -139,3 +141,23 @@ def sha256_of(path: Path) -> str:
         while piece := file.read(PIECE_BYTES):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def main() -> None:
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a task prints is no answer
+    places, task = pickle.load(sys.stdin.buffer)
+    Thread(target=end_with_worker, daemon=True).start()
+    with answer:
+        json.dump(outcome_of(pickle.loads(task).moved(places)), answer)
+
+
+def end_with_worker() -> None:
+    """Wait for the end of stdin; then end this process, and what it started."""
+    while os.read(0, 1):
+        pass
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,16 +1,19 @@
-"""From what was measured to records: counted savings beside realised ones, by stage."""
+"""Profiles schedules against the baseline, in turns: records of counted savings beside realised ones, by stage."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proscale_bench.bench.count import Configuration, cost_of, measure
 from proscale_bench.config.architecture import get_architecture
 from proscale_bench.cost.count import FlopCount, Gflops, count_model
 from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, get_rules
 from proscale_bench.errors import ExitCode
+from proscale_bench.files import locked
 from proscale_bench.results.export import now
 from proscale_bench.results.profile import (
     Caution,
@@ -24,14 +27,14 @@ from proscale_bench.results.profile import (
 )
 from proscale_bench.results.record import Failure, Record
 from proscale_bench.results.statistics import median, median_interval, percentile, ratio_of_medians
+from proscale_bench.results.store import remove_leftovers, write_record
 from proscale_bench.specs.encoders.staged import Schedule, baseline
-from proscale_bench.sweep.plan import Configuration
-from proscale_bench.sweep.runner import cost_of, measure
 from proscale_bench.units import reduction_pct
 
 if TYPE_CHECKING:
     from proscale_bench.measure.environment import Environment
-    from proscale_bench.measure.profile import Failed, Found, Measured
+    from proscale_bench.measure.profile import Failed, Found, Measured, ProfileSettings, Progress, Session
+    from proscale_bench.results.profile import Ceilings
 
 LAYER = "encoder_token_layer_"
 LAYERS = "encoder_token_layers"
@@ -41,7 +44,7 @@ MS_A_SECOND = 1000
 
 
 @dataclass(frozen=True)
-class Request:
+class ProfileRequest:
     """What to profile: every schedule and the baseline, at every batch size, at one explicit size."""
 
     schedules: tuple[Schedule, ...]
@@ -81,7 +84,7 @@ class Request:
 
 
 def records(
-    request: Request, found: Sequence[Found], environment: Environment, ceilings: Ceilings | None
+    request: ProfileRequest, found: Sequence[Found], environment: Environment, ceilings: Ceilings | None
 ) -> Iterator[Record]:
     """The records of one batch size, in which the schedules took turns."""
     from proscale_bench.measure.profile import Measured
@@ -108,7 +111,7 @@ def _failure(one: Failed) -> Failure:
 class Assembly:
     """Puts together what was measured of one schedule, what was counted, and the baseline's of the same rounds."""
 
-    def __init__(self, request: Request, one: Measured, base: Measured | None) -> None:
+    def __init__(self, request: ProfileRequest, one: Measured, base: Measured | None) -> None:
         self.one = one
         self.is_baseline = one.schedule == baseline()
         self.base = None if self.is_baseline else base
@@ -236,3 +239,45 @@ def _gflops(count: FlopCount, stage: str) -> float | None:
         return None
     value: float = getattr(count.gflops, stage)
     return value
+
+
+def profile(request: ProfileRequest, settings: ProfileSettings, run: Path, progress: Progress) -> Iterator[Record]:
+    """Profile into a run's folder. A batch size's records are written as soon as it is measured, and then given.
+
+    Args:
+        request: what.
+        settings: how.
+        run: the folder; a record of the same configuration and execution is replaced by the new one.
+        progress: told what is being done.
+
+    Raises:
+        BenchError: the folder is in use or cannot be written; the models do not fit into memory.
+    """
+    from proscale_bench.measure.profile import Session
+
+    with locked(run, "profile"):
+        remove_leftovers(run)
+        progress("building the models", None)
+        with Session(settings, request.in_turns, request.backbone, request.classes) as session:
+            ceilings = _ceilings(session, request, progress)
+            for batch_size in request.batch_sizes:
+
+                def show(what: str, share: float | None, batch_size: int = batch_size) -> None:
+                    progress(f"batch {batch_size}: {what}", share)
+
+                found = session.measure(batch_size, request.sides, request.output_sides, show)
+                for record in records(request, found, session.environment, ceilings):
+                    write_record(run, record)
+                    yield record
+
+
+def _ceilings(session: Session, request: ProfileRequest, progress: Progress) -> Ceilings | None:
+    """Those that were measured before, or that are measured now."""
+    from proscale_bench.measure.ceilings import cached_ceilings, keep_ceilings, measure_ceilings
+
+    execution = session.execution(request.batch_sizes[0])
+    if not request.ceilings:
+        return cached_ceilings(execution)
+    found = measure_ceilings(execution, session.device, lambda what: progress(f"ceilings: {what}", None))
+    keep_ceilings(execution, found)
+    return found

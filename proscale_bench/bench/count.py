@@ -1,0 +1,131 @@
+"""Counts one configuration on paper: its record, or one that says why there is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from proscale_bench.config.architecture import get_architecture
+from proscale_bench.config.catalogue import catalogue
+from proscale_bench.cost.count import FlopCount, count_model
+from proscale_bench.cost.geometry import InputSize
+from proscale_bench.cost.rules import Convention, get_rules
+from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.results.export import environment, now
+from proscale_bench.results.published import published_result, references
+from proscale_bench.results.record import Cost, Failure, Identity, Input, Origin, Record, digest
+from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.version import __version__
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One thing to count: a schedule on a backbone at a size, under rules; `classes` None: the backbone's own."""
+
+    backbone: str
+    schedule: Schedule
+    size: InputSize
+    rules: str
+    convention: Convention
+    classes: int | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(
+            backbone=self.backbone,
+            schedule=self.schedule.compact,
+            encoder=self.schedule.encoder,
+            label=label_of(self.schedule),
+            classes=self.classes,
+        )
+
+    @property
+    def input(self) -> Input:
+        return Input.model_validate(self.size.row())
+
+    @cached_property
+    def digest(self) -> str:
+        """The name of its record."""
+        return digest(self.identity, self.input, self.convention, self.rules)
+
+    def __str__(self) -> str:
+        return f"{label_of(self.schedule)} on {self.backbone} at {self.size}"
+
+
+def label_of(schedule: Schedule) -> str:
+    """What a reader calls a schedule: its name in the catalogue, else its file's, else its compact spelling."""
+    named = next((known.name for known, _ in catalogue() if known == schedule), None)
+    return named or schedule.name or schedule.compact
+
+
+Counter = Callable[[Configuration], Cost]
+
+
+def measure(configuration: Configuration, count: Counter) -> Record:
+    """The record of one configuration: its cost, or why it has none, and what others know of it."""
+    cost, failure = None, None
+    try:
+        cost = count(configuration)
+    except BenchError as error:
+        failure = failure_of(error)
+    except Exception as error:
+        failure = fault(error)
+    identity, given = configuration.identity, configuration.input
+    as_published = configuration.classes is None  # COCO's
+    published = published_result(identity.backbone, identity.schedule) if as_published else None
+    return Record(
+        identity=identity,
+        input=given,
+        convention=configuration.convention,
+        rules=configuration.rules,
+        cost=cost,
+        accuracy=published.accuracy() if published else None,
+        references=references(identity.backbone, identity.schedule, given) if as_published else (),
+        error=failure,
+        provenance=Origin(tool_version=__version__, created=now()),
+        environment=environment(),
+    )
+
+
+def closed_form_cost(configuration: Configuration) -> Cost:
+    """Counted on paper, without torch."""
+    one = configuration
+    architecture = get_architecture(one.backbone, one.classes)
+    rules = get_rules(one.rules)
+    return cost_of(count_model(one.schedule, one.backbone, architecture, one.size, rules, one.convention))
+
+
+def cost_of(count: FlopCount) -> Cost:
+    """A count as a record keeps it."""
+    row = count.row()
+    return Cost.model_validate_json(json.dumps({key: row[key] for key in Cost.model_fields}))
+
+
+def failure_of(error: BenchError) -> Failure:
+    return Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
+
+
+def fault(error: Exception) -> Failure:
+    """What nobody foresaw: the others go on, and the sweep's exit code says that something failed."""
+    return Failure(
+        message=f"{type(error).__name__}: {error}"[:1000],
+        hint="this is a fault of the tool: please report it",
+        exit_code=ExitCode.UNTRUSTED.value,
+    )
+
+
+def failure_record(identity: Identity, given: Input, failure: Failure, **fields: Any) -> Record:
+    """A record that says why there is no other."""
+    return Record(
+        identity=identity,
+        input=given,
+        convention="mac",
+        rules="fvcore",
+        error=failure,
+        provenance=Origin(tool_version=__version__, created=now()),
+        environment=environment(),
+        **fields,
+    )
