@@ -143,7 +143,7 @@ JOURNALS = "evaluation"  # in the run's folder, until an evaluation is complete
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EvaluationOutcome:
     """What an evaluation found, and what it takes to look at an image again.
 
     Args:
@@ -171,7 +171,7 @@ def evaluate_weights(
     writer: PredictionWriter | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
     on_stage: Stage = lambda what, done, total: None,
-) -> Outcome | None:
+) -> EvaluationOutcome | None:
     """Evaluate and keep the record in the run's folder; None in all processes but the first.
 
     Args:
@@ -203,7 +203,7 @@ def evaluate_model(
     writer: PredictionWriter | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
     on_stage: Stage = lambda what, done, total: None,
-) -> Outcome | None:
+) -> EvaluationOutcome | None:
     """Evaluate; None in all processes but the first. The journal stays: whoever keeps the record removes it.
 
     Args:
@@ -291,7 +291,7 @@ def evaluate_model(
         provenance=Origin(tool_version=__version__, created=now()),
         environment=environment.strings(),
     )
-    return Outcome(accuracy, record, work, source, summary.image_pq, Journal(folder))
+    return EvaluationOutcome(accuracy, record, work, source, summary.image_pq, Journal(folder))
 
 
 def score_files(
@@ -299,7 +299,7 @@ def score_files(
     predictions: Path,
     on_step: Callable[[Step], None] = lambda step: None,
     on_stage: Stage = lambda what, done, total: None,
-) -> Outcome:
+) -> EvaluationOutcome:
     """Score somebody's files.
 
     Raises:
@@ -320,7 +320,7 @@ def score_files(
         )
     seconds = time.perf_counter() - start
     accuracy = accuracy_of(request, summary, str(predictions)[-200:], 1, seconds, source.warnings)
-    return Outcome(accuracy, None, work, source, summary.image_pq)
+    return EvaluationOutcome(accuracy, None, work, source, summary.image_pq)
 
 
 def accuracy_of(

@@ -48,7 +48,7 @@ def updated(path: Path, findings: Sequence[Finding]) -> bool:
     """
     from proscale_bench.config.budget import BudgetFile
     from proscale_bench.config.budget_update import rewrite
-    from proscale_bench.config.located import parse_yaml, read_text
+    from proscale_bench.config.yaml_file import parse_yaml, read_text
     from proscale_bench.files import write_atomic
 
     found = {one.limit.key: one.found for one in findings if one.found is not None and one.limit.against is None}

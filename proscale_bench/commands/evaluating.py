@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from proscale_bench.bench.evaluate import EvaluationRequest, Outcome
+    from proscale_bench.bench.evaluate import EvaluationOutcome, EvaluationRequest
     from proscale_bench.commands.eval_asked import Asked
     from proscale_bench.data.dataset import Dataset
     from proscale_bench.evaluation.runner import Step
@@ -42,7 +42,7 @@ def run(asked: Asked) -> None:
         request = asked.request(dataset_of(asked))
         folder = asked.out or Path("reports") / f"eval-{request.dataset.name}"
         found = _score(asked, request) if asked.from_predictions else _evaluate(asked, request, folder, processes)
-        outcomes: list[Outcome] = []
+        outcomes: list[EvaluationOutcome] = []
         try:
             outcomes.extend(found)  # one by one: of those that come before one that fails, something is to be seen
         finally:
@@ -67,7 +67,9 @@ def dataset_of(asked: Asked) -> Dataset:
     return replace(open_dataset(folder), name=EMBEDDED)
 
 
-def _evaluate(asked: Asked, request: EvaluationRequest, folder: Path, processes: Processes) -> Iterator[Outcome]:
+def _evaluate(
+    asked: Asked, request: EvaluationRequest, folder: Path, processes: Processes
+) -> Iterator[EvaluationOutcome]:
     from proscale_bench.bench.evaluate import evaluate_weights
     from proscale_bench.evaluation.saved import PredictionWriter
     from proscale_bench.files import locked
@@ -102,7 +104,7 @@ def _evaluate(asked: Asked, request: EvaluationRequest, folder: Path, processes:
             raise KeyboardInterrupt(f"what is evaluated is kept in {folder}; the same command goes on") from None
 
 
-def _score(asked: Asked, request: EvaluationRequest) -> Iterator[Outcome]:
+def _score(asked: Asked, request: EvaluationRequest) -> Iterator[EvaluationOutcome]:
     from proscale_bench.bench.evaluate import score_files
     from proscale_bench.evaluation.file_source import tasks_in
 
@@ -128,7 +130,7 @@ def _score(asked: Asked, request: EvaluationRequest) -> Iterator[Outcome]:
         yield outcome
 
 
-def draw(outcome: Outcome, folder: Path, number: int) -> None:
+def draw(outcome: EvaluationOutcome, folder: Path, number: int) -> None:
     from proscale_bench.commands.visuals import draw_worst
 
     paths = draw_worst(outcome, folder, number)
@@ -158,7 +160,7 @@ def _bar(what: str) -> Iterator[tuple[Progress, TaskID]]:
         yield bar, bar.add_task(what, total=None)
 
 
-def eval_row(outcome: Outcome) -> dict[str, Any]:
+def eval_row(outcome: EvaluationOutcome) -> dict[str, Any]:
     """The row of the contract: what was found, and of a model the keys of a `flops` row."""
     from proscale_bench.results.accuracy import ACCURACIES
 
@@ -174,7 +176,7 @@ def eval_row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def show(asked: Asked, outcomes: Sequence[Outcome], folder: Path, console: Console) -> None:
+def show(asked: Asked, outcomes: Sequence[EvaluationOutcome], folder: Path, console: Console) -> None:
     """The tables and sentences; what to beware of on stderr."""
     from rich.text import Text
 
@@ -195,7 +197,7 @@ def show(asked: Asked, outcomes: Sequence[Outcome], folder: Path, console: Conso
             warn(message)
 
 
-def markdown(outcomes: Sequence[Outcome]) -> str:
+def markdown(outcomes: Sequence[EvaluationOutcome]) -> str:
     from proscale_bench.render.evaluation import Evaluation, tables
     from proscale_bench.render.table import markdown_table
 

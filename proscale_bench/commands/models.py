@@ -23,7 +23,7 @@ def list_models() -> None:
 
     Example: proscale-bench models list
     """
-    from proscale_bench.config.weights import shipped_weights, told_schedule
+    from proscale_bench.config.weights import read_header, shipped_weights
     from proscale_bench.render.console import stdout_console
     from proscale_bench.render.models import list_table, weights_table
     from proscale_bench.render.table import rich_table
@@ -31,7 +31,7 @@ def list_models() -> None:
     console = stdout_console()
     console.print(rich_table(list_table()))
     console.print("GFLOPs: rules fvcore, 1 MAC = 1 FLOP, mean over the first 100 images of COCO val2017", style="dim")
-    if shipped := {name: told_schedule(path) for name, path in shipped_weights().items()}:
+    if shipped := {name: read_header(path) for name, path in shipped_weights().items()}:
         console.print()
         console.print(rich_table(weights_table(shipped), justify="left"))
         console.print("of the embedded data: 'proscale-bench eval' says what they are worth", style="dim")

@@ -16,7 +16,7 @@ from proscale_bench.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from proscale_bench.sweep.runner import Outcome
+    from proscale_bench.sweep.runner import SweepOutcome
 
 WHERE = "Where it runs"
 
@@ -107,7 +107,7 @@ def sweep(
     check(outcome)
 
 
-def check(outcome: Outcome) -> None:
+def check(outcome: SweepOutcome) -> None:
     """What makes the command fail, after all is shown and kept.
 
     Raises:

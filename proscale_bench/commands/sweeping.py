@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from proscale_bench.bench.count import Configuration
     from proscale_bench.results.record import Record
     from proscale_bench.sweep.local import OnNews
-    from proscale_bench.sweep.runner import Outcome, Progress
-    from proscale_bench.sweep.tasks import Executor, Measurement, Task
+    from proscale_bench.sweep.runner import SweepOutcome, SweepProgress
+    from proscale_bench.sweep.tasks import Executor, Measurement, SweepTask
 
 TITLES = {"count": "on paper", "profile": "latency", "evaluate": "accuracy"}
 
@@ -46,7 +46,7 @@ def run_with_progress(
     ray: str | None,
     processes: int | None,
     on_counted: Callable[[Sequence[Record]], None],
-) -> Outcome:
+) -> SweepOutcome:
     """Run the sweep with a bar a step on stderr, where stderr is a terminal.
 
     Args:
@@ -124,7 +124,7 @@ class Display(AbstractContextManager["Display"]):
         yield
         self._bar.start()
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: SweepProgress) -> None:
         """That something ended."""
         step = progress.step
         with self._lock:
@@ -136,7 +136,7 @@ class Display(AbstractContextManager["Display"]):
             self._bar.refresh()
         detail(f"{progress.what}: {progress.outcome}")
 
-    def news(self, task: Task, what: str, share: float | None) -> None:
+    def news(self, task: SweepTask, what: str, share: float | None) -> None:
         """What a running task does; from any thread."""
         step = task.step  # type: ignore[attr-defined]
         with self._lock:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from proscale_bench.bench.evaluate import Outcome
+    from proscale_bench.bench.evaluate import EvaluationOutcome
     from proscale_bench.data.dataset import Dataset, ImageEntry
     from proscale_bench.evaluation.results import Prediction
     from proscale_bench.render.overlay import Shown
 
 
-def draw_worst(outcome: Outcome, folder: Path, number: int) -> list[Path]:
+def draw_worst(outcome: EvaluationOutcome, folder: Path, number: int) -> list[Path]:
     """Draw the `number` images of the lowest PQ, worst first, as PNGs named by rank and image.
 
     A model predicts them again: keeping the maps of all images for the sake of a few would take the memory.
@@ -44,7 +44,7 @@ def draw_worst(outcome: Outcome, folder: Path, number: int) -> list[Path]:
     return paths
 
 
-def picture(outcome: Outcome, image: ImageEntry, prediction: Prediction, pq: float) -> Image:
+def picture(outcome: EvaluationOutcome, image: ImageEntry, prediction: Prediction, pq: float) -> Image:
     """One image's picture; see `render.overlay`."""
     from proscale_bench.data.pictures import read_image
     from proscale_bench.data.truth import panoptic_truth

@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from proscale_bench.config import choices
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import Schedule
 
@@ -199,42 +199,43 @@ def read_budgets(path: Path) -> list[Limit]:
     Raises:
         BenchError: each problem at its `file:line:column`; unknown schedules, backbones and metrics among them.
     """
-    located = load_yaml(path, BudgetFile)
+    document = load_yaml(path, BudgetFile)
     read_schedule = cache(lambda word: parse_schedule(path.parent / word if _is_file(word) else word))
     limits: list[Limit] = []
-    for index, budget in enumerate(located.value.budgets):
+    for index, budget in enumerate(document.value.budgets):
         try:
             schedule = read_schedule(budget.schedule)
         except BenchError as error:
-            raise BenchError(f"{located.where('budgets', index, 'schedule')}: {error.message}", error.hint) from error
-        found = list(_limits(located, index, schedule))
+            raise BenchError(f"{document.where('budgets', index, 'schedule')}: {error.message}", error.hint) from error
+        found = list(_limits(document, index, schedule))
         if not found:
             raise BenchError(
-                f"{located.where('budgets', index)}: no limit on {budget.schedule}", "as in encoder_gflops: {max: 63.5}"
+                f"{document.where('budgets', index)}: no limit on {budget.schedule}",
+                "as in encoder_gflops: {max: 63.5}",
             )
         limits += found
     return limits
 
 
-def _limits(located: Located[BudgetFile], index: int, schedule: Schedule) -> Iterator[Limit]:
-    budget, folder = located.value.budgets[index], Path(located.path).parent
-    of_budget = BUILT_IN | _given(located.value.defaults) | _given(budget)
+def _limits(document: Document[BudgetFile], index: int, schedule: Schedule) -> Iterator[Limit]:
+    budget, folder = document.value.budgets[index], Path(document.path).parent
+    of_budget = BUILT_IN | _given(document.value.defaults) | _given(budget)
     for metric in BUDGET_METRICS:
         limit: _Limit | None = getattr(budget, metric)
         if limit is None:
             continue
         key = ("budgets", index, metric)
-        line, column = located.place(*key)
+        line, column = document.place(*key)
         scope = of_budget | _given(limit)
         if isinstance(limit, ProfileLimit) and scope["device"] is None:
             raise BenchError(
-                f"{located.where(*key)}: {metric}: no device", "what is measured is compared on one device: name it"
+                f"{document.where(*key)}: {metric}: no device", "what is measured is compared on one device: name it"
             )
         for bound in BOUNDS:
             value = getattr(limit, bound)
             if value is not None:
                 yield Limit(
-                    file=located.path,
+                    file=document.path,
                     line=line,
                     column=column,
                     key=(*key, bound),
@@ -243,9 +244,9 @@ def _limits(located: Located[BudgetFile], index: int, schedule: Schedule) -> Ite
                     value=value,
                     schedule=schedule,
                     written=budget.schedule,
-                    size_at=_size_at(located, index, metric),
+                    size_at=_size_at(document, index, metric),
                     published=getattr(limit, "published", None) or False,
-                    against=_against(located, limit, key, folder) if bound.endswith("_pct") else None,
+                    against=_against(document, limit, key, folder) if bound.endswith("_pct") else None,
                     **scope,
                 )
 
@@ -256,15 +257,15 @@ def _given(part: Defaults | _Limit) -> dict[str, Any]:
     return {name: value for name in named if (value := getattr(part, name)) is not None}
 
 
-def _size_at(located: Located[BudgetFile], index: int, metric: str) -> str:
+def _size_at(document: Document[BudgetFile], index: int, metric: str) -> str:
     places = (("budgets", index, metric, "size"), ("budgets", index, "size"), ("defaults", "size"))
-    return located.where(*next((loc for loc in places if loc in located.places), ("budgets", index)))
+    return document.where(*next((loc for loc in places if loc in document.places), ("budgets", index)))
 
 
-def _against(located: Located[BudgetFile], limit: _Limit, key: tuple[str | int, ...], folder: Path) -> str:
+def _against(document: Document[BudgetFile], limit: _Limit, key: tuple[str | int, ...], folder: Path) -> str:
     if limit.against in (None, "record") and not isinstance(limit, CostLimit):
         raise BenchError(
-            f"{located.where(*key)}: {key[-1]}: a percentage of what?", "say against: baseline, or the path of a run"
+            f"{document.where(*key)}: {key[-1]}: a percentage of what?", "say against: baseline, or the path of a run"
         )
     against = limit.against or "record"
     return against if against in AGAINST else str(folder / against)

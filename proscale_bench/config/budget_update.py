@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 import yaml
 
-from proscale_bench.config.located import Loader, Loc
+from proscale_bench.config.yaml_file import Loader, Loc
 
 MOST_DECIMALS = 20  # a float has no more to tell
 CONTEXT = Context(prec=400)  # digits: the largest float has 309

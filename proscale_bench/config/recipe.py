@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 
 from proscale_bench.config import choices
 from proscale_bench.config.architecture import BackboneName
-from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.units import one_line
 
@@ -204,44 +204,45 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         BenchError: each problem at its `file:line:column`.
     """
-    located = load_yaml(path, Recipe)
-    _check_together(located)
-    recipe = located.value
+    document = load_yaml(path, Recipe)
+    _check_together(document)
+    recipe = document.value
     files = [key for key in ("start", "backbone_weights") if getattr(recipe, key) is not None]
-    return recipe.model_copy(update={key: _seen_from(located, key, path.parent) for key in files})
+    return recipe.model_copy(update={key: _seen_from(document, key, path.parent) for key in files})
 
 
-def _seen_from(located: Located[Recipe], key: str, folder: Path) -> str:
+def _seen_from(document: Document[Recipe], key: str, folder: Path) -> str:
     """The path of a file that the recipe names."""
-    name: str = getattr(located.value, key)
+    name: str = getattr(document.value, key)
     try:
         return str(folder / Path(name).expanduser())
     except RuntimeError as error:  # no home of ~somebody
         raise BenchError(
-            f"{located.where(key)}: {key}: {one_line(name)}: {one_line(str(error))}", "write the path out"
+            f"{document.where(key)}: {key}: {one_line(name)}: {one_line(str(error))}", "write the path out"
         ) from error
 
 
-def _check_together(located: Located[Recipe]) -> None:
+def _check_together(document: Document[Recipe]) -> None:
     """What fields ask of each other.
 
     Raises:
         BenchError: the first that does not fit the others.
     """
-    recipe = located.value
+    recipe = document.value
     low, high = recipe.augmentation.resize
     if low > high:
-        where = located.where("augmentation", "resize")
+        where = document.where("augmentation", "resize")
         raise BenchError(f"{where}: resize: {low} is more than {high}", f"the least first: [{high}, {low}]")
     if recipe.batch_size % recipe.accumulate:
+        where = document.where("accumulate")
         raise BenchError(
-            f"{located.where('accumulate')}: accumulate: {recipe.batch_size} images in {recipe.accumulate} equal parts",
+            f"{where}: accumulate: {recipe.batch_size} images in {recipe.accumulate} equal parts",
             "batch_size is a multiple of accumulate",
         )
     if isinstance(recipe.schedule, StepSchedule):
         last = 0
         for index, milestone in enumerate(recipe.schedule.milestones):
-            where = located.where("schedule", "milestones", index)
+            where = document.where("schedule", "milestones", index)
             if milestone <= last:
                 raise BenchError(f"{where}: milestones: {milestone} after {last}", "each is later than the one before")
             if milestone >= recipe.iterations:
@@ -252,12 +253,12 @@ def _check_together(located: Located[Recipe]) -> None:
             last = milestone
     if recipe.schedule.warmup_iterations >= recipe.iterations:
         raise BenchError(
-            f"{located.where('schedule', 'warmup_iterations')}: warmup_iterations: "
+            f"{document.where('schedule', 'warmup_iterations')}: warmup_iterations: "
             f"{recipe.schedule.warmup_iterations}, and training ends after {recipe.iterations}",
             "the warm-up ends before training does",
         )
     if recipe.start is not None and recipe.backbone_weights is not None:
         raise BenchError(
-            f"{located.where('backbone_weights')}: backbone_weights: 'start' has the backbone's weights already",
+            f"{document.where('backbone_weights')}: backbone_weights: 'start' has the backbone's weights already",
             "keep one of them",
         )

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import (
     DEFAULT_TEMPERATURE,
@@ -58,8 +58,8 @@ def read_schedule_file(path: Path) -> tuple[Schedule, str]:
     Raises:
         BenchError: each problem at its `file:line:column`.
     """
-    located = load_yaml(path, ScheduleFile)
-    return _to_schedule(located), located.value.description
+    document = load_yaml(path, ScheduleFile)
+    return _to_schedule(document), document.value.description
 
 
 def dump_schedule(schedule: Schedule, name: str, description: str = "") -> str:
@@ -80,15 +80,15 @@ def dump_schedule(schedule: Schedule, name: str, description: str = "") -> str:
     return yaml.safe_dump(data, sort_keys=False, default_flow_style=None)
 
 
-def _to_schedule(located: Located[ScheduleFile]) -> Schedule:
+def _to_schedule(document: Document[ScheduleFile]) -> Schedule:
     """The file's schedule in canonical form."""
     try:
-        schedule = from_fields(**located.value.model_dump(exclude={"schema_version", "description"}))
+        schedule = from_fields(**document.value.model_dump(exclude={"schema_version", "description"}))
     except StageError as error:
-        raise BenchError(f"{located.where('stages', error.stage)}: {error.message}", error.hint) from error
-    if located.value.encoder == "mask2former" and schedule.encoder != "mask2former":
+        raise BenchError(f"{document.where('stages', error.stage)}: {error.message}", error.hint) from error
+    if document.value.encoder == "mask2former" and schedule.encoder != "mask2former":
         raise BenchError(
-            f"{located.where('encoder')}: encoder 'mask2former' has full stages, a conv embedding and no "
+            f"{document.where('encoder')}: encoder 'mask2former' has full stages, a conv embedding and no "
             f"re-calibration, and this is {schedule.compact}",
             "write 'encoder: proscale'",
         )

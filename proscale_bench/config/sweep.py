@@ -28,8 +28,8 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 from proscale_bench.config import choices
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import catalogue, parse_schedule
-from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
-from proscale_bench.config.weights import Told, require_shipped_weights, told_schedule
+from proscale_bench.config.weights import WeightsHeader, read_header, require_shipped_weights
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.units import one_line
@@ -135,14 +135,14 @@ class WeightsFile:
     """A file of weights, and what it says of itself; None where it is not ours, or cannot be read."""
 
     path: Path
-    told: Told | None
+    header: WeightsHeader | None
 
 
 @dataclass(frozen=True)
 class SweepSpec:
     """A sweep as read: schedules and weights are resolved, sizes are left to whoever counts (see `sweep.plan`)."""
 
-    file: Located[SweepFile]
+    file: Document[SweepFile]
     schedules: tuple[Schedule, ...]
     weights: tuple[WeightsFile, ...] = ()
 
@@ -184,28 +184,28 @@ def read_sweep(path: Path) -> SweepSpec:
     Raises:
         BenchError: each problem at its `file:line:column`.
     """
-    located = load_yaml(path, SweepFile)
-    file = located.value
-    weights = tuple(_weights(located, path.parent))
+    document = load_yaml(path, SweepFile)
+    file = document.value
+    weights = tuple(_weights(document, path.parent))
     if file.evaluate is not None:
         if not weights:
             raise BenchError(
-                f"{located.where('evaluate')}: evaluate: there are no weights",
+                f"{document.where('evaluate')}: evaluate: there are no weights",
                 "name files with `weights: [model.safetensors]`, or those that ship with `weights: zoo`",
             )
         if file.evaluate.data != EMBEDDED:
-            _require_folder(located, path.parent)
+            _require_folder(document, path.parent)
     if file.profile is not None and file.profile.cuda_graphs and "cpu" in file.devices:
-        raise BenchError(f"{located.where('profile', 'cuda_graphs')}: cuda_graphs: not on a CPU", "devices: cuda")
-    return SweepSpec(located, tuple(_schedules(located, path.parent, weights)), weights)
+        raise BenchError(f"{document.where('profile', 'cuda_graphs')}: cuda_graphs: not on a CPU", "devices: cuda")
+    return SweepSpec(document, tuple(_schedules(document, path.parent, weights)), weights)
 
 
-def _schedules(located: Located[SweepFile], folder: Path, weights: tuple[WeightsFile, ...]) -> Iterator[Schedule]:
-    told = [file.told.schedule for file in weights if file.told]
-    if located.value.schedules is None and told:
+def _schedules(document: Document[SweepFile], folder: Path, weights: tuple[WeightsFile, ...]) -> Iterator[Schedule]:
+    told = [file.header.schedule for file in weights if file.header]
+    if document.value.schedules is None and told:
         yield from dict.fromkeys(told)
         return
-    for index, word in enumerate(located.value.schedules or [CATALOGUE]):
+    for index, word in enumerate(document.value.schedules or [CATALOGUE]):
         if word == CATALOGUE:
             yield from (schedule for schedule, _ in catalogue())
             continue
@@ -214,36 +214,36 @@ def _schedules(located: Located[SweepFile], folder: Path, weights: tuple[Weights
             yield parse_schedule(folder / word if is_file else word)
         except BenchError as error:
             hint = did_you_mean(word, (CATALOGUE,), error.hint)
-            raise BenchError(f"{located.where('schedules', index)}: {error.message}", hint) from error
+            raise BenchError(f"{document.where('schedules', index)}: {error.message}", hint) from error
 
 
-def _weights(located: Located[SweepFile], folder: Path) -> Iterator[WeightsFile]:
+def _weights(document: Document[SweepFile], folder: Path) -> Iterator[WeightsFile]:
     """Each file once, in order. What one holds is found out when it is loaded, and is that configuration's failure."""
     found: dict[Path, None] = {}
-    for index, word in enumerate(located.value.weights or ()):
+    for index, word in enumerate(document.value.weights or ()):
         try:
             paths = list(require_shipped_weights().values()) if word == ZOO else [folder / word]
         except BenchError as error:
-            raise BenchError(f"{located.where('weights', index)}: {error.message}", error.hint) from error
+            raise BenchError(f"{document.where('weights', index)}: {error.message}", error.hint) from error
         if not os.path.exists(paths[0]):  # noqa: PTH110 - pathlib raises on what cannot be a path
             raise BenchError(
-                f"{located.where('weights', index)}: {one_line(str(paths[0]))}: no such file",
+                f"{document.where('weights', index)}: {one_line(str(paths[0]))}: no such file",
                 did_you_mean(word, (ZOO,), "paths are seen from the sweep's own folder; `zoo` names those that ship"),
             )
         found.update(dict.fromkeys(paths))
     for path in found:
         try:
-            yield WeightsFile(path, told_schedule(path))
+            yield WeightsFile(path, read_header(path))
         except BenchError:
             yield WeightsFile(path, None)
 
 
-def _require_folder(located: Located[SweepFile], folder: Path) -> None:
-    evaluate = located.value.evaluate
+def _require_folder(document: Document[SweepFile], folder: Path) -> None:
+    evaluate = document.value.evaluate
     assert evaluate is not None
     path = folder / evaluate.data
     if not os.path.isdir(path):  # noqa: PTH112 - pathlib raises on what cannot be a path
         raise BenchError(
-            f"{located.where('evaluate', 'data')}: data: {one_line(str(path))}: no such folder",
+            f"{document.where('evaluate', 'data')}: data: {one_line(str(path))}: no such folder",
             did_you_mean(evaluate.data, (EMBEDDED,), f"a folder as COCO's, or the embedded {EMBEDDED}"),
         )

@@ -25,7 +25,7 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Told:
+class WeightsHeader:
     """What a weights file of ours says of itself. Nothing of it is held against the tensors: loading does that.
 
     Args:
@@ -59,7 +59,7 @@ def require_shipped_weights(schedule: Schedule | None = None, seed: int | None =
         )
     if schedule is None and seed is None:
         return shipped
-    told = {name: told_schedule(path) for name, path in shipped.items()}
+    told = {name: read_header(path) for name, path in shipped.items()}
     chosen = {
         name: shipped[name]
         for name, one in told.items()
@@ -71,7 +71,7 @@ def require_shipped_weights(schedule: Schedule | None = None, seed: int | None =
     return chosen
 
 
-def told_schedule(path: Path) -> Told:
+def read_header(path: Path) -> WeightsHeader:
     """What a safetensors file of ours says of itself, from its header.
 
     Raises:
@@ -90,7 +90,7 @@ def told_schedule(path: Path) -> Told:
         provenance = told.get("provenance") or {}
         seed = provenance.get("seed")
         digest = told.get("weights")
-        return Told(
+        return WeightsHeader(
             schedule=parse_compact(told["schedule"]),
             shapes=shapes,
             digest=digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None,

@@ -19,8 +19,8 @@ from pydantic import BeforeValidator, Field
 
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.config.located import Located, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.config.recipe import MAX_SEED, Recipe, find_recipe, read_recipe
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import Schedule
 
@@ -71,11 +71,11 @@ def read_zoo(path: Path = SHIPPED) -> Zoo:
     Raises:
         BenchError: each problem at its `file:line:column`.
     """
-    located = load_yaml(path, ZooFile)
-    file = located.value
-    trunk_word, trunk = _recipe(located, "trunk", path.parent)
-    branch_word, branch = _recipe(located, "branch", path.parent)
-    schedules = tuple(_schedule(located, index, path.parent) for index in range(len(file.schedules)))
+    document = load_yaml(path, ZooFile)
+    file = document.value
+    trunk_word, trunk = _recipe(document, "trunk", path.parent)
+    branch_word, branch = _recipe(document, "branch", path.parent)
+    schedules = tuple(_schedule(document, index, path.parent) for index in range(len(file.schedules)))
     return Zoo(
         file.name,
         file.description,
@@ -89,18 +89,18 @@ def read_zoo(path: Path = SHIPPED) -> Zoo:
     )
 
 
-def _recipe(located: Located[ZooFile], key: str, folder: Path) -> tuple[str, Recipe]:
-    word: str = getattr(located.value, key)
+def _recipe(document: Document[ZooFile], key: str, folder: Path) -> tuple[str, Recipe]:
+    word: str = getattr(document.value, key)
     found = str(folder / word) if word.endswith((".yaml", ".yml")) else word
     try:
         return found, read_recipe(find_recipe(found))
     except BenchError as error:
-        raise BenchError(f"{located.where(key)}: {error.message}", error.hint) from error
+        raise BenchError(f"{document.where(key)}: {error.message}", error.hint) from error
 
 
-def _schedule(located: Located[ZooFile], index: int, folder: Path) -> Schedule:
-    word = located.value.schedules[index]
+def _schedule(document: Document[ZooFile], index: int, folder: Path) -> Schedule:
+    word = document.value.schedules[index]
     try:
         return parse_schedule(folder / word if word.endswith((".yaml", ".yml")) else word)
     except BenchError as error:
-        raise BenchError(f"{located.where('schedules', index)}: {error.message}", error.hint) from error
+        raise BenchError(f"{document.where('schedules', index)}: {error.message}", error.hint) from error

@@ -10,7 +10,7 @@ from proscale_bench.render.table import Row, Table
 from proscale_bench.specs.encoders.staged import baseline, parse_compact
 
 if TYPE_CHECKING:
-    from proscale_bench.config.weights import Told
+    from proscale_bench.config.weights import WeightsHeader
     from proscale_bench.results.published import PublishedResult
 
 COMPARED = (baseline(), parse_compact("3,3,3"))
@@ -40,7 +40,7 @@ def list_table() -> Table:
     return Table("", header, tuple(rows))
 
 
-def weights_table(shipped: Mapping[str, Told]) -> Table:
+def weights_table(shipped: Mapping[str, WeightsHeader]) -> Table:
     """The weights that ship, by name."""
     rows = (
         Row(name, (told.schedule.compact, "" if told.seed is None else str(told.seed)))

@@ -1,4 +1,4 @@
-"""Which records a measurement found, so that it is never repeated: `RUN/finished/SLOT.json`.
+"""Which records a measurement found, so that it is never repeated: `RUN/finished/GROUP.json`.
 
 What a measurement found is first kept here as a whole, then written as records, then struck out here: killed at any
 moment, a sitting of several records is there or it is not.
@@ -24,8 +24,8 @@ MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What was found in a slot.
+class Finished:
+    """What was found in a group.
 
     Args:
         key: of the measurement.
@@ -40,15 +40,15 @@ class Entry:
     replaced: tuple[str, ...] = ()
 
 
-def read_entries(run: Path) -> dict[str, Entry]:
-    """All that can be read, by slot. What cannot is measured again."""
-    entries = {}
+def read_finished(run: Path) -> dict[str, Finished]:
+    """All that can be read, by group. What cannot is measured again."""
+    finished = {}
     for path in sorted((run / FOLDER).glob("*.json")):
         try:
-            entries[path.stem] = _entry(json.loads(read_regular_file(path, MAX_BYTES)))
+            finished[path.stem] = _finished(json.loads(read_regular_file(path, MAX_BYTES)))
         except (BenchError, ValueError, LookupError, TypeError, RecursionError):
             continue
-    return entries
+    return finished
 
 
 def keep(run: Path, measurement: Measurement, records: Sequence[Record], replaced: Iterable[str] = ()) -> None:
@@ -59,13 +59,13 @@ def keep(run: Path, measurement: Measurement, records: Sequence[Record], replace
     """
     digests = tuple(record.digest for record in records)
     old = tuple(digest for digest in replaced if digest not in digests)
-    entry = Entry(measurement.key, digests, tuple(records), old)
-    _write(run, measurement.slot, entry)
-    _write_out(run, measurement.slot, entry)
+    finished = Finished(measurement.key, digests, tuple(records), old)
+    _write(run, measurement.group, finished)
+    _write_out(run, measurement.group, finished)
     _clear(measurement.scratch)
 
 
-def settle(run: Path) -> None:
+def recover(run: Path) -> None:
     """Write the records of measurements that were killed before they had written all.
 
     Raises:
@@ -73,12 +73,12 @@ def settle(run: Path) -> None:
     """
     for path in (run / FOLDER).glob(".*.json.*"):  # of writes that were killed
         path.unlink(missing_ok=True)
-    for slot, entry in read_entries(run).items():
-        if entry.pending:
-            _write_out(run, slot, entry)
+    for group, finished in read_finished(run).items():
+        if finished.pending:
+            _write_out(run, group, finished)
 
 
-def forget_all(run: Path, measurements: Iterable[Measurement]) -> None:
+def forget(run: Path, measurements: Iterable[Measurement]) -> None:
     """Nothing was measured here, or begun."""
     shutil.rmtree(run / FOLDER, ignore_errors=True)
     for measurement in measurements:
@@ -93,27 +93,27 @@ def _clear(scratch: Path | None) -> None:
             scratch.parent.rmdir()
 
 
-def _write_out(run: Path, slot: str, entry: Entry) -> None:
-    for record in entry.pending:
+def _write_out(run: Path, group: str, finished: Finished) -> None:
+    for record in finished.pending:
         write_record(run, record)
-    for digest in entry.replaced:
+    for digest in finished.replaced:
         record_path(run, digest).unlink(missing_ok=True)
-    _write(run, slot, Entry(entry.key, entry.digests))
+    _write(run, group, Finished(finished.key, finished.digests))
 
 
-def _write(run: Path, slot: str, entry: Entry) -> None:
+def _write(run: Path, group: str, finished: Finished) -> None:
     document = {
-        "key": entry.key,
-        "records": entry.digests,
-        "pending": [record.model_dump(mode="json") for record in entry.pending],
-        "replaced": entry.replaced,
+        "key": finished.key,
+        "records": finished.digests,
+        "pending": [record.model_dump(mode="json") for record in finished.pending],
+        "replaced": finished.replaced,
     }
-    write_atomic(run / FOLDER / f"{slot}.json", json.dumps(document) + "\n")
+    write_atomic(run / FOLDER / f"{group}.json", json.dumps(document) + "\n")
 
 
-def _entry(document: dict[str, Any]) -> Entry:
+def _finished(document: dict[str, Any]) -> Finished:
     pending = tuple(Record.model_validate_json(json.dumps(one)) for one in document["pending"])
     digests, replaced = (tuple(document[name]) for name in ("records", "replaced"))
     if not all(DIGEST_NAME.fullmatch(digest) for digest in (*digests, *replaced)):
         raise ValueError("not digests")
-    return Entry(str(document["key"]), digests, pending, replaced)
+    return Finished(str(document["key"]), digests, pending, replaced)

@@ -26,9 +26,9 @@ from proscale_bench.bench.count import failure_of, fault
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.machine import usable_cores
 from proscale_bench.results.record import Failure
-from proscale_bench.sweep.tasks import Finished, Listener, Task
+from proscale_bench.sweep.tasks import Listener, SweepTask, TaskResult
 
-OnNews = Callable[[Task, str, float | None], None]
+OnNews = Callable[[SweepTask, str, float | None], None]
 LAST_WORDS = 300  # characters
 
 
@@ -44,7 +44,7 @@ class LocalExecutor:
         self.processes = processes or usable_cores()
         self.on_news = on_news
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+    def run(self, tasks: Sequence[SweepTask]) -> Iterator[TaskResult]:
         """Yield each task as it ends: first those that need to be alone. Closing ends all workers."""
         alone = [task for task in tasks if task.needs.alone or task.needs.gpus]
         others = [task for task in tasks if task not in alone]
@@ -57,10 +57,10 @@ class LocalExecutor:
                 worker.end()
 
 
-def _share_out(tasks: Sequence[Task], workers: Sequence[Worker]) -> Iterator[Finished]:
+def _share_out(tasks: Sequence[SweepTask], workers: Sequence[Worker]) -> Iterator[TaskResult]:
     """Every worker takes the next task when it is free."""
-    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    ended: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[SweepTask] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[TaskResult] = queue.SimpleQueue()
     for task in tasks:
         waiting.put(task)
 
@@ -87,7 +87,7 @@ class Worker:
         self._lock = threading.Lock()  # one starts or ends it at a time
         self.is_ended = False
 
-    def finish(self, task: Task) -> Finished:
+    def finish(self, task: SweepTask) -> TaskResult:
         """Run one task to its end. A process that dies over it is its failure, as is whatever else goes wrong."""
         try:
             process = self._started()
@@ -98,15 +98,15 @@ class Worker:
                 if "doing" in message:
                     self._on_news(task, message["doing"], message["share"])
                 elif "records" in message:
-                    return Finished(task, message["records"], None)
+                    return TaskResult(task, message["records"], None)
                 else:
-                    return Finished(task, None, Failure.model_validate(message["failure"]))
+                    return TaskResult(task, None, Failure.model_validate(message["failure"]))
         except (OSError, ValueError):  # it died while it was told, or over half a line
             pass
         except Exception as error:  # nobody would wait for a thread that ended
             self._death()
-            return Finished(task, None, fault(error))
-        return Finished(task, None, self._death())
+            return TaskResult(task, None, fault(error))
+        return TaskResult(task, None, self._death())
 
     def end(self) -> None:
         """Kill the process, whatever it does: what is finished was told."""
@@ -167,14 +167,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep, which ends its workers
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library that prints says it there
-    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[SweepTask] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, tasks), daemon=True).start()
     Listener.tell = staticmethod(Teller(answers))
     while True:
         _say(answers, outcome_of(tasks.get()))
 
 
-def _receive(pipe: IO[bytes], tasks: queue.SimpleQueue[Task]) -> None:
+def _receive(pipe: IO[bytes], tasks: queue.SimpleQueue[SweepTask]) -> None:
     """Pass tasks on; end the process with the pipe, or with what is no task."""
     while True:
         try:
@@ -199,7 +199,7 @@ class Teller:
             _say(self._answers, {"doing": what, "share": share})
 
 
-def outcome_of(task: Task) -> dict[str, Any]:
+def outcome_of(task: SweepTask) -> dict[str, Any]:
     """What a task found, as JSON, or why it did not."""
     try:
         return {"records": task.run()}

@@ -45,7 +45,7 @@ class ProfileTask:
         return f"{self.backbone} at {self.size} on {self.device}{batch}"
 
     @property
-    def slot(self) -> str:
+    def group(self) -> str:
         """A sitting of other schedules takes the place of this one: their times are of one session, or of none."""
         return digest_of(**self._about)
 
@@ -160,7 +160,7 @@ class EvaluateTask:
         return f"{self.weights.stem} on {self._data_name}"
 
     @property
-    def slot(self) -> str:
+    def group(self) -> str:
         return self.key
 
     @cached_property

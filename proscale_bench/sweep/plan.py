@@ -52,14 +52,14 @@ def shipped_sweep_of(digests: Set[str], measures: bool = False) -> str | None:
 
 def classes_of(spec: SweepSpec) -> int | None:
     """The number of classes that all weights of a sweep know: models without weights are then of as many."""
-    told = {model.head.num_classes for file in spec.weights if (model := told_model(file))}
+    told = {model.head.num_classes for file in spec.weights if (model := model_told(file))}
     return told.pop() if len(told) == 1 else None
 
 
-def told_model(file: WeightsFile) -> Inferred | None:
+def model_told(file: WeightsFile) -> Inferred | None:
     """The dimensions behind the shapes that a weights file tells of, without torch; None where it does not."""
     try:
-        return infer(file.told.shapes, file.told.schedule) if file.told else None
+        return infer(file.header.shapes, file.header.schedule) if file.header else None
     except BenchError:  # loading will say it
         return None
 
@@ -125,7 +125,7 @@ def _evaluations(spec: SweepSpec, run: Path) -> Iterator[EvaluateTask]:
 
 def _identity(weights: WeightsFile, digest: str | None) -> Identity:
     """As far as the header tells."""
-    told, model = weights.told, told_model(weights)
+    told, model = weights.header, model_told(weights)
     if told is None or model is None or isinstance(model.backbone, NoBackbone):
         name = printable(weights.path.name).replace("\n", " ")[:MAX_NAME] or UNKNOWN
         return Identity(backbone=UNKNOWN, schedule=UNKNOWN, encoder=UNKNOWN, label=name, weights=digest)

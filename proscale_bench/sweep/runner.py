@@ -15,12 +15,12 @@ from proscale_bench.errors import BenchError
 from proscale_bench.files import locked
 from proscale_bench.results.record import Record
 from proscale_bench.results.store import remove_leftovers, remove_records, scan, write_record
-from proscale_bench.sweep.journal import Entry, forget_all, keep, read_entries, settle
-from proscale_bench.sweep.tasks import Executor, Finished, Measurement, StepName
+from proscale_bench.sweep.journal import Finished, forget, keep, read_finished, recover
+from proscale_bench.sweep.tasks import Executor, Measurement, StepName, TaskResult
 
 
 @dataclass(frozen=True)
-class Progress:
+class SweepProgress:
     """Told once a configuration or measurement, step by step."""
 
     step: StepName
@@ -30,11 +30,11 @@ class Progress:
     total: int
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[SweepProgress], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SweepOutcome:
     """The sweep's records in the order of its plan, the files that could not be read, the records not written."""
 
     records: tuple[Record, ...]
@@ -56,7 +56,7 @@ def run_sweep(
     on_counted: Callable[[Sequence[Record]], None] = lambda records: None,
     start_over: bool = False,
     count: Counter | None = None,
-) -> Outcome:
+) -> SweepOutcome:
     """Count and measure all that `run` has no valid record of. A failure is kept as a record and tried again.
 
     Args:
@@ -75,18 +75,18 @@ def run_sweep(
     with locked(run):
         if start_over:
             remove_records(run)
-            forget_all(run, measurements)
+            forget(run, measurements)
         remove_leftovers(run)
-        settle(run)
+        recover(run)
         found, problems = scan(run)
-        sweep = _Sweep(run, {record.digest: record for record in found}, read_entries(run), on_progress)
+        sweep = _Sweep(run, {record.digest: record for record in found}, read_finished(run), on_progress)
         sweep.refuse_strangers(configurations, measurements)
         counted = sweep.count(configurations, count or closed_form_cost)
         if counted and measurements:
             on_counted(counted)
         measured = sweep.measure(measurements, executor)
         records = {record.digest: record for record in (*counted, *measured)}  # two files may hold the same weights
-        return Outcome(tuple(records.values()), tuple(problems), tuple(sweep.lost))
+        return SweepOutcome(tuple(records.values()), tuple(problems), tuple(sweep.lost))
 
 
 class _Sweep:
@@ -94,11 +94,13 @@ class _Sweep:
 
     Args:
         known: the records that are there, by digest.
-        entries: what measurements found, by slot.
+        finished: what measurements found, by group.
     """
 
-    def __init__(self, run: Path, known: dict[str, Record], entries: dict[str, Entry], on_progress: OnProgress) -> None:
-        self.run, self.known, self.entries, self.on_progress = run, known, entries, on_progress
+    def __init__(
+        self, run: Path, known: dict[str, Record], finished: dict[str, Finished], on_progress: OnProgress
+    ) -> None:
+        self.run, self.known, self.finished, self.on_progress = run, known, finished, on_progress
         self.lost: list[BenchError] = []
 
     def refuse_strangers(self, configurations: Sequence[Configuration], measurements: Sequence[Measurement]) -> None:
@@ -109,8 +111,8 @@ class _Sweep:
         """
         ours = {configuration.digest for configuration in configurations}
         for measurement in measurements:
-            if entry := self.entries.get(measurement.slot):
-                ours.update(entry.digests)
+            if finished := self.finished.get(measurement.group):
+                ours.update(finished.digests)
         if strangers := self.known.keys() - ours:
             raise BenchError(
                 f"{self.run} holds {len(strangers)} of {len(self.known)} records of another sweep",
@@ -129,7 +131,7 @@ class _Sweep:
                     write_record(self.run, record)
                 outcome = "failed" if record.error else "found"
             records.append(record)
-            self.on_progress(Progress("count", str(configuration), outcome, done, len(configurations)))
+            self.on_progress(SweepProgress("count", str(configuration), outcome, done, len(configurations)))
         return records
 
     def measure(self, measurements: Sequence[Measurement], executor: Executor | None) -> list[Record]:
@@ -141,7 +143,7 @@ class _Sweep:
         def show(measurement: Measurement, outcome: Literal["kept", "found", "failed"]) -> None:
             done[measurement.step] += 1
             step = measurement.step
-            self.on_progress(Progress(step, str(measurement), outcome, done[step], totals[step]))
+            self.on_progress(SweepProgress(step, str(measurement), outcome, done[step], totals[step]))
 
         missing = {}
         for measurement in measurements:
@@ -158,7 +160,7 @@ class _Sweep:
                     measurement = missing[end.task.key]  # type: ignore[attr-defined]
                     records = _records_of(measurement, end)
                     with self._going_on():
-                        old = self.entries.get(measurement.slot)
+                        old = self.finished.get(measurement.group)
                         keep(self.run, measurement, records, old.digests if old else ())
                     found[measurement.key] = records
                     show(measurement, "failed" if all(record.error for record in records) else "found")
@@ -166,11 +168,11 @@ class _Sweep:
 
     def _kept(self, measurement: Measurement) -> Sequence[Record] | None:
         """What an earlier run found, where all of it is there and something of it was found indeed."""
-        entry = self.entries.get(measurement.slot)
-        if entry is None or entry.key != measurement.key:
+        finished = self.finished.get(measurement.group)
+        if finished is None or finished.key != measurement.key:
             return None
-        records = [self.known[digest] for digest in entry.digests if digest in self.known]
-        whole = len(records) == len(entry.digests)
+        records = [self.known[digest] for digest in finished.digests if digest in self.known]
+        whole = len(records) == len(finished.digests)
         return records if whole and any(record.error is None for record in records) else None
 
     @contextmanager
@@ -182,7 +184,7 @@ class _Sweep:
             self.lost.append(error)
 
 
-def _records_of(measurement: Measurement, end: Finished) -> list[Record]:
+def _records_of(measurement: Measurement, end: TaskResult) -> list[Record]:
     if end.failure is not None:
         return measurement.failed(end.failure)
     return [Record.model_validate_json(json.dumps(record)) for record in end.records or ()]

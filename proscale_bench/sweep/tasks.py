@@ -29,7 +29,7 @@ class Needs:
     alone: bool = False
 
 
-class Task(Protocol):
+class SweepTask(Protocol):
     """A frozen dataclass of plain data: picklable, the same on every machine."""
 
     @property
@@ -43,7 +43,7 @@ class Task(Protocol):
     def __str__(self) -> str:
         """As progress shows it."""
 
-    def moved(self, places: Mapping[Path, Path]) -> Task:
+    def moved(self, places: Mapping[Path, Path]) -> SweepTask:
         """The same, its files elsewhere."""
 
     def run(self) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class Finished:
+class TaskResult:
     """A task that ended.
 
     Args:
@@ -63,7 +63,7 @@ class Finished:
         failure: why; None where it did not.
     """
 
-    task: Task
+    task: SweepTask
     records: list[dict[str, Any]] | None
     failure: Failure | None
 
@@ -71,10 +71,10 @@ class Finished:
 class Executor(Protocol):
     """Runs tasks somewhere."""
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+    def run(self, tasks: Sequence[SweepTask]) -> Iterator[TaskResult]:
         """Yield each as it ends, in any order; closing the iterator (or Ctrl-C) ends all workers.
 
-        A worker that dies (SIGKILL, out of memory) is a `Finished` with a failure, or a retry, never a hang; the
+        A worker that dies (SIGKILL, out of memory) is a `TaskResult` with a failure, or a retry, never a hang; the
         others go on.
         """
 
@@ -84,16 +84,16 @@ News = Callable[[str, float | None], None]  # what is being done, and how much o
 
 
 class Measurement(Protocol):
-    """A task of a sweep; see `executors.Task`.
+    """A task of a sweep; see `SweepTask`.
 
-    `slot` names what it is about, `key` all that decides what it finds. Another measurement of the same slot replaces
+    `group` names what it is about, `key` all that decides what it finds. Another measurement of the same group replaces
     what an earlier one found.
     """
 
     @property
     def step(self) -> StepName: ...
     @property
-    def slot(self) -> str: ...
+    def group(self) -> str: ...
     @property
     def key(self) -> str: ...
     @property

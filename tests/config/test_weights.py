@@ -13,7 +13,7 @@ import pytest
 
 from proscale_bench.config import weights
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.config.weights import METADATA, require_shipped_weights, shipped_weights, told_schedule
+from proscale_bench.config.weights import METADATA, read_header, require_shipped_weights, shipped_weights
 from proscale_bench.errors import BenchError
 
 TOLD = {"schedule": "3,3,3+conv", "weights": "a" * 64, "provenance": {"seed": 7}}
@@ -31,14 +31,14 @@ def write(path: Path, told: object = TOLD, header: object = None, claimed: int |
 
 
 def test_a_file_of_ours_says_schedule_digest_and_seed(tmp_path: Path) -> None:
-    told = told_schedule(write(tmp_path / "a.safetensors"))
+    told = read_header(write(tmp_path / "a.safetensors"))
     assert told.schedule == parse_schedule("3,3,3+conv")
     assert (told.digest, told.seed) == ("a" * 64, 7)
     assert told.shapes == {"decoder.class_head.weight": (14, 64)}
 
 
 def test_what_it_does_not_say_is_none(tmp_path: Path) -> None:
-    told = told_schedule(write(tmp_path / "a.safetensors", {"schedule": "baseline", "provenance": {"seed": "7"}}))
+    told = read_header(write(tmp_path / "a.safetensors", {"schedule": "baseline", "provenance": {"seed": "7"}}))
     assert (told.digest, told.seed) == (None, None)
 
 
@@ -55,10 +55,10 @@ def test_no_torch_is_needed_and_a_model_of_ours_is_recognised(tmp_path: Path) ->
         "import sys; from pathlib import Path\n"
         "from proscale_bench.config.architecture import ARCHITECTURES\n"
         "from proscale_bench.config.sweep import WeightsFile\n"
-        "from proscale_bench.config.weights import told_schedule\n"
-        "from proscale_bench.sweep.plan import told_model\n"
-        "told = told_schedule(Path('a.safetensors'))\n"
-        "model = told_model(WeightsFile(Path('a.safetensors'), told))\n"
+        "from proscale_bench.config.weights import read_header\n"
+        "from proscale_bench.sweep.plan import model_told\n"
+        "told = read_header(Path('a.safetensors'))\n"
+        "model = model_told(WeightsFile(Path('a.safetensors'), told))\n"
         "assert model.backbone == ARCHITECTURES['tiny'].backbone and model.head.num_classes == 13\n"
         "print(told.schedule, told.seed, 'torch' in sys.modules)"
     )
@@ -97,7 +97,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("how", "what"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_file_is_an_error_in_words(tmp_path: Path, how: dict[str, Any], what: str) -> None:
     with pytest.raises(BenchError, match=what) as caught:
-        told_schedule(write(tmp_path / "a.safetensors", **how))
+        read_header(write(tmp_path / "a.safetensors", **how))
     assert caught.value.exit_code == 2
 
 
@@ -105,14 +105,14 @@ def test_a_hostile_file_is_an_error_in_words(tmp_path: Path, how: dict[str, Any]
 def test_another_kind_of_file_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(BenchError):
-        told_schedule(tmp_path / "a")
+        read_header(tmp_path / "a")
 
 
 def test_what_is_no_file_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, what in ((tmp_path / "none", "No such file"), (tmp_path, "folder"), (tmp_path / "pipe", "regular")):
         with pytest.raises(BenchError, match=what):
-            told_schedule(path)
+            read_header(path)
 
 
 def test_those_that_ship_are_chosen_by_schedule_and_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from proscale_bench.results.record import Record
 from proscale_bench.sweep.local import LocalExecutor
-from proscale_bench.sweep.tasks import Finished, Needs, Task
+from proscale_bench.sweep.tasks import Needs, SweepTask, TaskResult
 from tests.sweep.toys import Toy
 
 PATIENCE_S = 120.0
@@ -46,7 +46,7 @@ def pid_of(folder: Path, name: str) -> int:
 def test_what_tasks_find_comes_back_and_failures_stop_nobody() -> None:
     news: list[tuple[str, str, float | None]] = []
 
-    def hear(task: Task, what: str, share: float | None) -> None:
+    def hear(task: SweepTask, what: str, share: float | None) -> None:
         news.append((str(task), what, share))
 
     toys = [Toy(what, what=what) for what in ("refuse", "break", "die", "find")]  # type: ignore[arg-type]
@@ -133,7 +133,7 @@ def test_ctrl_c_is_for_the_sweep_and_ends_its_workers(tmp_path: Path) -> None:
 
 def test_a_record_survives_the_way_back() -> None:
     (end,) = LocalExecutor(1).run([Toy("one", schedules=("1,1,1", "baseline"))])
-    assert isinstance(end, Finished)
+    assert isinstance(end, TaskResult)
     back = [Record.model_validate_json(json.dumps(one)) for one in end.records or ()]
     expected = Toy("one", schedules=("1,1,1", "baseline")).found()
     assert [one.model_copy(update={"provenance": two.provenance}) for one, two in zip(back, expected, strict=True)] == (

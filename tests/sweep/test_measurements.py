@@ -9,15 +9,15 @@ import pytest
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.store import load, record_path
-from proscale_bench.sweep.journal import FOLDER, keep, read_entries
-from proscale_bench.sweep.runner import Progress, run_sweep
+from proscale_bench.sweep.journal import FOLDER, keep, read_finished
+from proscale_bench.sweep.runner import SweepProgress, run_sweep
 from tests.results.records import configuration
 from tests.sweep.toys import InProcess, Toy
 
 PLAN = [configuration("baseline"), configuration("3,3,3")]
-SITTING = Toy("sitting", ("baseline", "3,3,3"), slot="a" * 64)
-EVALUATION = Toy("evaluation", ("1,1,1",), slot="b" * 64, step="evaluate")
-REFUSED = Toy("refused", ("2,2,2",), what="refuse", slot="c" * 64, step="evaluate")
+SITTING = Toy("sitting", ("baseline", "3,3,3"), group="a" * 64)
+EVALUATION = Toy("evaluation", ("1,1,1",), group="b" * 64, step="evaluate")
+REFUSED = Toy("refused", ("2,2,2",), what="refuse", group="c" * 64, step="evaluate")
 
 
 def files(run: Path) -> dict[str, bytes]:
@@ -25,7 +25,7 @@ def files(run: Path) -> dict[str, bytes]:
 
 
 def test_paper_comes_first_and_records_in_the_order_of_the_plan(tmp_path: Path) -> None:
-    seen, shown = list[Progress](), list[object]()
+    seen, shown = list[SweepProgress](), list[object]()
     outcome = run_sweep(
         PLAN, tmp_path, [SITTING, EVALUATION], InProcess(), on_progress=seen.append, on_counted=shown.append
     )
@@ -61,14 +61,14 @@ def test_a_failure_is_a_row_and_tried_again_and_then_gone(tmp_path: Path) -> Non
     executor = InProcess()
     run_sweep([], tmp_path, [REFUSED, EVALUATION], executor)
     assert executor.ran == ["refused"]
-    mended = Toy("mended", REFUSED.schedules, slot=REFUSED.slot, step="evaluate")
+    mended = Toy("mended", REFUSED.schedules, group=REFUSED.group, step="evaluate")
     assert run_sweep([], tmp_path, [mended, EVALUATION], InProcess()).failed == ()
     assert [one.error for one in load(tmp_path)[0]] == [None, None]
 
 
 def test_a_sitting_of_other_schedules_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     run_sweep([], tmp_path, [SITTING], InProcess())
-    wider, executor = Toy("sitting", ("baseline", "1,1,1"), slot=SITTING.slot), InProcess()
+    wider, executor = Toy("sitting", ("baseline", "1,1,1"), group=SITTING.group), InProcess()
     outcome = run_sweep([], tmp_path, [wider], executor)
     assert executor.ran == ["sitting"]
     assert {one.digest for one in load(tmp_path)[0]} == {one.digest for one in outcome.records}
@@ -111,7 +111,7 @@ def test_a_sitting_killed_while_its_records_are_written_is_finished_without_meas
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"key": 1}', "[" * 10**5])
 def test_a_damaged_account_is_measured_again(tmp_path: Path, content: str) -> None:
     run_sweep([], tmp_path, [EVALUATION], InProcess())
-    (tmp_path / FOLDER / f"{EVALUATION.slot}.json").write_text(content)
+    (tmp_path / FOLDER / f"{EVALUATION.group}.json").write_text(content)
     with pytest.raises(BenchError, match="another sweep"):  # whose records these are, nobody knows any more
         run_sweep([], tmp_path, [EVALUATION], InProcess())
     executor = InProcess()
@@ -123,11 +123,11 @@ def test_an_account_cannot_remove_what_is_no_record(tmp_path: Path) -> None:
     victim = tmp_path / "victim.json"
     victim.write_text("mine")
     keep(tmp_path, EVALUATION, EVALUATION.found())
-    path = tmp_path / FOLDER / f"{EVALUATION.slot}.json"
+    path = tmp_path / FOLDER / f"{EVALUATION.group}.json"
     document = json.loads(path.read_text())
     document["replaced"], document["pending"] = ["../victim"], [EVALUATION.found()[0].model_dump(mode="json")]
     path.write_text(json.dumps(document))
-    assert read_entries(tmp_path) == {}
+    assert read_finished(tmp_path) == {}
     run_sweep([], tmp_path, [EVALUATION], InProcess(), start_over=True)
     assert victim.read_text() == "mine"
 
@@ -148,7 +148,7 @@ def test_what_it_kept_meanwhile_goes_when_the_record_is_kept(tmp_path: Path) -> 
 
 def test_a_full_disk_loses_one_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / FOLDER).mkdir()
-    (tmp_path / FOLDER / f"{SITTING.slot}.json").mkdir()
+    (tmp_path / FOLDER / f"{SITTING.group}.json").mkdir()
     outcome = run_sweep([], tmp_path, [SITTING, EVALUATION], InProcess())
     assert len(outcome.lost) == 1
     assert len(outcome.records) == 3

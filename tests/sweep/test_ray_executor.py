@@ -22,7 +22,7 @@ import pytest
 from proscale_bench.errors import BenchError
 from proscale_bench.sweep.ray import executor as ray_executor
 from proscale_bench.sweep.ray.executor import RayExecutor
-from proscale_bench.sweep.tasks import Executor, Finished, Needs
+from proscale_bench.sweep.tasks import Executor, Needs, TaskResult
 from tests.sweep.ray_toys import Toy
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster, in one process
@@ -101,7 +101,7 @@ def is_running(process: int) -> bool:
 class Ran:
     """All tasks of a run, in the order in which they ended."""
 
-    finished: list[Finished]
+    finished: list[TaskResult]
 
     @property
     def names(self) -> list[str]:

@@ -17,7 +17,7 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import LOCK, locked
 from proscale_bench.results.record import Cost, Record
 from proscale_bench.results.store import load, record_path, write_record
-from proscale_bench.sweep.runner import Progress, run_sweep
+from proscale_bench.sweep.runner import SweepProgress, run_sweep
 from tests.results.records import configuration, record
 
 PLAN = [configuration(schedule, backbone) for backbone in ("resnet50", "tiny") for schedule in ("baseline", "1,1,1")]
@@ -59,7 +59,7 @@ def test_what_is_there_is_not_counted_again(tmp_path: Path) -> None:
 
 def test_only_what_is_missing_is_counted(tmp_path: Path) -> None:
     run_sweep(PLAN[:1], tmp_path)
-    counting, seen = Counting(), list[Progress]()
+    counting, seen = Counting(), list[SweepProgress]()
     run_sweep(PLAN, tmp_path, count=counting, on_progress=seen.append)
     assert counting.asked == [one.digest for one in PLAN[1:]]
     assert [step.outcome for step in seen] == ["kept", "found", "found", "found"]

@@ -213,7 +213,7 @@ def test_steps_are_taken_only_where_they_are_named(tmp_path: Path) -> None:
 def test_what_is_measured_has_the_same_name_whenever_it_is_asked(tmp_path: Path) -> None:
     def keys(text: str) -> list[tuple[str, str]]:
         (tmp_path / "s.yaml").write_text(text)
-        return [(one.slot, one.key) for one in measurements(read_sweep(tmp_path / "s.yaml"), tmp_path)]
+        return [(one.group, one.key) for one in measurements(read_sweep(tmp_path / "s.yaml"), tmp_path)]
 
     first = keys(STEPS)
     assert keys(STEPS.replace("name: mine", "name: other")) == first

@@ -12,7 +12,7 @@ import pytest
 
 from proscale_bench.config.recipe import find_recipe
 from proscale_bench.config.sweep import read_sweep
-from proscale_bench.config.weights import told_schedule
+from proscale_bench.config.weights import read_header
 from proscale_bench.config.zoo import SHIPPED, read_zoo
 from proscale_bench.errors import BenchError
 from proscale_bench.sweep.zoo import MODEL, RECORD, Training, pack, plan_zoo, train_missing, write_sweep
@@ -60,7 +60,7 @@ def test_what_is_missing_is_trained_and_nothing_twice(spec: Path, tmp_path: Path
     done = run("zoo", str(spec), "--out", str(out), "--jobs", "1")
     assert done.exit_code == 0, done.stderr
     assert [path.name for path in (out / "weights").iterdir()] == ["tiny-1-1-1-seed3.safetensors"]
-    told = told_schedule(out / "weights" / "tiny-1-1-1-seed3.safetensors")
+    told = read_header(out / "weights" / "tiny-1-1-1-seed3.safetensors")
     assert (told.schedule.compact, told.seed) == ("1,1,1", 3)
     assert [file.path.name for file in read_sweep(out / "sweep.yaml").weights] == ["tiny-1-1-1-seed3.safetensors"]
 
@@ -156,7 +156,7 @@ def test_weights_are_packed_in_half_precision(spec: Path, tmp_path: Path) -> Non
     )
     path = pack(training, tmp_path / "weights")
     assert path.stat().st_size < 2_500_000
-    assert told_schedule(path).seed == 3
+    assert read_header(path).seed == 3
     with safe_open(path, framework="pt") as file:
         kinds = {str(file.get_tensor(key).dtype) for key in file.keys() if "index" not in key}  # noqa: SIM118
     assert kinds == {"torch.float16"}

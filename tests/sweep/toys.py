@@ -13,7 +13,7 @@ from typing import Any, Literal
 from proscale_bench.bench.count import failure_record
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.record import Failure, Record
-from proscale_bench.sweep.tasks import Finished, Needs, StepName, Task, tell
+from proscale_bench.sweep.tasks import Needs, StepName, SweepTask, TaskResult, tell
 from tests.results.evaluations import EXECUTION
 from tests.results.records import record
 
@@ -33,7 +33,7 @@ class Toy:
     what: Literal["find", "refuse", "break", "die", "wait"] = "find"
     folder: Path | None = None
     needs: Needs = field(default_factory=Needs)
-    slot: str = "a" * 64
+    group: str = "a" * 64
     step: StepName = "profile"
     scratch: Path | None = None
     files: tuple[Path, ...] = ()
@@ -78,10 +78,10 @@ class InProcess:
     def __init__(self) -> None:
         self.ran: list[str] = []
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+    def run(self, tasks: Sequence[SweepTask]) -> Iterator[TaskResult]:
         for task in tasks:
             self.ran.append(str(task))
             try:
-                yield Finished(task, task.run(), None)
+                yield TaskResult(task, task.run(), None)
             except BenchError as error:
-                yield Finished(task, None, Failure(message=error.message, hint=error.hint, exit_code=3))
+                yield TaskResult(task, None, Failure(message=error.message, hint=error.hint, exit_code=3))

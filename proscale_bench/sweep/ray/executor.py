@@ -23,7 +23,7 @@ from typing import Any
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.record import Failure
-from proscale_bench.sweep.tasks import Finished, Needs, Task
+from proscale_bench.sweep.tasks import Needs, SweepTask, TaskResult
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class RayExecutor:
         self.address = f"ray://{self.host}:{self.port}" if parsed["client"] else address
         self.patience_s = patience_s
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+    def run(self, tasks: Sequence[SweepTask]) -> Iterator[TaskResult]:
         """Yield each as it ends (see `Executor`).
 
         Raises:
@@ -142,7 +142,7 @@ class RayExecutor:
                 if isinstance(message, Ended):
                     left -= 1
                     failure = Failure.model_validate(message.failure) if message.failure else None
-                    yield Finished(tasks[message.number], message.records, failure)
+                    yield TaskResult(tasks[message.number], message.records, failure)
 
     def knock(self) -> None:
         """A host that does not answer is known in seconds; Ray would try for minutes."""
@@ -220,7 +220,7 @@ class Driver:
         self.log.close()
 
 
-def job(number: int, task: Task) -> Job:
+def job(number: int, task: SweepTask) -> Job:
     """What the driver is told. A file that cannot be read is not sent: the task will say so, and the others go on."""
     files = tuple(path for path in task.files if path.is_file() and os.access(path, os.R_OK))
     return Job(number, str(task), pickle.dumps(task), task.needs, files)

@@ -48,7 +48,7 @@ Loc = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
-class Located(Generic[Model]):
+class Document(Generic[Model]):
     """A validated document and the place of everything in it."""
 
     value: Model
@@ -80,7 +80,7 @@ def read_text(path: Path) -> str:
     return text
 
 
-def load_yaml(path: Path, model: type[Model]) -> Located[Model]:
+def load_yaml(path: Path, model: type[Model]) -> Document[Model]:
     """Read, parse and validate a YAML file.
 
     Raises:
@@ -89,7 +89,7 @@ def load_yaml(path: Path, model: type[Model]) -> Located[Model]:
     return parse_yaml(read_text(path), str(path), model)
 
 
-def parse_yaml(text: str, path: str, model: type[Model]) -> Located[Model]:
+def parse_yaml(text: str, path: str, model: type[Model]) -> Document[Model]:
     """Parse and validate YAML text; `path` is what errors call it."""
     places: dict[Loc, tuple[int, int]] = {}
     try:
@@ -108,9 +108,9 @@ def parse_yaml(text: str, path: str, model: type[Model]) -> Located[Model]:
     except yaml.YAMLError as error:
         raise BenchError(f"{path}: not valid YAML: {str(error).splitlines()[0]}", "is this the right file?") from error
     try:
-        return Located(model.model_validate(data), path, places)
+        return Document(model.model_validate(data), path, places)
     except ValidationError as error:
-        raise _located_error(error, path, places, model) from error
+        raise _error_at_its_place(error, path, places, model) from error
 
 
 def _refuse_bombs(text: str, path: str) -> None:
@@ -196,7 +196,7 @@ def _nearest(places: dict[Loc, tuple[int, int]], loc: Loc) -> tuple[int, int]:
     return places.get(known, (1, 1))
 
 
-def _located_error(
+def _error_at_its_place(
     error: ValidationError, path: str, places: dict[Loc, tuple[int, int]], model: type[BaseModel]
 ) -> BenchError:
     lines, hints = [], []
