@@ -50,7 +50,7 @@ def overhead(rounds: int, images: int) -> None:
     from proscale_bench.bench.weights import random_weights
     from proscale_bench.data.coco import open_dataset
     from proscale_bench.data.embedded import embedded_validation
-    from proscale_bench.evaluation.model_source import ModelSource
+    from proscale_bench.evaluation.model_predictor import ModelPredictor
     from proscale_bench.evaluation.runner import Work, evaluate
     from proscale_bench.models.inference import prepare_for_inference
     from proscale_bench.models.processes import Processes
@@ -63,20 +63,20 @@ def overhead(rounds: int, images: int) -> None:
     with torch.no_grad():
         model.decoder.class_head.weight.mul_(30)  # sure of itself: there are segments to judge
     prepare_for_inference(model)
-    source = ModelSource(model, dataset, tasks, None)
+    predictor = ModelPredictor(model, dataset, tasks, None)
     work = Work(dataset, request.batches, frozenset(tasks))
-    loaded = [[source.load(image) for image in batch.images] for batch in work.batches]
+    loaded = [[predictor.load(image) for image in batch.images] for batch in work.batches]
 
     def infer() -> int:
         return sum(
             len(prediction.segments)
             for batch, pictures in zip(work.batches, loaded, strict=True)
-            for prediction in source.predict(batch, pictures)
+            for prediction in predictor.predict(batch, pictures)
         )
 
     def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            evaluate(work, source, Path(folder), Processes())
+            evaluate(work, predictor, Path(folder), Processes())
 
     segments = infer()
     whole()

@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 
 from proscale_bench.data.dataset import Category, ImageEntry
+from proscale_bench.evaluation.average_precision import reference_scores
 from proscale_bench.evaluation.bootstrap import average_precisions, resample_weights
 from proscale_bench.evaluation.instance import InstanceScorer, detections_of
 from proscale_bench.evaluation.instance_files import evaluate_instances, read_ground_truth
-from proscale_bench.evaluation.instance_reference import reference_scores
 from proscale_bench.results.statistics import interval_of
 
 SHARED = Path(__file__).parents[2] / "shared" / "eval" / "instances"

@@ -29,7 +29,7 @@ from pycocotools import mask as rle
 from proscale_bench.data.dataset import Category, Segment
 from proscale_bench.data.pictures import read_label_map
 from proscale_bench.evaluation import panoptic, semantic
-from proscale_bench.evaluation.panoptic_files import evaluate_panoptic
+from proscale_bench.evaluation.map_files import evaluate_panoptic
 from proscale_bench.results.statistics import median, ratio_of_medians
 
 HEIGHT, WIDTH, SEGMENTS, CLASSES, IGNORED = 480, 640, 14.5, 54, 255

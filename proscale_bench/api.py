@@ -98,7 +98,7 @@ def evaluate_panoptic(
     """
     from pathlib import Path
 
-    from proscale_bench.evaluation.panoptic_files import evaluate_panoptic as evaluate
+    from proscale_bench.evaluation.map_files import evaluate_panoptic as evaluate
 
     quality = evaluate(Path(gt_json), Path(gt_dir), Path(pred_json), Path(pred_dir))
     _warn(quality.warnings)
@@ -124,7 +124,7 @@ def evaluate_semantic(
     """
     from pathlib import Path
 
-    from proscale_bench.evaluation.semantic_files import evaluate_semantic as evaluate
+    from proscale_bench.evaluation.map_files import evaluate_semantic as evaluate
 
     quality = evaluate(Path(gt_dir), Path(pred_dir), num_classes, ignore_label)
     _warn(quality.warnings)

@@ -5,6 +5,8 @@ from __future__ import annotations
 GIGA = 10**9
 MEGA = 10**6
 
+Size = tuple[int, int]  # (height, width) in pixels, or of a feature map
+
 
 def reduction_pct(new: float, old: float) -> float | None:
     """How much smaller `new` is than `old`, in percent of `old`; None where `old` is nothing."""

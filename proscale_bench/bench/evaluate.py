@@ -31,9 +31,9 @@ from proscale_bench.version import __version__
 
 if TYPE_CHECKING:
     from proscale_bench.evaluation.journal import Journal
-    from proscale_bench.evaluation.runner import Source, Step, Work
+    from proscale_bench.evaluation.runner import BatchDone, Predictor, Work
     from proscale_bench.evaluation.saved import PredictionWriter
-    from proscale_bench.evaluation.summary import Stage, Summary
+    from proscale_bench.evaluation.summary import OnStage, Summary
     from proscale_bench.models.processes import Processes
 
 COCO_RESIZE = (800, 1333)
@@ -155,7 +155,7 @@ class EvaluationOutcome:
     accuracy: Accuracy
     record: Record | None
     work: Work
-    source: Source
+    predictor: Predictor
     image_pq: dict[int, float]
     journal: Journal | None = None
 
@@ -169,8 +169,8 @@ def evaluate_weights(
     *,
     resume: bool = True,
     writer: PredictionWriter | None = None,
-    on_step: Callable[[Step], None] = lambda step: None,
-    on_stage: Stage = lambda what, done, total: None,
+    on_batch: Callable[[BatchDone], None] = lambda done: None,
+    on_stage: OnStage = lambda what, done, total: None,
 ) -> EvaluationOutcome | None:
     """Evaluate and keep the record in the run's folder; None in all processes but the first.
 
@@ -183,7 +183,15 @@ def evaluate_weights(
     """
     folder = run / JOURNALS
     outcome = evaluate_model(
-        request, settings, weights, folder, processes, resume=resume, writer=writer, on_step=on_step, on_stage=on_stage
+        request,
+        settings,
+        weights,
+        folder,
+        processes,
+        resume=resume,
+        writer=writer,
+        on_batch=on_batch,
+        on_stage=on_stage,
     )
     if outcome is not None and outcome.record is not None:
         write_record(run, outcome.record)
@@ -201,8 +209,8 @@ def evaluate_model(
     *,
     resume: bool = True,
     writer: PredictionWriter | None = None,
-    on_step: Callable[[Step], None] = lambda step: None,
-    on_stage: Stage = lambda what, done, total: None,
+    on_batch: Callable[[BatchDone], None] = lambda done: None,
+    on_stage: OnStage = lambda what, done, total: None,
 ) -> EvaluationOutcome | None:
     """Evaluate; None in all processes but the first. The journal stays: whoever keeps the record removes it.
 
@@ -211,7 +219,7 @@ def evaluate_model(
             gone on with.
         resume: False starts over.
         writer: keeps the predictions too.
-        on_step: told after every batch.
+        on_batch: told after every batch.
         on_stage: told what is being done after the images, and how much of it is.
 
     Raises:
@@ -220,7 +228,7 @@ def evaluate_model(
     import torch
 
     from proscale_bench.evaluation.journal import Journal
-    from proscale_bench.evaluation.model_source import ModelSource
+    from proscale_bench.evaluation.model_predictor import ModelPredictor
     from proscale_bench.evaluation.runner import Work, evaluate, results_of
     from proscale_bench.evaluation.summary import summarise
     from proscale_bench.measure.environment import look_around
@@ -230,7 +238,7 @@ def evaluate_model(
 
     check_device(settings.device, settings.dtype)
     device = torch.device(f"cuda:{processes.local_rank}" if settings.device == "cuda" else "cpu")
-    source = ModelSource(weights.model, request.dataset, request.tasks, request.resize, settings.dtype)
+    predictor = ModelPredictor(weights.model, request.dataset, request.tasks, request.resize, settings.dtype)
     work = Work(request.dataset, request.batches, frozenset(request.tasks))
     start = time.perf_counter()
     with global_state(settings.dtype, settings.threads):
@@ -262,7 +270,7 @@ def evaluate_model(
         guard = memory_guard() if settings.device == "cpu" else nullcontext()
         try:
             with guard:
-                evaluate(work, source, folder, processes, writer, on_step)
+                evaluate(work, predictor, folder, processes, writer, on_batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -291,36 +299,36 @@ def evaluate_model(
         provenance=Origin(tool_version=__version__, created=now()),
         environment=environment.strings(),
     )
-    return EvaluationOutcome(accuracy, record, work, source, summary.image_pq, Journal(folder))
+    return EvaluationOutcome(accuracy, record, work, predictor, summary.image_pq, Journal(folder))
 
 
 def score_files(
     request: EvaluationRequest,
     predictions: Path,
-    on_step: Callable[[Step], None] = lambda step: None,
-    on_stage: Stage = lambda what, done, total: None,
+    on_batch: Callable[[BatchDone], None] = lambda done: None,
+    on_stage: OnStage = lambda what, done, total: None,
 ) -> EvaluationOutcome:
     """Score somebody's files.
 
     Raises:
         BenchError: files that are missing, damaged, or do not fit the data.
     """
-    from proscale_bench.evaluation.file_source import FileSource
+    from proscale_bench.evaluation.file_predictor import FilePredictor
     from proscale_bench.evaluation.runner import Work, evaluate
     from proscale_bench.evaluation.summary import summarise
     from proscale_bench.models.processes import Processes
 
     work = Work(request.dataset, request.batches, frozenset(request.tasks))
-    source = FileSource(predictions, work, request.reference)
+    predictor = FilePredictor(predictions, work, request.reference)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="proscale-bench-") as folder:
-        evaluate(work, source, Path(folder), Processes(), None, on_step)
+        evaluate(work, predictor, Path(folder), Processes(), None, on_batch)
         summary = summarise(
-            work, Path(folder), request.resamples, request.seed, request.reference, source.scorer, on_stage
+            work, Path(folder), request.resamples, request.seed, request.reference, predictor.scorer, on_stage
         )
     seconds = time.perf_counter() - start
-    accuracy = accuracy_of(request, summary, str(predictions)[-200:], 1, seconds, source.warnings)
-    return EvaluationOutcome(accuracy, None, work, source, summary.image_pq)
+    accuracy = accuracy_of(request, summary, str(predictions)[-200:], 1, seconds, predictor.warnings)
+    return EvaluationOutcome(accuracy, None, work, predictor, summary.image_pq)
 
 
 def accuracy_of(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from proscale_bench.bench.evaluate import EvaluationOutcome, EvaluationRequest
     from proscale_bench.commands.eval_asked import Asked
     from proscale_bench.data.dataset import Dataset
-    from proscale_bench.evaluation.runner import Step
+    from proscale_bench.evaluation.runner import BatchDone
     from proscale_bench.models.processes import Processes
 
 
@@ -91,7 +91,7 @@ def _evaluate(
                     processes,
                     resume=asked.resume,
                     writer=writer,
-                    on_step=_shower(bar, task, name),
+                    on_batch=_shower(bar, task, name),
                     on_stage=partial(_show_stage, bar, task),
                 )
                 if outcome is None:
@@ -106,7 +106,7 @@ def _evaluate(
 
 def _score(asked: Asked, request: EvaluationRequest) -> Iterator[EvaluationOutcome]:
     from proscale_bench.bench.evaluate import score_files
-    from proscale_bench.evaluation.file_source import tasks_in
+    from proscale_bench.evaluation.file_predictor import tasks_in
 
     folder = asked.from_predictions
     assert folder is not None
@@ -122,7 +122,7 @@ def _score(asked: Asked, request: EvaluationRequest) -> Iterator[EvaluationOutco
         outcome = score_files(
             request,
             folder,
-            on_step=_shower(bar, task, str(folder)),
+            on_batch=_shower(bar, task, str(folder)),
             on_stage=partial(_show_stage, bar, task),
         )
         if asked.visuals:
@@ -141,11 +141,11 @@ def _show_stage(bar: Progress, task: TaskID, what: str, done: int, total: int) -
     bar.update(task, description=what, completed=done, total=total)
 
 
-def _shower(bar: Progress, task: TaskID, name: str) -> Callable[[Step], None]:
-    def show_step(step: Step) -> None:
-        pq = "" if step.pq is None else f", PQ {step.pq:.1f} so far"
-        description = f"{step.images_per_second:.1f} images/s{pq}: {name}"
-        bar.update(task, total=step.total, completed=step.done, description=description)
+def _shower(bar: Progress, task: TaskID, name: str) -> Callable[[BatchDone], None]:
+    def show_step(done: BatchDone) -> None:
+        pq = "" if done.pq is None else f", PQ {done.pq:.1f} so far"
+        description = f"{done.images_per_second:.1f} images/s{pq}: {name}"
+        bar.update(task, total=done.total, completed=done.done, description=description)
 
     return show_step
 

@@ -33,10 +33,10 @@ def draw_worst(outcome: EvaluationOutcome, folder: Path, number: int) -> list[Pa
     paths = []
     for rank, (image_id, pq) in enumerate(worst, start=1):
         image = images[image_id]
-        loaded = outcome.source.load(image)
+        loaded = outcome.predictor.load(image)
         batch = next(batch for batch in outcome.work.batches if image in batch.images)
         alone = Batch(batch.index, (image,), batch.padded_height_px, batch.padded_width_px)
-        (prediction,) = outcome.source.predict(alone, [loaded])
+        (prediction,) = outcome.predictor.predict(alone, [loaded])
         stream = io.BytesIO()
         picture(outcome, image, prediction, pq).save(stream, "png")
         paths.append(folder / f"{rank:0{len(str(len(worst)))}}-{Path(image.file_name).stem}.png")

@@ -5,6 +5,7 @@ Nothing is imported for them, since a shell asks at every tab.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,26 @@ Layout = Literal["official", "ours", "huggingface"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal["auto", "grid_sample", "embedding_bag", "embedding_bag_compiled", "dense", "triton", "deformops"]
 Task = Literal["panoptic", "instance", "semantic"]
+
+
+@dataclass(frozen=True)
+class PostprocessingThresholds:
+    """What a query must reach to be seen in a prediction; the defaults are the official code's.
+
+    Args:
+        score: class probability above which a query can become a panoptic segment.
+        mask: mask probability from which a pixel is inside a query's own mask.
+        overlap: share of its own mask that a query must win against the others to become a segment.
+        instances: pairs of query and class that are taken per image, best first.
+    """
+
+    score: float = 0.8
+    mask: float = 0.5
+    overlap: float = 0.8
+    instances: int = 100
+
+
+OFFICIAL_THRESHOLDS = PostprocessingThresholds()
 
 
 def shipped(kind: Literal["recipes", "sweeps"]) -> dict[str, Path]:

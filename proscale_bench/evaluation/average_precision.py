@@ -1,13 +1,16 @@
 """COCO's average precision: from which detection found which truth to the 12 numbers, equal to pycocotools'.
 
 The rules are those of pycocotools 2.0.11 (`COCOeval.accumulate` and `summarize`), and every sum is taken in its order.
+`reference_scores` asks pycocotools itself.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +25,10 @@ AREA_RANGES = ((0.0, 1e5**2), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e5*
 ALL_AREAS = 0
 
 # A detection's ten answers in each of four size ranges are the bits of one number: bit 10 * range + threshold.
-LEVELS = len(IOU_THRESHOLDS)
-ALL_LEVELS = (1 << LEVELS) - 1
-ALL_BITS = (1 << LEVELS * len(AREA_RANGES)) - 1
-AREA_BITS = tuple(ALL_LEVELS << LEVELS * area for area in range(len(AREA_RANGES)))
+NUM_THRESHOLDS = len(IOU_THRESHOLDS)
+ALL_THRESHOLDS = (1 << NUM_THRESHOLDS) - 1
+ALL_BITS = (1 << NUM_THRESHOLDS * len(AREA_RANGES)) - 1
+AREA_BITS = tuple(ALL_THRESHOLDS << NUM_THRESHOLDS * area for area in range(len(AREA_RANGES)))
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -167,8 +170,8 @@ def summarise(precision: Floats, recall: Floats, max_detections: Sequence[int]) 
     def at(limit: int) -> list[int]:
         return [index for index, other in enumerate(max_detections) if other == limit]
 
-    def ap(limits: list[int], area: int = ALL_AREAS, levels: slice = slice(None)) -> float:
-        return _mean(precision[levels][:, :, :, [area], limits])
+    def ap(limits: list[int], area: int = ALL_AREAS, thresholds: slice = slice(None)) -> float:
+        return _mean(precision[thresholds][:, :, :, [area], limits])
 
     def ar(limits: list[int], area: int = ALL_AREAS) -> float:
         return _mean(recall[:, :, [area], limits])
@@ -176,8 +179,8 @@ def summarise(precision: Floats, recall: Floats, max_detections: Sequence[int]) 
     last = at(max_detections[-1])
     return (
         ap(at(100)),
-        ap(last, levels=slice(0, 1)),  # IoU 0.50
-        ap(last, levels=slice(5, 6)),  # IoU 0.75
+        ap(last, thresholds=slice(0, 1)),  # IoU 0.50
+        ap(last, thresholds=slice(5, 6)),  # IoU 0.75
         *(ap(last, area) for area in (1, 2, 3)),
         *(ar(at(limit)) for limit in max_detections),
         *(ar(last, area) for area in (1, 2, 3)),
@@ -200,8 +203,8 @@ def by_falling_score(matches: Matches, categories: int) -> Iterator[Integers]:
 def accumulate(matches: Matches, categories: int, max_detections: Sequence[int]) -> tuple[Floats, Floats]:
     """COCOeval's tables of precision and recall; see `summarise`. Precision stays -1 at limits that no number reads."""
     limits = len(max_detections)
-    precision = -np.ones((LEVELS, len(RECALL_POINTS), categories, len(AREA_RANGES), limits))
-    recall = -np.ones((LEVELS, categories, len(AREA_RANGES), limits))
+    precision = -np.ones((NUM_THRESHOLDS, len(RECALL_POINTS), categories, len(AREA_RANGES), limits))
+    recall = -np.ones((NUM_THRESHOLDS, categories, len(AREA_RANGES), limits))
     counted = (matches.truth_ignored[:, None] & np.array(AREA_BITS)) == 0  # [G, areas]
     truths = np.stack(
         [np.bincount(matches.truth_category[inside], minlength=categories) for inside in counted.T], axis=1
@@ -210,8 +213,8 @@ def accumulate(matches: Matches, categories: int, max_detections: Sequence[int])
         areas = np.flatnonzero(truths[category])
         if not len(areas):
             continue
-        bits = (LEVELS * areas[:, None] + np.arange(LEVELS)).reshape(-1, 1)  # [areas * thresholds, 1]
-        total = np.repeat(truths[category, areas], LEVELS)[:, None]
+        bits = (NUM_THRESHOLDS * areas[:, None] + np.arange(NUM_THRESHOLDS)).reshape(-1, 1)  # [areas * thresholds, 1]
+        total = np.repeat(truths[category, areas], NUM_THRESHOLDS)[:, None]
         for limit, most in enumerate(max_detections):
             best = order[matches.rank[order] < most]
             matched, ignored = matches.matched[best], matches.ignored[best]
@@ -224,8 +227,10 @@ def accumulate(matches: Matches, categories: int, max_detections: Sequence[int])
                 curve = true / total
                 recalls = curve[:, -1:] if len(best) else np.zeros((len(total), 1))
                 found = _at_recall_points(curve, envelope(true, false))
-                precision[:, :, category, areas, limit] = found.reshape(len(areas), LEVELS, -1).transpose(1, 2, 0)
-            recall[:, category, areas, limit] = recalls.reshape(len(areas), LEVELS).T
+                precision[:, :, category, areas, limit] = found.reshape(len(areas), NUM_THRESHOLDS, -1).transpose(
+                    1, 2, 0
+                )
+            recall[:, category, areas, limit] = recalls.reshape(len(areas), NUM_THRESHOLDS).T
     return precision, recall
 
 
@@ -247,3 +252,38 @@ def _mean(values: Floats) -> float:
     """Of what is defined, in the order of the table; -1 where nothing is."""
     defined = values[values > -1]
     return float(np.mean(defined)) if len(defined) else -1.0
+
+
+def reference_scores(
+    truth: dict[str, Any],
+    results: list[dict[str, Any]],
+    iou_type: IouType,
+    max_detections: tuple[int, int, int] = MAX_DETECTIONS,
+    warnings: tuple[str, ...] = (),
+) -> InstanceScores:
+    """What pycocotools makes of annotations and results; it writes into both.
+
+    Args:
+        truth: with `images`, `annotations` and `categories`.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+        annotated = COCO()
+        annotated.dataset = truth
+        annotated.createIndex()
+        if results:
+            found = annotated.loadRes(results)
+        else:  # loadRes reads the first
+            found = COCO()
+            found.dataset = {**truth, "annotations": []}
+            found.createIndex()
+        evaluation = COCOeval(annotated, found, iou_type)
+        evaluation.params.maxDets = list(max_detections)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    category_ids = [int(id_) for id_ in evaluation.params.catIds]
+    stats: Sequence[float] = np.asarray(evaluation.stats).tolist()
+    return InstanceScores(iou_type, tuple(stats), per_category(evaluation.eval["precision"], category_ids), warnings)

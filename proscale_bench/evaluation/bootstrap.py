@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from proscale_bench.evaluation.average_precision import (
     ALL_AREAS,
     AREA_BITS,
-    LEVELS,
+    NUM_THRESHOLDS,
     RECALL_POINTS,
     Floats,
     Integers,
@@ -27,8 +27,6 @@ from proscale_bench.evaluation.average_precision import (
 
 RESAMPLES = 1000
 BLOCK_BYTES = 1 << 24  # of what is kept of a block of resamples
-
-Progress = Callable[[int, int], None]  # resamples done, of so many
 
 
 @dataclass(frozen=True)
@@ -84,33 +82,33 @@ def mean_ious(weights: Integers, intersection: Integers, truth: Integers, predic
 
 
 def average_precisions(
-    matches: Matches, categories: int, weights: Integers, progress: Progress | None = None
+    matches: Matches, categories: int, weights: Integers, on_block: Callable[[int, int], None] | None = None
 ) -> Floats:
     """AP of each resample, [resamples], a fraction of 1; -1 where a resample has no truth. With every weight 1 it is
     COCO's AP to the last digit.
 
     Args:
         matches: of as many images as the weights have, of at most 100 detections of a category in an image.
-        progress: called after each block of resamples.
+        on_block: told after each block of resamples how many are done, and of how many.
     """
     curves = [
         _Curve.of(matches, order, category) for category, order in enumerate(by_falling_score(matches, categories))
     ]
     resamples = len(weights)
     largest = max((len(curve.image) for curve in curves), default=1)
-    block = max(1, BLOCK_BYTES // (8 * max(largest, LEVELS * len(RECALL_POINTS) * categories)))
+    block = max(1, BLOCK_BYTES // (8 * max(largest, NUM_THRESHOLDS * len(RECALL_POINTS) * categories)))
     replicates = np.empty(resamples)
     for start in range(0, resamples, block):
         drawn = weights[start : start + block]
         # [resamples, thresholds, recall points, categories], COCO's order, for its mean is the same sum
-        precision = np.full((len(drawn), LEVELS, len(RECALL_POINTS), categories), -1.0)
+        precision = np.full((len(drawn), NUM_THRESHOLDS, len(RECALL_POINTS), categories), -1.0)
         for category, curve in enumerate(curves):
             curve.fill(precision[..., category], drawn)
         for row, table in enumerate(precision):
             defined = table[table > -1]
             replicates[start + row] = np.mean(defined) if len(defined) else -1.0
-        if progress is not None:
-            progress(min(start + block, resamples), resamples)
+        if on_block is not None:
+            on_block(min(start + block, resamples), resamples)
     return replicates
 
 
@@ -136,7 +134,7 @@ class _Curve:
     def of(cls, matches: Matches, order: Integers, category: int) -> _Curve:
         matched, ignored = matches.matched[order], matches.ignored[order]
         counted = (matches.truth_category == category) & (matches.truth_ignored & AREA_BITS[ALL_AREAS] == 0)
-        levels = [1 << ALL_AREAS * LEVELS + level for level in range(LEVELS)]
+        levels = [1 << ALL_AREAS * NUM_THRESHOLDS + level for level in range(NUM_THRESHOLDS)]
         return cls(
             matches.image[order],
             tuple(np.flatnonzero((matched & ~ignored) & bit) for bit in levels),

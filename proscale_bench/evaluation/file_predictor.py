@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from proscale_bench.data.batches import Batch
 from proscale_bench.data.dataset import ImageEntry
@@ -11,10 +13,23 @@ from proscale_bench.data.panoptic_json import PredictedEntry, PredictedSegment, 
 from proscale_bench.data.pictures import read_id_map, read_label_map
 from proscale_bench.data.truth import png_name
 from proscale_bench.errors import BenchError
-from proscale_bench.evaluation.cautions import Cautions
-from proscale_bench.evaluation.file_scorer import FileScorer
-from proscale_bench.evaluation.panoptic_files import check_predictions
-from proscale_bench.evaluation.results import Prediction
+from proscale_bench.evaluation.average_precision import (
+    IOU_TYPES,
+    MAX_DETECTIONS,
+    InstanceScores,
+    IouType,
+    Matches,
+    reference_scores,
+)
+from proscale_bench.evaluation.instance_files import (
+    columns_of,
+    match_known,
+    read_ground_truth,
+    read_results,
+    score_columns,
+)
+from proscale_bench.evaluation.map_files import check_predictions
+from proscale_bench.evaluation.results import Cautions, Prediction
 from proscale_bench.evaluation.runner import Work
 from proscale_bench.evaluation.saved import INSTANCES_JSON, PANOPTIC_DIR, PANOPTIC_JSON, SEMANTIC_DIR
 from proscale_bench.results.accuracy import Task
@@ -37,7 +52,7 @@ def tasks_in(folder: Path) -> tuple[Task, ...]:
     return tuple(task for task, names in KINDS.items() if any((folder / name).exists() for name in names))
 
 
-class FileSource:
+class FilePredictor:
     """Reads the predictions of each image; those of instances are one file, which `scorer` scores.
 
     Args:
@@ -113,3 +128,48 @@ def _find(folder: Path, names: Sequence[str], task: str) -> Path:
     raise BenchError(
         f"{folder}: no {' or '.join(names)}", f"leave {task} out of --tasks if these predictions are not of that kind"
     )
+
+
+class FileScorer:
+    """Scores a file as `evaluate_instances` does: what `InstanceScorer` is to a model's own detections.
+
+    Args:
+        gt_json, results_json: COCO files.
+        image_ids: those to score.
+        reference: pycocotools scores.
+
+    Raises:
+        BenchError: a file is unreadable or a record is not whole, with its place.
+    """
+
+    def __init__(self, gt_json: Path, results_json: Path, image_ids: Collection[int], reference: bool = False) -> None:
+        everything = read_ground_truth(gt_json)
+        results, image = read_results(results_json, everything)
+        chosen = np.isin(everything.image_ids, list(image_ids))
+        self._truth = everything.only(image_ids)
+        self._results = results.take(chosen[image])
+        self._image = (np.cumsum(chosen) - 1)[image[chosen[image]]]
+        self._reference = reference
+        self._columns = {kind: columns_of(self._truth, self._results, self._image, kind) for kind in IOU_TYPES}
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Ascending: what `Matches.category` counts."""
+        return tuple(self._truth.category_ids.tolist())
+
+    def matches(self, iou_type: IouType) -> Matches:
+        """Which results found a truth."""
+        truths, detections, _ = self._columns[iou_type]
+        return match_known(truths, detections, MAX_DETECTIONS[-1])
+
+    def scores(self) -> dict[IouType, InstanceScores]:
+        """Masks and boxes."""
+        return {kind: self._score(kind) for kind in IOU_TYPES}
+
+    def _score(self, iou_type: IouType) -> InstanceScores:
+        truths, detections, warnings = self._columns[iou_type]
+        if self._reference:
+            annotations = [dict(one) for one in self._truth.annotations.items]  # pycocotools writes into them
+            truth = {**self._truth.document, "annotations": annotations}
+            return reference_scores(truth, list(map(dict, self._results.items)), iou_type, MAX_DETECTIONS, warnings)
+        return score_columns(self._truth, truths, detections, iou_type, MAX_DETECTIONS, warnings)

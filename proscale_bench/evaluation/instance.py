@@ -149,7 +149,7 @@ class InstanceScorer:
         return records.take(known), image[known], category[known]
 
     def _reference(self, iou_type: IouType) -> InstanceScores:
-        from proscale_bench.evaluation.instance_reference import reference_scores
+        from proscale_bench.evaluation.average_precision import reference_scores
 
         images, annotations, results = [], [], []
         left_away = {"bbox"} if iou_type == "segm" else set()

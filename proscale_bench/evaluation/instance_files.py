@@ -129,7 +129,7 @@ def _evaluate(
         *([] if 100 in max_detections else ["AP, the first number, is that of 100 detections, which is no limit here"]),
     )
     if reference:
-        from proscale_bench.evaluation.instance_reference import reference_scores
+        from proscale_bench.evaluation.average_precision import reference_scores
 
         return reference_scores(truth.document, list(results.items), iou_type, max_detections, warnings)
     return score_columns(truth, columns, detections, iou_type, max_detections, warnings)

@@ -17,7 +17,7 @@ from proscale_bench.evaluation.average_precision import (
     AREA_BITS,
     AREA_RANGES,
     IOU_THRESHOLDS,
-    LEVELS,
+    NUM_THRESHOLDS,
     Floats,
     Integers,
     Matches,
@@ -27,7 +27,10 @@ Shapes = Sequence[dict[str, Any]] | Floats  # COCO's run lengths, or boxes [N, 4
 
 # What an IoU that reaches n thresholds is good for, in every size range.
 REACHED = np.array(
-    [sum(((1 << n) - 1) << LEVELS * area for area in range(len(AREA_RANGES))) for n in range(LEVELS + 1)]
+    [
+        sum(((1 << n) - 1) << NUM_THRESHOLDS * area for area in range(len(AREA_RANGES)))
+        for n in range(NUM_THRESHOLDS + 1)
+    ]
 )
 
 

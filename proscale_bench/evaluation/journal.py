@@ -53,7 +53,7 @@ class JournalWriter:
 
 
 @dataclass(frozen=True)
-class Place:
+class LinePlace:
     """Where an image's line stands."""
 
     path: Path
@@ -66,7 +66,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._places: dict[int, Place] = {}
+        self._places: dict[int, LinePlace] = {}
         try:
             for path in sorted(folder.glob(PATTERN)):
                 self._places.update(_scan(path))
@@ -105,12 +105,12 @@ class Journal:
                 folder.rmdir()
 
 
-def _scan(path: Path) -> Iterator[tuple[int, Place]]:
+def _scan(path: Path) -> Iterator[tuple[int, LinePlace]]:
     """The whole lines of a file. What is no line of ours is left out: its image is evaluated again."""
     offset = 0
     with path.open("rb") as file:
         for line in file:
-            place = Place(path, offset, len(line))
+            place = LinePlace(path, offset, len(line))
             offset += len(line)
             if not line.endswith(b"\n"):
                 continue

@@ -1,7 +1,7 @@
-"""Panoptic quality of somebody's files: a JSON and a folder of PNG maps for the truth, and the same for predictions.
+"""PQ and mIoU of somebody's files: folders of PNG maps, with a JSON beside them for PQ.
 
-Numbers are panopticapi's wherever it gives any. Where it stops, so do we, and say which file and image; where files
-mislead the metric, its number stands and a warning says so.
+Numbers are panopticapi's and detectron2's wherever these give any. Where they stop, so do we, and say which file and
+image; where files mislead a metric, its number stands and a warning says so.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from pathlib import Path
 
 from proscale_bench.data.dataset import Category, PanopticEntry
 from proscale_bench.data.panoptic_json import PredictedEntry, read_panoptic_predictions, read_panoptic_truth
-from proscale_bench.data.pictures import read_id_map
+from proscale_bench.data.pictures import read_id_map, read_label_map
 from proscale_bench.errors import BenchError
-from proscale_bench.evaluation.cautions import Cautions
 from proscale_bench.evaluation.panoptic import (
     VOID,
     IdMap,
@@ -26,8 +25,19 @@ from proscale_bench.evaluation.panoptic import (
     count_overlaps,
     overlaps,
 )
+from proscale_bench.evaluation.results import Cautions
+from proscale_bench.evaluation.semantic import (
+    IGNORED,
+    SemanticCounts,
+    SemanticQuality,
+    count_image,
+    semantic_quality,
+)
 
-Progress = Callable[[int, int, RunningQuality], None]
+MAX_LABEL = (1 << 16) - 1  # of PNGs of 16 bits
+
+OnPanopticImage = Callable[[int, int, RunningQuality], None]  # images done, of how many, the quality so far
+OnLabelMap = Callable[[int, int], None]  # maps done, of how many
 
 
 @dataclass(frozen=True)
@@ -41,14 +51,14 @@ class ScoredFiles:
 
 
 def evaluate_panoptic(
-    gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, *, progress: Progress | None = None
+    gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, *, progress: OnPanopticImage | None = None
 ) -> PanopticQuality:
     """PQ, SQ and RQ of predictions in COCO's panoptic format; see `score_panoptic_files`."""
     return score_panoptic_files(gt_json, gt_dir, pred_json, pred_dir, progress=progress).quality
 
 
 def score_panoptic_files(
-    gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, *, progress: Progress | None = None
+    gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, *, progress: OnPanopticImage | None = None
 ) -> ScoredFiles:
     """Count predictions in COCO's panoptic format, image by image: two maps are in memory at a time.
 
@@ -73,7 +83,7 @@ def score_panoptic_files(
 
     running, counts = RunningQuality(truth.categories), []
     for done, entry in enumerate(truth.entries, start=1):
-        counts.append(_count(entry, gt_dir, by_image[entry.image_id], pred_dir, cautions))
+        counts.append(_count_panoptic(entry, gt_dir, by_image[entry.image_id], pred_dir, cautions))
         running.add(counts[-1])
         if progress is not None:
             progress(done, len(truth.entries), running)
@@ -81,7 +91,7 @@ def score_panoptic_files(
     return ScoredFiles(truth.categories, image_ids, tuple(counts), running.quality(cautions.lines()))
 
 
-def _count(
+def _count_panoptic(
     entry: PanopticEntry, gt_dir: Path, prediction: PredictedEntry, pred_dir: Path, cautions: Cautions
 ) -> PanopticCounts:
     # One after the other: the decoder keeps Python's lock, so threads that decode ahead were measured to gain nothing.
@@ -196,3 +206,85 @@ def _check_map(entry: PanopticEntry, shared: Overlaps, cautions: Cautions) -> No
 
 def _repeated(ids: Iterable[int]) -> list[int]:
     return [found for found, count in Counter(ids).items() if count > 1]
+
+
+@dataclass(frozen=True)
+class ScoredLabels:
+    """What a folder of predictions is worth, and what each image adds, by ascending name."""
+
+    names: tuple[str, ...]
+    counts: tuple[SemanticCounts, ...]
+    quality: SemanticQuality
+
+
+def evaluate_semantic(
+    gt_dir: Path,
+    pred_dir: Path,
+    num_classes: int,
+    ignore_label: int = IGNORED,
+    *,
+    progress: OnLabelMap | None = None,
+) -> SemanticQuality:
+    """mIoU, fwIoU, mACC and pACC of PNGs of class indices; see `score_semantic_files`."""
+    return score_semantic_files(gt_dir, pred_dir, num_classes, ignore_label, progress=progress).quality
+
+
+def score_semantic_files(
+    gt_dir: Path,
+    pred_dir: Path,
+    num_classes: int,
+    ignore_label: int = IGNORED,
+    *,
+    progress: OnLabelMap | None = None,
+) -> ScoredLabels:
+    """Count predictions image by image: two maps are in memory at a time.
+
+    Args:
+        gt_dir: PNGs of class indices, grey or of a palette, and of `ignore_label` where nothing is asked.
+        pred_dir: PNGs of class indices, of the names and sizes of the truth's.
+        num_classes: labels are 0 to `num_classes - 1`.
+        progress: told after each image how many are done, and of how many.
+
+    Raises:
+        BenchError: a PNG is missing, damaged, of another size, or has a label that is no class.
+    """
+    if not 0 < num_classes <= MAX_LABEL + 1:
+        raise BenchError(f"{num_classes} classes", f"the labels of PNGs are of 1 to {MAX_LABEL + 1:,} classes")
+    names, predicted = _names(gt_dir), set(_names(pred_dir))
+    if not names:
+        raise BenchError(f"{gt_dir}: no PNG", "give the folder of the truth's maps")
+    absent = [name for name in names if name not in predicted]
+    if absent:
+        raise BenchError(
+            f"{pred_dir}: {len(absent):,} of {len(names):,} predictions are missing, the first {absent[0]}",
+            "a prediction has the name of the truth's PNG",
+        )
+    cautions = Cautions()
+    for name in sorted(predicted.difference(names)):
+        cautions.add("predictions for images that the truth lacks, left out", name)
+
+    counts = []
+    for done, name in enumerate(names, start=1):
+        counts.append(_count_labels(gt_dir / name, pred_dir / name, num_classes, ignore_label))
+        if progress is not None:
+            progress(done, len(names))
+    return ScoredLabels(tuple(names), tuple(counts), semantic_quality(counts, num_classes, cautions.lines()))
+
+
+def _count_labels(truth: Path, predicted: Path, num_classes: int, ignore_label: int) -> SemanticCounts:
+    true_labels, predicted_labels = read_label_map(truth), read_label_map(predicted)
+    try:
+        return count_image(true_labels, predicted_labels, num_classes, ignore_label)
+    except ValueError as error:
+        raise BenchError(
+            f"{predicted}: {error}", f"the truth is {truth}; check the number of classes and the label ignored"
+        ) from error
+
+
+def _names(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise BenchError(f"{folder}: not a folder", "give a folder of PNGs of class indices")
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.suffix.lower() == ".png")
+    except OSError as error:
+        raise BenchError(f"{folder}: {error.strerror or error}", "check its permissions") from error

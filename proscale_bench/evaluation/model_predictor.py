@@ -1,31 +1,128 @@
-"""Predictions that a model makes."""
+"""Predictions that a model makes: panoptic maps, instances and class maps at the size of the original image."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from proscale_bench.data.batches import Batch
-from proscale_bench.data.dataset import Dataset, ImageEntry
+from proscale_bench.config.architecture import SIZE_DIVISOR
+from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
+from proscale_bench.data.batches import Batch, resize, resized_size
+from proscale_bench.data.dataset import Category, Dataset, ImageEntry
+from proscale_bench.data.panoptic_json import PredictedSegment
 from proscale_bench.data.pictures import read_image
-from proscale_bench.data.transforms import resize, resized_size
 from proscale_bench.data.truth import require_size
 from proscale_bench.errors import BenchError
-from proscale_bench.evaluation.predictor import Predictor
+from proscale_bench.evaluation.instance import detections_of
 from proscale_bench.evaluation.results import Prediction
+from proscale_bench.models import postprocess
 from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.models.running import autocast
 from proscale_bench.results.accuracy import Task
 from proscale_bench.results.profile import DType
+from proscale_bench.units import Size
 
 
-class ModelSource:
+@dataclass(frozen=True)
+class BatchLogits:
+    """A model's output for a batch of images, float32, and the size that post-processing needs.
+
+    Args:
+        pred_logits: class logits of every query, [B, Q, K+1], the last "no object".
+        pred_masks: mask logits of every query, [B, Q, h, w].
+        padded_size: (height, width) in pixels that the images were padded to.
+    """
+
+    pred_logits: Tensor
+    pred_masks: Tensor
+    padded_size: Size
+
+
+def run_model(model: Mask2Former, images: Sequence[NDArray[np.uint8]], dtype: DType = "fp32") -> BatchLogits:
+    """The model's logits for images [h, w, 3] of one padded shape, computed on the model's device."""
+    device = model.pixel_mean.device
+    tensors = [torch.from_numpy(image).to(device).permute(2, 0, 1).float() for image in images]
+    with torch.inference_mode(), autocast(device, dtype):
+        out = model(tensors)
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    padded = (height + -height % SIZE_DIVISOR, width + -width % SIZE_DIVISOR)
+    return BatchLogits(out.pred_logits.float(), out.pred_masks.float(), padded)
+
+
+class PostProcessor:
+    """Turns logits into predictions in the data set's own categories, in float32.
+
+    Args:
+        categories: of the data set; the model's class index is the place in it.
+        tasks: what to predict.
+        thresholds: what a panoptic segment must reach.
+    """
+
+    def __init__(
+        self,
+        categories: Sequence[Category],
+        tasks: Collection[Task],
+        thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
+    ) -> None:
+        self.tasks, self.thresholds = frozenset(tasks), thresholds
+        self.category_ids = np.array([category.id for category in categories], dtype=np.int64)
+        self.things = frozenset(index for index, category in enumerate(categories) if category.is_thing)
+
+    @torch.inference_mode()
+    def prediction(
+        self, logits: BatchLogits, index: int, image_id: int, image_size: Size, output_size: Size
+    ) -> Prediction:
+        """The prediction for one image of a batch.
+
+        Args:
+            index: the image's place in the batch.
+            image_id: the data set's id of the image.
+            image_size: (height, width) in pixels, as the model was given it.
+            output_size: (height, width) in pixels of the original.
+        """
+        classes = logits.pred_logits[index]
+        masks = postprocess.resize_masks(
+            logits.pred_masks[index], logits.padded_size, image_size, output_size, skip_identities=True
+        )
+        ids, detections, labels = None, None, None
+        segments: tuple[PredictedSegment, ...] = ()
+        if "panoptic" in self.tasks:
+            found = postprocess.panoptic(classes, masks, self.things, self.thresholds)
+            ids = found.map.cpu().numpy()
+            segments = tuple(
+                PredictedSegment(segment.id, int(self.category_ids[segment.category])) for segment in found.segments
+            )
+        if "instance" in self.tasks:
+            instances = postprocess.instances(
+                classes, masks, top_k=self.thresholds.instances, thing_classes=self.things
+            )
+            detections = tuple(
+                detections_of(
+                    image_id,
+                    instances.scores.cpu().numpy(),
+                    self.category_ids[instances.classes.cpu().numpy()],
+                    instances.masks.cpu().numpy(),
+                    instances.boxes.cpu().numpy(),
+                )
+            )
+        if "semantic" in self.tasks:
+            best = postprocess.semantic(classes, masks).max(dim=0).indices
+            labels = best.to(torch.int16).cpu().numpy().astype(np.uint16)
+        return Prediction(image_id, ids, segments, detections, labels)
+
+
+class ModelPredictor:
     """Reads and resizes images in threads, and predicts a batch at a time.
 
     Args:
         model: prepared for inference, on its device.
-        resize: (short side, longest side), or None: images are given as they are.
+        resize: (short side, longest side) in pixels, or None: images are given as they are.
+        dtype: number format of the forward pass.
 
     Raises:
         BenchError: the model has other classes than the data set.
@@ -45,15 +142,14 @@ class ModelSource:
                 f"the weights know {classes} classes, {dataset.name} has {len(dataset.categories)} categories",
                 "weights and data must be of the same classes, in the same order",
             )
-        self._dataset = dataset
-        self._resize = resize
-        self._predictor = Predictor(model, dataset.categories, tasks, dtype)
+        self._model, self._dataset, self._resize, self._dtype = model, dataset, resize, dtype
+        self._post_processor = PostProcessor(dataset.categories, tasks)
 
     def load(self, image: ImageEntry) -> NDArray[np.uint8]:
         """An image as the model gets it, [h, w, 3].
 
         Raises:
-            BenchError: unreadable, or not of the size that the annotations say.
+            BenchError: the image is unreadable, or not of the size that the annotations say.
         """
         path = self._dataset.image_dir / image.file_name
         pixels = read_image(path)
@@ -64,9 +160,8 @@ class ModelSource:
 
     def predict(self, batch: Batch, loaded: Sequence[NDArray[np.uint8]]) -> Iterator[Prediction]:
         """The predictions of a batch, one by one: masks at the original size are large."""
-        answer = self._predictor.answer(loaded)
+        logits = run_model(self._model, loaded, self._dtype)
         for index, (image, pixels) in enumerate(zip(batch.images, loaded, strict=True)):
             height, width, _ = pixels.shape
-            yield self._predictor.prediction(
-                answer, index, image.id, (height, width), (image.height_px, image.width_px)
-            )
+            size = (image.height_px, image.width_px)
+            yield self._post_processor.prediction(logits, index, image.id, (height, width), size)

@@ -1,4 +1,4 @@
-"""A prediction of one image, and what the metrics keep of it once it is held against the truth."""
+"""A prediction of one image, what the metrics keep of it, and what in the input misleads them."""
 
 from __future__ import annotations
 
@@ -73,3 +73,18 @@ class ImageResult:
             detections=None if detections is None else tuple(detections),
             semantic=None if semantic is None else SemanticCounts(*map(tuple, semantic)),
         )
+
+
+class Cautions:
+    """What was found, by kind: how often, and the first."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, str]] = {}
+
+    def add(self, kind: str, example: str) -> None:
+        count, first = self._found.get(kind, (0, example))
+        self._found[kind] = (count + 1, first)
+
+    def lines(self) -> tuple[str, ...]:
+        """In the order in which the kinds were first met."""
+        return tuple(f"{kind}: {count:,}, the first {first}" for kind, (count, first) in self._found.items())

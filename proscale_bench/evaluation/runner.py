@@ -40,33 +40,61 @@ class Work:
         return tuple(image for image in self.dataset.images if image.id in chosen)
 
 
-class Source(Protocol):
-    """Where predictions come from: a model, or files."""
+class Predictor(Protocol):
+    """Where predictions come from: a model (`ModelPredictor`), files (`FilePredictor`), or a class of one's own.
+
+    A predictor that sees one segment of the data set's first category in every image:
+
+        class OneSegment:
+            def load(self, image):  # the disk's part, run in threads; here the ids of a panoptic map [H, W]
+                return np.ones((image.height_px, image.width_px), np.uint32)
+
+            def predict(self, batch, loaded):  # the model's part, run batch by batch
+                for image, ids in zip(batch.images, loaded):
+                    yield Prediction(image.id, panoptic_ids=ids, segments=(PredictedSegment(1, category_id),))
+
+        evaluate(Work(dataset, form_batches(dataset.images, 1), frozenset({"panoptic"})), OneSegment(), ...)
+    """
 
     def load(self, image: ImageEntry) -> Any:
-        """What is needed from the disk; called from threads."""
+        """What the prediction of an image needs from the disk; called from several threads at once.
+
+        Raises:
+            BenchError: a file cannot be read.
+        """
 
     def predict(self, batch: Batch, loaded: Sequence[Any]) -> Iterator[Prediction]:
-        """The predictions of a batch, in its order."""
+        """The predictions of a batch, one an image, in the batch's order and at the images' original sizes.
+
+        Args:
+            loaded: the results of `load`, in the same order.
+        """
 
 
 @dataclass(frozen=True)
-class Step:
-    """Told after every batch of this process."""
+class BatchDone:
+    """How far this process is after a batch.
 
-    done: int  # images, those of an earlier run too
+    Args:
+        done: images, those of an earlier run too.
+        total: images of this process.
+        images_per_second: in this run.
+        pq: of the images judged in this run so far, in percent.
+    """
+
+    done: int
     total: int
     images_per_second: float
-    pq: float | None  # of the images judged in this run so far, in percent
+    pq: float | None
 
 
 def evaluate(
     work: Work,
-    source: Source,
+    predictor: Predictor,
     folder: Path,
     processes: Processes,
     writer: PredictionWriter | None = None,
-    on_step: Callable[[Step], None] = lambda step: None,
+    on_batch: Callable[[BatchDone], None] = lambda done: None,
 ) -> None:
     """Evaluate this process's share of the batches that the journal in `folder` does not hold yet.
 
@@ -85,13 +113,13 @@ def evaluate(
     start = time.perf_counter()
 
     def load(batch: Batch) -> list[tuple[Any, Any, Any]]:
-        return [(source.load(image), *_truth(work, image)) for image in batch.images]
+        return [(predictor.load(image), *_truth(work, image)) for image in batch.images]
 
     ahead = max(2, IMAGES_AHEAD // max((len(batch.images) for batch in todo), default=1))
     with JournalWriter(folder, processes.rank) as journal, closing(load_ahead(todo, load, LOADERS, ahead)) as loading:
         for batch, loaded in zip(todo, loading, strict=True):
             results = []
-            predictions = source.predict(batch, [one for one, *_ in loaded])
+            predictions = predictor.predict(batch, [one for one, *_ in loaded])
             for image, prediction, (_, true_map, true_labels) in zip(batch.images, predictions, loaded, strict=True):
                 results.append(judge(work, image, prediction, true_map, true_labels))
                 if writer is not None:
@@ -102,7 +130,7 @@ def evaluate(
                     running.add(result.panoptic)
             done += len(results)
             pq = None if running.pq is None else 100 * running.pq
-            on_step(Step(done, total, (done - before) / (time.perf_counter() - start), pq))
+            on_batch(BatchDone(done, total, (done - before) / (time.perf_counter() - start), pq))
 
 
 def judge(work: Work, image: ImageEntry, prediction: Prediction, true_map: Any, true_labels: Any) -> ImageResult:

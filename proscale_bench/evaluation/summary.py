@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Category
 from proscale_bench.data.truth import instance_truths
 from proscale_bench.evaluation import bootstrap
-from proscale_bench.evaluation.average_precision import InstanceScores, IouType
-from proscale_bench.evaluation.file_scorer import FileScorer
+from proscale_bench.evaluation.average_precision import Floats, InstanceScores, Integers, IouType
+from proscale_bench.evaluation.file_predictor import FileScorer
 from proscale_bench.evaluation.instance import InstanceScorer
 from proscale_bench.evaluation.panoptic import PanopticCounts, PanopticQuality, class_counts, panoptic_quality
 from proscale_bench.evaluation.runner import Work, results_of
@@ -24,10 +23,8 @@ from proscale_bench.results.accuracy import ClassAccuracy
 from proscale_bench.results.section import Interval
 from proscale_bench.results.statistics import interval_of
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 AP_OF: dict[str, IouType] = {"ap": "segm", "ap_bbox": "bbox"}
-Stage = Callable[[str, int, int], None]  # what is being done; how much of it, of how much
+OnStage = Callable[[str, int, int], None]  # what is being done; how much of it, of how much
 SHOWN_EVERY = 50  # images
 DECIMALS = 5  # of replicates in percent: a record keeps thousands
 
@@ -57,7 +54,7 @@ def summarise(
     seed: int,
     reference: bool = False,
     scorer: FileScorer | None = None,
-    on_stage: Stage = lambda what, done, total: None,
+    on_stage: OnStage = lambda what, done, total: None,
 ) -> Summary:
     """Read the journals in the order of the data set, and score them.
 

@@ -20,10 +20,10 @@ from proscale_bench.measure.timers import timer_for
 from proscale_bench.models.build import build_model
 from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
-from proscale_bench.models.position import Size
 from proscale_bench.models.running import autocast, check_device, device_name, global_state
 from proscale_bench.results.profile import DeviceType, DType, Execution, Memory, Mode
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.units import Size
 
 DEFAULT_LIMITS = Limits()
 Progress = Callable[[str, float | None], None]  # what is being done; how much of it, 0 to 1, if that is known

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from proscale_bench.measure.latency import Stage, Subject
 from proscale_bench.measure.timers import Call
 from proscale_bench.models.mask2former import Mask2Former
-from proscale_bench.models.position import Size
+from proscale_bench.models.position import resize
 from proscale_bench.models.postprocess import resize_masks, semantic
-from proscale_bench.models.resize import resize
+from proscale_bench.units import Size
 
 # A stage is one module or several: names in the model. Stages that are counted have the counts' names.
 MODULES = {

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.models.position import Size
 from proscale_bench.models.sampling import AUTO, sampler
+from proscale_bench.units import Size
 
 
 class DeformableAttention(nn.Module):

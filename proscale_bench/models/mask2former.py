@@ -12,7 +12,7 @@ from proscale_bench.config.architecture import SIZE_DIVISOR
 from proscale_bench.models.backbones import Features
 from proscale_bench.models.encoders.interface import PixelEncoder
 from proscale_bench.models.masked_decoder import MaskedDecoder, Predictions
-from proscale_bench.models.position import Size
+from proscale_bench.units import Size
 
 # Of ImageNet, RGB 0 to 255.
 PIXEL_MEAN = (123.675, 116.28, 103.53)

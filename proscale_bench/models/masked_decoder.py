@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from proscale_bench.config.architecture import Head
 from proscale_bench.models.encoders.interface import EncoderOutput
-from proscale_bench.models.position import Size, sine_position
-from proscale_bench.models.resize import resize
+from proscale_bench.models.position import resize, sine_position
 from proscale_bench.specs.encoders.staged import LEVELS
+from proscale_bench.units import Size
 
 
 class Prediction(NamedTuple):

@@ -1,6 +1,6 @@
-"""Where tokens lie: sine positions, reference points and level sizes.
+"""The places of tokens (sine positions, reference points, level sizes), and maps between their sizes.
 
-All are made on the device by arithmetic, never from a list on the host, so that a forward pass runs on the
+Positions are made on the device by arithmetic, never from a list on the host, so that a forward pass runs on the
 meta device and can be captured in a CUDA graph. They depend on the input's size alone and are kept for the last few.
 """
 
@@ -13,8 +13,9 @@ from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-Size = tuple[int, int]  # height, width
+from proscale_bench.units import Size
 
 TEMPERATURE = 10_000.0
 EPS = 1e-6
@@ -81,3 +82,8 @@ def pixel_centres(size: Size, device: torch.device) -> Tensor:
 def level_extents(sizes: tuple[Size, ...], device: torch.device) -> Tensor:
     """(width, height) of every level in pixels: [L, 2], float32."""
     return torch.stack([torch.stack([torch.full((), float(side), device=device) for side in (w, h)]) for h, w in sizes])
+
+
+def resize(maps: Tensor, size: Size) -> Tensor:
+    """Bilinear, with pixel centres at (i + 0.5) / size: [B, C, h, w] to [B, C, *size]."""
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

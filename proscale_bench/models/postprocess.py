@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from proscale_bench.models.position import Size
+from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
+from proscale_bench.units import Size
 
 VOID = 0  # a panoptic map's pixels without a segment
 
@@ -107,38 +108,36 @@ def panoptic(
     logits: Tensor,
     masks: Tensor,
     thing_classes: Collection[int],
-    *,
-    score_threshold: float = 0.8,
-    overlap_threshold: float = 0.8,
+    thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
 ) -> Panoptic:
     """Give every pixel to at most one query.
 
-    1. Keep the queries that see an object with more than `score_threshold`.
+    1. Keep the queries that see an object with a probability above `thresholds.score`.
     2. Each pixel is won by the kept query with the largest score times mask.
-    3. In query order, drop a query that wins less than `overlap_threshold` of the area where its own mask is
-       at least 0.5, or that has no pixel both won and so covered.
+    3. In query order, drop a query that wins less than `thresholds.overlap` of the area where its own mask is
+       at least `thresholds.mask`, or that has no pixel both won and so covered.
     4. The rest become segments of their pixels both won and covered; stuff of one class is one segment.
 
     Args:
         logits: [Q, K+1].
         masks: resized mask logits [Q, H, W].
         thing_classes: indices of the classes whose segments stay apart.
-        score_threshold, overlap_threshold: as above.
+        thresholds: as above.
     """
     scores, labels = logits.softmax(dim=-1).max(dim=-1)
-    kept = (labels != logits.shape[-1] - 1) & (scores > score_threshold)
+    kept = (labels != logits.shape[-1] - 1) & (scores > thresholds.score)
     probabilities = masks[kept].sigmoid()  # [kept, H, W]
     if not len(probabilities):
         return Panoptic(torch.full(masks.shape[1:], VOID, dtype=torch.int32, device=masks.device), ())
 
     # `max` along the first dimension takes a fifth of `argmax`'s time; of equals both give the first.
     winner = (scores[kept, None, None] * probabilities).max(dim=0).indices  # [H, W]
-    visible = probabilities.gather(0, winner[None])[0] >= 0.5  # where the winner's own mask is
+    visible = probabilities.gather(0, winner[None])[0] >= thresholds.mask  # where the winner's own mask is
     queries = len(probabilities)
     areas = torch.stack(
         (
             torch.bincount(winner.flatten(), minlength=queries),
-            torch.count_nonzero(probabilities >= 0.5, dim=(1, 2)),
+            torch.count_nonzero(probabilities >= thresholds.mask, dim=(1, 2)),
             torch.bincount(winner[visible], minlength=queries),
         ),
         dim=1,
@@ -150,7 +149,7 @@ def panoptic(
     for query, (category, (won_area, covered_area, visible_area)) in enumerate(
         zip(labels[kept].tolist(), areas.tolist(), strict=True)
     ):
-        if not visible_area or won_area / covered_area < overlap_threshold:
+        if not visible_area or won_area / covered_area < thresholds.overlap:
             continue
         segment_id = stuff.get(category)
         if segment_id is None:

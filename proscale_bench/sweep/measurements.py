@@ -192,10 +192,10 @@ class EvaluateTask:
         """
         from proscale_bench.bench.evaluate import ExecutionSettings, evaluate_model
         from proscale_bench.bench.weights import read_weights
-        from proscale_bench.evaluation.runner import Step
+        from proscale_bench.evaluation.runner import BatchDone
         from proscale_bench.models.processes import Processes
 
-        def show(step: Step) -> None:
+        def show(step: BatchDone) -> None:
             tell(f"{step.images_per_second:.1f} images/s", step.done / step.total)
 
         tell("reading the data")
@@ -215,7 +215,7 @@ class EvaluateTask:
                 weights,
                 self.scratch or Path(nowhere),
                 Processes(),
-                on_step=show,
+                on_batch=show,
                 on_stage=lambda what, done, total: tell(what),
             )
         if outcome is None or outcome.record is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from proscale_bench.config.recipe import Augmentation
 from proscale_bench.data.pictures import IdMap, Pixels
-from proscale_bench.data.transforms import Size
+from proscale_bench.units import Size
 
 GREY = 128  # of padding
 VOID = 0

@@ -13,13 +13,13 @@ from proscale_bench.config.architecture import FEATURE_STRIDES, SIZE_DIVISOR
 from proscale_bench.config.recipe import OUTSIDE_DIGEST, Recipe, ShapesData
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.embedded_training import identity_of_images
-from proscale_bench.data.transforms import Size
 from proscale_bench.errors import BenchError
 from proscale_bench.models.processes import Processes
 from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.profile import DeviceType
 from proscale_bench.specs.encoders.staged import LEVELS, Schedule
 from proscale_bench.training.samples import CocoTraining, ShapesTraining, TrainingSet
+from proscale_bench.units import Size
 
 MOST_DENSE_TOKENS = 512  # on a CPU, up to which `dense` is the fastest to train with
 

@@ -21,7 +21,7 @@ import proscale_bench as psb
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.pictures import read_id_map
 from proscale_bench.data.truth import semantic_truth
-from proscale_bench.evaluation.runner import Step
+from proscale_bench.evaluation.runner import BatchDone
 from proscale_bench.models.build import build_model
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.results.store import scan
@@ -256,10 +256,10 @@ def interrupted_after(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
 
     original = evaluating._shower
 
-    def shower(*arguments: Any) -> Callable[[Step], None]:
+    def shower(*arguments: Any) -> Callable[[BatchDone], None]:
         show = original(*arguments)
 
-        def interrupt(step: Step) -> None:
+        def interrupt(step: BatchDone) -> None:
             show(step)
             if step.done == images:
                 raise KeyboardInterrupt
@@ -272,7 +272,7 @@ def interrupted_after(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(
     saved: tuple[dict[str, Any], Path], weights: Path, data: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proscale_bench.evaluation.model_source import ModelSource
+    from proscale_bench.evaluation.model_predictor import ModelPredictor
 
     with monkeypatch.context() as patch:
         interrupted_after(patch, 3)
@@ -281,13 +281,13 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(
     assert "the same command goes on" in result.stderr
 
     predicted = []
-    original = ModelSource.predict
+    original = ModelPredictor.predict
 
     def counted(self: Any, batch: Any, loaded: Any) -> Any:
         predicted.extend(batch.images)
         return original(self, batch, loaded)
 
-    monkeypatch.setattr(ModelSource, "predict", counted)
+    monkeypatch.setattr(ModelPredictor, "predict", counted)
     found = row(weights, data, tmp_path)
     assert len(predicted) == IMAGES - 3
     assert {name: found[name] for name in METRICS} == {name: saved[0][name] for name in METRICS}
@@ -535,12 +535,12 @@ def test_bad_data_are_named_and_nothing_is_lost(name: str, weights: Path, tmp_pa
 def test_out_of_memory_is_no_traceback(
     weights: Path, data: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proscale_bench.evaluation.predictor import Predictor
+    from proscale_bench.evaluation import model_predictor
 
-    def too_large(self: Any, images: Any) -> Any:
+    def too_large(*arguments: Any) -> Any:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(Predictor, "answer", too_large)
+    monkeypatch.setattr(model_predictor, "run_model", too_large)
     result = evaluate(weights, data, tmp_path)
     assert result.exit_code == 2
     assert "out of memory at batch size 1" in result.stderr

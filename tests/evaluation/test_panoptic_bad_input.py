@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from proscale_bench.errors import BenchError
-from proscale_bench.evaluation.panoptic_files import evaluate_panoptic
+from proscale_bench.evaluation.map_files import evaluate_panoptic
 from tests.data.test_pictures import bomb
 from tests.evaluation.golden import unpack
 

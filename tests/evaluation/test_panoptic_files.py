@@ -16,8 +16,8 @@ from PIL import Image
 
 import proscale_bench as psb
 from proscale_bench.errors import BenchError
+from proscale_bench.evaluation.map_files import ScoredFiles, score_panoptic_files
 from proscale_bench.evaluation.panoptic import PanopticCounts, PanopticQuality, RunningQuality, panoptic_quality
-from proscale_bench.evaluation.panoptic_files import ScoredFiles, score_panoptic_files
 from tests.evaluation.golden import shared, unpack
 
 REFUSED = {

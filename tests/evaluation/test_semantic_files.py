@@ -16,8 +16,8 @@ from PIL import Image
 
 import proscale_bench as psb
 from proscale_bench.errors import BenchError
+from proscale_bench.evaluation.map_files import evaluate_semantic, score_semantic_files
 from proscale_bench.evaluation.semantic import class_pixels
-from proscale_bench.evaluation.semantic_files import evaluate_semantic, score_semantic_files
 from tests.data.test_pictures import bomb
 from tests.evaluation.golden import shared, unpack
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.models import swin_transformer
 
+from proscale_bench.config.choices import PostprocessingThresholds
 from proscale_bench.models import postprocess
 
 from . import always_shift
@@ -131,8 +132,7 @@ def test_postprocessing_agrees(name: str, run: str) -> None:
             logits,
             masks,
             things,
-            score_threshold=options["OBJECT_MASK_THRESHOLD"],
-            overlap_threshold=options["OVERLAP_THRESHOLD"],
+            PostprocessingThresholds(score=options["OBJECT_MASK_THRESHOLD"], overlap=options["OVERLAP_THRESHOLD"]),
         )
         assert torch.equal(panoptic.map, expected["panoptic_seg"].to(torch.int32))
         assert [

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from proscale_bench.config.choices import PostprocessingThresholds
 from proscale_bench.models.postprocess import (
     Instances,
     Segment,
@@ -58,8 +59,7 @@ def test_the_official_functions_agree(number: int) -> None:
         scores,
         resized,
         case["things"],
-        score_threshold=case["object_mask_threshold"],
-        overlap_threshold=case["overlap_threshold"],
+        PostprocessingThresholds(score=case["object_mask_threshold"], overlap=case["overlap_threshold"]),
     )
     sure = unpack(golden["panoptic_sure"], output_size[1])
     assert torch.equal(found.map[sure], torch.from_numpy(golden["panoptic"]).int()[sure])
@@ -125,9 +125,9 @@ def test_a_query_that_loses_its_area_is_dropped() -> None:
     given = logits(0, 1)
     given[1, 1] = 8.0  # less sure than the first, which wins where both are
     covered = masks("####......", "..########")
-    kept = panoptic(given, covered, THINGS, overlap_threshold=0.75)
+    kept = panoptic(given, covered, THINGS, PostprocessingThresholds(overlap=0.75))
     assert kept.map.tolist() == [[1, 1, 1, 1, 2, 2, 2, 2, 2, 2]]
-    dropped = panoptic(given, covered, THINGS, overlap_threshold=0.8)
+    dropped = panoptic(given, covered, THINGS, PostprocessingThresholds(overlap=0.8))
     assert dropped.map.tolist() == [[1, 1, 1, 1, 0, 0, 0, 0, 0, 0]]
     assert dropped.segments == (Segment(1, 0, True),)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from proscale_bench.data.dataset import Segment
+from proscale_bench.evaluation.model_predictor import PostProcessor, run_model
 from proscale_bench.evaluation.panoptic import PanopticCounts, count_image, panoptic_quality
-from proscale_bench.evaluation.predictor import Predictor
 from proscale_bench.models.inference import use_sampling
 from proscale_bench.training.loop import Trainer
 from tests.training.made import Blocks, trainer
@@ -16,7 +16,7 @@ OPTIMIZER = {"learning_rate": 3.0e-3, "backbone_multiplier": 1.0, "weight_decay"
 
 def quality(made: Trainer, images: Blocks) -> float:
     """PQ, in percent."""
-    predictor = Predictor(made.model.eval(), images.classes, ["panoptic"])
+    model, post_processor = made.model.eval(), PostProcessor(images.classes, ["panoptic"])
     counts: list[PanopticCounts] = []
     for index in range(len(images)):
         sample = images.sample(index, np.random.default_rng(0))
@@ -26,7 +26,7 @@ def quality(made: Trainer, images: Blocks) -> float:
             Segment(int(number), images.classes[label].id, False, float(mask.sum()))
             for number, label, mask in zip(numbers, sample.labels, sample.masks, strict=True)
         ]
-        found = predictor.prediction(predictor.answer([sample.image]), 0, index, ids.shape, ids.shape)
+        found = post_processor.prediction(run_model(model, [sample.image]), 0, index, ids.shape, ids.shape)
         assert found.panoptic_ids is not None
         counts.append(count_image(ids, truth, found.panoptic_ids, found.segments))
     made.model.train()

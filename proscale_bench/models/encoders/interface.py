@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from proscale_bench.models.position import Size
+from proscale_bench.units import Size
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from proscale_bench.models.deformable_attention import DeformableAttention
-from proscale_bench.models.position import Size, level_extents
-from proscale_bench.models.resize import resize
+from proscale_bench.models.position import level_extents, resize
 from proscale_bench.specs.encoders.staged import PixelEmbedding, RecalibrationLayout
+from proscale_bench.units import Size
 
 NORM_GROUPS = 32
 BLOCK = 2048  # tokens

@@ -26,9 +26,9 @@ from proscale_bench.models.encoders.parts import (
     to_map,
     to_tokens,
 )
-from proscale_bench.models.position import Size, pixel_centres, sine_position
-from proscale_bench.models.resize import resize
+from proscale_bench.models.position import pixel_centres, resize, sine_position
 from proscale_bench.specs.encoders.staged import FINEST, LEVELS, Schedule
+from proscale_bench.units import Size
 
 
 class StagedEncoder(PixelEncoder):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from proscale_bench.errors import BenchError, look_up
-from proscale_bench.models.position import Size
 from proscale_bench.models.sampling import dense, embedding_bag, gpu, grid_sample
+from proscale_bench.units import Size
 
 # value [B, S, heads, d], (h, w) of each of L levels, locations [B, N, heads, L, P, 2], weights [B, N, heads, L, P]
 # -> [B, N, heads * d]: see `grid_sample.sample`.

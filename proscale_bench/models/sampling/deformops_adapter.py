@@ -12,7 +12,7 @@ import torch
 from deformops.registry import Backend, msda
 from torch import Tensor
 
-from proscale_bench.models.position import Size
+from proscale_bench.units import Size
 
 msda.is_registered(Backend.TRITON)  # has it load its kernels now, and not while a compiler is tracing
 

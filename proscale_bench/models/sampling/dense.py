@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from proscale_bench.models.position import Size
 from proscale_bench.models.sampling.embedding_bag import corners, lanes
+from proscale_bench.units import Size
 
 
 def sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from proscale_bench.models.position import Size, once_per_size
+from proscale_bench.models.position import once_per_size
+from proscale_bench.units import Size
 
 Corners = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proscale_bench.models.position import Size
+from proscale_bench.units import Size
 
 TRITON = find_spec("triton") is not None
 INSTALLED = {
