@@ -82,6 +82,9 @@ def sweep(
     run = out or Path("reports") / read.name
     configurations = plan(read) if read.counts else []
     measured = measurements(read, run)
+    if read.left_out:
+        names = ", ".join(one.path.name for one in read.left_out)
+        warn(f"not evaluated, since `schedules` does not name theirs: {names}")
     if has_records(run):
         if not resume and not force:
             raise BenchError(f"{run} holds a run already", "go on with --resume, or remove its records with --force")
@@ -92,11 +95,15 @@ def sweep(
         configurations,
         measured,
         run,
+        name=read.name,
         start_over=force and not resume,
         ray=ray,
         processes=processes,
         on_counted=lambda records: show_costs(records, exports.console),
     )
+    if outcome.superseded:
+        count, where = len(outcome.superseded), outcome.superseded[0].parent
+        warn(f"{count} records that the sweep no longer asks for were moved to {where}")
     for problem in outcome.problems:
         warn(f"{problem.message}; not used")
     path = write_report(outcome.records, run)

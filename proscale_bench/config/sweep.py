@@ -140,11 +140,17 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class SweepSpec:
-    """A sweep as read: schedules and weights are resolved, sizes are left to whoever counts (see `sweep.plan`)."""
+    """A sweep as read: schedules and weights are resolved, sizes are left to whoever counts (see `sweep.plan`).
+
+    Args:
+        weights: those of the schedules that are asked for, and those that do not say their schedule.
+        left_out: weights of other schedules.
+    """
 
     file: Document[SweepFile]
     schedules: tuple[Schedule, ...]
     weights: tuple[WeightsFile, ...] = ()
+    left_out: tuple[WeightsFile, ...] = ()
 
     @property
     def name(self) -> str:
@@ -197,7 +203,14 @@ def read_sweep(path: Path) -> SweepSpec:
             _require_folder(document, path.parent)
     if file.profile is not None and file.profile.cuda_graphs and "cpu" in file.devices:
         raise BenchError(f"{document.where('profile', 'cuda_graphs')}: cuda_graphs: not on a CPU", "devices: cuda")
-    return SweepSpec(document, tuple(_schedules(document, path.parent, weights)), weights)
+    schedules = tuple(_schedules(document, path.parent, weights))
+    asked = tuple(one for one in weights if one.header is None or one.header.schedule in schedules)
+    if file.evaluate is not None and not asked:
+        raise BenchError(
+            f"{document.where('weights')}: weights: none are of the schedules {', '.join(map(str, schedules))}",
+            "name their schedules too, or leave out `schedules`: it is then those of the weights",
+        )
+    return SweepSpec(document, schedules, asked, tuple(one for one in weights if one not in asked))
 
 
 def _schedules(document: Document[SweepFile], folder: Path, weights: tuple[WeightsFile, ...]) -> Iterator[Schedule]:

@@ -1,7 +1,8 @@
-"""Which records a measurement found, so that it is never repeated: `RUN/finished/GROUP.json`.
+"""Which records belong to a sweep, and which of them a measurement found, so that it is never repeated.
 
-What a measurement found is first kept here as a whole, then written as records, then struck out here: killed at any
-moment, a sitting of several records is there or it is not.
+What a measurement found is first kept in `RUN/finished/GROUP.json` as a whole, then written as records, then struck out
+there: killed at any moment, a session of several records is there or it is not. Records that the sweep no longer asks
+for are moved to `RUN/superseded/`. `RUN/.sweep` holds the sweep's name.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from proscale_bench.results.record import Record
 from proscale_bench.results.store import DIGEST_NAME, record_path, write_record
 from proscale_bench.sweep.tasks import Measurement
 
-FOLDER = "finished"
-MAX_BYTES = 256 << 20
+FOLDER, SUPERSEDED, NAME = "finished", "superseded", ".sweep"
+MAX_BYTES, MAX_NAME_BYTES = 256 << 20, 1 << 10
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,42 @@ def recover(run: Path) -> None:
     for group, finished in read_finished(run).items():
         if finished.pending:
             _write_out(run, group, finished)
+
+
+def read_name(run: Path) -> str | None:
+    """The name of the sweep whose run this is; None where it is not known."""
+    try:
+        return read_regular_file(run / NAME, MAX_NAME_BYTES).decode().strip() or None
+    except (BenchError, UnicodeDecodeError):
+        return None
+
+
+def write_name(run: Path, name: str) -> None:
+    """Keep the name of the sweep whose run this is.
+
+    Raises:
+        BenchError: the run cannot be written.
+    """
+    if read_name(run) != name:
+        write_atomic(run / NAME, name + "\n")
+
+
+def supersede(run: Path, digests: Iterable[str]) -> tuple[Path, ...]:
+    """Move records to `RUN/superseded/`, which nothing reads; the paths that they have there.
+
+    Raises:
+        BenchError: the run cannot be written.
+    """
+    paths = []
+    for digest in sorted(digests):
+        old = record_path(run, digest)
+        paths.append(run / SUPERSEDED / old.name)
+        try:
+            paths[-1].parent.mkdir(exist_ok=True)
+            old.replace(paths[-1])
+        except OSError as error:
+            raise BenchError(f"cannot move {old}: {error.strerror or error}", "check its permissions") from error
+    return tuple(paths)
 
 
 def forget(run: Path, measurements: Iterable[Measurement]) -> None:

@@ -15,8 +15,18 @@ from proscale_bench.errors import BenchError
 from proscale_bench.files import locked
 from proscale_bench.results.record import Record
 from proscale_bench.results.store import remove_leftovers, remove_records, scan, write_record
-from proscale_bench.sweep.journal import Finished, forget, keep, read_finished, recover
+from proscale_bench.sweep.journal import (
+    Finished,
+    forget,
+    keep,
+    read_finished,
+    read_name,
+    recover,
+    supersede,
+    write_name,
+)
 from proscale_bench.sweep.tasks import Executor, Measurement, StepName, TaskResult
+from proscale_bench.version import __version__
 
 
 @dataclass(frozen=True)
@@ -35,11 +45,19 @@ OnProgress = Callable[[SweepProgress], None]
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """The sweep's records in the order of its plan, the files that could not be read, the records not written."""
+    """What a sweep found.
+
+    Args:
+        records: in the order of its plan.
+        problems: files that could not be read as records.
+        lost: why records could not be written.
+        superseded: where the records lie now that the sweep no longer asks for.
+    """
 
     records: tuple[Record, ...]
     problems: tuple[BenchError, ...]
     lost: tuple[BenchError, ...] = ()
+    superseded: tuple[Path, ...] = ()
 
     @property
     def failed(self) -> tuple[Record, ...]:
@@ -55,6 +73,7 @@ def run_sweep(
     on_progress: OnProgress = lambda progress: None,
     on_counted: Callable[[Sequence[Record]], None] = lambda records: None,
     start_over: bool = False,
+    name: str | None = None,
     count: Counter | None = None,
 ) -> SweepOutcome:
     """Count and measure all that `run` has no valid record of. A failure is kept as a record and tried again.
@@ -67,10 +86,13 @@ def run_sweep(
         on_progress: called after each.
         on_counted: given what was counted, where something is to be measured after it.
         start_over: remove the records that are there first.
+        name: the sweep's. Where the run is of a sweep of this name, or shares a record with this one, records that
+            this one does not ask for are moved to `RUN/superseded/`.
         count: what makes a cost of a configuration; the closed form where None.
 
     Raises:
-        BenchError: another sweep is running in the folder, it holds records of another sweep, or it cannot be written.
+        BenchError: another sweep is running in the folder, it holds nothing but records of another, or it cannot be
+            written.
     """
     with locked(run):
         if start_over:
@@ -80,13 +102,15 @@ def run_sweep(
         recover(run)
         found, problems = scan(run)
         sweep = _Sweep(run, {record.digest: record for record in found}, read_finished(run), on_progress)
-        sweep.refuse_strangers(configurations, measurements)
+        superseded = sweep.set_aside(configurations, measurements, name)
+        if name is not None:
+            write_name(run, name)
         counted = sweep.count(configurations, count or closed_form_cost)
         if counted and measurements:
             on_counted(counted)
         measured = sweep.measure(measurements, executor)
         records = {record.digest: record for record in (*counted, *measured)}  # two files may hold the same weights
-        return SweepOutcome(tuple(records.values()), tuple(problems), tuple(sweep.lost))
+        return SweepOutcome(tuple(records.values()), tuple(problems), tuple(sweep.lost), superseded)
 
 
 class _Sweep:
@@ -103,29 +127,34 @@ class _Sweep:
         self.run, self.known, self.finished, self.on_progress = run, known, finished, on_progress
         self.lost: list[BenchError] = []
 
-    def refuse_strangers(self, configurations: Sequence[Configuration], measurements: Sequence[Measurement]) -> None:
-        """Records of another sweep are never mixed with ours.
+    def set_aside(
+        self, configurations: Sequence[Configuration], measurements: Sequence[Measurement], name: str | None
+    ) -> tuple[Path, ...]:
+        """Records that are not asked for any more are never mixed with ours; the paths that they have now.
 
         Raises:
-            BenchError: there are some.
+            BenchError: nothing says that they are of an earlier form of this sweep, or they cannot be moved.
         """
         ours = {configuration.digest for configuration in configurations}
         for measurement in measurements:
             if finished := self.finished.get(measurement.group):
                 ours.update(finished.digests)
-        if strangers := self.known.keys() - ours:
+        strangers = self.known.keys() - ours
+        shares_none = bool(strangers) and len(strangers) == len(self.known)
+        if shares_none and (name is None or name != read_name(self.run)):
             raise BenchError(
                 f"{self.run} holds {len(strangers)} of {len(self.known)} records of another sweep",
                 "choose another folder with --out, or start over with --no-resume --force",
             )
+        return supersede(self.run, strangers)
 
     def count(self, configurations: Sequence[Configuration], count: Counter) -> list[Record]:
-        """A record of each, in order."""
+        """A record of each, in order. Another version may count otherwise, so what it wrote is counted anew."""
         records = []
         for done, configuration in enumerate(configurations, start=1):
             record = self.known.get(configuration.digest)
             outcome: Literal["kept", "found", "failed"] = "kept"
-            if record is None or record.cost is None:
+            if record is None or record.cost is None or record.provenance.tool_version != __version__:
                 record = measure(configuration, count)
                 with self._going_on():
                     write_record(self.run, record)

@@ -88,14 +88,33 @@ def test_a_corrupt_record_is_a_warning(folder: Path) -> None:
     assert len(load(folder / "run")[0]) == 2
 
 
+@pytest.mark.parametrize("schedules", ['baseline, "1,1,1"', '"2,2,2"'])
+def test_exchanging_schedules_keeps_the_rest(folder: Path, schedules: str) -> None:
+    call("small.yaml", "--out", "run")
+    before = {path.name: path.read_bytes() for path in (folder / "run" / "records").iterdir()}
+    (folder / "small.yaml").write_text(SPEC.replace('baseline, "3,3,3"', schedules))
+    result = call("small.yaml", "--out", "run")
+    assert result.exit_code == 0, result.output
+    after = {path.name: path.read_bytes() for path in (folder / "run" / "records").iterdir()}
+    aside = {path.name: path.read_bytes() for path in (folder / "run" / "superseded").iterdir()}
+    assert f"{len(aside)} records that the sweep no longer asks for were moved to run/superseded" in result.stderr
+    assert before == {name: content for name, content in (after | aside).items() if name in before}
+    found = {one.identity.schedule for one in load(folder / "run")[0]}
+    assert found == set(schedules.replace('"', "").split(", "))
+    assert "superseded" not in call("small.yaml", "--out", "run").stderr
+
+
 def test_another_sweeps_folder_is_refused_and_can_be_started_over(folder: Path) -> None:
     call("small.yaml", "--out", "run")
-    (folder / "small.yaml").write_text(SPEC.replace('"3,3,3"', '"1,1,1"'))
+    (folder / "small.yaml").write_text(
+        SPEC.replace('baseline, "3,3,3"', 'baseline, "1,1,1"').replace("[tiny]", "[swin_t]").replace("small", "other")
+    )
     result = call("small.yaml", "--out", "run")
     assert result.exit_code == 2
     assert "another sweep" in result.stderr
     assert call("small.yaml", "--out", "run", "--no-resume", "--force").exit_code == 0
     assert {one.identity.schedule for one in load(folder / "run")[0]} == {"baseline", "1,1,1"}
+    assert not (folder / "run" / "superseded").exists()
 
 
 def test_a_folder_with_somebodys_report_is_not_overwritten(folder: Path) -> None:

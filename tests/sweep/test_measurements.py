@@ -138,6 +138,18 @@ def test_records_of_another_sweep_are_refused(tmp_path: Path) -> None:
         run_sweep([], tmp_path, [SITTING], InProcess())
 
 
+def test_an_evaluation_that_is_no_longer_asked_for_is_set_aside_and_the_others_are_kept(tmp_path: Path) -> None:
+    before = run_sweep(PLAN, tmp_path, [SITTING, EVALUATION], InProcess())
+    other, executor = Toy("other", ("2,2,2",), group="d" * 64, step="evaluate"), InProcess()
+    after = run_sweep(PLAN, tmp_path, [SITTING, other], executor)
+    assert executor.ran == ["other"]
+    assert after.records[:4] == before.records[:4]
+    assert [path.stem for path in after.superseded] == [before.records[4].digest]
+    back = InProcess()
+    assert len(run_sweep(PLAN, tmp_path, [SITTING, EVALUATION], back).superseded) == 1
+    assert back.ran == ["evaluation"]
+
+
 def test_what_it_kept_meanwhile_goes_when_the_record_is_kept(tmp_path: Path) -> None:
     scratch = tmp_path / "evaluation" / "one"
     scratch.mkdir(parents=True)

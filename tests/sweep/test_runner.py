@@ -16,8 +16,9 @@ from proscale_bench.bench.count import Configuration, closed_form_cost
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import LOCK, locked
 from proscale_bench.results.record import Cost, Record
-from proscale_bench.results.store import load, record_path, write_record
+from proscale_bench.results.store import load, read_record, record_path, write_record
 from proscale_bench.sweep.runner import SweepProgress, run_sweep
+from proscale_bench.version import __version__
 from tests.results.records import configuration, record
 
 PLAN = [configuration(schedule, backbone) for backbone in ("resnet50", "tiny") for schedule in ("baseline", "1,1,1")]
@@ -136,6 +137,37 @@ def test_a_folder_of_another_sweep_is_left_alone(tmp_path: Path) -> None:
     assert "--force" in (caught.value.hint or "")
     assert counting.asked == []
     assert len(load(tmp_path)[0]) == 1
+
+
+def test_what_is_no_longer_asked_for_is_set_aside(tmp_path: Path) -> None:
+    before = run_sweep([*PLAN, configuration("2,2,2")], tmp_path)
+    counting = Counting()
+    after = run_sweep([configuration("3,3,3"), *PLAN[1:]], tmp_path, count=counting)
+    assert counting.asked == [configuration("3,3,3").digest]
+    aside = {PLAN[0].digest, configuration("2,2,2").digest}
+    assert {path.stem for path in after.superseded} == aside
+    kept = [one for one in before.records if one.digest not in aside]
+    assert [one for one in after.records if one in kept] == kept
+    assert {one.digest for one in load(tmp_path)[0]} == {one.digest for one in after.records}
+    assert all(read_record(path) in before.records for path in after.superseded)
+    assert run_sweep([configuration("3,3,3"), *PLAN[1:]], tmp_path).superseded == ()
+
+
+def test_a_run_of_the_same_name_is_the_same_sweep(tmp_path: Path) -> None:
+    run_sweep(PLAN[:1], tmp_path, name="mine")
+    with pytest.raises(BenchError, match="1 of 1 records of another sweep"):
+        run_sweep(PLAN[1:], tmp_path, name="other")
+    assert [path.stem for path in run_sweep(PLAN[1:], tmp_path, name="mine").superseded] == [PLAN[0].digest]
+
+
+def test_counts_of_another_version_are_made_anew(tmp_path: Path) -> None:
+    first, *_ = run_sweep(PLAN, tmp_path).records
+    old = first.model_copy(update={"provenance": first.provenance.model_copy(update={"tool_version": "0.0.1"})})
+    write_record(tmp_path, old)
+    counting = Counting()
+    run_sweep(PLAN, tmp_path, count=counting)
+    assert counting.asked == [PLAN[0].digest]
+    assert {one.provenance.tool_version for one in load(tmp_path)[0]} == {__version__}
 
 
 def test_a_second_sweep_in_the_folder_is_told(tmp_path: Path) -> None:

@@ -210,6 +210,27 @@ def test_steps_are_taken_only_where_they_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_weights_of_other_schedules_are_left_out(tmp_path: Path) -> None:
+    for name, schedule in (("threes", "3,3,3"), ("ones", "1,1,1")):
+        story = json.dumps({METADATA: json.dumps({"schedule": schedule})})
+        header = f'{{"__metadata__": {story}}}'.encode()
+        (tmp_path / f"{name}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    text = STEPS.replace("[model.", "[threes.safetensors, ones.safetensors, model.")
+
+    def evaluated(schedules: str) -> tuple[list[str], list[str]]:
+        (tmp_path / "s.yaml").write_text(text + schedules)
+        spec = read_sweep(tmp_path / "s.yaml")
+        tasks = [str(one) for one in measurements(spec, tmp_path) if one.step == "evaluate"]
+        return tasks, [one.path.stem for one in spec.left_out]
+
+    assert evaluated("") == (["threes on coco", "ones on coco", "model on coco"], [])
+    assert evaluated('schedules: ["3,3,3"]\n') == (["threes on coco", "model on coco"], ["ones"])
+    text = text.replace(", model.safetensors", "")
+    with pytest.raises(BenchError, match=r"s\.yaml:6:1: weights: none are of the schedules 2,2,2") as caught:
+        evaluated('schedules: ["2,2,2"]\n')
+    assert caught.value.exit_code == 2
+
+
 def test_what_is_measured_has_the_same_name_whenever_it_is_asked(tmp_path: Path) -> None:
     def keys(text: str) -> list[tuple[str, str]]:
         (tmp_path / "s.yaml").write_text(text)
