@@ -23,6 +23,11 @@ def show_reduction(pct: float | None) -> str:
     return "" if pct is None else f"{-pct:+.2f}%" if round(pct, 2) else "0.00%"
 
 
+def show_mac(convention: str) -> str:
+    """What a multiply-accumulate counts as, by the convention's name."""
+    return "1 MAC = 1 FLOP" if convention == "mac" else "1 MAC = 2 FLOPs"
+
+
 def show_ms(ms: float) -> str:
     """Milliseconds to a place that a clock can tell: `1,234.5`, `12.34`, `0.123`."""
     return f"{ms:,.1f}" if ms >= 100 else f"{ms:.2f}" if ms >= 1 or ms == 0 else f"{ms:#.3g}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from proscale_bench.config.architecture import ARCHITECTURES
 from proscale_bench.results.profile import Execution
 from proscale_bench.results.record import Cost, Input, Record, Reference
-from proscale_bench.units import GIGA
+from proscale_bench.units import GIGA, show_mac
 
 SETS = ("coco-first100", "coco-val")
 HEADLINE_SCHEDULE = "3,3,3"  # the released models'
@@ -41,8 +41,7 @@ class Setting:
     @property
     def how(self) -> str:
         """As an axis or a caption says it."""
-        mac = "1 MAC = 1 FLOP" if self.convention == "mac" else "1 MAC = 2 FLOPs"
-        return f"{mac}, rules {self.rules}, {self.where}"
+        return f"{show_mac(self.convention)}, rules {self.rules}, {self.where}"
 
     @property
     def ran(self) -> str:

@@ -96,13 +96,13 @@ def show_costs(records: Sequence[Record], console: Console) -> None:
     """What a run counted."""
     from rich.text import Text
 
-    from proscale_bench.render.summary import legend, summary
+    from proscale_bench.render.side_by_side import costs_footer, costs_table
     from proscale_bench.render.table import rich_table
 
-    if table := summary(records):
+    if table := costs_table(records):
         console.print(rich_table(table))
         console.print()
-    for line in legend(records):
+    for line in costs_footer(records):
         console.print(Text(line, style="dim"))
 
 

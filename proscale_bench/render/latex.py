@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import groupby
 
 from proscale_bench.analysis.settings import Setting, by_setting
-from proscale_bench.analysis.views import Row, View, Worth, views
+from proscale_bench.analysis.views import Row, View, views
+from proscale_bench.render.columns import (
+    ENERGY,
+    PUBLISHED,
+    Column,
+    Section,
+    accuracy,
+    cells,
+    gflops,
+    known,
+    latency,
+    latency_precision,
+    number,
+    saved,
+    time_saved,
+)
 from proscale_bench.render.style import backbone_name
-from proscale_bench.results.metrics import METRICS, Metric
-from proscale_bench.results.record import Cost, Record
-from proscale_bench.results.section import Interval
-from proscale_bench.units import show_change, show_gflops, show_ms, show_reduction
+from proscale_bench.results.record import Record
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -24,7 +35,6 @@ SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 MOST_ROWS = 40  # of a table on one page
-FAILED = "failed"
 HEAD = (
     "% Needs \\usepackage{booktabs,graphicx}. Made by proscale-bench report; \\input{report} puts it into a paper.\n"
     "% A table that is wider than the text is made smaller.\n"
@@ -32,12 +42,19 @@ HEAD = (
 SHRUNK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of numbers: its head, and its cell of a row; empty where nothing is known."""
-
-    head: str
-    cell: Callable[[Row], str]
+COLUMNS = (
+    Column("encoder G", gflops("encoder")),
+    Column("", saved("encoder")),
+    Column("total G", gflops("total")),
+    Column("", saved("total")),
+    Column("params M", number("params_m")),
+    Column("ms", lambda record: " ± ".join(filter(None, (latency(record), latency_precision(record)[1:]))), "profile"),
+    Column("", time_saved, "profile"),
+    ENERGY,
+    Column("PQ %", accuracy("pq", 2, with_interval=True), "accuracy"),
+    Column("AP %", accuracy("ap", 2, with_interval=True), "accuracy"),
+    Column("mIoU %", accuracy("miou", 2, with_interval=True), "accuracy"),
+)
 
 
 def latex(records: Sequence[Record]) -> str:
@@ -65,14 +82,27 @@ def _pages(view: View) -> list[View]:
 
 def _table(view: View) -> str:
     rows = _of_data(view.rows, view.data[:1])
-    columns = [column for column in COLUMNS if any(column.cell(row) for row in rows)]
+    titles, table = known(COLUMNS, [cells(COLUMNS, _records(row), _expected(row)) for row in rows])
     lines = [r"\begin{table*}", r"\centering\small", rf"\caption{{{_caption(view.setting, rows)}}}"]
-    lines += [SHRUNK, rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
-    lines.append(_line("schedule", *(column.head for column in columns)))
-    for backbone, group in groupby(rows, lambda row: row.record.identity.backbone):
-        lines += [r"\midrule", rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{{escape(backbone_name(backbone))}}} \\"]
-        lines += [_line(escape(_name(row)), *(one.cell(row) for one in columns)) for row in group]
+    lines += [SHRUNK, rf"\begin{{tabular}}{{l{'r' * len(titles)}}}", r"\toprule"]
+    lines.append(_line("schedule", *map(escape, titles)))
+    for backbone, group in groupby(zip(rows, table, strict=True), lambda pair: pair[0].record.identity.backbone):
+        lines += [r"\midrule", rf"\multicolumn{{{len(titles) + 1}}}{{l}}{{{escape(backbone_name(backbone))}}} \\"]
+        lines += [_line(escape(_name(row)), *map(_cell, found)) for row, found in group]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""])
+
+
+def _records(row: Row) -> list[Record]:
+    """The row's record, once for each of its accuracies."""
+    return [row.with_accuracy(worth) for worth in row.worths] or [row.with_accuracy(None)]
+
+
+def _expected(row: Row) -> list[Section]:
+    """Sections where a failure is to be shown: an accuracy is not missed where the model was not even timed."""
+    was_lost = row.record.execution is not None and row.record.profile is None
+    if was_lost:
+        return ["cost", "profile"]
+    return ["cost", "accuracy"] if row.record.cost else ["cost"]
 
 
 def _of_data(rows: Sequence[Row], data: Sequence[str]) -> list[Row]:
@@ -89,70 +119,18 @@ def _line(*cells: str) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _of_cost(row: Row, read: Callable[[Cost], float]) -> str:
-    return show_gflops(read(row.record.cost)) if row.record.cost else ""
-
-
-def _saved(row: Row, read: Callable[[Cost], float | None]) -> str:
-    cost = row.record.cost
-    if cost is None or row.record.identity.schedule == cost.baseline.schedule:
-        return ""
-    return _signed(show_reduction(read(cost)))
-
-
-def _encoder(row: Row) -> str:
-    failed = FAILED if row.record.error else ""
-    return _of_cost(row, lambda cost: cost.gflops.encoder) or failed
-
-
-def _latency(row: Row) -> str:
-    profile = row.record.profile
-    if profile is None:
-        return FAILED if row.record.error and row.record.execution else ""
-    return f"{show_ms(profile.latency_median_ms)} $\\pm$ {profile.interval_pct:.1f}\\%"
-
-
-def _time_saved(row: Row) -> str:
-    saving = row.record.profile.realised_saving_pct if row.record.profile else None
-    if saving is None:
-        return ""
-    return _signed(show_change(saving.value)) if saving.significant else "n.s."
-
-
-def _energy(row: Row) -> str:
-    joules = METRICS["energy_j"].read(row.record)
-    return "" if joules is None else f"{joules:.3g}"
-
-
-def _accuracy(metric: Metric) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        records = [(worth, row.with_accuracy(worth)) for worth in row.worths]
-        known = [(worth, record, value) for worth, record in records if (value := metric.read(record)) is not None]
-        return " / ".join(_percent(value, metric.interval(record), worth) for worth, record, value in known)
-
-    return cell
-
-
-def _worth(row: Row) -> str:
-    """The first of the accuracies; that there is none, where the evaluation failed."""
-    not_timed = row.record.execution is not None and row.record.profile is None
-    lost = row.record.error and row.record.cost and not row.worths and not not_timed
-    return FAILED if lost else _accuracy(METRICS["pq"])(row)
-
-
-def _percent(value: float, interval: Interval | None, worth: Worth) -> str:
-    half = f" $\\pm$ {max(interval[1] - value, value - interval[0]):.1f}" if interval else ""
-    return f"{value:.2f}{half}{'$^*$' if worth.accuracy.provenance == 'published' else ''}"
-
-
-def _signed(words: str) -> str:
-    return re.sub(r"^([+-])", r"$\1$", words).replace("%", r"\%")
+def _cell(words: str) -> str:
+    """A column's cell with LaTeX's own signs."""
+    signed = re.sub(r"^([+-])", r"$\1$", escape(words))
+    return signed.replace("±", r"$\pm$").replace(PUBLISHED, f"$^{PUBLISHED}$")
 
 
 def _caption(setting: Setting, rows: Sequence[Row]) -> str:
     """How it was counted and run, what the marks mean, and the sources of what is published."""
-    words = [f"GFLOPs of one image: {setting.how}; percentages against the baseline."]
-    if setting.execution:
+    words = []
+    if any(row.record.cost for row in rows):
+        words.append(f"GFLOPs of one image: {setting.how}; percentages against the baseline.")
+    if setting.execution and any(row.record.profile for row in rows):
         words.append(f"Latency: median with its 95 % interval, {setting.execution.words}; n.s.: not significant.")
     found = [worth for row in rows for worth in row.worths]
     if data := list(dict.fromkeys(worth.data for worth in found)):
@@ -163,18 +141,3 @@ def _caption(setting: Setting, rows: Sequence[Row]) -> str:
     if sources := list(dict.fromkeys(one.accuracy.source for one in found if one.accuracy.provenance == "published")):
         text += f" $^*$Published: {escape(', '.join(sources))}."
     return text
-
-
-COLUMNS = (
-    Column("encoder G", _encoder),
-    Column("", lambda row: _saved(row, lambda cost: cost.reduction_pct.encoder)),
-    Column("total G", lambda row: _of_cost(row, lambda cost: cost.gflops.total)),
-    Column("", lambda row: _saved(row, lambda cost: cost.reduction_pct.total)),
-    Column("params M", lambda row: f"{row.record.cost.params_m.total:.2f}" if row.record.cost else ""),
-    Column("ms", _latency),
-    Column("", _time_saved),
-    Column("J/image", _energy),
-    Column(r"PQ \%", _worth),
-    Column(r"AP \%", _accuracy(METRICS["ap"])),
-    Column(r"mIoU \%", _accuracy(METRICS["miou"])),
-)

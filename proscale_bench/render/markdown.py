@@ -19,6 +19,17 @@ from proscale_bench.analysis.settings import (
 )
 from proscale_bench.analysis.views import side_by_side
 from proscale_bench.config.catalogue import catalogue_names
+from proscale_bench.render.columns import (
+    ENCODER,
+    ENCODER_SAVED,
+    PARAMETERS,
+    TOTAL,
+    TOTAL_SAVED,
+    Column,
+    cells,
+    gflops,
+    saved,
+)
 from proscale_bench.render.evaluation import section as accuracy_section
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
 from proscale_bench.render.profile_markdown import section
@@ -28,10 +39,20 @@ from proscale_bench.render.side_by_side import section as side_by_side_section
 from proscale_bench.render.style import backbone_name
 from proscale_bench.render.table import Row, Table, markdown_table
 from proscale_bench.results.accuracy import Accuracy
-from proscale_bench.results.metrics import get_metric
+from proscale_bench.results.metrics import Provenance, get_metric
 from proscale_bench.results.record import Record
-from proscale_bench.units import show_gflops, show_reduction
+from proscale_bench.units import show_gflops, show_mac
 
+COSTS = (
+    ENCODER,
+    ENCODER_SAVED,
+    Column("token layers", gflops("encoder_token_layers")),
+    Column("", saved("encoder_token_layers")),
+    TOTAL,
+    TOTAL_SAVED,
+    Column("with post-processing", gflops("total_with_postprocessing")),
+    PARAMETERS,
+)
 AGREEMENT_PARTS = {
     "encoder": "encoder",
     "encoder_token_layers": "token layers",
@@ -124,36 +145,15 @@ def _figures(x: Sequence[str], y: str) -> list[str]:
 
 
 def _costs(records: Sequence[Record], notes: Footnotes) -> Table:
-    header: tuple[str, ...] = (
-        *("schedule", "encoder", "", "token layers", "", "total", ""),
-        *("with post-processing", "parameters, M", "PQ, published", "PQ, measured"),
-    )
-    rows = []
-    for record in records:
-        label = _name(record)
-        published, measured = _pq(record.accuracy, notes)
-        if record.cost is None:
-            rows.append(Row(label, ("failed", *[""] * 7, published, measured)))
-            continue
-        gflops, saved = record.cost.gflops, record.cost.reduction_pct
-        is_baseline = record.identity.schedule == record.cost.baseline.schedule
-        cells = (
-            show_gflops(gflops.encoder),
-            "" if is_baseline else _saving(saved.encoder),
-            show_gflops(gflops.encoder_token_layers),
-            "" if is_baseline else _saving(saved.encoder_token_layers),
-            show_gflops(gflops.total),
-            "" if is_baseline else _saving(saved.total),
-            show_gflops(gflops.total_with_postprocessing),
-            f"{record.cost.params_m.total:.2f}",
-            published,
-            measured,
-        )
-        rows.append(Row(label, cells))
-    if not any(row.cells[-1] for row in rows):  # nothing measured: no empty column
-        header = header[:-1]
-        rows = [Row(row.label, row.cells[:-1]) for row in rows]
-    return Table("", header, tuple(rows))
+    columns = [
+        *COSTS,
+        Column("PQ, published", lambda record: _pq(record.accuracy, "published", notes), "accuracy"),
+        Column("PQ, measured", lambda record: _pq(record.accuracy, "measured", notes), "accuracy"),
+    ]
+    if not any(record.accuracy and record.accuracy.provenance == "measured" for record in records):
+        columns.pop()
+    rows = (Row(_name(record), tuple(_minus(cell) for cell in cells(columns, [record]))) for record in records)
+    return Table("", ("schedule", *(column.title for column in columns)), tuple(rows))
 
 
 def _name(record: Record) -> str:
@@ -162,13 +162,13 @@ def _name(record: Record) -> str:
     return text(schedule if label in (schedule, *catalogue_names()) else f"{schedule} ({label})")
 
 
-def _pq(accuracy: Accuracy | None, notes: Footnotes) -> tuple[str, str]:
-    """(published, measured), with the source."""
-    if accuracy is None or accuracy.pq is None:
-        return "", ""
-    source = f"{text(accuracy.source)} ({text(accuracy.dataset)}{f'; {text(accuracy.note)}' if accuracy.note else ''})"
-    shown = f"{accuracy.pq:.2f} {notes.mark(f'{accuracy.provenance}: {source}')}"
-    return (shown, "") if accuracy.provenance == "published" else ("", shown)
+def _pq(accuracy: Accuracy | None, provenance: Provenance, notes: Footnotes) -> str:
+    """An accuracy of that provenance, with the number of its source."""
+    if accuracy is None or accuracy.pq is None or accuracy.provenance != provenance:
+        return ""
+    note = f"; {text(accuracy.note)}" if accuracy.note else ""
+    source = f"{accuracy.provenance}: {text(accuracy.source)} ({text(accuracy.dataset)}{note})"
+    return f"{accuracy.pq:.2f} {notes.mark(source)}"
 
 
 def _choices(records: Sequence[Record]) -> list[str]:
@@ -255,8 +255,8 @@ def _origin(records: Sequence[Record], reproduce: Sequence[str]) -> list[str]:
     return [*lines, "", "```sh", *shown, "```"] if shown else lines
 
 
-def _saving(pct: float | None) -> str:
-    return show_reduction(pct).replace("-", "−")
+def _minus(cell: str) -> str:
+    return f"−{cell[1:]}" if cell.startswith("-") else cell
 
 
 def _size_sentence(setting: Setting) -> str:
@@ -266,5 +266,4 @@ def _size_sentence(setting: Setting) -> str:
 
 
 def _how_sentence(setting: Setting) -> str:
-    mac = "1 MAC = 1 FLOP" if setting.convention == "mac" else "1 MAC = 2 FLOPs"
-    return f"{mac}; rules {text(setting.rules)}."
+    return f"{show_mac(setting.convention)}; rules {text(setting.rules)}."

@@ -1,116 +1,102 @@
-"""Costs, latencies and accuracies in one table: narrow for 80 columns, with intervals where there is room."""
+"""A run's tables in the terminal: what was counted alone, or costs, latencies and accuracies side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
-from proscale_bench.analysis.settings import by_backbone
+from proscale_bench.analysis.settings import by_backbone, by_setting, main_setting
 from proscale_bench.analysis.views import SideBySide, model_of
-from proscale_bench.render.profile import NOT_SIGNIFICANT, show_saving
+from proscale_bench.render.columns import (
+    ENCODER,
+    ENCODER_SAVED,
+    ENERGY,
+    FAILED,
+    NOT_SIGNIFICANT,
+    PUBLISHED,
+    TOTAL,
+    TOTAL_SAVED,
+    Column,
+    Section,
+    accuracy,
+    cells,
+    half_interval,
+    known,
+    latency,
+    latency_precision,
+    number,
+    saved,
+    time_saved,
+)
 from proscale_bench.render.style import backbone_name
 from proscale_bench.render.table import Row, Table, markdown_table
-from proscale_bench.results.metrics import get_metric
 from proscale_bench.results.record import Record
-from proscale_bench.units import show_change, show_gflops, show_ms
+from proscale_bench.units import show_mac
 
-WIDE = 140  # columns that the long form takes
-FAILED = "failed"
-PUBLISHED = "*"
+WIDE = 140  # columns of text that the long form takes
 
-
-class Column(NamedTuple):
-    """A column: what stands over it, what it shows of a record, and whether it is of the long or the short form alone.
-
-    Numbers are short, so that tables of large models fit too: the other tables have every digit.
-    """
-
-    name: str
-    show: Callable[[Record], str]
-    wide: bool = False
-    narrow: bool = False
-
-
-def _metric(name: str, shown: str = ".1f") -> Callable[[Record], str]:
-    def show(record: Record) -> str:
-        value = get_metric(name).read(record)
-        return "" if value is None else format(value, shown)
-
-    return show
-
-
-def _percent(name: str) -> Callable[[Record], str]:
-    def show(record: Record) -> str:
-        mark = PUBLISHED if record.accuracy and record.accuracy.provenance == "published" else ""
-        return f"{shown}{mark}" if (shown := _metric(name)(record)) else ""
-
-    return show
-
-
-def _plus_minus(name: str) -> Callable[[Record], str]:
-    """Half of the interval, the wider half."""
-
-    def show(record: Record) -> str:
-        value, interval = get_metric(name).read(record), get_metric(name).interval(record)
-        if value is None or interval is None:
-            return ""
-        return f"±{max(interval[1] - value, value - interval[0]):.1f}"
-
-    return show
-
-
-def _gflops(name: str) -> Callable[[Record], str]:
-    def show(record: Record) -> str:
-        value = get_metric(name).read(record)
-        return "" if value is None else show_gflops(value)
-
-    return show
+# Numbers are short, so that tables of large models fit too; the other tables have every digit.
+SHORT = (
+    Column("encoder", saved("encoder", 1)),
+    TOTAL,
+    Column("", saved("total", 1)),
+    Column("ms", latency, "profile"),
+    Column("", time_saved, "profile"),
+    Column("PQ", accuracy("pq"), "accuracy"),
+    Column("", half_interval("pq"), "accuracy"),
+    Column("AP", accuracy("ap"), "accuracy"),
+    Column("mIoU", accuracy("miou"), "accuracy"),
+)
+LONG = (
+    ENCODER,
+    Column("", saved("encoder", 1)),
+    Column("tokens", saved("encoder_token_layers", 1)),
+    TOTAL,
+    Column("", saved("total", 1)),
+    Column("params, M", number("params_m")),
+    Column("ms", latency, "profile"),
+    Column("", latency_precision, "profile"),
+    Column("", time_saved, "profile"),
+    Column("MiB", number("peak_memory_mib", ",.0f"), "profile"),
+    ENERGY,
+    Column("PQ", accuracy("pq"), "accuracy"),
+    Column("", half_interval("pq"), "accuracy"),
+    Column("things", accuracy("pq_things"), "accuracy"),
+    Column("stuff", accuracy("pq_stuff"), "accuracy"),
+    Column("AP", accuracy("ap"), "accuracy"),
+    Column("", half_interval("ap"), "accuracy"),
+    Column("mIoU", accuracy("miou"), "accuracy"),
+    Column("", half_interval("miou"), "accuracy"),
+)
+COSTS = (
+    ENCODER,
+    ENCODER_SAVED,
+    Column("tokens", saved("encoder_token_layers")),
+    TOTAL,
+    TOTAL_SAVED,
+    Column("PQ", accuracy("pq", 2), "accuracy"),
+)
 
 
-def _reduction(part: str) -> Callable[[Record], str]:
-    return lambda record: (
-        show_change(getattr(record.cost.reduction_pct, part) or 0.0) if record.cost and not _is_baseline(record) else ""
+def costs_table(records: Sequence[Record]) -> Table | None:
+    """A line a configuration of the run's main setting, without what was measured; None where nothing has a cost."""
+    setting = main_setting(records)
+    if setting is None:
+        return None
+    rows = tuple(
+        Row(record.identity.schedule, (record.identity.backbone, *cells(COSTS, [record])), strong=record.is_baseline)
+        for record in by_setting(records)[setting]
     )
+    return Table(f"GFLOPs, {setting.how}", ("schedule", "backbone", *(column.title for column in COSTS)), rows)
 
 
-def _latency(record: Record) -> str:
-    return show_ms(record.profile.latency_median_ms) if record.profile else ""
-
-
-def _precision(record: Record) -> str:
-    return f"±{record.profile.interval_pct:.1f}%" if record.profile else ""
-
-
-def _time(record: Record) -> str:
-    return show_saving(record.profile.realised_saving_pct) if record.profile else ""
-
-
-COST = (
-    Column("encoder", _gflops("encoder_gflops"), wide=True),
-    Column("", _reduction("encoder"), wide=True),
-    Column("encoder", _reduction("encoder"), narrow=True),
-    Column("tokens", _reduction("encoder_token_layers"), wide=True),
-    Column("total", _gflops("total_gflops")),
-    Column("", _reduction("total")),
-    Column("params, M", _metric("params_m", ".2f"), wide=True),
-)
-TIME = (
-    Column("ms", _latency),
-    Column("", _precision, wide=True),
-    Column("", _time),
-    Column("MiB", _metric("peak_memory_mib", ",.0f"), wide=True),
-    Column("J/image", _metric("energy_j", ".3g"), wide=True),
-)
-WORTH = (
-    Column("PQ", _percent("pq")),
-    Column("", _plus_minus("pq")),
-    Column("things", _percent("pq_things"), wide=True),
-    Column("stuff", _percent("pq_stuff"), wide=True),
-    Column("AP", _percent("ap")),
-    Column("", _plus_minus("ap"), wide=True),
-    Column("mIoU", _percent("miou")),
-    Column("", _plus_minus("miou"), wide=True),
-)
+def costs_footer(records: Sequence[Record]) -> list[str]:
+    """Sentences below `costs_table`: its columns and marks, and what the report has beside them."""
+    lines = ["percentages: saved against the baseline; tokens: of the encoder's token layers"]
+    if any(record.accuracy and record.accuracy.provenance == "published" for record in records):
+        lines.append(f"{PUBLISHED}: published by others, sources in the report")
+    shown = main_setting(records)
+    others = [f"{len(group)} at {setting.where}" for setting, group in by_setting(records).items() if setting != shown]
+    return [*lines, f"in the report too: {', '.join(others)}"] if others else lines
 
 
 def tables(side: SideBySide, width: int = WIDE) -> Iterator[Table]:
@@ -119,19 +105,17 @@ def tables(side: SideBySide, width: int = WIDE) -> Iterator[Table]:
     Args:
         width: columns that there are.
     """
-    columns = [*COST, *TIME, *WORTH]
+    columns = LONG if width >= WIDE else SHORT
+    expected: list[Section] = ["cost"]
+    expected += ["profile"] if side.setting.is_timed else []
+    expected += ["accuracy"] if side.judged else []
     for backbone, records in by_backbone(side.rows).items():
-        rows = [_cells(record, side) for record in records]
-        shown = [
-            index
-            for index, column in enumerate(columns)
-            if any(row[index] for row in rows) and not (column.narrow if width >= WIDE else column.wide)
-        ]
+        titles, rows = known(columns, [cells(columns, [record], expected) for record in records])
         yield Table(
             f"{backbone_name(backbone)}: {_title(side)}",
-            ("schedule", *(columns[index].name for index in shown)),
+            ("schedule", *titles),
             tuple(
-                Row(_name(record, side), tuple(row[index] for index in shown), strong=_is_baseline(record))
+                Row(_name(record, side), row, strong=record.is_baseline)
                 for record, row in zip(records, rows, strict=True)
             ),
         )
@@ -141,8 +125,8 @@ def footer(side: SideBySide) -> list[str]:
     """What the columns mean, beside what the title says."""
     lines = []
     if any(record.cost for record in side.rows):
-        mac = "1 MAC = 1 FLOP" if side.setting.convention == "mac" else "1 MAC = 2 FLOPs"
-        lines.append(f"encoder, total: GFLOPs, {mac}, rules {side.setting.rules}; percentages: against the baseline")
+        counted = f"{show_mac(side.setting.convention)}, rules {side.setting.rules}"
+        lines.append(f"encoder, total: GFLOPs, {counted}; percentages: against the baseline")
     if side.setting.is_timed:
         rounds = sorted({len(record.profile.samples_ms) for record in side.rows if record.profile})
         shown = " to ".join(dict.fromkeys(map(str, (*rounds[:1], *rounds[-1:])))) or "no"
@@ -177,20 +161,6 @@ def section(side: SideBySide, text: Callable[[str], str]) -> list[str]:
     return [*lines, *(text(line) + "  " for line in footer(side)), ""]
 
 
-def _cells(record: Record, side: SideBySide) -> list[str]:
-    """Of every column; a section that failed says so under its first name."""
-    cells: list[str] = []
-    for columns, there in (
-        (COST, record.cost is not None),
-        (TIME, record.profile is not None or not side.setting.is_timed),
-        (WORTH, record.accuracy is not None or side.judged is None),
-    ):
-        failed = record.error is not None and not there
-        first = columns[0].name
-        cells += [FAILED if failed and column.name == first else column.show(record) for column in columns]
-    return cells
-
-
 def _title(side: SideBySide) -> str:
     setting = side.setting
     parts = [] if setting.dataset and side.judged else [setting.where]
@@ -202,7 +172,3 @@ def _title(side: SideBySide) -> str:
 def _name(record: Record, side: SideBySide) -> str:
     trainings = side.trainings[model_of(record)]
     return f"{record.identity.name}{f' ({trainings})' if trainings > 1 else ''}"
-
-
-def _is_baseline(record: Record) -> bool:
-    return record.cost is not None and record.identity.schedule == record.cost.baseline.schedule

@@ -196,6 +196,11 @@ class Record(Section):
         """Its accuracy was found here."""
         return self.accuracy is not None and self.accuracy.evaluated is not None
 
+    @property
+    def is_baseline(self) -> bool:
+        """Its cost is the one that savings are held against."""
+        return self.cost is not None and self.identity.schedule == self.cost.baseline.schedule
+
     def to_json(self) -> str:
         return self.model_dump_json(indent=1) + "\n"
 

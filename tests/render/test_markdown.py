@@ -6,7 +6,7 @@ import random
 import re
 
 from proscale_bench.render.markdown import report, text
-from proscale_bench.render.summary import legend, summary
+from proscale_bench.render.side_by_side import costs_footer, costs_table
 from proscale_bench.results.record import Failure
 from tests.results.records import paper, record, renamed, with_accuracy
 
@@ -116,7 +116,7 @@ def test_only_failures_are_still_a_report() -> None:
     failure = Failure(message="no", hint=None, exit_code=2)
     failed = record().model_copy(update={"cost": None, "error": failure})
     assert "## Failed" in report([failed])
-    assert summary([failed]) is None
+    assert costs_table([failed]) is None
 
 
 def test_it_says_how_to_make_it_again() -> None:
@@ -132,12 +132,15 @@ def test_the_figures_axes_are_named() -> None:
 
 
 def test_the_terminals_table_marks_what_is_published() -> None:
-    table = summary(paper())
+    table = costs_table(paper())
     assert table is not None
     assert table.title == "GFLOPs, 1 MAC = 1 FLOP, rules fvcore, coco-first100"
     assert len(table.rows) == 18
     assert table.rows[14].cells == ("swin_t", "59.13", "-51.74%", "-36.36%", "168.35", "-27.35%", "52.88*")
-    assert legend(paper())[1:] == ["*: published by others, sources in the report", "in the report too: 18 at 800x1333"]
+    assert costs_footer(paper())[1:] == [
+        "*: published by others, sources in the report",
+        "in the report too: 18 at 800x1333",
+    ]
     measured = [with_accuracy(record(), pq=50.0)]
-    assert summary(measured).rows[0].cells[-1] == "50.00"  # type: ignore[union-attr]
-    assert len(legend(measured)) == 1
+    assert costs_table(measured).rows[0].cells[-1] == "50.00"  # type: ignore[union-attr]
+    assert len(costs_footer(measured)) == 1

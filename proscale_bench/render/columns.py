@@ -1,0 +1,139 @@
+"""Columns of a run's tables, written once: terminal, Markdown and LaTeX choose among them.
+
+A cell is plain text: `-51.74%`, `52.9*` (published by others), `124.9 ± 0.2%`, `n.s.` (not significant). A format that
+has signs of its own for these writes them in their place, so the same numbers stand in every document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from proscale_bench.results.metrics import get_metric
+from proscale_bench.results.profile import RealisedSaving
+from proscale_bench.results.record import Record
+from proscale_bench.units import show_change, show_gflops, show_ms, show_reduction
+
+FAILED = "failed"
+NOT_SIGNIFICANT = "n.s."
+PUBLISHED = "*"
+
+Section = Literal["cost", "profile", "accuracy"]
+COST_ALONE: tuple[Section, ...] = ("cost",)
+Cell = Callable[[Record], str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, its cell of a record (empty where nothing is known), and the section that the cell reads."""
+
+    title: str
+    cell: Cell
+    section: Section = "cost"
+
+
+def cells(
+    columns: Sequence[Column], records: Sequence[Record], expected: Collection[Section] = COST_ALONE
+) -> tuple[str, ...]:
+    """The cells of one row.
+
+    Args:
+        columns: those of a section stand together.
+        records: one configuration, once for each of its accuracies; these share a cell.
+        expected: sections that the row should have. Where a failure left one out, its first cell says so.
+    """
+    row, blamed = [], set[str]()
+    for column in columns:
+        shown = [column.cell(record) for record in (records if column.section == "accuracy" else records[:1])]
+        lost = column.section in expected and column.section not in blamed
+        blamed.add(column.section)
+        if lost and records[0].error and all(getattr(record, column.section) is None for record in records):
+            shown = [FAILED]
+        row.append(" / ".join(filter(None, shown)))
+    return tuple(row)
+
+
+def known(columns: Sequence[Column], rows: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Titles and rows without the columns of which no row knows anything."""
+    kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    return tuple(columns[index].title for index in kept), [tuple(row[index] for index in kept) for row in rows]
+
+
+def number(name: str, digits: str = ".2f") -> Cell:
+    """A metric's value in a format of Python's."""
+
+    def cell(record: Record) -> str:
+        value = get_metric(name).read(record)
+        return "" if value is None else format(value, digits)
+
+    return cell
+
+
+def gflops(name: str) -> Cell:
+    """A cost in GFLOPs, by the name of its part in a record: `encoder`, `total_with_postprocessing`."""
+    return lambda record: show_gflops(getattr(record.cost.gflops, name)) if record.cost else ""
+
+
+def saved(part: str, digits: int = 2) -> Cell:
+    """What a part's cost is less than the baseline's, in percent of it; empty for the baseline itself."""
+    show = show_reduction if digits == 2 else lambda pct: show_change(pct or 0.0)
+
+    def cell(record: Record) -> str:
+        return "" if record.cost is None or record.is_baseline else show(getattr(record.cost.reduction_pct, part))
+
+    return cell
+
+
+def accuracy(name: str, digits: int = 1, with_interval: bool = False) -> Cell:
+    """An accuracy in percent, with half of its interval where that is asked for, and the mark of what others found."""
+
+    def cell(record: Record) -> str:
+        if record.accuracy is None or not (value := number(name, f".{digits}f")(record)):
+            return ""
+        half = half_interval(name)(record) if with_interval else ""
+        return value + half.replace("±", " ± ") + (PUBLISHED if record.accuracy.provenance == "published" else "")
+
+    return cell
+
+
+def half_interval(name: str) -> Cell:
+    """Half of an accuracy's 95 % interval, the wider half: `±0.4`."""
+
+    def cell(record: Record) -> str:
+        value, interval = get_metric(name).read(record), get_metric(name).interval(record)
+        if value is None or interval is None:
+            return ""
+        return f"±{max(interval[1] - value, value - interval[0]):.1f}"
+
+    return cell
+
+
+def latency(record: Record) -> str:
+    """The median latency in milliseconds."""
+    return show_ms(record.profile.latency_median_ms) if record.profile else ""
+
+
+def latency_precision(record: Record) -> str:
+    """Half of the latency's 95 % interval, in percent of the median: `±0.2%`."""
+    return f"±{record.profile.interval_pct:.1f}%" if record.profile else ""
+
+
+def time_saved(record: Record) -> str:
+    """The time that a pass takes less than the baseline's, in percent of it."""
+    return show_saving(record.profile.realised_saving_pct) if record.profile else ""
+
+
+def show_saving(saving: RealisedSaving | None) -> str:
+    """A measured saving as `-22.4%`, or that it may be none."""
+    if saving is None:
+        return ""
+    return show_change(saving.value) if saving.significant else NOT_SIGNIFICANT
+
+
+ENCODER = Column("encoder", gflops("encoder"))
+ENCODER_SAVED = Column("", saved("encoder"))
+TOTAL = Column("total", gflops("total"))
+TOTAL_SAVED = Column("", saved("total"))
+PARAMETERS = Column("parameters, M", number("params_m"))
+ENERGY = Column("J/image", number("energy_j", ".3g"), "profile")
