@@ -113,16 +113,16 @@ def publish(form: str, findings: Sequence[Finding], off: int, explained: Explana
                 rows[index]["explanation"] = render.explanation_row(explanation)
             sys.stdout.write(to_json(envelope(rows)))
         case "github":
-            from proscale_bench.render.github import workflow_commands
+            from proscale_bench.render.check_formats import github
 
-            sys.stdout.write(workflow_commands(findings, explained))
+            sys.stdout.write(github(findings, explained))
             _add_to_job_summary(findings, off)
         case "junit":
-            from proscale_bench.render.junit import document
+            from proscale_bench.render.check_formats import junit
 
-            sys.stdout.write(document(findings, explained))
+            sys.stdout.write(junit(findings, explained))
         case "sarif":
-            from proscale_bench.render.sarif import document as sarif
+            from proscale_bench.render.check_formats import sarif
 
             sys.stdout.write(sarif(findings, explained))
 

@@ -70,7 +70,7 @@ def profile(
     """
     from proscale_bench.commands.exporting import Exports
     from proscale_bench.commands.profiling import Asked, check, measure_with_progress, show_profile
-    from proscale_bench.render.profile_markdown import markdown
+    from proscale_bench.render.profile import markdown
 
     exports = Exports(export_json, export_csv, export_markdown, force)
     asked = Asked(

@@ -50,7 +50,7 @@ def zoo(
     from proscale_bench.machine import usable_cores
     from proscale_bench.render.console import note, stdout_console
     from proscale_bench.render.table import rich_table
-    from proscale_bench.render.zoo import zoo_table
+    from proscale_bench.render.training import zoo_table
     from proscale_bench.sweep.zoo import pack, plan_zoo, require_own, require_weights, write_sweep
 
     if device is not None:

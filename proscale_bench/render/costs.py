@@ -83,7 +83,7 @@ def _bars(axes: Axes, backbone: str, records: Sequence[Record]) -> None:
             axes.barh(row, width, left=left, height=0.72, color=part.color, edgecolor="white", linewidth=0.3)
             left += width
         saving = show_reduction(cost.reduction_pct.encoder).replace("-", "−")
-        if record.identity.schedule != cost.baseline.schedule:
+        if not record.is_baseline:
             axes.annotate(saving, (left, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5, bbox=HALO)
     axes.set_title(backbone_name(backbone), fontsize=9.5, loc="left")
     axes.set_yticks(range(len(records)), [record.identity.schedule for record in records])

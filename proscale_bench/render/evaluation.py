@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from proscale_bench.analysis.settings import Setting
+from proscale_bench.render.columns import Column, gflops, number, saved
 from proscale_bench.render.table import Row, Table, markdown_table
 from proscale_bench.results.accuracy import Accuracy, ClassAccuracy, Evaluated
-from proscale_bench.results.record import Cost, Record
-from proscale_bench.units import show_gflops, show_reduction
+from proscale_bench.results.record import Record
 
 NOTHING = "–"
 # (label, metric, indent, strong), by task; the first of a task is what its name stands for
@@ -36,12 +36,12 @@ SEMANTIC = (
     ("pixel accuracy", "pacc", 1, False),
 )
 METRICS = {"panoptic": PANOPTIC, "instance": INSTANCE, "semantic": SEMANTIC}
-COSTS: tuple[tuple[str, Callable[[Cost], float | None], Callable[[float], str], int], ...] = (
-    ("encoder GFLOPs", lambda cost: cost.gflops.encoder, show_gflops, 0),
-    ("against the baseline", lambda cost: cost.reduction_pct.encoder, show_reduction, 1),
-    ("total GFLOPs", lambda cost: cost.gflops.total, show_gflops, 0),
-    ("against the baseline", lambda cost: cost.reduction_pct.total, show_reduction, 1),
-    ("parameters, millions", lambda cost: cost.params_m.total, lambda number: f"{number:.2f}", 0),
+COSTS = (  # with their indents
+    (Column("encoder GFLOPs", gflops("encoder")), 0),
+    (Column("against the baseline", saved("encoder")), 1),
+    (Column("total GFLOPs", gflops("total")), 0),
+    (Column("against the baseline", saved("total")), 1),
+    (Column("parameters, millions", number("params_m")), 0),
 )
 
 
@@ -139,16 +139,13 @@ def section(setting: Setting, records: Sequence[Record], text: Callable[[str], s
 
 
 def _cost_rows(evaluations: Sequence[Evaluation], with_intervals: bool) -> Iterator[Row]:
-    costs = [one.record.cost if one.record else None for one in evaluations]
-    for label, read, show, indent in COSTS:
+    for column, indent in COSTS:
         cells: list[str] = []
-        for one, cost in zip(evaluations, costs, strict=True):
-            value = read(cost) if cost else None
-            is_baseline = cost is not None and one.name == cost.baseline.schedule
-            cells.append("" if value is None or (indent and is_baseline) else show(value))
+        for one in evaluations:
+            cells.append(column.cell(one.record) if one.record else "")
             cells += [""] if with_intervals else []
         if any(cells):
-            yield Row(label, tuple(cells), indent, strong=not indent)
+            yield Row(column.title, tuple(cells), indent, strong=not indent)
 
 
 def _names(evaluations: Sequence[Evaluation]) -> list[str]:

@@ -10,7 +10,7 @@ from proscale_bench.cost.count import FlopCount
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES, Operator
 from proscale_bench.render.table import Row, Table, broken, markdown_table
 from proscale_bench.specs.encoders.staged import LEVELS
-from proscale_bench.units import GIGA, show_gflops, show_reduction, show_tokens
+from proscale_bench.units import GIGA, show_gflops, show_mac, show_reduction, show_tokens
 
 By = Literal["stage", "layer", "operator"]
 # Of a terminal: labels and baseline; a schedule with its saving; of that, its name and GFLOPs.
@@ -207,11 +207,11 @@ def footer(count: FlopCount, as_executed: bool = False) -> list[str]:
     """The conditions of a count, and what it leaves out."""
     images = count.input.images
     where = str(count.input) if count.input.is_single else f"{count.input}: mean over {images:,} images of COCO val2017"
-    mac = "1 MAC = 1 FLOP" if count.convention == "mac" else "1 MAC = 2 FLOPs"
     products = [f"{OPERATOR_NAMES[Operator(op)]} ({show_gflops(g)} G)" for op, g in count.uncounted_ops.items()]
     executed = [f"as executed, by default of profile and eval: {EXECUTED}"] if as_executed else []
+    counted = f"{show_mac(count.convention)} · rules {count.rules.name}"
     return [
-        f"{mac} · rules {count.rules.name}: {count.rules.description} · {where} · engine {count.engine}",
+        f"{counted}: {count.rules.description} · {where} · engine {count.engine}",
         f"not counted: {', '.join([*products, *NEVER_COUNTED])}",
         *executed,
     ]

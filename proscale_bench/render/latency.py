@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from proscale_bench.analysis.settings import Setting, by_backbone, profiled
+from proscale_bench.render.columns import NOT_SIGNIFICANT, show_saving
 from proscale_bench.render.costs import PARTS
-from proscale_bench.render.profile import LAYER, NOT_SIGNIFICANT, rest, show_saving
+from proscale_bench.render.profile import LAYER, rest
 from proscale_bench.render.style import FAINT, HALO, INK, LEGEND, WIDTH_INCHES, backbone_name, style
 from proscale_bench.results.profile import Ceilings, Profile, StageProfile
 from proscale_bench.results.record import Cost, Record
-from proscale_bench.units import show_reduction
+from proscale_bench.units import show_mac, show_reduction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +155,9 @@ def _describe(left: Axes, right: Axes, setting: Setting, backbone: str) -> None:
     """Titles say where, axes say what."""
     execution = setting.execution
     left.set_title(f"{backbone_name(backbone)} at {setting.where}", fontsize=9.5, loc="left")
-    left.set_xlabel(f"counted: GFLOPs of one image\n(rules {setting.rules}, {_mac(setting)})", fontsize=8.5)
+    left.set_xlabel(
+        f"counted: GFLOPs of one image\n(rules {setting.rules}, {show_mac(setting.convention)})", fontsize=8.5
+    )
     if execution is None:
         return
     batch = execution.batch_size
@@ -178,14 +181,13 @@ def _roof(axes: Axes, records: Sequence[Record]) -> None:
         profile = record.profile
         if profile is None:
             continue
-        is_baseline = record.cost is not None and record.identity.schedule == record.cost.baseline.schedule
         for name, stage in ROOF_STAGES.items():
             point = _point(profile.stages.get(stage))
             if point is None:
                 continue
             intensities.append(point[0])
             heights.append(point[1])
-            face = "white" if is_baseline else COLORS[name]
+            face = "white" if record.is_baseline else COLORS[name]
             axes.plot(
                 *point,
                 "o",
@@ -193,7 +195,7 @@ def _roof(axes: Axes, records: Sequence[Record]) -> None:
                 markeredgewidth=1.5,
                 color=COLORS[name],
                 markerfacecolor=face,
-                zorder=5 if is_baseline else 4,  # a ring around what it hides
+                zorder=5 if record.is_baseline else 4,  # a ring around what it hides
             )
     if not intensities:
         return
@@ -246,10 +248,6 @@ def _legend(figure: Figure, names: dict[str, str]) -> None:
         title_fontsize=LEGEND["fontsize"],
         alignment="left",
     )
-
-
-def _mac(setting: Setting) -> str:
-    return "1 MAC = 1 FLOP" if setting.convention == "mac" else "1 MAC = 2 FLOPs"
 
 
 def _both(record: Record) -> tuple[Cost, Profile]:

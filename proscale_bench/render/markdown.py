@@ -32,7 +32,7 @@ from proscale_bench.render.columns import (
 )
 from proscale_bench.render.evaluation import section as accuracy_section
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
-from proscale_bench.render.profile_markdown import section
+from proscale_bench.render.profile import section
 from proscale_bench.render.provenance import commands, counting, headlines, origin
 from proscale_bench.render.savings import has_savings
 from proscale_bench.render.side_by_side import section as side_by_side_section

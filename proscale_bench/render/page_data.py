@@ -167,7 +167,7 @@ def _row(row: Row, backbones: Sequence[str]) -> PageRow:
         backbone=backbones.index(identity.backbone),
         schedule=identity.name,
         label=identity.label if identity.label != identity.name else "",
-        baseline=cost is not None and identity.schedule == cost.baseline.schedule,
+        baseline=record.is_baseline,
         values=_values(known, record),
         intervals=_intervals(known, record),
         gflops=[part.read(cost) for part in PARTS] if cost else [],
@@ -204,7 +204,7 @@ def _intervals(metrics: Sequence[Metric], record: Record) -> dict[str, Interval]
 def _saving(record: Record, part: str | None, stage: str | None) -> Saving | None:
     """What was counted for the model, beside what was realised on the device where it was timed."""
     cost, profile = record.cost, record.profile
-    if cost is None or record.identity.schedule == cost.baseline.schedule:
+    if cost is None or record.is_baseline:
         return None
     if profile is None:
         return Saving(counted=getattr(cost.reduction_pct, part)) if part else None

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 
 from proscale_bench.analysis.settings import Setting, by_backbone, profiled
-from proscale_bench.render.table import Row, Table
-from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
+from proscale_bench.render.columns import (
+    ENERGY,
+    NOT_SIGNIFICANT,
+    Cell,
+    Column,
+    cells,
+    latency,
+    latency_precision,
+    number,
+    show_saving,
+    time_saved,
+)
+from proscale_bench.render.table import Row, Table, markdown_table
+from proscale_bench.results.profile import CountedSaving, Execution, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import Record
 from proscale_bench.specs.encoders.staged import LEVELS
 from proscale_bench.units import show_change, show_ms, show_reduction
 
+Text = Callable[[str], str]  # makes words safe for Markdown
 LAYER = "encoder_token_layer_"
-NOT_SIGNIFICANT = "n.s."
 # (label, stage, indent, strong); the token layers by levels come after `token layers`
 STAGES = (
     ("normalise and pad", "prepare", 0, False),
@@ -36,7 +49,7 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
     for setting, group in profiled(records).items():
         for backbone, rows in by_backbone(group).items():
             yield summary_table(setting, backbone, rows)
-            base = next((record for record in rows if _is_baseline(record) and record.profile), None)
+            base = next((record for record in rows if record.is_baseline and record.profile), None)
             measured = [record for record in rows if record.profile and (record is not base or len(rows) == 1)]
             for record in measured:
                 yield stage_table(record, base)
@@ -48,32 +61,35 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
 def summary_table(setting: Setting, backbone: str, records: Sequence[Record]) -> Table:
     """A line a schedule: latency, throughput, memory, energy, and the counted saving beside the realised one."""
     profiles = [record.profile for record in records if record.profile]
-    with_energy = any(profile.energy_j is not None for profile in profiles)
-    with_executed = any(_differ(profile.counted_saving_pct) for profile in profiles)
-    header = ["", "median ms", "", "p95 ms", "images/s", "MiB"]
-    header += ["J/image"] if with_energy else []
-    header += ["FLOPs", "executed"] if with_executed else ["FLOPs"]
-    rows = []
-    for record in records:
-        profile = record.profile
-        if profile is None:
-            rows.append(Row(record.identity.schedule, ("failed", *[""] * (len(header) - 1))))
-            continue
-        cells = [
-            show_ms(profile.latency_median_ms),
-            f"±{profile.interval_pct:.1f}%",
-            show_ms(profile.latency_p95_ms),
-            f"{profile.throughput_ips:.3g}",
-            "–" if profile.peak_memory_mib is None else f"{profile.peak_memory_mib:,.0f}",
-        ]
-        if with_energy:
-            cells.append("–" if profile.energy_j is None else f"{profile.energy_j:.3g}")
-        cells += _counted(profile.counted_saving_pct, with_executed)
-        cells.append(show_saving(profile.realised_saving_pct))
-        rows.append(Row(record.identity.schedule, tuple(cells), strong=_is_baseline(record)))
-    execution = setting.execution
-    batch = f", batch {execution.batch_size}" if execution else ""
-    return Table(f"{backbone} at {setting.where}{batch}", (*header, "time"), tuple(rows))
+    columns = [
+        Column("median ms", latency, "profile"),
+        Column("", latency_precision, "profile"),
+        Column("p95 ms", lambda record: show_ms(record.profile.latency_p95_ms) if record.profile else "", "profile"),
+        Column("images/s", number("throughput_ips", ".3g"), "profile"),
+        Column("MiB", _or_dash(number("peak_memory_mib", ",.0f")), "profile"),
+    ]
+    if any(profile.energy_j is not None for profile in profiles):
+        columns.append(Column("J/image", _or_dash(ENERGY.cell), "profile"))
+    columns.append(Column("FLOPs", lambda record: _counted(_saving(record), False)[0], "profile"))
+    if any(_differ(profile.counted_saving_pct) for profile in profiles):
+        columns.append(Column("executed", lambda record: _counted(_saving(record), True)[1], "profile"))
+    columns.append(Column("time", time_saved, "profile"))
+    rows = (
+        Row(record.identity.schedule, cells(columns, [record], ["profile"]), strong=record.is_baseline)
+        for record in records
+    )
+    batch = f", batch {setting.execution.batch_size}" if setting.execution else ""
+    title = f"{backbone} at {setting.where}{batch}"
+    return Table(title, ("", *(column.title for column in columns)), tuple(rows))
+
+
+def _or_dash(cell: Cell) -> Cell:
+    """A cell that says where a measurement lacks a number."""
+    return lambda record: cell(record) or ("–" if record.profile else "")
+
+
+def _saving(record: Record) -> CountedSaving | None:
+    return record.profile.counted_saving_pct if record.profile else None
 
 
 def stage_table(record: Record, base: Record | None) -> Table:
@@ -177,11 +193,63 @@ def footer(records: Sequence[Record]) -> list[str]:
     return lines
 
 
-def show_saving(saving: RealisedSaving | None) -> str:
-    """`-22.4%`, or that it may be none."""
-    if saving is None:
-        return ""
-    return show_change(saving.value) if saving.significant else NOT_SIGNIFICANT
+def markdown(records: Sequence[Record]) -> str:
+    """What `profile --export-markdown` writes: the terminal's tables, sentences and footer."""
+    lines: list[str] = []
+    for table in tables(records):
+        lines += [f"### {table.title}", "", *markdown_table(table), ""]
+    lines += [f"- {line}" for line in (*headlines(records), *failures(records), *_cautions(records))]
+    lines += ["", *(f"<sub>{line}</sub>  " for line in footer(records))]
+    return "\n".join(lines) + "\n"
+
+
+def section(setting: Setting, records: Sequence[Record], text: Text) -> list[str]:
+    """A setting's part of a report.
+
+    Args:
+        setting: with an execution.
+        records: all of it.
+        text: makes words safe for Markdown.
+    """
+    lines = [f"## Measured: {text(setting.ran)}", ""]
+    lines += [f"- {text(line)}" for line in headlines(records)]
+    lines += ["", *(text(line) + "  " for line in footer(records)), ""] if lines[2:] else []
+    for table in tables(records):
+        rows = tuple(Row(text(row.label), tuple(map(text, row.cells)), row.indent, row.strong) for row in table.rows)
+        safe = Table("", tuple(map(text, table.header)), rows)
+        lines += [f"### {text(table.title)}", "", *markdown_table(safe), ""]
+    if cautions := _cautions(records):
+        lines += ["### Beware", "", *(f"- {text(line)}" for line in cautions), ""]
+    return lines
+
+
+def commands(records: Sequence[Record]) -> list[str]:
+    """The `profile` commands that measure the same again, one a setting and backbone."""
+    found = []
+    for setting, group in profiled(records).items():
+        for backbone, rows in by_backbone(group).items():
+            words = ["proscale-bench", "profile", "--backbone", backbone, "--size", setting.size]
+            words += ["--output-size", setting.output] if setting.output else []
+            words += [word for record in rows for word in ("--schedule", record.identity.schedule)]
+            found.append(shlex.join(words + (_flags(setting.execution) if setting.execution else [])))
+    return found
+
+
+def _flags(execution: Execution) -> list[str]:
+    flags = ["--batch-size", str(execution.batch_size), "--device", execution.device, "--dtype", execution.dtype]
+    flags += ["--compile"] if "compiled" in execution.mode else []
+    flags += ["--cuda-graphs"] if "cuda_graphs" in execution.mode else []
+    flags += ["--sampling", execution.sampling, *([] if execution.optimizations else ["--no-rewrites"])]
+    return [*flags, "--threads", str(execution.threads)]
+
+
+def _cautions(records: Sequence[Record]) -> list[str]:
+    """Why a number may mislead, once for all the records that say so alike."""
+    about: dict[str, list[str]] = {}
+    for record in records:
+        for caution in record.profile.warnings if record.profile else ():
+            about.setdefault(f"{caution.message}; {caution.advice}", []).append(name_of(record))
+    return [f"{' and '.join(names)}: {said}" for said, names in about.items()]
 
 
 def name_of(record: Record) -> str:
@@ -222,8 +290,8 @@ def _layers(record: Record) -> dict[tuple[str, ...], list[float]]:
     """Medians of the token layers by levels."""
     table: dict[tuple[str, ...], list[float]] = {}
     stages = record.profile.stages if record.profile else {}
-    for number, layer in enumerate(record.cost.layers if record.cost else (), start=1):
-        if stage := stages.get(f"{LAYER}{number}"):
+    for index, layer in enumerate(record.cost.layers if record.cost else (), start=1):
+        if stage := stages.get(f"{LAYER}{index}"):
             table.setdefault(layer.levels, []).append(stage.latency_median_ms)
     return table
 
@@ -254,7 +322,3 @@ def _worth(counted: CountedSaving, realised: RealisedSaving | None) -> str:
     if not realised.significant and not low <= 0 <= high:
         time = "time from too few samples"
     return f"{flops}, {time} [{low:+.1f}, {high:+.1f}]"
-
-
-def _is_baseline(record: Record) -> bool:
-    return record.cost is not None and record.identity.schedule == record.cost.baseline.schedule

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, by_backbone, by_setting, find
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
-from proscale_bench.render.profile_markdown import commands as profile_commands
+from proscale_bench.render.profile import commands as profile_commands
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.record import Record
 from proscale_bench.units import show_reduction

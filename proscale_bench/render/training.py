@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
+from proscale_bench.render.table import Row, Table
 from proscale_bench.results.training import Step, TrainingRecord
 from proscale_bench.units import show_duration
 
@@ -36,3 +39,30 @@ def next_step(weights: Path, coco: Path | None) -> str:
     """The command that evaluates the weights."""
     data = f" --coco {shlex.quote(str(coco))}" if coco else ""
     return f"next: proscale-bench eval --weights {shlex.quote(str(weights))}{data}"
+
+
+class Trained(Protocol):
+    """What is shown of a training."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def iteration(self) -> int: ...
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def is_done(self) -> bool: ...
+
+
+def zoo_table(plan: Sequence[Trained]) -> Table:
+    """Every training, and how far it is."""
+    rows = (Row(each.title, (str(each.seed), _standing(each))) for each in plan)
+    return Table("", ("training", "seed", ""), tuple(rows))
+
+
+def _standing(training: Trained) -> str:
+    if training.is_done:
+        return f"done ({training.iterations:,} iterations)"
+    return f"{training.iteration:,} of {training.iterations:,}" if training.iteration else "missing"

@@ -12,7 +12,7 @@ import xmlschema
 
 from proscale_bench.analysis.budgets import Checker, Finding
 from proscale_bench.config.budget import read_budgets
-from proscale_bench.render import check, github, junit, sarif
+from proscale_bench.render import check, check_formats
 
 SCHEMAS = Path(__file__).parents[1] / "fixtures/schemas"
 BUDGETS = """\
@@ -53,7 +53,7 @@ def test_numbers_that_round_alike_are_told_apart(findings: list[Finding]) -> Non
 
 
 def test_github(findings: list[Finding]) -> None:
-    error, warning, unknown = github.workflow_commands(findings).splitlines()
+    error, warning, unknown = check_formats.github(findings).splitlines()
     assert error.startswith(
         "::error file=a%2C b%3A100%25 ✓.yaml,line=5,col=5,title=encoder_gflops::encoder_gflops of 3,3,3"
     )
@@ -63,8 +63,8 @@ def test_github(findings: list[Finding]) -> None:
 
 
 def test_github_escapes() -> None:
-    assert github.escape_data("100%\r\na::b,c") == "100%25%0D%0Aa::b,c"
-    assert github.escape_property("a:b,c%\n") == "a%3Ab%2Cc%25%0A"
+    assert check_formats.escape_data("100%\r\na::b,c") == "100%25%0D%0Aa::b,c"
+    assert check_formats.escape_property("a:b,c%\n") == "a%3Ab%2Cc%25%0A"
 
 
 def test_markdown_puts_first_what_is_not_kept(findings: list[Finding]) -> None:
@@ -73,7 +73,7 @@ def test_markdown_puts_first_what_is_not_kept(findings: list[Finding]) -> None:
 
 
 def test_junit_is_valid(findings: list[Finding]) -> None:
-    text = junit.document(findings)
+    text = check_formats.junit(findings)
     schema = xmlschema.XMLSchema(str(SCHEMAS / "junit-10.xsd"))
     schema.validate(text)
     suite = schema.to_dict(text)["testsuite"][0]
@@ -84,7 +84,7 @@ def test_junit_is_valid(findings: list[Finding]) -> None:
 
 @pytest.mark.parametrize("which", [slice(None), slice(1, 2)])
 def test_sarif_is_valid(findings: list[Finding], which: slice) -> None:
-    document = json.loads(sarif.document(findings[which]))
+    document = json.loads(check_formats.sarif(findings[which]))
     schema = json.loads((SCHEMAS / "sarif-2.1.0.json").read_text())
     jsonschema.Draft4Validator(schema, format_checker=jsonschema.FormatChecker()).validate(document)
     results = document["runs"][0]["results"]

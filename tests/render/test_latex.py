@@ -98,3 +98,9 @@ def test_names_are_no_commands() -> None:
     document = latex([renamed(record("3,3,3"), backbone=r"\input{secret}" + HOSTILE[:60])])
     assert r"\input{secret}" not in document
     assert "<" not in document
+
+
+def test_the_caption_explains_what_the_table_has() -> None:
+    lost = profiled_records("3,3,3", found=[out_of_memory("baseline"), out_of_memory("3,3,3")])
+    assert "Latency" not in latex(lost)
+    assert "Latency: median with its 95 \\% interval" in latex(profiled_records("3,3,3"))

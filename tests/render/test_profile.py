@@ -10,8 +10,7 @@ import pytest
 from proscale_bench.render.figure import pareto_figure
 from proscale_bench.render.latency import latency_figure
 from proscale_bench.render.markdown import report
-from proscale_bench.render.profile import failures, footer, headlines, show_saving, tables
-from proscale_bench.render.profile_markdown import markdown
+from proscale_bench.render.profile import failures, footer, headlines, markdown, show_saving, tables
 from proscale_bench.render.style import save
 from proscale_bench.results.profile import CountedSaving, RealisedSaving
 from proscale_bench.results.record import Record

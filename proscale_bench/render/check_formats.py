@@ -1,0 +1,115 @@
+"""Findings of budgets for machines: GitHub's annotations, JUnit XML and SARIF. Pure functions of findings.
+
+Sources: GitHub Docs, "Workflow commands for GitHub Actions", and how actions/toolkit escapes them; SARIF 2.1.0 (OASIS,
+2023).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from proscale_bench.analysis.budgets import Finding
+from proscale_bench.analysis.explain import Explanation
+from proscale_bench.render.check import details, message, notes, where
+from proscale_bench.results.metrics import METRICS
+from proscale_bench.units import printable
+from proscale_bench.version import __version__
+
+SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+Explained = Mapping[int, Explanation]  # by the finding's index: what changed since a limit was kept
+NOTHING: Explained = MappingProxyType({})
+
+
+def github(findings: Sequence[Finding], explained: Explained = NOTHING) -> str:
+    """A line a limit that is not kept: `::error file=PATH,line=N,col=N,title=METRIC::message`.
+
+    Args:
+        explained: what changed since a limit was kept, by the finding's index.
+    """
+    broken = [(index, one) for index, one in enumerate(findings) if one.failed or one.warned]
+    return "".join(_annotation(finding, explained.get(index)) for index, finding in broken)
+
+
+def _annotation(finding: Finding, found: Explanation | None) -> str:
+    limit = finding.limit
+    properties = {"file": printable(limit.file), "line": limit.line, "col": limit.column, "title": limit.metric}
+    shown = ",".join(f"{key}={escape_property(str(value))}" for key, value in properties.items())
+    text = "\n".join([message(finding), *notes(finding, found)])
+    return f"::{'error' if finding.failed else 'warning'} {shown}::{escape_data(text)}\n"
+
+
+def escape_data(text: str) -> str:
+    """What follows `::`."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def escape_property(text: str) -> str:
+    """The value of a property, which ends at a comma or colon."""
+    return escape_data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def junit(findings: Sequence[Finding], explained: Explained = NOTHING) -> str:
+    """The whole file; `explained` by the finding's index."""
+    count = {"tests": len(findings), "failures": sum(one.failed for one in findings), "errors": 0, "skipped": 0}
+    attributes = {"name": "proscale-bench check", **{key: str(value) for key, value in count.items()}}
+    suites = ElementTree.Element("testsuites")
+    suite = ElementTree.SubElement(suites, "testsuite", attributes)
+    for index, finding in enumerate(findings):
+        _case(suite, finding, explained.get(index))
+    ElementTree.indent(suites)
+    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=False).join(
+        ("<?xml version='1.0' encoding='UTF-8'?>\n", "\n")
+    )
+
+
+def _case(suite: ElementTree.Element, finding: Finding, found: Explanation | None) -> None:
+    limit = finding.limit
+    name = {"classname": printable(where(limit)), "name": f"{limit.metric}: {limit.bound}", "time": "0"}
+    case = ElementTree.SubElement(suite, "testcase", name)
+    if finding.failed:
+        failure = ElementTree.SubElement(case, "failure", {"type": finding.status, "message": message(finding)})
+        failure.text = "\n".join(details(finding, found))
+    elif finding.warned:
+        ElementTree.SubElement(case, "system-err").text = "\n".join(details(finding, found))
+    else:
+        ElementTree.SubElement(case, "system-out").text = message(finding)
+
+
+def sarif(findings: Sequence[Finding], explained: Explained = NOTHING) -> str:
+    """The whole file; `explained` by the finding's index."""
+    broken = [(explained.get(index), one) for index, one in enumerate(findings) if one.failed or one.warned]
+    rules = list(dict.fromkeys(finding.limit.metric for _, finding in broken))
+    driver = {
+        "name": "proscale-bench",
+        "version": __version__,
+        "rules": [{"id": rule, "shortDescription": {"text": f"budget of {METRICS[rule].title}"}} for rule in rules],
+    }
+    run = {"tool": {"driver": driver}, "results": [_result(finding, found, rules) for found, finding in broken]}
+    return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+
+
+def _result(finding: Finding, found: Explanation | None, rules: Sequence[str]) -> dict[str, Any]:
+    limit = finding.limit
+    text = "\n".join([message(finding), *notes(finding, found)])
+    region = {"startLine": limit.line, "startColumn": limit.column}
+    properties = {"expected": finding.expected, "found": finding.found, "samples": list(finding.samples)}
+    return {
+        "ruleId": limit.metric,
+        "ruleIndex": rules.index(limit.metric),
+        "level": "error" if finding.failed else "warning",
+        "message": {"text": text},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(limit.file)}, "region": region}}],
+        "properties": {key: value for key, value in properties.items() if value is not None},
+    }
+
+
+def _uri(file: str) -> str:
+    """Relative where the path is, so that it is seen from the repository."""
+    path = Path(file)
+    return path.as_uri() if path.is_absolute() else quote(path.as_posix().encode("utf-8", "surrogateescape"))
