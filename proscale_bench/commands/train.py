@@ -52,13 +52,13 @@ def train(
     On several GPUs or processes: torchrun --nproc-per-node 2 -m proscale_bench train ...
     """
     from proscale_bench.commands.training import Asked, run
-    from proscale_bench.config.recipe_changes import Changes
+    from proscale_bench.config.recipe import RecipeChanges
 
     run(
         Asked(
             schedule=schedule,
             recipe=recipe,
-            changes=Changes(backbone, iterations, batch_size, accumulate, precision, start, backbone_weights),
+            changes=RecipeChanges(backbone, iterations, batch_size, accumulate, precision, start, backbone_weights),
             coco=coco,
             seed=seed,
             device=device,

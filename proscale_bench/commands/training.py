@@ -15,8 +15,7 @@ from proscale_bench.units import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from proscale_bench.config.recipe import Recipe
-    from proscale_bench.config.recipe_changes import Changes
+    from proscale_bench.config.recipe import Recipe, RecipeChanges
     from proscale_bench.results.training import TrainingRecord
     from proscale_bench.specs.encoders.staged import Schedule
     from proscale_bench.training.job import Job
@@ -30,7 +29,7 @@ class Asked:
 
     schedule: str
     recipe: str
-    changes: Changes
+    changes: RecipeChanges
     coco: Path | None
     seed: int
     device: str | None
@@ -52,12 +51,11 @@ class Asked:
         from proscale_bench.config import choices
         from proscale_bench.config.architecture import get_architecture
         from proscale_bench.config.catalogue import parse_schedule
-        from proscale_bench.config.recipe import Precision, find_recipe, read_recipe
-        from proscale_bench.config.recipe_changes import changed
+        from proscale_bench.config.recipe import Precision, find_recipe, read_recipe, with_changes
         from proscale_bench.results.profile import DeviceType
 
         schedule = parse_schedule(self.schedule)
-        recipe = changed(read_recipe(find_recipe(self.recipe)), self.changes)
+        recipe = with_changes(read_recipe(find_recipe(self.recipe)), self.changes)
         get_architecture(recipe.backbone)
         one_of(Precision, recipe.precision, "precision")
         one_of(choices.Sampling, self.sampling, "sampling")

@@ -12,7 +12,7 @@ from proscale_bench.commands import completion
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from proscale_bench.sweep.zoo import Failed, Training
+    from proscale_bench.sweep.zoo import FailedTraining, Training
 
 OUT = Path("runs/zoo")
 
@@ -71,7 +71,7 @@ def zoo(
         note(f"measure them: proscale-bench sweep {path}")
 
 
-def _train(plan: Sequence[Training], jobs: int, device: str | None, out: Path) -> list[Failed]:
+def _train(plan: Sequence[Training], jobs: int, device: str | None, out: Path) -> list[FailedTraining]:
     """With a bar for each training that runs, on stderr, where that is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -94,7 +94,7 @@ def _train(plan: Sequence[Training], jobs: int, device: str | None, out: Path) -
         raise KeyboardInterrupt(f"what is done is kept in {out}; run the same command to go on") from None
 
 
-def _tell(failed: Sequence[Failed]) -> str:
+def _tell(failed: Sequence[FailedTraining]) -> str:
     first = failed[0]
     more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
     return f"{first.training.folder}: training ended with exit code {first.exit_code}{more}: {first.said}"

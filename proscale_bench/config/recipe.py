@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -66,7 +67,7 @@ class CocoData(StrictModel):
 
 
 class Augmentation(StrictModel):
-    """How an image is varied: resized to fit the crop's size times a scale, cropped to that size or padded to it.
+    """The variation of an image: resized to fit the crop's size times a scale, then cropped or padded to that size.
 
     Args:
         resize: least and most scale; large-scale jitter is 0.1 to 2.0.
@@ -223,7 +224,7 @@ def _seen_from(document: Document[Recipe], key: str, folder: Path) -> str:
 
 
 def _check_together(document: Document[Recipe]) -> None:
-    """What fields ask of each other.
+    """Check what fields ask of each other.
 
     Raises:
         BenchError: the first that does not fit the others.
@@ -262,3 +263,60 @@ def _check_together(document: Document[Recipe]) -> None:
             f"{document.where('backbone_weights')}: backbone_weights: 'start' has the backbone's weights already",
             "keep one of them",
         )
+
+
+@dataclass(frozen=True)
+class RecipeChanges:
+    """The fields that flags of `train` change, and with them the recipe's digest; None leaves the recipe's."""
+
+    backbone: str | None = None
+    iterations: int | None = None
+    batch_size: int | None = None
+    accumulate: int | None = None
+    precision: str | None = None
+    start: Path | None = None
+    backbone_weights: Path | None = None
+
+
+def with_changes(recipe: Recipe, changes: RecipeChanges) -> Recipe:
+    """Change a recipe as the command line wants it.
+
+    Another number of iterations stretches the schedule: milestones and warm-up keep their share. A file to start from
+    takes the place of the recipe's, of either kind.
+
+    Raises:
+        BenchError: flags that do not fit each other or the recipe.
+    """
+    if changes.start is not None and changes.backbone_weights is not None:
+        raise BenchError("--start has a backbone already, and --backbone-weights is another", "keep one of them")
+    update: dict[str, Any] = {
+        name: value
+        for name in ("backbone", "batch_size", "accumulate", "precision")
+        if (value := getattr(changes, name)) is not None
+    }
+    if changes.start is not None or changes.backbone_weights is not None:
+        update |= {
+            "start": changes.start and str(changes.start),
+            "backbone_weights": changes.backbone_weights and str(changes.backbone_weights),
+        }
+    if changes.iterations is not None:
+        update |= {"iterations": changes.iterations, "schedule": _stretched(recipe, changes.iterations)}
+    found = recipe.model_copy(update=update)
+    if found.batch_size % found.accumulate:
+        raise BenchError(
+            f"{found.batch_size} images an iteration in {found.accumulate} equal parts",
+            "--batch-size is a multiple of --accumulate",
+        )
+    return found
+
+
+def _stretched(recipe: Recipe, iterations: int) -> Any:
+    """The schedule of so many iterations; of milestones that fall together, one is left."""
+    share = iterations / recipe.iterations
+    update: dict[str, Any] = {
+        "warmup_iterations": min(round(recipe.schedule.warmup_iterations * share), iterations - 1)
+    }
+    if isinstance(recipe.schedule, StepSchedule):
+        places = {round(milestone * share) for milestone in recipe.schedule.milestones}
+        update["milestones"] = tuple(sorted(place for place in places if 0 < place < iterations))
+    return recipe.schedule.model_copy(update=update)

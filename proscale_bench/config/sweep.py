@@ -29,7 +29,7 @@ from proscale_bench.config import choices
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import catalogue, parse_schedule
 from proscale_bench.config.weights import WeightsHeader, read_header, require_shipped_weights
-from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.units import one_line
@@ -39,14 +39,9 @@ MAX_ENTRIES = 200
 MAX_SIDE_PX = 8192
 
 
-def _as_list(value: Any) -> Any:
-    """A single word or number stands for a list of one."""
-    return [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
-
-
 def _as_tuple(value: Any) -> Any:
-    """The same, hashable."""
-    value = _as_list(value)
+    """Let a word or number stand for a tuple of one; a tuple, since it is hashable."""
+    value = as_list(value)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -63,7 +58,7 @@ def _resize(word: str) -> str:
     return word
 
 
-Words = Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_list)]
+Words = Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(as_list)]
 Device = choices.DeviceType
 DType = choices.DType
 Sampling = choices.Sampling
@@ -79,11 +74,11 @@ Optimizations = Annotated[
 
 
 class CountStep(StrictModel):
-    """What every configuration costs on paper; rules and convention stand at the top."""
+    """The step that counts every configuration on paper; rules and convention stand at the top of the file."""
 
 
 class ProfileStep(StrictModel):
-    """What `profile` measures: every backbone and size, its schedules in turns with the baseline."""
+    """The step that does what `profile` does, on every backbone and size, schedules in turns with the baseline."""
 
     batch_sizes: BatchSizes = (1,)
     dtype: DType = "fp32"
@@ -98,7 +93,8 @@ class ProfileStep(StrictModel):
 
 
 class EvaluateStep(StrictModel):
-    """What `eval` finds of all weights. One thread each, so that any number of processes finds the same."""
+    """The step that does what `eval` does, on all weights. One thread each, so that any number of processes finds the
+    same."""
 
     data: str = EMBEDDED
     split: str | None = None
@@ -118,13 +114,13 @@ class SweepFile(StrictModel):
     schema_version: SchemaVersion
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     description: Annotated[str, Field(max_length=400)] = ""
-    backbones: Annotated[list[BackboneName], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_list)]
+    backbones: Annotated[list[BackboneName], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(as_list)]
     schedules: Words | None = None
     sizes: Words
     rules: Literal["fvcore", "published", "complete"] = "fvcore"
     convention: Literal["mac", "flop"] = "mac"
     weights: Words | None = None
-    devices: Annotated[list[Device], Field(min_length=1), BeforeValidator(_as_list)] = ["cpu"]  # noqa: RUF012
+    devices: Annotated[list[Device], Field(min_length=1), BeforeValidator(as_list)] = ["cpu"]  # noqa: RUF012
     count: Annotated[CountStep | None, BeforeValidator(_as_section)] = None
     profile: Annotated[ProfileStep | None, BeforeValidator(_as_section)] = None
     evaluate: Annotated[EvaluateStep | None, BeforeValidator(_as_section)] = None
@@ -158,7 +154,7 @@ class SweepSpec:
 
     @property
     def counts(self) -> bool:
-        """Whether costs on paper are asked for: by name, or by naming no step at all."""
+        """True where costs on paper are asked for: by name, or by naming no step at all."""
         file = self.file.value
         return file.count is not None or (file.profile is None and file.evaluate is None)
 

@@ -1,4 +1,4 @@
-"""The weights that ship, and what a weights file of ours says of itself: read without torch, its header alone.
+"""The weights that ship, and the header of a weights file, read without torch.
 
 A safetensors file begins with the length of its header, 8 bytes, and the header, a JSON object of tensors' types,
 shapes and places (https://github.com/huggingface/safetensors). What shapes cannot tell our own files say in the
@@ -26,12 +26,12 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class WeightsHeader:
-    """What a weights file of ours says of itself. Nothing of it is held against the tensors: loading does that.
+    """The header of a weights file of ours. Nothing of it is held against the tensors: loading does that.
 
     Args:
-        shapes: of every tensor, under our keys.
-        digest: of the weights; None where it does not say.
-        seed: of the training; None where it does not say.
+        shapes: the shape of every tensor, under our keys.
+        digest: the digest of the weights; None where it does not say.
+        seed: the seed of the training; None where it does not say.
     """
 
     schedule: Schedule
@@ -46,7 +46,7 @@ def shipped_weights() -> dict[str, Path]:
 
 
 def require_shipped_weights(schedule: Schedule | None = None, seed: int | None = None) -> dict[str, Path]:
-    """Those of a schedule and of a training's seed, where these are given.
+    """Choose weights that ship: those of a schedule and of a training's seed, where these are given.
 
     Raises:
         BenchError: there are none.
@@ -72,7 +72,7 @@ def require_shipped_weights(schedule: Schedule | None = None, seed: int | None =
 
 
 def read_header(path: Path) -> WeightsHeader:
-    """What a safetensors file of ours says of itself, from its header.
+    """Read the header of a safetensors file of ours.
 
     Raises:
         BenchError: unreadable, damaged, hostile, or not written by us.
@@ -101,7 +101,7 @@ def read_header(path: Path) -> WeightsHeader:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """The header's JSON object; no more is read of the file."""
+    """Read the header's JSON object, and no more of the file."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

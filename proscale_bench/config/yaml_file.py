@@ -34,6 +34,11 @@ def _is_one(value: Any) -> Any:
     return value
 
 
+def as_list(value: Any) -> Any:
+    """Let a single word or number stand for a list of one."""
+    return [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
+
+
 SchemaVersion = Annotated[Literal[1], BeforeValidator(_is_one)]
 
 

@@ -13,24 +13,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
 from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.config.recipe import MAX_SEED, Recipe, find_recipe, read_recipe
-from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import Schedule
 
 BASELINE = "baseline"
 SHIPPED = Path(__file__).parent / "zoo.yaml"
-
-
-def _as_list(value: Any) -> Any:
-    """A single word or number stands for a list of one."""
-    return [value] if isinstance(value, (str, int)) else value
 
 
 class ZooFile(StrictModel):
@@ -40,19 +35,15 @@ class ZooFile(StrictModel):
     backbone: BackboneName
     trunk: str
     branch: str
-    schedules: Annotated[list[str], Field(min_length=1, max_length=200), BeforeValidator(_as_list)]
+    schedules: Annotated[list[str], Field(min_length=1, max_length=200), BeforeValidator(as_list)]
     seeds: Annotated[
-        list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1, max_length=100), BeforeValidator(_as_list)
+        list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1, max_length=100), BeforeValidator(as_list)
     ] = [0]  # noqa: RUF012 - pydantic copies it
 
 
 @dataclass(frozen=True)
 class Zoo:
-    """A zoo as read.
-
-    Args:
-        trunk, branch: recipes, and the words that name them.
-    """
+    """A zoo as read: `trunk_word` and `branch_word` are the words that name its two recipes."""
 
     name: str
     description: str

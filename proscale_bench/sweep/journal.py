@@ -26,11 +26,11 @@ MAX_BYTES, MAX_NAME_BYTES = 256 << 20, 1 << 10
 
 @dataclass(frozen=True)
 class Finished:
-    """What was found in a group.
+    """The records that a measurement of a group found.
 
     Args:
-        key: of the measurement.
-        digests: of its records.
+        key: the measurement's key.
+        digests: the digests of its records.
         pending: the records, where they are not all written yet.
         replaced: digests of older records that they take the place of.
     """
@@ -42,7 +42,7 @@ class Finished:
 
 
 def read_finished(run: Path) -> dict[str, Finished]:
-    """All that can be read, by group. What cannot is measured again."""
+    """Read what is finished, by group. A file that cannot be read is left out, and so measured again."""
     finished = {}
     for path in sorted((run / FOLDER).glob("*.json")):
         try:
@@ -53,7 +53,7 @@ def read_finished(run: Path) -> dict[str, Finished]:
 
 
 def keep(run: Path, measurement: Measurement, records: Sequence[Record], replaced: Iterable[str] = ()) -> None:
-    """Keep what a measurement found, instead of what it found before.
+    """Keep the records of a measurement, in place of those of its group before.
 
     Raises:
         BenchError: the run cannot be written.
@@ -116,7 +116,7 @@ def supersede(run: Path, digests: Iterable[str]) -> tuple[Path, ...]:
 
 
 def forget(run: Path, measurements: Iterable[Measurement]) -> None:
-    """Nothing was measured here, or begun."""
+    """Remove every trace of measurements, finished or begun."""
     shutil.rmtree(run / FOLDER, ignore_errors=True)
     for measurement in measurements:
         _clear(measurement.scratch)

@@ -36,8 +36,8 @@ class LocalExecutor:
     """See `executors.Executor`.
 
     Args:
-        processes: at once, of tasks that need neither the machine nor a GPU for themselves; None: one a core.
-        on_news: told what a task is doing and how much of it is done, from other threads.
+        processes: number of workers for tasks that need neither the machine nor a GPU for themselves; None: one a core.
+        on_news: called from other threads with a task, what it is doing, and the share of it that is done.
     """
 
     def __init__(self, processes: int | None = None, on_news: OnNews = lambda task, what, share: None) -> None:
@@ -109,7 +109,7 @@ class Worker:
         return TaskResult(task, None, self._death())
 
     def end(self) -> None:
-        """Kill the process, whatever it does: what is finished was told."""
+        """Kill the process, whatever it does: it has sent what is finished."""
         with self._lock:
             self.is_ended = True
             if self._process is not None:
@@ -135,7 +135,7 @@ class Worker:
             return self._process
 
     def _death(self) -> Failure:
-        """Why the process ended, as far as that can be seen; the next task gets another one."""
+        """Find out why the process ended, as far as that can be seen; the next task gets another one."""
         with self._lock:
             process, self._process = self._process, None
         code = None
@@ -153,7 +153,7 @@ class Worker:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, and where this very package lies."""
+    """The environment of this process, with the path of this very package."""
     root = str(Path(__file__).resolve().parents[2])  # of the package
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -187,7 +187,7 @@ def _receive(pipe: IO[bytes], tasks: queue.SimpleQueue[SweepTask]) -> None:
 
 
 class Teller:
-    """Sends what a task is doing, not too often."""
+    """Sends a task's progress, not too often."""
 
     def __init__(self, answers: IO[str]) -> None:
         self._answers = answers
@@ -200,7 +200,7 @@ class Teller:
 
 
 def outcome_of(task: SweepTask) -> dict[str, Any]:
-    """What a task found, as JSON, or why it did not."""
+    """Run a task: its records as JSON, or its failure."""
     try:
         return {"records": task.run()}
     except BenchError as error:

@@ -31,7 +31,7 @@ from proscale_bench.version import __version__
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """Told once a configuration or measurement, step by step."""
+    """The end of one configuration or measurement, as `on_progress` is given it."""
 
     step: StepName
     what: str
@@ -45,7 +45,7 @@ OnProgress = Callable[[SweepProgress], None]
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """What a sweep found.
+    """Everything that a sweep found.
 
     Args:
         records: in the order of its plan.
@@ -81,7 +81,7 @@ def run_sweep(
     Args:
         configurations: to count, from `plan`; they come first, since they take no time.
         run: the folder; made where it is missing.
-        measurements: from `steps`, in the order in which they are begun.
+        measurements: from `plan`, in the order in which they are begun.
         executor: where they run; needed where there are any.
         on_progress: called after each.
         on_counted: given what was counted, where something is to be measured after it.
@@ -149,7 +149,7 @@ class _Sweep:
         return supersede(self.run, strangers)
 
     def count(self, configurations: Sequence[Configuration], count: Counter) -> list[Record]:
-        """A record of each, in order. Another version may count otherwise, so what it wrote is counted anew."""
+        """Count all, in order. Another version may count otherwise, so what it wrote is counted anew."""
         records = []
         for done, configuration in enumerate(configurations, start=1):
             record = self.known.get(configuration.digest)
@@ -164,7 +164,7 @@ class _Sweep:
         return records
 
     def measure(self, measurements: Sequence[Measurement], executor: Executor | None) -> list[Record]:
-        """What is finished already, then all that is not, as executors end it."""
+        """Take what is finished already, then measure the rest, and return all records in the order of the plan."""
         found: dict[str, Sequence[Record]] = {}
         totals = Counted(measurement.step for measurement in measurements)
         done = Counted[StepName]()
@@ -196,7 +196,7 @@ class _Sweep:
         return [record for measurement in measurements for record in found.get(measurement.key, ())]
 
     def _kept(self, measurement: Measurement) -> Sequence[Record] | None:
-        """What an earlier run found, where all of it is there and something of it was found indeed."""
+        """The records of an earlier run, where all of them are there and at least one is no failure."""
         finished = self.finished.get(measurement.group)
         if finished is None or finished.key != measurement.key:
             return None
@@ -206,7 +206,7 @@ class _Sweep:
 
     @contextmanager
     def _going_on(self) -> Iterator[None]:
-        """What cannot be written is tried again next time, and the others go on."""
+        """Note a record that cannot be written, which is tried again next time, and go on with the others."""
         try:
             yield
         except BenchError as error:

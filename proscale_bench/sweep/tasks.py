@@ -18,11 +18,11 @@ from proscale_bench.results.record import Failure, Record
 
 @dataclass(frozen=True)
 class Needs:
-    """What a task reserves.
+    """The resources that a task reserves.
 
     Args:
-        gpus: a GPU task has its GPU for itself.
-        alone: nothing else of the sweep runs on its machine meanwhile: a CPU's latency.
+        gpus: number of GPUs; a task has them for itself.
+        alone: whether nothing else of the sweep may run on its machine meanwhile, as for a CPU's latency.
     """
 
     gpus: int = 0
@@ -34,23 +34,23 @@ class SweepTask(Protocol):
 
     @property
     def needs(self) -> Needs:
-        """What it reserves."""
+        """The resources that it reserves."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What it reads: weights; sent along to other machines."""
+        """The files that it reads, such as weights; they are sent along to other machines."""
 
     def __str__(self) -> str:
-        """As progress shows it."""
+        """Its name in a progress display."""
 
     def moved(self, places: Mapping[Path, Path]) -> SweepTask:
-        """The same, its files elsewhere."""
+        """The same task, with its files elsewhere."""
 
     def run(self) -> list[dict[str, Any]]:
-        """The records, as JSON; called in a worker's process.
+        """Find the records, as JSON; called in a worker's process.
 
         Raises:
-            BenchError: what a record's `error` will say.
+            BenchError: the reason that a record's `error` will give.
         """
 
 
@@ -59,8 +59,8 @@ class TaskResult:
     """A task that ended.
 
     Args:
-        records: as JSON; None where it failed.
-        failure: why; None where it did not.
+        records: its records as JSON; None where it failed.
+        failure: why it failed; None where it did not.
     """
 
     task: SweepTask
@@ -102,23 +102,23 @@ class Measurement(Protocol):
     def files(self) -> tuple[Path, ...]: ...
     @property
     def scratch(self) -> Path | None:
-        """The folder of what it keeps until its records are kept."""
+        """The folder of its own files, which is removed once its records are kept."""
 
     def __str__(self) -> str: ...
     def moved(self, places: Mapping[Path, Path]) -> Measurement: ...
     def run(self) -> list[dict[str, Any]]: ...
     def failed(self, failure: Failure) -> list[Record]:
-        """The rows that say why there is nothing else."""
+        """Records that say why there are no results."""
 
 
 class Listener:
-    """Who is told what a task is doing; nobody, unless a worker says otherwise."""
+    """The one place that tasks report to; nobody listens unless a worker says otherwise."""
 
     tell: News = staticmethod(lambda what, share: None)
 
 
 def tell(what: str, share: float | None = None) -> None:
-    """Say what is being done, for a progress display."""
+    """Report progress: what is being done, and the share of it that is done, 0 to 1."""
     Listener.tell(what, share)
 
 

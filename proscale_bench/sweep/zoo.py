@@ -39,8 +39,8 @@ class Training:
     """One training of a zoo.
 
     Args:
-        name: of its folder, and of its weights.
-        recipe, recipe_word: and the word that names it.
+        name: the name of its folder and of its weights.
+        recipe_word: the word that names its recipe.
         start: the training that it goes on from; None for a trunk.
     """
 
@@ -67,7 +67,7 @@ class Training:
 
     @property
     def record(self) -> TrainingRecord:
-        """What it was, once it is done.
+        """The record of the training, once it is done.
 
         Raises:
             BenchError: there is no such record.
@@ -80,12 +80,12 @@ class Training:
 
     @property
     def weights_name(self) -> str:
-        """Of the file that ships: those of seed 0 go by the schedule alone."""
+        """Name of the file that ships: those of seed 0 go by the schedule alone."""
         return f"{self.name}.safetensors" if self.seed == 0 else f"{self.name}-seed{self.seed}.safetensors"
 
     @property
     def iteration(self) -> int:
-        """How many iterations it has told of; all where it is done."""
+        """Number of iterations that its log tells of; all where it is done."""
         if self.is_done:
             return self.iterations
         lines = read_log(self.folder / LOG)
@@ -93,14 +93,14 @@ class Training:
 
     @cached_property
     def flags(self) -> tuple[str, ...]:
-        """Of `train`, as they can be given by hand."""
+        """Flags of `train` that repeat it by hand."""
         flags = ("--schedule", self.schedule.compact, "--recipe", self.recipe_word, "--backbone", self.backbone)
         start = ("--start", str(self.start.folder / MODEL)) if self.start else ()
         return (*flags, "--seed", str(self.seed), *start, "--out", str(self.folder))
 
 
 def plan_zoo(zoo: Zoo, folder: Path, seeds: Sequence[int] = ()) -> tuple[Training, ...]:
-    """All trainings, seed by seed, each after the one that it starts from. `seeds`: instead of the zoo's own."""
+    """List all trainings, seed by seed, each after the one that it starts from. `seeds` replace the zoo's own."""
     plan: list[Training] = []
     for seed in seeds or zoo.seeds:
         of_seed = folder / f"seed{seed}"
@@ -116,10 +116,10 @@ def plan_zoo(zoo: Zoo, folder: Path, seeds: Sequence[int] = ()) -> tuple[Trainin
 
 
 def require_own(plan: Sequence[Training]) -> None:
-    """What is done must be what would be trained now: by the same recipe, on the same data, from the same start.
+    """Refuse trainings that are done by another recipe, on other data or from another start than now asked for.
 
     Raises:
-        BenchError: it is not, or does not say what it is.
+        BenchError: a training is another, or does not say what it is.
     """
     anew = "choose another folder with --out, or remove this one to have it trained anew"
     for training in plan:
@@ -139,7 +139,7 @@ def require_own(plan: Sequence[Training]) -> None:
 
 
 def file_name_of(schedule: Schedule) -> str:
-    """A schedule's compact spelling as file names have it: 3-3-3-trc-none."""
+    """Spell a schedule for a file's name: 3-3-3-trc-none."""
     return schedule.compact.replace(",", "-").replace("+", "-").replace(":", "-")
 
 
@@ -150,7 +150,7 @@ def _baseline() -> Schedule:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedTraining:
     """A training that ended without weights, and what it said."""
 
     training: Training
@@ -159,7 +159,7 @@ class Failed:
 
 
 @dataclass
-class Running:
+class RunningTraining:
     """A training's process."""
 
     training: Training
@@ -171,11 +171,11 @@ def train_missing(
     jobs: int,
     device: str | None = None,
     on_progress: Callable[[Sequence[Training]], None] = lambda running: None,
-) -> list[Failed]:
+) -> list[FailedTraining]:
     """Run the trainings that are not done, so many at a time, each after the one that it starts from.
 
     Args:
-        on_progress: told once a second which are running.
+        on_progress: called once a second with the trainings that run.
 
     Returns:
         Those that failed; what starts from them was not begun.
@@ -183,9 +183,9 @@ def train_missing(
     Raises:
         KeyboardInterrupt: after all that run have kept where they are.
     """
-    failed: list[Failed] = []
+    failed: list[FailedTraining] = []
     waiting = [training for training in plan if not training.is_done]
-    running: list[Running] = []
+    running: list[RunningTraining] = []
     try:
         while waiting or running:
             for training in list(waiting):
@@ -200,7 +200,7 @@ def train_missing(
                 if (code := each.process.poll()) is not None:
                     running.remove(each)
                     if not each.training.is_done:
-                        failed.append(Failed(each.training, code, _last_words(each.training)))
+                        failed.append(FailedTraining(each.training, code, _last_words(each.training)))
     except KeyboardInterrupt:  # a terminal has told them too, `kill` has not; they keep what they have, and end
         for each in running:
             each.process.terminate()
@@ -210,7 +210,7 @@ def train_missing(
     return failed
 
 
-def _begin(training: Training, device: str | None) -> Running:
+def _begin(training: Training, device: str | None) -> RunningTraining:
     where = ["--device", device] if device else ["--threads", "1"]
     training.folder.mkdir(parents=True, exist_ok=True)
     with (training.folder / ERRORS).open("wb") as errors:
@@ -220,7 +220,7 @@ def _begin(training: Training, device: str | None) -> Running:
             stdout=subprocess.DEVNULL,
             stderr=errors,
         )
-    return Running(training, process)
+    return RunningTraining(training, process)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:
@@ -232,7 +232,7 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_words(training: Training) -> str:
-    """What a failed training said last."""
+    """The last lines that a failed training printed."""
     lines = (training.folder / ERRORS).read_text(errors="replace").strip().splitlines()
     return "\n".join(lines[-3:]) or "it said nothing"
 
@@ -255,7 +255,7 @@ def pack(training: Training, folder: Path) -> Path:
 
 
 def _provenance(path: Path) -> dict[str, Any]:
-    """What a file of ours says of where it came from."""
+    """The provenance in the header of a file of ours."""
     from safetensors import safe_open
 
     from proscale_bench.config.weights import METADATA

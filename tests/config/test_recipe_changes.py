@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from proscale_bench.config.recipe import Recipe, StepSchedule, find_recipe, read_recipe
-from proscale_bench.config.recipe_changes import Changes, changed
+from proscale_bench.config.recipe import Recipe, RecipeChanges, StepSchedule, find_recipe, read_recipe, with_changes
 from proscale_bench.errors import BenchError
 
 
@@ -18,7 +17,7 @@ def published() -> Recipe:
 
 
 def test_no_change_is_none(published: Recipe) -> None:
-    assert changed(published, Changes()) == published
+    assert with_changes(published, RecipeChanges()) == published
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,7 @@ def test_no_change_is_none(published: Recipe) -> None:
     [{"backbone": "swin_t"}, {"iterations": 99}, {"batch_size": 8}, {"accumulate": 2}, {"precision": "bf16"}],
 )
 def test_what_is_learnt_by_another_recipe_has_another_digest(published: Recipe, change: dict[str, Any]) -> None:
-    found = changed(published, Changes(**change))
+    found = with_changes(published, RecipeChanges(**change))
     ((name, value),) = change.items()
     assert getattr(found, name) == value
     assert found.digest != published.digest
@@ -35,7 +34,7 @@ def test_what_is_learnt_by_another_recipe_has_another_digest(published: Recipe, 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3, 9, 27, 100, 368_750, 737_500])
 def test_milestones_and_warm_up_keep_their_share(published: Recipe, iterations: int) -> None:
-    schedule = changed(published, Changes(iterations=iterations)).schedule
+    schedule = with_changes(published, RecipeChanges(iterations=iterations)).schedule
     assert isinstance(schedule, StepSchedule)
     assert all(0 < milestone < iterations for milestone in schedule.milestones)
     assert schedule.warmup_iterations < iterations
@@ -48,21 +47,21 @@ def test_milestones_and_warm_up_keep_their_share(published: Recipe, iterations: 
 
 def test_a_warm_up_without_milestones_is_stretched_too() -> None:
     shapes = read_recipe(find_recipe("shapes"))
-    assert changed(shapes, Changes(iterations=600)).schedule.warmup_iterations == 10
-    assert changed(shapes, Changes(iterations=1)).schedule.warmup_iterations == 0
+    assert with_changes(shapes, RecipeChanges(iterations=600)).schedule.warmup_iterations == 10
+    assert with_changes(shapes, RecipeChanges(iterations=1)).schedule.warmup_iterations == 0
 
 
 def test_a_file_takes_the_place_of_the_recipes(published: Recipe) -> None:
     given = published.model_copy(update={"backbone_weights": "old.pth"})
-    found = changed(given, Changes(start=Path("baseline.safetensors")))
+    found = with_changes(given, RecipeChanges(start=Path("baseline.safetensors")))
     assert (found.start, found.backbone_weights) == ("baseline.safetensors", None)
-    found = changed(found, Changes(backbone_weights=Path("new.pth")))
+    found = with_changes(found, RecipeChanges(backbone_weights=Path("new.pth")))
     assert (found.start, found.backbone_weights) == (None, "new.pth")
     assert found.digest == published.digest  # files have digests of their own
 
 
 def test_what_does_not_fit_is_refused(published: Recipe) -> None:
     with pytest.raises(BenchError, match="16 images an iteration in 3 equal parts"):
-        changed(published, Changes(accumulate=3))
+        with_changes(published, RecipeChanges(accumulate=3))
     with pytest.raises(BenchError, match="--start has a backbone already"):
-        changed(published, Changes(start=Path("a"), backbone_weights=Path("b")))
+        with_changes(published, RecipeChanges(start=Path("a"), backbone_weights=Path("b")))

@@ -35,7 +35,7 @@ from proscale_bench.sweep.tasks import Needs
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster, and what it has in all."""
+    """A machine of the cluster, with all CPUs and GPUs that it has."""
 
     id: str
     cpus: int
@@ -44,7 +44,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Demand:
-    """CPUs and GPUs of one node; of this one, where `node` is its id."""
+    """The CPUs and GPUs that a task reserves of one node; of a certain one where `node` is its id."""
 
     cpus: int
     gpus: int
@@ -61,12 +61,12 @@ def nodes_alive(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
 
 
 def fits(needs: Needs, node: Node) -> bool:
-    """Whether the node has what a task needs, were it idle."""
+    """Tell whether the node, were it idle, has what a task needs."""
     return node.gpus >= needs.gpus and (node.cpus >= 1 or (needs.gpus > 0 and not needs.alone))
 
 
 def demand(needs: Needs, nodes: Iterable[Node], taken: Collection[str]) -> Demand | None:
-    """What a task reserves: its GPUs and nothing else, or one CPU; alone, all of one node.
+    """Choose what a task reserves: its GPUs and nothing else, or one CPU; alone, all of one node.
 
     A node's GPUs are reserved with its CPUs, since a GPU task reserves no CPU. Of the nodes that fit, one with the
     fewest GPUs is taken.
@@ -91,10 +91,10 @@ ATTEMPTS = 3
 
 
 class Dispatch:
-    """All jobs of a sweep: those that wait for a node of their own, and those that Ray has.
+    """Gives a sweep's jobs to the cluster: some wait for a node of their own, the others Ray has.
 
     Args:
-        patience_s: for which a job may fit no node.
+        patience_s: seconds for which a job may fit no node.
     """
 
     def __init__(self, jobs: Sequence[Job], code: Parcel, files: Mapping[Path, Parcel], patience_s: float) -> None:
@@ -181,7 +181,7 @@ class Dispatch:
 
     @property
     def jobs(self) -> list[Job]:
-        """All that have not ended."""
+        """The jobs that have not ended."""
         return [*self.waiting, *(job for job, _ in self.running.values())]
 
     def forget(self, job: Job) -> None:
@@ -195,7 +195,7 @@ class Dispatch:
 
 
 def result(reference: Any) -> dict[str, Any]:
-    """What a job returned, or what became of its worker."""
+    """The answer of a job, or the fate of its worker."""
     import ray
     from ray.exceptions import RayError, RayTaskError
 
@@ -289,7 +289,7 @@ def cluster(address: str) -> Iterator[None]:
 
 
 def no_connection(address: str, error: Exception) -> BenchError:
-    """What Ray says at length, in a line."""
+    """Put what Ray says at length into a line."""
     first = error.__cause__ if isinstance(error.__cause__, Exception) else error
     if "ersion mismatch" in str(first):
         hint = "both need the same Ray and Python: pip install 'ray[client]==VERSION' with the cluster's"
@@ -302,7 +302,7 @@ def no_connection(address: str, error: Exception) -> BenchError:
 
 
 def gist(error: Exception) -> str:
-    """A line of what an error says: the first, or the last of a traceback."""
+    """One line of an error: the first, or the last of a traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return lines[-1 if "Traceback" in str(error) else 0]
 

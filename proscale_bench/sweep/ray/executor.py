@@ -32,9 +32,9 @@ class Job:
 
     Args:
         number: its place among the tasks.
-        name: as errors show it.
-        task: pickled; unpickled by nobody but the process that runs it.
-        files: absolute paths, here.
+        name: its name in errors.
+        task: the pickled task; unpickled by nobody but the process that runs it.
+        files: absolute paths on this machine.
     """
 
     number: int
@@ -46,11 +46,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Start:
-    """To the driver, once. After it, the end of the connection is the order to end all.
+    """The first message to the driver, and the only one: after it, the end of the connection is the order to end all.
 
     Args:
         address: `local`, or what `ray.init` takes.
-        patience_s: for which a task may fit no node.
+        patience_s: seconds for which a task may fit no node.
     """
 
     address: str
@@ -60,12 +60,12 @@ class Start:
 
 @dataclass(frozen=True)
 class Alive:
-    """From the driver, every few seconds: the cluster still answers. The first says that it is connected."""
+    """A message from the driver, every few seconds: the cluster still answers. The first says that it is connected."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """From the driver: a task's records as JSON, or the fields of its `Failure`."""
+    """A message from the driver: a task's records as JSON, or the fields of its `Failure`."""
 
     number: int
     records: list[dict[str, Any]] | None
@@ -74,7 +74,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Broken:
-    """From the driver, at last: it cannot go on."""
+    """The last message from the driver: it cannot go on."""
 
     message: str
     hint: str
@@ -104,7 +104,7 @@ class RayExecutor:
     Args:
         address: `local` (a cluster on this machine, for this sweep alone), `auto` (the cluster that this machine is a
             node of), `HOST:PORT` (the same, by name) or `ray://HOST[:PORT]` (from outside).
-        patience_s: for which a task may fit no node, before it is a failure.
+        patience_s: seconds for which a task may fit no node, before it is a failure.
 
     Raises:
         BenchError: Ray is not installed, or the address is none.
@@ -145,7 +145,7 @@ class RayExecutor:
                     yield TaskResult(tasks[message.number], message.records, failure)
 
     def knock(self) -> None:
-        """A host that does not answer is known in seconds; Ray would try for minutes."""
+        """Refuse a host that does not answer within seconds; Ray would try for minutes."""
         if self.host is None:
             return
         try:
@@ -180,7 +180,7 @@ class Driver:
             self.connection.send(start)
 
     def hear(self, timeout_s: float) -> Message:
-        """Its next message.
+        """Wait for its next message.
 
         Raises:
             BenchError: it says nothing for too long, or has ended.
@@ -221,13 +221,13 @@ class Driver:
 
 
 def job(number: int, task: SweepTask) -> Job:
-    """What the driver is told. A file that cannot be read is not sent: the task will say so, and the others go on."""
+    """A task for the driver. A file that cannot be read is not sent: the task will say so, and the others go on."""
     files = tuple(path for path in task.files if path.is_file() and os.access(path, os.R_OK))
     return Job(number, str(task), pickle.dumps(task), task.needs, files)
 
 
 def refuse_large(start: Start) -> None:
-    """More than 1 GiB is not sent.
+    """Refuse to send more than 1 GiB.
 
     Raises:
         BenchError: the files are larger together.

@@ -1,7 +1,10 @@
-"""What runs on a node of the cluster: puts the code and the weights in their places, and runs a task in a new process.
+"""The code that runs on a node of a cluster: it puts code and weights in place and runs a task in a new process.
 
 A node may know nothing of the package, so this module is sent to it by value, with what it uses of others. What arrives
 is kept in the node's cache folder under its digest: the next task, and the next sweep, find it there.
+
+The new process is `python -m proscale_bench.sweep.ray.node`: it reads the task from stdin and writes its outcome to
+stdout. The end of stdin means that the worker is gone.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class Parcel:
     """A file that is sent to nodes.
 
     Args:
-        path: where it lies at home.
+        path: its path at home.
         digest: SHA-256 of its bytes.
         content: Ray's reference to them, fetched by a node that does not have them.
     """
@@ -80,7 +83,7 @@ def python_path() -> list[str]:
 
 
 def outcome(status: int, answer: IO[bytes], errors: IO[bytes]) -> dict[str, Any]:
-    """What a process that ended with this status has to say."""
+    """The answer of a process that ended with this status."""
     if status < 0:
         return {"died": signal.strsignal(-status) or f"signal {-status}"}
     if status > 0:
@@ -113,7 +116,7 @@ def unpacked(code: Parcel, root: Path) -> Path:
 
 
 def placed(parcel: Parcel, root: Path) -> Path:
-    """Where a file lies on this node: at its path at home, if it is the same there, else in the cache."""
+    """Find or put a file on this node: at its path at home, if it is the same there, else in the cache."""
     place = root / "files" / parcel.digest / parcel.path.name
     for path in (parcel.path, place):
         if path.is_file() and sha256_of(path) == parcel.digest:
