@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from proscale_bench.analysis.settings import in_order
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
 from proscale_bench.results.record import Record
@@ -140,7 +141,7 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
     Raises:
         BenchError: nothing is in both.
     """
-    before, after = ({_key(record): record for record in records} for records in (old, new))
+    before, after = ({_key(record): record for record in in_order(records)} for records in (old, new))
     pairs = [(before[key], after[key]) for key in before if key in after]
     vanished = [record for key, record in before.items() if key not in after]
     added = [record for key, record in after.items() if key not in before]

@@ -62,10 +62,15 @@ def setting_of(record: Record) -> Setting:
     )
 
 
+def in_order(records: Iterable[Record]) -> list[Record]:
+    """Records in the order of tables: by setting, backbone and schedule; the COCO sets first."""
+    return sorted(records, key=_order)
+
+
 def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
-    """Records that may be compared, each group in order; the COCO sets first."""
+    """Records that may be compared, each group in order."""
     groups: dict[Setting, list[Record]] = {}
-    for record in sorted(records, key=_order):
+    for record in in_order(records):
         groups.setdefault(setting_of(record), []).append(record)
     return groups
 

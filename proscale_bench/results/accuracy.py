@@ -49,7 +49,10 @@ class Evaluated(Section):
     seconds: Amount
     resamples: int = 0
     seed: int = 0
-    training_seed: int | None = None  # of the weights, where they tell
+    training_seed: int | None = None  # of the weights, where they tell; so are the recipe and the start
+    training_recipe: Word | None = None  # SHA-256 of all that decides what is learnt
+    training_start: Word | None = None  # `fresh`, `backbone` or `baseline`
+    data_folder: Word | None = None  # the name of the folder that the data lay in; null for the embedded data
     intervals: dict[Word, Interval] = Field(default_factory=dict)
     replicates: dict[Word, tuple[float, ...]] = Field(default_factory=dict)
     classes: tuple[ClassAccuracy, ...] = ()

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
 from proscale_bench.results.profile import Execution, Profile
-from proscale_bench.results.record import Cost, Record
+from proscale_bench.results.record import Cost, Record, classes_of, protocol_of
 from proscale_bench.results.store import has_records, load
 
 MAX_BYTES = 256 << 20
@@ -47,9 +47,20 @@ def collect(paths: Iterable[Path]) -> tuple[list[SourcedRecord], list[BenchError
 
 
 def newest(sourced: Iterable[SourcedRecord]) -> list[SourcedRecord]:
-    """Each configuration as it was found last."""
-    by_age = sorted(sourced, key=lambda one: one.record.provenance.created)
+    """Each configuration as it was found last, in the order of digests; which one that is no order of rows decides."""
+    by_age = sorted(sourced, key=lambda one: (one.record.digest, one.record.provenance.created, one.source))
     return list({one.record.digest: one for one in by_age}.values())
+
+
+def incomplete(records: Iterable[Record]) -> str | None:
+    """A sentence on evaluations by older versions that lack what decides an accuracy; None where all is said."""
+    old = [(record, how) for record in records if record.evaluation is None and (how := protocol_of(record))]
+    if not old:
+        return None
+    missing = list(dict.fromkeys(name for _, how in old for name in how.missing))
+    missing += ["classes"] if any(classes_of(record) is None for record, _ in old) else []
+    what = "1 evaluation does" if len(old) == 1 else f"{len(old)} evaluations do"
+    return f"{what} not say {', '.join(missing)} (written by an older version), and joined with none that does"
 
 
 def read_export(path: Path) -> list[Record]:
@@ -79,19 +90,24 @@ def read_export(path: Path) -> list[Record]:
 def _record(document: dict[str, Any], row: dict[str, Any]) -> Record:
     """A row of the contract as the record that it was, as far as the row says."""
     ran = row.get("device") is not None
+    failure = {"message": row.get("error"), "hint": row.get("hint"), "exit_code": row.get("exit_code", 1)}
+    optional = {key: row[key] for key in ("model", "classes", "dimensions") if row.get(key) is not None}
     fields = {
         "identity": {
             **{key: row[key] for key in ("backbone", "schedule", "encoder")},
             "label": row.get("label", row["schedule"]),
             "weights": row.get("weights_digest"),
+            **optional,
         },
         **{key: row[key] for key in ("input", "convention", "rules")},
         "execution": _part(Execution, row) if ran else None,
+        "evaluation": row.get("evaluation"),
         "cost": _part(Cost, row) if row.get("gflops") else None,
         "profile": _part(Profile, row) if ran and row.get("samples_ms") else None,
         "accuracy": row.get("accuracy"),
         "references": row.get("references", []),
-        "provenance": {key: document[key] for key in ("tool_version", "created")},
+        "error": failure if row.get("error") else None,
+        "provenance": row.get("provenance") or {key: document[key] for key in ("tool_version", "created")},
         "environment": row.get("environment") or document["environment"],
     }
     return Record.model_validate_json(json.dumps(fields))

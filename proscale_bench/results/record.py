@@ -1,33 +1,50 @@
 """One row of what is known of one configuration: the file format of a run.
 
-A record is named by the digest of what identifies it (model, weights, input, how it is counted, how it was run if it
-was), never by what was found: a repeated measurement replaces the old one, and a resumed sweep knows what it has.
-Sections that a run did not fill are null. Units are in the key names.
+A record is named by the digest of what identifies it (model, weights, input, how it is counted, how it was run and
+evaluated if it was), never by what was found: a repeated measurement replaces the old one, and a resumed sweep knows
+what it has. Sections that a run did not fill are null. Units are in the key names.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from proscale_bench.results.accuracy import Accuracy
+from proscale_bench.results.accuracy import Accuracy, Task
 from proscale_bench.results.profile import Execution, Profile
 from proscale_bench.results.section import Amount, Count, Line, Section, Word
 from proscale_bench.units import printable
 
 SCHEMA_VERSION: Literal[1] = 1
-
-
 UNKNOWN = "unknown"
+COCO_CLASSES = 133  # of the panoptic task: what a model has of which nothing else is said
+
+
+def _as_tuples(value: Any) -> Any:
+    """Dimensions as the record keeps them: lists are tuples, and no dimensions are null."""
+    if not isinstance(value, dict):
+        return value
+    return {key: tuple(one) if isinstance(one, list) else one for key, one in value.items()} or None
+
+
+Dimensions = Annotated[dict[Word, int | Word | tuple[int, ...]] | None, BeforeValidator(_as_tuples)]
 
 
 class Identity(Section):
-    """Which model. `schedule` is the canonical compact spelling; `label` is what a reader calls it.
+    """The model. `schedule` is the canonical compact spelling; `label` is what a reader calls it.
 
     Of weights that could not be read, all but the label may be unknown.
+
+    Args:
+        model: the family.
+        classes: null: COCO's 133, or, in records of weights by older versions, as many as the weights know.
+        dimensions: those in which the model differs from what its backbone's name stands for, such as
+            `{"queries": 20, "width": 128}`; null where it differs in none.
+        weights: SHA-256 of the weights.
     """
 
     model: Word = "Mask2Former"
@@ -35,8 +52,9 @@ class Identity(Section):
     schedule: Word
     encoder: Word
     label: Word
-    classes: Count | None = None  # null: as many as COCO's panoptic task, or as the weights know
-    weights: Word | None = None  # digest
+    classes: Count | None = None
+    dimensions: Dimensions = None
+    weights: Word | None = None
 
     @property
     def name(self) -> str:
@@ -56,6 +74,36 @@ class Input(Section):
     output_width_px: Count | None
     images: Count
     dataset: Word | None = None
+
+
+class EvaluationProtocol(Section):
+    """What decides an accuracy beside the model, the images and how the model was run.
+
+    In a record it is complete. Read off what an older version wrote (`protocol_of`), null is what that does not say.
+
+    Args:
+        dataset: the name of the data: of the split, or of the embedded data.
+        annotations: SHA-256 of the annotation files.
+        split: as the files name it.
+        images: how many were evaluated.
+        limit: the number of the split's first images that were asked for; null: all of them.
+        resize: `800,1333`, or `none`.
+        thresholds: of the post-processing, by name.
+    """
+
+    dataset: Word
+    annotations: Word
+    split: Word | None = None
+    images: Count
+    limit: Count | None = None
+    tasks: tuple[Task, ...]
+    resize: Word
+    thresholds: dict[Word, float] | None = None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What an older version did not write."""
+        return tuple(name for name in ("split", "thresholds") if getattr(self, name) is None)
 
 
 class Gflops(Section):
@@ -179,6 +227,7 @@ class Record(Section):
     convention: Literal["mac", "flop"]
     rules: Word
     execution: Execution | None = None  # null where nothing was run
+    evaluation: EvaluationProtocol | None = None  # null where nothing was evaluated, and in records of older versions
     cost: Cost | None = None
     profile: Profile | None = None
     accuracy: Accuracy | None = None
@@ -189,7 +238,7 @@ class Record(Section):
 
     @property
     def digest(self) -> str:
-        return digest(self.identity, self.input, self.convention, self.rules, self.execution)
+        return digest(self.identity, self.input, self.convention, self.rules, self.execution, self.evaluation)
 
     @property
     def is_evaluated(self) -> bool:
@@ -205,17 +254,30 @@ class Record(Section):
         return self.model_dump_json(indent=1) + "\n"
 
     def row(self) -> dict[str, Any]:
-        """The record as a row of `--export-json`: the keys of a `flops` row, and what else is known."""
+        """The record as a row of `--export-json`: the keys of a `flops` row, and what else is known.
+
+        `collect.read_export` makes the same record of it.
+        """
+        identity, error = self.identity, self.error
         cost = self.cost.model_dump(mode="json") if self.cost else {"gflops": None}
         ran: dict[str, Any] = {}
         if self.execution:
             found = self.profile.row() if self.profile else dict.fromkeys(Profile.model_fields)
             ran = {**self.execution.model_dump(mode="json"), **found, "environment": self.environment}
+        rest = {
+            "model": identity.model if identity.model != Identity.model_fields["model"].default else None,
+            "classes": identity.classes,
+            "dimensions": identity.model_dump(mode="json")["dimensions"],
+            "weights_digest": identity.weights,
+            "evaluation": self.evaluation.model_dump(mode="json") if self.evaluation else None,
+            "hint": error.hint if error else None,
+            "exit_code": error.exit_code if error else None,
+        }
         return {
-            "label": self.identity.label,
-            "backbone": self.identity.backbone,
-            "schedule": self.identity.schedule,
-            "encoder": self.identity.encoder,
+            "label": identity.label,
+            "backbone": identity.backbone,
+            "schedule": identity.schedule,
+            "encoder": identity.encoder,
             "input": self.input.model_dump(mode="json", exclude={"dataset"} if self.input.dataset is None else None),
             "convention": self.convention,
             "rules": self.rules,
@@ -223,11 +285,74 @@ class Record(Section):
             **ran,
             "accuracy": self.accuracy.row() if self.accuracy else None,
             "references": [reference.model_dump(mode="json") for reference in self.references],
-            "error": self.error.message if self.error else None,
+            "error": error.message if error else None,
+            **{key: value for key, value in rest.items() if value is not None},
+            "provenance": self.provenance.model_dump(mode="json"),
         }
 
 
-def digest(identity: Identity, given: Input, convention: str, rules: str, execution: Execution | None = None) -> str:
+class Model(NamedTuple):
+    """A model as tables tell it from others. Weights are not in it: several trainings are of one model.
+
+    Args:
+        schedule: or, of a model that could not be read, its label.
+        classes: None where an older record does not say, which is no number: such models are alike among themselves.
+        dimensions: see `Identity`, by name.
+    """
+
+    family: str
+    backbone: str
+    schedule: str
+    classes: int | None
+    dimensions: tuple[tuple[str, Any], ...]
+
+    @property
+    def architecture(self) -> Model:
+        """All but the schedule: what a model shares with its baseline."""
+        return self._replace(schedule="")
+
+
+def model_of(record: Record) -> Model:
+    """The model that a record is about."""
+    one = record.identity
+    return Model(one.model, one.backbone, one.name, classes_of(record), tuple(sorted((one.dimensions or {}).items())))
+
+
+def classes_of(record: Record) -> int | None:
+    """The number of classes of a record's model. An older record of weights says it by listing their accuracies."""
+    if record.identity.classes is not None:
+        return record.identity.classes
+    if record.identity.weights is None:
+        return COCO_CLASSES
+    how = record.accuracy.evaluated if record.accuracy else None
+    return len(how.classes) or None if how else None
+
+
+def protocol_of(record: Record) -> EvaluationProtocol | None:
+    """How a record's accuracy was found, as far as the record says; None where nothing was evaluated."""
+    accuracy = record.accuracy
+    how = accuracy.evaluated if accuracy else None
+    if record.evaluation is not None or accuracy is None or how is None:
+        return record.evaluation
+    name, limit = re.fullmatch(r"(.*?)(?:\[:(\d+)\])?", accuracy.dataset).groups()  # type: ignore[union-attr]
+    return EvaluationProtocol(
+        dataset=name or accuracy.dataset,
+        annotations=how.dataset_digest,
+        images=how.images,
+        limit=int(limit) if limit else None,
+        tasks=how.tasks,
+        resize=how.resize,
+    )
+
+
+def digest(
+    identity: Identity,
+    given: Input,
+    convention: str,
+    rules: str,
+    execution: Execution | None = None,
+    evaluation: EvaluationProtocol | None = None,
+) -> str:
     """SHA-256 over the canonical JSON of what identifies a configuration.
 
     The label is left out, since renaming a schedule changes no number; so is what is null, so that a section may gain
@@ -240,7 +365,8 @@ def digest(identity: Identity, given: Input, convention: str, rules: str, execut
         "convention": convention,
         "rules": rules,
     }
-    if execution is not None:
-        key["execution"] = execution.model_dump(mode="json", exclude_none=True)
+    for name, section in (("execution", execution), ("evaluation", evaluation)):
+        if section is not None:
+            key[name] = section.model_dump(mode="json", exclude_none=True)
     canonical = json.dumps(key, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()

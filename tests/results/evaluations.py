@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proscale_bench.results.accuracy import Accuracy, ClassAccuracy, Evaluated, Task
 from proscale_bench.results.profile import Execution
-from proscale_bench.results.record import Record
+from proscale_bench.results.record import COCO_CLASSES, EvaluationProtocol, Record
 
 from .records import record
 
@@ -20,6 +20,7 @@ EXECUTION = Execution(
     optimizations=True,
     threads=4,
 )
+THRESHOLDS = {"score": 0.8, "overlap": 0.8, "mask": 0.5}
 NAMES = ("pq", "sq", "rq", "pq_things", "pq_stuff", "ap", "ap50", "ap_bbox", "miou", "fwiou")
 
 
@@ -38,6 +39,8 @@ def evaluated(
     shift: int = 0,
     resamples: int = DRAWS,
     seed: int | None = None,
+    recipe: str | None = None,
+    resize: str = "none",
 ) -> Record:
     one = record(schedule, "tiny")
     metrics = {name: pq + index for index, name in enumerate(NAMES)}
@@ -45,14 +48,16 @@ def evaluated(
     how = Evaluated(
         tasks=tasks,
         images=256,
-        dataset_digest="b" * 64,
+        dataset_digest=images,
         images_digest=images,
-        resize="none",
+        resize=resize,
         engine="hotcoco 1.3.0",
         processes=1,
         seconds=12.5,
         resamples=resamples,
         training_seed=seed,
+        training_recipe=recipe,
+        training_start="fresh" if recipe else None,
         intervals={name: (min(values), max(values)) for name, values in replicates.items()},
         replicates=replicates,
         classes=(
@@ -65,5 +70,15 @@ def evaluated(
         update={**dict.fromkeys(set(type(one.input).model_fields) - {"size", "images", "dataset"}), "size": "val"}
     )
     given = given.model_copy(update={"images": 256, "dataset": images})
-    identity = one.identity.model_copy(update={"weights": f"{schedule}{source}".ljust(64, "0")[:64]})
-    return one.model_copy(update={"accuracy": accuracy, "input": given, "identity": identity, "execution": EXECUTION})
+    weights = f"{schedule}{source}".ljust(64, "0")[:64]
+    identity = one.identity.model_copy(update={"weights": weights, "classes": COCO_CLASSES})
+    protocol = EvaluationProtocol(
+        dataset="val", annotations=images, split="val", images=256, tasks=tasks, resize=resize, thresholds=THRESHOLDS
+    )
+    parts = {"accuracy": accuracy, "input": given, "identity": identity, "evaluation": protocol}
+    return one.model_copy(update={**parts, "execution": EXECUTION})
+
+
+def by_an_older_version(one: Record) -> Record:
+    """The record of an evaluation as version 0.1 wrote it: without its protocol."""
+    return one.model_copy(update={"evaluation": None})

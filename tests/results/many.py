@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any
 
 from proscale_bench.results.accuracy import ACCURACIES, Accuracy, Evaluated
-from proscale_bench.results.record import Record
+from proscale_bench.results.record import COCO_CLASSES, EvaluationProtocol, Record
+from tests.results.evaluations import ALL_TASKS, THRESHOLDS
 from tests.results.records import renamed
 from tests.sweep.profiles import execution, measured, profiled_records
 
@@ -39,7 +40,7 @@ def evaluation(of: Record, pq: float, half: float, **changes: Any) -> Record:
     """What a record's model is worth, with intervals of such a half width."""
     values = {name: pq + index for index, name in enumerate(ACCURACIES)}
     how = Evaluated(
-        tasks=("panoptic", "instance", "semantic"),
+        tasks=ALL_TASKS,
         images=256,
         dataset_digest="b" * 64,
         images_digest="c" * 64,
@@ -52,8 +53,18 @@ def evaluation(of: Record, pq: float, half: float, **changes: Any) -> Record:
     )
     accuracy = Accuracy(dataset="shapes-val", provenance="measured", source="x.safetensors", evaluated=how, **values)
     given = of.input.model_copy(update={"size": "shapes-val", "images": 256, "dataset": "c" * 64})
-    parts = {"accuracy": accuracy.model_copy(update=changes), "input": given, "profile": None, "execution": execution()}
-    return renamed(of, weights="d" * 64).model_copy(update=parts)
+    accuracy = accuracy.model_copy(update=changes)
+    protocol = EvaluationProtocol(
+        dataset=accuracy.dataset,
+        annotations=how.dataset_digest,
+        split="val",
+        images=how.images,
+        tasks=ALL_TASKS,
+        resize=how.resize,
+        thresholds=THRESHOLDS,
+    )
+    parts = {"accuracy": accuracy, "input": given, "profile": None, "execution": execution(), "evaluation": protocol}
+    return renamed(of, weights="d" * 64, classes=COCO_CLASSES).model_copy(update=parts)
 
 
 def _slower(one: Record, factor: float) -> Record:

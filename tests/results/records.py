@@ -33,7 +33,7 @@ def without_accuracy(one: Record) -> Record:
     return one.model_copy(update={"accuracy": None})
 
 
-def renamed(one: Record, **identity: str) -> Record:
+def renamed(one: Record, **identity: Any) -> Record:
     return one.model_copy(update={"identity": one.identity.model_copy(update=identity)})
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from proscale_bench.errors import BenchError
-from proscale_bench.results.collect import SourcedRecord, collect, newest, read_export
-from proscale_bench.results.record import Origin, Record
-from proscale_bench.results.store import record_path, write_record
-from tests.cli import run
-from tests.results.evaluations import evaluated
-from tests.results.records import record
+from proscale_bench.results.collect import SourcedRecord, collect, incomplete, newest, read_export
+from proscale_bench.results.record import Failure, Origin, Record
+from proscale_bench.results.store import has_records, load, record_path, write_record
+from tests.cli import run as run_command
+from tests.results.evaluations import by_an_older_version, evaluated
+from tests.results.records import record, renamed
 from tests.sweep.profiles import profiled_records
 
 
@@ -49,19 +49,54 @@ def test_the_newest_of_a_configuration() -> None:
     assert one.record.provenance.created == "2026-11-30T00:00:00Z"
 
 
-@pytest.mark.parametrize("one", [record(), *profiled_records("3,3,3"), evaluated()])
+@pytest.mark.parametrize(
+    "one",
+    [
+        record(),
+        *profiled_records("3,3,3"),
+        evaluated(),
+        by_an_older_version(evaluated()),
+        renamed(record(), classes=3, model="Another", dimensions={"queries": 20, "depths": (1, 1, 2, 1)}),
+        record().model_copy(update={"cost": None, "error": Failure(message="no", hint="none", exit_code=3)}),
+    ],
+)
 def test_an_exported_row_is_the_record_that_it_was(one: Record, tmp_path: Path) -> None:
-    row = one.row() | {"weights_digest": one.identity.weights}
-    (again,) = read_export(export(tmp_path / "x.json", row))
-    changed = {"provenance": one.provenance, "environment": one.environment}
-    if one.input.dataset is not None:
-        assert again.input.dataset == one.input.dataset
-    assert again.model_copy(update=changed) == one
+    (again,) = read_export(export(tmp_path / "x.json", one.row()))
+    assert again.model_copy(update={"environment": one.environment}) == one
+    assert again.digest == one.digest
+
+
+COMMITTED = Path(__file__).parents[2] / "reports"
+
+
+@pytest.mark.parametrize("run", sorted(path.name for path in COMMITTED.iterdir() if has_records(path)))
+def test_an_exported_run_is_the_run(run: str, tmp_path: Path) -> None:
+    """The same digests, whatever the order of rows, from the folder and from the file."""
+    records, problems = load(COMMITTED / run)
+    assert not problems
+    again = read_export(export(tmp_path / "x.json", *(one.row() for one in reversed(records))))
+    assert [one.digest for one in reversed(again)] == [one.digest for one in records]
+    assert [one.model_copy(update={"environment": {}}) for one in reversed(again)] == [
+        one.model_copy(update={"environment": {}}) for one in records
+    ]
+
+
+def test_the_newest_does_not_depend_on_the_order() -> None:
+    ages = [SourcedRecord(aged(record(), f"2026-11-{day}T00:00:00Z"), f"run{n}") for n, day in enumerate((10, 30, 30))]
+    assert newest(ages) == newest(reversed(ages)) == [ages[2]]
+
+
+def test_what_an_older_version_did_not_write_is_named() -> None:
+    whole = evaluated()
+    assert incomplete([record(), whole]) is None
+    said = incomplete([record(), whole, by_an_older_version(whole)])
+    assert said is not None
+    assert said.startswith("1 evaluation does not say split, thresholds")
 
 
 def test_what_flops_exports(tmp_path: Path) -> None:
     path = tmp_path / "flops.json"
-    run("flops", "-s", "3,3,3", "--size", "64x64", "--as-executed", "--export-json", str(path))
+    run_command("flops", "-s", "3,3,3", "--size", "64x64", "--as-executed", "--export-json", str(path))
     (one,) = read_export(path)
     assert one.cost == record().cost
 
