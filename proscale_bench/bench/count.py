@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from proscale_bench.config.architecture import get_architecture
+from proscale_bench.config.architecture import ARCHITECTURES, Architecture, Head, backbone_name, get_architecture
 from proscale_bench.config.catalogue import catalogue
 from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, get_rules
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.export import environment, now
-from proscale_bench.results.published import published_result, references
+from proscale_bench.results.published import published_of, references_of
 from proscale_bench.results.record import Cost, Failure, Identity, Input, Origin, Record, digest
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.version import __version__
@@ -61,6 +61,17 @@ def label_of(schedule: Schedule) -> str:
     return named or schedule.name or schedule.compact
 
 
+def dimensions_of(architecture: Architecture) -> dict[str, int | str | tuple[int, ...]]:
+    """The dimensions in which a model differs from what its backbone's name stands for; the classes have a field."""
+    named = ARCHITECTURES.get(backbone_name(architecture.backbone))
+    head, usual = vars(architecture.head), vars(named.head if named else Head())
+    found: dict[str, int | str | tuple[int, ...]]
+    found = {name: value for name, value in head.items() if name != "num_classes" and value != usual[name]}
+    return (
+        found if named else found | {f"backbone_{name}": value for name, value in vars(architecture.backbone).items()}
+    )
+
+
 Counter = Callable[[Configuration], Cost]
 
 
@@ -74,8 +85,7 @@ def measure(configuration: Configuration, count: Counter) -> Record:
     except Exception as error:
         failure = fault(error)
     identity, given = configuration.identity, configuration.input
-    as_published = configuration.classes is None  # COCO's
-    published = published_result(identity.backbone, identity.schedule) if as_published else None
+    published = published_of(identity)
     return Record(
         identity=identity,
         input=given,
@@ -83,7 +93,7 @@ def measure(configuration: Configuration, count: Counter) -> Record:
         rules=configuration.rules,
         cost=cost,
         accuracy=published.accuracy() if published else None,
-        references=references(identity.backbone, identity.schedule, given) if as_published else (),
+        references=references_of(identity, given),
         error=failure,
         provenance=Origin(tool_version=__version__, created=now()),
         environment=environment(),

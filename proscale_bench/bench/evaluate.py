@@ -11,11 +11,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from proscale_bench.bench.count import cost_of, label_of
-from proscale_bench.bench.weights import Weights
+from proscale_bench.bench.count import cost_of
+from proscale_bench.bench.weights import UNKNOWN_ORIGIN, TrainingOrigin, Weights
 from proscale_bench.config.architecture import backbone_name
+from proscale_bench.config.sweep import EMBEDDED
 from proscale_bench.cost.count import count_model
 from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
 from proscale_bench.cost.rules import get_rules
@@ -25,7 +26,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import Accuracy, Evaluated, Task
 from proscale_bench.results.export import now
 from proscale_bench.results.profile import DeviceType, DType, Execution
-from proscale_bench.results.record import Cost, Identity, Input, Origin, Record
+from proscale_bench.results.record import Cost, EvaluationProtocol, Input, Origin, Record
 from proscale_bench.results.store import write_record
 from proscale_bench.version import __version__
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from proscale_bench.models.processes import Processes
 
 COCO_RESIZE = (800, 1333)
+THRESHOLDS = {"score": 0.8, "overlap": 0.8, "mask": 0.5, "instances": 100}  # the official code's: see postprocess.py
 Resize = tuple[int, int]  # short side, longest side
 
 
@@ -80,6 +82,26 @@ class EvaluationRequest:
         """Of the data set's annotations and of which images are evaluated, in which order."""
         ids = [image.id for image in self.dataset.images[: self.limit]]
         return hashlib.sha256(f"{self.dataset.digest} {ids}".encode()).hexdigest()
+
+    @property
+    def folder(self) -> str | None:
+        """The name of the folder that the data lie in; None for the embedded data."""
+        return None if self.dataset.name == EMBEDDED else self.dataset.image_dir.resolve().parent.name[:200] or None
+
+    @property
+    def protocol(self) -> EvaluationProtocol:
+        """What decides the result beside the model and how it is run."""
+        dataset, limit = self.dataset, self.limit
+        return EvaluationProtocol(
+            dataset=dataset.name,
+            annotations=dataset.digest,
+            split="val" if dataset.name == EMBEDDED else dataset.name,
+            images=self.size.images,
+            limit=limit if limit is not None and limit < len(dataset.images) else None,
+            tasks=tuple(task for task in get_args(Task) if task in self.tasks),
+            resize=self.resize_words,
+            thresholds=THRESHOLDS,
+        )
 
     @cached_property
     def size(self) -> InputSize:
@@ -286,14 +308,15 @@ def evaluate_model(
         on_stage("writing the predictions", 0, 1)
         writer.finish(work.images, results_of(work, folder), request.tasks)
     accuracy = accuracy_of(
-        request, summary, weights.source, processes.size, time.perf_counter() - start, seed=weights.seed
+        request, summary, weights.source, processes.size, time.perf_counter() - start, origin=weights.origin
     )
     record = Record(
-        identity=identity_of(weights),
+        identity=weights.identity,
         input=Input.model_validate({**request.size.row(), "dataset": request.images_digest}),
         convention="mac",
         rules="fvcore",
         execution=execution,
+        evaluation=request.protocol,
         cost=_cost(request, weights),
         accuracy=accuracy,
         provenance=Origin(tool_version=__version__, created=now()),
@@ -338,9 +361,9 @@ def accuracy_of(
     processes: int,
     seconds: float,
     warnings: tuple[str, ...] = (),
-    seed: int | None = None,
+    origin: TrainingOrigin = UNKNOWN_ORIGIN,
 ) -> Accuracy:
-    """What was found, with how; `seed`: of the weights' training."""
+    """What was found, with how; `origin`: of the weights."""
     return Accuracy(
         dataset=request.name,
         **summary.metrics_pct,  # type: ignore[arg-type]
@@ -357,22 +380,15 @@ def accuracy_of(
             seconds=seconds,
             resamples=request.resamples,
             seed=request.seed,
-            training_seed=seed,
+            training_seed=origin.seed,
+            training_recipe=origin.recipe,
+            training_start=origin.start,
+            data_folder=request.folder,
             intervals=summary.intervals_pct,
             replicates=summary.replicates_pct,
             classes=summary.classes,
             warnings=tuple(message[:1000] for message in (*warnings, *summary.warnings)),
         ),
-    )
-
-
-def identity_of(weights: Weights) -> Identity:
-    return Identity(
-        backbone=backbone_name(weights.architecture.backbone),
-        schedule=weights.schedule.compact,
-        encoder=weights.schedule.encoder,
-        label=label_of(weights.schedule),
-        weights=weights.digest,
     )
 
 
@@ -389,8 +405,7 @@ def _key(request: EvaluationRequest, weights: Weights, execution: Execution, wri
         "weights": weights.digest,
         "schedule": weights.schedule.compact,
         "images": request.images_digest,
-        "tasks": sorted(request.tasks),
-        "resize": request.resize_words,
+        "protocol": request.protocol.model_dump(mode="json"),
         "execution": execution.model_dump(mode="json"),
         "saved": str(writer.folder.resolve()) if writer else None,
         "tool_version": __version__,

@@ -6,17 +6,35 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from proscale_bench.config.architecture import Architecture, get_architecture
-from proscale_bench.config.weights import METADATA
+from proscale_bench.bench.count import dimensions_of, label_of
+from proscale_bench.config.architecture import Architecture, backbone_name, get_architecture
+from proscale_bench.config.weights import DIGEST, METADATA
 from proscale_bench.errors import BenchError
+from proscale_bench.results.record import Identity
 from proscale_bench.specs.encoders.staged import Schedule
 
 if TYPE_CHECKING:
     from proscale_bench.models.mask2former import Mask2Former
 
 MAX_SOURCE = 200  # characters that a record keeps of a name
+
+
+class TrainingOrigin(NamedTuple):
+    """What a file of weights says of its training; None where it does not say.
+
+    Args:
+        recipe: SHA-256 of all that decides what is learnt.
+        start: what it started from: `fresh`, `backbone` or `baseline`.
+    """
+
+    seed: int | None = None
+    recipe: str | None = None
+    start: str | None = None
+
+
+UNKNOWN_ORIGIN = TrainingOrigin()
 
 
 @dataclass(frozen=True)
@@ -28,7 +46,20 @@ class Weights:
     architecture: Architecture
     digest: str
     source: str  # the file's name, or how else they came about
-    seed: int | None = None  # of the training, where the file says
+    origin: TrainingOrigin = UNKNOWN_ORIGIN
+
+    @property
+    def identity(self) -> Identity:
+        """What a record says of the model: all its dimensions, and the weights' digest."""
+        return Identity(
+            backbone=backbone_name(self.architecture.backbone),
+            schedule=self.schedule.compact,
+            encoder=self.schedule.encoder,
+            label=label_of(self.schedule),
+            classes=self.architecture.head.num_classes,
+            dimensions=dimensions_of(self.architecture),
+            weights=self.digest,
+        )
 
 
 def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
@@ -52,17 +83,23 @@ def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
         Architecture(inferred.backbone, inferred.head),
         checkpoint.digest,
         printable(path.name).replace("\n", " ")[:MAX_SOURCE] or str(path)[:MAX_SOURCE],
-        _seed(checkpoint.translation.stored.metadata),
+        read_origin(checkpoint.translation.stored.metadata),
     )
 
 
-def _seed(metadata: Mapping[str, str]) -> int | None:
-    """Of the training, as a file of ours says it."""
+def read_origin(metadata: Mapping[str, str]) -> TrainingOrigin:
+    """What the metadata of a file of ours say of the training."""
     try:
-        seed = json.loads(metadata[METADATA])["provenance"]["seed"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return seed if type(seed) is int else None
+        provenance = json.loads(metadata[METADATA])["provenance"]
+        seed, recipe = provenance.get("seed"), provenance.get("recipe_digest")
+        start = (provenance.get("start") or {}).get("kind")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return UNKNOWN_ORIGIN
+    return TrainingOrigin(
+        seed if type(seed) is int else None,
+        recipe if isinstance(recipe, str) and DIGEST.fullmatch(recipe) else None,
+        start if start in ("fresh", "backbone", "baseline") else None,
+    )
 
 
 def random_weights(schedule: Schedule, backbone: str, classes: int, seed: int) -> Weights:

@@ -55,7 +55,7 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
         page(ordered, made_by, costs, worth),
         markdown(ordered, made_by, costs, worth),
         latex(ordered),
-        to_csv([record.row() for record in ordered]),
+        to_csv([{key: value for key, value in record.row().items() if key != "provenance"} for record in ordered]),
         *(save(figure, kind) for figure in (pareto, parts) for kind in ("svg", "png")),
     ]
     names: tuple[str, ...] = FILES

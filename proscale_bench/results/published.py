@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 
 from proscale_bench.results.accuracy import Accuracy
-from proscale_bench.results.record import Input, Reference, ReferenceGflops
+from proscale_bench.results.record import COCO_CLASSES, Identity, Input, Reference, ReferenceGflops
 from proscale_bench.units import GIGA, MEGA
 
 DATASET = "COCO val2017"
@@ -119,8 +119,17 @@ def published_result(backbone: str, schedule: str) -> PublishedResult | None:
     return next((result for result in published_results(backbone) if result.schedule == schedule), None)
 
 
-def references(backbone: str, schedule: str, given: Input) -> tuple[Reference, ...]:
-    """What others found a configuration to cost at this very input."""
+def published_of(identity: Identity) -> PublishedResult | None:
+    """The published result of a model; None where it is not the published one to the last dimension, or has weights."""
+    known = identity.weights is None and _is_as_published(identity)
+    return published_result(identity.backbone, identity.schedule) if known else None
+
+
+def references_of(identity: Identity, given: Input) -> tuple[Reference, ...]:
+    """What others found a model to cost at this very input; nothing where it is not the model that they had."""
+    if not _is_as_published(identity):
+        return ()
+    backbone, schedule = identity.backbone, identity.schedule
     found: list[Reference] = []
     result = published_result(backbone, schedule)
     if given.size == PAPER_SIZE and result and (printed := result.reference()):
@@ -133,6 +142,12 @@ def references(backbone: str, schedule: str, given: Input) -> tuple[Reference, .
         and (count.height_px, count.width_px, count.output_height_px, count.output_width_px) == sides
     ]
     return tuple(found)
+
+
+def _is_as_published(identity: Identity) -> bool:
+    """COCO's classes, and every dimension as the backbone's name stands for."""
+    usual = identity.classes == COCO_CLASSES or (identity.classes is None and identity.weights is None)
+    return usual and identity.dimensions is None and identity.model == Identity.model_fields["model"].default
 
 
 @cache

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterator, Set
 from pathlib import Path
 
-from proscale_bench.bench.count import Configuration, label_of
+from proscale_bench.bench.count import Configuration, dimensions_of, label_of
 from proscale_bench.bench.evaluate import JOURNALS
-from proscale_bench.config.architecture import backbone_name
+from proscale_bench.config.architecture import Architecture, backbone_name
 from proscale_bench.config.sweep import EMBEDDED, SweepSpec, WeightsFile, read_sweep, shipped_sweeps
 from proscale_bench.cost.geometry import COCO_SIZES, InputSize, parse_size
 from proscale_bench.data.layout import find_layout
@@ -134,6 +134,8 @@ def _identity(weights: WeightsFile, digest: str | None) -> Identity:
         schedule=told.schedule.compact,
         encoder=told.schedule.encoder,
         label=label_of(told.schedule),
+        classes=model.head.num_classes,
+        dimensions=dimensions_of(Architecture(model.backbone, model.head)),
         weights=told.digest or digest,
     )
 

@@ -79,7 +79,9 @@ def test_all_that_was_found_of_one_schedule_is_held_against_all_of_another() -> 
         for schedule, pq in (("3,3,3", 41.0), ("1,1,1", 40.0))
     )
     found = compare(old, new)
-    assert [(pair.old, pair.new) for pair in found.pairs] == list(zip(old, new, strict=True))
+    pairs = {pair.old.digest: pair for pair in found.pairs}  # in the order of tables
+    assert [(pairs[one.digest].old, pairs[one.digest].new) for one in old] == list(zip(old, new, strict=True))
+    assert len(found.pairs) == len(old)
     assert (found.vanished, found.added) == ((), ())
     partly = compare(old, new[:2])
     assert len(partly.pairs) == 2
