@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, get_args
 from proscale_bench.bench.count import cost_of
 from proscale_bench.bench.weights import UNKNOWN_ORIGIN, TrainingOrigin, Weights
 from proscale_bench.config.architecture import backbone_name
+from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.config.sweep import EMBEDDED
 from proscale_bench.cost.count import count_model
 from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from proscale_bench.models.processes import Processes
 
 COCO_RESIZE = (800, 1333)
-THRESHOLDS = {"score": 0.8, "overlap": 0.8, "mask": 0.5, "instances": 100}  # the official code's: see postprocess.py
 Resize = tuple[int, int]  # short side, longest side
 
 
@@ -51,6 +51,7 @@ class EvaluationRequest:
         limit: the first so many images; None: all.
         resamples: of the bootstrap; 0 for none.
         reference: AP by pycocotools.
+        thresholds: of the post-processing.
     """
 
     dataset: Dataset
@@ -61,6 +62,7 @@ class EvaluationRequest:
     resamples: int = 1000
     seed: int = 0
     reference: bool = False
+    thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS
 
     @property
     def name(self) -> str:
@@ -100,7 +102,7 @@ class EvaluationRequest:
             limit=limit if limit is not None and limit < len(dataset.images) else None,
             tasks=tuple(task for task in get_args(Task) if task in self.tasks),
             resize=self.resize_words,
-            thresholds=THRESHOLDS,
+            thresholds=asdict(self.thresholds),
         )
 
     @cached_property
@@ -260,7 +262,9 @@ def evaluate_model(
 
     check_device(settings.device, settings.dtype)
     device = torch.device(f"cuda:{processes.local_rank}" if settings.device == "cuda" else "cpu")
-    predictor = ModelPredictor(weights.model, request.dataset, request.tasks, request.resize, settings.dtype)
+    predictor = ModelPredictor(
+        weights.model, request.dataset, request.tasks, request.resize, settings.dtype, request.thresholds
+    )
     work = Work(request.dataset, request.batches, frozenset(request.tasks))
     start = time.perf_counter()
     with global_state(settings.dtype, settings.threads):

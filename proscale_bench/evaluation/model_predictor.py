@@ -123,6 +123,7 @@ class ModelPredictor:
         model: prepared for inference, on its device.
         resize: (short side, longest side) in pixels, or None: images are given as they are.
         dtype: number format of the forward pass.
+        thresholds: of the post-processing.
 
     Raises:
         BenchError: the model has other classes than the data set.
@@ -135,6 +136,7 @@ class ModelPredictor:
         tasks: Collection[Task],
         resize: tuple[int, int] | None,
         dtype: DType = "fp32",
+        thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
     ) -> None:
         classes = model.decoder.class_head.out_features - 1
         if classes != len(dataset.categories):
@@ -143,7 +145,7 @@ class ModelPredictor:
                 "weights and data must be of the same classes, in the same order",
             )
         self._model, self._dataset, self._resize, self._dtype = model, dataset, resize, dtype
-        self._post_processor = PostProcessor(dataset.categories, tasks)
+        self._post_processor = PostProcessor(dataset.categories, tasks, thresholds)
 
     def load(self, image: ImageEntry) -> NDArray[np.uint8]:
         """An image as the model gets it, [h, w, 3].
