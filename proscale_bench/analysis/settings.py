@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proscale_bench.config.architecture import ARCHITECTURES
+from proscale_bench.errors import BenchError
 from proscale_bench.results.profile import Execution
 from proscale_bench.results.record import Cost, Input, Record, Reference
+from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.units import GIGA, show_mac
 
 SETS = ("coco-first100", "coco-val")
@@ -185,15 +186,22 @@ def model_order(record: Record) -> tuple[object, ...]:
     """By backbone and schedule; the catalogue's order: baseline, then few layers to many, then ablations."""
     backbones = tuple(ARCHITECTURES)
     identity = record.identity
-    layers = sum(map(int, re.findall(r"\d+", identity.schedule.partition("+")[0])))
     return (
         backbones.index(identity.backbone) if identity.backbone in backbones else len(backbones),
         identity.backbone,
         identity.encoder != "mask2former",
         "+" in identity.schedule,
-        len(record.cost.layers) if record.cost else layers,
+        len(record.cost.layers) if record.cost else _layers_of(identity.schedule),
         identity.schedule,
     )
+
+
+def _layers_of(schedule: str) -> int:
+    """The number of token layers that a spelling asks for; 0 where it is no schedule's."""
+    try:
+        return len(parse_compact(schedule).layers)
+    except BenchError:
+        return 0
 
 
 def _order(record: Record) -> tuple[object, ...]:

@@ -183,7 +183,7 @@ def show(asked: Asked, outcomes: Sequence[EvaluationOutcome], folder: Path, cons
     from proscale_bench.render import evaluation as render
     from proscale_bench.render.table import rich_table
 
-    evaluations = [render.Evaluation(outcome.accuracy, outcome.record) for outcome in outcomes]
+    evaluations = [render.EvaluatedModel(outcome.accuracy, outcome.record) for outcome in outcomes]
     for table in render.tables(evaluations, asked.per_class):
         console.print(rich_table(table, break_labels=True))
         console.print()
@@ -198,10 +198,10 @@ def show(asked: Asked, outcomes: Sequence[EvaluationOutcome], folder: Path, cons
 
 
 def markdown(outcomes: Sequence[EvaluationOutcome]) -> str:
-    from proscale_bench.render.evaluation import Evaluation, tables
+    from proscale_bench.render.evaluation import EvaluatedModel, tables
     from proscale_bench.render.table import markdown_table
 
-    evaluations = [Evaluation(outcome.accuracy, outcome.record) for outcome in outcomes]
+    evaluations = [EvaluatedModel(outcome.accuracy, outcome.record) for outcome in outcomes]
     return "\n".join(
         line for table in tables(evaluations) for line in (f"### {table.title}", "", *markdown_table(table), "")
     )

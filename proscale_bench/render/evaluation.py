@@ -46,7 +46,7 @@ COSTS = (  # with their indents
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluatedModel:
     """What was found, and of which model; None where files of unknown origin were scored."""
 
     accuracy: Accuracy
@@ -63,14 +63,14 @@ class Evaluation:
         return self.record.identity.schedule if self.record else self.accuracy.source
 
 
-def tables(evaluations: Sequence[Evaluation], per_class: bool = False) -> Iterator[Table]:
+def tables(evaluations: Sequence[EvaluatedModel], per_class: bool = False) -> Iterator[Table]:
     """One table of all, and one a model by class where that is wanted."""
     yield accuracy_table(evaluations)
     if per_class:
         yield from map(class_table, evaluations)
 
 
-def accuracy_table(evaluations: Sequence[Evaluation]) -> Table:
+def accuracy_table(evaluations: Sequence[EvaluatedModel]) -> Table:
     """A column a model: what it is worth, in percent with intervals, and what it costs."""
     with_intervals = any(one.how.intervals for one in evaluations)
     rows = []
@@ -92,7 +92,7 @@ def accuracy_table(evaluations: Sequence[Evaluation]) -> Table:
     return Table(title, ("", *header), tuple(rows))
 
 
-def class_table(one: Evaluation) -> Table:
+def class_table(one: EvaluatedModel) -> Table:
     """A line a class, as the data set lists them."""
     how = one.how
     columns: list[tuple[str, Callable[[ClassAccuracy], str]]] = []
@@ -116,7 +116,7 @@ def class_table(one: Evaluation) -> Table:
     return Table(f"{one.name} by class of {one.accuracy.dataset}", ("", "", *(name for name, _ in columns)), rows)
 
 
-def footer(evaluations: Sequence[Evaluation]) -> list[str]:
+def footer(evaluations: Sequence[EvaluatedModel]) -> list[str]:
     """How the numbers came about."""
     first, how = evaluations[0].record, evaluations[0].how
     ways = dict.fromkeys(one.record.execution for one in evaluations if one.record and one.record.execution)
@@ -133,12 +133,14 @@ def footer(evaluations: Sequence[Evaluation]) -> list[str]:
 
 def section(setting: Setting, records: Sequence[Record], text: Callable[[str], str]) -> list[str]:
     """What a report says of a data set's evaluations, as lines of Markdown; `text` keeps words words."""
-    evaluations = [Evaluation(record.accuracy, record) for record in records if record.accuracy and record.is_evaluated]
+    evaluations = [
+        EvaluatedModel(record.accuracy, record) for record in records if record.accuracy and record.is_evaluated
+    ]
     lines = [f"## Accuracy on {text(setting.size)}", "", *markdown_table(accuracy_table(evaluations)), ""]
     return lines + [line for note in footer(evaluations) for line in (text(note[:1].upper() + note[1:]) + ".", "")]
 
 
-def _cost_rows(evaluations: Sequence[Evaluation], with_intervals: bool) -> Iterator[Row]:
+def _cost_rows(evaluations: Sequence[EvaluatedModel], with_intervals: bool) -> Iterator[Row]:
     for column, indent in COSTS:
         cells: list[str] = []
         for one in evaluations:
@@ -148,7 +150,7 @@ def _cost_rows(evaluations: Sequence[Evaluation], with_intervals: bool) -> Itera
             yield Row(column.title, tuple(cells), indent, strong=not indent)
 
 
-def _names(evaluations: Sequence[Evaluation]) -> list[str]:
+def _names(evaluations: Sequence[EvaluatedModel]) -> list[str]:
     """Schedules, with what tells them apart."""
     names = [one.name for one in evaluations]
     backbones = [one.record.identity.backbone if one.record else "" for one in evaluations]

@@ -1,4 +1,4 @@
-"""The Pareto figure: what a configuration is worth against what it costs, as SVG and PNG.
+"""The Pareto figure: the accuracy of every configuration against its cost, as SVG and PNG.
 
 The frontier is a step line, dominated points are hollow, measured and published points have different marks, and
 labels never overlap. The same records give the same bytes.
@@ -29,11 +29,11 @@ DEFAULT_X = ("total_gflops", "encoder_gflops")
 DEFAULT_Y = "pq"
 MARKS: dict[Provenance, str] = {"measured": "o", "published": "D", "counted": "s"}
 COLUMNS = 2  # of panels
-TICKS_SHARE = 0.11  # of a panel's height, for the ticks of what has no known worth
+TICKS_SHARE = 0.11  # of a panel's height, for the ticks of configurations of unknown quality
 
 
 @dataclass(frozen=True)
-class Spot:
+class Point:
     """A point of a panel."""
 
     record: Record
@@ -56,7 +56,7 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
     """
     from matplotlib.figure import Figure
 
-    costs, worth = [get_metric(name) for name in x], get_metric(y)
+    costs, quality = [get_metric(name) for name in x], get_metric(y)
     view = main_view(views(records), x, y)
     shown, setting, data = (view.points, view.setting, view.data[:1]) if view else ([], None, [])
     rows = -(-len(costs) // COLUMNS)
@@ -69,27 +69,27 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
         for axes, cost in zip(panels, costs, strict=True):
             axes.set_xlabel(axis_label(cost, setting))
         for row in cells:
-            row[0].set_ylabel(_worth_label(worth, setting, data))
-        spots = [_spots(shown, cost, worth) for cost in costs]
-        for axes, cost, points in zip(panels, costs, spots, strict=True):
-            _draw_points(axes, points, cost, worth)
-            _draw_ticks(axes, _ticks(shown, cost, worth), cost)
+            row[0].set_ylabel(_y_label(quality, setting, data))
+        drawn = [_points(shown, cost, quality) for cost in costs]
+        for axes, cost, points in zip(panels, costs, drawn, strict=True):
+            _draw_points(axes, points, cost, quality)
+            _draw_ticks(axes, _ticks(shown, cost, quality), cost)
         low, high = panels[0].get_ylim()  # shared
         panels[0].set_ylim(low - TICKS_SHARE * (high - low), high)
-        for axes, cost, points in zip(panels, costs, spots, strict=True):
-            _draw_lines(axes, points, cost, worth)
-        _legend(figure, shown, spots, worth, next(iter(list(cells.flat)[len(costs) :]), None))
+        for axes, cost, points in zip(panels, costs, drawn, strict=True):
+            _draw_lines(axes, points, cost, quality)
+        _legend(figure, shown, drawn, quality, next(iter(list(cells.flat)[len(costs) :]), None))
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the places found below must stay
-        for axes, cost, points in zip(panels, costs, spots, strict=True):
-            _label(axes, points, cost, worth)
+        for axes, cost, points in zip(panels, costs, drawn, strict=True):
+            _label(axes, points, cost, quality)
     return figure
 
 
 def default_x(records: Sequence[Record]) -> tuple[str, ...]:
     """GFLOPs, and latency where it stands beside an accuracy that was found here."""
     timed = [row for view in views(records) for row in view.rows if row.record.profile]
-    return (*DEFAULT_X, *(["latency_median_ms"] if any(worth.judged for row in timed for worth in row.worths) else []))
+    return (*DEFAULT_X, *(["latency_median_ms"] if any(one.judged for row in timed for one in row.worths) else []))
 
 
 def axis_label(shown: Metric, setting: Setting | None) -> str:
@@ -107,66 +107,66 @@ def _unbroken(words: str) -> str:
     )
 
 
-def _worth_label(shown: Metric, setting: Setting | None, data: Sequence[str]) -> str:
+def _y_label(shown: Metric, setting: Setting | None, data: Sequence[str]) -> str:
     if shown.section == "accuracy" and data:
         return f"{shown.title}, {shown.unit} ({', '.join(data)})"
     return axis_label(shown, setting)
 
 
-def _spots(records: Sequence[Record], cost: Metric, worth: Metric) -> list[Spot]:
-    pairs = [(metric(record, cost.name), metric(record, worth.name)) for record in records]
-    best = set(frontier(pairs, cost.better, worth.better))
+def _points(records: Sequence[Record], cost: Metric, quality: Metric) -> list[Point]:
+    pairs = [(metric(record, cost.name), metric(record, quality.name)) for record in records]
+    best = set(frontier(pairs, cost.better, quality.better))
     return [
-        Spot(record, a, b, index in best)
+        Point(record, a, b, index in best)
         for index, (record, (a, b)) in enumerate(zip(records, pairs, strict=True))
         if a is not None and b is not None
     ]
 
 
-def _ticks(records: Sequence[Record], cost: Metric, worth: Metric) -> list[Record]:
-    """What has a cost and no known worth."""
+def _ticks(records: Sequence[Record], cost: Metric, quality: Metric) -> list[Record]:
+    """What has a cost and no known quality."""
     return [
-        record for record in records if metric(record, cost.name) is not None and metric(record, worth.name) is None
+        record for record in records if metric(record, cost.name) is not None and metric(record, quality.name) is None
     ]
 
 
-def _frontier_line(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> list[tuple[float, float]]:
+def _frontier_line(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metric) -> list[tuple[float, float]]:
     """The step line's corners; its last value holds to the edge of the panel."""
-    points = [(spot.x, spot.y) for spot in spots]
-    corners = steps([points[index] for index in frontier(points, cost.better, worth.better)])
+    places = [(point.x, point.y) for point in points]
+    corners = steps([places[index] for index in frontier(places, cost.better, quality.better)])
     left, right = axes.get_xlim()
     return [*corners, (right if cost.better == "lower" else left, corners[-1][1])]
 
 
-def _draw_points(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> None:
+def _draw_points(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metric) -> None:
     axes.margins(0.16, 0.2)
-    for spot in spots:
-        color = backbone_color(spot.backbone)
+    for point in points:
+        color = backbone_color(point.backbone)
         axes.plot(
-            [spot.x],
-            [spot.y],
-            MARKS[provenance_of(spot.record, worth.name)],
+            [point.x],
+            [point.y],
+            MARKS[provenance_of(point.record, quality.name)],
             markersize=7,
             markeredgewidth=1.4,
             markeredgecolor=color,
-            markerfacecolor=color if spot.best else "white",
+            markerfacecolor=color if point.best else "white",
             zorder=4,
         )
-        for bar in _bars(spot, cost, worth):
+        for bar in _bars(point, cost, quality):
             axes.plot(*zip(*bar, strict=True), color=color, linewidth=1.0, alpha=0.6, zorder=3)
 
 
-def _bars(spot: Spot, cost: Metric, worth: Metric) -> list[list[tuple[float, float]]]:
+def _bars(point: Point, cost: Metric, quality: Metric) -> list[list[tuple[float, float]]]:
     """The intervals of a point, across and along."""
-    across, along = cost.interval(spot.record), worth.interval(spot.record)
+    across, along = cost.interval(point.record), quality.interval(point.record)
     return [
-        *([[(end, spot.y) for end in across]] if across else []),
-        *([[(spot.x, end) for end in along]] if along else []),
+        *([[(end, point.y) for end in across]] if across else []),
+        *([[(point.x, end) for end in along]] if along else []),
     ]
 
 
 def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric) -> None:
-    """A short line at the foot for each configuration whose worth nobody knows, a row a backbone."""
+    """A short line at the foot for each configuration of unknown quality, a row a backbone."""
     groups = by_backbone(records)
     height = TICKS_SHARE / max(2, len(groups))
     for row, group in enumerate(groups.values()):
@@ -180,16 +180,16 @@ def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric) -> None:
             )
 
 
-def _draw_lines(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> None:
+def _draw_lines(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metric) -> None:
     """The frontier, and an arrow from each baseline to the paper's schedule; or that there is nothing to show."""
     axes.set_xlim(axes.get_xlim())
-    if not spots:
+    if not points:
         axes.set_yticks([])
-        message = f"no record has both\n{cost.name} and {worth.name}"
+        message = f"no record has both\n{cost.name} and {quality.name}"
         axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=FAINT)
         return
-    axes.plot(*zip(*_frontier_line(axes, spots, cost, worth), strict=True), color=FAINT, linewidth=1.1, zorder=2)
-    for old, new in _arrows(spots):
+    axes.plot(*zip(*_frontier_line(axes, points, cost, quality), strict=True), color=FAINT, linewidth=1.1, zorder=2)
+    for old, new in _arrows(points):
         axes.annotate(
             "",
             (new.x, new.y),
@@ -206,42 +206,42 @@ def _draw_lines(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) 
         )
 
 
-def _arrows(spots: Sequence[Spot]) -> list[tuple[Spot, Spot]]:
+def _arrows(points: Sequence[Point]) -> list[tuple[Point, Point]]:
     """From each backbone's baseline to the paper's own schedule."""
     pairs = []
-    for backbone in dict.fromkeys(spot.backbone for spot in spots):
-        by_schedule = {spot.record.identity.schedule: spot for spot in spots if spot.backbone == backbone}
+    for backbone in dict.fromkeys(point.backbone for point in points):
+        by_schedule = {point.record.identity.schedule: point for point in points if point.backbone == backbone}
         if "baseline" in by_schedule and HEADLINE_SCHEDULE in by_schedule:
             pairs.append((by_schedule["baseline"], by_schedule[HEADLINE_SCHEDULE]))
     return pairs
 
 
-def _label(axes: Axes, spots: Sequence[Spot], cost: Metric, worth: Metric) -> None:
+def _label(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metric) -> None:
     """Name every point and every arrow's saving, where nothing else is."""
-    if not spots:
+    if not points:
         return
-    lines = [_frontier_line(axes, spots, cost, worth)]
-    lines += [bar for spot in spots for bar in _bars(spot, cost, worth)]
+    lines = [_frontier_line(axes, points, cost, quality)]
+    lines += [bar for point in points for bar in _bars(point, cost, quality)]
     savings = []
-    for old, new in _arrows(spots):
+    for old, new in _arrows(points):
         lines.append([(old.x, old.y), (new.x, new.y)])
         saving = show_reduction(reduction_pct(new.x, old.x)).replace("-", "−")
         middle = ((old.x + new.x) / 2, (old.y + new.y) / 2)
         savings.append(Name(saving, middle, backbone_color(new.backbone), backbone_color(new.backbone)))
     named = [
-        Name(spot.record.identity.schedule, (spot.x, spot.y), INK, backbone_color(spot.backbone))
-        for spot in sorted(spots, key=lambda spot: not spot.best)
+        Name(point.record.identity.schedule, (point.x, point.y), INK, backbone_color(point.backbone))
+        for point in sorted(points, key=lambda point: not point.best)
     ]
-    best = sum(spot.best for spot in spots)
+    best = sum(point.best for point in points)
     names = [*named[:best], *savings, *named[best:]]  # the most important first
-    draw_names(axes, names, [(spot.x, spot.y) for spot in spots], lines, TICKS_SHARE)
+    draw_names(axes, names, [(point.x, point.y) for point in points], lines, TICKS_SHARE)
 
 
 def _legend(
     figure: Figure,
     records: Sequence[Record],
-    spots: Sequence[Sequence[Spot]],
-    worth: Metric,
+    panels: Sequence[Sequence[Point]],
+    quality: Metric,
     free: Axes | None,
 ) -> None:
     """Backbones by colour, then what the marks mean, only what is there: above the panels, or in the place of one."""
@@ -262,21 +262,21 @@ def _legend(
             label=label,
         )
 
-    points = [spot for panel in spots for spot in panel]
+    points = [point for panel in panels for point in panel]
     handles = [mark(backbone_name(backbone), "s", backbone_color(backbone)) for backbone in by_backbone(records)]
-    origins = [provenance_of(spot.record, worth.name) for spot in points]
+    origins = [provenance_of(point.record, quality.name) for point in points]
     handles += [mark(origin, MARKS[origin]) for origin in dict.fromkeys(origins)]
     if points:
         handles.append(mark("frontier", "none", FAINT, line="-"))
-    if not all(spot.best for spot in points):
+    if not all(point.best for point in points):
         handles.append(mark("dominated: hollow", MARKS[origins[0]], INK, "white"))
-    if any(worth.interval(spot.record) for spot in points):
+    if any(quality.interval(point.record) for point in points):
         handles.append(mark("95 % interval", "none", INK, line="-"))
-    if any(metric(record, worth.name) is None for record in records):
-        handles.append(mark(f"cost only, no {worth.title} known", "|"))
+    if any(metric(record, quality.name) is None for record in records):
+        handles.append(mark(f"cost only, no {quality.title} known", "|"))
     look: dict[str, Any] = {"fontsize": 8.5, "handlelength": 1.5, "handletextpad": 0.5, "columnspacing": 1.2}
     if handles and free is not None:
         free.legend(handles=handles, loc="center", labelspacing=0.9, **look)
     elif handles:
-        ncols = min(len(handles), 6 if len(spots) > 1 else 3)
+        ncols = min(len(handles), 6 if len(panels) > 1 else 3)
         figure.legend(handles=handles, loc="outside upper left", ncols=ncols, borderaxespad=0.2, **look)

@@ -12,7 +12,7 @@ from proscale_bench.render.style import HALO
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Point = tuple[float, float]
+XY = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Name:
     """A label of a panel: what it says, of which point, in which colours."""
 
     text: str
-    point: Point
+    point: XY
     color: str
     leader: str
 
 
 def draw_names(
-    axes: Axes, names: Sequence[Name], points: Sequence[Point], lines: Sequence[Sequence[Point]], foot: float = 0.0
+    axes: Axes, names: Sequence[Name], points: Sequence[XY], lines: Sequence[Sequence[XY]], foot: float = 0.0
 ) -> None:
     """Draw names, the most important first. One without a free place is left out.
 
@@ -40,7 +40,7 @@ def draw_names(
     assert figure is not None
     pixel = figure.dpi / 72  # a point, in pixels
 
-    def on_screen(point: Point) -> Point:
+    def on_screen(point: XY) -> XY:
         a, b = axes.transData.transform(point)
         return float(a), float(b)
 
@@ -59,11 +59,11 @@ def draw_names(
     pieces = [piece for line in lines for piece in cut([on_screen(point) for point in line], 2 * pixel, 4 * pixel)]
     frame = Box(x0, y0 + foot * (y1 - y0), x1, y1)
     places = place(wanted, frame, marks, pieces, gap=6.5 * pixel)
-    for name, text, label, spot in zip(names, drawn, places, wanted, strict=True):
+    for name, text, label, asked in zip(names, drawn, places, wanted, strict=True):
         if label is None:
             text.remove()
             continue
-        text.set_position(((label.box.left - spot.x) / pixel, (label.box.bottom - spot.y) / pixel))
+        text.set_position(((label.box.left - asked.x) / pixel, (label.box.bottom - asked.y) / pixel))
         text.set_gid(f"label-{text.get_text()}")
         if label.leader:
             end = axes.transData.inverted().transform(label.leader)

@@ -9,7 +9,7 @@ from typing import Any
 from proscale_bench.analysis.views import Row, View, Worth, main_view, views
 from proscale_bench.render.costs import PARTS
 from proscale_bench.render.latency import realised
-from proscale_bench.render.page_details import Fact, facts_of, facts_of_worth
+from proscale_bench.render.page_details import Detail, details_of, details_of_evaluation
 from proscale_bench.render.style import COLORS, backbone_name
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
 from proscale_bench.results.record import Record
@@ -38,7 +38,7 @@ class Saving:
 
 
 @dataclass(frozen=True)
-class PageWorth:
+class PageEvaluation:
     """Accuracies of one source, in percent, by the names of the metrics; `trainings`: of how many they are the mean."""
 
     data: str
@@ -46,7 +46,7 @@ class PageWorth:
     trainings: int | None
     values: dict[str, float]
     intervals: dict[str, Interval]
-    facts: list[Fact]
+    details: list[Detail]
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class PageRow:
     gflops: list[float]
     ms: list[float]
     savings: list[Saving | None]
-    worths: list[PageWorth]
+    evaluations: list[PageEvaluation]
     error: str
-    facts: list[Fact]
+    details: list[Detail]
 
 
 @dataclass(frozen=True)
@@ -173,23 +173,23 @@ def _row(row: Row, backbones: Sequence[str]) -> PageRow:
         gflops=[part.read(cost) for part in PARTS] if cost else [],
         ms=[length for _, _, length in realised(record).pieces] if cost and record.profile else [],
         savings=[_saving(record, part, stage) for _, part, stage in SAVINGS],
-        worths=[_worth(one) for one in row.worths],
+        evaluations=[_evaluation(one) for one in row.worths],
         error=record.error.message if record.error else "",
-        facts=facts_of(record),
+        details=details_of(record),
     )
 
 
-def _worth(worth: Worth) -> PageWorth:
-    accuracy = worth.accuracy
-    record = worth.records[0].model_copy(update={"accuracy": accuracy})
+def _evaluation(evaluation: Worth) -> PageEvaluation:
+    accuracy = evaluation.accuracy
+    record = evaluation.records[0].model_copy(update={"accuracy": accuracy})
     known = [metric for metric in METRICS.values() if metric.section == "accuracy"]
-    return PageWorth(
-        worth.data,
+    return PageEvaluation(
+        evaluation.data,
         accuracy.provenance,
-        worth.trainings if worth.trainings > 1 else None,
+        evaluation.trainings if evaluation.trainings > 1 else None,
         _values(known, record),
         _intervals(known, record),
-        facts_of_worth(worth),
+        details_of_evaluation(evaluation),
     )
 
 

@@ -28,52 +28,52 @@ EXTRA_NAMES = {
 MAIN = ("pq", "ap", "miou")
 
 
-class Fact(NamedTuple):
+class Detail(NamedTuple):
     name: str
     words: str
 
 
-def facts_of(record: Record) -> list[Fact]:
+def details_of(record: Record) -> list[Detail]:
     """Of the record of a row: of its cost and its profile."""
-    facts = [*_of_cost(record.cost)] if record.cost else []
-    facts += [fact for reference in record.references for fact in _of_reference(reference)]
-    facts += [*_of_profile(record.profile)] if record.profile else []
-    return [*facts, *_origin(record)]
+    details = [*_of_cost(record.cost)] if record.cost else []
+    details += [detail for reference in record.references for detail in _of_reference(reference)]
+    details += [*_of_profile(record.profile)] if record.profile else []
+    return [*details, *_origin(record)]
 
 
-def facts_of_worth(worth: Worth) -> list[Fact]:
+def details_of_evaluation(evaluation: Worth) -> list[Detail]:
     """Of what a model is worth; of several trainings, what each of them is."""
-    accuracy, record = worth.accuracy, worth.records[0]
-    facts = [
-        Fact(EXTRA_NAMES[name], f"{value:.2f} %") for name in EXTRAS if (value := getattr(accuracy, name)) is not None
+    accuracy, record = evaluation.accuracy, evaluation.records[0]
+    details = [
+        Detail(EXTRA_NAMES[name], f"{value:.2f} %") for name in EXTRAS if (value := getattr(accuracy, name)) is not None
     ]
-    facts += [Fact("data", accuracy.dataset), Fact("source", accuracy.source)]
-    facts += [Fact("note", accuracy.note)] if accuracy.note else []
+    details += [Detail("data", accuracy.dataset), Detail("source", accuracy.source)]
+    details += [Detail("note", accuracy.note)] if accuracy.note else []
     if how := accuracy.evaluated:
-        facts += _of_evaluation(how, worth)
-    if worth.trainings > 1:
-        return [*facts, *map(_of_training, worth.records)]
+        details += _of_evaluation(how, evaluation)
+    if evaluation.trainings > 1:
+        return [*details, *map(_of_training, evaluation.records)]
     if how:
-        facts += [Fact("weights", record.identity.weights[:16])] if record.identity.weights else []
-        facts += _origin(record)
-    return facts
+        details += [Detail("weights", record.identity.weights[:16])] if record.identity.weights else []
+        details += _origin(record)
+    return details
 
 
-def _of_evaluation(how: Evaluated, worth: Worth) -> Iterator[Fact]:
-    yield Fact("images", f"{how.images:,}, resized: {how.resize}")
-    if how.intervals and worth.trainings > 1:
-        yield Fact("intervals", "95 %, of the mean, over images and over trainings, the wider of the two")
+def _of_evaluation(how: Evaluated, evaluation: Worth) -> Iterator[Detail]:
+    yield Detail("images", f"{how.images:,}, resized: {how.resize}")
+    if how.intervals and evaluation.trainings > 1:
+        yield Detail("intervals", "95 %, of the mean, over images and over trainings, the wider of the two")
     elif how.intervals:
-        yield Fact("intervals", f"95 %, the images drawn anew {how.resamples:,} times")
-    if worth.trainings == 1:
-        yield Fact("evaluated by", f"{how.engine}, {how.seconds:,.0f} s on {how.processes} processes")
-    for words in dict.fromkeys(record.execution.words for record in worth.records if record.execution):
-        yield Fact("run as", words)
+        yield Detail("intervals", f"95 %, the images drawn anew {how.resamples:,} times")
+    if evaluation.trainings == 1:
+        yield Detail("evaluated by", f"{how.engine}, {how.seconds:,.0f} s on {how.processes} processes")
+    for words in dict.fromkeys(record.execution.words for record in evaluation.records if record.execution):
+        yield Detail("run as", words)
     for warning in how.warnings:
-        yield Fact("beware", warning)
+        yield Detail("beware", warning)
 
 
-def _of_training(record: Record) -> Fact:
+def _of_training(record: Record) -> Detail:
     """One of several: its seed, main accuracies and weights."""
     accuracy = record.accuracy
     assert accuracy is not None
@@ -81,25 +81,25 @@ def _of_training(record: Record) -> Fact:
     words = [f"seed {seed}"] if seed is not None else []
     words += [f"{METRICS[name].title} {value:.2f}" for name in MAIN if (value := getattr(accuracy, name)) is not None]
     weights = f"; weights {record.identity.weights[:16]}" if record.identity.weights else ""
-    return Fact("training", f"{', '.join(words)}; {accuracy.source}{weights}")
+    return Detail("training", f"{', '.join(words)}; {accuracy.source}{weights}")
 
 
-def _of_cost(cost: Cost) -> Iterator[Fact]:
-    yield Fact("total with post-processing", f"{show_gflops(cost.gflops.total_with_postprocessing)} GFLOPs")
+def _of_cost(cost: Cost) -> Iterator[Detail]:
+    yield Detail("total with post-processing", f"{show_gflops(cost.gflops.total_with_postprocessing)} GFLOPs")
     params = cost.params_m
-    yield Fact(
+    yield Detail(
         "parameters by part",
         f"backbone {params.backbone:.2f}, encoder {params.encoder:.2f}, decoder {params.transformer_decoder:.2f} M",
     )
     layers = [(len(list(same)), tokens) for tokens, same in groupby(layer.tokens for layer in cost.layers)]
     if layers:
-        yield Fact("tokens by layer", ", ".join(f"{count} × {tokens:,.0f}" for count, tokens in layers))
+        yield Detail("tokens by layer", ", ".join(f"{count} × {tokens:,.0f}" for count, tokens in layers))
     left_out = ", ".join(f"{name} {show_gflops(amount)}" for name, amount in cost.uncounted_ops.items() if amount)
     if left_out:
-        yield Fact("left out by the rules", f"{left_out} G")
+        yield Detail("left out by the rules", f"{left_out} G")
 
 
-def _of_reference(reference: Reference) -> Iterator[Fact]:
+def _of_reference(reference: Reference) -> Iterator[Detail]:
     """What others found of the same configuration."""
     known = reference.gflops
     words = [
@@ -113,25 +113,27 @@ def _of_reference(reference: Reference) -> Iterator[Fact]:
     ]
     if words:
         who = "official code" if reference.kind == "official_code" else "paper"
-        yield Fact(who, f"{', '.join(words)} GFLOPs (rules {reference.rules}; {reference.source})")
+        yield Detail(who, f"{', '.join(words)} GFLOPs (rules {reference.rules}; {reference.source})")
 
 
-def _of_profile(profile: Profile) -> Iterator[Fact]:
-    yield Fact(
+def _of_profile(profile: Profile) -> Iterator[Detail]:
+    yield Detail(
         "latency, p90 / p95 / p99",
         " / ".join(map(show_ms, (profile.latency_p90_ms, profile.latency_p95_ms, profile.latency_p99_ms))) + " ms",
     )
-    yield Fact("timed", f"{len(profile.samples_ms)} rounds after {profile.warmup_rounds} to warm up, {profile.session}")
+    yield Detail(
+        "timed", f"{len(profile.samples_ms)} rounds after {profile.warmup_rounds} to warm up, {profile.session}"
+    )
     if profile.launch_share_pct is not None:
-        yield Fact("until all was launched", f"{profile.launch_share_pct:.0f} % of the latency")
+        yield Detail("until all was launched", f"{profile.launch_share_pct:.0f} % of the latency")
     if profile.memory:
-        yield Fact("memory", f"weights {profile.memory.weights_mib:,.0f} MiB; {profile.memory.method}")
+        yield Detail("memory", f"weights {profile.memory.weights_mib:,.0f} MiB; {profile.memory.method}")
     if profile.energy_note:
-        yield Fact("energy", profile.energy_note)
+        yield Detail("energy", profile.energy_note)
     for caution in profile.warnings:
-        yield Fact("beware", f"{caution.message}; {caution.advice}")
+        yield Detail("beware", f"{caution.message}; {caution.advice}")
 
 
-def _origin(record: Record) -> list[Fact]:
+def _origin(record: Record) -> list[Detail]:
     origin = record.provenance
-    return [Fact("record", f"{record.digest[:16]}, {origin.created}, version {origin.tool_version}")]
+    return [Detail("record", f"{record.digest[:16]}, {origin.created}, version {origin.tool_version}")]

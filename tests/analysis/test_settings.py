@@ -11,6 +11,7 @@ from proscale_bench.analysis.settings import (
     against_official,
     by_setting,
     main_setting,
+    model_order,
 )
 from proscale_bench.units import reduction_pct
 from tests.results.records import paper, record
@@ -66,3 +67,10 @@ def test_counts_under_other_rules_are_not_compared() -> None:
 
 def test_reduction() -> None:
     assert reduction_pct(1, 0) is None
+
+
+def test_a_schedule_without_a_cost_is_in_the_same_place() -> None:
+    costed = [record(schedule) for schedule in ("4:2,543:4", "0,0,2", "1,1,1", "53:4", "0,0,6")]
+    bare = [one.model_copy(update={"cost": None}) for one in costed]
+    in_order = [[one.identity.schedule for one in sorted(records, key=model_order)] for records in (costed, bare)]
+    assert in_order[0] == in_order[1] == ["0,0,2", "1,1,1", "53:4", "0,0,6", "4:2,543:4"]

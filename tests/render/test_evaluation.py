@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from proscale_bench.render.evaluation import Evaluation, accuracy_table, class_table, footer
+from proscale_bench.render.evaluation import EvaluatedModel, accuracy_table, class_table, footer
 from proscale_bench.render.markdown import report
 from proscale_bench.results.record import Record
 from tests.results.evaluations import evaluated
 
 
-def of(*records: Record) -> list[Evaluation]:
-    return [Evaluation(record.accuracy, record) for record in records if record.accuracy]
+def of(*records: Record) -> list[EvaluatedModel]:
+    return [EvaluatedModel(record.accuracy, record) for record in records if record.accuracy]
 
 
 def cells(label: str, *records: Record) -> tuple[str, ...]:

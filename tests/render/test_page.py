@@ -105,27 +105,27 @@ def test_a_saving_has_what_was_counted_and_what_was_realised() -> None:
 
 def test_what_is_nothing_is_not_what_is_unknown() -> None:
     (row,) = rows_of(with_accuracy(record("3,3,3"), pq=0.0))
-    assert row["worths"][0]["values"] == {"pq": 0.0}
+    assert row["evaluations"][0]["values"] == {"pq": 0.0}
 
 
 def test_published_and_measured_stand_side_by_side() -> None:
     (one, other) = profiled_records("3,3,3")
     *_, row = rows_of(one, other, evaluation(other, 40.0, 1.0))
-    assert [worth["provenance"] for worth in row["worths"]] == ["published", "measured"]
-    assert row["worths"][1]["intervals"]["pq"] == [39.0, 41.0]
+    assert [evaluation["provenance"] for evaluation in row["evaluations"]] == ["published", "measured"]
+    assert row["evaluations"][1]["intervals"]["pq"] == [39.0, 41.0]
 
 
 def test_several_trainings_are_one_point_that_says_so() -> None:
     row, *_ = rows_of(*counted(), *timed(), *seeds(40.0, 43.0, 44.5))
-    (worth,) = row["worths"]
-    assert worth["trainings"] == 3
-    assert worth["values"]["pq"] == pytest.approx(42.5)
-    low, high = worth["intervals"]["pq"]
+    (evaluation,) = row["evaluations"]
+    assert evaluation["trainings"] == 3
+    assert evaluation["values"]["pq"] == pytest.approx(42.5)
+    low, high = evaluation["intervals"]["pq"]
     assert (low, high) == pytest.approx((42.5 - 5.7, 42.5 + 5.7), abs=0.05)  # Student's t of three
-    told = [words for name, words in worth["facts"] if name == "training"]
+    told = [words for name, words in evaluation["details"] if name == "training"]
     assert [words.partition(",")[0] for words in told] == ["seed 0", "seed 1", "seed 2"]
     assert "PQ 44.50" in told[2]
-    (alone,) = rows_of(*counted(), *seeds(40.0))[0]["worths"]
+    (alone,) = rows_of(*counted(), *seeds(40.0))[0]["evaluations"]
     assert "trainings" not in alone
 
 
@@ -146,9 +146,9 @@ def test_everything_known_has_its_words() -> None:
     (one, other) = profiled_records("3,3,3")
     *_, row = rows_of(one, other, evaluation(other, 40.0, 1.0))
     assert {"total with post-processing", "official code", "timed", "energy", "record"} <= {
-        name for name, _ in row["facts"]
+        name for name, _ in row["details"]
     }
-    told = dict(row["worths"][1]["facts"])
+    told = dict(row["evaluations"][1]["details"])
     assert told["data"] == "shapes-val"
     assert told["weights"] == "d" * 16
 
@@ -168,7 +168,7 @@ def test_the_first_view_is_one_with_a_point() -> None:
     small = record("3,3,3", size="64x64").model_copy(update={"accuracy": None})
     large = with_accuracy(record("3,3,3", size="640x640"), pq=40.0)
     found = document([small, large], ["total_gflops"], "pq")
-    assert found.views[found.start.view].rows[0].worths
+    assert found.views[found.start.view].rows[0].evaluations
 
 
 def test_it_says_how_to_find_the_same_again() -> None:

@@ -1,25 +1,25 @@
 // All that is known of a point: beside the pointer, and side by side for two that are pinned.
 
-// [{group, numbers, facts: [{name, words, value?, metric?}]}]: numbers first, then words.
+// [{group, numbers, details: [{name, words, value?, metric?}]}]: numbers first, then words.
 function knownOf(point) {
   const { row } = point;
-  const worths = [point.worth, ...(row.worths ?? []).filter((worth) => worth !== point.worth)].filter(Boolean);
-  const savings = (row.savings ?? []).flatMap((saving, n) => (saving ? savingFacts(saving, data.savings[n]) : []));
+  const evaluations = [point.evaluation, ...(row.evaluations ?? []).filter((evaluation) => evaluation !== point.evaluation)].filter(Boolean);
+  const savings = (row.savings ?? []).flatMap((saving, n) => (saving ? savingDetails(saving, data.savings[n]) : []));
   const view = data.views[point.view];
-  const more = [["failed", row.error], ["called", row.label], ["counted", view.counted], ["ran at", view.ran], ...(row.facts ?? [])];
+  const more = [["failed", row.error], ["called", row.label], ["counted", view.counted], ["ran at", view.ran], ...(row.details ?? [])];
   return [
-    ["Cost", metricFacts(row.values, row.intervals, "cost"), true],
-    ["On the device", metricFacts(row.values, row.intervals, "profile"), true],
+    ["Cost", metricDetails(row.values, row.intervals, "cost"), true],
+    ["On the device", metricDetails(row.values, row.intervals, "profile"), true],
     ["Against the baseline", savings, true],
-    ...worths.map((worth) => [`Worth, ${worth.provenance}`, [...trainingFacts(worth), ...metricFacts(worth.values, worth.intervals, "accuracy")], true]),
-    ...worths.map((worth) => [`How it was ${worth.provenance}`, wordFacts(worth.facts)]),
-    ["More", wordFacts(more.filter(([, words]) => words))],
-  ].filter(([, facts]) => facts.length).map(([group, facts, numbers = false]) => ({ group, facts, numbers }));
+    ...evaluations.map((evaluation) => [`Accuracy, ${evaluation.provenance}`, [...trainingDetails(evaluation), ...metricDetails(evaluation.values, evaluation.intervals, "accuracy")], true]),
+    ...evaluations.map((evaluation) => [`How it was ${evaluation.provenance}`, wordDetails(evaluation.details)]),
+    ["More", wordDetails(more.filter(([, words]) => words))],
+  ].filter(([, details]) => details.length).map(([group, details, numbers = false]) => ({ group, details, numbers }));
 }
 
-const wordFacts = (facts) => (facts ?? []).map(([name, words]) => ({ name, words }));
+const wordDetails = (details) => (details ?? []).map(([name, words]) => ({ name, words }));
 
-function metricFacts(values, intervals, section) {
+function metricDetails(values, intervals, section) {
   return Object.values(data.metrics).filter((m) => m.section === section && known(values?.[m.name])).map((metric) => {
     const value = values[metric.name];
     const range = intervals?.[metric.name];
@@ -28,17 +28,17 @@ function metricFacts(values, intervals, section) {
   });
 }
 
-const trainingFacts = ({ trainings }) => (trainings ? [{ name: "trainings", words: `mean of ${trainings}` }] : []);
+const trainingDetails = ({ trainings }) => (trainings ? [{ name: "trainings", words: `mean of ${trainings}` }] : []);
 
-function savingFacts(saving, name) {
-  const facts = [];
+function savingDetails(saving, name) {
+  const details = [];
   if (known(saving.counted)) {
     const executed = known(saving.executed) && showSaved(saving.executed, 2) !== showSaved(saving.counted, 2)
       ? ` (${showSaved(saving.executed, 2)} as executed)` : "";
-    facts.push({ name: `${name}, FLOPs`, words: showSaved(saving.counted, 2) + executed });
+    details.push({ name: `${name}, FLOPs`, words: showSaved(saving.counted, 2) + executed });
   }
-  if (known(saving.realised)) facts.push({ name: `${name}, time`, words: showRealised(saving) });
-  return facts;
+  if (known(saving.realised)) details.push({ name: `${name}, time`, words: showRealised(saving) });
+  return details;
 }
 
 function showRealised(saving) {
@@ -55,8 +55,8 @@ let tipped = null; // the mark that the tip is of
 function showTip(point, mark) {
   const tip = byId("tip");
   const groups = knownOf(point);
-  const listed = ({ group, facts }) => html("section", {}, html("h4", {}, group),
-    html("dl", {}, facts.map(({ name, words }) => html("div", {}, html("dt", {}, name), html("dd", {}, words)))));
+  const listed = ({ group, details }) => html("section", {}, html("h4", {}, group),
+    html("dl", {}, details.map(({ name, words }) => html("div", {}, html("dt", {}, name), html("dd", {}, words)))));
   tip.replaceChildren(
     html("p", { class: "tip-title" }, heading(point)),
     html("div", { class: "tip-numbers" }, groups.filter((one) => one.numbers).map(listed)),
@@ -120,9 +120,9 @@ function pinButton(point) {
 }
 
 function comparison(pinned) {
-  const both = pinned.map((point) => new Map(knownOf(point).flatMap(({ group, facts }) =>
-    facts.map((fact, n) => [`${group}|${fact.name}|${facts.slice(0, n).filter((f) => f.name === fact.name).length}`, fact]))));
-  const keys = [...new Set(both.flatMap((facts) => [...facts.keys()]))];
+  const both = pinned.map((point) => new Map(knownOf(point).flatMap(({ group, details }) =>
+    details.map((detail, n) => [`${group}|${detail.name}|${details.slice(0, n).filter((other) => other.name === detail.name).length}`, detail]))));
+  const keys = [...new Set(both.flatMap((details) => [...details.keys()]))];
   const groups = [...new Set(keys.map((key) => key.split("|")[0]))];
   const columns = pinned.length;
   return [
@@ -139,9 +139,9 @@ function comparison(pinned) {
 }
 
 function comparedRow(key, both) {
-  const facts = both.map((one) => one.get(key));
-  const cells = facts.map((fact) => html("td", {}, fact?.words ?? "–"));
-  const [a, b] = facts;
+  const details = both.map((one) => one.get(key));
+  const cells = details.map((detail) => html("td", {}, detail?.words ?? "–"));
+  const [a, b] = details;
   if (a?.metric && b?.metric) {
     const [better, words] = change(a.metric, a.value, b.value);
     if (words) cells[1].append(html("span", { class: `change ${better}` }, words));

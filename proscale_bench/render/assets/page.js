@@ -32,10 +32,10 @@ function options(select, choices, chosen, least = 2) {
 
 function fillControls() {
   const costs = [...new Set([...metricsOf(["cost", "profile"]), data.metrics[state.x]])];
-  const worths = [...new Set([...metricsOf(["accuracy"]), data.metrics[state.y]])];
+  const accuracies = [...new Set([...metricsOf(["accuracy"]), data.metrics[state.y]])];
   const choices = (metrics) => metrics.map((metric) => [metric.name, title(metric)]);
   options(byId("x"), choices(costs), state.x, 1);
-  options(byId("y"), choices(worths), state.y, 1);
+  options(byId("y"), choices(accuracies), state.y, 1);
   options(byId("view"), data.views.map((view, n) => [String(n), view.name]), String(state.view));
   chooseData();
   options(byId("saving"), data.savings.map((name, n) => [String(n), name]), String(state.saving));

@@ -11,7 +11,7 @@ const MOST_NAMES = 40; // of more marks, only those on the frontier, pinned ones
 let drawn = []; // of the plot as it stands: {point, x, y, best}
 
 function provenance(point) {
-  return data.metrics[state.y].section === "accuracy" ? point.worth.provenance
+  return data.metrics[state.y].section === "accuracy" ? point.evaluation.provenance
     : data.metrics[state.y].section === "profile" ? "measured" : "counted";
 }
 
@@ -123,13 +123,13 @@ function drawIntervals(picture, point) {
 }
 
 function drawMark(picture, point, best) {
-  const hasWorth = known(read(point, state.y));
-  const kind = hasWorth ? provenance(point) : "none";
+  const hasValue = known(read(point, state.y));
+  const kind = hasValue ? provenance(point) : "none";
   const rows = Math.max(1, data.backbones.length - 1);
-  const [x, y] = hasWorth ? at(picture, point)
+  const [x, y] = hasValue ? at(picture, point)
     : [picture.xScale(read(point, state.x)), picture.frame.bottom - 7 - (point.row.backbone / rows) * 12];
   const pinned = state.pins.includes(point.key);
-  const classes = ["mark", kind, hasWorth ? (best ? "best" : "dominated") : "cost-only"];
+  const classes = ["mark", kind, hasValue ? (best ? "best" : "dominated") : "cost-only"];
   if (pinned) classes.push("pinned");
   if (!matches(point)) classes.push("dim");
   const mark = svg("g", {
@@ -152,7 +152,7 @@ function spoken(point, best) {
     if (known(value)) words.push(`${data.metrics[name].title} ${show(data.metrics[name], value)} ${data.metrics[name].unit}`);
     else words.push(`${data.metrics[name].title} not known`);
   }
-  if (data.metrics[state.y].section === "accuracy" && point.worth?.trainings) words.push(`mean of ${point.worth.trainings} trainings`);
+  if (data.metrics[state.y].section === "accuracy" && point.evaluation?.trainings) words.push(`mean of ${point.evaluation.trainings} trainings`);
   if (known(read(point, state.y))) words.push(provenance(point), best ? "on the frontier" : "dominated");
   return words.join(", ");
 }

@@ -18,19 +18,19 @@ const state = {
 
 const points = data.views.flatMap((view, v) =>
   view.rows.flatMap((row, r) => {
-    const worths = row.worths ?? [];
-    return (worths.length ? worths : [null]).map((worth, w) => ({ key: `${v}-${r}-${w}`, view: v, row, worth }));
+    const evaluations = row.evaluations ?? [];
+    return (evaluations.length ? evaluations : [null]).map((evaluation, w) => ({ key: `${v}-${r}-${w}`, view: v, row, evaluation }));
   }),
 );
 const pointOf = new Map(points.map((point) => [point.key, point]));
 
 function read(point, name) {
-  const values = data.metrics[name].section === "accuracy" ? point.worth?.values : point.row.values;
+  const values = data.metrics[name].section === "accuracy" ? point.evaluation?.values : point.row.values;
   return values?.[name];
 }
 
 function interval(point, name) {
-  const intervals = data.metrics[name].section === "accuracy" ? point.worth?.intervals : point.row.intervals;
+  const intervals = data.metrics[name].section === "accuracy" ? point.evaluation?.intervals : point.row.intervals;
   return intervals?.[name];
 }
 
@@ -42,12 +42,12 @@ function shownPoints() {
   const rows = new Map();
   for (const point of points) {
     if (point.view !== state.view || state.hidden.has(point.row.backbone)) continue;
-    const fits = point.worth?.data === state.data;
+    const fits = point.evaluation?.data === state.data;
     const found = rows.get(point.row) ?? rows.set(point.row, []).get(point.row);
     if (fits) found.push(point);
   }
   return [...rows].flatMap(([row, found]) =>
-    found.length ? found : [{ key: keyOf(row), view: state.view, row, worth: null }],
+    found.length ? found : [{ key: keyOf(row), view: state.view, row, evaluation: null }],
   );
 }
 
@@ -57,7 +57,7 @@ function keyOf(row) {
 
 function matches(point) {
   const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = [nameOf(point), point.row.label, backboneOf(point), point.worth?.provenance, point.row.error]
+  const text = [nameOf(point), point.row.label, backboneOf(point), point.evaluation?.provenance, point.row.error]
     .filter(Boolean).join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }

@@ -18,7 +18,7 @@ function columns() {
     savedColumn("total_gflops-saved", "saved", saving(0, "counted"), (value) => showSaved(value, 2)),
     { ...time, text: (p) => (known(time.value(p)) && !p.row.savings[0].significant ? "n.s." : time.text(p)) },
     { key: "provenance", head: "accuracy", text: (p) => originOf(p) ?? "", value: originOf },
-    { key: "error", head: "failed", text: (p) => p.row.error ?? "", value: (p) => (p.row.values || p.worth ? p.row.error : null) },
+    { key: "error", head: "failed", text: (p) => p.row.error ?? "", value: (p) => (p.row.values || p.evaluation ? p.row.error : null) },
   ].filter((column) => shown.some((point) => known(column.value(point))));
   const order = [...ORDER, ...REST];
   const place = ({ key }) => (order.includes(key) ? order.indexOf(key) : order.length);
@@ -31,7 +31,7 @@ function columns() {
 
 // Where an accuracy comes from, and of how many trainings it is the mean.
 function originOf(point) {
-  const { provenance: origin, trainings } = point.worth ?? {};
+  const { provenance: origin, trainings } = point.evaluation ?? {};
   return trainings ? `${origin}, mean of ${trainings}` : origin;
 }
 
@@ -106,7 +106,7 @@ function tableRow(point, list, best) {
   const classes = [point.row.baseline ? "strong" : "", state.pins.includes(point.key) ? "pinned" : ""].join(" ").trim();
   return html("tr", { class: classes || null }, list.map((column, n) => {
     if (n === 0) return html("th", { scope: "row" }, pinButtonOfTable(point, best.has(point)));
-    const nothing = point.row.error && !point.row.values && !point.worth; // of one that failed: why, in place of numbers
+    const nothing = point.row.error && !point.row.values && !point.evaluation; // of one that failed: why, in place of numbers
     if (nothing && n === 2) return html("td", { colspan: list.length - 2, class: "failed" }, `failed: ${point.row.error}`);
     if (nothing && n > 2) return null;
     return html("td", { class: column.key === "error" ? "failed" : classOf(column) }, column.text(point), column.beside ? html("span", { class: "soft" }, column.beside(point)) : null);
