@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from proscale_bench.config.recipe import Recipe, RecipeChanges
     from proscale_bench.results.training import TrainingRecord
     from proscale_bench.specs.encoders.staged import Schedule
-    from proscale_bench.training.job import Job
+    from proscale_bench.training.job import TrainingJob
 
 RUNS = Path("runs")
 
@@ -73,19 +73,19 @@ class Asked:
             word = word.replace(separator, "-")
         return self.out or RUNS / f"{recipe.name}-{recipe.backbone}-{word}-seed{self.seed}"
 
-    def job(self, schedule: Schedule, recipe: Recipe) -> Job:
+    def job(self, schedule: Schedule, recipe: Recipe) -> TrainingJob:
         """Loads torch."""
         with uninterrupted():
             import torch
             import torchvision  # noqa: F401
 
         from proscale_bench.results.profile import DeviceType
-        from proscale_bench.training.job import Job
+        from proscale_bench.training.job import TrainingJob
 
         device: DeviceType = "cuda" if torch.cuda.is_available() else "cpu"
         if self.device is not None:
             device = one_of(DeviceType, self.device, "device")
-        return Job(
+        return TrainingJob(
             recipe, schedule, self.seed, self.coco, device, self.threads, self.workers, self.sampling, self.tensorboard
         )
 

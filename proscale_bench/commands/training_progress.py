@@ -8,7 +8,7 @@ from types import TracebackType
 from proscale_bench.config.recipe import Recipe
 from proscale_bench.render.console import note, shows_progress, stderr_console
 from proscale_bench.render.training import line, losses
-from proscale_bench.results.training import Step
+from proscale_bench.results.training import TrainingStep
 from proscale_bench.training.job import Watcher
 
 EVERY_S = 30.0  # a line
@@ -56,7 +56,7 @@ class Progress(Watcher):
             where = "nothing is left to do" if iteration == self.iterations else "going on"
             note(f"{iteration:,} of {self.iterations:,} iterations are done: {where}")
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         self.pace_s = step.seconds if self.pace_s is None else STEADY * self.pace_s + (1 - STEADY) * step.seconds
         images_per_second = self.batch_size / self.pace_s
         self.bars.update(

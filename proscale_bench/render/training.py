@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Protocol
 
 from proscale_bench.render.table import Row, Table
-from proscale_bench.results.training import Step, TrainingRecord
+from proscale_bench.results.training import TrainingRecord, TrainingStep
 from proscale_bench.units import show_duration
 
 
-def losses(step: Step) -> str:
+def losses(step: TrainingStep) -> str:
     """`loss 23.1 (class 0.41, mask 0.12, dice 0.33)`: the whole, then the last layer's parts."""
-    return f"loss {step.total:.1f} (class {step.of_class:.2f}, mask {step.of_mask:.2f}, dice {step.of_dice:.2f})"
+    return f"loss {step.total:.1f} (class {step.class_loss:.2f}, mask {step.mask_loss:.2f}, dice {step.dice_loss:.2f})"
 
 
-def line(step: Step, iterations: int, images_per_second: float, left_s: float) -> str:
+def line(step: TrainingStep, iterations: int, images_per_second: float, left_s: float) -> str:
     """How far a training is, in one line."""
     return (
         f"{step.iteration:,} of {iterations:,}: {losses(step)}, {images_per_second:.1f} images/s, "

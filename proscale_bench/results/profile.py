@@ -6,12 +6,10 @@ Raw samples are kept in the order of the rounds; beside them stands what was der
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-from pydantic import AliasChoices, Field
+from typing import Annotated, Any, Literal
 
 from proscale_bench.config import choices
-from proscale_bench.results.section import Amount, Count, Interval, Line, Section, Word
+from proscale_bench.results.section import Amount, Count, Interval, Line, Section, Word, written_as
 
 DeviceType = choices.DeviceType
 DType = choices.DType
@@ -27,10 +25,7 @@ class Execution(Section):
     batch_size: Count
     mode: Mode
     sampling: Word  # the core of deformable attention
-    # The exact ones of `models/inference.py`; a record keeps the name that they had first.
-    optimizations: bool = Field(
-        validation_alias=AliasChoices("optimizations", "rewrites"), serialization_alias="rewrites"
-    )
+    optimizations: Annotated[bool, written_as("rewrites", "optimizations")]  # of `models/inference.py`
     threads: Count  # of the CPU
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _printable(text: str) -> str:
@@ -24,6 +24,11 @@ Amount = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Interval = tuple[float, float]  # 95 %
 Percent = Annotated[float | None, BeforeValidator(_nan_to_none)]  # NaN and infinity are kept as null
+
+
+def written_as(first_name: str, name: str) -> Any:
+    """The field of a section that files know by its first name; either name is read."""
+    return Field(validation_alias=AliasChoices(name, first_name), serialization_alias=first_name)
 
 
 class Section(BaseModel):

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
 from proscale_bench.results.profile import DeviceType
-from proscale_bench.results.section import Amount, Count, Section, Word
+from proscale_bench.results.section import Amount, Count, Section, Word, written_as
 
 MAX_LOG_BYTES = 1 << 28
 MAX_RECORD_BYTES = 1 << 24
@@ -19,12 +19,12 @@ Place = Annotated[int, Field(ge=0)]
 Loss = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Step(Section):
+class TrainingStep(Section):
     """What one iteration found, in the mean over its images.
 
     Args:
         iteration: how many are done.
-        total: what was minimised; `of_class`, `of_mask` and `of_dice` are the last layer's, without weights.
+        total: what was minimised; `class_loss`, `mask_loss` and `dice_loss` are the last layer's, without weights.
         gradient_norm: before clipping; None where it was infinite and in fp16 the step not taken.
         learning_rate: of the head.
         seconds: since the iteration before, loading included.
@@ -32,9 +32,9 @@ class Step(Section):
 
     iteration: Count
     total: Loss
-    of_class: Loss
-    of_mask: Loss
-    of_dice: Loss
+    class_loss: Annotated[Loss, written_as("of_class", "class_loss")]
+    mask_loss: Annotated[Loss, written_as("of_mask", "mask_loss")]
+    dice_loss: Annotated[Loss, written_as("of_dice", "dice_loss")]
     gradient_norm: Amount | None
     learning_rate: Amount
     seconds: Amount
@@ -45,7 +45,7 @@ class LogLine(Section):
 
     Args:
         iteration: the last of them; how many are done.
-        loss, loss_class, loss_mask, loss_dice, gradient_norm, learning_rate: see `Step`.
+        loss, loss_class, loss_mask, loss_dice, gradient_norm, learning_rate: see `TrainingStep`.
         images_per_second: over these iterations.
         seconds: since the training began, pauses aside.
     """
@@ -61,7 +61,7 @@ class LogLine(Section):
     seconds: Amount
 
 
-class Sitting(Section):
+class TrainingSession(Section):
     """A stretch of a training without a pause, and what it ran on."""
 
     first_iteration: Place
@@ -108,7 +108,7 @@ class TrainingRecord(Section):
     start: StartedFrom
     iterations: Count
     seconds: Amount
-    sittings: tuple[Sitting, ...]
+    sessions: Annotated[tuple[TrainingSession, ...], written_as("sittings", "sessions")]
     weights: Word
     weights_digest: Word
     averaged: bool
@@ -123,7 +123,7 @@ class TrainingRecord(Section):
 
     def provenance(self) -> dict[str, Any]:
         """What the file of weights says of where they came from."""
-        last = self.sittings[-1]
+        last = self.sessions[-1]
         return {
             "recipe": self.name,
             "recipe_digest": self.recipe_digest,
@@ -134,7 +134,7 @@ class TrainingRecord(Section):
             "seconds": round(self.seconds, 1),
             "averaged": self.averaged,
             "start": self.start.model_dump(mode="json"),
-            "sittings": len(self.sittings),
+            "sittings": len(self.sessions),
             "processes": last.processes,
             "threads": last.threads,
             "device": last.device_name,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import ValidationError
@@ -18,17 +18,17 @@ from torch import Tensor, nn
 
 from proscale_bench.errors import BenchError
 from proscale_bench.files import replacing
-from proscale_bench.results.section import Amount, Section
-from proscale_bench.results.training import Place, Sitting, Step
-from proscale_bench.training.average import WeightAverage
+from proscale_bench.results.section import Amount, Section, written_as
+from proscale_bench.results.training import Place, TrainingSession, TrainingStep
 from proscale_bench.training.folder import START_OVER, STATE
+from proscale_bench.training.optimizer import WeightAverage
 
 FORMAT = "proscale-bench training 2"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # of AdamW
 MISSING = "nothing"
 
 
-class Standing(Section):
+class TrainingState(Section):
     """Where a training stands, and which one it is.
 
     Args:
@@ -38,7 +38,7 @@ class Standing(Section):
         scale: of the losses in fp16: `GradScaler.state_dict()`.
         identity: what the training is made of: one that is gone on with must be of the same.
         unlogged: the last iterations, of which no line of the log tells yet.
-        sittings: what they ran on.
+        sessions: what they ran on.
     """
 
     iteration: Place
@@ -46,12 +46,12 @@ class Standing(Section):
     updates: Place
     scale: dict[str, int | float]
     identity: dict[str, Any]
-    unlogged: tuple[Step, ...] = ()
-    sittings: tuple[Sitting, ...] = ()
+    unlogged: tuple[TrainingStep, ...] = ()
+    sessions: Annotated[tuple[TrainingSession, ...], written_as("sittings", "sessions")] = ()
 
 
 def save_training(
-    run: Path, standing: Standing, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None
+    run: Path, state: TrainingState, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None
 ) -> None:
     """Keep all that is needed to go on.
 
@@ -64,7 +64,7 @@ def save_training(
             tensors[f"optimizer.{moment}.{name}"] = value
     if average is not None:
         tensors |= {f"average.{name}": value for name, value in average.parameters.items()}
-    metadata = {"format": FORMAT, "standing": standing.model_dump_json()}
+    metadata = {"format": FORMAT, "standing": state.model_dump_json()}
     try:
         with replacing(run / STATE) as temporary:
             save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
@@ -74,7 +74,7 @@ def save_training(
         ) from error
 
 
-def read_standing(run: Path, identity: Mapping[str, Any]) -> Standing | None:
+def read_state(run: Path, identity: Mapping[str, Any]) -> TrainingState | None:
     """Where the folder's training stands; None where there is none.
 
     Args:
@@ -91,19 +91,19 @@ def read_standing(run: Path, identity: Mapping[str, Any]) -> Standing | None:
             metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise BenchError(f"{path}: not a training of this version", "choose another folder with --out")
-        standing = Standing.model_validate_json(metadata["standing"])
+        state = TrainingState.model_validate_json(metadata["standing"])
     except ValidationError as error:
         first = error.errors()[0]
         raise _damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except (SafetensorError, OSError, KeyError) as error:
         raise _damaged(path, error) from error
-    _refuse_another(path, standing.identity, identity)
-    return standing
+    _refuse_another(path, state.identity, identity)
+    return state
 
 
 def restore(
     run: Path,
-    standing: Standing,
+    state: TrainingState,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: WeightAverage | None,
@@ -121,7 +121,7 @@ def restore(
         raise _damaged(path, error) from error
     _put_back(path, tensors, model, optimizer, average)
     if average is not None:
-        average.updates = standing.updates
+        average.updates = state.updates
 
 
 def _damaged(path: Path, what: object) -> BenchError:

@@ -1,22 +1,28 @@
-"""Mask2Former's loss: every layer's predictions matched to the segments, then class, mask and dice losses.
+"""Mask2Former's loss: every layer's predictions matched to the segments, then class, mask and dice losses at points.
 
-All layers are computed at once. Source: Cheng et al. 2022, section 3.3 and appendix A; deep supervision as in Carion
-et al. 2020.
+All layers are computed at once. Sources: Cheng et al. 2022, section 3.3 and appendix A; deep supervision, Carion et al.
+2020; losses at a few points of a mask, Kirillov et al. 2020 (PointRend), section 3.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
 from proscale_bench.config.recipe import LossSettings
 from proscale_bench.models.masked_decoder import Prediction, Predictions
-from proscale_bench.training.matcher import Matching, match, matching_costs
-from proscale_bench.training.points import Draw, at_least_fp32, at_points, uncertain_places, uniform_on
+
+NOT_FINITE_COST = 1e6
+
+Matching = tuple[NDArray[np.int64], NDArray[np.int64]]  # queries, and the segment of each
+PointSampler = Callable[[int, int], Tensor]  # N, P -> points [N, P, 2] in the unit square, as (x, y)
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,13 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Whole:
-    """What an iteration's losses are divided by, each in the mean over its equal parts.
+class LossNormalizer:
+    """The divisors of an iteration's losses, each the mean over the iteration's equal parts.
 
     Args:
-        segments: how many there are.
-        class_weight: the weights of all queries' class losses, which every layer has alike: each segment is matched
-            to one query, as far as there are queries.
+        segments: number of segments, of mask and dice losses.
+        class_weight: sum of the weights of all queries' class losses, which every layer has alike: each segment is
+            matched to one query, as far as there are queries.
     """
 
     segments: float
@@ -50,14 +56,16 @@ class Whole:
 class Losses:
     """Unweighted losses of every layer, each [L]: the predictions before each decoder layer, then the last."""
 
-    of_class: Tensor
-    of_mask: Tensor
-    of_dice: Tensor
+    class_loss: Tensor
+    mask_loss: Tensor
+    dice_loss: Tensor
 
     def total(self, recipe: LossSettings) -> Tensor:
         """What is minimised: the weighted sum over layers."""
         return (
-            recipe.class_weight * self.of_class + recipe.mask_weight * self.of_mask + recipe.dice_weight * self.of_dice
+            recipe.class_weight * self.class_loss
+            + recipe.mask_weight * self.mask_loss
+            + recipe.dice_weight * self.dice_loss
         ).sum()
 
 
@@ -66,8 +74,8 @@ def criterion(
     targets: Sequence[Target],
     recipe: LossSettings,
     *,
-    whole: Whole | None = None,
-    draw: Draw | None = None,
+    normalizer: LossNormalizer | None = None,
+    draw: PointSampler | None = None,
 ) -> Losses:
     """The losses of a batch.
 
@@ -75,7 +83,7 @@ def criterion(
         predictions: with auxiliary ones, if these shall count.
         targets: of each image.
         recipe: weights and points.
-        whole: the batch that this one is an equal part of: the mean over all parts is then the loss of the whole.
+        normalizer: the batch that this one is an equal part of: the mean over all parts is then the loss of the whole.
         draw: places to look at; uniform ones by default.
     """
     layers: list[Prediction] = [*predictions.auxiliary, Prediction(predictions.pred_logits, predictions.pred_masks)]
@@ -84,14 +92,14 @@ def criterion(
     draw = draw or uniform_on(mask_logits.device)
     matchings = match_batch(class_logits, mask_logits, targets, recipe, draw)
 
-    of_class = class_loss(class_logits, targets, matchings, recipe.no_object_weight, whole)
-    of_mask, of_dice = mask_losses(mask_logits, targets, matchings, recipe, draw)
-    segments = max(whole.segments if whole else sum(len(target.labels) for target in targets), 1.0)
-    return Losses(of_class, of_mask / segments, of_dice / segments)
+    class_loss = classification_loss(class_logits, targets, matchings, recipe.no_object_weight, normalizer)
+    mask_loss, dice_loss = mask_losses(mask_logits, targets, matchings, recipe, draw)
+    segments = max(normalizer.segments if normalizer else sum(len(target.labels) for target in targets), 1.0)
+    return Losses(class_loss, mask_loss / segments, dice_loss / segments)
 
 
 def match_batch(
-    class_logits: Tensor, mask_logits: Tensor, targets: Sequence[Target], recipe: LossSettings, draw: Draw
+    class_logits: Tensor, mask_logits: Tensor, targets: Sequence[Target], recipe: LossSettings, draw: PointSampler
 ) -> list[list[Matching]]:
     """The matchings of each image, by layer. All layers look at the same places of an image."""
     with torch.no_grad():
@@ -106,12 +114,12 @@ def match_batch(
         return matchings
 
 
-def class_loss(
+def classification_loss(
     class_logits: Tensor,
     targets: Sequence[Target],
     matchings: Sequence[Sequence[Matching]],
     no_object_weight: float,
-    whole: Whole | None = None,
+    normalizer: LossNormalizer | None = None,
 ) -> Tensor:
     """Cross-entropy of every query, [L]: those without a segment are to say "no object", and weigh less."""
     layers, _, _, outputs = class_logits.shape
@@ -122,7 +130,7 @@ def class_loss(
     weight = class_logits.new_ones(outputs)
     weight[-1] = no_object_weight
     each = F.cross_entropy(class_logits.flatten(0, 2), wanted.flatten(), weight, reduction="none").view(layers, -1)
-    return each.sum(1) / (whole.class_weight if whole else weight[wanted.view(layers, -1)].sum(1))
+    return each.sum(1) / (normalizer.class_weight if normalizer else weight[wanted.view(layers, -1)].sum(1))
 
 
 def mask_losses(
@@ -130,7 +138,7 @@ def mask_losses(
     targets: Sequence[Target],
     matchings: Sequence[Sequence[Matching]],
     recipe: LossSettings,
-    draw: Draw,
+    draw: PointSampler,
 ) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy and dice loss of the matched masks, each [L], summed over segments."""
     layers, device = len(mask_logits), mask_logits.device
@@ -160,3 +168,81 @@ def mask_losses(
     by_dice = 1 - (2 * (probabilities * wanted).sum(1) + 1) / (probabilities.sum(1) + wanted.sum(1) + 1)
     zeros = by_mask.new_zeros(layers)
     return zeros.index_add(0, of_layer, by_mask), zeros.index_add(0, of_layer, by_dice)
+
+
+def matching_costs(
+    class_logits: Tensor, mask_logits: Tensor, labels: Tensor, masks: Tensor, weights: tuple[float, float, float]
+) -> Tensor:
+    """What it costs that a query answers for a segment, of one image, several layers at once.
+
+    Args:
+        class_logits: [L, Q, K+1].
+        mask_logits: at the image's points, [L, Q, P].
+        labels: classes of the segments, [N].
+        masks: the segments at the same points, 0 to 1, [N, P].
+        weights: of class, mask and dice.
+
+    Returns:
+        [L, Q, N], float32.
+    """
+    by_class = -class_logits.softmax(-1)[..., labels]
+    # Binary cross-entropy of logits x for a target t: softplus(x) - x t, a product and a sum.
+    products = mask_logits @ masks.T  # [L, Q, N]
+    by_mask = (F.softplus(mask_logits).sum(-1, keepdim=True) - products) / masks.shape[1]
+    probabilities = mask_logits.sigmoid()
+    shared = probabilities @ masks.T
+    by_dice = 1 - (2 * shared + 1) / (probabilities.sum(-1, keepdim=True) + masks.sum(-1) + 1)
+    class_weight, mask_weight, dice_weight = weights
+    return class_weight * by_class + mask_weight * by_mask + dice_weight * by_dice
+
+
+def match(costs: Tensor) -> list[Matching]:
+    """The cheapest matching of each layer, from costs [L, Q, N]: as many pairs as the fewer of Q and N.
+
+    Costs that are no numbers (a diverged model) count as very dear: the loss, which is not finite either, tells.
+    """
+    dear = torch.nan_to_num(costs, nan=NOT_FINITE_COST, posinf=NOT_FINITE_COST, neginf=NOT_FINITE_COST)
+    return [linear_sum_assignment(layer) for layer in dear.double().cpu().numpy()]
+
+
+def uniform_on(device: torch.device) -> PointSampler:
+    """Places from PyTorch's global generator of a device."""
+    return lambda rows, points: torch.rand(rows, points, 2, device=device)
+
+
+def at_least_fp32(tensor: Tensor) -> Tensor:
+    """What comes in fp16 or bf16 as float32."""
+    return tensor.float() if tensor.dtype.itemsize < 4 else tensor
+
+
+def at_points(masks: Tensor, places: Tensor) -> Tensor:
+    """Masks read bilinearly: [N, C, h, w] at [N, P, 2], fractions of width and height, as [N, C, P].
+
+    Pixel centres are at (i + 0.5) / size; beyond the border a mask is zero.
+    """
+    read = F.grid_sample(masks, (2 * places - 1)[:, :, None], mode="bilinear", align_corners=False)
+    return read.squeeze(-1)
+
+
+def uncertain_places(logits: Tensor, points: int, oversampling: float, importance: float, draw: PointSampler) -> Tensor:
+    """Places to take the loss at: mostly where the masks hesitate, the rest anywhere.
+
+    Args:
+        logits: of masks, [N, h, w].
+        points: P, places of a mask.
+        oversampling: how many times P places are drawn, to choose from.
+        importance: the share of P that are the least certain of those; the others are drawn anew.
+
+    Returns:
+        [N, P, 2]; no gradient flows through them.
+    """
+    masks = len(logits)
+    with torch.no_grad():
+        drawn = draw(masks, int(points * oversampling))
+        certainty = at_points(at_least_fp32(logits[:, None]), drawn).squeeze(1).abs()  # [N, oversampled]
+        hesitating = int(importance * points)
+        chosen = certainty.topk(hesitating, dim=1, largest=False).indices
+        places = drawn.gather(1, chosen[:, :, None].expand(-1, -1, 2))
+        if hesitating < points:
+            places = torch.cat([places, draw(masks, points - hesitating)], dim=1)
+    return places

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import copy
+from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +12,27 @@ import torch
 
 from proscale_bench.config.recipe import Recipe
 from proscale_bench.errors import BenchError, ExitCode
-from proscale_bench.files import locked
+from proscale_bench.files import locked, write_atomic
 from proscale_bench.models.build import build_model
+from proscale_bench.models.checkpoints.checkpoint import digest
+from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.inference import use_sampling
+from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.processes import Processes
 from proscale_bench.models.running import check_device, device_name, global_state
 from proscale_bench.models.sampling import AUTO
+from proscale_bench.results.export import environment, now
 from proscale_bench.results.profile import DeviceType
-from proscale_bench.results.training import Sitting, Step, TrainingRecord, read_record
+from proscale_bench.results.training import (
+    LogLine,
+    StartedFrom,
+    TrainingRecord,
+    TrainingSession,
+    TrainingStep,
+    read_record,
+)
 from proscale_bench.specs.encoders.staged import Schedule
-from proscale_bench.training.board import Board
-from proscale_bench.training.checkpoint import read_standing
+from proscale_bench.training.checkpoint import read_state
 from proscale_bench.training.folder import (
     BOARD,
     LOG,
@@ -34,19 +45,27 @@ from proscale_bench.training.folder import (
     remove_training,
     save_batch,
 )
-from proscale_bench.training.log import LogWriter
+from proscale_bench.training.log import LogWriter, TensorBoardWriter
 from proscale_bench.training.loop import NonFiniteError, Trainer
-from proscale_bench.training.order import batch_indices
-from proscale_bench.training.outcome import write_outcome
-from proscale_bench.training.setup import check_data, device_of, identity_of, open_data, sampling_for
-from proscale_bench.training.start import initialise
+from proscale_bench.training.samples import batch_indices
+from proscale_bench.training.setup import (
+    InitialWeights,
+    TrainingData,
+    check_data,
+    device_of,
+    identity_of,
+    initialise,
+    open_data,
+    sampling_for,
+)
 from proscale_bench.training.stopping import stop_between_iterations
+from proscale_bench.version import __version__
 
 NAMED = 8  # images of a batch
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What is trained, and how it is run.
 
     Args:
@@ -78,12 +97,12 @@ class Watcher:
     def begins(self, iteration: int) -> None:
         """With so many iterations done already."""
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         """After every iteration."""
 
 
 @dataclass(frozen=True)
-class Trained:
+class FinishedTraining:
     """A finished training: its record, and the file of its weights."""
 
     record: TrainingRecord
@@ -91,13 +110,13 @@ class Trained:
 
 
 def run_training(
-    job: Job,
+    job: TrainingJob,
     run: Path,
     processes: Processes | None = None,
     watcher: Watcher | None = None,
     *,
     start_over: bool = False,
-) -> Trained | None:
+) -> FinishedTraining | None:
     """Train to the end, from where the run's folder stands; None in all processes but the first.
 
     Args:
@@ -128,7 +147,7 @@ def run_training(
             ) from error
 
 
-def _prepare(run: Path, job: Job, start_over: bool) -> None:
+def _prepare(run: Path, job: TrainingJob, start_over: bool) -> None:
     """Refuse a folder of another training before time is spent.
 
     Raises:
@@ -137,15 +156,15 @@ def _prepare(run: Path, job: Job, start_over: bool) -> None:
     if start_over:
         remove_training(run)
     remove_leftovers(run)
-    standing = read_standing(run, identity_of(job.recipe, job.schedule, job.seed))
-    if standing is None and is_begun(run):
+    state = read_state(run, identity_of(job.recipe, job.schedule, job.seed))
+    if state is None and is_begun(run):
         raise BenchError(f"{run} holds weights, and no training to go on with", START_OVER)
 
 
 class _Training:
     """A job in its folder, with all that it needs."""
 
-    def __init__(self, job: Job, run: Path, processes: Processes, watcher: Watcher) -> None:
+    def __init__(self, job: TrainingJob, run: Path, processes: Processes, watcher: Watcher) -> None:
         self.job, self.run, self.processes, self.watcher = job, run, processes, watcher
         recipe = job.recipe
         self.data = open_data(recipe, job.coco, processes, watcher.making)
@@ -158,17 +177,21 @@ class _Training:
         identity = identity_of(recipe, job.schedule, job.seed)
         identity |= {"start": self.start.digest, "data": self.data.digest}
         self.trainer = Trainer(model, recipe, job.seed, identity, processes)
-        standing = self.trainer.resume(run)
+        state = self.trainer.resume(run)
         self.begun = (self.trainer.iteration, self.trainer.seconds)
-        self.earlier = standing.sittings if standing else ()
-        self.unlogged = standing.unlogged if standing else ()
+        self.earlier = state.sessions if state else ()
+        self.unlogged = state.unlogged if state else ()
 
-    def finish(self) -> Trained | None:
+    def finish(self) -> FinishedTraining | None:
         """Train to the end, and write what that gave."""
         trainer, recipe = self.trainer, self.job.recipe
         self.watcher.begins(trainer.iteration)
         if trainer.iteration == recipe.iterations and is_finished(self.run):
-            return Trained(read_record(self.run / RECORD), self.run / WEIGHTS) if self.processes.is_first else None
+            return (
+                FinishedTraining(read_record(self.run / RECORD), self.run / WEIGHTS)
+                if self.processes.is_first
+                else None
+            )
         with (
             closing(self._log()) if self.processes.is_first else nullcontext() as log,
             stop_between_iterations(trainer.stop_soon),
@@ -180,7 +203,7 @@ class _Training:
                     log.add(step)
                     if is_last or trainer.stops or step.iteration % recipe.checkpoint_every == 0:
                         log.keep()
-                        trainer.keep(self.run, log.unlogged, self._sittings())
+                        trainer.keep(self.run, log.unlogged, self._sessions())
                 self.watcher.step(step)
                 if trainer.stops and not is_last:
                     raise KeyboardInterrupt(
@@ -189,15 +212,15 @@ class _Training:
                     )
         if log is None:
             return None
-        record = write_outcome(self.run, trainer, self.job.schedule, self.data, self.start, self._sittings(), log.lines)
-        return Trained(record, self.run / WEIGHTS)
+        record = write_outcome(self.run, trainer, self.job.schedule, self.data, self.start, self._sessions(), log.lines)
+        return FinishedTraining(record, self.run / WEIGHTS)
 
     def _log(self) -> LogWriter:
         recipe, (done, seconds) = self.job.recipe, self.begun
-        board = Board(self.run / BOARD, done) if self.job.tensorboard else None
+        board = TensorBoardWriter(self.run / BOARD, done) if self.job.tensorboard else None
         return LogWriter(self.run / LOG, done, self.unlogged, seconds, recipe.batch_size, recipe.iterations, board)
 
-    def _steps(self) -> Generator[Step, None, None]:
+    def _steps(self) -> Generator[TrainingStep, None, None]:
         """
         Raises:
             BenchError: a number that is not finite, with the batch's images and where they are kept.
@@ -220,12 +243,12 @@ class _Training:
         indices = batch_indices(self.job.seed, iteration, self.job.recipe.batch_size, len(images))
         return [images.name(index) for index in indices[self.processes.rank :: self.processes.size]]
 
-    def _sittings(self) -> tuple[Sitting, ...]:
+    def _sessions(self) -> tuple[TrainingSession, ...]:
         """All stretches of the training, this one the last."""
         trainer, (done, seconds) = self.trainer, self.begun
         if trainer.iteration == done:
             return self.earlier
-        this = Sitting(
+        this = TrainingSession(
             first_iteration=done,
             iterations=trainer.iteration - done,
             seconds=trainer.seconds - seconds,
@@ -237,3 +260,56 @@ class _Training:
             torch=torch.__version__,
         )
         return (*self.earlier, this)
+
+
+def final_model(trainer: Trainer) -> Mask2Former:
+    """A copy on the CPU, its weights the average's where there is one."""
+    model = copy.deepcopy(trainer.model).cpu().eval()
+    if trainer.average is not None:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(trainer.average.parameters[name])
+    return model
+
+
+def write_outcome(
+    run: Path,
+    trainer: Trainer,
+    schedule: Schedule,
+    data: TrainingData,
+    start: InitialWeights,
+    sessions: tuple[TrainingSession, ...],
+    log: Sequence[LogLine],
+) -> TrainingRecord:
+    """Write `training.json`, then `model.safetensors`: where this is, a training is done.
+
+    Raises:
+        BenchError: they cannot be written.
+    """
+    recipe, model = trainer.recipe, final_model(trainer)
+    record = TrainingRecord(
+        name=recipe.name,
+        recipe=recipe.model_dump(mode="json", exclude={"start", "backbone_weights"}),
+        recipe_digest=recipe.digest,
+        schedule=schedule.compact,
+        backbone=recipe.backbone,
+        seed=trainer.seed,
+        data=data.name,
+        data_digest=data.digest,
+        images=len(data.images),
+        classes=len(data.images.classes),
+        start=StartedFrom(kind=start.kind, file=start.file, digest=start.digest),
+        iterations=trainer.iteration,
+        seconds=trainer.seconds,
+        sessions=sessions,
+        weights=WEIGHTS,
+        weights_digest=digest(model.state_dict()),
+        averaged=trainer.average is not None,
+        last=log[-1] if log else None,
+        tool_version=__version__,
+        created=now(),
+        environment=environment(),
+    )
+    write_atomic(run / RECORD, record.model_dump_json(indent=2) + "\n")
+    save_checkpoint(model, run / WEIGHTS, record.provenance())
+    return record

@@ -1,14 +1,15 @@
-"""A training's log: a line every few iterations, the same whether the training was interrupted or not."""
+"""A training's log, the same whether the training was interrupted or not; and the same for TensorBoard."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from proscale_bench.errors import BenchError
 from proscale_bench.files import write_atomic
-from proscale_bench.results.training import LogLine, Step, read_log
-from proscale_bench.training.board import Board
+from proscale_bench.results.training import LogLine, TrainingStep, read_log
 
 EVERY = 10  # iterations
 
@@ -33,11 +34,11 @@ class LogWriter:
         self,
         path: Path,
         done: int,
-        unlogged: Sequence[Step],
+        unlogged: Sequence[TrainingStep],
         seconds: float,
         batch_size: int,
         last: int,
-        board: Board | None = None,
+        board: TensorBoardWriter | None = None,
     ) -> None:
         self.unlogged = list(unlogged)
         self._seconds, self._batch_size, self._last, self._board = seconds, batch_size, last, board
@@ -45,7 +46,7 @@ class LogWriter:
         write_atomic(path, "".join(line.model_dump_json() + "\n" for line in self.lines))
         self._file = path.open("a", encoding="utf-8")
 
-    def add(self, step: Step) -> None:
+    def add(self, step: TrainingStep) -> None:
         """Take an iteration in, and write the line that it completes."""
         self.unlogged.append(step)
         self._seconds += step.seconds
@@ -69,16 +70,16 @@ class LogWriter:
             self._board.close()
 
 
-def summed_up(steps: Sequence[Step], seconds: float, batch_size: int) -> LogLine:
+def summed_up(steps: Sequence[TrainingStep], seconds: float, batch_size: int) -> LogLine:
     """A line of at least one iteration."""
     norms = [step.gradient_norm for step in steps if step.gradient_norm is not None]
     spent = sum(step.seconds for step in steps)
     return LogLine(
         iteration=steps[-1].iteration,
         loss=_mean([step.total for step in steps]),
-        loss_class=_mean([step.of_class for step in steps]),
-        loss_mask=_mean([step.of_mask for step in steps]),
-        loss_dice=_mean([step.of_dice for step in steps]),
+        loss_class=_mean([step.class_loss for step in steps]),
+        loss_mask=_mean([step.mask_loss for step in steps]),
+        loss_dice=_mean([step.dice_loss for step in steps]),
         gradient_norm=_mean(norms) if norms else None,
         learning_rate=steps[-1].learning_rate,
         images_per_second=batch_size * len(steps) / spent if spent else 0.0,
@@ -88,3 +89,31 @@ def summed_up(steps: Sequence[Step], seconds: float, batch_size: int) -> LogLine
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+class TensorBoardWriter:
+    """Writes every line of the log into a folder.
+
+    Args:
+        done: iterations; what was written of later ones is not shown.
+
+    Raises:
+        BenchError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path, done: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise BenchError(
+                "TensorBoard is not installed", "pip install 'proscale-bench[tensorboard]', or leave --tensorboard out"
+            ) from error
+        self._writer: Any = SummaryWriter(str(folder), purge_step=done + 1)
+
+    def add(self, line: LogLine) -> None:
+        for name, value in line:
+            if name != "iteration" and value is not None:
+                self._writer.add_scalar(name, value, line.iteration)
+
+    def close(self) -> None:
+        self._writer.close()

@@ -21,15 +21,12 @@ from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.processes import Processes
 from proscale_bench.models.running import autocast
-from proscale_bench.results.training import Sitting, Step
-from proscale_bench.training.average import WeightAverage
-from proscale_bench.training.checkpoint import Standing, read_standing, restore, save_training
-from proscale_bench.training.criterion import Losses, Target, Whole, criterion
+from proscale_bench.results.training import TrainingSession, TrainingStep
+from proscale_bench.training.checkpoint import TrainingState, read_state, restore, save_training
+from proscale_bench.training.criterion import Losses, LossNormalizer, Target, criterion
 from proscale_bench.training.folder import START_OVER, STATE
-from proscale_bench.training.optimizer import build_optimizer
-from proscale_bench.training.order import load_batches
-from proscale_bench.training.rate import rate_factor
-from proscale_bench.training.samples import Sample, TrainingSet
+from proscale_bench.training.optimizer import WeightAverage, build_optimizer, rate_factor
+from proscale_bench.training.samples import Sample, TrainingSet, load_batches
 
 LEAST_SCALE = 1.0  # of fp16's losses, which begins at 65,536 and is halved by every gradient that is not finite
 
@@ -72,45 +69,45 @@ class Trainer:
         self._model = self.processes.wrap(model, _leaves_parameters_out(model))
         self._since = time.perf_counter()
 
-    def resume(self, run: Path) -> Standing | None:
+    def resume(self, run: Path) -> TrainingState | None:
         """Go on where the folder's training stopped; None where there is none.
 
         Raises:
             BenchError: the folder's training is another one, or damaged.
         """
-        standing = read_standing(run, self.identity)
-        if standing is None:
+        state = read_state(run, self.identity)
+        if state is None:
             return None
-        if standing.scale.keys() != self.scaler.state_dict().keys() or standing.iteration > self.recipe.iterations:
+        if state.scale.keys() != self.scaler.state_dict().keys() or state.iteration > self.recipe.iterations:
             raise BenchError(f"{run / STATE}: not a state of this training", START_OVER)
-        restore(run, standing, self.model, self.optimizer, self.average)
-        self.iteration, self.seconds = standing.iteration, standing.seconds
-        if standing.scale:
-            self.scaler.load_state_dict(standing.scale)
-        return standing
+        restore(run, state, self.model, self.optimizer, self.average)
+        self.iteration, self.seconds = state.iteration, state.seconds
+        if state.scale:
+            self.scaler.load_state_dict(state.scale)
+        return state
 
-    def keep(self, run: Path, unlogged: Sequence[Step] = (), sittings: Sequence[Sitting] = ()) -> None:
+    def keep(self, run: Path, unlogged: Sequence[TrainingStep] = (), sessions: Sequence[TrainingSession] = ()) -> None:
         """Write what `resume` reads.
 
         Raises:
             BenchError: see `save_training`.
         """
-        standing = Standing(
+        state = TrainingState(
             iteration=self.iteration,
             seconds=self.seconds,
             updates=self.average.updates if self.average else 0,
             scale=self.scaler.state_dict(),
             identity=self.identity,
             unlogged=tuple(unlogged),
-            sittings=tuple(sittings),
+            sessions=tuple(sessions),
         )
-        save_training(run, standing, self.model, self.optimizer, self.average)
+        save_training(run, state, self.model, self.optimizer, self.average)
 
     def stop_soon(self) -> None:
         """All processes stop after the iteration that they are at, once one of them is told."""
         self.asked_to_stop = True
 
-    def run(self, training_set: TrainingSet, workers: int = 2) -> Iterator[Step]:
+    def run(self, training_set: TrainingSet, workers: int = 2) -> Iterator[TrainingStep]:
         """Train to the end, an iteration at a time.
 
         Raises:
@@ -132,7 +129,7 @@ class Trainer:
             for samples in batches:
                 yield self.step(samples)
 
-    def step(self, samples: Sequence[Sample]) -> Step:
+    def step(self, samples: Sequence[Sample]) -> TrainingStep:
         """One iteration on this process's samples.
 
         Raises:
@@ -140,17 +137,17 @@ class Trainer:
         """
         rate = self._set_rate()
         parts = [samples[part :: self.recipe.accumulate] for part in range(self.recipe.accumulate)]
-        whole = self._whole(samples)
+        normalizer = self._normalizer(samples)
         found = torch.zeros(5)
         bad: set[str] = set()
         for index, part in enumerate(parts):
             self._seed_part(index)
             with self._without_sharing(last=index == len(parts) - 1):
-                losses = self._losses(part, whole)
+                losses = self._losses(part, normalizer)
                 total = losses.total(self.recipe.loss) / len(parts)
                 self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
             last = torch.stack(
-                [total.detach() * len(parts), losses.of_class[-1], losses.of_mask[-1], losses.of_dice[-1]]
+                [total.detach() * len(parts), losses.class_loss[-1], losses.mask_loss[-1], losses.dice_loss[-1]]
             )
             found[:4] += last.detach().cpu() / len(parts)
             if not math.isfinite(found[0]):
@@ -165,19 +162,19 @@ class Trainer:
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
         self.seconds += seconds
-        total_, of_class, of_mask, of_dice, _ = found.tolist()
-        return Step(
+        total_, class_loss, mask_loss, dice_loss, _ = found.tolist()
+        return TrainingStep(
             iteration=self.iteration,
             total=total_,
-            of_class=of_class,
-            of_mask=of_mask,
-            of_dice=of_dice,
+            class_loss=class_loss,
+            mask_loss=mask_loss,
+            dice_loss=dice_loss,
             gradient_norm=norm if math.isfinite(norm) else None,
             learning_rate=rate,
             seconds=seconds,
         )
 
-    def _whole(self, samples: Sequence[Sample]) -> Whole | None:
+    def _normalizer(self, samples: Sequence[Sample]) -> LossNormalizer | None:
         """What the parts of an iteration are divided by alike, so that they add up to the loss of all its images."""
         if self.parts == 1:
             return None
@@ -187,9 +184,9 @@ class Trainer:
         mean = self.processes.mean(torch.tensor([float(sum(segments)), float(sum(matched))])) / self.recipe.accumulate
         each, of_queries = mean.tolist()
         queries_of_part = queries * self.recipe.batch_size // self.parts
-        return Whole(each, of_queries + weight * (queries_of_part - of_queries))
+        return LossNormalizer(each, of_queries + weight * (queries_of_part - of_queries))
 
-    def _losses(self, samples: Sequence[Sample], whole: Whole | None) -> Losses:
+    def _losses(self, samples: Sequence[Sample], normalizer: LossNormalizer | None) -> Losses:
         images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).to(self.device)
         targets = [
             Target(
@@ -200,7 +197,7 @@ class Trainer:
         ]
         with autocast(self.device, self.recipe.precision):
             predictions = self._model(images.permute(0, 3, 1, 2).float())
-        return criterion(predictions, targets, self.recipe.loss, whole=whole)
+        return criterion(predictions, targets, self.recipe.loss, normalizer=normalizer)
 
     def _update(self, samples: Sequence[Sample]) -> float:
         """Step along the clipped gradient; its norm before that, the same in all processes.
@@ -272,5 +269,5 @@ def _padded(masks: Tensor) -> Tensor:
 
 
 def _not_finite(losses: Losses) -> set[str]:
-    parts = {"class": losses.of_class, "mask": losses.of_mask, "dice": losses.of_dice}
+    parts = {"class": losses.class_loss, "mask": losses.mask_loss, "dice": losses.dice_loss}
     return {name for name, values in parts.items() if not bool(values.isfinite().all())}

@@ -1,13 +1,14 @@
-"""AdamW as Mask2Former is trained: the backbone slower, no decay on what is not a weight."""
+"""AdamW as Mask2Former is trained, the learning rate of each iteration, and the average of the weights."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from proscale_bench.config.recipe import OptimizerSettings
+from proscale_bench.config.recipe import OptimizerSettings, PolynomialSchedule, Recipe
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 EMBEDDINGS = ("query_features", "query_positions", "level_embedding", "relative_position_bias_table")
@@ -34,3 +35,35 @@ def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
         for name, parameter in module.named_parameters(recurse=False):
             decays = not isinstance(module, NORMS) and name not in EMBEDDINGS
             yield f"{prefix}.{name}".lstrip("."), parameter, decays
+
+
+def rate_factor(recipe: Recipe, iteration: int) -> float:
+    """What the learning rate is multiplied by at an iteration, the first of which is 0."""
+    plan = recipe.schedule
+    if isinstance(plan, PolynomialSchedule):
+        factor = float((1 - iteration / recipe.iterations) ** plan.power)
+    else:
+        factor = plan.factor ** bisect_right(plan.milestones, iteration)
+    if iteration < plan.warmup_iterations:
+        done = iteration / plan.warmup_iterations
+        factor *= plan.warmup_factor * (1 - done) + done
+    return factor
+
+
+class WeightAverage:
+    """The average of what a model's parameters were after each iteration, the last ones most.
+
+    At first it looks back less far than `decay` says, or it would remember how the model was initialised: after n
+    updates the old average weighs (1 + n) / (10 + n) at the most.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self.parameters = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        current: list[Tensor] = [parameter.detach() for _, parameter in model.named_parameters()]
+        torch._foreach_lerp_(list(self.parameters.values()), current, 1 - decay)

@@ -95,7 +95,7 @@ def test_flags_reach_the_training(train: Callable[..., Result], tmp_path: Path) 
     assert result.exit_code == 0, result.stderr
     record = read_record(Path("runs/small-tiny-1-1-1-seed7") / RECORD)
     assert (record.recipe["batch_size"], record.recipe["accumulate"], record.recipe["precision"]) == (4, 2, "bf16")
-    assert (record.seed, record.sittings[0].sampling, record.start.kind) == (7, "grid_sample", "baseline")
+    assert (record.seed, record.sessions[0].sampling, record.start.kind) == (7, "grid_sample", "baseline")
     assert record.start.digest == read_record(Path("base") / RECORD).weights_digest
     assert f"from {WEIGHTS}" in result.stdout
     assert list(Path("runs/small-tiny-1-1-1-seed7/tensorboard").iterdir())
@@ -198,5 +198,5 @@ def test_torchrun_learns_what_one_process_learns(
     assert finished.stdout.count("next: proscale-bench eval") == 1
     alone = train("--accumulate", "2", "--out", "one")
     assert alone.exit_code == 0, alone.stderr
-    assert read_record(Path("two") / RECORD).sittings[0].processes == 2
+    assert read_record(Path("two") / RECORD).sessions[0].processes == 2
     assert_close(Path("two"), Path("one"))

@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 
 from proscale_bench import files
 from proscale_bench.models.processes import join_processes
-from proscale_bench.results.training import LogLine, Step, read_log
+from proscale_bench.results.training import LogLine, TrainingStep, read_log
 from proscale_bench.specs.encoders.staged import parse_compact
-from proscale_bench.training import checkpoint, outcome
+from proscale_bench.training import checkpoint
+from proscale_bench.training import job as job_module
 from proscale_bench.training.folder import LOG, STATE, WEIGHTS
-from proscale_bench.training.job import Job, Trained, Watcher, run_training
+from proscale_bench.training.job import FinishedTraining, TrainingJob, Watcher, run_training
 from tests.training.made import recipe
 
 ITERATIONS = 5
@@ -26,10 +27,10 @@ FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.training.runs"])
 
 
-def job(coco: Path, schedule: str = "1,1,1", **changes: Any) -> Job:
+def job(coco: Path, schedule: str = "1,1,1", **changes: Any) -> TrainingJob:
     """A short training, whose log and state are kept at different iterations."""
     made = recipe(**{"iterations": ITERATIONS, "batch_size": 2, "augmentation": {"crop": [32, 32]}} | changes)
-    return Job(made, parse_compact(schedule), seed=1, coco=coco, threads=1)
+    return TrainingJob(made, parse_compact(schedule), seed=1, coco=coco, threads=1)
 
 
 class At(Watcher):
@@ -37,13 +38,13 @@ class At(Watcher):
 
     def __init__(self, iteration: int, do: Any) -> None:
         self.iteration, self.do = iteration, do
-        self.steps: list[Step] = []
+        self.steps: list[TrainingStep] = []
         self.began = -1
 
     def begins(self, iteration: int) -> None:
         self.began = iteration
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         self.steps.append(step)
         if step.iteration == self.iteration:
             self.do()
@@ -110,7 +111,7 @@ def train_until_killed(moment: str, coco: str, run: str, number: int = 1) -> Non
 
         loop.save_training = keep_and_die
     elif moment == "the weights":
-        outcome.save_checkpoint = lambda *_: die()
+        job_module.save_checkpoint = lambda *_: die()
     elif moment == "before the state takes its place":
         files.os.fsync = lambda *_: countdown()
     run_training(job(Path(coco)), Path(run), watcher=watcher)
@@ -152,7 +153,7 @@ def together(coco: Path, run: Path, size: int = 2, stop: int = 0, **changes: Any
     return [process.exitcode for process in processes]
 
 
-def train(coco: Path, run: Path, watcher: Watcher | None = None, **changes: Any) -> Trained:
+def train(coco: Path, run: Path, watcher: Watcher | None = None, **changes: Any) -> FinishedTraining:
     trained = run_training(job(coco, **changes), run, watcher=watcher)
     assert trained is not None
     return trained

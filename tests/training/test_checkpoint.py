@@ -39,9 +39,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_training_goes_on_with_the_same_bits(kept: Path) -> None:
     whole, resumed = trainer(), trainer()
     expected = list(whole.run(Blocks()))
-    standing = resumed.resume(kept)
-    assert standing is not None
-    assert losses(list(standing.unlogged)) == losses(expected[:2])
+    resumed_state = resumed.resume(kept)
+    assert resumed_state is not None
+    assert losses(list(resumed_state.unlogged)) == losses(expected[:2])
     assert losses(list(resumed.run(Blocks()))) == losses(expected[2:])
     assert same(state(resumed), state(whole))
     assert whole.average is not None
@@ -104,9 +104,9 @@ def test_a_full_disk_leaves_what_was_there(kept: Path, tmp_path: Path) -> None:
 
 
 def told(metadata: Metadata, change: Callable[[dict[str, Any]], object]) -> None:
-    standing = json.loads(metadata["standing"])
-    change(standing)
-    metadata["standing"] = json.dumps(standing)
+    state = json.loads(metadata["standing"])
+    change(state)
+    metadata["standing"] = json.dumps(state)
 
 
 def missing(tensors: Tensors, metadata: Metadata) -> None:
@@ -146,23 +146,23 @@ def deep(tensors: Tensors, metadata: Metadata) -> None:
 
 
 def backwards(tensors: Tensors, metadata: Metadata) -> None:
-    told(metadata, lambda standing: standing.update(iteration=-1))
+    told(metadata, lambda state: state.update(iteration=-1))
 
 
 def beyond(tensors: Tensors, metadata: Metadata) -> None:
-    told(metadata, lambda standing: standing.update(iteration=5))
+    told(metadata, lambda state: state.update(iteration=5))
 
 
 def in_words(tensors: Tensors, metadata: Metadata) -> None:
-    told(metadata, lambda standing: standing.update(iteration="2"))
+    told(metadata, lambda state: state.update(iteration="2"))
 
 
 def scaled(tensors: Tensors, metadata: Metadata) -> None:
-    told(metadata, lambda standing: standing.update(scale={"scale": 2.0}))
+    told(metadata, lambda state: state.update(scale={"scale": 2.0}))
 
 
 def talkative(tensors: Tensors, metadata: Metadata) -> None:
-    told(metadata, lambda standing: standing.update(more=1))
+    told(metadata, lambda state: state.update(more=1))
 
 
 @pytest.mark.parametrize(

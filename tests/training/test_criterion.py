@@ -14,9 +14,17 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 from proscale_bench.config.recipe import LossSettings
 from proscale_bench.models.masked_decoder import Prediction, Predictions
 from proscale_bench.training import criterion as module
-from proscale_bench.training.criterion import Losses, Target, Whole, criterion, match_batch
-from proscale_bench.training.matcher import match
-from proscale_bench.training.points import at_least_fp32, at_points, uncertain_places
+from proscale_bench.training.criterion import (
+    Losses,
+    LossNormalizer,
+    Target,
+    at_least_fp32,
+    at_points,
+    criterion,
+    match,
+    match_batch,
+    uncertain_places,
+)
 
 CLASSES, QUERIES = 5, 7
 SETTINGS = LossSettings(points=40)
@@ -75,7 +83,7 @@ def test_losses_and_their_gradients_are_hugging_faces(counts: tuple[int, ...], m
     leaf, wanted = predictions(4, len(counts)), targets(counts)
     expected = theirs(split(leaf), wanted, monkeypatch)
     ours = criterion(split(leaf), wanted, SETTINGS, draw=places)
-    names = {"loss_cross_entropy": ours.of_class, "loss_mask": ours.of_mask, "loss_dice": ours.of_dice}
+    names = {"loss_cross_entropy": ours.class_loss, "loss_mask": ours.mask_loss, "loss_dice": ours.dice_loss}
     for name, values in names.items():
         layers = torch.stack([*(expected[f"{name}_{layer}"] for layer in range(3)), expected[name]])
         torch.testing.assert_close(values, layers, rtol=1e-5, atol=1e-6)
@@ -123,7 +131,7 @@ def test_gradients_pass_gradcheck(counts: tuple[int, ...]) -> None:
 
     def total(logits: Tensor) -> Tensor:
         losses = criterion(split(logits), wanted, settings, draw=lambda *shape: places(*shape).double())
-        return torch.stack([losses.of_class, losses.of_mask, losses.of_dice])
+        return torch.stack([losses.class_loss, losses.mask_loss, losses.dice_loss])
 
     assert torch.autograd.gradcheck(total, (leaf,))
 
@@ -131,23 +139,23 @@ def test_gradients_pass_gradcheck(counts: tuple[int, ...]) -> None:
 def test_no_segment_gives_no_mask_loss_and_a_gradient_of_zero() -> None:
     leaf = predictions(3, 2)
     losses = criterion(split(leaf), targets((0, 0)), SETTINGS)
-    assert losses.of_mask.tolist() == losses.of_dice.tolist() == [0, 0, 0]
-    assert (gradient(losses.of_mask.sum(), leaf) == 0).all()
-    assert (losses.of_class > 0).all()
+    assert losses.mask_loss.tolist() == losses.dice_loss.tolist() == [0, 0, 0]
+    assert (gradient(losses.mask_loss.sum(), leaf) == 0).all()
+    assert (losses.class_loss > 0).all()
 
 
-def test_parts_add_up_to_the_whole() -> None:
+def test_parts_add_up_to_the_normalizer() -> None:
     """Class losses too: each part is divided by what is the mean over all."""
     leaf, wanted = predictions(3, 4), targets((3, 1, 0, 9))
     whole = criterion(split(leaf), wanted, SETTINGS, draw=places)
     matched = [min(len(target.labels), QUERIES) for target in wanted]
     weight = sum(matched) + SETTINGS.no_object_weight * (4 * QUERIES - sum(matched))
-    divided = Whole(segments=13 / 2, class_weight=weight / 2)
+    divided = LossNormalizer(segments=13 / 2, class_weight=weight / 2)
     parts = [
-        criterion(split(leaf[:, start::2]), wanted[start::2], SETTINGS, whole=divided, draw=places)
+        criterion(split(leaf[:, start::2]), wanted[start::2], SETTINGS, normalizer=divided, draw=places)
         for start in range(2)
     ]
-    for name in ("of_class", "of_mask", "of_dice"):
+    for name in ("class_loss", "mask_loss", "dice_loss"):
         mean = sum(getattr(part, name) for part in parts) / 2
         torch.testing.assert_close(mean, getattr(whole, name), rtol=1e-5, atol=1e-6)
 

@@ -19,10 +19,10 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import locked
 from proscale_bench.models.checkpoints.load import open_checkpoint
 from proscale_bench.models.checkpoints.save import save_checkpoint
-from proscale_bench.results.training import Step, TrainingRecord, read_log
+from proscale_bench.results.training import TrainingRecord, TrainingStep, read_log
 from proscale_bench.training import job as job_module
 from proscale_bench.training.folder import LOG, RECORD, STATE, WEIGHTS
-from proscale_bench.training.job import Trained, run_training
+from proscale_bench.training.job import FinishedTraining, run_training
 from proscale_bench.training.loop import Trainer
 from tests.data.made import CATEGORIES, make_dataset
 from tests.models.checkpoints.samples import same
@@ -37,34 +37,35 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(coco: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def whole(coco: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedTraining:
     """A training that nothing stopped."""
     return train(coco, tmp_path_factory.mktemp("whole"))
 
 
-def folder(trained: Trained) -> Path:
+def folder(trained: FinishedTraining) -> Path:
     return trained.weights.parent
 
 
 # --- What it leaves ---
 
 
-def test_the_record_says_what_was_trained(coco: Path, whole: Trained) -> None:
+def test_the_record_says_what_was_trained(coco: Path, whole: FinishedTraining) -> None:
     record, asked = whole.record, job(coco)
     assert TrainingRecord.model_validate_json((folder(whole) / RECORD).read_text()) == record
     assert (record.name, record.recipe_digest) == ("small", asked.recipe.digest)
     assert (record.schedule, record.backbone, record.seed) == ("1,1,1", "tiny", 1)
     assert (record.data, record.images, record.classes) == ("val2017", 5, len(CATEGORIES))
     assert (record.start.kind, record.iterations, record.averaged) == ("fresh", ITERATIONS, True)
-    (sitting,) = record.sittings
-    assert (sitting.first_iteration, sitting.iterations, sitting.processes, sitting.threads) == (0, ITERATIONS, 1, 1)
-    assert (sitting.device, sitting.sampling, sitting.torch) == ("cpu", "dense", torch.__version__)
-    assert record.seconds == pytest.approx(sitting.seconds)
+    (session,) = record.sessions
+    assert json.loads(record.model_dump_json())["sittings"] == [session.model_dump()]  # as files have called them
+    assert (session.first_iteration, session.iterations, session.processes, session.threads) == (0, ITERATIONS, 1, 1)
+    assert (session.device, session.sampling, session.torch) == ("cpu", "dense", torch.__version__)
+    assert record.seconds == pytest.approx(session.seconds)
     assert record.last == read_log(folder(whole) / LOG)[-1]
     assert "start" not in record.recipe
 
 
-def test_the_weights_are_the_averages_and_say_where_they_are_from(whole: Trained) -> None:
+def test_the_weights_are_the_averages_and_say_where_they_are_from(whole: FinishedTraining) -> None:
     checkpoint = open_checkpoint(whole.weights)
     assert checkpoint.digest == whole.record.weights_digest
     state, found = load_file(folder(whole) / STATE), load_file(whole.weights)
@@ -85,7 +86,7 @@ def test_without_an_average_the_weights_are_the_last(coco: Path, tmp_path: Path)
     assert not any(key.startswith("average.") for key in state)
 
 
-def test_a_baseline_starts_a_schedule(coco: Path, whole: Trained, tmp_path: Path) -> None:
+def test_a_baseline_starts_a_schedule(coco: Path, whole: FinishedTraining, tmp_path: Path) -> None:
     baseline = train(coco, tmp_path / "baseline", schedule="baseline:1", iterations=1)
     trained = train(coco, tmp_path / "tuned", iterations=1, start=str(baseline.weights))
     assert (trained.record.start.kind, trained.record.start.file) == ("baseline", WEIGHTS)
@@ -93,7 +94,7 @@ def test_a_baseline_starts_a_schedule(coco: Path, whole: Trained, tmp_path: Path
     assert trained.record.weights_digest != whole.record.weights_digest
 
 
-def test_bf16_trains(coco: Path, whole: Trained, tmp_path: Path) -> None:
+def test_bf16_trains(coco: Path, whole: FinishedTraining, tmp_path: Path) -> None:
     trained = train(coco, tmp_path, iterations=1, precision="bf16")
     assert trained.record.recipe["precision"] == "bf16"
     assert {value.dtype for value in load_file(trained.weights).values() if value.is_floating_point()} == {
@@ -106,7 +107,7 @@ def test_bf16_trains(coco: Path, whole: Trained, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stop", [2, 3])
 def test_an_interrupted_training_goes_on_with_the_same_bits(
-    coco: Path, whole: Trained, tmp_path: Path, stop: int
+    coco: Path, whole: FinishedTraining, tmp_path: Path, stop: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt, match=f"iteration {stop} of {ITERATIONS} is kept in .*the same command"):
         train(coco, tmp_path, At(stop - 1, interrupt))
@@ -115,7 +116,7 @@ def test_an_interrupted_training_goes_on_with_the_same_bits(
     trained = train(coco, tmp_path, watcher)
     assert (watcher.began, len(watcher.steps)) == (stop, ITERATIONS - stop)
     assert_same(tmp_path, folder(whole))
-    assert [(one.first_iteration, one.iterations) for one in trained.record.sittings] == [
+    assert [(one.first_iteration, one.iterations) for one in trained.record.sessions] == [
         (0, stop),
         (stop, ITERATIONS - stop),
     ]
@@ -138,41 +139,43 @@ def test_a_sigterm_is_as_a_ctrl_c(coco: Path, tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_stop_in_the_last_iteration_is_none(coco: Path, whole: Trained, tmp_path: Path) -> None:
+def test_a_stop_in_the_last_iteration_is_none(coco: Path, whole: FinishedTraining, tmp_path: Path) -> None:
     train(coco, tmp_path, At(ITERATIONS - 1, interrupt))
     assert_same(tmp_path, folder(whole))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals are POSIX's here")
-def test_a_training_killed_at_every_moment_ends_with_the_same_bits(coco: Path, whole: Trained, tmp_path: Path) -> None:
+def test_a_training_killed_at_every_moment_ends_with_the_same_bits(
+    coco: Path, whole: FinishedTraining, tmp_path: Path
+) -> None:
     assert killed("iteration", coco, tmp_path, 1) == KILLED
     assert not (tmp_path / STATE).exists()
     assert killed("half a state", coco, tmp_path) == KILLED
     assert not (tmp_path / STATE).exists()
     assert list(tmp_path.glob(f".{STATE}.*"))
     assert killed("a whole state", coco, tmp_path) == KILLED
-    assert standing(tmp_path)["iteration"] == 2
+    assert state(tmp_path)["iteration"] == 2
     assert killed("iteration", coco, tmp_path, 3) == KILLED
     assert killed("before the state takes its place", coco, tmp_path, 2) == KILLED
-    assert standing(tmp_path)["iteration"] == 2
+    assert state(tmp_path)["iteration"] == 2
     assert killed("half a state", coco, tmp_path, 2) == KILLED
-    assert standing(tmp_path)["iteration"] == 4
+    assert state(tmp_path)["iteration"] == 4
     assert killed("the weights", coco, tmp_path) == KILLED
-    assert standing(tmp_path)["iteration"] == ITERATIONS
+    assert state(tmp_path)["iteration"] == ITERATIONS
     assert not (tmp_path / WEIGHTS).exists()
     trained = train(coco, tmp_path)
     assert_same(tmp_path, folder(whole))
-    assert sum(one.iterations for one in trained.record.sittings) == ITERATIONS
+    assert sum(one.iterations for one in trained.record.sessions) == ITERATIONS
     assert not list(tmp_path.glob(".training*"))
 
 
-def standing(run: Path) -> dict[str, Any]:
+def state(run: Path) -> dict[str, Any]:
     with safe_open(run / STATE, framework="pt") as file:
         found: dict[str, Any] = json.loads(file.metadata()["standing"])
     return found
 
 
-def test_what_is_finished_is_left_alone(coco: Path, whole: Trained) -> None:
+def test_what_is_finished_is_left_alone(coco: Path, whole: FinishedTraining) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder(whole).iterdir()}
     watcher = At(0, None)
     again = train(coco, folder(whole), watcher)
@@ -182,7 +185,7 @@ def test_what_is_finished_is_left_alone(coco: Path, whole: Trained) -> None:
     assert changed <= {".lock"}
 
 
-def test_starting_over_removes_what_was_there(coco: Path, whole: Trained, tmp_path: Path) -> None:
+def test_starting_over_removes_what_was_there(coco: Path, whole: FinishedTraining, tmp_path: Path) -> None:
     train(coco, tmp_path, iterations=1)
     run_training(job(coco), tmp_path, start_over=True)
     assert_same(tmp_path, folder(whole))
@@ -199,11 +202,13 @@ def test_starting_over_removes_what_was_there(coco: Path, whole: Trained, tmp_pa
     ],
 )
 def test_another_training_is_refused_with_the_first_difference(
-    coco: Path, whole: Trained, changes: dict[str, Any], said: str
+    coco: Path, whole: FinishedTraining, changes: dict[str, Any], said: str
 ) -> None:
     if rates := changes.pop("schedule_of_rates", None):
         asked = job(coco)
-        asked = job_module.Job(asked.recipe.model_copy(update={"schedule": recipe_of(rates)}), asked.schedule, 1, coco)
+        asked = job_module.TrainingJob(
+            asked.recipe.model_copy(update={"schedule": recipe_of(rates)}), asked.schedule, 1, coco
+        )
     else:
         asked = job(coco, **changes)
     with pytest.raises(BenchError, match=said) as caught:
@@ -217,7 +222,9 @@ def recipe_of(rates: dict[str, Any]) -> Any:
     return recipe(schedule=rates).schedule
 
 
-def test_other_images_and_another_start_are_another_training(coco: Path, whole: Trained, tmp_path: Path) -> None:
+def test_other_images_and_another_start_are_another_training(
+    coco: Path, whole: FinishedTraining, tmp_path: Path
+) -> None:
     other = make_dataset(tmp_path / "other", 5, seed=1)
     other.edit_both(lambda document: document.update(info={"description": "others"}))
     with pytest.raises(BenchError, match="another training: data is"):
@@ -251,7 +258,7 @@ def test_a_number_that_is_none_names_the_images_and_keeps_them(
 ) -> None:
     original = Trainer.step
 
-    def break_third(self: Trainer, samples: Any) -> Step:
+    def break_third(self: Trainer, samples: Any) -> TrainingStep:
         if self.iteration == 2:
             with torch.no_grad():
                 self.model.decoder.class_head.bias.fill_(math.nan)
@@ -268,7 +275,7 @@ def test_a_number_that_is_none_names_the_images_and_keeps_them(
         assert all(name in caught.value.message for name in batch["names"])
         assert len(batch["labels"]) == len(batch["masks"]) == len(batch["image"]) > 0
         assert batch["masks"].any((1, 2)).all()
-    assert standing(tmp_path)["iteration"] == 2
+    assert state(tmp_path)["iteration"] == 2
     monkeypatch.undo()
     train(coco, tmp_path)  # nothing of it was kept
 
@@ -279,7 +286,7 @@ def test_data_and_recipe_belong_together(coco: Path, tmp_path: Path) -> None:
         train(coco, tmp_path, data=shapes)
     asked = job(coco)
     with pytest.raises(BenchError, match="trains on val2017 of a folder as COCO's") as caught:
-        run_training(job_module.Job(asked.recipe, asked.schedule), tmp_path)
+        run_training(job_module.TrainingJob(asked.recipe, asked.schedule), tmp_path)
     assert "--coco" in str(caught.value.hint)
 
 
@@ -289,11 +296,11 @@ def test_data_and_recipe_belong_together(coco: Path, tmp_path: Path) -> None:
 def test_processes_stop_after_the_same_iteration_and_go_on_alone(coco: Path, tmp_path: Path) -> None:
     """An interruption of one is one of all. Parts are the same whoever has them, so one process can take over."""
     assert together(coco, tmp_path / "two", stop=2) == [1, 1]
-    assert standing(tmp_path / "two")["iteration"] == 3
-    assert standing(tmp_path / "two")["sittings"][0]["processes"] == 2
+    assert state(tmp_path / "two")["iteration"] == 3
+    assert state(tmp_path / "two")["sittings"][0]["processes"] == 2
     assert together(coco, tmp_path / "two") == [0, 0]
     alone = train(coco, tmp_path / "one", accumulate=2)
-    assert alone.record.sittings[0].processes == 1
+    assert alone.record.sessions[0].processes == 1
     assert_close(tmp_path / "two", tmp_path / "one")
 
 

@@ -7,25 +7,24 @@ from pathlib import Path
 import pytest
 
 from proscale_bench.errors import BenchError
-from proscale_bench.results.training import LogLine, Step, read_log
-from proscale_bench.training.board import Board
-from proscale_bench.training.log import EVERY, LogWriter, summed_up
+from proscale_bench.results.training import LogLine, TrainingStep, read_log
+from proscale_bench.training.log import EVERY, LogWriter, TensorBoardWriter, summed_up
 
 
-def step(iteration: int, norm: float | None = 3.0) -> Step:
-    return Step(
+def step(iteration: int, norm: float | None = 3.0) -> TrainingStep:
+    return TrainingStep(
         iteration=iteration,
         total=float(iteration),
-        of_class=2.0 * iteration,
-        of_mask=3.0 * iteration,
-        of_dice=4.0 * iteration,
+        class_loss=2.0 * iteration,
+        mask_loss=3.0 * iteration,
+        dice_loss=4.0 * iteration,
         gradient_norm=norm,
         learning_rate=0.1 / iteration,
         seconds=0.5,
     )
 
 
-def write(path: Path, first: int, last: int, unlogged: list[Step] | None = None, end: int = 100) -> LogWriter:
+def write(path: Path, first: int, last: int, unlogged: list[TrainingStep] | None = None, end: int = 100) -> LogWriter:
     writer = LogWriter(path, first - 1, unlogged or [], 0.5 * (first - 1), 8, end)
     for iteration in range(first, last + 1):
         writer.add(step(iteration))
@@ -93,7 +92,7 @@ def test_the_reader_needs_no_torch() -> None:
 def test_tensorboard_is_given_every_line(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     line = LogLine.model_validate(summed_up([step(10, norm=None)], 5.0, 8).model_dump())
-    board = Board(tmp_path, 0)
+    board = TensorBoardWriter(tmp_path, 0)
     board.add(line)
     board.close()
     events = accumulator.EventAccumulator(str(tmp_path))

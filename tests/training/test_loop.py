@@ -13,7 +13,7 @@ from torch import Tensor
 
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.models.processes import Processes
-from proscale_bench.results.training import Step
+from proscale_bench.results.training import TrainingStep
 from proscale_bench.training import criterion as criterion_module
 from proscale_bench.training.loop import NonFiniteError, Trainer
 from proscale_bench.training.samples import Sample
@@ -28,8 +28,8 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def losses(steps: list[Step]) -> list[tuple[float, ...]]:
-    return [(step.total, step.of_class, step.of_mask, step.of_dice, step.gradient_norm or 0.0) for step in steps]
+def losses(steps: list[TrainingStep]) -> list[tuple[float, ...]]:
+    return [(step.total, step.class_loss, step.mask_loss, step.dice_loss, step.gradient_norm or 0.0) for step in steps]
 
 
 def batch(size: tuple[int, int] = (64, 64)) -> list[Sample]:
@@ -46,7 +46,7 @@ def fixed_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(criterion_module, "uniform_on", lambda device: fixed)
 
 
-def gradients(of: Trainer, samples: list[Sample]) -> tuple[dict[str, Tensor], Step]:
+def gradients(of: Trainer, samples: list[Sample]) -> tuple[dict[str, Tensor], TrainingStep]:
     """Of one iteration, before clipping."""
     kept: dict[str, Tensor] = {}
     update = of._update
@@ -89,7 +89,7 @@ def test_what_was_drawn_before_changes_nothing() -> None:
     assert losses([other.step(batch())]) == losses([first])
 
 
-def test_the_gradient_is_clipped_whole() -> None:
+def test_the_gradient_is_clipped_normalizer() -> None:
     made = trainer(optimizer={"learning_rate": 1e-3, "clip_norm": 0.01}, ema=None)
     kept, step = gradients(made, batch())
     norm = math.sqrt(sum(float(gradient.double().pow(2).sum()) for gradient in kept.values()))

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from proscale_bench.data.dataset import Category
 from proscale_bench.errors import BenchError
-from proscale_bench.training.order import Draw, batch_draws, batch_indices, load_batches
-from proscale_bench.training.samples import Sample
+from proscale_bench.training.samples import DrawnImage, Sample, batch_draws, batch_indices, load_batches
 
 
 class Numbered:
@@ -68,7 +67,10 @@ WRITTEN = ([12, 9, 13, 1, 5, 6, 10, 0], [15, 2, 17, 14, 7, 8, 3, 16])
 
 def test_generators_are_all_different() -> None:
     first = {
-        Draw(epoch, index).generator(seed).random() for seed in range(5) for epoch in range(5) for index in range(9)
+        DrawnImage(epoch, index).generator(seed).random()
+        for seed in range(5)
+        for epoch in range(5)
+        for index in range(9)
     }
     assert len(first) == 5 * 5 * 9
 

@@ -22,7 +22,7 @@ from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.checkpoints.warm_start import warm_start
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.encoders.staged import parse_compact
-from proscale_bench.training.start import initialise
+from proscale_bench.training.setup import initialise
 from tests.models.checkpoints.samples import HEAD, RESNET, SWIN, official, same, small_model, write
 
 DEPTHS = (1, 2, 2, 1)

@@ -9,9 +9,7 @@ import torch
 from torch import nn
 
 from proscale_bench.config.recipe import OptimizerSettings, Recipe, find_recipe, read_recipe
-from proscale_bench.training.average import WeightAverage
-from proscale_bench.training.optimizer import build_optimizer
-from proscale_bench.training.rate import rate_factor
+from proscale_bench.training.optimizer import WeightAverage, build_optimizer, rate_factor
 from tests.models.checkpoints.samples import RESNET, small_model
 from tests.training.made import recipe, small
 
