@@ -91,9 +91,9 @@ app = typer.Typer(
 )
 
 COUNT, RUN, LOOK = "Count and compare", "Run many", "Look things up"
-app.command("flops", cls=flops.VerifyAllCommand, rich_help_panel=COUNT)(flops.flops)
+app.command("flops", cls=BenchCommand, rich_help_panel=COUNT)(flops.flops)
 app.command("profile", cls=BenchCommand, rich_help_panel=COUNT)(profile.profile)
-app.command("eval", cls=evaluate.BootstrapCommand, rich_help_panel=COUNT)(evaluate.evaluate)
+app.command("eval", cls=BenchCommand, rich_help_panel=COUNT)(evaluate.evaluate)
 app.command("check", cls=BenchCommand, rich_help_panel=COUNT)(check.check)
 app.command("compare", cls=BenchCommand, rich_help_panel=COUNT)(compare.compare)
 app.command("train", cls=BenchCommand, rich_help_panel=RUN)(train.train)

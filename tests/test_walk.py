@@ -16,7 +16,6 @@ from tests.cli import COMMANDS, EVERY, GROUPS, run
 
 ROOT = Path(__file__).parents[1]
 DECLARED: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "make_cli.py"))
-OPTIONAL_VALUE = {"--bootstrap"}  # may stand alone
 # What a command needs before it looks at the words of its flags. No file is there.
 BEFORE = {
     "compare": [str(ROOT / "reports/cpu")] * 2,
@@ -102,6 +101,15 @@ def test_every_flag_says_what_it_does_and_what_it_takes(command: str) -> None:
         assert not re.search(r"(?<!\\)\[", option.help), f"{option.opts[0]}: Rich would read this as markup"
 
 
+@pytest.mark.parametrize("command", ["profile", "eval"])
+def test_earlier_spellings_are_understood_and_not_shown(command: str) -> None:
+    for flag, wanted in (("--rewrites", True), ("--no-rewrites", False), ("--no-optimizations", False)):
+        assert EVERY[command].make_context(command, [flag]).params["optimizations"] is wanted
+    shown = run(command, "--help").stdout
+    assert "--no-optimizations" in shown
+    assert "rewrites" not in shown
+
+
 @pytest.mark.parametrize("command", EVERY)
 def test_an_unknown_flag_is_refused(command: str) -> None:
     result = run(*command.split(), "--no-such-flag")
@@ -114,7 +122,7 @@ def test_a_flag_without_its_value_is_refused(command: str, tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
     for option in options(command):
-        for flag in () if option.is_flag else set(option.opts) - OPTIONAL_VALUE:
+        for flag in () if option.is_flag else option.opts:
             result = run(*command.split(), flag)
             assert (result.exit_code, result.stdout) == (2, ""), flag
             assert f"'{flag}' requires an argument" in result.stderr

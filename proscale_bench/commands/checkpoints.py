@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from proscale_bench.commands import completion
-from proscale_bench.commands.loading import uninterrupted
 from proscale_bench.commands.options import ExportJsonOption, ForceOption
+from proscale_bench.commands.progress import uninterrupted
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:

@@ -58,7 +58,7 @@ def _write_with_progress(folder: Path, images: int, seed: int, split: str, force
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from proscale_bench.commands.loading import uninterrupted
+    from proscale_bench.commands.progress import uninterrupted
     from proscale_bench.render.console import shows_progress, stderr_console
 
     with uninterrupted():

@@ -2,91 +2,245 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional, get_args
 
-from proscale_bench.commands.eval_options import (
-    BackboneOption,
-    BatchSizeOption,
-    BootstrapOption,
-    CocoOption,
-    FromPredictionsOption,
-    LimitOption,
-    OutOption,
-    PerClassOption,
-    RandomWeightsOption,
-    ReferenceOption,
-    ResizeOption,
-    ResumeOption,
-    SavePredictionsOption,
-    ScheduleOption,
-    SeedOption,
-    SplitOption,
-    TasksOption,
-    TrainingSeedOption,
-    VisualsOption,
-    WeightsOption,
-)
-from proscale_bench.commands.help import BenchCommand
+from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
-    CompileOption,
-    DeviceOption,
-    DtypeOption,
-    ExportCsvOption,
-    ExportJsonOption,
-    ExportMarkdownOption,
-    ForceOption,
-    OptimizationsOption,
-    SamplingOption,
-    ThreadsOption,
+    HOW,
+    MAX_BATCH_SIZE,
+    ExecutionOptions,
+    ExportOptions,
+    MaybeInt,
+    MaybePath,
+    MaybeStr,
+    flag,
+    seed_in_range,
+    takes,
 )
+from proscale_bench.errors import BenchError, look_up, one_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from proscale_bench.bench.evaluate import EvaluationOutcome, EvaluationRequest, ExecutionSettings, Resize
+    from proscale_bench.bench.weights import Weights
+    from proscale_bench.commands.progress import Bar
+    from proscale_bench.data.dataset import Dataset
+    from proscale_bench.evaluation.runner import BatchDone
+    from proscale_bench.models.processes import Processes
+    from proscale_bench.results.accuracy import Task
+
+WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
+MAX_SIDE_PX = 8192
 
 
-class BootstrapCommand(BenchCommand):
-    """Reads `--bootstrap` without a number: an option with an optional value, which Typer does not have."""
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions(ExecutionOptions, ExportOptions):
+    """The flags of `eval`."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        read = []
-        for place, arg in enumerate(args):
-            bare = arg == "--bootstrap" and not (args[place + 1 : place + 2] or ["-"])[0].isdecimal()
-            read.append(f"--bootstrap={RESAMPLES}" if bare else arg)
-        return super().parse_args(ctx, read)
+    weights: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        flag(
+            "--weights, -w FILE", "Checkpoint to evaluate. Repeat to compare several. [default: those that ship]", WHAT
+        ),
+    ] = None
+    random_weights: Annotated[
+        MaybeInt,
+        flag("--random-weights SEED", "Evaluate an untrained model of this seed, to try the pipeline.", WHAT, min=0),
+    ] = None
+    from_predictions: Annotated[
+        MaybePath, flag("--from-predictions DIR", "Score the predictions in a folder.", WHAT)
+    ] = None
+    training_seed: Annotated[
+        MaybeInt,
+        flag("--training-seed SEED", "Seed of the training, to choose among the weights that ship.", WHAT, min=0),
+    ] = None
+    schedule: Annotated[
+        MaybeStr,
+        flag(
+            "--schedule, -s SCHEDULE",
+            "Schedule of random weights, of those that ship, or of a file that cannot tell. [default: 3,3,3, or all]",
+            WHAT,
+            values=completion.schedules,
+        ),
+    ] = None
+    backbone: Annotated[
+        str, flag("--backbone, -b NAME", "Backbone of random weights.", WHAT, values=completion.backbones)
+    ] = "tiny"
+    coco: Annotated[
+        MaybePath, flag("--coco DIR", "Folder of a data set in COCO's layout. [default: the embedded data]", ON)
+    ] = None
+    split: Annotated[
+        MaybeStr, flag("--split NAME", "Split of that data set. [default: val2017, val, or the only one]", ON)
+    ] = None
+    tasks: Annotated[
+        MaybeStr,
+        flag(
+            "--tasks LIST",
+            "Tasks, as in panoptic,instance,semantic. [default: all that the data have]",
+            ON,
+            values=completion.tasks,
+        ),
+    ] = None
+    limit: Annotated[MaybeInt, flag("--limit N", "Evaluate only the first N images.", ON, min=1)] = None
+    resize: Annotated[
+        MaybeStr,
+        flag(
+            "--resize SIDES",
+            "Resize images to SHORT,LONGEST sides in pixels, or none. [default: 800,1333; none for the embedded data]",
+            ON,
+            values=completion.resizes,
+        ),
+    ] = None
+    batch_size: Annotated[
+        int, flag("--batch-size, -n N", "Number of images in a batch.", HOW, min=1, max=MAX_BATCH_SIZE)
+    ] = 1
+    bootstrap: Annotated[
+        int, flag("--bootstrap N", "Number of bootstrap draws; 0 for no intervals.", min=0, max=100_000)
+    ] = 1000
+    seed: Annotated[int, flag("--seed N", "Seed of the bootstrap.", callback=seed_in_range)] = 0
+    reference: Annotated[bool, flag("--reference", "Compute AP by pycocotools itself, slowly.")] = False
+    per_class: Annotated[bool, flag("--per-class", "Show also a table by class.")] = False
+    visuals: Annotated[int, flag("--visuals N", "Draw the N images of the lowest PQ.", KEPT, min=0)] = 0
+    save_predictions: Annotated[
+        MaybePath, flag("--save-predictions DIR", "Save the predictions to this folder in COCO's formats.", KEPT)
+    ] = None
+    resume: Annotated[
+        bool, flag("--resume/--no-resume", "Continue an interrupted evaluation, or start over.", KEPT)
+    ] = True
+    out: Annotated[MaybePath, flag("--out DIR", "Folder of the run. [default: reports/eval-SPLIT]", KEPT)] = None
+
+    def check(self) -> None:
+        """As `DeviceOptions.check`; also nothing to evaluate, and flags that exclude each other."""
+        from proscale_bench.config.architecture import get_architecture
+        from proscale_bench.config.catalogue import parse_schedule
+
+        sources = {
+            "--weights": bool(self.weights),
+            "--random-weights": self.random_weights is not None,
+            "--from-predictions": self.from_predictions is not None,
+        }
+        given = [name for name, there in sources.items() if there]
+        if len(given) > 1:
+            raise BenchError(f"{' and '.join(given)} exclude each other", "choose one")
+        if given and self.training_seed is not None:
+            raise BenchError(f"--training-seed chooses among the weights that ship, and {given[0]} is given")
+        if self.from_predictions and self.save_predictions:
+            raise BenchError("--save-predictions has nothing to save with --from-predictions", "leave it out")
+        if self.save_predictions and len(self.files()) > 1:
+            raise BenchError("--save-predictions is for one --weights", "evaluate them one by one")
+        if self.coco is None and self.split is not None:
+            raise BenchError("--split goes with --coco", "the embedded data have one split")
+        if self.schedule is not None:
+            parse_schedule(self.schedule)
+        get_architecture(self.backbone)
+        self.wanted_tasks()
+        self.sides()
+        super().check()
+        for path in self.files():
+            if not path.exists():
+                raise BenchError(f"{path}: no such file or folder", "give the path of a checkpoint")
+
+    def files(self) -> Sequence[Path]:
+        """The weights: those given, else those that ship, unless something else is evaluated.
+
+        Raises:
+            BenchError: None are given, and none that are asked for ship.
+        """
+        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.weights import require_shipped_weights
+
+        if self.weights or self.random_weights is not None or self.from_predictions:
+            return self.weights or ()
+        schedule = None if self.schedule is None else parse_schedule(self.schedule)
+        return tuple(require_shipped_weights(schedule, self.training_seed).values())
+
+    def wanted_tasks(self) -> tuple[Task, ...] | None:
+        """The tasks of `--tasks`, in the usual order; None: what the data have."""
+        from proscale_bench.results.accuracy import Task
+
+        if self.tasks is None:
+            return None
+        known = {name: name for name in get_args(Task)}
+        asked = {look_up(known, word.strip(), "task") for word in self.tasks.split(",")}
+        return tuple(task for task in get_args(Task) if task in asked)
+
+    def sides(self) -> Resize | str | None:
+        """The sides of `--resize` in pixels, None for `none`, or `default`."""
+        if self.resize is None:
+            return "default"
+        if self.resize.strip().lower() == "none":
+            return None
+        parts = self.resize.split(",")
+        if len(parts) != 2 or not all(part.strip().isdecimal() and len(part.strip()) < 7 for part in parts):
+            raise BenchError(f"--resize {self.resize}: not two sides", "as in --resize 800,1333, or --resize none")
+        short, longest = (int(part) for part in parts)
+        if not 1 <= short <= longest <= MAX_SIDE_PX:
+            raise BenchError(
+                f"--resize {self.resize}: the short side comes first, and both are 1 to {MAX_SIDE_PX:,} pixels",
+                "as in --resize 800,1333",
+            )
+        return short, longest
+
+    def request(self, dataset: Dataset) -> EvaluationRequest:
+        """What to evaluate, as far as the data go.
+
+        Raises:
+            BenchError: The data have no truth for a task.
+        """
+        from proscale_bench.bench.evaluate import EvaluationRequest, default_resize, tasks_on
+
+        tasks = tasks_on(dataset, self.wanted_tasks())
+        if self.visuals and "panoptic" not in tasks:
+            raise BenchError("--visuals shows panoptic maps", "add panoptic to --tasks")
+        sides = self.sides()
+        return EvaluationRequest(
+            dataset,
+            tasks,
+            resize=default_resize(dataset) if isinstance(sides, str) else sides,
+            limit=self.limit,
+            batch_size=self.batch_size,
+            resamples=self.bootstrap,
+            seed=self.seed,
+            reference=self.reference,
+        )
+
+    def settings(self) -> ExecutionSettings:
+        """How to run the model. Loads torch.
+
+        Raises:
+            BenchError: There is no such device.
+        """
+        from proscale_bench.bench.evaluate import ExecutionSettings
+        from proscale_bench.results.profile import DType
+
+        return ExecutionSettings(
+            device=self.chosen_device(),
+            dtype=one_of(DType, self.dtype, "dtype"),
+            compiled=self.compiled,
+            sampling=self.sampling,
+            optimizations=self.optimizations,
+            threads=self.threads,
+        )
+
+    def models(self, classes: int) -> Iterator[Weights]:
+        """The models, loaded one by one; an untrained one has as many classes as the data."""
+        from proscale_bench.bench.weights import random_weights, read_weights
+        from proscale_bench.config.catalogue import parse_schedule
+
+        schedule = None if self.schedule is None else parse_schedule(self.schedule)
+        if self.random_weights is not None:
+            yield random_weights(schedule or parse_schedule("3,3,3"), self.backbone, classes, self.random_weights)
+        for path in self.files():
+            yield read_weights(path, schedule)
 
 
-RESAMPLES = 1000
-
-
-def evaluate(
-    weights: WeightsOption = None,
-    random_weights: RandomWeightsOption = None,
-    from_predictions: FromPredictionsOption = None,
-    training_seed: TrainingSeedOption = None,
-    schedule: ScheduleOption = None,
-    backbone: BackboneOption = "tiny",
-    coco: CocoOption = None,
-    split: SplitOption = None,
-    tasks: TasksOption = None,
-    limit: LimitOption = None,
-    resize: ResizeOption = None,
-    batch_size: BatchSizeOption = 1,
-    device: DeviceOption = None,
-    dtype: DtypeOption = "fp32",
-    compiled: CompileOption = False,
-    sampling: SamplingOption = "auto",
-    optimizations: OptimizationsOption = True,
-    threads: ThreadsOption = None,
-    bootstrap: BootstrapOption = 1000,
-    seed: SeedOption = 0,
-    reference: ReferenceOption = False,
-    per_class: PerClassOption = False,
-    visuals: VisualsOption = 0,
-    save_predictions: SavePredictionsOption = None,
-    resume: ResumeOption = True,
-    out: OutOption = None,
-    export_json: ExportJsonOption = None,
-    export_csv: ExportCsvOption = None,
-    export_markdown: ExportMarkdownOption = None,
-    force: ForceOption = False,
-) -> None:
+@takes(EvalOptions)
+def evaluate(options: EvalOptions) -> None:
     """Evaluate weights: PQ, AP and mIoU with intervals, next to what the schedule costs.
 
     Without --weights: those that ship; --schedule chooses among them.
@@ -95,40 +249,145 @@ def evaluate(
 
     On several GPUs or processes: torchrun --nproc-per-node 2 -m proscale_bench eval ...
     """
-    from proscale_bench.commands.eval_asked import Asked
-    from proscale_bench.commands.evaluating import run
+    from proscale_bench.evaluation.saved import refuse_saved
+    from proscale_bench.models.processes import join_processes
+    from proscale_bench.render.console import settings as console_settings
+    from proscale_bench.render.evaluation import EvaluatedModel, markdown, row
 
-    run(
-        Asked(
-            weights=tuple(weights or ()),
-            random_weights=random_weights,
-            from_predictions=from_predictions,
-            training_seed=training_seed,
-            schedule=schedule,
-            backbone=backbone,
-            coco=coco,
-            split=split,
-            tasks=tasks,
-            limit=limit,
-            resize=resize,
-            batch_size=batch_size,
-            device=device,
-            dtype=dtype,
-            compiled=compiled,
-            sampling=sampling,
-            optimizations=optimizations,
-            threads=threads,
-            bootstrap=bootstrap,
-            seed=seed,
-            reference=reference,
-            per_class=per_class,
-            visuals=visuals,
-            save_predictions=save_predictions,
-            resume=resume,
-            out=out,
-            export_json=export_json,
-            export_csv=export_csv,
-            export_markdown=export_markdown,
-            force=force,
-        )
-    )
+    options.check()
+    exports = options.exports()
+    with join_processes() as processes:
+        if processes.is_first and options.save_predictions:
+            refuse_saved(options.save_predictions, options.force)
+        if not processes.is_first:
+            console_settings.quiet = True
+        request = options.request(open_data(options))
+        folder = options.out or Path("reports") / f"eval-{request.dataset.name}"
+        if options.from_predictions:
+            found = score(options, request, options.from_predictions)
+        else:
+            found = evaluate_models(options, request, folder, processes)
+        outcomes: list[EvaluationOutcome] = []
+        try:
+            outcomes.extend(found)  # one by one: of those that come before one that fails, something is to be seen
+        finally:
+            if outcomes:
+                show(options, outcomes, folder, exports.console)
+        if processes.is_first:
+            evaluations = [EvaluatedModel(outcome.accuracy, outcome.record) for outcome in outcomes]
+            exports.write([row(one) for one in evaluations], lambda: markdown(evaluations))
+
+
+def open_data(options: EvalOptions) -> Dataset:
+    """The data of a folder, or the embedded ones, which are made where they are missing."""
+    from proscale_bench.commands.progress import progress_bar
+    from proscale_bench.config.sweep import EMBEDDED
+    from proscale_bench.data.coco import open_dataset
+    from proscale_bench.data.embedded import embedded_validation
+
+    if options.coco is not None:
+        images_needed = options.from_predictions is None or options.visuals > 0
+        return open_dataset(options.coco, options.split, images_needed)
+    with progress_bar("making the embedded data") as bar:
+        folder = embedded_validation(lambda done, total: bar.show(None, done, total))
+    return replace(open_dataset(folder), name=EMBEDDED)
+
+
+def evaluate_models(
+    options: EvalOptions, request: EvaluationRequest, folder: Path, processes: Processes
+) -> Iterator[EvaluationOutcome]:
+    """Evaluate one model after the other, with a bar; outcomes in the first process alone."""
+    from proscale_bench.bench.evaluate import evaluate_weights
+    from proscale_bench.commands.progress import progress_bar, uninterrupted
+    from proscale_bench.commands.visuals import draw
+    from proscale_bench.evaluation.saved import PredictionWriter
+    from proscale_bench.files import locked
+    from proscale_bench.render.console import detail
+
+    writer = PredictionWriter(options.save_predictions, options.force) if options.save_predictions else None
+    with progress_bar("loading torch") as bar, locked(folder, "evaluation") if processes.is_first else nullcontext():
+        with uninterrupted():
+            import torchvision  # noqa: F401
+        settings = options.settings()
+        try:
+            for weights in options.models(len(request.dataset.categories)):
+                name = f"{weights.schedule.compact} {weights.source}"
+                detail(f"evaluating {name} on {request.name}")
+                outcome = evaluate_weights(
+                    request,
+                    settings,
+                    weights,
+                    folder,
+                    processes,
+                    resume=options.resume,
+                    writer=writer,
+                    on_batch=shower(bar, name),
+                    on_stage=bar.show,
+                )
+                if outcome is None:
+                    continue
+                if options.visuals and outcome.record is not None:
+                    bar.show("drawing the worst images")
+                    draw(outcome, folder / "visuals" / outcome.record.digest[:12], options.visuals)
+                yield outcome
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"what is evaluated is kept in {folder}; the same command goes on") from None
+
+
+def score(options: EvalOptions, request: EvaluationRequest, folder: Path) -> Iterator[EvaluationOutcome]:
+    """Score somebody's predictions, with a bar.
+
+    Raises:
+        BenchError: The folder has nothing of the tasks, or what it has cannot be read.
+    """
+    from proscale_bench.bench.evaluate import score_files
+    from proscale_bench.commands.progress import progress_bar
+    from proscale_bench.commands.visuals import draw
+    from proscale_bench.evaluation.file_predictor import tasks_in
+
+    if options.tasks is None and folder.is_dir():
+        there = tuple(task for task in request.tasks if task in tasks_in(folder))
+        if not there:
+            raise BenchError(
+                f"{folder}: no predictions for {', '.join(request.tasks)}",
+                "it holds panoptic.json and panoptic/, instances.json or semantic/, as --save-predictions writes them",
+            )
+        request = replace(request, tasks=there)
+    with progress_bar("reading the predictions") as bar:
+        outcome = score_files(request, folder, on_batch=shower(bar, str(folder)), on_stage=bar.show)
+        if options.visuals:
+            draw(outcome, (options.out or Path("reports/eval-predictions")) / "visuals", options.visuals)
+        yield outcome
+
+
+def shower(bar: Bar, name: str) -> Callable[[BatchDone], None]:
+    """Shows how far the images of a model are."""
+
+    def show_batch(batch: BatchDone) -> None:
+        pq = "" if batch.pq is None else f", PQ {batch.pq:.1f} so far"
+        bar.show(f"{batch.images_per_second:.1f} images/s{pq}: {name}", batch.done, batch.total)
+
+    return show_batch
+
+
+def show(options: EvalOptions, outcomes: Sequence[EvaluationOutcome], folder: Path, console: Console) -> None:
+    """Print tables and sentences, and what to beware of on stderr."""
+    from rich.text import Text
+
+    from proscale_bench.render import evaluation as render
+    from proscale_bench.render.console import warn
+    from proscale_bench.render.table import rich_table
+    from proscale_bench.units import printable
+
+    evaluations = [render.EvaluatedModel(outcome.accuracy, outcome.record) for outcome in outcomes]
+    for table in render.tables(evaluations, options.per_class):
+        console.print(rich_table(table, break_labels=True))
+        console.print()
+    for line in render.footer(evaluations):
+        console.print(Text(line, style="dim"))
+    if not options.from_predictions:
+        where = printable(f"records: {folder} (a page: proscale-bench report {folder})")
+        console.print(Text(where, style="dim"), soft_wrap=True)
+    for outcome in outcomes:
+        for message in outcome.accuracy.evaluated.warnings if outcome.accuracy.evaluated else ():
+            warn(message)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from proscale_bench.commands.help import BenchCommand
+from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
     BackboneOption,
-    ConventionOption,
-    ExportCsvOption,
-    ExportJsonOption,
-    ExportMarkdownOption,
-    ForceOption,
+    ExportOptions,
     OutputSizeOption,
-    RulesOption,
-    ScheduleOption,
+    SchedulesOption,
     SizeOption,
+    flag,
+    takes,
 )
 
-DEFAULT_SCHEDULES = ["3,3,3"]  # the released models
+if TYPE_CHECKING:
+    from proscale_bench.cost.count import FlopCount
 
 
 class By(str, Enum):
@@ -30,66 +28,99 @@ class By(str, Enum):
     operator = "operator"
 
 
-class VerifyAllCommand(BenchCommand):
-    """Reads `--verify=all`: an option with an optional value, which Typer does not have."""
+@dataclass(frozen=True, kw_only=True)
+class FlopsOptions(ExportOptions):
+    """The flags of `flops`."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, ["--verify-all" if arg == "--verify=all" else arg for arg in args])
-
-
-def flops(
-    schedule: ScheduleOption = DEFAULT_SCHEDULES,
-    backbone: BackboneOption = "resnet50",
-    size: SizeOption = "coco-first100",
-    output_size: OutputSizeOption = None,
-    rules: RulesOption = "fvcore",
-    convention: ConventionOption = "mac",
-    by: Annotated[By, typer.Option("--by", metavar="NAME", help="Rows: stage, layer or operator.")] = By.stage,
+    schedule: SchedulesOption = field(default_factory=lambda: ["3,3,3"])  # the released models
+    backbone: BackboneOption = "resnet50"
+    size: SizeOption = "coco-first100"
+    output_size: OutputSizeOption = None
+    rules: Annotated[
+        str, flag("--rules NAME", "Rule set of the count: fvcore, published or complete.", values=completion.rules)
+    ] = "fvcore"
+    convention: Annotated[
+        str,
+        flag(
+            "--convention NAME", "FLOPs of one multiply-accumulate: 1 (mac) or 2 (flop).", values=completion.conventions
+        ),
+    ] = "mac"
+    by: Annotated[By, flag("--by NAME", "Rows of the table: stage, layer or operator.")] = By.stage
     as_executed: Annotated[
-        bool,
-        typer.Option("--as-executed", help="Show what inference executes too, after exact optimizations."),
-    ] = False,
+        bool, flag("--as-executed", "Show also what inference executes, after its exact optimizations.")
+    ] = False
     verify: Annotated[
-        bool,
-        typer.Option("--verify", help="Count again by a trace and by fvcore; --verify=all: at every size."),
-    ] = False,
-    verify_all: Annotated[bool, typer.Option("--verify-all", hidden=True)] = False,
-    export_json: ExportJsonOption = None,
-    export_csv: ExportCsvOption = None,
-    export_markdown: ExportMarkdownOption = None,
-    force: ForceOption = False,
-) -> None:
+        bool, flag("--verify", "Repeat the count by a trace and by fvcore; --verify=all: at every size.")
+    ] = False
+    verify_all: Annotated[bool, flag("--verify-all", hidden=True)] = False
+
+
+@takes(FlopsOptions)
+def flops(options: FlopsOptions) -> None:
     """Count FLOPs and parameters, each schedule against the baseline.
 
     Example: proscale-bench flops --schedule 3,3,3 --backbone swin_t
     """
     from rich.text import Text
 
-    from proscale_bench.commands.exporting import Exports
     from proscale_bench.cost.count import count_flops
     from proscale_bench.render import flops as render
     from proscale_bench.render.console import detail
     from proscale_bench.render.table import rich_table
 
-    exports = Exports(export_json, export_csv, export_markdown, force)
-    counts = [count_flops(one, backbone, size, output_size, rules, convention) for one in schedule]
-    for asked, count in zip(schedule, counts, strict=True):
+    exports, as_executed = options.exports(), options.as_executed
+    counts = [
+        count_flops(one, options.backbone, options.size, options.output_size, options.rules, options.convention)
+        for one in options.schedule
+    ]
+    for asked, count in zip(options.schedule, counts, strict=True):
         detail(f"{asked} is {count.schedule}: {len(count.input.groups)} distinct sizes, {count.input.images} images")
     rows = [count.row(as_executed) for count in counts]
-    if verify or verify_all:
-        from proscale_bench.commands.verifying import verify_counts
+    if options.verify or options.verify_all:
+        verified = verify_counts(counts, all_sizes=options.verify_all, as_executed=as_executed)
+        rows = [{**row, "verified": found} for row, found in zip(rows, verified, strict=True)]
 
-        for row, verified in zip(
-            rows, verify_counts(counts, all_sizes=verify_all, as_executed=as_executed), strict=True
-        ):
-            row["verified"] = verified
-
-    exports.write(rows, lambda: render.markdown(counts, by.value, as_executed))
+    exports.write(rows, lambda: render.markdown(counts, options.by.value, as_executed))
     console = exports.console
-    for table in render.tables(counts, by.value, console.width, as_executed):
+    for table in render.tables(counts, options.by.value, console.width, as_executed):
         console.print(rich_table(table))
         console.print()
     for line in render.headlines(counts):
         console.print(Text(line))
     for line in render.footer(counts[0], as_executed):
         console.print(Text(line, style="dim"))
+
+
+def verify_counts(counts: Sequence[FlopCount], *, all_sizes: bool, as_executed: bool) -> list[dict[str, Any]]:
+    """Count again with the other engines and say so; what agreed, for the JSON.
+
+    Raises:
+        BenchError: Engines disagree, or an operator has no rule (exit code 3).
+    """
+    from proscale_bench.commands.progress import progress_bar, uninterrupted
+    from proscale_bench.render.console import detail, note
+
+    verified = []
+    with progress_bar("loading torch") as bar:
+        with uninterrupted():
+            from proscale_bench.measure.verify import verify, verify_executed
+
+        for count in counts:
+
+            def show(what: str, done: int, total: int, name: str = count.schedule.compact) -> None:
+                bar.show(f"{name}: {what}", done, total if total > 1 else None)
+
+            result = verify(count, all_sizes, show)
+            verified.append(result)
+            if as_executed:
+                verify_executed(count, show)
+                note(f"verified {count.schedule.compact} as executed: closed form = trace, to the last FLOP")
+            sizes = f"{result.traced_sizes} sizes" if result.traced_sizes > 1 else "the size"
+            at = "every size" if all_sizes and len(result.fvcore_sizes) > 1 else result.fvcore_sizes[-1]
+            unseen = ", ".join(f"{operator} {n:,} FLOPs" for operator, n in result.unseen_by_fvcore.items())
+            note(
+                f"verified {count.schedule.compact}: closed form = trace at {sizes}, = fvcore at {at} "
+                f"(padded), to the last FLOP; of these fvcore alone does not see {unseen}"
+            )
+            detail(f"met by the trace and counted by no rules, calls an image: {result.uncounted_calls}")
+    return [asdict(result) for result in verified]

@@ -1,4 +1,4 @@
-"""How help is shown: without the names of types where they say nothing."""
+"""How flags are read and help is shown: old spellings are understood, types are left out where they say nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+# Spellings that Typer cannot declare, and those of earlier versions, which no help shows.
+SPELLINGS = {
+    "--verify=all": "--verify-all",  # an option with an optional value
+    "--rewrites": "--optimizations",
+    "--no-rewrites": "--no-optimizations",
+}
+
 
 class BenchCommand(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [SPELLINGS.get(arg, arg) for arg in args])
+
     def get_params(self, ctx: Any) -> list[Any]:
         return untyped(super().get_params(ctx))
 

@@ -1,16 +1,87 @@
-"""The flags that several commands share, each with one meaning everywhere."""
+"""Flags that several commands share, each with one meaning everywhere, and commands that take theirs as one value."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar, get_type_hints
 
 import typer
 
 from proscale_bench.commands import completion
 
-EXPORT, HOW, HOW_LONG = "Export", "How it is run", "How long it is measured"
+if TYPE_CHECKING:
+    from proscale_bench.commands.exporting import Exports
+    from proscale_bench.config.choices import DeviceType
+
+# Typer on Python 3.10 reads this form in every version.
+MaybeInt = Optional[int]  # noqa: UP045
+MaybePath = Optional[Path]  # noqa: UP045
+MaybeStr = Optional[str]  # noqa: UP045
+
+Options = TypeVar("Options")
+EXPORT, HOW, PREPARED = "Export", "How it is run", "How the model is prepared"
 MAX_SEED = 2**32 - 1
+
+
+def flag(
+    written: str,
+    text: str | None = None,
+    panel: str | None = None,
+    *,
+    values: Callable[..., list[str]] | None = None,
+    **limits: Any,
+) -> Any:
+    """Declare a flag as manual pages write it: `flag("--batch-size, -n N", "Number of images in a batch.", HOW)`.
+
+    Args:
+        written: Its spellings, and the name of its value if it takes one.
+        text: Its help; `[default: ...]` at the end says what a default of None stands for.
+        panel: Heading of the help that it stands under.
+        values: Offers the values to a shell.
+        limits: Other arguments of `typer.Option`, such as `min`.
+    """
+    *names, last = written.split(", ")
+    last, _, value = last.partition(" ")
+    text = text and text.replace("[", "\\[")  # no markup of rich's
+    return typer.Option(
+        *names, last, metavar=value or None, help=text, rich_help_panel=panel, autocompletion=values, **limits
+    )
+
+
+def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Make a command of a function of a frozen dataclass, whose fields are the flags: `@takes(EvalOptions)`.
+
+    A flag is written once: its name, type and default are the field's, the rest is the field's annotation. The flags
+    of the class itself come before those of its bases.
+    """
+    hints = get_type_hints(options, include_extras=True)
+    declared = {field.name: field for field in fields(options)}  # type: ignore[arg-type]
+    flags = []
+    for name in (name for owner in options.__mro__ for name in inspect.get_annotations(owner)):
+        field = declared[name]
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        flags.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=hints[name],
+                default=inspect.Parameter.empty if default is MISSING else default,
+            )
+        )
+
+    def decorate(command: Callable[[Options], None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**given: Any) -> None:
+            command(options(**given))
+
+        run.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
 
 
 def seed_in_range(seed: int) -> int:
@@ -20,156 +91,141 @@ def seed_in_range(seed: int) -> int:
     return seed
 
 
-ScheduleOption = Annotated[
+# --- What is counted or run ---
+
+SCHEDULE_HELP = "Schedule: a YAML file, a name of the catalogue, or compact, as in 3,3,3+conv."
+
+ScheduleOption = Annotated[str, flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, values=completion.schedules)]
+SchedulesOption = Annotated[
     list[str],
-    typer.Option(
-        "--schedule",
-        "-s",
-        metavar="SCHEDULE",
-        autocompletion=completion.schedules,
-        help="YAML file, catalogue name, or compact as 3,3,3+conv. Repeat to compare.",
-    ),
+    flag("--schedule, -s SCHEDULE", f"{SCHEDULE_HELP} Repeat to compare several.", values=completion.schedules),
 ]
 BackboneOption = Annotated[
     str,
-    typer.Option(
-        "--backbone",
-        "-b",
-        metavar="NAME",
-        autocompletion=completion.backbones,
-        help="resnet50, resnet101, swin_t, swin_s, swin_b, swin_l or tiny.",
+    flag(
+        "--backbone, -b NAME",
+        "Backbone: resnet50, resnet101, swin_t, swin_s, swin_b, swin_l or tiny.",
+        values=completion.backbones,
     ),
 ]
 SizeOption = Annotated[
     str,
-    typer.Option(
-        "--size",
-        metavar="SIZE",
-        autocompletion=completion.sizes,
-        help="Height x width as 800x1333, or coco-first100, or coco-val.",
-    ),
-]
-OneSizeOption = Annotated[
-    Optional[str],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-    typer.Option(
-        "--size",
-        metavar="HxW",
-        autocompletion=completion.single_sizes,
-        help="Of the images. \\[default: 800x1333 on a GPU, 640x640 on a CPU]",
+    flag(
+        "--size SIZE",
+        "Image size: height x width as in 800x1333, or coco-first100, or coco-val.",
+        values=completion.sizes,
     ),
 ]
 OutputSizeOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(
-        "--output-size",
-        metavar="HxW",
-        autocompletion=completion.single_sizes,
-        help="Size of the final masks. \\[default: the input's]",
+    MaybeStr,
+    flag(
+        "--output-size HxW",
+        "Size of the final masks, height x width. [default: the input's]",
+        values=completion.single_sizes,
     ),
 ]
-RulesOption = Annotated[
-    str,
-    typer.Option("--rules", metavar="NAME", autocompletion=completion.rules, help="fvcore, published or complete."),
-]
-ConventionOption = Annotated[
-    str,
-    typer.Option(
-        "--convention",
-        metavar="NAME",
-        autocompletion=completion.conventions,
-        help="mac: 1 MAC is 1 FLOP; flop: it is 2.",
-    ),
-]
-ExportJsonOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--export-json", metavar="PATH", help="Write JSON; - for stdout.", rich_help_panel=EXPORT),
-]
-ExportCsvOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--export-csv", metavar="PATH", help="Write CSV; - for stdout.", rich_help_panel=EXPORT),
-]
-ExportMarkdownOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--export-markdown", metavar="PATH", help="Write Markdown; - for stdout.", rich_help_panel=EXPORT),
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.", rich_help_panel=EXPORT)]
+
 # --- How a model is run ---
 
-BatchSizeOption = Annotated[
-    list[int],
-    typer.Option(
-        "--batch-size",
-        "-n",
-        metavar="N",
-        min=1,
-        max=4096,
-        help="Images at once; repeat to compare.",
-        rich_help_panel=HOW,
-    ),
-]
+MAX_BATCH_SIZE = 4096
+
 DeviceOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(
-        "--device",
-        metavar="NAME",
-        autocompletion=completion.devices,
-        help="cuda or cpu. \\[default: cuda if there is one]",
-        rich_help_panel=HOW,
-    ),
+    MaybeStr,
+    flag("--device NAME", "Device: cuda or cpu. [default: cuda if there is one]", HOW, values=completion.devices),
 ]
 DtypeOption = Annotated[
-    str,
-    typer.Option(
-        "--dtype",
-        metavar="NAME",
-        autocompletion=completion.dtypes,
-        help="fp32, tf32, or bf16 and fp16 by autocast.",
-        rich_help_panel=HOW,
-    ),
+    str, flag("--dtype NAME", "Number format: fp32, tf32, or bf16 and fp16 by autocast.", HOW, values=completion.dtypes)
 ]
-CompileOption = Annotated[bool, typer.Option("--compile", help="With torch.compile.", rich_help_panel=HOW)]
-CudaGraphsOption = Annotated[
-    bool, typer.Option("--cuda-graphs", help="Replay CUDA graphs of the model and its stages.", rich_help_panel=HOW)
-]
+CompileOption = Annotated[bool, flag("--compile", "Compile the model with torch.compile.", PREPARED)]
 SamplingOption = Annotated[
     str,
-    typer.Option(
-        "--sampling",
-        metavar="NAME",
-        autocompletion=completion.samplings,
-        help="auto, grid_sample, embedding_bag, embedding_bag_compiled, dense, triton or deformops.",
-        rich_help_panel=HOW,
+    flag(
+        "--sampling NAME",
+        "Core of deformable attention: auto, grid_sample, embedding_bag, embedding_bag_compiled, dense, triton "
+        "or deformops.",
+        PREPARED,
+        values=completion.samplings,
     ),
 ]
 OptimizationsOption = Annotated[
-    bool, typer.Option("--rewrites/--no-rewrites", help="Run its exact optimizations.", rich_help_panel=HOW)
+    bool, flag("--optimizations/--no-optimizations", "Run with the exact optimizations of inference.", PREPARED)
 ]
 ThreadsOption = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option(
-        "--threads", metavar="N", min=1, max=1024, help="Of the CPU. \\[default: PyTorch's]", rich_help_panel=HOW
-    ),
-]
-SeedOption = Annotated[
-    int,
-    typer.Option("--seed", metavar="N", callback=seed_in_range, help="Of images and weights.", rich_help_panel=HOW),
+    MaybeInt, flag("--threads N", "Number of CPU threads. [default: PyTorch's]", HOW, min=1, max=1024)
 ]
 
-# --- How long it is measured ---
 
-MaxSecondsOption = Annotated[
-    float,
-    typer.Option(
-        "--max-seconds", metavar="S", min=0.1, help="At most, a schedule and batch size.", rich_help_panel=HOW_LONG
-    ),
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """Flags of what runs a model."""
+
+    device: DeviceOption = None
+    sampling: SamplingOption = "auto"
+    threads: ThreadsOption = None
+
+    def check(self) -> None:
+        """Find what is wrong without loading torch, which takes seconds.
+
+        Raises:
+            BenchError: A flag has an unknown value.
+        """
+        from proscale_bench.config.choices import DeviceType, Sampling
+        from proscale_bench.errors import one_of
+
+        one_of(Sampling, self.sampling, "sampling")
+        if self.device is not None:
+            one_of(DeviceType, self.device, "device")
+
+    def chosen_device(self) -> DeviceType:
+        """The device that was asked for, else a GPU if there is one. Loads torch."""
+        import torch
+
+        from proscale_bench.config.choices import DeviceType
+        from proscale_bench.errors import one_of
+
+        if self.device is not None:
+            return one_of(DeviceType, self.device, "device")  # type: ignore[no-any-return]
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOptions(DeviceOptions):
+    """Flags of what runs a model for inference."""
+
+    dtype: DtypeOption = "fp32"
+    compiled: CompileOption = False
+    optimizations: OptimizationsOption = True
+
+    def check(self) -> None:
+        """As `DeviceOptions.check`."""
+        from proscale_bench.config.choices import DType
+        from proscale_bench.errors import one_of
+
+        one_of(DType, self.dtype, "dtype")
+        super().check()
+
+
+# --- What is written ---
+
+ExportJsonOption = Annotated[MaybePath, flag("--export-json PATH", "Write the results as JSON; - for stdout.", EXPORT)]
+ExportCsvOption = Annotated[MaybePath, flag("--export-csv PATH", "Write the results as CSV; - for stdout.", EXPORT)]
+ExportMarkdownOption = Annotated[
+    MaybePath, flag("--export-markdown PATH", "Write the tables as Markdown; - for stdout.", EXPORT)
 ]
-RepeatsOption = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option(
-        "--repeats",
-        metavar="N",
-        min=1,
-        help="Exactly so many rounds. \\[default: until stable]",
-        rich_help_panel=HOW_LONG,
-    ),
-]
+ForceOption = Annotated[bool, flag("--force", "Overwrite existing files.", EXPORT)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Flags of the documents that a command writes."""
+
+    export_json: ExportJsonOption = None
+    export_csv: ExportCsvOption = None
+    export_markdown: ExportMarkdownOption = None
+    force: ForceOption = False
+
+    def exports(self) -> Exports:
+        """The documents, checked before anything is measured; see `Exports`."""
+        from proscale_bench.commands.exporting import Exports
+
+        return Exports(json=self.export_json, csv=self.export_csv, markdown=self.export_markdown, force=self.force)

@@ -2,96 +2,257 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
+    HOW,
+    MAX_BATCH_SIZE,
+    PREPARED,
     BackboneOption,
-    BatchSizeOption,
-    CompileOption,
-    CudaGraphsOption,
-    DeviceOption,
-    DtypeOption,
-    ExportCsvOption,
-    ExportJsonOption,
-    ExportMarkdownOption,
-    ForceOption,
-    MaxSecondsOption,
-    OneSizeOption,
-    OptimizationsOption,
+    ExecutionOptions,
+    ExportOptions,
+    MaybeInt,
+    MaybePath,
+    MaybeStr,
     OutputSizeOption,
-    RepeatsOption,
-    SamplingOption,
-    ScheduleOption,
-    SeedOption,
-    ThreadsOption,
+    SchedulesOption,
+    flag,
+    seed_in_range,
+    takes,
 )
+from proscale_bench.errors import BenchError, ExitCode, one_of
 
-DEFAULT_SCHEDULES = ["3,3,3"]  # the released models
-DEFAULT_BATCHES = [1]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from proscale_bench.bench.profile import ProfileRequest
+    from proscale_bench.measure.profile import ProfileSettings
+    from proscale_bench.results.profile import DeviceType
+    from proscale_bench.results.record import Record
+
+HOW_LONG = "How long it is measured"
+DEFAULT_SIZES: dict[DeviceType, str] = {"cuda": "800x1333", "cpu": "640x640"}  # a CPU takes seconds for the former
 
 
-def profile(
-    schedule: ScheduleOption = DEFAULT_SCHEDULES,
-    backbone: BackboneOption = "resnet50",
-    size: OneSizeOption = None,
-    output_size: OutputSizeOption = None,
-    batch_size: BatchSizeOption = DEFAULT_BATCHES,
-    device: DeviceOption = None,
-    dtype: DtypeOption = "fp32",
-    compiled: CompileOption = False,
-    cuda_graphs: CudaGraphsOption = False,
-    sampling: SamplingOption = "auto",
-    optimizations: OptimizationsOption = True,
-    threads: ThreadsOption = None,
-    seed: SeedOption = 0,
-    max_seconds: MaxSecondsOption = 30.0,
-    repeats: RepeatsOption = None,
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions(ExecutionOptions, ExportOptions):
+    """The flags of `profile`."""
+
+    schedule: SchedulesOption = field(default_factory=lambda: ["3,3,3"])  # the released models
+    backbone: BackboneOption = "resnet50"
+    size: Annotated[
+        MaybeStr,
+        flag(
+            "--size HxW",
+            "Image size, height x width. [default: 800x1333 on a GPU, 640x640 on a CPU]",
+            values=completion.single_sizes,
+        ),
+    ] = None
+    output_size: OutputSizeOption = None
+    batch_size: Annotated[
+        list[int],
+        flag(
+            "--batch-size, -n N",
+            "Number of images in a batch. Repeat to compare several.",
+            HOW,
+            min=1,
+            max=MAX_BATCH_SIZE,
+        ),
+    ] = field(default_factory=lambda: [1])
+    cuda_graphs: Annotated[bool, flag("--cuda-graphs", "Replay CUDA graphs of the model and its stages.", PREPARED)] = (
+        False
+    )
+    seed: Annotated[int, flag("--seed N", "Seed of the images and weights.", HOW, callback=seed_in_range)] = 0
+    max_seconds: Annotated[
+        float, flag("--max-seconds S", "Time limit per schedule and batch size, in seconds.", HOW_LONG, min=0.1)
+    ] = 30.0
+    repeats: Annotated[
+        MaybeInt, flag("--repeats N", "Exact number of rounds. [default: until stable]", HOW_LONG, min=1)
+    ] = None
     ceilings: Annotated[
-        bool, typer.Option("--ceilings", help="Measure what the device can do at the most, and keep it.")
-    ] = False,
-    fail_unstable: Annotated[
-        bool, typer.Option("--fail-unstable", help="Exit with 3 if a latency cannot be trusted.")
-    ] = False,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Option("--out", metavar="DIR", help="The run's folder. \\[default: reports/profile-BACKBONE-DEVICE]"),
-    ] = None,
-    export_json: ExportJsonOption = None,
-    export_csv: ExportCsvOption = None,
-    export_markdown: ExportMarkdownOption = None,
-    force: ForceOption = False,
-) -> None:
+        bool, flag("--ceilings", "Measure the device's highest speeds, and keep them for later profiles.")
+    ] = False
+    fail_unstable: Annotated[bool, flag("--fail-unstable", "Exit with 3 if a latency cannot be trusted.")] = False
+    out: Annotated[MaybePath, flag("--out DIR", "Folder of the run. [default: reports/profile-BACKBONE-DEVICE]")] = None
+
+    def check(self) -> None:
+        """As `DeviceOptions.check`."""
+        from proscale_bench.config.architecture import get_architecture
+        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.cost.geometry import COCO_SIZES, parse_size
+
+        for schedule in self.schedule:
+            parse_schedule(schedule)
+        get_architecture(self.backbone)
+        if self.size in COCO_SIZES:
+            raise BenchError(
+                f"--size {self.size}: a latency is of one size, and this is many",
+                "give a size as in --size 800x1333; 'proscale-bench flops' counts the COCO sets",
+            )
+        parse_size(self.size or DEFAULT_SIZES["cpu"], self.output_size)
+        super().check()
+
+    def settings(self) -> ProfileSettings:
+        """How to run the models. Loads torch.
+
+        Raises:
+            BenchError: There is no such device, or it cannot do what was asked.
+        """
+        import torch
+
+        from proscale_bench.measure.latency import Limits
+        from proscale_bench.measure.profile import ProfileSettings
+        from proscale_bench.models.sampling import choose
+        from proscale_bench.render.console import note
+        from proscale_bench.results.profile import DType
+
+        device = self.chosen_device()
+        if self.device is None and device == "cpu":
+            note("no GPU: profiling the CPU")
+        settings = ProfileSettings(
+            device=device,
+            dtype=one_of(DType, self.dtype, "dtype"),
+            compiled=self.compiled,
+            cuda_graphs=self.cuda_graphs,
+            sampling=self.sampling,
+            optimizations=self.optimizations,
+            threads=self.threads,
+            seed=self.seed,
+            limits=Limits(self.max_seconds, self.repeats),
+        )
+        choose(self.sampling, torch.device(device), self.compiled)
+        return settings
+
+    def request(self, device: DeviceType) -> ProfileRequest:
+        """What to profile on a device."""
+        from proscale_bench.bench.profile import ProfileRequest
+        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.cost.geometry import parse_size
+
+        return ProfileRequest(
+            schedules=tuple(parse_schedule(schedule) for schedule in self.schedule),
+            backbone=self.backbone,
+            size=parse_size(self.size or DEFAULT_SIZES[device], self.output_size),
+            batch_sizes=tuple(dict.fromkeys(self.batch_size)),
+            ceilings=self.ceilings,
+        )
+
+
+@takes(ProfileOptions)
+def profile(options: ProfileOptions) -> None:
     """Time schedules in turns with the baseline: latency by stage, memory, energy, and what counted savings are worth.
 
     Example: proscale-bench profile --schedule 3,3,3 --backbone tiny --size 64x96
     """
-    from proscale_bench.commands.exporting import Exports
-    from proscale_bench.commands.profiling import Asked, check, measure_with_progress, show_profile
     from proscale_bench.render.profile import markdown
 
-    exports = Exports(export_json, export_csv, export_markdown, force)
-    asked = Asked(
-        tuple(schedule),
-        backbone,
-        size,
-        output_size,
-        tuple(dict.fromkeys(batch_size)),
-        device,
-        dtype,
-        compiled,
-        cuda_graphs,
-        sampling,
-        optimizations,
-        threads,
-        seed,
-        max_seconds,
-        repeats,
-        ceilings,
-    )
-    records, run = measure_with_progress(asked, out)
-    show_profile(records, run, exports.console)
+    exports = options.exports()
+    options.check()
+    records, run = measure(options)
+    show(records, run, exports.console)
     exports.write([record.row() for record in records], lambda: markdown(records))
-    check(records, fail_unstable)
+    check_measured(records, options.fail_unstable)
+
+
+def measure(options: ProfileOptions) -> tuple[list[Record], Path]:
+    """Measure; the records, and the run's folder.
+
+    The bar is drawn between rounds only: a thread that draws it meanwhile would take time from what is measured.
+    """
+    from proscale_bench.commands.progress import progress_bar, uninterrupted
+    from proscale_bench.render.console import detail
+
+    records: list[Record] = []
+    with progress_bar("loading torch", by_clock=False) as bar:
+        with uninterrupted():
+            import torchvision  # noqa: F401
+
+            from proscale_bench.bench.profile import profile as profile_into
+
+        def show_progress(what: str, share: float | None) -> None:
+            bar.show(what, share or 0, None if share is None else 1)
+
+        settings = options.settings()
+        run = options.out or Path("reports") / f"profile-{options.backbone}-{settings.device}"
+        try:
+            for record in profile_into(options.request(settings.device), settings, run, show_progress):
+                records.append(record)
+                detail(f"{record.identity.schedule}, batch {record.execution and record.execution.batch_size}: kept")
+        except KeyboardInterrupt:
+            if not records:
+                raise
+            raise KeyboardInterrupt(f"what is measured is kept in {run}") from None
+    return records, run
+
+
+def show(records: Sequence[Record], run: Path, console: Console) -> None:
+    """Print tables and sentences, and what to beware of on stderr."""
+    from rich.text import Text
+
+    from proscale_bench.render import profile as render
+    from proscale_bench.render.console import warn
+    from proscale_bench.render.table import rich_table
+    from proscale_bench.units import printable
+
+    for table in render.tables(records):
+        console.print(rich_table(table, break_labels=True))
+        console.print()
+    for line in render.headlines(records):
+        console.print(Text(line))
+    for line in render.footer(records):
+        console.print(Text(line, style="dim"))
+    where = printable(f"records: {run} (figures: proscale-bench report {run})")
+    console.print(Text(where, style="dim"), soft_wrap=True)
+    for line in render.failures(records):
+        warn(f"{line}", "use a smaller --batch-size or --size" if "out of memory" in line else None)
+    for message, advice in _cautions(records):
+        warn(message, advice)
+
+
+def check_measured(records: Sequence[Record], fail_unstable: bool) -> None:
+    """Fail, after all is shown and kept, where that is due.
+
+    Raises:
+        BenchError: Nothing could be measured, something failed for another reason than memory, or a latency cannot
+            be trusted and a gate asked for that (exit code 3).
+    """
+    failed = [record.error for record in records if record.error]
+    faults = [error for error in failed if "out of memory" not in error.message]
+    if failed and (faults or len(failed) == len(records)):
+        first = (faults or failed)[0]
+        raise BenchError(
+            f"{len(failed)} of {len(records)} could not be measured, the first: {first.message}",
+            first.hint,
+            ExitCode.UNTRUSTED,
+        )
+    unstable = [record.profile for record in records if record.profile and record.profile.unstable]
+    if fail_unstable and unstable:
+        kinds = sorted({caution.kind for profile in unstable for caution in profile.unstable})
+        raise BenchError(
+            f"{len(unstable)} of {len(records)} latencies cannot be trusted: {', '.join(kinds)}",
+            "the warnings above say what to do",
+            ExitCode.UNTRUSTED,
+        )
+
+
+def _cautions(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    """Warnings with advice, one a kind, with the records that it is about unless it is about all."""
+    from proscale_bench.render.profile import name_of
+
+    measured = [record for record in records if record.profile]
+    about: dict[str, dict[str, list[str]]] = {}
+    advice: dict[str, str] = {}
+    for record in measured:
+        for caution in record.profile.warnings if record.profile else ():
+            about.setdefault(caution.kind, {}).setdefault(caution.message, []).append(name_of(record))
+            advice[caution.kind] = caution.advice
+    for kind, messages in about.items():
+        lines = [
+            message if len(names) == len(measured) else f"{' and '.join(names)}: {message}"
+            for message, names in messages.items()
+        ]
+        yield "\n  ".join(lines), advice[kind]

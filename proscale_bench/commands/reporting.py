@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proscale_bench.commands.loading import uninterrupted
+from proscale_bench.commands.progress import uninterrupted
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from proscale_bench.commands.loading import uninterrupted
+from proscale_bench.commands.progress import uninterrupted
 from proscale_bench.errors import BenchError, ExitCode, one_of
 from proscale_bench.units import printable
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from proscale_bench.analysis.settings import Setting
 from proscale_bench.render.columns import Column, gflops, number, saved
 from proscale_bench.render.table import Row, Table, markdown_table
-from proscale_bench.results.accuracy import Accuracy, ClassAccuracy, Evaluated
+from proscale_bench.results.accuracy import ACCURACIES, Accuracy, ClassAccuracy, Evaluated
 from proscale_bench.results.record import Record
 
 NOTHING = "–"
@@ -173,3 +174,24 @@ def _interval(how: Evaluated, name: str) -> str:
 
 def _count(number: int | None) -> str:
     return NOTHING if number is None else f"{number:,}"
+
+
+def row(evaluation: EvaluatedModel) -> dict[str, Any]:
+    """The row of `eval --export-json`: what was found, and of a model the keys of a `flops` row."""
+    accuracy, record = evaluation.accuracy, evaluation.record
+    known = record.row() if record else {"backbone": None, "schedule": None, "gflops": None, "accuracy": accuracy.row()}
+    found = accuracy.evaluated
+    return {
+        **known,
+        "weights": accuracy.source if record else None,
+        "weights_digest": record.identity.weights if record else None,
+        "images": found.images if found else None,
+        **{name: getattr(accuracy, name) for name in ACCURACIES},
+    }
+
+
+def markdown(evaluations: Sequence[EvaluatedModel]) -> str:
+    """What `eval --export-markdown` writes: the terminal's tables."""
+    return "\n".join(
+        line for table in tables(evaluations) for line in (f"### {table.title}", "", *markdown_table(table), "")
+    )

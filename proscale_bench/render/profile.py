@@ -239,7 +239,7 @@ def _flags(execution: Execution) -> list[str]:
     flags = ["--batch-size", str(execution.batch_size), "--device", execution.device, "--dtype", execution.dtype]
     flags += ["--compile"] if "compiled" in execution.mode else []
     flags += ["--cuda-graphs"] if "cuda_graphs" in execution.mode else []
-    flags += ["--sampling", execution.sampling, *([] if execution.optimizations else ["--no-rewrites"])]
+    flags += ["--sampling", execution.sampling, *([] if execution.optimizations else ["--no-optimizations"])]
     return [*flags, "--threads", str(execution.threads)]
 
 

@@ -25,7 +25,7 @@ from proscale_bench.evaluation.runner import BatchDone
 from proscale_bench.models.build import build_model
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.results.store import scan
-from tests.cli import Result, run
+from tests.cli import EVERY, Result, run
 from tests.data.made import CATEGORIES, SPLIT, Made, box_of, make_dataset, rle_of, save_ids
 
 IMAGES = 5
@@ -203,10 +203,12 @@ def test_a_record_is_kept_and_shown(weights: Path, data: Made, tmp_path: Path) -
     assert not (tmp_path / "run" / "evaluation").exists()  # the journal goes when the record is there
 
 
-@pytest.mark.parametrize(
-    ("flags", "draws"), [(["--bootstrap"], 1000), (["--bootstrap", "7"], 7), (["--bootstrap=0"], 0)]
-)
-def test_the_number_of_draws_may_be_left_out(
+def test_a_thousand_draws_unless_told_otherwise() -> None:
+    assert EVERY["eval"].make_context("eval", []).params["bootstrap"] == 1000
+
+
+@pytest.mark.parametrize(("flags", "draws"), [(["--bootstrap", "7"], 7), (["--bootstrap=0"], 0)])
+def test_the_number_of_draws_may_be_chosen(
     flags: list[str], draws: int, weights: Path, data: Made, tmp_path: Path
 ) -> None:
     found = row(weights, data, tmp_path, "--tasks", "semantic", "--limit", "2", *flags)["accuracy"]["evaluated"]
@@ -252,9 +254,9 @@ def test_only_the_first_images_and_some_tasks(weights: Path, data: Made, tmp_pat
 
 def interrupted_after(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
     """Ctrl-C once so many images are done."""
-    from proscale_bench.commands import evaluating
+    from proscale_bench.commands import evaluate as command
 
-    original = evaluating._shower
+    original = command.shower
 
     def shower(*arguments: Any) -> Callable[[BatchDone], None]:
         show = original(*arguments)
@@ -266,7 +268,7 @@ def interrupted_after(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
 
         return interrupt
 
-    monkeypatch.setattr(evaluating, "_shower", shower)
+    monkeypatch.setattr(command, "shower", shower)
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(
