@@ -1,4 +1,4 @@
-"""Findings of budgets in words: as lines for the terminal, as Markdown, as JSON. Pure functions of findings."""
+"""The findings of budgets in words: lines for the terminal, Markdown and JSON. Pure functions of findings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def where(limit: Limit) -> str:
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:
-    """A line a limit, under its configuration."""
+    """One line for each limit, below its configuration."""
     shown: list[str] = []
     last = None
     for finding in findings:
@@ -59,7 +59,7 @@ def details(finding: Finding, found: Explanation | None = None) -> list[str]:
 
 
 def notes(finding: Finding, found: Explanation | None = None) -> list[str]:
-    """What does not fit into one line: the samples, a hint, what to edit, what changed since the limit was kept."""
+    """The lines below a finding: samples, a hint, the place to edit, and what changed since the limit was kept."""
     shown = []
     if finding.samples:
         shown.append(f"  samples   {' '.join(f'{sample:.4g}' for sample in finding.samples)}")
@@ -69,7 +69,7 @@ def notes(finding: Finding, found: Explanation | None = None) -> list[str]:
 
 
 def message(finding: Finding) -> str:
-    """The same in one line."""
+    """A finding in one line."""
     limit = finding.limit
     what = f"{limit.metric} of {where(limit)}"
     if finding.status == "unknown":
@@ -81,7 +81,7 @@ def message(finding: Finding) -> str:
 
 
 def expected(finding: Finding) -> str:
-    """The bound: `at most 63.5 GFLOPs`, `at most 64.11 GFLOPs, 1 % above the record's 63.47`."""
+    """The bound in words: `at most 63.5 GFLOPs`, `at most 64.11 GFLOPs, 1 % above the record's 63.47`."""
     limit = finding.limit
     side = "at most" if finding.is_ceiling else "at least"
     on = f" on {limit.device}" if device(limit) else ""
@@ -97,14 +97,14 @@ def expected(finding: Finding) -> str:
 
 
 def excess(finding: Finding) -> str:
-    """By how much: `3.47 GFLOPs (5.8 %)`."""
+    """The distance from the bound: `3.47 GFLOPs (5.8 %)`."""
     assert finding.excess is not None
     share = f" ({finding.excess_pct:.2g} %)" if finding.excess_pct else ""
     return f"{finding.excess:#.3g}{unit(finding)}{share}"
 
 
 def edit(finding: Finding) -> str:
-    """What to change where the new number is meant."""
+    """The place to edit where the new number is intended."""
     limit = finding.limit
     place = printable(f"{limit.file}:{limit.line}")
     change = "" if limit.against or finding.found is None else "; 'check --update' writes what was found"
@@ -112,7 +112,7 @@ def edit(finding: Finding) -> str:
 
 
 def summary(findings: Sequence[Finding], off: int) -> str:
-    """How many are kept, and how many are not."""
+    """The number of limits that are kept, that failed and that only warn."""
     count = Counter("failed" if one.failed else "warnings" if one.warned else "kept" for one in findings)
     parts = [f"{count['kept']} of {len(findings)} limit{'' if len(findings) == 1 else 's'} kept"]
     parts += [f"{count[kind]} {kind}" for kind in ("failed", "warnings") if count[kind]]
@@ -120,7 +120,7 @@ def summary(findings: Sequence[Finding], off: int) -> str:
 
 
 def markdown(findings: Iterable[Finding]) -> str:
-    """A table for the page of a job: what is not kept comes first."""
+    """A table for the page of a CI job. Limits that are not kept come first."""
     order = sorted(findings, key=lambda one: (not one.failed, not one.warned))
     rows = ["| | configuration | metric | found | expected |", "|:--|:--|:--|--:|:--|"]
     for one in order:
@@ -171,7 +171,7 @@ def unit(finding: Finding) -> str:
 
 
 def numbers(finding: Finding) -> tuple[str, str]:
-    """What was found and what was expected, with as many digits as tell them apart; empty where unknown."""
+    """The found and the expected number, with as many digits as tell them apart; empty where unknown."""
     values = (finding.found, finding.expected)
     shown = ["" if value is None else _number(finding, value) for value in values]
     if finding.status == "exceeded" and shown[0] == shown[1]:
@@ -195,7 +195,7 @@ def _found(finding: Finding) -> str:
 
 
 def explanation(finding: Finding, found: Explanation) -> list[str]:
-    """What changed since the limit was last kept, a line a stage or layer."""
+    """The changes since the limit was last kept, one line for each part or layer."""
     if found.since is None or found.old is None:
         return ["  since     no record of this configuration keeps the limit"]
     assert finding.found is not None
@@ -210,7 +210,7 @@ def explanation(finding: Finding, found: Explanation) -> list[str]:
 
 
 def explanation_row(found: Explanation) -> dict[str, Any] | None:
-    """The same as JSON."""
+    """An explanation as JSON."""
     if found.since is None:
         return None
     record = found.since.record

@@ -27,7 +27,7 @@ NOTHING: Explained = MappingProxyType({})
 
 
 def github(findings: Sequence[Finding], explained: Explained = NOTHING) -> str:
-    """A line a limit that is not kept: `::error file=PATH,line=N,col=N,title=METRIC::message`.
+    """One line for each limit that is not kept: `::error file=PATH,line=N,col=N,title=METRIC::message`.
 
     Args:
         explained: what changed since a limit was kept, by the finding's index.
@@ -45,17 +45,17 @@ def _annotation(finding: Finding, found: Explanation | None) -> str:
 
 
 def escape_data(text: str) -> str:
-    """What follows `::`."""
+    """The text after `::` with its special characters escaped."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def escape_property(text: str) -> str:
-    """The value of a property, which ends at a comma or colon."""
+    """The value of a property, which would end at a comma or colon, with those escaped."""
     return escape_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def junit(findings: Sequence[Finding], explained: Explained = NOTHING) -> str:
-    """The whole file; `explained` by the finding's index."""
+    """A JUnit XML document with a test case for each limit. A warning passes and says so on its `system-err`."""
     count = {"tests": len(findings), "failures": sum(one.failed for one in findings), "errors": 0, "skipped": 0}
     attributes = {"name": "proscale-bench check", **{key: str(value) for key, value in count.items()}}
     suites = ElementTree.Element("testsuites")
@@ -82,7 +82,7 @@ def _case(suite: ElementTree.Element, finding: Finding, found: Explanation | Non
 
 
 def sarif(findings: Sequence[Finding], explained: Explained = NOTHING) -> str:
-    """The whole file; `explained` by the finding's index."""
+    """A SARIF document with a result for each limit that is not kept and a rule for each metric."""
     broken = [(explained.get(index), one) for index, one in enumerate(findings) if one.failed or one.warned]
     rules = list(dict.fromkeys(finding.limit.metric for _, finding in broken))
     driver = {
@@ -110,6 +110,6 @@ def _result(finding: Finding, found: Explanation | None, rules: Sequence[str]) -
 
 
 def _uri(file: str) -> str:
-    """Relative where the path is, so that it is seen from the repository."""
+    """The file's URI, relative where the path is, so that it is found from the repository."""
     path = Path(file)
     return path.as_uri() if path.is_absolute() else quote(path.as_posix().encode("utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""A checkpoint for a reader: facts, a table of what became of its tensors, and every tensor."""
+"""A checkpoint in words: facts about the file, a table of what became of its tensors, and every tensor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAMED_LEFT_BEHIND = 6
 
 
 def facts(inspection: Inspection) -> list[tuple[str, str]]:
-    """What the file is and holds: (what, how)."""
+    """The contents of the file as pairs of (name, value)."""
     lines = [("format", inspection.format), ("layout", inspection.layout)]
     if inspection.entry:
         lines.append(("weights under", inspection.entry))
@@ -39,7 +39,7 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
 
 
 def account_table(inspection: Inspection) -> Table:
-    """How many tensors of each part have which status."""
+    """The number of tensors of each part, by status."""
     total = inspection.count()
     header = [status for status in reversed(STATUSES) if total[status] or status not in ("unused", "derived")]
     rows = []
@@ -52,7 +52,7 @@ def account_table(inspection: Inspection) -> Table:
 
 
 def entry_lines(entry: Entry, columns: int) -> list[str]:
-    """One tensor: on one line where there is room, else with our name on a second."""
+    """A tensor on one line where there is room, else with the model's name for it on a second line."""
     what = f"{entry.status:10}  {entry.key}  {list(entry.shape)} {entry.dtype}"
     renamed = entry.model_key is not None and entry.model_key != entry.key
     ours = f"-> {entry.model_key}" if renamed else ""
@@ -64,7 +64,7 @@ def entry_lines(entry: Entry, columns: int) -> list[str]:
 
 
 def warm_start_lines(started: WarmStart) -> list[str]:
-    """What the new model has from the baseline, and what it has not."""
+    """The tensors that the new model has from the baseline, and those that it has not."""
     lines = [
         f"taken    {len(started.taken)} tensors",
         f"sliced   {len(started.sliced)} tensors, to the levels a layer sees",

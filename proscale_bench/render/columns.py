@@ -61,7 +61,7 @@ def known(columns: Sequence[Column], rows: Sequence[tuple[str, ...]]) -> tuple[t
 
 
 def number(name: str, digits: str = ".2f") -> Cell:
-    """A metric's value in a format of Python's."""
+    """A metric's value in one of Python's formats."""
 
     def cell(record: Record) -> str:
         value = get_metric(name).read(record)
@@ -76,7 +76,7 @@ def gflops(name: str) -> Cell:
 
 
 def saved(part: str, digits: int = 2) -> Cell:
-    """What a part's cost is less than the baseline's, in percent of it; empty for the baseline itself."""
+    """The saving of a part against the baseline, in percent; empty for the baseline itself."""
     show = show_reduction if digits == 2 else lambda pct: show_change(pct or 0.0)
 
     def cell(record: Record) -> str:
@@ -86,7 +86,7 @@ def saved(part: str, digits: int = 2) -> Cell:
 
 
 def accuracy(name: str, digits: int = 1, with_interval: bool = False) -> Cell:
-    """An accuracy in percent, with half of its interval where that is asked for, and the mark of what others found."""
+    """An accuracy in percent, marked where it was published by others."""
 
     def cell(record: Record) -> str:
         if record.accuracy is None or not (value := number(name, f".{digits}f")(record)):
@@ -120,12 +120,12 @@ def latency_precision(record: Record) -> str:
 
 
 def time_saved(record: Record) -> str:
-    """The time that a pass takes less than the baseline's, in percent of it."""
+    """The saving of time against the baseline, in percent."""
     return show_saving(record.profile.realised_saving_pct) if record.profile else ""
 
 
 def show_saving(saving: RealisedSaving | None) -> str:
-    """A measured saving as `-22.4%`, or that it may be none."""
+    """A measured saving, `-22.4%`, or the mark of one that may be chance."""
     if saving is None:
         return ""
     return show_change(saving.value) if saving.significant else NOT_SIGNIFICANT

@@ -1,4 +1,4 @@
-"""Two runs held against each other, as tables and sentences. Pure functions of a comparison."""
+"""The comparison of two runs as tables and sentences. Pure functions of a comparison."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NOT_SIGNIFICANT = "not significant"
 
 
 def table(pair: Pair) -> Table:
-    """A line a metric that both have: before, after, by how much, and whether that is more than chance."""
+    """One line for each metric that both have: before, after, the change, and whether it is more than chance."""
     rows = []
     for change in pair.changes:
         unit = f", {change.metric.unit}" if change.metric.unit else ""
@@ -23,7 +23,7 @@ def table(pair: Pair) -> Table:
 
 
 def verdict(change: Change) -> str:
-    """What the change amounts to."""
+    """The meaning of a change in a word: better, worse, the same, or why nothing can be said."""
     if change.significant is None:
         return change.note
     if not change.significant:
@@ -33,7 +33,7 @@ def verdict(change: Change) -> str:
 
 
 def others(comparison: Comparison) -> list[str]:
-    """What goes by another name, and what is in one run alone."""
+    """Lines about configurations that were renamed, or are in one run alone."""
     lines = []
     for pair in comparison.pairs:
         size, label = pair.new.input.size, pair.old.identity.label
@@ -46,7 +46,7 @@ def others(comparison: Comparison) -> list[str]:
 
 
 def regression(found: Regression) -> str:
-    """What got worse, by how much, and by how much it may."""
+    """A regression in one line: the metric, its values, and the change that was allowed."""
     pair, change = found.pair, found.change
     unit = "points" if change.metric.section == "accuracy" else "%"
     return (
@@ -57,7 +57,7 @@ def regression(found: Regression) -> str:
 
 
 def row(pair: Pair) -> dict[str, object]:
-    """A pair as `--export-json` has it."""
+    """A pair as a row of `--export-json`."""
     return {
         "old": _identity(pair.old),
         "new": _identity(pair.new),

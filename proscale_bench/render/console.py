@@ -24,7 +24,7 @@ NARROWEST = 76  # the terminal breaks a line itself rather than we cut a number 
 
 @dataclass
 class Settings:
-    """What the global flags ask for; set once, by `cli.py`."""
+    """The global flags that decide what is shown; set once, by `cli.py`."""
 
     no_color: bool = False
     quiet: bool = False
@@ -35,12 +35,12 @@ settings = Settings()
 
 
 def stdout_console() -> Console:
-    """Where a report goes."""
+    """The console for reports."""
     return _console(sys.stdout)
 
 
 def stderr_console() -> Console:
-    """Where progress, warnings and hints go."""
+    """The console for progress, warnings and hints."""
     return _console(sys.stderr)
 
 
@@ -56,19 +56,19 @@ def warn(message: str, hint: str | None = None) -> None:
 
 
 def note(message: str) -> None:
-    """Something worth knowing, on stderr; nothing with `--quiet`."""
+    """A remark on stderr; nothing with `--quiet`."""
     if not settings.quiet:
         stderr_console().print(printable(message), style="dim", markup=False)
 
 
 def detail(message: str) -> None:
-    """What is being done, on stderr; only with `--verbose`."""
+    """A line about the work in progress, on stderr; only with `--verbose`."""
     if settings.verbose:
         stderr_console().print(printable(message), style="dim", markup=False)
 
 
 def show_error(error: BenchError) -> None:
-    """What a user sees of an error, on stderr: what was wrong, and what to do next. `--verbose` adds where it arose."""
+    """An error on stderr: what was wrong, and what to do next. `--verbose` adds the traceback."""
     if settings.verbose:
         import traceback
 
@@ -90,7 +90,7 @@ def _console(stream: TextIO) -> Console:
 
     class PatientConsole(Console):
         def on_broken_pipe(self) -> None:
-            """As in `... | head -1`: whoever read has read enough."""
+            """End quietly: in `... | head -1`, the reader has read enough."""
             with contextlib.suppress(SystemExit):
                 super().on_broken_pipe()
             raise SystemExit(0)

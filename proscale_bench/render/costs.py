@@ -1,4 +1,4 @@
-"""The figure of what every schedule costs by part: also for configurations whose accuracy nobody knows yet.
+"""The figure of every configuration's cost by part, whether or not its accuracy is known.
 
 What the schedule does not touch comes first, in greys, so that the encoders of a backbone start at one line.
 """
@@ -46,7 +46,7 @@ PARTS = (
 
 
 def costs_figure(records: Sequence[Record]) -> Figure:
-    """A panel a backbone, a bar a schedule, at the run's main setting; the encoder's saving beside each bar."""
+    """One panel for each backbone and one bar for each schedule at the main setting; beside each bar the saving."""
     from matplotlib.figure import Figure
 
     setting = main_setting(records)

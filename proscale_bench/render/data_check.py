@@ -1,4 +1,4 @@
-"""A data set for a reader: what was found in a few lines, then its problems by kind, each with what to do."""
+"""The check of a data set in words: its contents in a few lines, then its problems by kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EXAMPLES = 3
 
 
 def facts(check: DataCheck) -> list[tuple[str, str]]:
-    """What was found: (what, how)."""
+    """The contents of the data set as pairs of (name, value)."""
     looked = "headers read" if check.quick else "every file read"
     lines = [
         ("split", check.split),
@@ -39,7 +39,7 @@ def facts(check: DataCheck) -> list[tuple[str, str]]:
 
 
 def heading(kind: Kind, found: list[Finding]) -> str:
-    """`error: image file is missing (12)`."""
+    """The heading of a kind of problem: `error: image file is missing (12)`."""
     return f"{kind.severity}: {kind.title} ({len(found):,})"
 
 
@@ -52,7 +52,7 @@ def example_lines(found: list[Finding], everything: bool) -> Iterator[str]:
 
 
 def verdict(check: DataCheck) -> str:
-    """The last line."""
+    """The last line: the number of errors and warnings."""
     if not check.findings:
         return "nothing is wrong" + ("; no pixel was looked at" if check.quick else "")
     return f"{_count(check.errors, 'error')}, {_count(check.warnings, 'warning')}"

@@ -1,4 +1,4 @@
-"""Evaluations as tables and sentences, for the terminal and as Markdown, from the same rows: functions of records."""
+"""Evaluations as tables and sentences, for the terminal and as Markdown. Pure functions of records."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ COSTS = (  # with their indents
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """What was found, and of which model; None where files of unknown origin were scored."""
+    """An accuracy and the record of its model, which is None where files of unknown origin were scored."""
 
     accuracy: Accuracy
     record: Record | None = None
@@ -65,14 +65,14 @@ class EvaluatedModel:
 
 
 def tables(evaluations: Sequence[EvaluatedModel], per_class: bool = False) -> Iterator[Table]:
-    """One table of all, and one a model by class where that is wanted."""
+    """One table of all models, and one table by class for each model where that is wanted."""
     yield accuracy_table(evaluations)
     if per_class:
         yield from map(class_table, evaluations)
 
 
 def accuracy_table(evaluations: Sequence[EvaluatedModel]) -> Table:
-    """A column a model: what it is worth, in percent with intervals, and what it costs."""
+    """One column for each model: accuracies in percent with intervals, then costs."""
     with_intervals = any(one.how.intervals for one in evaluations)
     rows = []
     for task, metrics in METRICS.items():
@@ -94,7 +94,7 @@ def accuracy_table(evaluations: Sequence[EvaluatedModel]) -> Table:
 
 
 def class_table(one: EvaluatedModel) -> Table:
-    """A line a class, as the data set lists them."""
+    """One line for each class, in the order of the data set."""
     how = one.how
     columns: list[tuple[str, Callable[[ClassAccuracy], str]]] = []
     if "panoptic" in how.tasks:
@@ -118,7 +118,7 @@ def class_table(one: EvaluatedModel) -> Table:
 
 
 def footer(evaluations: Sequence[EvaluatedModel]) -> list[str]:
-    """How the numbers came about."""
+    """The conditions of an evaluation."""
     first, how = evaluations[0].record, evaluations[0].how
     ways = dict.fromkeys(one.record.execution for one in evaluations if one.record and one.record.execution)
     lines = [f"run as: {execution.words}" for execution in ways]
@@ -133,7 +133,7 @@ def footer(evaluations: Sequence[EvaluatedModel]) -> list[str]:
 
 
 def section(setting: Setting, records: Sequence[Record], text: Callable[[str], str]) -> list[str]:
-    """What a report says of a data set's evaluations, as lines of Markdown; `text` keeps words words."""
+    """A data set's evaluations in a report, as lines of Markdown; `text` escapes words."""
     evaluations = [
         EvaluatedModel(record.accuracy, record) for record in records if record.accuracy and record.is_evaluated
     ]
@@ -152,7 +152,7 @@ def _cost_rows(evaluations: Sequence[EvaluatedModel], with_intervals: bool) -> I
 
 
 def _names(evaluations: Sequence[EvaluatedModel]) -> list[str]:
-    """Schedules, with what tells them apart."""
+    """The models' names in the table's head, with what tells them apart."""
     names = [one.name for one in evaluations]
     backbones = [one.record.identity.backbone if one.record else "" for one in evaluations]
     if len(set(backbones)) > 1:

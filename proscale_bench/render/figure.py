@@ -34,7 +34,7 @@ TICKS_SHARE = 0.11  # of a panel's height, for the ticks of configurations of un
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a panel."""
+    """A configuration in a panel, with its coordinates."""
 
     record: Record
     x: float
@@ -47,7 +47,7 @@ class Point:
 
 
 def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: str = DEFAULT_Y) -> Figure:
-    """One panel for each cost in `x`, all against `y`: the points that the page opens with.
+    """One panel for each cost in `x`, all against `y`, with the points that the page opens with.
 
     Records without `y` are ticks on the x axis. Nothing to show is said in the figure.
 
@@ -87,13 +87,13 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
 
 
 def default_x(records: Sequence[Record]) -> tuple[str, ...]:
-    """GFLOPs, and latency where it stands beside an accuracy that was found here."""
+    """The default metrics on the x axes: GFLOPs, and latency where an accuracy was measured beside it."""
     timed = [row for view in views(records) for row in view.rows if row.record.profile]
     return (*DEFAULT_X, *(["latency_median_ms"] if any(one.judged for row in timed for one in row.worths) else []))
 
 
 def axis_label(shown: Metric, setting: Setting | None) -> str:
-    """Metric with its unit, and how a cost was counted (convention, rules, input size) or a measurement taken."""
+    """A metric with its unit, and how a cost was counted (convention, rules, input size) or a measurement taken."""
     name = f"{shown.title}, {shown.unit}" if shown.unit != "GFLOPs" else f"{shown.title} {shown.unit}"
     if shown.section == "accuracy" or shown.name == "params_m" or setting is None:
         return name
@@ -101,7 +101,7 @@ def axis_label(shown: Metric, setting: Setting | None) -> str:
 
 
 def _unbroken(words: str) -> str:
-    """No line ends between a number and what it counts."""
+    """Words in which no line ends between a number and its noun."""
     return re.sub(
         r"\b(batch) (?=\d)|(?<=\d) (?=threads?\b)", lambda found: f"{found[1] or ''}\N{NO-BREAK SPACE}", words
     )
@@ -124,14 +124,14 @@ def _points(records: Sequence[Record], cost: Metric, quality: Metric) -> list[Po
 
 
 def _ticks(records: Sequence[Record], cost: Metric, quality: Metric) -> list[Record]:
-    """What has a cost and no known quality."""
+    """The records with a cost and no known quality."""
     return [
         record for record in records if metric(record, cost.name) is not None and metric(record, quality.name) is None
     ]
 
 
 def _frontier_line(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metric) -> list[tuple[float, float]]:
-    """The step line's corners; its last value holds to the edge of the panel."""
+    """The corners of the step line; its last value holds to the edge of the panel."""
     places = [(point.x, point.y) for point in points]
     corners = steps([places[index] for index in frontier(places, cost.better, quality.better)])
     left, right = axes.get_xlim()
@@ -157,7 +157,7 @@ def _draw_points(axes: Axes, points: Sequence[Point], cost: Metric, quality: Met
 
 
 def _bars(point: Point, cost: Metric, quality: Metric) -> list[list[tuple[float, float]]]:
-    """The intervals of a point, across and along."""
+    """The intervals of a point, horizontal and vertical."""
     across, along = cost.interval(point.record), quality.interval(point.record)
     return [
         *([[(end, point.y) for end in across]] if across else []),
@@ -166,7 +166,7 @@ def _bars(point: Point, cost: Metric, quality: Metric) -> list[list[tuple[float,
 
 
 def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric) -> None:
-    """A short line at the foot for each configuration of unknown quality, a row a backbone."""
+    """Draw a short line at the foot for each configuration of unknown quality, one row for each backbone."""
     groups = by_backbone(records)
     height = TICKS_SHARE / max(2, len(groups))
     for row, group in enumerate(groups.values()):
@@ -181,7 +181,7 @@ def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric) -> None:
 
 
 def _draw_lines(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metric) -> None:
-    """The frontier, and an arrow from each baseline to the paper's schedule; or that there is nothing to show."""
+    """Draw the frontier and an arrow from each baseline to the paper's schedule, or say that nothing is there."""
     axes.set_xlim(axes.get_xlim())
     if not points:
         axes.set_yticks([])
@@ -207,7 +207,7 @@ def _draw_lines(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metr
 
 
 def _arrows(points: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """From each backbone's baseline to the paper's own schedule."""
+    """The ends of an arrow for each backbone: its baseline and the paper's own schedule."""
     pairs = []
     for backbone in dict.fromkeys(point.backbone for point in points):
         by_schedule = {point.record.identity.schedule: point for point in points if point.backbone == backbone}
@@ -217,7 +217,7 @@ def _arrows(points: Sequence[Point]) -> list[tuple[Point, Point]]:
 
 
 def _label(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metric) -> None:
-    """Name every point and every arrow's saving, where nothing else is."""
+    """Write the name of every point and the saving of every arrow where nothing else is."""
     if not points:
         return
     lines = [_frontier_line(axes, points, cost, quality)]
@@ -244,7 +244,7 @@ def _legend(
     quality: Metric,
     free: Axes | None,
 ) -> None:
-    """Backbones by colour, then what the marks mean, only what is there: above the panels, or in the place of one."""
+    """Draw the legend of what is there, backbones first, above the panels or in the place of one."""
     from matplotlib.lines import Line2D
 
     def mark(

@@ -1,4 +1,4 @@
-"""Names beside the points of a panel, placed where nothing else is."""
+"""The names beside the points of a panel, placed where nothing else is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ XY = tuple[float, float]
 
 @dataclass(frozen=True)
 class Name:
-    """A label of a panel: what it says, of which point, in which colours."""
+    """A label of a panel: its text, the point that it names, its colour and that of its leader."""
 
     text: str
     point: XY

@@ -40,7 +40,7 @@ OPERATOR_NAMES = {
 def tables(
     counts: Sequence[FlopCount], by: By = "stage", columns: int = 10_000, as_executed: bool = False
 ) -> list[Table]:
-    """The tables of some counts at one size.
+    """The tables of several counts at one size.
 
     Args:
         columns: of the terminal.
@@ -66,7 +66,7 @@ def tables(
 
 
 def _stage_table(counts: Sequence[FlopCount], as_executed: bool = False) -> Table:
-    """A column of GFLOPs a schedule and, but for the baseline, one of what it saves."""
+    """One column of GFLOPs for each schedule, followed by its saving against the baseline."""
 
     def line(
         label: str, part: str, indent: int = 0, strong: bool = False, saving: bool = False, executed: bool = False
@@ -188,7 +188,7 @@ def _title(count: FlopCount) -> str:
 
 
 def headline(count: FlopCount) -> str:
-    """What a schedule saves or costs, in one sentence: encoder, token layers and the whole, never one alone."""
+    """The saving of a schedule in one sentence: encoder, token layers and the whole, never one alone."""
     saved = count.reduction_pct
     parts = {"encoder": saved.encoder, "token layers": saved.encoder_token_layers, "model": saved.total}
     if any((pct or 0) < 0 for pct in parts.values()):
@@ -199,7 +199,7 @@ def headline(count: FlopCount) -> str:
 
 
 def headlines(counts: Sequence[FlopCount]) -> list[str]:
-    """The sentence of every schedule but the baseline."""
+    """The sentences of all schedules but the baseline."""
     return [headline(count) for count in counts if not _is_baseline(count)]
 
 
@@ -218,7 +218,7 @@ def footer(count: FlopCount, as_executed: bool = False) -> list[str]:
 
 
 def markdown(counts: Sequence[FlopCount], by: By = "stage", as_executed: bool = False) -> str:
-    """The same tables as Markdown, with the headline and the footer."""
+    """The same tables as Markdown, with headlines and footer."""
     lines: list[str] = []
     for table in tables(counts, by, as_executed=as_executed):
         lines += [f"### {table.title}", "", *markdown_table(table), ""]

@@ -59,7 +59,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a label went, and for a far one the end of its leader: the point of its box next to its own."""
+    """The box of a label and, for a far one, the end of its leader: the point of the box next to the label's own."""
 
     box: Box
     leader: tuple[float, float] | None

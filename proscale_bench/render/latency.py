@@ -1,4 +1,4 @@
-"""The figure of a profile: what schedules were counted to cost beside what they took, by part, and the device's roof.
+"""The figure of a profile: counted costs beside measured times, by part, and the roofline of the device.
 
 What the schedule does not touch comes first, in greys, as in the figure of the costs.
 """
@@ -42,7 +42,7 @@ COLORS = {part.name: part.color for part in PARTS}
 
 
 class Bar(NamedTuple):
-    """One schedule's stack: (part, colour, length), then its whole length and what is said beside it."""
+    """One stack: its pieces as (part, colour, length), its whole length, an interval, and the words beside it."""
 
     pieces: list[tuple[str, str, float]]
     whole: float
@@ -51,7 +51,7 @@ class Bar(NamedTuple):
 
 
 def latency_figure(records: Sequence[Record]) -> Figure:
-    """For every setting and backbone a row: GFLOPs to the left, milliseconds to the right; below, the roofline."""
+    """A row for each setting and backbone, GFLOPs to the left and milliseconds to the right; below, the roofline."""
     from matplotlib.figure import Figure
 
     panels = [
@@ -119,7 +119,7 @@ def _token_layers_ms(cost: Cost, profile: Profile, part: str) -> float:
 
 
 def _bars(axes: Axes, records: Sequence[Record], read: Callable[[Record], Bar]) -> dict[str, str]:
-    """Draw a bar a record; the parts that are there, with their colours."""
+    """Draw one bar for each record; return the parts that are there, with their colours."""
     from matplotlib.ticker import MaxNLocator
 
     names: dict[str, str] = {}
@@ -152,7 +152,7 @@ def _bars(axes: Axes, records: Sequence[Record], read: Callable[[Record], Bar]) 
 
 
 def _describe(left: Axes, right: Axes, setting: Setting, backbone: str) -> None:
-    """Titles say where, axes say what."""
+    """Write the titles and the axes' labels of a row."""
     execution = setting.execution
     left.set_title(f"{backbone_name(backbone)} at {setting.where}", fontsize=9.5, loc="left")
     left.set_xlabel(
@@ -168,7 +168,7 @@ def _describe(left: Axes, right: Axes, setting: Setting, backbone: str) -> None:
 
 
 def _roof(axes: Axes, records: Sequence[Record]) -> None:
-    """Achieved FLOP/s against the most FLOPs a byte that a stage can have, on logarithmic axes."""
+    """Draw achieved FLOP/s against the most FLOPs per byte that a stage can have, on logarithmic axes."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -224,7 +224,7 @@ def _roof(axes: Axes, records: Sequence[Record]) -> None:
 
 
 def _point(stage: StageProfile | None) -> tuple[float, float] | None:
-    """(FLOPs a byte, GFLOP/s) of a stage that counts and moves something."""
+    """The coordinates (FLOPs per byte, GFLOP/s) of a stage that counts and moves something."""
     if stage is None or not stage.achieved_gflops_per_s or not stage.min_bandwidth_gb_per_s:
         return None
     return stage.achieved_gflops_per_s / stage.min_bandwidth_gb_per_s, stage.achieved_gflops_per_s

@@ -58,7 +58,7 @@ COLUMNS = (
 
 
 def latex(records: Sequence[Record]) -> str:
-    """Every view of a run as a table.
+    """The tables of a run, one for each view.
 
     Args:
         records: at least one, in any order.
@@ -68,12 +68,12 @@ def latex(records: Sequence[Record]) -> str:
 
 
 def escape(words: str) -> str:
-    """Words that stay words: nothing in them is a command; what LaTeX's fonts may lack is left to the engine."""
+    """Words with LaTeX's special characters escaped, so that nothing in them is a command."""
     return re.sub(r"[\\~^<>&%$#_{}]", lambda found: SPECIAL[found[0]], words).replace("−", "$-$")
 
 
 def _pages(view: View) -> list[View]:
-    """As it is, or a table a backbone where one would not fit a page."""
+    """The view, or one view for each backbone where its table would not fit on a page."""
     if len(view.rows) <= MOST_ROWS:
         return [view]
     groups = groupby(view.rows, lambda row: row.record.identity.backbone)
@@ -106,7 +106,7 @@ def _expected(row: Row) -> list[Section]:
 
 
 def _of_data(rows: Sequence[Row], data: Sequence[str]) -> list[Row]:
-    """With the accuracies on these data alone: those on others would need a column of their own."""
+    """The rows with their accuracies on these data alone; others would need columns of their own."""
     return [Row(row.record, tuple(worth for name in data for worth in row.on(name))) for row in rows]
 
 
@@ -126,7 +126,7 @@ def _cell(words: str) -> str:
 
 
 def _caption(setting: Setting, rows: Sequence[Row]) -> str:
-    """How it was counted and run, what the marks mean, and the sources of what is published."""
+    """The conditions of the table's numbers, its marks, and the sources of what is published."""
     words = []
     if any(row.record.cost for row in rows):
         words.append(f"GFLOPs of one image: {setting.how}; percentages against the baseline.")

@@ -1,4 +1,4 @@
-"""A run's report as Markdown: what the records say, in words and tables. A pure function of records."""
+"""A run's report as Markdown, in words and tables. A pure function of records."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def report(
 
 
 class Footnotes:
-    """Sources, each numbered once, in the order of their first use."""
+    """Numbered sources, in the order of their first use."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -122,7 +122,7 @@ class Footnotes:
 
 
 def text(words: str) -> str:
-    """Words that stay words: nothing in them is read as Markdown or HTML."""
+    """Words with Markdown's special characters escaped, so that nothing in them is markup."""
     return MARKUP.sub(r"\\\1", words).replace("\n", " ")
 
 
@@ -157,7 +157,7 @@ def _costs(records: Sequence[Record], notes: Footnotes) -> Table:
 
 
 def _name(record: Record) -> str:
-    """The schedule, with the name of whoever wrote it where it is not ours."""
+    """The schedule, with its author's name for it where that is not one of the catalogue's."""
     label, schedule = record.identity.label, record.identity.schedule
     return text(schedule if label in (schedule, *catalogue_names()) else f"{schedule} ({label})")
 
@@ -172,7 +172,7 @@ def _pq(accuracy: Accuracy | None, provenance: Provenance, notes: Footnotes) -> 
 
 
 def _choices(records: Sequence[Record]) -> list[str]:
-    """What the max-pool embedding and the re-calibration are worth in GFLOPs."""
+    """The GFLOPs that the max-pool embedding saves and that the re-calibration adds."""
     embedding = ablation(records, WITH_CONV)
     gate = ablation(records, WITHOUT_GATE)
     if not embedding and not gate:
@@ -220,7 +220,7 @@ def _official(records: Sequence[Record]) -> list[str]:
 
 
 def _paper_totals(records: Sequence[Record]) -> list[str]:
-    """Totals as papers print them: under their own rules, so not to be subtracted from ours."""
+    """The totals that papers print, which were counted under other rules and are not to be subtracted from ours."""
     lines = [
         f"- {text(backbone_name(record.identity.backbone))}, {text(record.identity.schedule)}: "
         f"{reference.gflops.total_with_postprocessing:g} G printed in {text(reference.source)}, "

@@ -1,4 +1,4 @@
-"""Backbones as tables: parameters, cost, and what is published of them."""
+"""Models as tables: dimensions, parameters, cost, and published results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMPARED = (baseline(), parse_compact("3,3,3"))
 
 
 def list_table() -> Table:
-    """Every backbone with the parameters and GFLOPs of the baseline and of (3,3,3)."""
+    """Every backbone with the parameters and GFLOPs of the baseline and of 3,3,3."""
     from proscale_bench.cost.count import count_flops
 
     rows = []
@@ -41,7 +41,7 @@ def list_table() -> Table:
 
 
 def weights_table(shipped: Mapping[str, WeightsHeader]) -> Table:
-    """The weights that ship, by name."""
+    """The weights that come with the package."""
     rows = (
         Row(name, (told.schedule.compact, "" if told.seed is None else str(told.seed)))
         for name, told in shipped.items()
@@ -50,12 +50,12 @@ def weights_table(shipped: Mapping[str, WeightsHeader]) -> Table:
 
 
 def dimensions(architecture: Architecture) -> list[tuple[str, str]]:
-    """What a model is made of: (what, how much)."""
+    """The dimensions of a model as pairs of (name, value)."""
     return backbone_dimensions(architecture.backbone) + head_dimensions(architecture.head)
 
 
 def backbone_dimensions(backbone: ResNet | Swin, name: str = "") -> list[tuple[str, str]]:
-    """What makes the features; its name goes before."""
+    """The dimensions of a backbone as pairs; `name` goes before its kind."""
     if isinstance(backbone, ResNet):
         lines = [("backbone", f"{name} ResNet, depths {dashed(backbone.depths)}, frozen batch norm".lstrip())]
     else:
@@ -70,7 +70,7 @@ def backbone_dimensions(backbone: ResNet | Swin, name: str = "") -> list[tuple[s
 
 
 def head_dimensions(head: Head) -> list[tuple[str, str]]:
-    """What follows the backbone."""
+    """The dimensions of everything after the backbone, as pairs."""
     return [
         ("width of the head", f"{head.width}"),
         (
@@ -86,7 +86,7 @@ def head_dimensions(head: Head) -> list[tuple[str, str]]:
 
 
 def parameter_table(name: str, architecture: Architecture) -> Table:
-    """Parameters by part, of the baseline and of (3,3,3)."""
+    """The parameters of the baseline and of 3,3,3, by part."""
     from proscale_bench.cost.parameters import count_parameters
 
     counts = [count_parameters(architecture, schedule) for schedule in COMPARED]
@@ -126,7 +126,7 @@ def published_table(results: Sequence[PublishedResult]) -> Table:
 
 
 def sources(results: Sequence[PublishedResult]) -> list[str]:
-    """The sources that `published_table` numbers, and what its FPS were measured on."""
+    """The numbered sources of `published_table`, and the hardware of its FPS."""
     lines = [f"[{index}] {source}" for index, source in enumerate(_sources(results), start=1)]
     hardware = dict.fromkeys(result.fps_hardware for result in results if result.fps is not None)
     return lines + [f"FPS: {words}" for words in hardware]
@@ -141,5 +141,5 @@ def _sources(results: Sequence[PublishedResult]) -> list[str]:
 
 
 def dashed(numbers: Sequence[int]) -> str:
-    """`2-2-6-2`."""
+    """Numbers as `2-2-6-2`."""
     return "-".join(map(str, numbers))

@@ -27,7 +27,7 @@ GOLDEN_ANGLE = 0.618033988749895
 
 @dataclass(frozen=True)
 class Shown:
-    """A segment of a map: its name, and whether it has its like in the other map; None: it is not judged."""
+    """A segment of a map. `matched` says whether it has its like in the other map; None where it is not judged."""
 
     id: int
     category: int  # decides the colour
@@ -43,7 +43,7 @@ def side_by_side(
     predicted_segments: Sequence[Shown],
     caption: str,
 ) -> Image:
-    """Three panels: the image, what is there, what was predicted; what was missed or wrong is outlined in red.
+    """Draw three panels: image, truth and prediction. Missed and wrong segments are outlined in red.
 
     Args:
         image: RGB [H, W, 3].
@@ -80,7 +80,7 @@ def side_by_side(
 
 
 def color_of(category: int) -> tuple[int, int, int]:
-    """A colour for a class: neighbours in number are far apart in hue."""
+    """The colour of a class. Neighbours in number are far apart in hue."""
     import colorsys
 
     red, green, blue = colorsys.hsv_to_rgb(
@@ -98,7 +98,7 @@ def _tinted(image: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
 
 
 def _outlined(pixels: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
-    """Every segment within its own border: white, or red and thicker where it has no like in the other map."""
+    """Draw every segment's border: white, or red and thicker where it has no like in the other map."""
     outlined: Pixels = pixels.copy()
     known: Mapping[int, Shown] = {segment.id: segment for segment in segments}
     for identity in np.unique(ids):
@@ -121,7 +121,7 @@ def _shrunk(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
 def _label(
     draw: ImageDraw, font: object, ids: IdMap, segments: Sequence[Shown], corner: tuple[int, int], scale: int
 ) -> None:
-    """Names where they have room: the largest segments first, none over another."""
+    """Write names where they have room, the largest segments first, none over another."""
     taken: list[tuple[float, float, float, float]] = []
     by_size = sorted(((int((ids == segment.id).sum()), segment) for segment in segments), key=lambda pair: -pair[0])
     height, width = ids.shape
@@ -149,7 +149,7 @@ def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def _fitting(draw: ImageDraw, font: object, words: str, width: int) -> str:
-    """As much of a line as there is room for."""
+    """The words, cut to the width that there is."""
     while words and draw.textlength(words, font) > width - 2 * GAP_PX:  # type: ignore[arg-type]
         words = f"{words.rstrip('…')[:-1]}…"
     return words

@@ -42,7 +42,7 @@ ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", 
 def page(
     records: Sequence[Record], reproduce: Sequence[str] = (), x: Sequence[str] = DEFAULT_X, y: str = DEFAULT_Y
 ) -> str:
-    """The page of a run.
+    """The page of a run as HTML.
 
     Args:
         records: at least one, in any order.
@@ -79,7 +79,7 @@ def _asset(name: str) -> str:
 
 
 def _source(text: str) -> str:
-    """As the policy names an element of this text."""
+    """The name of an element of this text in the content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 

@@ -1,4 +1,4 @@
-"""What the report's page draws: records as plain values that its script reads. A pure function of records."""
+"""The values that the report's page draws, as its script reads them. Pure functions of records."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAVINGS = (
 
 @dataclass(frozen=True)
 class Saving:
-    """Against the baseline, in percent of it. `low` and `high` bound what was realised."""
+    """A saving against the baseline, in percent: counted, executed, and realised between `low` and `high`."""
 
     counted: float | None = None
     executed: float | None = None
@@ -39,7 +39,7 @@ class Saving:
 
 @dataclass(frozen=True)
 class PageEvaluation:
-    """Accuracies of one source, in percent, by the names of the metrics; `trainings`: of how many they are the mean."""
+    """Accuracies of one source in percent, by metric; `trainings` is how many they are the mean of, if several."""
 
     data: str
     provenance: str
@@ -77,7 +77,7 @@ class PageRow:
 
 @dataclass(frozen=True)
 class PageView:
-    """`counted` and `ran` say, as an axis does, how costs were counted and measurements taken; `data`: see `View`."""
+    """A view. `counted` and `ran` say how costs were counted and measurements taken; `data` is as in `View`."""
 
     name: str
     counted: str
@@ -105,7 +105,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Start:
-    """What is shown first: the index of a view, and metrics."""
+    """The choice that the page opens with: the index of a view, and two metrics."""
 
     view: int
     x: str
@@ -114,7 +114,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Document:
-    """The whole page's values."""
+    """All values of the page."""
 
     start: Start
     metrics: dict[str, Axis]
@@ -125,13 +125,13 @@ class Document:
     schema_version: int = field(default=1)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON's own types; nothing stands for what is not known, and numbers are as long as they are good for."""
+        """The document in JSON's own types; empty values are left out and numbers rounded to `DIGITS` digits."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
 
 def document(records: Sequence[Record], x: Sequence[str], y: str) -> Document:
-    """The page's values.
+    """The values of the page of a run.
 
     Args:
         records: at least one, in the order of `by_setting`.
@@ -202,7 +202,7 @@ def _intervals(metrics: Sequence[Metric], record: Record) -> dict[str, Interval]
 
 
 def _saving(record: Record, part: str | None, stage: str | None) -> Saving | None:
-    """What was counted for the model, beside what was realised on the device where it was timed."""
+    """The counted saving of a part, beside the realised one where it was timed."""
     cost, profile = record.cost, record.profile
     if cost is None or record.is_baseline:
         return None

@@ -1,4 +1,4 @@
-"""What else is known of a configuration, as names and words: the long tail of the page's details."""
+"""Further details of a configuration, as names and words: the last lines of the page's tips and comparisons."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Detail(NamedTuple):
 
 
 def details_of(record: Record) -> list[Detail]:
-    """Of the record of a row: of its cost and its profile."""
+    """The details of a row's cost, references, profile and record."""
     details = [*_of_cost(record.cost)] if record.cost else []
     details += [detail for reference in record.references for detail in _of_reference(reference)]
     details += [*_of_profile(record.profile)] if record.profile else []
@@ -42,7 +42,7 @@ def details_of(record: Record) -> list[Detail]:
 
 
 def details_of_evaluation(evaluation: Worth) -> list[Detail]:
-    """Of what a model is worth; of several trainings, what each of them is."""
+    """The details of an evaluation; of several trainings, a line about each."""
     accuracy, record = evaluation.accuracy, evaluation.records[0]
     details = [
         Detail(EXTRA_NAMES[name], f"{value:.2f} %") for name in EXTRAS if (value := getattr(accuracy, name)) is not None
@@ -74,7 +74,7 @@ def _of_evaluation(how: Evaluated, evaluation: Worth) -> Iterator[Detail]:
 
 
 def _of_training(record: Record) -> Detail:
-    """One of several: its seed, main accuracies and weights."""
+    """A training among several: its seed, main accuracies and weights."""
     accuracy = record.accuracy
     assert accuracy is not None
     seed = accuracy.evaluated.training_seed if accuracy.evaluated else None
@@ -100,7 +100,7 @@ def _of_cost(cost: Cost) -> Iterator[Detail]:
 
 
 def _of_reference(reference: Reference) -> Iterator[Detail]:
-    """What others found of the same configuration."""
+    """A cost of the same configuration that others found."""
     known = reference.gflops
     words = [
         f"{name} {show_gflops(value)}"

@@ -1,4 +1,4 @@
-"""Profiles as tables and sentences: for the terminal and as Markdown, from the same rows. Pure functions of records."""
+"""Profiles as tables and sentences, for the terminal and as Markdown. Pure functions of records."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ENCODER_PARTS = tuple(stage for _, stage, indent, _ in STAGES if indent and stag
 
 
 def tables(records: Sequence[Record]) -> Iterator[Table]:
-    """The tables of a session: for every setting and backbone one of schedules, then one a schedule by stage."""
+    """The tables of a session: for every setting and backbone one of schedules, then one by stage for each schedule."""
     for setting, group in profiled(records).items():
         for backbone, rows in by_backbone(group).items():
             yield summary_table(setting, backbone, rows)
@@ -59,7 +59,7 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
 
 
 def summary_table(setting: Setting, backbone: str, records: Sequence[Record]) -> Table:
-    """A line a schedule: latency, throughput, memory, energy, and the counted saving beside the realised one."""
+    """One line for each schedule: latency, throughput, memory, energy, counted and realised savings."""
     profiles = [record.profile for record in records if record.profile]
     columns = [
         Column("median ms", latency, "profile"),
@@ -84,7 +84,7 @@ def summary_table(setting: Setting, backbone: str, records: Sequence[Record]) ->
 
 
 def _or_dash(cell: Cell) -> Cell:
-    """A cell that says where a measurement lacks a number."""
+    """A cell that shows a dash where a profile lacks the number."""
     return lambda record: cell(record) or ("–" if record.profile else "")
 
 
@@ -93,7 +93,7 @@ def _saving(record: Record) -> CountedSaving | None:
 
 
 def stage_table(record: Record, base: Record | None) -> Table:
-    """Where the time goes, beside the baseline's: counted saving against realised saving."""
+    """The time of each stage beside the baseline's, with counted and realised savings."""
     profile = record.profile
     assert profile is not None
     old = base.profile if base and base is not record else None
@@ -123,7 +123,7 @@ def stage_table(record: Record, base: Record | None) -> Table:
 
 
 def roofline_table(record: Record, profile: Profile) -> Table:
-    """What each stage achieves of what the device can do."""
+    """The rates that each stage achieves, against the most that the device can do."""
     ceilings = profile.ceilings
     assert ceilings is not None
     rows = []
@@ -146,7 +146,7 @@ def roofline_table(record: Record, profile: Profile) -> Table:
 
 
 def headlines(records: Sequence[Record]) -> list[str]:
-    """A sentence a schedule: what its counted saving is worth here."""
+    """One sentence for each schedule: its counted saving, and the time that it saves here."""
     lines = []
     settings = profiled(records)
     for setting, group in settings.items():
@@ -170,7 +170,7 @@ def failures(records: Sequence[Record]) -> list[str]:
 
 
 def footer(records: Sequence[Record]) -> list[str]:
-    """How it was measured, and what the columns mean."""
+    """The conditions of the measurement, and the meaning of the columns."""
     profiles = [record.profile for record in records if record.profile]
     execution = next((record.execution for record in records if record.execution), None)
     if execution is None or not profiles:
@@ -194,7 +194,7 @@ def footer(records: Sequence[Record]) -> list[str]:
 
 
 def markdown(records: Sequence[Record]) -> str:
-    """What `profile --export-markdown` writes: the terminal's tables, sentences and footer."""
+    """The document of `profile --export-markdown`: tables, sentences and footer."""
     lines: list[str] = []
     for table in tables(records):
         lines += [f"### {table.title}", "", *markdown_table(table), ""]
@@ -204,7 +204,7 @@ def markdown(records: Sequence[Record]) -> str:
 
 
 def section(setting: Setting, records: Sequence[Record], text: Text) -> list[str]:
-    """A setting's part of a report.
+    """A setting's part of a report, as lines of Markdown.
 
     Args:
         setting: with an execution.
@@ -224,7 +224,7 @@ def section(setting: Setting, records: Sequence[Record], text: Text) -> list[str
 
 
 def commands(records: Sequence[Record]) -> list[str]:
-    """The `profile` commands that measure the same again, one a setting and backbone."""
+    """The `profile` commands that measure the same again, one for each setting and backbone."""
     found = []
     for setting, group in profiled(records).items():
         for backbone, rows in by_backbone(group).items():
@@ -244,7 +244,7 @@ def _flags(execution: Execution) -> list[str]:
 
 
 def _cautions(records: Sequence[Record]) -> list[str]:
-    """Why a number may mislead, once for all the records that say so alike."""
+    """The reasons for which numbers may mislead, each once with all records that give it."""
     about: dict[str, list[str]] = {}
     for record in records:
         for caution in record.profile.warnings if record.profile else ():
@@ -259,7 +259,7 @@ def name_of(record: Record) -> str:
 
 
 def rest(profile: Profile) -> float:
-    """Of the encoder's time, what none of its parts takes: positions, joining and splitting tokens."""
+    """The part of the encoder's time, in ms, that none of its stages takes: positions, joining and splitting tokens."""
     if "encoder" not in profile.stages:
         return 0.0
     parts = sum(profile.stages[name].latency_median_ms for name in ENCODER_PARTS if name in profile.stages)
@@ -273,7 +273,7 @@ def _part(profile: Profile | None, name: str | None) -> Profile | StageProfile |
 
 
 def _layer_rows(record: Record, base: Record | None, compared: int) -> list[Row]:
-    """The token layers by the levels that they see: `3 × 1.21`, the mean of their medians."""
+    """The token layers by the levels that they see, with the mean of their medians: `3 × 1.21`."""
     shown = [_layers(one) for one in (base, record) if one]
     seen = sorted({levels for table in shown for levels in table}, key=lambda levels: [len(levels), *_places(levels)])
     rows = []
@@ -287,7 +287,7 @@ def _layer_rows(record: Record, base: Record | None, compared: int) -> list[Row]
 
 
 def _layers(record: Record) -> dict[tuple[str, ...], list[float]]:
-    """Medians of the token layers by levels."""
+    """The medians of the token layers, by levels."""
     table: dict[tuple[str, ...], list[float]] = {}
     stages = record.profile.stages if record.profile else {}
     for index, layer in enumerate(record.cost.layers if record.cost else (), start=1):

@@ -1,4 +1,4 @@
-"""What a run's numbers mean and where they come from, as plain sentences and commands. Pure functions of records."""
+"""The meaning and the origin of a run's numbers, in plain sentences and commands. Pure functions of records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proscale_bench.units import show_reduction
 
 
 def headlines(records: Sequence[Record]) -> list[str]:
-    """What the paper's schedule saves of encoder, whole and token layers, never one alone; the most first."""
+    """The savings of the paper's schedule (encoder, whole and token layers, never one alone), the largest first."""
     found = [find(records, backbone, HEADLINE_SCHEDULE) for backbone in by_backbone(records)]
     best = sorted((record for record in found if record and record.cost), key=_encoder_saving, reverse=True)
     return [sentence for record in best if (sentence := _headline(record))]
@@ -36,7 +36,7 @@ def _encoder_saving(record: Record) -> float:
 
 
 def counting(records: Sequence[Record]) -> list[str]:
-    """What is counted and what is not."""
+    """Sentences about what is counted and what is not."""
     lines = []
     for name in dict.fromkeys(record.rules for record in records):
         known = RULES.get(name)
@@ -54,7 +54,7 @@ def counting(records: Sequence[Record]) -> list[str]:
 
 
 def origin(records: Sequence[Record]) -> list[str]:
-    """Which records, written when, by what, on which machines."""
+    """Lines about the records: their number, the tool's version, dates and machines."""
     times = sorted(record.provenance.created for record in records)
     versions = sorted({record.provenance.tool_version for record in records})
     engines = sorted({record.cost.engine for record in records if record.cost})

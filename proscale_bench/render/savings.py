@@ -1,4 +1,4 @@
-"""The figure of what counted savings are worth: GFLOPs saved against time saved, of the encoder and the whole."""
+"""The figure of GFLOPs saved against time saved, of the encoder and the whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOM = 6.0  # percentage points around what is shown
 
 
 class Saving(NamedTuple):
-    """What one schedule saves of a part, in percent of the baseline's: counted, and on the clock with its interval."""
+    """The saving of one schedule in a part, in percent of the baseline's: counted, and on the clock."""
 
     schedule: str
     backbone: str
@@ -28,12 +28,12 @@ class Saving(NamedTuple):
 
 
 def has_savings(records: Sequence[Record]) -> bool:
-    """Something was timed beside its baseline."""
+    """Whether anything was timed beside its baseline."""
     return _main(records) is not None
 
 
 def savings_figure(records: Sequence[Record]) -> Figure:
-    """Two panels, encoder and total. On the dashed line a saved FLOP is saved time; below it is worth less."""
+    """Two panels, encoder and total. On the dashed line a saved FLOP is saved time; below it, it is less."""
     from matplotlib.figure import Figure
 
     setting = _main(records)
@@ -97,7 +97,7 @@ def _panel(axes: Axes, part: str, records: Sequence[Record]) -> list[Saving]:
 
 
 def _limits(savings: Sequence[Saving]) -> tuple[float, float]:
-    """Of both axes, so that the dashed line is the diagonal; an outlier's interval may leave the panel."""
+    """The limits of both axes, so that the dashed line is the diagonal."""
     values = [0.0, *(one.counted for one in savings), *(one.realised.value for one in savings)]
     ends = [end for one in savings for end in one.realised.interval]
     return min(*values, *ends) - ROOM, max(*values, *ends) + ROOM

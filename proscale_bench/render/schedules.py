@@ -26,7 +26,7 @@ def catalogue_table(entries: Sequence[tuple[Schedule, str]]) -> Table:
 
 
 def drawing(count: FlopCount, plain: bool = False) -> Table:
-    """Levels against the stages' layers, with tokens and cost at the count's size; `plain` keeps to ASCII."""
+    """The levels against the layers of each stage, with tokens and cost at the count's size; `plain` keeps to ASCII."""
     from proscale_bench.config.architecture import FEATURE_STRIDES
 
     schedule = count.schedule
@@ -50,7 +50,7 @@ def drawing(count: FlopCount, plain: bool = False) -> Table:
 
 
 def options(schedule: Schedule) -> list[tuple[str, str]]:
-    """What the schedule does besides its layers: (what, how)."""
+    """The options of a schedule beside its layers, as pairs of (name, value)."""
     gate = {
         "none": "none",
         "linear": f"linear on {FINEST}, temperature {schedule.recalibration_temperature:g}",

@@ -1,4 +1,4 @@
-"""A run's tables in the terminal: what was counted alone, or costs, latencies and accuracies side by side."""
+"""A run's tables in the terminal: costs alone, or costs, latencies and accuracies side by side."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ COSTS = (
 
 
 def costs_table(records: Sequence[Record]) -> Table | None:
-    """A line a configuration of the run's main setting, without what was measured; None where nothing has a cost."""
+    """One line for each configuration of the run's main setting, with costs alone; None where nothing has a cost."""
     setting = main_setting(records)
     if setting is None:
         return None
@@ -100,7 +100,7 @@ def costs_footer(records: Sequence[Record]) -> list[str]:
 
 
 def tables(side: SideBySide, width: int = WIDE) -> Iterator[Table]:
-    """A table a backbone, a line a schedule; what nobody knows anything of has no column.
+    """One table for each backbone and one line for each schedule; a column without values is left out.
 
     Args:
         width: columns that there are.
@@ -122,7 +122,7 @@ def tables(side: SideBySide, width: int = WIDE) -> Iterator[Table]:
 
 
 def footer(side: SideBySide) -> list[str]:
-    """What the columns mean, beside what the title says."""
+    """The meaning of the columns, beside what the title says."""
     lines = []
     if any(record.cost for record in side.rows):
         counted = f"{show_mac(side.setting.convention)}, rules {side.setting.rules}"
@@ -151,7 +151,7 @@ def footer(side: SideBySide) -> list[str]:
 
 
 def section(side: SideBySide, text: Callable[[str], str]) -> list[str]:
-    """What a report says of a table, as lines of Markdown; `text` keeps words words."""
+    """The tables in a report, as lines of Markdown; `text` escapes words."""
     if not side.setting.is_timed or side.judged is None:
         return []  # the tables of its one half say it all
     lines = []

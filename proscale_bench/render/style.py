@@ -1,4 +1,4 @@
-"""How every figure looks, and how it is saved: the same figure gives the same bytes."""
+"""The look of every figure, and how it is saved: the same figure gives the same bytes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def backbone_color(backbone: str) -> str:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Matplotlib's defaults and ours, whatever the user's own settings are."""
+    """A context with matplotlib's defaults and ours, whatever the user's own settings are."""
     import matplotlib.style
 
     with matplotlib.style.context(["default", STYLE]):
@@ -111,7 +111,7 @@ def style() -> Iterator[None]:
 
 
 def save(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
-    """A figure's bytes, without dates: the same figure gives the same bytes."""
+    """The bytes of a figure, without dates: the same figure gives the same bytes."""
     data = io.BytesIO()
     metadata: dict[str, Any] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
     with style():

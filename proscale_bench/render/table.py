@@ -1,4 +1,4 @@
-"""A table before it is drawn, and its two drawings: for the terminal and as Markdown."""
+"""A table before it is drawn, and its two forms: for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table. `strong` lines are sums; `indent` shows what is part of what."""
+    """A line of a table. `strong` lines are sums; `indent` shows what is contained in what."""
 
     label: str
     cells: tuple[str, ...]
@@ -23,7 +23,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Title, header and rows; `header[0]` stands over the labels."""
+    """A title, a header and rows; `header[0]` stands over the labels."""
 
     title: str
     header: tuple[str, ...]
@@ -62,7 +62,7 @@ def broken(name: str) -> str:
 
 
 def markdown_table(table: Table) -> list[str]:
-    """A table as the lines of a Markdown table."""
+    """The lines of a table in Markdown."""
 
     def line(values: Iterable[str]) -> str:
         return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"

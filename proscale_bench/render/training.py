@@ -1,4 +1,4 @@
-"""A training for a reader: how it gets on, and what it was."""
+"""A training in words: its progress and its result."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from proscale_bench.units import show_duration
 
 
 def losses(step: TrainingStep) -> str:
-    """`loss 23.1 (class 0.41, mask 0.12, dice 0.33)`: the whole, then the last layer's parts."""
+    """The losses of a step: `loss 23.1 (class 0.41, mask 0.12, dice 0.33)`, the sum, then the last layer's terms."""
     return f"loss {step.total:.1f} (class {step.class_loss:.2f}, mask {step.mask_loss:.2f}, dice {step.dice_loss:.2f})"
 
 
 def line(step: TrainingStep, iterations: int, images_per_second: float, left_s: float) -> str:
-    """How far a training is, in one line."""
+    """The progress of a training in one line."""
     return (
         f"{step.iteration:,} of {iterations:,}: {losses(step)}, {images_per_second:.1f} images/s, "
         f"{show_duration(left_s)} left"
@@ -26,7 +26,7 @@ def line(step: TrainingStep, iterations: int, images_per_second: float, left_s: 
 
 
 def summary(record: TrainingRecord) -> str:
-    """`3,3,3 on tiny: 6,000 iterations in 52 min; the loss was 23.1 at the end`"""
+    """A finished training: `3,3,3 on tiny: 6,000 iterations in 52 min; the loss was 23.1 at the end`"""
     start = f", from {record.start.file}" if record.start.kind != "fresh" else ""
     loss = f"; the loss was {record.last.loss:.1f} at the end" if record.last else ""
     return (
@@ -42,7 +42,7 @@ def next_step(weights: Path, coco: Path | None) -> str:
 
 
 class Trained(Protocol):
-    """What is shown of a training."""
+    """The state of a training, as `zoo_table` shows it."""
 
     @property
     def title(self) -> str: ...
@@ -57,7 +57,7 @@ class Trained(Protocol):
 
 
 def zoo_table(plan: Sequence[Trained]) -> Table:
-    """Every training, and how far it is."""
+    """One line for each training, with its progress."""
     rows = (Row(each.title, (str(each.seed), _standing(each))) for each in plan)
     return Table("", ("training", "seed", ""), tuple(rows))
 
