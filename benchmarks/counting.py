@@ -63,21 +63,22 @@ def start_up() -> None:
 
 
 def closed_form() -> None:
-    from proscale_bench.config.architecture import get_architecture
     from proscale_bench.cost import closed_form as module
     from proscale_bench.cost.count import count_flops
     from proscale_bench.cost.geometry import parse_size
     from proscale_bench.cost.rules import get_rules
     from proscale_bench.specs.encoders.staged import parse_compact
+    from proscale_bench.specs.mask2former import mask2former
 
     schedule = parse_compact("3,3,3")
-    form = module.ClosedForm(get_architecture("swin_t"), schedule, get_rules("fvcore"))
+    form = module.ClosedForm(mask2former(schedule, "swin_t"), get_rules("fvcore"))
     sides = [(height, width) for height in range(600, 700) for width in range(600, 700)]
     sizes = [parse_size(size) for size in sides]
     coco = parse_size("coco-val")
 
     def whole_set() -> None:
-        module._coco_quantities.cache_clear()
+        module._of_coco.cache_clear()
+        form._of_sets.clear()
         form.count(coco)
 
     times = interleaved(
@@ -100,10 +101,10 @@ def engines() -> None:
 
     torch.set_num_threads(2)
     count = count_flops("3,3,3", "resnet50", "800x1333")
-    architecture, schedule, size = count.architecture, count.schedule, count.input
+    spec, size = count.spec, count.input
     times = interleaved(
-        fvcore=lambda: wall_s(lambda: count_with_fvcore(architecture, schedule, size.groups[0])),
-        trace=lambda: wall_s(lambda: trace_model(architecture, schedule, size)),
+        fvcore=lambda: wall_s(lambda: count_with_fvcore(spec, size.groups[0])),
+        trace=lambda: wall_s(lambda: trace_model(spec, size)),
         process=lambda: wall_s(lambda: subprocess.run([*CLI, "flops", "-s", "3,3,3"], check=True, capture_output=True)),
     )
     for name, seconds in times.items():

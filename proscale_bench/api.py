@@ -35,6 +35,8 @@ def build_model(
     backbone: str = "resnet50",
     num_classes: int | None = None,
     num_queries: int | None = None,
+    *,
+    width: int | None = None,
 ) -> Mask2Former:
     """Mask2Former with this schedule's encoder, freshly initialised, in eval mode.
 
@@ -43,15 +45,17 @@ def build_model(
         backbone: one of `resnet50 resnet101 swin_t swin_s swin_b swin_l tiny`.
         num_classes: without the no-object class; COCO panoptic's 133 where None.
         num_queries: 100, or 200 for swin_l, where None.
+        width: channels of the head; 256, or 64 for tiny, where None.
 
     Raises:
         BenchError: unknown schedule or backbone.
     """
-    from proscale_bench.models.build import build_model as build
+    from proscale_bench.models.build import build
+    from proscale_bench.specs.mask2former import mask2former
 
     if not isinstance(schedule, Schedule):
         schedule = parse_schedule(schedule)
-    return build(schedule, backbone, num_classes, num_queries)
+    return build(mask2former(schedule, backbone, classes=num_classes, queries=num_queries, width=width))
 
 
 def load_checkpoint(path: str | PathLike[str], schedule: Schedule | str | None = None) -> Mask2Former:

@@ -77,11 +77,11 @@ def _changes(finding: Finding, old: Record) -> Iterator[Change]:
 def _cost_changes(metric: str, old: Cost, new: FlopCount) -> Iterator[Change]:
     if metric == "params_m":
         for part in ("backbone", "encoder", "transformer_decoder"):
-            yield Change(part, getattr(old.params_m, part), getattr(new.params_m, part))
+            yield Change(part, old.params_m[part], new.params_m[part])
         return
     parts = {"token_layers_gflops": (), "encoder_gflops": ENCODER_PARTS}.get(metric, ENCODER_PARTS + OTHER_PARTS)
     for part in parts:
-        yield Change(part, getattr(old.gflops, part), getattr(new.gflops, part))
+        yield Change(part, old.gflops[part], new.gflops[part])
     yield from _layer_changes(old.layers, new)
 
 

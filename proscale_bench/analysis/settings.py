@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from proscale_bench.config.architecture import ARCHITECTURES
 from proscale_bench.errors import BenchError
 from proscale_bench.results.profile import Execution
 from proscale_bench.results.record import Cost, Input, Record, Reference
+from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.units import GIGA, show_mac
 
@@ -118,13 +118,13 @@ class Saving:
 
     @property
     def gflops(self) -> float:
-        return _cost(self.without).gflops.encoder - _cost(self.with_it).gflops.encoder
+        return _cost(self.without).gflops["encoder"] - _cost(self.with_it).gflops["encoder"]
 
     @property
     def of_the_saving_pct(self) -> float | None:
         """Its share of all that the schedule saves against the baseline, in percent."""
         cost = _cost(self.with_it)
-        saved = cost.baseline.gflops.encoder - cost.gflops.encoder
+        saved = cost.baseline.gflops["encoder"] - cost.gflops["encoder"] if cost.baseline else 0.0
         return 100 * self.gflops / saved if saved else None
 
 
@@ -147,7 +147,7 @@ class Agreement:
 
     def flops(self, part: str) -> tuple[int, int]:
         """(official, ours)"""
-        ours: float = getattr(_cost(self.record).gflops, part)
+        ours: float = _cost(self.record).gflops[part]
         official: float = getattr(self.reference.gflops, part)
         return round(official * GIGA), round(ours * GIGA)
 
@@ -184,7 +184,7 @@ def _execution_order(execution: Execution | None) -> tuple[object, ...]:
 
 def model_order(record: Record) -> tuple[object, ...]:
     """By backbone and schedule; the catalogue's order: baseline, then few layers to many, then ablations."""
-    backbones = tuple(ARCHITECTURES)
+    backbones = tuple(BACKBONES)
     identity = record.identity
     return (
         backbones.index(identity.backbone) if identity.backbone in backbones else len(backbones),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from proscale_bench.config.architecture import ARCHITECTURES, Architecture, Head, backbone_name, get_architecture
 from proscale_bench.config.catalogue import catalogue
 from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.geometry import InputSize
@@ -16,31 +15,23 @@ from proscale_bench.cost.rules import Convention, get_rules
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.published import published_of, references_of
-from proscale_bench.results.record import Cost, Failure, Identity, Input, Origin, Record, digest
-from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.results.record import COCO_CLASSES, Cost, Failure, Identity, Input, Origin, Record, digest
+from proscale_bench.specs.model import EncoderSpec, ModelSpec
 from proscale_bench.version import __version__
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One thing to count: a schedule on a backbone at a size, under rules; `classes` None: the backbone's own."""
+    """One thing to count: a model at a size, under rules."""
 
-    backbone: str
-    schedule: Schedule
+    spec: ModelSpec
     size: InputSize
-    rules: str
-    convention: Convention
-    classes: int | None = None
+    rules: str = "fvcore"
+    convention: Convention = "mac"
 
     @property
     def identity(self) -> Identity:
-        return Identity(
-            backbone=self.backbone,
-            schedule=self.schedule.compact,
-            encoder=self.schedule.encoder,
-            label=label_of(self.schedule),
-            classes=self.classes,
-        )
+        return identity_of(self.spec)
 
     @property
     def input(self) -> Input:
@@ -52,24 +43,31 @@ class Configuration:
         return digest(self.identity, self.input, self.convention, self.rules)
 
     def __str__(self) -> str:
-        return f"{label_of(self.schedule)} on {self.backbone} at {self.size}"
+        return f"{label_of(self.spec.encoder)} on {self.spec.backbone_name} at {self.size}"
 
 
-def label_of(schedule: Schedule) -> str:
-    """What a reader calls a schedule: its name in the catalogue, else its file's, else its compact spelling."""
-    named = next((known.name for known, _ in catalogue() if known == schedule), None)
-    return named or schedule.name or schedule.compact
+def identity_of(spec: ModelSpec, weights: str | None = None) -> Identity:
+    """The identity of a model's record.
 
-
-def dimensions_of(architecture: Architecture) -> dict[str, int | str | tuple[int, ...]]:
-    """The dimensions in which a model differs from what its backbone's name stands for; the classes have a field."""
-    named = ARCHITECTURES.get(backbone_name(architecture.backbone))
-    head, usual = vars(architecture.head), vars(named.head if named else Head())
-    found: dict[str, int | str | tuple[int, ...]]
-    found = {name: value for name, value in head.items() if name != "num_classes" and value != usual[name]}
-    return (
-        found if named else found | {f"backbone_{name}": value for name, value in vars(architecture.backbone).items()}
+    Args:
+        weights: the digest of its weights, where it has any.
+    """
+    return Identity(
+        model=spec.family,
+        backbone=spec.backbone_name,
+        schedule=spec.variant,
+        encoder=spec.encoder.encoder,
+        label=label_of(spec.encoder),
+        classes=spec.classes or (COCO_CLASSES if weights else None),
+        dimensions=spec.dimensions(),
+        weights=weights,
     )
+
+
+def label_of(encoder: EncoderSpec) -> str:
+    """The name of an encoder for a reader: the catalogue's, else its file's, else its compact spelling."""
+    named = next((known.name for known, _ in catalogue() if known == encoder), None)
+    return named or encoder.name or encoder.compact
 
 
 Counter = Callable[[Configuration], Cost]
@@ -103,15 +101,13 @@ def measure(configuration: Configuration, count: Counter) -> Record:
 def closed_form_cost(configuration: Configuration) -> Cost:
     """Counted on paper, without torch."""
     one = configuration
-    architecture = get_architecture(one.backbone, one.classes)
-    rules = get_rules(one.rules)
-    return cost_of(count_model(one.schedule, one.backbone, architecture, one.size, rules, one.convention))
+    return cost_of(count_model(one.spec, one.size, get_rules(one.rules), one.convention))
 
 
 def cost_of(count: FlopCount) -> Cost:
     """A count as a record keeps it."""
     row = count.row()
-    return Cost.model_validate_json(json.dumps({key: row[key] for key in Cost.model_fields}))
+    return Cost.model_validate_json(json.dumps({key: row[key] for key in Cost.model_fields if key in row}))
 
 
 def failure_of(error: BenchError) -> Failure:

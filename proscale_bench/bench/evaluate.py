@@ -13,9 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from proscale_bench.bench.count import cost_of
+from proscale_bench.bench.count import cost_of, identity_of
 from proscale_bench.bench.weights import UNKNOWN_ORIGIN, TrainingOrigin, Weights
-from proscale_bench.config.architecture import backbone_name
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.config.sweep import EMBEDDED
 from proscale_bench.cost.count import count_model
@@ -315,7 +314,7 @@ def evaluate_model(
         request, summary, weights.source, processes.size, time.perf_counter() - start, origin=weights.origin
     )
     record = Record(
-        identity=weights.identity,
+        identity=identity_of(weights.spec, weights.digest),
         input=Input.model_validate({**request.size.row(), "dataset": request.images_digest}),
         convention="mac",
         rules="fvcore",
@@ -398,16 +397,14 @@ def accuracy_of(
 
 def _cost(request: EvaluationRequest, weights: Weights) -> Cost:
     """On paper, a mean over the images as the model gets them."""
-    architecture = weights.architecture
-    name = backbone_name(architecture.backbone)
-    return cost_of(count_model(weights.schedule, name, architecture, request.size, get_rules("fvcore")))
+    return cost_of(count_model(weights.spec, request.size, get_rules("fvcore")))
 
 
 def _key(request: EvaluationRequest, weights: Weights, execution: Execution, writer: PredictionWriter | None) -> str:
     """What the journal of an evaluation is called: all that decides a bit of it."""
     key = {
         "weights": weights.digest,
-        "schedule": weights.schedule.compact,
+        "schedule": weights.spec.variant,
         "images": request.images_digest,
         "protocol": request.protocol.model_dump(mode="json"),
         "execution": execution.model_dump(mode="json"),

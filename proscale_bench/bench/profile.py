@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proscale_bench.bench.count import Configuration, cost_of, measure
-from proscale_bench.config.architecture import get_architecture
-from proscale_bench.cost.count import FlopCount, Gflops, count_model
+from proscale_bench.bench.count import Configuration, closed_form_cost, measure
+from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.geometry import InputSize
-from proscale_bench.cost.rules import Convention, get_rules
+from proscale_bench.cost.rules import get_rules
 from proscale_bench.errors import ExitCode
 from proscale_bench.files import locked
 from proscale_bench.results.export import now
@@ -28,7 +27,8 @@ from proscale_bench.results.profile import (
 from proscale_bench.results.record import Failure, Record
 from proscale_bench.results.statistics import median, median_interval, percentile, ratio_of_medians
 from proscale_bench.results.store import remove_leftovers, write_record
-from proscale_bench.specs.encoders.staged import Schedule, baseline
+from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING
+from proscale_bench.specs.model import ModelSpec
 from proscale_bench.units import reduction_pct
 
 if TYPE_CHECKING:
@@ -45,19 +45,18 @@ MS_A_SECOND = 1000
 
 @dataclass(frozen=True)
 class ProfileRequest:
-    """What to profile: every schedule and the baseline, at every batch size, at one explicit size."""
+    """What to profile: every model and the baseline, at every batch size, at one explicit size."""
 
-    schedules: tuple[Schedule, ...]
-    backbone: str
+    specs: tuple[ModelSpec, ...]
     size: InputSize
     batch_sizes: tuple[int, ...]
     ceilings: bool = False
-    classes: int | None = None  # None: the backbone's own
 
     @property
-    def in_turns(self) -> tuple[Schedule, ...]:
-        """The baseline first, then each schedule once."""
-        return tuple(dict.fromkeys((baseline(), *self.schedules)))
+    def in_turns(self) -> tuple[ModelSpec, ...]:
+        """The baselines first, then each model once."""
+        baselines = [base for spec in self.specs if (base := spec.baseline()) is not None]
+        return tuple(dict.fromkeys((*baselines, *self.specs)))
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -68,19 +67,13 @@ class ProfileRequest:
         (group,) = self.size.groups
         return group.output_height_px, group.output_width_px
 
-    def configuration(self, schedule: Schedule) -> Configuration:
-        return Configuration(self.backbone, schedule, self.size, "fvcore", "mac", self.classes)
+    def count(self, spec: ModelSpec) -> FlopCount:
+        """The model's cost as a record keeps it."""
+        return count_model(spec, self.size, get_rules("fvcore"))
 
-    def count(self, schedule: Schedule) -> FlopCount:
-        return self._count(schedule, "fvcore", "mac")
-
-    def work(self, schedule: Schedule) -> FlopCount:
+    def work(self, spec: ModelSpec) -> FlopCount:
         """All that there is to compute, 1 MAC = 2 FLOPs: what a device's FLOP/s are made of."""
-        return self._count(schedule, "complete", "flop")
-
-    def _count(self, schedule: Schedule, rules: str, convention: Convention) -> FlopCount:
-        architecture = get_architecture(self.backbone, self.classes)
-        return count_model(schedule, self.backbone, architecture, self.size, get_rules(rules), convention)
+        return count_model(spec, self.size, get_rules("complete"), "flop")
 
 
 def records(
@@ -91,10 +84,9 @@ def records(
 
     session = now()
     measured = [one for one in found if isinstance(one, Measured)]
-    base = next((one for one in measured if one.schedule == baseline()), None)
     for one in found:
-        cost = cost_of(request.count(one.schedule))
-        record = measure(request.configuration(one.schedule), lambda _, cost=cost: cost)  # type: ignore[misc]
+        base = next((other for other in measured if other.spec == one.spec.baseline()), None)
+        record = measure(Configuration(one.spec, request.size), closed_form_cost)
         record = record.model_copy(update={"execution": one.execution, "environment": environment.strings()})
         if isinstance(one, Measured):
             profile = Assembly(request, one, base).profile(session, environment, ceilings)
@@ -113,14 +105,12 @@ class Assembly:
 
     def __init__(self, request: ProfileRequest, one: Measured, base: Measured | None) -> None:
         self.one = one
-        self.is_baseline = one.schedule == baseline()
-        self.base = None if self.is_baseline else base
-        self.counted = request.count(one.schedule)
-        self.base_counted = request.count(baseline())
-        self.executed, self.base_executed, self.work = (
-            count.executed if one.execution.optimizations else count
-            for count in (self.counted, self.base_counted, request.work(one.schedule))
-        )
+        self.counted, self.work = request.count(one.spec), request.work(one.spec)
+        self.base = None if self.counted.is_baseline else base
+        if one.execution.optimizations:
+            self.executed, self.work = self.counted.executed, self.work.executed
+        else:
+            self.executed = self.counted
 
     def profile(self, session: str, environment: Environment, ceilings: Ceilings | None) -> Profile:
         from proscale_bench.measure import stability
@@ -165,7 +155,7 @@ class Assembly:
         moved = sum(stage.min_bytes for stage in stages)
         counted, executed, work = (_gflops(count, name) for count in (self.counted, self.executed, self.work))
         if name == "encoder" and work is not None:
-            work += self.work.gflops.fpn_upsampling  # the module does that too
+            work += self.work.gflops.get(FPN_UPSAMPLING.name, 0.0)  # the module does that too
         return StageProfile(
             **measured.model_dump(),
             share_pct=100 * measured.latency_median_ms / whole.latency_median_ms,
@@ -179,15 +169,13 @@ class Assembly:
         )
 
     def _counted_saving(self, part: str) -> CountedSaving | None:
-        if self.is_baseline or part not in Gflops.__dataclass_fields__:
+        def saving(new: FlopCount) -> float | None:
+            old = new.baseline.gflops if new.baseline else {}
+            return reduction_pct(new.gflops[part], old[part]) if part in old else None
+
+        if self.counted.is_baseline or part not in self.counted.gflops:
             return None
-
-        def saving(new: FlopCount, old: FlopCount) -> float | None:
-            return reduction_pct(getattr(new.gflops, part), getattr(old.gflops, part))
-
-        return CountedSaving(
-            counted=saving(self.counted, self.base_counted), executed=saving(self.executed, self.base_executed)
-        )
+        return CountedSaving(counted=saving(self.counted), executed=saving(self.executed))
 
     def _realised_saving(self, samples_ms: Sequence[float], stage: str | None) -> RealisedSaving | None:
         """Against the baseline in the same rounds; of the whole where `stage` is None."""
@@ -233,12 +221,8 @@ def stage_samples(stages_ms: dict[str, list[float]], whole_ms: Sequence[float]) 
 def _gflops(count: FlopCount, stage: str) -> float | None:
     """Of one image; None for a stage that no rule counts."""
     if stage.startswith(LAYER):
-        index = int(stage[len(LAYER) :]) - 1
-        return count.layers[index].gflops
-    if stage not in Gflops.__dataclass_fields__:
-        return None
-    value: float = getattr(count.gflops, stage)
-    return value
+        return count.layers[int(stage[len(LAYER) :]) - 1].gflops
+    return count.gflops.get(stage)
 
 
 def profile(request: ProfileRequest, settings: ProfileSettings, run: Path, progress: Progress) -> Iterator[Record]:
@@ -258,7 +242,7 @@ def profile(request: ProfileRequest, settings: ProfileSettings, run: Path, progr
     with locked(run, "profile"):
         remove_leftovers(run)
         progress("building the models", None)
-        with Session(settings, request.in_turns, request.backbone, request.classes) as session:
+        with Session(settings, request.in_turns) as session:
             ceilings = _ceilings(session, request, progress)
             for batch_size in request.batch_sizes:
 

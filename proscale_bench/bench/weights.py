@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from proscale_bench.bench.count import dimensions_of, label_of
-from proscale_bench.config.architecture import Architecture, backbone_name, get_architecture
 from proscale_bench.config.weights import DIGEST, METADATA
 from proscale_bench.errors import BenchError
-from proscale_bench.results.record import Identity
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.model import ModelSpec
 
 if TYPE_CHECKING:
     from proscale_bench.models.mask2former import Mask2Former
@@ -42,24 +40,10 @@ class Weights:
     """A model, what it is made of, and what it is called."""
 
     model: Mask2Former
-    schedule: Schedule
-    architecture: Architecture
+    spec: ModelSpec
     digest: str
     source: str  # the file's name, or how else they came about
     origin: TrainingOrigin = UNKNOWN_ORIGIN
-
-    @property
-    def identity(self) -> Identity:
-        """What a record says of the model: all its dimensions, and the weights' digest."""
-        return Identity(
-            backbone=backbone_name(self.architecture.backbone),
-            schedule=self.schedule.compact,
-            encoder=self.schedule.encoder,
-            label=label_of(self.schedule),
-            classes=self.architecture.head.num_classes,
-            dimensions=dimensions_of(self.architecture),
-            weights=self.digest,
-        )
 
 
 def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
@@ -68,19 +52,17 @@ def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
     Raises:
         BenchError: unreadable, hostile, incomplete, or of a head without a backbone.
     """
-    from proscale_bench.models.checkpoints.infer import NoBackbone
     from proscale_bench.models.checkpoints.load import model_of, open_checkpoint
     from proscale_bench.units import printable
 
     checkpoint = open_checkpoint(path, schedule)
     checkpoint.require_complete()
-    inferred = checkpoint.inferred
-    if isinstance(inferred.backbone, NoBackbone):
+    spec = checkpoint.inferred.spec
+    if spec is None:
         raise BenchError(f"{path}: holds a head without a backbone", "images need a whole model")
     return Weights(
         model_of(checkpoint),
-        inferred.schedule,
-        Architecture(inferred.backbone, inferred.head),
+        spec,
         checkpoint.digest,
         printable(path.name).replace("\n", " ")[:MAX_SOURCE] or str(path)[:MAX_SOURCE],
         read_origin(checkpoint.translation.stored.metadata),
@@ -102,15 +84,13 @@ def read_origin(metadata: Mapping[str, str]) -> TrainingOrigin:
     )
 
 
-def random_weights(schedule: Schedule, backbone: str, classes: int, seed: int) -> Weights:
+def random_weights(spec: ModelSpec, seed: int) -> Weights:
     """An untrained model: what it finds is worth nothing, and takes the same way as what a trained one finds."""
     import torch
 
-    from proscale_bench.models.build import build_model
+    from proscale_bench.models.build import build
     from proscale_bench.models.checkpoints.checkpoint import digest
 
     torch.manual_seed(seed)
-    model = build_model(schedule, backbone, classes)
-    return Weights(
-        model, schedule, get_architecture(backbone, classes), digest(model.state_dict()), f"random weights, seed {seed}"
-    )
+    model = build(spec)
+    return Weights(model, spec, digest(model.state_dict()), f"random weights, seed {seed}")

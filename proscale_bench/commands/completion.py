@@ -24,9 +24,9 @@ def schedules(incomplete: str) -> list[str]:
 
 
 def backbones() -> list[str]:
-    from proscale_bench.config.architecture import ARCHITECTURES
+    from proscale_bench.specs.backbones import BACKBONES
 
-    return list(ARCHITECTURES)
+    return list(BACKBONES)
 
 
 def sizes() -> list[str]:

@@ -116,8 +116,8 @@ class EvalOptions(ExecutionOptions, ExportOptions):
 
     def check(self) -> None:
         """As `DeviceOptions.check`; also nothing to evaluate, and flags that exclude each other."""
-        from proscale_bench.config.architecture import get_architecture
         from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.specs.backbones import get_backbone
 
         sources = {
             "--weights": bool(self.weights),
@@ -137,7 +137,7 @@ class EvalOptions(ExecutionOptions, ExportOptions):
             raise BenchError("--split goes with --coco", "the embedded data have one split")
         if self.schedule is not None:
             parse_schedule(self.schedule)
-        get_architecture(self.backbone)
+        get_backbone(self.backbone)
         self.wanted_tasks()
         self.sides()
         super().check()
@@ -231,10 +231,12 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         """The models, loaded one by one; an untrained one has as many classes as the data."""
         from proscale_bench.bench.weights import random_weights, read_weights
         from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.specs.mask2former import mask2former
 
         schedule = None if self.schedule is None else parse_schedule(self.schedule)
         if self.random_weights is not None:
-            yield random_weights(schedule or parse_schedule("3,3,3"), self.backbone, classes, self.random_weights)
+            spec = mask2former(schedule or parse_schedule("3,3,3"), self.backbone, classes=classes)
+            yield random_weights(spec, self.random_weights)
         for path in self.files():
             yield read_weights(path, schedule)
 
@@ -311,7 +313,7 @@ def evaluate_models(
         settings = options.settings()
         try:
             for weights in options.models(len(request.dataset.categories)):
-                name = f"{weights.schedule.compact} {weights.source}"
+                name = f"{weights.spec.variant} {weights.source}"
                 detail(f"evaluating {name} on {request.name}")
                 outcome = evaluate_weights(
                     request,

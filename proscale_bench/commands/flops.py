@@ -74,7 +74,7 @@ def flops(options: FlopsOptions) -> None:
         for one in options.schedule
     ]
     for asked, count in zip(options.schedule, counts, strict=True):
-        detail(f"{asked} is {count.schedule}: {len(count.input.groups)} distinct sizes, {count.input.images} images")
+        detail(f"{asked} is {count.variant}: {len(count.input.groups)} distinct sizes, {count.input.images} images")
     rows = [count.row(as_executed) for count in counts]
     if options.verify or options.verify_all:
         verified = verify_counts(counts, all_sizes=options.verify_all, as_executed=as_executed)
@@ -107,19 +107,19 @@ def verify_counts(counts: Sequence[FlopCount], *, all_sizes: bool, as_executed: 
 
         for count in counts:
 
-            def show(what: str, done: int, total: int, name: str = count.schedule.compact) -> None:
+            def show(what: str, done: int, total: int, name: str = count.variant) -> None:
                 bar.show(f"{name}: {what}", done, total if total > 1 else None)
 
             result = verify(count, all_sizes, show)
             verified.append(result)
             if as_executed:
                 verify_executed(count, show)
-                note(f"verified {count.schedule.compact} as executed: closed form = trace, to the last FLOP")
+                note(f"verified {count.variant} as executed: closed form = trace, to the last FLOP")
             sizes = f"{result.traced_sizes} sizes" if result.traced_sizes > 1 else "the size"
             at = "every size" if all_sizes and len(result.fvcore_sizes) > 1 else result.fvcore_sizes[-1]
             unseen = ", ".join(f"{operator} {n:,} FLOPs" for operator, n in result.unseen_by_fvcore.items())
             note(
-                f"verified {count.schedule.compact}: closed form = trace at {sizes}, = fvcore at {at} "
+                f"verified {count.variant}: closed form = trace at {sizes}, = fvcore at {at} "
                 f"(padded), to the last FLOP; of these fvcore alone does not see {unseen}"
             )
             detail(f"met by the trace and counted by no rules, calls an image: {result.uncounted_calls}")

@@ -49,19 +49,20 @@ def show(
     """
     from rich.text import Text
 
-    from proscale_bench.config.architecture import get_architecture
     from proscale_bench.render import models as render
     from proscale_bench.render.console import stdout_console
     from proscale_bench.render.table import rich_table
     from proscale_bench.results.published import published_results
+    from proscale_bench.specs.encoders.staged import baseline
+    from proscale_bench.specs.mask2former import mask2former
 
     console = stdout_console()
-    architecture = get_architecture(backbone)
+    spec = mask2former(baseline(), backbone)
     console.print(Text(backbone, style="bold"))
-    for what, how in render.dimensions(architecture):
+    for what, how in render.dimensions(spec):
         console.print(Text(f"{what:22} {how}"))
     console.print()
-    console.print(rich_table(render.parameter_table(backbone, architecture)))
+    console.print(rich_table(render.parameter_table(spec)))
     console.print()
     published = published_results(backbone)
     if published:

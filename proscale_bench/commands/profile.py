@@ -81,13 +81,13 @@ class ProfileOptions(ExecutionOptions, ExportOptions):
 
     def check(self) -> None:
         """As `DeviceOptions.check`."""
-        from proscale_bench.config.architecture import get_architecture
         from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.cost.geometry import COCO_SIZES, parse_size
+        from proscale_bench.specs.backbones import get_backbone
 
         for schedule in self.schedule:
             parse_schedule(schedule)
-        get_architecture(self.backbone)
+        get_backbone(self.backbone)
         if self.size in COCO_SIZES:
             raise BenchError(
                 f"--size {self.size}: a latency is of one size, and this is many",
@@ -132,10 +132,10 @@ class ProfileOptions(ExecutionOptions, ExportOptions):
         from proscale_bench.bench.profile import ProfileRequest
         from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.cost.geometry import parse_size
+        from proscale_bench.specs.mask2former import mask2former
 
         return ProfileRequest(
-            schedules=tuple(parse_schedule(schedule) for schedule in self.schedule),
-            backbone=self.backbone,
+            specs=tuple(mask2former(parse_schedule(schedule), self.backbone) for schedule in self.schedule),
             size=parse_size(self.size or DEFAULT_SIZES[device], self.output_size),
             batch_sizes=tuple(dict.fromkeys(self.batch_size)),
             ceilings=self.ceilings,

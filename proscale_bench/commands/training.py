@@ -49,14 +49,14 @@ class Asked:
             BenchError: a schedule, recipe, file or value that is unknown or does not fit.
         """
         from proscale_bench.config import choices
-        from proscale_bench.config.architecture import get_architecture
         from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.config.recipe import Precision, find_recipe, read_recipe, with_changes
         from proscale_bench.results.profile import DeviceType
+        from proscale_bench.specs.backbones import get_backbone
 
         schedule = parse_schedule(self.schedule)
         recipe = with_changes(read_recipe(find_recipe(self.recipe)), self.changes)
-        get_architecture(recipe.backbone)
+        get_backbone(recipe.backbone)
         one_of(Precision, recipe.precision, "precision")
         one_of(choices.Sampling, self.sampling, "sampling")
         if self.device is not None:

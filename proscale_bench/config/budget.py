@@ -23,10 +23,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from proscale_bench.config import choices
-from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError
+from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.encoders.staged import Schedule
 
 # YAML reads the bare word off as false.

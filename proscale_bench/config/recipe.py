@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from proscale_bench.config import choices
-from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.units import one_line
 
 MAX_ITERATIONS = 100_000_000

@@ -24,7 +24,6 @@ from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import (
     DEFAULT_TEMPERATURE,
     MAX_LAYERS,
-    Level,
     PixelEmbedding,
     Recalibration,
     RecalibrationLayout,
@@ -32,6 +31,7 @@ from proscale_bench.specs.encoders.staged import (
     StageError,
     from_fields,
 )
+from proscale_bench.specs.levels import Level
 
 
 class StageEntry(StrictModel):

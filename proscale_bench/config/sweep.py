@@ -26,11 +26,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 from proscale_bench.config import choices
-from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import catalogue, parse_schedule
 from proscale_bench.config.weights import WeightsHeader, read_header, require_shipped_weights
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.units import one_line
 

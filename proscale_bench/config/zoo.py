@@ -17,11 +17,11 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from proscale_bench.config.architecture import BackboneName
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.config.recipe import MAX_SEED, Recipe, find_recipe, read_recipe
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml
 from proscale_bench.errors import BenchError
+from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.encoders.staged import Schedule
 
 BASELINE = "baseline"

@@ -1,8 +1,8 @@
-"""The whole model's FLOPs in closed form, exact, without torch.
+"""A model's FLOPs in closed form: exact integers, without torch.
 
-`terms.py` writes each part down as coefficients by operator and quantity; rules turn them into one coefficient a
+A spec writes each of its parts down as coefficients by operator and quantity; rules turn them into one coefficient a
 quantity; and a count is a dot product with the size's quantities. A set of images is counted by summing its quantities
-first. Integers to the end.
+first.
 """
 
 from __future__ import annotations
@@ -10,170 +10,116 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
-from operator import mul
-from typing import NamedTuple
 
-from proscale_bench.config.architecture import Architecture, Swin
 from proscale_bench.cost.geometry import COCO_SIZES, InputSize, SizeGroup, parse_size
-from proscale_bench.cost.rules import Convention, Operator, Rules
-from proscale_bench.cost.terms import TOKENS_OF, Quantity, Terms, layer_terms, part_terms
-from proscale_bench.specs.encoders.staged import LEVELS, Schedule
-
-Quantities = tuple[int, ...]  # indexed by `Quantity`
-
-
-class PartFlops(NamedTuple):
-    """Integer FLOPs of every part, summed over the images of a size. The parts add up exactly."""
-
-    layers: tuple[int, ...]
-    backbone: int
-    encoder_projection: int
-    encoder_recalibration: int
-    pixel_embedding: int
-    fpn_upsampling: int
-    transformer_decoder: int
-    postprocessing: int
-
-    @property
-    def encoder_token_layers(self) -> int:
-        return sum(self.layers)
-
-    @property
-    def encoder(self) -> int:
-        """The whole pixel decoder: what the papers call the encoder."""
-        return self.encoder_projection + self.encoder_recalibration + self.encoder_token_layers + self.pixel_embedding
-
-    @property
-    def total(self) -> int:
-        return self.backbone + self.encoder + self.fpn_upsampling + self.transformer_decoder
-
-    @property
-    def total_with_postprocessing(self) -> int:
-        return self.total + self.postprocessing
-
-
-PARTS = PartFlops._fields[1:]  # those of one row each; the token layers are a row a layer
+from proscale_bench.cost.rules import Convention, Rules
+from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.specs.model import ModelSpec, leaves
+from proscale_bench.specs.terms import Einsum, Operator, Quantity, Terms
 
 
 class ClosedForm:
     """The cost of one model under one rule set, ready to be evaluated at any size.
 
     Args:
-        architecture: backbone and head.
-        schedule: of the encoder.
+        spec: the model.
         rules: which operators count.
         convention: `flop` counts a multiply-accumulate twice.
-        as_executed: after the exact rewrites of inference, and not as the papers count (see `terms.part_terms`).
+        as_executed: after the exact optimizations of inference, and not as the papers count.
+
+    Raises:
+        BenchError: the model has no closed form (exit code 3).
     """
 
     def __init__(
-        self,
-        architecture: Architecture,
-        schedule: Schedule,
-        rules: Rules,
-        convention: Convention = "mac",
-        as_executed: bool = False,
+        self, spec: ModelSpec, rules: Rules, convention: Convention = "mac", as_executed: bool = False
     ) -> None:
+        tables = spec.terms(as_executed)
+        if tables is None:
+            raise BenchError(f"{spec} has no closed form", "its cost can be traced", ExitCode.UNTRUSTED)
         self.rules = rules
         self.convention: Convention = convention
-        self.as_executed = as_executed
-        self.terms = part_terms(architecture, schedule, as_executed)
-        self.layer_terms = layer_terms(architecture.head, schedule)
-        head, backbone = architecture.head, architecture.backbone
-        self._window = backbone.window if isinstance(backbone, Swin) else None
-        self._mask_macs = head.queries * head.width  # a pixel at stride 4
-        self._semantic_macs = head.queries * head.num_classes  # an output pixel
-        self._parts = tuple(tuple(self._coefficients(self.terms[part]).items()) for part in PARTS)
-        # A token layer's cost is in proportion to the tokens alone.
-        self._layers = tuple(self._coefficients(terms)[Quantity.TOKENS] for terms in self.layer_terms)
+        parts = leaves(spec.parts)
+        self.terms = {part.name: tables.get(part.name, Terms()) for part in parts}
+        self._row_of = {part.name: (part.of or "") if part.numbered else part.name for part in parts}
+        places: dict[Quantity, int] = {}
+        self._coefficients = {
+            name: tuple((places.setdefault(q, len(places)), factor) for q, factor in self._weighted(table).items())
+            for name, table in self.terms.items()
+        }
+        self._quantities = tuple(places)
+        self._of_sets: dict[str, list[int]] = {}
 
-    def count(self, size: InputSize) -> PartFlops:
-        """FLOPs by part, summed over the size's images."""
-        quantities = self.quantities(size)
-        tokens = quantities[Quantity.TOKENS]
-        return PartFlops(
-            tuple([factor * tokens for factor in self._layers]),
-            *[sum([factor * quantities[q] for q, factor in part]) for part in self._parts],
-        )
+    def count(self, size: InputSize) -> dict[str, int]:
+        """FLOPs of every leaf of the model's parts, summed over the size's images."""
+        values = self._of_sets.get(size.name)
+        if values is None:
+            values = [_value(quantity, size, self.rules) for quantity in self._quantities]
+            if size.name in COCO_SIZES:
+                self._of_sets[size.name] = values
+        return {
+            part: sum([factor * values[place] for place, factor in coefficients])
+            for part, coefficients in self._coefficients.items()
+        }
 
     def by_operator(self, size: InputSize) -> dict[str, Counter[Operator]]:
-        """FLOPs of every part by operator; the token layers under `encoder_token_layers`.
+        """FLOPs by row and operator; numbered layers under the part that contains them.
 
         Operators that the rules leave out are not listed: see `uncounted`.
         """
-        quantities = self.quantities(size)
         table: dict[str, Counter[Operator]] = {}
         for part, terms in self._named_terms():
-            row = table.setdefault(part, Counter())
+            row = table.setdefault(self._row_of[part], Counter())
             for (operator, quantity), amount in terms.items():
                 if factor := self.rules.factor(operator, self.convention):
-                    row[operator] += factor * amount * quantities[quantity]
+                    row[operator] += factor * amount * _value(quantity, size, self.rules)
         return table
 
     def uncounted(self, size: InputSize) -> Counter[Operator]:
         """What the model runs and the rules leave out, in each operator's own amount (see `Operator`)."""
-        quantities = self.quantities(size)
         left_out: Counter[Operator] = Counter()
         for _, terms in self._named_terms():
             for (operator, quantity), amount in terms.items():
                 if operator not in self.rules.counted:
-                    left_out[operator] += amount * quantities[quantity]
+                    left_out[operator] += amount * _value(quantity, size, self.rules)
         return +left_out
 
-    def quantities(self, size: InputSize) -> Quantities:
-        """The size's quantities, indexed by `Quantity`, summed over its images."""
-        model = (self._window, self._mask_macs, self._semantic_macs, self.as_executed)
-        if size.name in COCO_SIZES:
-            return _coco_quantities(size.name, model, self.rules)
-        return _sum_quantities(size.groups, model, self.rules)
-
     def _named_terms(self) -> Iterator[tuple[str, Terms]]:
-        yield from self.terms.items()
-        for terms in self.layer_terms:
-            yield "encoder_token_layers", terms
+        """Every leaf's table; numbered layers come last, as in the JSON contract."""
+        yield from sorted(self.terms.items(), key=lambda item: self._row_of[item[0]] != item[0])
 
-    def _coefficients(self, terms: Terms) -> Counter[Quantity]:
-        """Terms under the rules: one factor a quantity."""
+    def _weighted(self, terms: Terms) -> Counter[Quantity]:
+        """A table under the rules: one factor a quantity."""
         coefficients: Counter[Quantity] = Counter()
         for (operator, quantity), amount in terms.items():
-            coefficients[quantity] += amount * self.rules.factor(operator, self.convention)
+            if factor := self.rules.factor(operator, self.convention):
+                coefficients[quantity] += amount * factor
         return coefficients
 
 
-# Of a model: its window, the products of a pixel at stride 4 and of an output pixel, and whether it is as executed.
-Model = tuple[int | None, int, int, bool]
+def quantity_of(quantity: Quantity, size: InputSize) -> int:
+    """A quantity, summed over the size's images; an einsum as it is, not rounded."""
+    if size.name in COCO_SIZES:
+        return _of_coco(quantity, size.name, None)
+    return _sum(quantity, size.groups, None)
 
 
-@lru_cache(maxsize=64)
-def _coco_quantities(name: str, model: Model, rules: Rules) -> Quantities:
-    """What depends on the size, the backbone's window and the head alone is computed once for all schedules."""
-    return _sum_quantities(parse_size(name).groups, model, rules)
+def _value(quantity: Quantity, size: InputSize, rules: Rules) -> int:
+    """A quantity under the rules, summed over the size's images."""
+    rounding = rules if rules.rounds_einsum and isinstance(quantity, Einsum) else None
+    if size.name in COCO_SIZES:
+        return _of_coco(quantity, size.name, rounding)
+    return _sum(quantity, size.groups, rounding)
 
 
-def _sum_quantities(groups: tuple[SizeGroup, ...], model: Model, rules: Rules) -> Quantities:
-    if len(groups) == 1 and groups[0].images == 1:
-        return _quantities(groups[0], model, rules)
-    images = [group.images for group in groups]
-    columns = zip(*[_quantities(group, model, rules) for group in groups], strict=True)
-    return tuple([sum(map(mul, images, column)) for column in columns])
+@lru_cache(maxsize=1024)
+def _of_coco(quantity: Quantity, name: str, rounding: Rules | None) -> int:
+    """The sum over thousands of images: computed once for all models that share the quantity."""
+    return _sum(quantity, parse_size(name).groups, rounding)
 
 
-def _quantities(group: SizeGroup, model: Model, rules: Rules) -> Quantities:
-    """The quantities of one image, in the order of `Quantity`."""
-    window, mask_macs, semantic_macs, as_executed = model
-    height, width = group.padded_height_px, group.padded_width_px
-    tokens = height * width // 1024
-    output_px = group.output_height_px * group.output_width_px
-    windowed = [0, 0, 0, 0]
-    if window is not None:
-        sides = [stride * window for stride in (4, 8, 16, 32)]  # of a window, in pixels of the input
-        windowed = [-(-height // side) * -(-width // side) * window * window for side in sides]
-    return (
-        1,
-        tokens,
-        *windowed,
-        rules.einsum(mask_macs * TOKENS_OF["res2"] * tokens),
-        rules.einsum(semantic_macs * output_px),
-        output_px,
-        *([rules.einsum(mask_macs * TOKENS_OF[level] * tokens) for level in LEVELS] if as_executed else [0, 0, 0]),
-    )
+def _sum(quantity: Quantity, groups: tuple[SizeGroup, ...], rounding: Rules | None) -> int:
+    amounts = [quantity.at(group.sides) for group in groups]
+    if rounding is not None:
+        amounts = [rounding.einsum(amount) for amount in amounts]
+    return sum([amount * group.images for amount, group in zip(amounts, groups, strict=True)])

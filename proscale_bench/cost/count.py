@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
-from proscale_bench.config.architecture import Architecture, get_architecture
-from proscale_bench.cost.closed_form import ClosedForm, PartFlops
+from proscale_bench.cost.closed_form import ClosedForm, quantity_of
 from proscale_bench.cost.geometry import DEFAULT_SIZE, InputSize, parse_size
-from proscale_bench.cost.parameters import count_parameters
 from proscale_bench.cost.rules import CONVENTIONS, Convention, Rules, get_rules
-from proscale_bench.cost.terms import TOKENS_OF, Quantity
 from proscale_bench.errors import look_up
-from proscale_bench.specs.encoders.staged import Level, Schedule, baseline
+from proscale_bench.specs.encoders import staged
+from proscale_bench.specs.levels import FEATURE_STRIDES
+from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.model import EncoderSpec, ModelSpec, Part, rows, with_sums
+from proscale_bench.specs.terms import Tokens
 from proscale_bench.units import GIGA, MEGA, reduction_pct
-
-
-@dataclass(frozen=True)
-class Gflops:
-    """GFLOPs of one image (a mean over images at the COCO sizes), by part. Named as in the papers.
-
-    `encoder` is the whole pixel decoder: projection + recalibration + token layers + pixel embedding.
-    `total` = backbone + encoder + fpn_upsampling + transformer_decoder.
-    """
-
-    backbone: float
-    encoder: float
-    encoder_token_layers: float
-    encoder_projection: float
-    encoder_recalibration: float
-    pixel_embedding: float
-    fpn_upsampling: float
-    transformer_decoder: float
-    total: float
-    postprocessing: float
-    total_with_postprocessing: float
-
-
-@dataclass(frozen=True)
-class ParamsM:
-    """Millions of parameters by part."""
-
-    backbone: float
-    encoder: float
-    transformer_decoder: float
-    total: float
 
 
 @dataclass(frozen=True)
@@ -53,88 +25,118 @@ class LayerCost:
     """One token layer: its stage (from 1), the levels it sees, its tokens and GFLOPs for one image."""
 
     stage: int
-    levels: tuple[Level, ...]
+    levels: tuple[str, ...]
     tokens: float
     gflops: float
 
-
-@dataclass(frozen=True)
-class Reduction:
-    """Saved against the baseline on the same backbone and size, in percent."""
-
-    encoder: float | None
-    encoder_token_layers: float | None
-    total: float | None
-    total_with_postprocessing: float | None
+    def row(self) -> dict[str, Any]:
+        """The layer's entry in the JSON contract."""
+        return {"stage": self.stage, "levels": list(self.levels), "tokens": self.tokens, "gflops": self.gflops}
 
 
 @dataclass(frozen=True)
 class FlopCount:
-    """What one schedule costs on one backbone at one size.
+    """The cost of one model at one size under one rule set.
 
-    `flops` are integers, summed over the size's images; everything else follows from them.
+    `flops` are integers by leaf of the model's parts, summed over the size's images; everything else follows from them.
+    Two counts are equal where all of these are.
     """
 
-    backbone: str
-    schedule: Schedule
+    spec: ModelSpec
     input: InputSize
     rules: Rules
     convention: Convention
-    architecture: Architecture
-    flops: PartFlops
+    flops: Mapping[str, int]
     engine: str = "closed_form"
-    as_executed: bool = False  # after the exact rewrites of inference, and not as the papers count
+    as_executed: bool = False  # after the exact optimizations of inference, and not as the papers count
+
+    @property
+    def backbone(self) -> str:
+        """The backbone's name."""
+        return self.spec.backbone_name
+
+    @property
+    def variant(self) -> str:
+        """The canonical spelling of the model's encoder."""
+        return self.spec.variant
+
+    @property
+    def is_baseline(self) -> bool:
+        """The model is the one that others are held against."""
+        return self.spec == self.spec.baseline()
 
     @cached_property
-    def gflops(self) -> Gflops:
+    def part_flops(self) -> dict[str, int]:
+        """FLOPs of every part, sums included, over the size's images."""
+        return with_sums(self.flops, self.spec.parts)
+
+    @cached_property
+    def gflops(self) -> dict[str, float]:
+        """GFLOPs of one image (a mean over the images of a set) by part, named as in the papers.
+
+        `encoder` is the whole pixel decoder; `total` is all but post-processing.
+        """
         unit = GIGA * self.input.images
-        return Gflops(**{part: getattr(self.flops, part) / unit for part in Gflops.__dataclass_fields__})
+        return {part.name: self.part_flops[part.name] / unit for part in rows(self.spec.parts)}
 
     @cached_property
-    def params_m(self) -> ParamsM:
-        parameters = count_parameters(self.architecture, self.schedule)
-        return ParamsM(**{part: getattr(parameters, part) / MEGA for part in ParamsM.__dataclass_fields__})
+    def params_m(self) -> dict[str, float]:
+        """Millions of parameters by top part, and `total`."""
+        parameters = self.spec.parameters()
+        return {part: n / MEGA for part, n in (parameters | {"total": sum(parameters.values())}).items()}
 
     @cached_property
     def level_tokens(self) -> dict[str, float]:
         """Tokens of every level, res2 included; a mean over the size's images."""
-        tokens_res5 = self.closed_form.quantities(self.input)[Quantity.TOKENS]
-        return {level: _mean(ratio * tokens_res5, self.input.images) for level, ratio in TOKENS_OF.items()}
+        return {
+            level: _mean(quantity_of(Tokens(stride), self.input), self.input.images)
+            for level, stride in reversed(FEATURE_STRIDES.items())
+        }
 
     @cached_property
     def layers(self) -> tuple[LayerCost, ...]:
-        unit = GIGA * self.input.images
-        tokens_res5 = self.closed_form.quantities(self.input)[Quantity.TOKENS]
+        """The token layers in order; empty where the encoder has none."""
+        images = self.input.images
+        numbered = [part.name for part in self.spec.parts if part.numbered]
         return tuple(
             LayerCost(
-                stage,
-                levels,
-                _mean(tokens_res5 * sum(TOKENS_OF[level] for level in levels), self.input.images),
-                flops / unit,
+                layer.stage,
+                layer.levels,
+                _mean(sum(quantity_of(tokens, self.input) for tokens in layer.tokens), images),
+                self.flops[part] / (GIGA * images),
             )
-            for (stage, levels), flops in zip(self.schedule.layers, self.flops.layers, strict=True)
+            for part, layer in zip(numbered, self.spec.layers, strict=True)
         )
 
     @cached_property
-    def baseline(self) -> FlopCount:
-        """Mask2Former's six full layers on the same backbone, at the same size, under the same rules."""
-        return self._recount(baseline(), self.as_executed)
+    def baseline(self) -> FlopCount | None:
+        """The model that this one is held against, at the same size under the same rules; None where there is none."""
+        spec = self.spec.baseline()
+        return None if spec is None else self._recount(spec, self.as_executed)
 
     @cached_property
     def executed(self) -> FlopCount:
-        """The same after the exact rewrites of inference: what `profile` and `eval` run by default."""
-        return self._recount(self.schedule, as_executed=True)
+        """The same after the exact optimizations of inference: what `profile` and `eval` run by default."""
+        return self._recount(self.spec, as_executed=True)
 
     @cached_property
-    def reduction_pct(self) -> Reduction:
-        new, old = self.gflops, self.baseline.gflops
-        return Reduction(
-            **{part: reduction_pct(getattr(new, part), getattr(old, part)) for part in Reduction.__dataclass_fields__}
-        )
+    def quoted(self) -> tuple[str, ...]:
+        """The parts that are compared with the baseline's: those that papers quote."""
+        spec = self.spec if self.baseline is None else self.baseline.spec
+        return tuple(part.name for part in rows(spec.parts) if part.quoted)
+
+    @cached_property
+    def reduction_pct(self) -> dict[str, float | None]:
+        """What is saved of each quoted part, in percent of the baseline's; None where either has no such part."""
+        old = self.baseline.gflops if self.baseline else {}
+        return {
+            part: reduction_pct(self.gflops[part], old[part]) if part in old and part in self.gflops else None
+            for part in self.quoted
+        }
 
     @cached_property
     def by_operator(self) -> dict[str, dict[str, float]]:
-        """GFLOPs of one image by part and operator, as far as the rules count them."""
+        """GFLOPs of one image by row and operator, as far as the rules count them."""
         unit = GIGA * self.input.images
         table = self.closed_form.by_operator(self.input)
         return {part: {str(op): n / unit for op, n in row.items() if n} for part, row in table.items()}
@@ -147,50 +149,57 @@ class FlopCount:
 
     @property
     def closed_form(self) -> ClosedForm:
-        return _closed_form(self.architecture, self.schedule, self.rules.name, self.convention, self.as_executed)
+        return _closed_form(self.spec, self.rules.name, self.convention, self.as_executed)
 
-    def _recount(self, schedule: Schedule, as_executed: bool) -> FlopCount:
-        return count_model(
-            schedule, self.backbone, self.architecture, self.input, self.rules, self.convention, as_executed
-        )
+    def under(self, rules: Rules) -> FlopCount:
+        """The same model counted under other rules."""
+        return count_model(self.spec, self.input, rules, self.convention, self.as_executed)
+
+    def _tree(self) -> dict[str, Any]:
+        """The tree that the row's parts follow, where it is not that of Mask2Former with token layers."""
+        usual, own = (_rows_of_tree(spec.parts) for spec in (mask2former(staged.baseline()), self.spec))
+        return {} if own == usual else {"parts": own}
+
+    def _recount(self, spec: ModelSpec, as_executed: bool) -> FlopCount:
+        return count_model(spec, self.input, self.rules, self.convention, as_executed)
 
     def row(self, with_executed: bool = False) -> dict[str, Any]:
         """The row of the JSON contract, at full precision; `with_executed` adds what inference executes."""
-        old = self.baseline.gflops
-        executed = {"gflops": asdict(self.executed.gflops), "reduction_pct": asdict(self.executed.reduction_pct)}
-        return {
+        row: dict[str, Any] = {
             "backbone": self.backbone,
-            "schedule": self.schedule.compact,
-            "encoder": self.schedule.encoder,
+            "schedule": self.variant,
+            "encoder": self.spec.encoder.encoder,
             "input": self.input.row(),
             "convention": self.convention,
             "rules": self.rules.name,
             "engine": self.engine,
-            "gflops": asdict(self.gflops),
-            "params_m": asdict(self.params_m),
-            "layers": [{**asdict(layer), "levels": list(layer.levels)} for layer in self.layers],
-            "baseline": {
-                "schedule": self.baseline.schedule.compact,
-                "gflops": {
-                    "encoder": old.encoder,
-                    "encoder_token_layers": old.encoder_token_layers,
-                    "total": old.total,
-                    "total_with_postprocessing": old.total_with_postprocessing,
-                },
-            },
-            "reduction_pct": asdict(self.reduction_pct),
+            **self._tree(),
+            "gflops": self.gflops,
+            "params_m": self.params_m,
+            "layers": [layer.row() for layer in self.layers],
+            "baseline": None,
+            "reduction_pct": self.reduction_pct,
             "uncounted_ops": self.uncounted_ops,
-            **({"executed": executed} if with_executed else {}),
         }
+        if self.baseline is not None:
+            old = self.baseline.gflops
+            row["baseline"] = {"schedule": self.baseline.variant, "gflops": {part: old[part] for part in self.quoted}}
+        if with_executed:
+            row["executed"] = {"gflops": self.executed.gflops, "reduction_pct": self.executed.reduction_pct}
+        return row
 
 
 def count_flops(
-    schedule: Schedule | str,
+    schedule: EncoderSpec | str | Path,
     backbone: str = "resnet50",
     size: str | tuple[int, int] = DEFAULT_SIZE,
     output_size: str | tuple[int, int] | None = None,
     rules: str = "fvcore",
     convention: str = "mac",
+    *,
+    classes: int | None = None,
+    queries: int | None = None,
+    width: int | None = None,
 ) -> FlopCount:
     """Count the whole model in closed form, without torch.
 
@@ -201,39 +210,40 @@ def count_flops(
         output_size: what masks are resized to; the input's size where None. Not with the COCO sizes.
         rules: `fvcore`, `published` or `complete` (see `cost.rules`).
         convention: `mac` counts a multiply-accumulate once, `flop` twice.
+        classes, queries, width: of the head, where they are not the published model's.
 
     Raises:
         BenchError: any of these unknown or out of range.
     """
-    if not isinstance(schedule, Schedule):
+    if isinstance(schedule, (str, Path)):
         from proscale_bench.config.catalogue import parse_schedule
 
         schedule = parse_schedule(schedule)
     known = look_up({known: known for known in CONVENTIONS}, convention, "convention")
     input_size = parse_size(size, output_size)
-    return count_model(schedule, backbone, get_architecture(backbone), input_size, get_rules(rules), known)
+    spec = mask2former(schedule, backbone, classes=classes, queries=queries, width=width)
+    return count_model(spec, input_size, get_rules(rules), known)
 
 
 def count_model(
-    schedule: Schedule,
-    backbone: str,
-    architecture: Architecture,
-    size: InputSize,
-    rules: Rules,
-    convention: Convention = "mac",
-    as_executed: bool = False,
+    spec: ModelSpec, size: InputSize, rules: Rules, convention: Convention = "mac", as_executed: bool = False
 ) -> FlopCount:
-    """The same for dimensions and sizes of one's own; `backbone` is what they are called."""
-    form = _closed_form(architecture, schedule, rules.name, convention, as_executed)
-    flops = form.count(size)
-    return FlopCount(backbone, schedule, size, rules, convention, architecture, flops, as_executed=as_executed)
+    """The same of any model at any size."""
+    flops = _closed_form(spec, rules.name, convention, as_executed).count(size)
+    return FlopCount(spec, size, rules, convention, flops, as_executed=as_executed)
 
 
 @lru_cache(maxsize=1024)
-def _closed_form(
-    architecture: Architecture, schedule: Schedule, rules: str, convention: Convention, as_executed: bool
-) -> ClosedForm:
-    return ClosedForm(architecture, schedule, get_rules(rules), convention, as_executed)
+def _closed_form(spec: ModelSpec, rules: str, convention: Convention, as_executed: bool) -> ClosedForm:
+    return ClosedForm(spec, get_rules(rules), convention, as_executed)
+
+
+def _rows_of_tree(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    return [
+        {"name": part.name, "title": part.title, "of": part.of, "quoted": part.quoted}
+        for part in parts
+        if not part.numbered
+    ]
 
 
 def _mean(total: int, images: int) -> int | float:

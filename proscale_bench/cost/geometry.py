@@ -9,8 +9,9 @@ from dataclasses import astuple, dataclass
 from functools import cache, cached_property
 from importlib import resources
 
-from proscale_bench.config.architecture import SIZE_DIVISOR
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.specs.levels import SIZE_DIVISOR
+from proscale_bench.specs.terms import Sides
 
 MAX_SIDE_PX = 32_768
 COCO_SIZES = ("coco-first100", "coco-val")
@@ -26,6 +27,11 @@ class SizeGroup:
     output_height_px: int
     output_width_px: int
     images: int = 1
+
+    @cached_property
+    def sides(self) -> Sides:
+        """The sizes of one image of the group."""
+        return Sides(self.padded_height_px, self.padded_width_px, self.output_height_px, self.output_width_px)
 
 
 @dataclass(frozen=True)

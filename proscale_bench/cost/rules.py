@@ -1,4 +1,4 @@
-"""What is counted: the operators of the model, and the rule sets that pick among them.
+"""Rule sets: which operators of a model count, and what each is worth.
 
 The closed form and the tracer both sort every operation into one of these operators; a rule set is only the choice
 of those that count, so no formula ever asks which rules are in force.
@@ -7,37 +7,13 @@ of those that count, so no formula ever asks which rules are in force.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Literal
 
 from proscale_bench.errors import look_up
+from proscale_bench.specs.terms import Operator
 
 Convention = Literal["mac", "flop"]
 CONVENTIONS: tuple[Convention, ...] = ("mac", "flop")
-
-
-class Operator(str, Enum):
-    """A kind of operation, and what one count of it is."""
-
-    # products: one multiply-accumulate is 1 (2 in the convention "flop")
-    CONV = "conv"
-    LINEAR = "linear"
-    MATMUL = "matmul"  # both products of Swin's window attention
-    BMM = "bmm"  # the decoder's self-attention, and A.V of its masked cross-attention
-    MASKED_QK = "masked_qk"  # Q.K^T of the masked cross-attention: aten::baddbmm in the official code
-    MASK_EINSUM = "mask_einsum"  # mask embeddings times mask features
-    SEMANTIC_EINSUM = "semantic_einsum"  # class probabilities times masks, in post-processing
-    WEIGHTED_SUM = "weighted_sum"  # attention weights times sampled values, in deformable attention
-    # fixed amounts an output element
-    BATCH_NORM = "batch_norm"  # 2
-    GROUP_NORM = "group_norm"  # 5
-    LAYER_NORM = "layer_norm"  # 5
-    GRID_SAMPLER = "grid_sampler"  # 4
-    UPSAMPLE_BILINEAR2D = "upsample_bilinear2d"  # 4
-    GATING = "gating"  # 1: re-calibration's product of gate and token
-
-    def __str__(self) -> str:
-        return self.value
 
 
 PRODUCTS = frozenset(

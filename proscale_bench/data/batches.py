@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.config.architecture import SIZE_DIVISOR
 from proscale_bench.data.dataset import ImageEntry
+from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.units import Size
 
 SHORT_PX, LONGEST_PX = 800, 1333  # of COCO evaluation in the papers

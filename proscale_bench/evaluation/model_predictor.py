@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from proscale_bench.config.architecture import SIZE_DIVISOR
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.data.batches import Batch, resize, resized_size
 from proscale_bench.data.dataset import Category, Dataset, ImageEntry
@@ -25,6 +24,7 @@ from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.running import autocast
 from proscale_bench.results.accuracy import Task
 from proscale_bench.results.profile import DType
+from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.units import Size
 
 

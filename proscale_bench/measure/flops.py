@@ -8,7 +8,7 @@ operator, and `cost.rules` decides afterwards what they are worth.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,29 +18,18 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from proscale_bench.config.architecture import Architecture
-from proscale_bench.cost.closed_form import PARTS, PartFlops
 from proscale_bench.cost.geometry import InputSize
-from proscale_bench.cost.rules import Convention, Operator, Rules
+from proscale_bench.cost.rules import Convention, Rules
+from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure.operators import MOVES, RULE_TABLE, UNCOUNTED, PythonCall, Scope, no_rule
-from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.build import build
 from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
-from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.model import POSTPROCESSING, ModelSpec, Part, leaves
+from proscale_bench.specs.terms import Operator
 
-# Where a module's cost is booked. What `encoder` itself runs is the FPN upsampling; a token layer is its own part.
-PART_OF_MODULE = {
-    "backbone": "backbone",
-    "encoder": "fpn_upsampling",
-    "encoder.projections": "encoder_projection",
-    "encoder.recalibration": "encoder_recalibration",
-    "encoder.lateral": "pixel_embedding",
-    "encoder.pixel_embedding": "pixel_embedding",
-    "encoder.mask_features": "pixel_embedding",
-    "decoder": "transformer_decoder",
-}
-LAYER = "encoder.layers."
 EINSUMS = (Operator.MASK_EINSUM, Operator.SEMANTIC_EINSUM)
 
 
@@ -48,26 +37,37 @@ EINSUMS = (Operator.MASK_EINSUM, Operator.SEMANTIC_EINSUM)
 class Trace:
     """What one model executed on one image.
 
-    `calls` counts (part, operator, amount of one call); a token layer's part is `encoder.layers.N`.
+    `parts` are the leaves of the model's parts; `calls` counts (part, operator, amount of one call);
     `uncounted` counts calls of arithmetic that no rule set counts, by aten name.
     """
 
+    parts: tuple[str, ...]
     calls: Counter[tuple[str, Operator, int]]
     uncounted: Counter[str]
 
-    def flops(self, rules: Rules, convention: Convention = "mac") -> PartFlops:
-        """The trace under a rule set."""
-        parts: Counter[str] = Counter()
+    def flops(self, rules: Rules, convention: Convention = "mac") -> dict[str, int]:
+        """FLOPs of every leaf of the model's parts under a rule set.
+
+        Raises:
+            BenchError: something that counts ran outside of all parts (exit code 3).
+        """
+        flops = dict.fromkeys(self.parts, 0)
         for (part, operator, amount), calls in self.calls.items():
             counted = rules.einsum(amount) if operator in EINSUMS else amount
-            parts[part] += calls * counted * rules.factor(operator, convention)
-        layers = sorted((part for part in parts if part.startswith(LAYER)), key=lambda part: int(part[len(LAYER) :]))
-        return PartFlops(tuple(parts[part] for part in layers), *(parts[part] for part in PARTS))
+            worth = calls * counted * rules.factor(operator, convention)
+            if part in flops:
+                flops[part] += worth
+            elif worth:
+                raise BenchError(
+                    f"{operator} ran in no part of the model: {worth:,} FLOPs have no row",
+                    "every module that computes must be in `modules` of one of the spec's parts",
+                    ExitCode.UNTRUSTED,
+                )
+        return flops
 
 
 def trace_model(
-    architecture: Architecture,
-    schedule: Schedule,
+    spec: ModelSpec,
     size: InputSize,
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
@@ -85,7 +85,7 @@ def trace_model(
     Raises:
         BenchError: the model ran an operator without a rule (exit code 3).
     """
-    model = build_from_architecture(schedule, architecture, device="meta")
+    model = build(spec, device="meta")
     if as_executed:
         prepare_for_inference(model)
     padded_sizes: dict[tuple[int, int], Trace] = {}  # the network depends on the padded size alone
@@ -94,51 +94,49 @@ def trace_model(
         progress(done, len(size.groups))
         padded = (group.padded_height_px, group.padded_width_px)
         if padded not in padded_sizes:
-            padded_sizes[padded] = trace_network(model, *padded)
+            padded_sizes[padded] = trace_network(model, spec, *padded)
         network = padded_sizes[padded]
         output = (group.output_height_px, group.output_width_px)
-        post = trace_postprocessing(architecture, padded, output)
-        both = Trace(network.calls + post.calls, network.uncounted + post.uncounted)
+        post = trace_postprocessing(spec, padded, output)
+        both = Trace(network.parts, network.calls + post.calls, network.uncounted + post.uncounted)
         traces.append((both, group.images))
     progress(len(size.groups), len(size.groups))
     return traces
 
 
-def sum_flops(traces: list[tuple[Trace, int]], rules: Rules, convention: Convention = "mac") -> PartFlops:
-    """FLOPs by part, summed over images: what the closed form must equal."""
+def sum_flops(traces: list[tuple[Trace, int]], rules: Rules, convention: Convention = "mac") -> dict[str, int]:
+    """FLOPs of every leaf of the model's parts, summed over images: what the closed form must equal."""
     counts = [(trace.flops(rules, convention), images) for trace, images in traces]
-    layers = zip(*(flops.layers for flops, _ in counts), strict=True)
-    return PartFlops(
-        tuple(sum(layer * images for layer, (_, images) in zip(at, counts, strict=True)) for at in layers),
-        *(sum(getattr(flops, part) * images for flops, images in counts) for part in PARTS),
-    )
+    return {part: sum(flops[part] * images for flops, images in counts) for part in traces[0][0].parts}
 
 
-def trace_network(model: Mask2Former, height_px: int, width_px: int) -> Trace:
-    """Trace a forward pass of a model on the meta device.
+def trace_network(model: Mask2Former, spec: ModelSpec, height_px: int, width_px: int) -> Trace:
+    """Trace a forward pass of a spec's model on the meta device.
 
     Raises:
         BenchError: an operator without a rule (exit code 3).
     """
     device = next(model.parameters()).device
-    with torch.no_grad(), _recording("", model) as recorder:
+    with torch.no_grad(), _recording("", spec, model) as recorder:
         model(torch.empty(1, 3, height_px, width_px, device=device))
     return recorder.trace()
 
 
-def trace_postprocessing(architecture: Architecture, padded: tuple[int, int], output: tuple[int, int]) -> Trace:
+def trace_postprocessing(spec: ModelSpec, padded: tuple[int, int], output: tuple[int, int]) -> Trace:
     """Trace what post-processing does before it depends on the data: the masks' resizes, the semantic product."""
-    head = architecture.head
+    if not isinstance(spec, Mask2FormerSpec):
+        raise TypeError(f"no post-processing is known for {spec!r}")
+    head = spec.head
     logits = torch.empty(head.queries, head.num_classes + 1, device="meta")
     masks = torch.empty(head.queries, padded[0] // 4, padded[1] // 4, device="meta")
-    with torch.no_grad(), _recording("postprocessing") as recorder:
+    with torch.no_grad(), _recording(POSTPROCESSING, spec) as recorder:
         semantic(logits, resize_masks(masks, padded_size=padded, image_size=padded, output_size=output))
     return recorder.trace()
 
 
 @contextmanager
-def _recording(part: str, model: nn.Module | None = None) -> Iterator[Recorder]:
-    recorder = Recorder(part)
+def _recording(part: str, spec: ModelSpec, model: nn.Module | None = None) -> Iterator[Recorder]:
+    recorder = Recorder(part, leaves(spec.parts))
     hooks = recorder.watch(model) if model is not None else []
     try:
         with _PythonCalls(recorder), recorder:
@@ -151,21 +149,23 @@ def _recording(part: str, model: nn.Module | None = None) -> Iterator[Recorder]:
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator, after PyTorch has taken composite ones apart."""
 
-    def __init__(self, part: str) -> None:
+    def __init__(self, part: str, parts: Sequence[Part]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.parts = parts
         self.modules: list[tuple[str, type | None]] = [(part, None)]  # that are running, innermost last
         self.python_calls: list[PythonCall] = []
         self.calls: Counter[tuple[str, Operator, int]] = Counter()
         self.uncounted: Counter[str] = Counter()
 
     def trace(self) -> Trace:
-        return Trace(self.calls, self.uncounted)
+        return Trace(tuple(part.name for part in self.parts), self.calls, self.uncounted)
 
     def watch(self, model: nn.Module) -> list[Any]:
         """Follow which module is running."""
         hooks: list[Any] = []
+        part_of = {module: part.name for part in self.parts for module in part.modules}
         for name, module in model.named_modules():
-            part = _part_of(name)
+            part = part_of.get(name) or part_of.get(name.rpartition(".")[0])  # of a list of modules, which never runs
 
             def enter(module: nn.Module, inputs: Any, part: str | None = part) -> None:
                 self.modules.append((part or self.modules[-1][0], type(module)))
@@ -192,13 +192,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for operator, amount in counted:
             self.calls[part, operator, amount] += 1
         return result
-
-
-def _part_of(module: str) -> str | None:
-    """The part of a module's name; None for one that is booked with its parent."""
-    if module.startswith(LAYER):
-        return ".".join(module.split(".")[:3])
-    return PART_OF_MODULE.get(module) or PART_OF_MODULE.get(module.rpartition(".")[0])
 
 
 class _PythonCalls(TorchFunctionMode):

@@ -17,15 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.config.architecture import Architecture
-from proscale_bench.cost.closed_form import PartFlops
 from proscale_bench.cost.geometry import SizeGroup
 from proscale_bench.errors import BenchError, ExitCode
-from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.build import build
 from proscale_bench.models.inference import use_sampling
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
-from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.model import POSTPROCESSING, ModelSpec, leaves
 
 with warnings.catch_warnings():  # fvcore's package compiles losses that we never use
     warnings.simplefilter("ignore", FutureWarning)
@@ -41,13 +39,13 @@ class FvcoreCount:
     """fvcore's count of one image, under the rules `fvcore`.
 
     Args:
-        flops: by part, what fvcore does not see included.
+        flops: by leaf of the model's parts, with what fvcore does not see.
         seen: what fvcore counts by itself.
         unseen: FLOPs that only our handle sees, by operator.
         uncounted: calls of operators that fvcore met and has no rule for, by aten name.
     """
 
-    flops: PartFlops
+    flops: dict[str, int]
     seen: int
     unseen: dict[str, int]
     uncounted: dict[str, int]
@@ -68,14 +66,14 @@ class _WithPostprocessing(nn.Module):
         return semantic(predictions.pred_logits[0], masks)
 
 
-def count_with_fvcore(architecture: Architecture, schedule: Schedule, group: SizeGroup) -> FvcoreCount:
+def count_with_fvcore(spec: ModelSpec, group: SizeGroup) -> FvcoreCount:
     """Run the real model once on a blank image, with fvcore watching. Takes seconds and real memory.
 
     Raises:
         BenchError: there is not that much memory.
     """
     try:
-        return _count(architecture, schedule, group)
+        return _count(spec, group)
     except (MemoryError, RuntimeError) as error:  # torch's allocator raises the latter
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
@@ -85,8 +83,8 @@ def count_with_fvcore(architecture: Architecture, schedule: Schedule, group: Siz
         ) from error
 
 
-def _count(architecture: Architecture, schedule: Schedule, group: SizeGroup) -> FvcoreCount:
-    model = build_from_architecture(schedule, architecture)
+def _count(spec: ModelSpec, group: SizeGroup) -> FvcoreCount:
+    model = build(spec)
     use_sampling(model, "grid_sample")  # the sampling that fvcore has a rule for
     image = torch.zeros(1, 3, group.padded_height_px, group.padded_width_px)
     analysis = FlopCountAnalysis(_WithPostprocessing(model, group).eval(), image)
@@ -98,7 +96,7 @@ def _count(architecture: Architecture, schedule: Schedule, group: SizeGroup) -> 
         modules: Counter[str] = analysis.by_module()
         total = _whole(analysis.total())
         unseen = _whole(analysis.by_operator()[FUSED_ATTENTION])
-    flops = _by_part({name.removeprefix("model."): _whole(n) for name, n in modules.items()}, total, schedule)
+    flops = _by_part({name.removeprefix("model."): _whole(n) for name, n in modules.items()}, total, spec)
     return FvcoreCount(flops, total - unseen, {FUSED_ATTENTION: unseen}, dict(analysis.unsupported_ops()))
 
 
@@ -110,21 +108,18 @@ def _fused_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     return Counter({FUSED_ATTENTION: product if masked else 2 * product})
 
 
-def _by_part(modules: dict[str, int], total: int, schedule: Schedule) -> PartFlops:
-    encoder_children = {
-        "encoder_projection": modules["encoder.projections"],
-        "encoder_recalibration": modules.get("encoder.recalibration", 0),
-        "pixel_embedding": sum(modules[f"encoder.{name}"] for name in ("lateral", "pixel_embedding", "mask_features")),
-    }
-    layers = tuple(modules[f"encoder.layers.{index}"] for index in range(len(schedule.layers)))
-    return PartFlops(
-        backbone=modules["backbone"],
-        **encoder_children,
-        fpn_upsampling=modules["encoder"] - sum(encoder_children.values()) - sum(layers),
-        transformer_decoder=modules["decoder"],
-        postprocessing=total - modules["model"],
-        layers=layers,
-    )
+def _by_part(modules: dict[str, int], total: int, spec: ModelSpec) -> dict[str, int]:
+    """The count of every leaf of the model's parts: its modules' less that of other parts' modules inside them."""
+    parts = leaves(spec.parts)
+    booked = [module for part in parts for module in part.modules if module in modules]
+
+    def own(module: str) -> int:
+        inside = [other for other in booked if other.startswith(f"{module}.")]
+        nearest = [one for one in inside if not any(one.startswith(f"{other}.") for other in inside)]
+        return modules[module] - sum(modules[one] for one in nearest)
+
+    flops = {part.name: sum(own(module) for module in part.modules if module in modules) for part in parts}
+    return flops | {POSTPROCESSING: total - modules["model"]}
 
 
 def _whole(flops: float) -> int:

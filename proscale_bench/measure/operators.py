@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proscale_bench.cost.rules import Operator
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.encoders.parts import Recalibration
+from proscale_bench.specs.terms import Operator
 
 aten = torch.ops.aten
 

@@ -17,12 +17,13 @@ from proscale_bench.measure.memory import is_out_of_memory, memory_guard, pass_m
 from proscale_bench.measure.nvml import Board
 from proscale_bench.measure.stages import take_apart
 from proscale_bench.measure.timers import timer_for
-from proscale_bench.models.build import build_model
+from proscale_bench.models.build import build
 from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.running import autocast, check_device, device_name, global_state
 from proscale_bench.results.profile import DeviceType, DType, Execution, Memory, Mode
-from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.model import ModelSpec
 from proscale_bench.units import Size
 
 DEFAULT_LIMITS = Limits()
@@ -59,7 +60,7 @@ class ProfileSettings:
 class Measured:
     """What was found of one schedule at one batch size."""
 
-    schedule: Schedule
+    spec: ModelSpec
     execution: Execution
     samples: Samples
     stages: tuple[Stage, ...]
@@ -75,7 +76,7 @@ class Measured:
 class Failed:
     """Why there is nothing to be found of it."""
 
-    schedule: Schedule
+    spec: ModelSpec
     execution: Execution
     message: str
     out_of_memory: bool
@@ -87,13 +88,11 @@ Found = Measured | Failed
 class Session:
     """Models ready to be measured: use it as a context, which sets PyTorch's global state and puts it back."""
 
-    def __init__(
-        self, settings: ProfileSettings, schedules: Sequence[Schedule], backbone: str, num_classes: int | None = None
-    ) -> None:
+    def __init__(self, settings: ProfileSettings, specs: Sequence[ModelSpec]) -> None:
         self.settings = settings
-        self.schedules = tuple(schedules)
-        self.backbone = backbone
-        self.num_classes = num_classes
+        self.specs = tuple(specs)
+        if len({spec.variant for spec in self.specs}) < len(self.specs):
+            raise ValueError("models that take turns need different spellings")
         self.device = torch.device(settings.device)
         self.board = _board(self.device)
         self.environment: Environment
@@ -110,7 +109,7 @@ class Session:
             self._state.__exit__(type(error), error, error.__traceback__)
             if isinstance(error, Exception) and is_out_of_memory(error):
                 raise BenchError(
-                    f"{len(self.schedules)} models on {self.backbone} do not fit into memory",
+                    f"{len(self.specs)} models on {self.specs[0].backbone_name} do not fit into memory",
                     "profile fewer schedules at a time, or a smaller backbone",
                     ExitCode.UNTRUSTED,
                 ) from error
@@ -145,12 +144,12 @@ class Session:
         subjects: list[Subject] = []
         memories: dict[str, Memory | None] = {}
         failures: dict[str, Exception] = {}
-        for schedule, model in zip(self.schedules, self._models, strict=True):
-            name = schedule.compact
+        for spec, model in zip(self.specs, self._models, strict=True):
+            name = spec.variant
             progress(f"{name}: first passes", None)
             try:
                 images = self._images(execution.batch_size, size)
-                subject, memories[name] = self._prepare(name, model, images, output_size)
+                subject, memories[name] = self._prepare(spec, model, images, output_size)
                 subjects.append(subject)
             except Exception as error:
                 if not _is_failure(error):
@@ -171,17 +170,17 @@ class Session:
         throttled_by = self.board.throttled_by() if isinstance(self.board, Board) else ()
         failures |= rounds.failures
         found: list[Found] = []
-        for schedule in self.schedules:
-            name = schedule.compact
+        for spec in self.specs:
+            name = spec.variant
             if name in failures:
-                found.append(_failed(schedule, execution, failures[name]))
+                found.append(_failed(spec, execution, failures[name]))
                 continue
             subject = next(subject for subject in subjects if subject.name == name)
             progress(f"{name}: energy", None)
             energy = pass_energy(subject.whole.call, self._synchronize, self.board, execution.batch_size)
             found.append(
                 Measured(
-                    schedule,
+                    spec,
                     execution,
                     samples=rounds.samples[name],
                     stages=subject.stages,
@@ -199,7 +198,7 @@ class Session:
         return found
 
     def _prepare(
-        self, name: str, model: Mask2Former, images: torch.Tensor, output_size: Size
+        self, spec: ModelSpec, model: Mask2Former, images: torch.Tensor, output_size: Size
     ) -> tuple[Subject, Memory | None]:
         def one_pass() -> None:
             with torch.inference_mode(), self._autocast():
@@ -207,19 +206,19 @@ class Session:
 
         one_pass()  # loads, tunes and compiles
         memory = pass_memory(model, one_pass, self.device)
-        subject = take_apart(model, images, output_size, self._autocast, name=name, graphs=self.settings.cuda_graphs)
+        subject = take_apart(model, spec, images, output_size, self._autocast, graphs=self.settings.cuda_graphs)
         return subject, memory
 
     def _build(self) -> None:
-        """Every schedule's model, freshly initialised: weights change no time. All share one backbone's."""
+        """Every model, freshly initialised: weights change no time. Models of one backbone share it."""
         settings = self.settings
-        for schedule in self.schedules:
+        for spec in self.specs:
             torch.manual_seed(settings.seed)
-            model = build_model(schedule, self.backbone, self.num_classes, device=self.device)
+            model = build(spec, device=self.device)
             self._sampling = prepare_for_inference(
                 model, optimizations=settings.optimizations, sampling_name=settings.sampling, compiled=settings.compiled
             )
-            if self._models:
+            if self._models and _shares_backbone(spec, self.specs[0]):
                 model.backbone = self._models[0].backbone
             self._models.append(model)
 
@@ -237,11 +236,17 @@ class Session:
             torch.cuda.synchronize()
 
 
-def _failed(schedule: Schedule, execution: Execution, error: Exception) -> Failed:
+def _shares_backbone(one: ModelSpec, other: ModelSpec) -> bool:
+    if not isinstance(one, Mask2FormerSpec) or not isinstance(other, Mask2FormerSpec):
+        return False
+    return one.backbone == other.backbone
+
+
+def _failed(spec: ModelSpec, execution: Execution, error: Exception) -> Failed:
     lost = is_out_of_memory(error)
     reason = (str(error).splitlines() or [""])[0]
     message = f"out of memory at batch size {execution.batch_size}" if lost else f"{type(error).__name__}: {reason}"
-    return Failed(schedule, execution, message, lost)
+    return Failed(spec, execution, message, lost)
 
 
 def _is_failure(error: Exception) -> bool:

@@ -6,7 +6,6 @@ be timed without a clock inside the model, and the sum of the stages against the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -18,21 +17,12 @@ from torch import Tensor, nn
 from proscale_bench.measure.latency import Stage, Subject
 from proscale_bench.measure.timers import Call
 from proscale_bench.models.mask2former import Mask2Former
-from proscale_bench.models.position import resize
 from proscale_bench.models.postprocess import resize_masks, semantic
+from proscale_bench.specs.encoders.parts import PIXEL_EMBEDDING
+from proscale_bench.specs.model import POSTPROCESSING, ModelSpec, leaves
 from proscale_bench.units import Size
 
-# A stage is one module or several: names in the model. Stages that are counted have the counts' names.
-MODULES = {
-    r"backbone": "backbone",
-    r"encoder": "encoder",
-    r"encoder\.projections\.\d+": "encoder_projection",
-    r"encoder\.recalibration": "encoder_recalibration",
-    r"encoder\.layers\.(\d+)": "encoder_token_layer_{}",
-    r"encoder\.(?:lateral|pixel_embedding|mask_features)": "pixel_embedding",
-    r"decoder": "transformer_decoder",
-}
-PREPARE, FPN, POSTPROCESSING = "prepare", "fpn_upsampling", "postprocessing"
+PREPARE = "prepare"
 WARM_UP_CALLS = 3  # before a capture, as PyTorch asks for
 
 Around = Callable[[], AbstractContextManager[object]]  # what every call runs in: autocast
@@ -52,20 +42,20 @@ class Recorded:
 
 
 def take_apart(
-    model: Mask2Former, images: Tensor, output_size: Size, around: Around, *, name: str, graphs: bool = False
+    model: Mask2Former, spec: ModelSpec, images: Tensor, output_size: Size, around: Around, *, graphs: bool = False
 ) -> Subject:
     """A model as a subject for `run_rounds`, whole and by stages in forward order.
 
     Args:
         model: in eval mode, prepared for inference; compiled or not.
+        spec: of the model. Stages have the names of its parts; the subject is called by its variant.
         images: [B, 3, H, W], on the model's device.
         output_size: of post-processing.
         around: the context that every call runs in.
-        name: of the subject.
         graphs: capture every call in a CUDA graph; one that cannot be captured stays as it is and says why.
     """
     with torch.inference_mode(), around():
-        recorded, predictions = _record(model, images)
+        recorded, predictions = _record(model, spec, images)
 
     def inside(call: Call) -> Call:
         def run() -> object:
@@ -84,36 +74,31 @@ def take_apart(
     output_bytes = batch * classes * output_size[0] * output_size[1] * predictions.pred_masks.element_size()
     stages = [Stage(PREPARE, inside(lambda: model.prepare(images)), 2 * bytes_of(images))]
     for stage, calls in recorded.items():
-        if stage == "pixel_embedding" and (upsampling := _fpn_upsampling(recorded)):
-            stages.append(Stage(FPN, inside(upsampling.call), upsampling.min_bytes))
+        if stage == PIXEL_EMBEDDING.name and (between := _between_parts(model, spec, recorded)):
+            stages.append(replace(between, call=inside(between.call)))
         stages.append(Stage(stage, inside(_all(calls)), sum(map(_min_bytes, calls))))
     stages.append(Stage(POSTPROCESSING, inside(postprocess), bytes_of(predictions) + output_bytes))
     whole = Stage("total", inside(lambda: model(images)))
     if graphs:
         pool = torch.cuda.graph_pool_handle()  # replays never overlap and nobody reads their results: one is enough
         whole, *stages = (captured(stage, pool) for stage in (whole, *stages))
-    return Subject(name, whole, tuple(stages))
+    return Subject(spec.variant, whole, tuple(stages))
 
 
-def _record(model: Mask2Former, images: Tensor) -> tuple[dict[str, list[Recorded]], Any]:
+def _record(model: Mask2Former, spec: ModelSpec, images: Tensor) -> tuple[dict[str, list[Recorded]], Any]:
     """Every stage's calls in one pass, stages in the order in which they begin; and the predictions."""
     recorded: dict[str, list[Recorded]] = {}
     hooks: list[Any] = []
-    for name, module in model.named_modules():
-        for pattern, stage in MODULES.items():
-            if match := re.fullmatch(pattern, name):
-                numbers = [int(group) + 1 for group in match.groups()]
+    for stage, module in _modules_of_stages(model, spec):
 
-                def begin(module: nn.Module, args: Any, stage: str = stage.format(*numbers)) -> None:
-                    recorded.setdefault(stage, [])
+        def begin(module: nn.Module, args: Any, stage: str = stage) -> None:
+            recorded.setdefault(stage, [])
 
-                def end(
-                    module: nn.Module, args: Any, kwargs: Any, output: Any, stage: str = stage.format(*numbers)
-                ) -> None:
-                    recorded[stage].append(Recorded(module, args, kwargs, output))
+        def end(module: nn.Module, args: Any, kwargs: Any, output: Any, stage: str = stage) -> None:
+            recorded[stage].append(Recorded(module, args, kwargs, output))
 
-                hooks.append(module.register_forward_pre_hook(begin))
-                hooks.append(module.register_forward_hook(end, with_kwargs=True))
+        hooks.append(module.register_forward_pre_hook(begin))
+        hooks.append(module.register_forward_hook(end, with_kwargs=True))
     try:
         # Hooks inside compiled code would split it up, and stay compiled in.
         with torch.compiler.set_stance("force_eager"):
@@ -132,14 +117,27 @@ def _all(calls: list[Recorded]) -> Call:
     return run
 
 
-def _fpn_upsampling(recorded: dict[str, list[Recorded]]) -> Stage | None:
-    """Not a module: res3's refined map, resized to the size of res2. None for an encoder of another make."""
-    if "encoder" not in recorded:
+def _modules_of_stages(model: nn.Module, spec: ModelSpec) -> Iterator[tuple[str, nn.Module]]:
+    """Each module that is a stage or one of a stage's, with the name of the part; a part that contains others comes
+    before one that is what is left of the same module. A list of modules never runs: those in it do."""
+    stages: dict[str, str] = {}
+    for part in spec.parts:
+        for name in part.modules:
+            stages.setdefault(name, part.name)
+    for name, module in model.named_modules():
+        if name in stages:
+            children = module.children() if isinstance(module, nn.ModuleList) else (module,)
+            yield from ((stages[name], child) for child in children)
+
+
+def _between_parts(model: Mask2Former, spec: ModelSpec, recorded: dict[str, list[Recorded]]) -> Stage | None:
+    """What the encoder runs outside its modules, as a stage; None for an encoder that does not tell."""
+    left = next((part.name for part in leaves(spec.parts) if "encoder" in part.modules), None)
+    if left is None or "encoder" not in recorded:
         return None
     output = recorded["encoder"][0].output
-    finest, size = output.pyramid[-1], output.mask_features.shape[-2:]
-    moved = bytes_of(finest) + bytes_of(output.mask_features)
-    return Stage(FPN, lambda: resize(finest, size), moved)
+    call = model.encoder.between_parts(output)
+    return None if call is None else Stage(left, call, bytes_of(output.pyramid[-1]) + bytes_of(output.mask_features))
 
 
 def _min_bytes(call: Recorded) -> int:

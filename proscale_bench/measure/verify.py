@@ -6,10 +6,10 @@ nothing with either.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from proscale_bench.cost.closed_form import ClosedForm, PartFlops
+from proscale_bench.cost.closed_form import ClosedForm
 from proscale_bench.cost.count import FlopCount
 from proscale_bench.cost.geometry import InputSize, SizeGroup
 from proscale_bench.cost.rules import get_rules
@@ -49,18 +49,17 @@ def verify(
     Raises:
         BenchError: engines disagree, or an operator has no rule (exit code 3).
     """
-    traces = trace_model(
-        count.architecture, count.schedule, count.input, lambda done, total: progress("tracing", done, total)
-    )
+    spec = count.spec
+    traces = trace_model(spec, count.input, lambda done, total: progress("tracing", done, total))
     _compare("the trace", sum_flops(traces, count.rules, count.convention), count.flops, count)
 
     by_area = sorted(count.input.groups, key=_area)
     groups = by_area if all_sizes else by_area[-1:]
-    form = ClosedForm(count.architecture, count.schedule, get_rules("fvcore"))
+    form = ClosedForm(spec, get_rules("fvcore"))
     unseen: dict[str, int] = {}
     for done, group in enumerate(groups):
         progress("fvcore", done, len(groups))
-        found = count_with_fvcore(count.architecture, count.schedule, group)
+        found = count_with_fvcore(spec, group)
         one_image = InputSize(_name(group), (SizeGroup(*_sides(group)),))
         _compare(f"fvcore at {_name(group)}", found.flops, form.count(one_image), count)
         unseen = found.unseen
@@ -81,8 +80,7 @@ def verify_executed(count: FlopCount, progress: Progress = lambda what, done, to
     """
     executed = count.executed
     traces = trace_model(
-        count.architecture,
-        count.schedule,
+        count.spec,
         count.input,
         lambda done, total: progress("tracing as executed", done, total),
         as_executed=True,
@@ -90,16 +88,16 @@ def verify_executed(count: FlopCount, progress: Progress = lambda what, done, to
     _compare("the trace as executed", sum_flops(traces, count.rules, count.convention), executed.flops, executed)
 
 
-def _compare(engine: str, found: PartFlops, expected: PartFlops, count: FlopCount) -> None:
+def _compare(engine: str, found: Mapping[str, int], expected: Mapping[str, int], count: FlopCount) -> None:
     if found == expected:
         return
     differences = [
-        f"{part}: {got:,} against {want:,}" if isinstance(got, int) else f"{part}: {got} against {want}"
-        for part, got, want in zip(PartFlops._fields, found, expected, strict=True)
-        if got != want
+        f"{part}: {found.get(part, 0):,} against {expected.get(part, 0):,}"
+        for part in {**expected, **found}
+        if found.get(part, 0) != expected.get(part, 0)
     ]
     raise BenchError(
-        f"{count.schedule.compact} on {count.backbone} at {count.input}: {engine} and the closed form disagree on "
+        f"{count.variant} on {count.backbone} at {count.input}: {engine} and the closed form disagree on "
         + "; ".join(differences),
         "this is a bug of ours: please report it with the output of 'pip list'",
         ExitCode.UNTRUSTED,

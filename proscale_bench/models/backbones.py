@@ -16,7 +16,8 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torchvision.ops import Permute
 
-from proscale_bench.config.architecture import FEATURE_STRIDES, ResNet, Swin
+from proscale_bench.specs.backbones import ResNet, Swin
+from proscale_bench.specs.levels import FEATURE_STRIDES
 
 Features = dict[str, Tensor]  # res2 [B, C, H/4, W/4] to res5 [B, 8C, H/32, W/32]
 

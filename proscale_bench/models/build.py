@@ -1,59 +1,58 @@
-"""Models from a schedule and a backbone's name."""
+"""Models from their specs: the one place that knows which module belongs to which spec."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
 
-from proscale_bench.config.architecture import FEATURE_STRIDES, Architecture, get_architecture
+import torch
+from torch import nn
+
 from proscale_bench.models.backbones import build_backbone
+from proscale_bench.models.encoders.interface import PixelEncoder
 from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import MaskedDecoder
 from proscale_bench.specs.encoders.staged import Schedule
-
-# By `Schedule.encoder`. A new encoder is a new file beside `staged.py` and a line here.
-ENCODERS = {
-    "mask2former": StagedEncoder,
-    "proscale": StagedEncoder,
-}
+from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
+from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.masked_decoder import Head
+from proscale_bench.specs.model import EncoderSpec, ModelSpec
 
 
-def build_model(
-    schedule: Schedule,
-    backbone: str = "resnet50",
-    num_classes: int | None = None,
-    num_queries: int | None = None,
-    *,
-    device: str | torch.device = "cpu",
-    drop_path: float = 0.0,
-) -> Mask2Former:
-    """The model of a schedule on a backbone, freshly initialised, in eval mode.
+def build(spec: ModelSpec, *, device: str | torch.device = "cpu", drop_path: float = 0.0) -> Mask2Former:
+    """The model of a spec, freshly initialised, in eval mode.
 
     Args:
-        schedule: what the encoder does.
-        backbone: a name of `config.architecture.ARCHITECTURES`.
-        num_classes: without "no object"; 133 by default.
-        num_queries: 100 by default, 200 for swin_l.
         device: where it is built; `meta` takes no memory.
         drop_path: in training, the rate of a Swin's last block: see `backbones.SwinBackbone`.
 
     Raises:
-        BenchError: unknown backbone.
+        TypeError: no module is known for it.
     """
-    architecture = get_architecture(backbone, num_classes, num_queries)
-    return build_from_architecture(schedule, architecture, device=device, drop_path=drop_path)
+    match spec:
+        case Mask2FormerSpec():
+            with torch.device(device):
+                backbone = build_backbone(spec.backbone, drop_path)
+                return assemble(backbone, spec.encoder, spec.head, spec.backbone.channels)
+    raise TypeError(f"no module for the model {spec!r}")
 
 
-def build_from_architecture(
-    schedule: Schedule, architecture: Architecture, *, device: str | torch.device = "cpu", drop_path: float = 0.0
-) -> Mask2Former:
-    """The same, from dimensions of one's own."""
-    head = architecture.head
-    channels = dict(zip(FEATURE_STRIDES, architecture.backbone.channels, strict=True))
-    with torch.device(device):
-        model = Mask2Former(
-            build_backbone(architecture.backbone, drop_path),
-            ENCODERS[schedule.encoder](schedule, head, channels),
-            MaskedDecoder(head),
-        )
-    return model.eval()
+def assemble(backbone: nn.Module, encoder: EncoderSpec, head: Head, channels: Channels) -> Mask2Former:
+    """A Mask2Former around a backbone of these channels, in eval mode."""
+    by_level = dict(zip(FEATURE_STRIDES, channels, strict=True))
+    return Mask2Former(backbone, build_encoder(encoder, head, by_level), MaskedDecoder(head)).eval()
+
+
+def build_encoder(encoder: EncoderSpec, head: Head, channels: Mapping[str, int]) -> PixelEncoder:
+    """The module of an encoder. A new encoder family is one line here.
+
+    Args:
+        channels: of the backbone's features, by name.
+
+    Raises:
+        TypeError: no module is known for it.
+    """
+    match encoder:
+        case Schedule():
+            return StagedEncoder(encoder, head, channels)
+    raise TypeError(f"no module for the encoder {encoder!r}")

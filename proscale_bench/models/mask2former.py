@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from proscale_bench.config.architecture import SIZE_DIVISOR
 from proscale_bench.models.backbones import Features
 from proscale_bench.models.encoders.interface import PixelEncoder
 from proscale_bench.models.masked_decoder import MaskedDecoder, Predictions
+from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.units import Size
 
 # Of ImageNet, RGB 0 to 255.
@@ -20,7 +20,7 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class Mask2Former(nn.Module):
-    """From images to class and mask logits; `build.build_model` makes one.
+    """From images to class and mask logits; `build.build` makes one.
 
     Args:
         backbone: images [B, 3, H, W] to `{"res2": ..., "res5": ...}`.

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from proscale_bench.config.architecture import Head
 from proscale_bench.models.encoders.interface import EncoderOutput
 from proscale_bench.models.position import resize, sine_position
-from proscale_bench.specs.encoders.staged import LEVELS
+from proscale_bench.specs.levels import LEVELS
+from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.units import Size
 
 

@@ -72,7 +72,7 @@ def number(name: str, digits: str = ".2f") -> Cell:
 
 def gflops(name: str) -> Cell:
     """A cost in GFLOPs, by the name of its part in a record: `encoder`, `total_with_postprocessing`."""
-    return lambda record: show_gflops(getattr(record.cost.gflops, name)) if record.cost else ""
+    return lambda record: show_gflops(record.cost.gflops[name]) if record.cost else ""
 
 
 def saved(part: str, digits: int = 2) -> Cell:
@@ -80,7 +80,7 @@ def saved(part: str, digits: int = 2) -> Cell:
     show = show_reduction if digits == 2 else lambda pct: show_change(pct or 0.0)
 
     def cell(record: Record) -> str:
-        return "" if record.cost is None or record.is_baseline else show(getattr(record.cost.reduction_pct, part))
+        return "" if record.cost is None or record.is_baseline else show(record.cost.reduction_pct[part])
 
     return cell
 

@@ -33,12 +33,12 @@ def _token_layers(levels: int) -> Callable[[Cost], float]:
 
 
 PARTS = (
-    Part("backbone", "#b3b3b3", lambda cost: cost.gflops.backbone),
-    Part("transformer decoder", "#dadada", lambda cost: cost.gflops.transformer_decoder),
-    Part("FPN upsampling", "#6b6b6b", lambda cost: cost.gflops.fpn_upsampling),
-    Part("projection", "#009E73", lambda cost: cost.gflops.encoder_projection),
-    Part("pixel embedding", "#E69F00", lambda cost: cost.gflops.pixel_embedding),
-    Part("re-calibration", "#000000", lambda cost: cost.gflops.encoder_recalibration),
+    Part("backbone", "#b3b3b3", lambda cost: cost.gflops["backbone"]),
+    Part("transformer decoder", "#dadada", lambda cost: cost.gflops["transformer_decoder"]),
+    Part("FPN upsampling", "#6b6b6b", lambda cost: cost.gflops["fpn_upsampling"]),
+    Part("projection", "#009E73", lambda cost: cost.gflops["encoder_projection"]),
+    Part("pixel embedding", "#E69F00", lambda cost: cost.gflops["pixel_embedding"]),
+    Part("re-calibration", "#000000", lambda cost: cost.gflops["encoder_recalibration"]),
     Part("token layers over 1 level", "#a6cee8", _token_layers(1)),
     Part("token layers over 2 levels", "#4a98d1", _token_layers(2)),
     Part("token layers over 3 levels", "#08519c", _token_layers(3)),
@@ -82,7 +82,7 @@ def _bars(axes: Axes, backbone: str, records: Sequence[Record]) -> None:
             width = part.read(cost)
             axes.barh(row, width, left=left, height=0.72, color=part.color, edgecolor="white", linewidth=0.3)
             left += width
-        saving = show_reduction(cost.reduction_pct.encoder).replace("-", "−")
+        saving = show_reduction(cost.reduction_pct["encoder"]).replace("-", "−")
         if not record.is_baseline:
             axes.annotate(saving, (left, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5, bbox=HALO)
     axes.set_title(backbone_name(backbone), fontsize=9.5, loc="left")
@@ -104,7 +104,7 @@ def _finish(figure: Figure, groups: dict[str, list[Record]], setting: Setting | 
         axes.text(0.5, 0.5, "no configuration has a cost", ha="center", va="center", color=FAINT)
         return
     costs = [record.cost for group in groups.values() for record in group if record.cost]
-    widest = max(cost.gflops.total for cost in costs)
+    widest = max(cost.gflops["total"] for cost in costs)
     figure.axes[0].set_xlim(0, 1.24 * widest)
     figure.supxlabel(
         f"total GFLOPs ({setting.how})\nbeside each bar: the encoder (in colours) against the baseline's",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 from proscale_bench.cost.count import FlopCount
-from proscale_bench.cost.rules import NEVER_COUNTED, RULES, Operator
+from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.table import Row, Table, broken, markdown_table
-from proscale_bench.specs.encoders.staged import LEVELS
+from proscale_bench.specs.levels import LEVELS
+from proscale_bench.specs.terms import Operator
 from proscale_bench.units import GIGA, show_gflops, show_mac, show_reduction, show_tokens
 
 By = Literal["stage", "layer", "operator"]
@@ -62,7 +62,8 @@ def tables(
             room = columns - BASELINE_COLUMNS
         chunks[-1].append(count)
         room -= width
-    return [_stage_table([counts[0].baseline, *chunk], as_executed) for chunk in chunks]
+    first = [counts[0].baseline] if counts[0].baseline else []
+    return [_stage_table([*first, *chunk], as_executed) for chunk in chunks]
 
 
 def _stage_table(counts: Sequence[FlopCount], as_executed: bool = False) -> Table:
@@ -73,10 +74,10 @@ def _stage_table(counts: Sequence[FlopCount], as_executed: bool = False) -> Tabl
     ) -> Row:
         cells: list[str] = []
         for count in [count.executed for count in counts] if executed else counts:
-            value = getattr(count.gflops, part)
+            value = count.gflops[part]
             cells.append(show_gflops(value) if value else "–")
             if not _is_baseline(count):
-                cells.append(show_reduction(getattr(count.reduction_pct, part)) if saving else "")
+                cells.append(show_reduction(count.reduction_pct[part]) if saving else "")
         return Row(label, tuple(cells), indent, strong)
 
     def executed(part: str, saving: bool = False) -> tuple[Row, ...]:
@@ -94,7 +95,7 @@ def _stage_table(counts: Sequence[FlopCount], as_executed: bool = False) -> Tabl
     header, parameters = ["GFLOPs"], []
     for count in counts:
         header.append(name_of(count))
-        parameters.append(f"{count.params_m.total:.2f}")
+        parameters.append(f"{count.params_m['total']:.2f}")
         if not _is_baseline(count):
             header.append("")
             parameters.append("")
@@ -125,11 +126,11 @@ def _stage_table(counts: Sequence[FlopCount], as_executed: bool = False) -> Tabl
 
 
 def _is_baseline(count: FlopCount) -> bool:
-    return count.schedule == count.baseline.schedule
+    return count.is_baseline
 
 
 def _layer_table(count: FlopCount) -> Table:
-    encoder = count.gflops.encoder
+    encoder = count.gflops["encoder"]
     rows = [
         Row(
             f"layer {index}",
@@ -143,7 +144,7 @@ def _layer_table(count: FlopCount) -> Table:
         )
         for index, layer in enumerate(count.layers, start=1)
     ]
-    token_layers = count.gflops.encoder_token_layers
+    token_layers = count.gflops["encoder_token_layers"]
     total = Row(
         "token layers",
         ("", "", "", show_gflops(token_layers), f"{100 * token_layers / encoder:.1f}%"),
@@ -156,7 +157,7 @@ def _layer_table(count: FlopCount) -> Table:
 def _operator_table(count: FlopCount, as_executed: bool = False) -> Table:
     """Every operator of the whole model under each rule set: the itemised difference between them."""
     unit = GIGA * count.input.images
-    shown = {f"{name} *" if name == count.rules.name else name: replace(count, rules=RULES[name]) for name in RULES}
+    shown = {f"{name} *" if name == count.rules.name else name: count.under(RULES[name]) for name in RULES}
     if as_executed:
         shown["executed"] = count.executed
     tables = [
@@ -180,7 +181,7 @@ def _operator_table(count: FlopCount, as_executed: bool = False) -> Table:
 
 
 def name_of(count: FlopCount) -> str:
-    return count.schedule.compact
+    return count.variant
 
 
 def _title(count: FlopCount) -> str:
@@ -190,7 +191,7 @@ def _title(count: FlopCount) -> str:
 def headline(count: FlopCount) -> str:
     """The saving of a schedule in one sentence: encoder, token layers and the whole, never one alone."""
     saved = count.reduction_pct
-    parts = {"encoder": saved.encoder, "token layers": saved.encoder_token_layers, "model": saved.total}
+    parts = {"encoder": saved["encoder"], "token layers": saved["encoder_token_layers"], "model": saved["total"]}
     if any((pct or 0) < 0 for pct in parts.values()):
         changes = ", ".join(f"{what} {show_reduction(pct)}" for what, pct in parts.items())
         return f"{name_of(count)} against the baseline: {changes}."

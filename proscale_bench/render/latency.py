@@ -94,7 +94,7 @@ def _counted(record: Record) -> Bar:
     beside = show_reduction(saving.counted) if saving else ""
     if saving and show_reduction(saving.executed) != beside:
         beside += f" ({show_reduction(saving.executed)} executed)"
-    return Bar(pieces, cost.gflops.total, None, beside)
+    return Bar(pieces, cost.gflops["total"], None, beside)
 
 
 def realised(record: Record) -> Bar:

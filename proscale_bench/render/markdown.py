@@ -224,7 +224,7 @@ def _paper_totals(records: Sequence[Record]) -> list[str]:
     lines = [
         f"- {text(backbone_name(record.identity.backbone))}, {text(record.identity.schedule)}: "
         f"{reference.gflops.total_with_postprocessing:g} G printed in {text(reference.source)}, "
-        f"rules {text(reference.rules)}; {show_gflops(record.cost.gflops.total_with_postprocessing)} G here, "
+        f"rules {text(reference.rules)}; {show_gflops(record.cost.gflops['total_with_postprocessing'])} G here, "
         f"rules {text(record.rules)}."
         for record in records
         for reference in record.references

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from proscale_bench.config.architecture import ARCHITECTURES, Architecture, Head, ResNet, Swin
 from proscale_bench.render.table import Row, Table
+from proscale_bench.specs.backbones import BACKBONES, ResNet, Swin
 from proscale_bench.specs.encoders.staged import baseline, parse_compact
+from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
+from proscale_bench.specs.masked_decoder import Head
 
 if TYPE_CHECKING:
     from proscale_bench.config.weights import WeightsHeader
@@ -21,18 +24,18 @@ def list_table() -> Table:
     from proscale_bench.cost.count import count_flops
 
     rows = []
-    for name, architecture in ARCHITECTURES.items():
+    for name in BACKBONES:
         old, new = (count_flops(schedule, name) for schedule in COMPARED)
         rows.append(
             Row(
                 name,
                 (
-                    str(architecture.head.queries),
-                    f"{old.params_m.backbone:.2f}",
-                    f"{old.params_m.total:.2f}",
-                    f"{old.gflops.total:.2f}",
-                    f"{new.params_m.total:.2f}",
-                    f"{new.gflops.total:.2f}",
+                    str(mask2former(baseline(), name).head.queries),
+                    f"{old.params_m['backbone']:.2f}",
+                    f"{old.params_m['total']:.2f}",
+                    f"{old.gflops['total']:.2f}",
+                    f"{new.params_m['total']:.2f}",
+                    f"{new.gflops['total']:.2f}",
                 ),
             )
         )
@@ -49,9 +52,9 @@ def weights_table(shipped: Mapping[str, WeightsHeader]) -> Table:
     return Table("", ("weights that ship", "schedule", "seed"), tuple(rows))
 
 
-def dimensions(architecture: Architecture) -> list[tuple[str, str]]:
+def dimensions(spec: Mask2FormerSpec) -> list[tuple[str, str]]:
     """The dimensions of a model as pairs of (name, value)."""
-    return backbone_dimensions(architecture.backbone) + head_dimensions(architecture.head)
+    return backbone_dimensions(spec.backbone) + head_dimensions(spec.head)
 
 
 def backbone_dimensions(backbone: ResNet | Swin, name: str = "") -> list[tuple[str, str]]:
@@ -85,14 +88,12 @@ def head_dimensions(head: Head) -> list[tuple[str, str]]:
     ]
 
 
-def parameter_table(name: str, architecture: Architecture) -> Table:
+def parameter_table(spec: Mask2FormerSpec) -> Table:
     """The parameters of the baseline and of 3,3,3, by part."""
-    from proscale_bench.cost.parameters import count_parameters
-
-    counts = [count_parameters(architecture, schedule) for schedule in COMPARED]
+    counts = [replace(spec, encoder=schedule).parameters() for schedule in COMPARED]
 
     def line(label: str, part: str, strong: bool = False) -> Row:
-        return Row(label, tuple(f"{getattr(count, part):,}" for count in counts), strong=strong)
+        return Row(label, tuple(f"{count[part] if part else sum(count.values()):,}" for count in counts), strong=strong)
 
     return Table(
         "",
@@ -101,7 +102,7 @@ def parameter_table(name: str, architecture: Architecture) -> Table:
             line("backbone", "backbone"),
             line("encoder", "encoder"),
             line("transformer decoder", "transformer_decoder"),
-            line("total", "total", strong=True),
+            line("total", "", strong=True),
         ),
     )
 

@@ -207,7 +207,7 @@ def _saving(record: Record, part: str | None, stage: str | None) -> Saving | Non
     if cost is None or record.is_baseline:
         return None
     if profile is None:
-        return Saving(counted=getattr(cost.reduction_pct, part)) if part else None
+        return Saving(counted=cost.reduction_pct[part]) if part else None
     timed = profile if stage is None else profile.stages.get(stage)
     if timed is None:
         return None

@@ -85,11 +85,12 @@ def _of_training(record: Record) -> Detail:
 
 
 def _of_cost(cost: Cost) -> Iterator[Detail]:
-    yield Detail("total with post-processing", f"{show_gflops(cost.gflops.total_with_postprocessing)} GFLOPs")
+    yield Detail("total with post-processing", f"{show_gflops(cost.gflops['total_with_postprocessing'])} GFLOPs")
     params = cost.params_m
     yield Detail(
         "parameters by part",
-        f"backbone {params.backbone:.2f}, encoder {params.encoder:.2f}, decoder {params.transformer_decoder:.2f} M",
+        ", ".join(f"{part.replace('_', ' ')} {millions:.2f}" for part, millions in params.items() if part != "total")
+        + " M",
     )
     layers = [(len(list(same)), tokens) for tokens, same in groupby(layer.tokens for layer in cost.layers)]
     if layers:

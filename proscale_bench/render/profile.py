@@ -21,7 +21,7 @@ from proscale_bench.render.columns import (
 from proscale_bench.render.table import Row, Table, markdown_table
 from proscale_bench.results.profile import CountedSaving, Execution, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import Record
-from proscale_bench.specs.encoders.staged import LEVELS
+from proscale_bench.specs.levels import LEVELS
 from proscale_bench.units import show_change, show_ms, show_reduction
 
 Text = Callable[[str], str]  # makes words safe for Markdown

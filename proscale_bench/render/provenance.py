@@ -24,7 +24,7 @@ def _headline(record: Record) -> str | None:
     if record.cost is None:
         return None
     saved = record.cost.reduction_pct
-    encoder, total, layers = map(show_reduction, (saved.encoder, saved.total, saved.encoder_token_layers))
+    encoder, total, layers = map(show_reduction, (saved["encoder"], saved["total"], saved["encoder_token_layers"]))
     return (
         f"{record.identity.schedule} on {backbone_name(record.identity.backbone)}: "
         f"encoder {encoder}, total {total}, token layers {layers} at {record.input.size}."
@@ -32,7 +32,7 @@ def _headline(record: Record) -> str | None:
 
 
 def _encoder_saving(record: Record) -> float:
-    return (record.cost.reduction_pct.encoder if record.cost else None) or 0.0
+    return (record.cost.reduction_pct["encoder"] if record.cost else None) or 0.0
 
 
 def counting(records: Sequence[Record]) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from proscale_bench.render.table import Row, Table
-from proscale_bench.specs.encoders.staged import FINEST, LEVELS, Schedule
+from proscale_bench.specs.encoders.staged import FINEST, Schedule
+from proscale_bench.specs.levels import LEVELS
 from proscale_bench.units import show_gflops, show_tokens
 
 if TYPE_CHECKING:
@@ -27,25 +29,24 @@ def catalogue_table(entries: Sequence[tuple[Schedule, str]]) -> Table:
 
 def drawing(count: FlopCount, plain: bool = False) -> Table:
     """The levels against the layers of each stage, with tokens and cost at the count's size; `plain` keeps to ASCII."""
-    from proscale_bench.config.architecture import FEATURE_STRIDES
+    from proscale_bench.specs.levels import FEATURE_STRIDES
 
-    schedule = count.schedule
-    stages = [(number, stage) for number, stage in enumerate(schedule.stages, start=1) if stage.layers]
-    first = {number: count.layers[_first_layer(schedule, number)] for number, _ in stages}
-    header = ["", *(f"stage {number}" for number, _ in stages), "tokens"]
+    stages = [list(layers) for _, layers in groupby(count.layers, key=lambda layer: layer.stage)]
+    header = ["", *(f"stage {layers[0].stage}" for layers in stages), "tokens"]
     rows = [
         Row(
             f"{level}  1/{FEATURE_STRIDES[level]}",
             (
-                *(_marks(SEEN if level in stage.levels else UNSEEN, stage.layers, plain) for _, stage in stages),
+                *(_marks(SEEN if level in layers[0].levels else UNSEEN, len(layers), plain) for layers in stages),
                 show_tokens(round(count.level_tokens[level])),
             ),
         )
         for level in LEVELS
     ]
     if stages:
-        rows.append(Row("tokens a layer", (*(show_tokens(round(first[n].tokens)) for n, _ in stages), ""), strong=True))
-        rows.append(Row("GFLOPs a layer", (*(show_gflops(first[n].gflops) for n, _ in stages), "")))
+        tokens = (show_tokens(round(layers[0].tokens)) for layers in stages)
+        rows.append(Row("tokens a layer", (*tokens, ""), strong=True))
+        rows.append(Row("GFLOPs a layer", (*(show_gflops(layers[0].gflops) for layers in stages), "")))
     return Table("", tuple(header), tuple(rows))
 
 
@@ -71,7 +72,3 @@ def options(schedule: Schedule) -> list[tuple[str, str]]:
 def _marks(mark: str, layers: int, plain: bool) -> str:
     marks = " ".join([mark] * layers) if layers <= DRAWN_LAYERS else f"{mark} × {layers}"
     return marks.translate(PLAIN) if plain else marks
-
-
-def _first_layer(schedule: Schedule, stage: int) -> int:
-    return next(index for index, (number, _) in enumerate(schedule.layers) if number == stage)

@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from proscale_bench.config.architecture import ARCHITECTURES, Head, ResNet, Swin
+from proscale_bench.specs.backbones import BACKBONES, ResNet, Swin
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.masked_decoder import Head
 
 Status = Literal["missing", "unexpected", "unused", "derived", "converted", "matched"]
 STATUSES: tuple[Status, ...] = ("missing", "unexpected", "unused", "derived", "converted", "matched")
@@ -79,7 +80,7 @@ class Inspection:
     @property
     def backbone_name(self) -> str | None:
         """What we call a backbone of these dimensions; None for one of other dimensions."""
-        return next((name for name, known in ARCHITECTURES.items() if known.backbone == self.backbone), None)
+        return next((name for name, known in BACKBONES.items() if known == self.backbone), None)
 
     def count(self, part: str | None = None) -> Counter[str]:
         """How many tensors have which status, in all or in one part."""

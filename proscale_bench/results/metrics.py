@@ -66,10 +66,10 @@ def _latency_interval(record: Record) -> Interval | None:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        _cost("encoder_gflops", "encoder", "GFLOPs", lambda cost: cost.gflops.encoder),
-        _cost("token_layers_gflops", "token layers", "GFLOPs", lambda cost: cost.gflops.encoder_token_layers),
-        _cost("total_gflops", "total", "GFLOPs", lambda cost: cost.gflops.total),
-        _cost("params_m", "parameters", "millions", lambda cost: cost.params_m.total),
+        _cost("encoder_gflops", "encoder", "GFLOPs", lambda cost: cost.gflops["encoder"]),
+        _cost("token_layers_gflops", "token layers", "GFLOPs", lambda cost: cost.gflops["encoder_token_layers"]),
+        _cost("total_gflops", "total", "GFLOPs", lambda cost: cost.gflops["total"]),
+        _cost("params_m", "parameters", "millions", lambda cost: cost.params_m["total"]),
         replace(_profile("latency_median_ms", "latency, median", "ms"), interval=_latency_interval),
         _profile("throughput_ips", "throughput", "images/s", "higher"),
         _profile("peak_memory_mib", "peak memory of a pass", "MiB"),

@@ -10,13 +10,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from proscale_bench.results.accuracy import Accuracy, Task
 from proscale_bench.results.profile import Execution, Profile
 from proscale_bench.results.section import Amount, Count, Line, Section, Word
+from proscale_bench.specs.encoders.staged import baseline
+from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.units import printable
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -106,29 +116,16 @@ class EvaluationProtocol(Section):
         return tuple(name for name in ("split", "thresholds") if getattr(self, name) is None)
 
 
-class Gflops(Section):
-    """GFLOPs of one image by part (a mean over images for a set)."""
-
-    backbone: Amount
-    encoder: Amount
-    encoder_token_layers: Amount
-    encoder_projection: Amount
-    encoder_recalibration: Amount
-    pixel_embedding: Amount
-    fpn_upsampling: Amount
-    transformer_decoder: Amount
-    total: Amount
-    postprocessing: Amount
-    total_with_postprocessing: Amount
+Gflops = dict[Word, Amount]  # of one image by part (a mean over images for a set); sums of parts included
 
 
-class ParamsM(Section):
-    """Millions of parameters by part."""
+class PartRow(Section):
+    """A part of a model as tables show it: see `specs.model.Part`."""
 
-    backbone: Amount
-    encoder: Amount
-    transformer_decoder: Amount
-    total: Amount
+    name: Word
+    title: Word
+    of: Word | None
+    quoted: bool
 
 
 class Layer(Section):
@@ -140,39 +137,57 @@ class Layer(Section):
     gflops: Amount
 
 
-class BaselineGflops(Section):
-    encoder: Amount
-    encoder_token_layers: Amount
-    total: Amount
-    total_with_postprocessing: Amount
-
-
 class Baseline(Section):
-    """Mask2Former's own encoder on the same backbone and input, counted alike."""
+    """The model that this one is held against, on the same input, counted alike; of the parts that papers quote."""
 
     schedule: Word
-    gflops: BaselineGflops
-
-
-class Reduction(Section):
-    """Saved against the baseline, in percent of it."""
-
-    encoder: float | None
-    encoder_token_layers: float | None
-    total: float | None
-    total_with_postprocessing: float | None
+    gflops: Gflops
 
 
 class Cost(Section):
-    """What was counted here, and by which engine."""
+    """The cost that was counted here, and by which engine.
+
+    `parts` is the tree that `gflops` follows; it is left out where it is that of Mask2Former with token layers, as in
+    all records from before there were others: `tree` is it in either case.
+    """
 
     engine: Word
+    parts: tuple[PartRow, ...] | None = None
     gflops: Gflops
-    params_m: ParamsM
+    params_m: dict[Word, Amount]  # millions by top part, and their `total`
     layers: tuple[Layer, ...]
-    baseline: Baseline
-    reduction_pct: Reduction
+    baseline: Baseline | None
+    reduction_pct: dict[Word, float | None]  # saved against the baseline, of the parts that papers quote
     uncounted_ops: dict[str, float]  # giga multiply-accumulates that the rules leave out
+
+    @property
+    def tree(self) -> tuple[PartRow, ...]:
+        """The parts in forward order; numbered layers are in `layers`."""
+        return self.parts or usual_tree()
+
+    @model_validator(mode="after")
+    def _knows_its_parts(self) -> Cost:
+        missing = [part.name for part in self.tree if part.name not in self.gflops]
+        if missing or "total" not in self.params_m:
+            raise ValueError(f"gflops of {', '.join(missing)} are missing" if missing else "params_m: no total")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual_tree(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        if self.parts is None:
+            del fields["parts"]
+        return fields
+
+
+@cache
+def usual_tree() -> tuple[PartRow, ...]:
+    """The parts of Mask2Former with token layers."""
+    return tuple(
+        PartRow(name=part.name, title=part.title, of=part.of, quoted=part.quoted)
+        for part in mask2former(baseline()).parts
+        if not part.numbered
+    )
 
 
 class ReferenceGflops(Section):
@@ -241,14 +256,15 @@ class Record(Section):
         return digest(self.identity, self.input, self.convention, self.rules, self.execution, self.evaluation)
 
     @property
+    def is_baseline(self) -> bool:
+        """Its model is the one that others are held against."""
+        cost = self.cost
+        return cost is not None and cost.baseline is not None and cost.baseline.schedule == self.identity.schedule
+
+    @property
     def is_evaluated(self) -> bool:
         """Its accuracy was found here."""
         return self.accuracy is not None and self.accuracy.evaluated is not None
-
-    @property
-    def is_baseline(self) -> bool:
-        """Its cost is the one that savings are held against."""
-        return self.cost is not None and self.identity.schedule == self.cost.baseline.schedule
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=1) + "\n"

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proscale_bench.bench.count import failure_record
+from proscale_bench.bench.count import failure_record, identity_of
 from proscale_bench.bench.profile import ProfileRequest, records
 from proscale_bench.config.sweep import EMBEDDED, EvaluateStep, ProfileStep
 from proscale_bench.cost.geometry import parse_size
@@ -19,6 +19,7 @@ from proscale_bench.machine import cpu_name, usable_cores
 from proscale_bench.results.profile import DeviceType, Execution, Mode
 from proscale_bench.results.record import Failure, Identity, Input, Record
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.sweep.tasks import Needs, StepName, digest_of, tell
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class ProfileTask:
 
     @property
     def key(self) -> str:
-        return digest_of(**self._about, schedules=[schedule.compact for schedule in self._request.in_turns])
+        return digest_of(**self._about, schedules=[spec.variant for spec in self._request.in_turns])
 
     @property
     def _about(self) -> dict[str, Any]:
@@ -97,7 +98,7 @@ class ProfileTask:
         )
         request = self._request
         tell("building the models")
-        with Session(settings, request.in_turns, self.backbone, self.classes) as session:
+        with Session(settings, request.in_turns) as session:
             found = session.measure(self.batch_size, request.sides, request.output_sides, tell)
             ceilings = cached_ceilings(session.execution(self.batch_size))
             return [record.model_dump(mode="json") for record in records(request, found, session.environment, ceilings)]
@@ -115,8 +116,8 @@ class ProfileTask:
         )
         request = self._request
         return [
-            failure_record(one.identity, one.input, failure, execution=execution)
-            for one in map(request.configuration, request.in_turns)
+            failure_record(identity_of(spec), Input.model_validate(request.size.row()), failure, execution=execution)
+            for spec in request.in_turns
         ]
 
     @property
@@ -127,9 +128,8 @@ class ProfileTask:
 
     @property
     def _request(self) -> ProfileRequest:
-        return ProfileRequest(
-            self.schedules, self.backbone, parse_size(self.size), (self.batch_size,), classes=self.classes
-        )
+        specs = tuple(mask2former(schedule, self.backbone, classes=self.classes) for schedule in self.schedules)
+        return ProfileRequest(specs, parse_size(self.size), (self.batch_size,))
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,16 @@ import hashlib
 from collections.abc import Iterator, Set
 from pathlib import Path
 
-from proscale_bench.bench.count import Configuration, dimensions_of, label_of
+from proscale_bench.bench.count import Configuration, identity_of
 from proscale_bench.bench.evaluate import JOURNALS
-from proscale_bench.config.architecture import Architecture, backbone_name
 from proscale_bench.config.sweep import EMBEDDED, SweepSpec, WeightsFile, read_sweep, shipped_sweeps
 from proscale_bench.cost.geometry import COCO_SIZES, InputSize, parse_size
 from proscale_bench.data.layout import find_layout
 from proscale_bench.data.shapes.scene import VERSION
 from proscale_bench.errors import BenchError
-from proscale_bench.models.checkpoints.infer import Inferred, NoBackbone, infer
+from proscale_bench.models.checkpoints.infer import Inferred, infer
 from proscale_bench.results.record import UNKNOWN, Identity
+from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.sweep.measurements import EvaluateTask, ProfileTask, sha256_of
 from proscale_bench.sweep.tasks import Measurement
 from proscale_bench.units import printable
@@ -69,7 +69,7 @@ def _product(spec: SweepSpec) -> Iterator[Configuration]:
     for size in list(_sizes(spec)):
         for backbone in file.backbones:
             for schedule in spec.schedules:
-                yield Configuration(backbone, schedule, size, file.rules, file.convention, classes)
+                yield Configuration(mask2former(schedule, backbone, classes=classes), size, file.rules, file.convention)
 
 
 def _sizes(spec: SweepSpec) -> Iterator[InputSize]:
@@ -126,18 +126,10 @@ def _evaluations(spec: SweepSpec, run: Path) -> Iterator[EvaluateTask]:
 def _identity(weights: WeightsFile, digest: str | None) -> Identity:
     """As far as the header tells."""
     told, model = weights.header, model_told(weights)
-    if told is None or model is None or isinstance(model.backbone, NoBackbone):
+    if told is None or model is None or model.spec is None:
         name = printable(weights.path.name).replace("\n", " ")[:MAX_NAME] or UNKNOWN
         return Identity(backbone=UNKNOWN, schedule=UNKNOWN, encoder=UNKNOWN, label=name, weights=digest)
-    return Identity(
-        backbone=backbone_name(model.backbone),
-        schedule=told.schedule.compact,
-        encoder=told.schedule.encoder,
-        label=label_of(told.schedule),
-        classes=model.head.num_classes,
-        dimensions=dimensions_of(Architecture(model.backbone, model.head)),
-        weights=told.digest or digest,
-    )
+    return identity_of(model.spec, told.digest or digest)
 
 
 def _data_digest(spec: SweepSpec, data: Path | None) -> str:

@@ -13,7 +13,7 @@ import torch
 from proscale_bench.config.recipe import Recipe
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import locked, write_atomic
-from proscale_bench.models.build import build_model
+from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.checkpoint import digest
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.inference import use_sampling
@@ -32,6 +32,7 @@ from proscale_bench.results.training import (
     read_record,
 )
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.training.checkpoint import read_state
 from proscale_bench.training.folder import (
     BOARD,
@@ -170,7 +171,8 @@ class _Training:
         self.data = open_data(recipe, job.coco, processes, watcher.making)
         device = device_of(job.device, processes)
         torch.manual_seed(job.seed)
-        model = build_model(job.schedule, recipe.backbone, len(self.data.images.classes), drop_path=recipe.drop_path)
+        spec = mask2former(job.schedule, recipe.backbone, classes=len(self.data.images.classes))
+        model = build(spec, drop_path=recipe.drop_path)
         self.start = initialise(model, recipe)
         model.to(device)
         self.sampling = use_sampling(model, sampling_for(job.sampling, device, recipe.augmentation.crop))

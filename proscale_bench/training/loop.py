@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from proscale_bench.config.architecture import SIZE_DIVISOR
 from proscale_bench.config.recipe import Recipe
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.models.encoders.staged import StagedEncoder
@@ -22,6 +21,7 @@ from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.processes import Processes
 from proscale_bench.models.running import autocast
 from proscale_bench.results.training import TrainingSession, TrainingStep
+from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.training.checkpoint import TrainingState, read_state, restore, save_training
 from proscale_bench.training.criterion import Losses, LossNormalizer, Target, criterion
 from proscale_bench.training.folder import START_OVER, STATE

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from proscale_bench.config.architecture import FEATURE_STRIDES, SIZE_DIVISOR
 from proscale_bench.config.recipe import OUTSIDE_DIGEST, Recipe, ShapesData
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.embedded_training import identity_of_images
@@ -28,7 +27,8 @@ from proscale_bench.models.processes import Processes
 from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.inspection import WarmStart
 from proscale_bench.results.profile import DeviceType
-from proscale_bench.specs.encoders.staged import LEVELS, Schedule
+from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, SIZE_DIVISOR
 from proscale_bench.training.samples import CocoTraining, ShapesTraining, TrainingSet
 from proscale_bench.units import Size, printable
 

@@ -23,7 +23,7 @@ def counted(size: str = "160x160") -> list[Record]:
 
 def timed(size: str = "160x160", **changes: object) -> list[Record]:
     how = execution(**changes)
-    found = [measured(schedule, how) for schedule in SCHEDULES]
+    found = [measured(schedule, how, backbone="tiny") for schedule in SCHEDULES]
     return list(profile_records(request(*SCHEDULES, backbone="tiny", size=size), found, MACHINE, None))
 
 

@@ -43,7 +43,7 @@ def test_inspect_can_be_brief(weights: Path) -> None:
 
 
 def test_inspect_names_backbones_that_have_a_name(tmp_path: Path) -> None:
-    from proscale_bench.models.build import build_model
+    from tests.built import build_model
 
     torch.manual_seed(0)
     path = write(tmp_path / "tiny.safetensors", official(build_model(small_model("1,1,1").encoder.schedule, "tiny")))

@@ -22,9 +22,9 @@ from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.pictures import read_id_map
 from proscale_bench.data.truth import semantic_truth
 from proscale_bench.evaluation.runner import BatchDone
-from proscale_bench.models.build import build_model
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.results.store import scan
+from tests.built import build_model
 from tests.cli import EVERY, Result, run
 from tests.data.made import CATEGORIES, SPLIT, Made, box_of, make_dataset, rle_of, save_ids
 

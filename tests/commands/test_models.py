@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from proscale_bench.config.architecture import ARCHITECTURES
 from proscale_bench.config.weights import shipped_weights
+from proscale_bench.specs.backbones import BACKBONES
 from tests.cli import run
 
 
 def test_list_has_every_backbone_with_its_parameters() -> None:
     result = run("models", "list")
     lines = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line.strip()}
-    assert set(ARCHITECTURES) <= set(lines)
+    assert set(BACKBONES) <= set(lines)
     assert lines["resnet50"] == ["100", "23.45", "43.98", "225.68", "45.37", "162.29"]
     assert lines["swin_l"][0] == "200"
 
 
-@pytest.mark.parametrize("backbone", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_show_has_dimensions_and_parameters(backbone: str) -> None:
     result = run("models", "show", backbone)
     assert result.exit_code == 0

@@ -58,7 +58,7 @@ def test_the_csv_has_a_line_a_record(run: Path) -> None:
     assert [row["schedule"] for row in rows] == ["baseline", "3,3,3"]
     expected = record("3,3,3").cost
     assert expected is not None
-    assert float(rows[1]["gflops.encoder"]) == expected.gflops.encoder
+    assert float(rows[1]["gflops.encoder"]) == expected.gflops["encoder"]
 
 
 def test_a_corrupt_record_is_named_and_left_out(run: Path) -> None:

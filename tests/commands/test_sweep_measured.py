@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 from proscale_bench.cli import app
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.files import locked
-from proscale_bench.models.build import build_model
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.results.store import load
+from tests.built import build_model
 from tests.data.made import CATEGORIES, SPLIT, make_dataset
 
 pytestmark = pytest.mark.xdist_group("measured")  # one sweep serves them all

@@ -46,20 +46,21 @@ def test_no_torch_is_needed_and_a_model_of_ours_is_recognised(tmp_path: Path) ->
     make = (
         "import sys, torch; from pathlib import Path\n"
         "from proscale_bench.config.catalogue import parse_schedule\n"
-        "from proscale_bench.models.build import build_model\n"
+        "from proscale_bench.models.build import build\n"
+        "from proscale_bench.specs.mask2former import mask2former\n"
         "from proscale_bench.models.checkpoints.save import save_checkpoint\n"
-        "model = build_model(parse_schedule('1,1,1'), 'tiny', 13).half()\n"
+        "model = build(mask2former(parse_schedule('1,1,1'), 'tiny', classes=13)).half()\n"
         "save_checkpoint(model, Path('a.safetensors'), {'seed': 3})\n"
     )
     read = (
         "import sys; from pathlib import Path\n"
-        "from proscale_bench.config.architecture import ARCHITECTURES\n"
+        "from proscale_bench.specs.backbones import BACKBONES\n"
         "from proscale_bench.config.sweep import WeightsFile\n"
         "from proscale_bench.config.weights import read_header\n"
         "from proscale_bench.sweep.plan import model_told\n"
         "told = read_header(Path('a.safetensors'))\n"
         "model = model_told(WeightsFile(Path('a.safetensors'), told))\n"
-        "assert model.backbone == ARCHITECTURES['tiny'].backbone and model.head.num_classes == 13\n"
+        "assert model.backbone == BACKBONES['tiny'] and model.head.num_classes == 13\n"
         "print(told.schedule, told.seed, 'torch' in sys.modules)"
     )
     root = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -8,61 +8,65 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from proscale_bench.config.architecture import ARCHITECTURES, get_architecture
-from proscale_bench.cost.closed_form import ClosedForm, PartFlops
+from proscale_bench.cost.closed_form import ClosedForm
 from proscale_bench.cost.count import count_flops
 from proscale_bench.cost.geometry import parse_size
-from proscale_bench.cost.parameters import count_parameters
-from proscale_bench.cost.rules import CONVENTIONS, RULES, Operator
+from proscale_bench.cost.rules import CONVENTIONS, RULES
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure import verify as verifying
 from proscale_bench.measure.flops import sum_flops, trace_model, trace_network
 from proscale_bench.measure.fvcore_count import FUSED_ATTENTION, count_with_fvcore
-from proscale_bench.models.build import build_model
+from proscale_bench.models.build import build
 from proscale_bench.models.inference import use_sampling
 from proscale_bench.models.sampling import SAMPLERS
+from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.encoders.staged import Schedule, parse_compact
+from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.model import with_sums
+from proscale_bench.specs.terms import Operator
 from tests.specs.test_staged import schedules
 
 torch.set_num_threads(1)
+TINY = mask2former(parse_compact("1,1,1"), "tiny")
 
 SCHEDULES = ["baseline", "3,3,3", "1,1,1+conv+trc:none", "1,2,1+trc:conv+spatial+residual", "4:1,543:1", "0,0,0"]
 
 
-@pytest.mark.parametrize("backbone", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
 @pytest.mark.parametrize("compact", SCHEDULES)
 def test_the_trace_equals_the_closed_form_under_all_rules(backbone: str, compact: str) -> None:
-    architecture, schedule = get_architecture(backbone), parse_compact(compact)
+    spec = mask2former(parse_compact(compact), backbone)
     size = parse_size("417x610", "97x131")
-    traces = trace_model(architecture, schedule, size)
+    traces = trace_model(spec, size)
     for rules in RULES.values():
         for convention in CONVENTIONS:
-            expected = ClosedForm(architecture, schedule, rules, convention).count(size)
+            expected = ClosedForm(spec, rules, convention).count(size)
             assert sum_flops(traces, rules, convention) == expected
 
 
-@pytest.mark.parametrize("backbone", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
 @pytest.mark.parametrize("compact", SCHEDULES)
 def test_the_trace_of_what_inference_executes_equals_the_closed_form(backbone: str, compact: str) -> None:
-    architecture, schedule = get_architecture(backbone), parse_compact(compact)
+    spec = mask2former(parse_compact(compact), backbone)
     size = parse_size("417x610", "97x131")
-    traces = trace_model(architecture, schedule, size, as_executed=True)
+    traces = trace_model(spec, size, as_executed=True)
     for rules in RULES.values():
-        executed = ClosedForm(architecture, schedule, rules, as_executed=True).count(size)
+        executed = ClosedForm(spec, rules, as_executed=True).count(size)
         assert sum_flops(traces, rules) == executed
-        counted = ClosedForm(architecture, schedule, rules).count(size)
-        assert executed.encoder == counted.encoder
-        assert executed.transformer_decoder < counted.transformer_decoder
-        assert (executed.backbone < counted.backbone) == backbone.startswith("resnet")
+        counted = ClosedForm(spec, rules).count(size)
+        assert with_sums(executed, spec.parts)["encoder"] == with_sums(counted, spec.parts)["encoder"]
+        assert executed["transformer_decoder"] < counted["transformer_decoder"]
+        assert (executed["backbone"] < counted["backbone"]) == backbone.startswith("resnet")
 
 
 @pytest.mark.parametrize("sampling", [name for name in SAMPLERS if name != "grid_sample"])
 def test_the_trace_counts_the_same_whatever_the_sampling(sampling: str) -> None:
-    model = build_model(parse_compact("3,3,3"), "tiny", device="meta")
+    spec = mask2former(parse_compact("3,3,3"), "tiny")
+    model = build(spec, device="meta")
     use_sampling(model, "grid_sample")
-    expected = trace_network(model, 96, 160)
+    expected = trace_network(model, spec, 96, 160)
     use_sampling(model, sampling)
-    found = trace_network(model, 96, 160)
+    found = trace_network(model, spec, 96, 160)
     for rules in RULES.values():
         for convention in CONVENTIONS:
             assert found.flops(rules, convention) == expected.flops(rules, convention)
@@ -71,20 +75,20 @@ def test_the_trace_counts_the_same_whatever_the_sampling(sampling: str) -> None:
 @settings(max_examples=12, deadline=None, phases=[Phase.generate])  # shrinking would take minutes
 @given(
     schedule=schedules,
-    backbone=st.sampled_from(sorted(ARCHITECTURES)),
+    backbone=st.sampled_from(sorted(BACKBONES)),
     height=st.integers(1, 900),
     width=st.integers(1, 900),
 )
 def test_the_trace_equals_the_closed_form_anywhere(schedule: Schedule, backbone: str, height: int, width: int) -> None:
-    architecture, size = get_architecture(backbone), parse_size((height, width))
-    traces = trace_model(architecture, schedule, size)
-    assert sum_flops(traces, RULES["complete"]) == ClosedForm(architecture, schedule, RULES["complete"]).count(size)
+    spec, size = mask2former(schedule, backbone), parse_size((height, width))
+    traces = trace_model(spec, size)
+    assert sum_flops(traces, RULES["complete"]) == ClosedForm(spec, RULES["complete"]).count(size)
 
 
 def test_a_coco_size_is_traced_at_every_distinct_size() -> None:
     seen: list[tuple[int, int]] = []
     count = count_flops("1,1,1", "tiny", "coco-first100")
-    traces = trace_model(count.architecture, count.schedule, count.input, lambda *step: seen.append(step))
+    traces = trace_model(count.spec, count.input, lambda *step: seen.append(step))
     assert sum_flops(traces, count.rules) == count.flops
     assert len(traces) == 46
     assert (seen[0], seen[-1]) == ((0, 46), (46, 46))
@@ -105,41 +109,46 @@ def test_a_coco_size_is_traced_at_every_distinct_size() -> None:
 def test_fvcore_equals_the_closed_form_with_what_it_does_not_see_itemised(
     backbone: str, compact: str, size: str, output: str | None
 ) -> None:
-    architecture, schedule = get_architecture(backbone), parse_compact(compact)
-    form = ClosedForm(architecture, schedule, RULES["fvcore"])
+    spec = mask2former(parse_compact(compact), backbone)
+    form = ClosedForm(spec, RULES["fvcore"])
     input_size = parse_size(size, output)
-    found = count_with_fvcore(architecture, schedule, input_size.groups[0])
+    found = count_with_fvcore(spec, input_size.groups[0])
     expected = form.count(input_size)
     assert found.flops == expected
     # By itself fvcore misses the fused attention: all of the decoder's attention products, and nothing else.
     attention = form.by_operator(input_size)["transformer_decoder"][Operator.BMM]
     assert found.unseen == {FUSED_ATTENTION: attention}
-    assert found.seen == expected.total_with_postprocessing - attention
+    assert found.seen == sum(expected.values()) - attention
     assert {"aten::softmax", "aten::max_pool2d"} & set(found.uncounted)
 
 
-@pytest.mark.parametrize("backbone", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
 @pytest.mark.parametrize("compact", SCHEDULES)
 def test_parameters_of_the_real_model(backbone: str, compact: str) -> None:
     """Those that train: a frozen batch norm has none, as in the official models."""
-    architecture, schedule = get_architecture(backbone), parse_compact(compact)
-    model = build_model(schedule, backbone, device="meta")
+    spec = mask2former(parse_compact(compact), backbone)
+    model = build(spec, device="meta")
 
     def trainable(module: nn.Module) -> int:
         return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
-    expected = count_parameters(architecture, schedule)
-    assert trainable(model.backbone) == expected.backbone
-    assert trainable(model.encoder) == expected.encoder
-    assert trainable(model.decoder) == expected.transformer_decoder
-    assert trainable(model) == expected.total
+    expected = spec.parameters()
+    assert trainable(model.backbone) == expected["backbone"]
+    assert trainable(model.encoder) == expected["encoder"]
+    assert trainable(model.decoder) == expected["transformer_decoder"]
+    assert trainable(model) == sum(expected.values())
 
 
 @pytest.mark.parametrize("backbone", ["resnet50", "swin_l"])
 def test_layers_see_the_tokens_that_the_closed_form_counts(backbone: str) -> None:
     count = count_flops("2,1,3", backbone, "800x1333")
-    model = build_model(count.schedule, backbone, device="meta")
-    assert model.encoder.token_lengths((800, 1344)) == [layer.tokens for layer in count.layers]
+    model = build(count.spec, device="meta")
+    lengths: list[int] = []
+    for layer in model.encoder.layers:
+        layer.register_forward_pre_hook(lambda module, inputs: lengths.append(inputs[0].shape[1]))
+    with torch.no_grad():
+        model(torch.empty(1, 3, 800, 1344, device="meta"))
+    assert lengths == [layer.tokens for layer in count.layers]
 
 
 class _Twice(nn.Module):
@@ -164,18 +173,18 @@ class _Twice(nn.Module):
     ],
 )
 def test_an_operator_without_a_rule_stops_the_count(operation, named: str) -> None:  # type: ignore[no-untyped-def]
-    model = build_model(parse_compact("1,1,1"), "tiny", device="meta")
+    model = build(TINY, device="meta")
     bound = (lambda x: torch.cumsum(x, 1)) if operation is torch.cumsum else operation
     model.backbone = _Twice(model.backbone, bound)
     with pytest.raises(BenchError) as caught:
-        trace_network(model, 64, 64)
+        trace_network(model, TINY, 64, 64)
     assert named in caught.value.message
     assert caught.value.exit_code == ExitCode.UNTRUSTED
 
 
 def test_what_the_trace_meets_and_does_not_count_is_listed() -> None:
-    model = build_model(parse_compact("1,1,1"), "tiny", device="meta")
-    uncounted = trace_network(model, 64, 64).uncounted
+    model = build(TINY, device="meta")
+    uncounted = trace_network(model, TINY, 64, 64).uncounted
     assert {"aten._softmax", "aten.relu", "aten.max_pool2d_with_indices", "aten.sin", "aten.add"} <= set(uncounted)
     assert "aten.view" not in uncounted
 
@@ -190,13 +199,13 @@ def test_verify_names_what_agreed() -> None:
 
 def test_verify_names_what_disagreed(monkeypatch: pytest.MonkeyPatch) -> None:
     count = count_flops("1,1,1", "tiny", "64x96")
-    wrong = count.flops._replace(backbone=count.flops.backbone + 1)
+    wrong = {**count.flops, "backbone": count.flops["backbone"] + 1}
     monkeypatch.setattr(verifying, "sum_flops", lambda *_: wrong)
     with pytest.raises(BenchError) as caught:
         verifying.verify(count)
     assert caught.value.exit_code == ExitCode.UNTRUSTED
     assert "backbone" in caught.value.message
-    assert f"{count.flops.backbone:,}" in caught.value.message
+    assert f"{count.flops['backbone']:,}" in caught.value.message
 
 
 @pytest.mark.parametrize("wrong", ["backbone", "transformer_decoder"])
@@ -206,7 +215,7 @@ def test_verify_checks_fvcore_too(monkeypatch: pytest.MonkeyPatch, wrong: str) -
 
     def off_by_one(*arguments):  # type: ignore[no-untyped-def]
         found = real(*arguments)
-        flops: PartFlops = found.flops._replace(**{wrong: getattr(found.flops, wrong) + 1})
+        flops = {**found.flops, wrong: found.flops[wrong] + 1}
         return type(found)(flops, found.seen, found.unseen, found.uncounted)
 
     monkeypatch.setattr(verifying, "count_with_fvcore", off_by_one)

@@ -14,10 +14,11 @@ from proscale_bench.measure.ceilings import cached_ceilings, keep_ceilings, meas
 from proscale_bench.measure.latency import Limits
 from proscale_bench.measure.profile import Failed, Found, Measured, ProfileSettings, Session
 from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.specs.mask2former import mask2former
 from tests.sweep.profiles import CEILINGS, execution
 
 SIZE = (64, 64)
-SCHEDULES = [parse_schedule("baseline"), parse_schedule("1,1,1")]
+SPECS = [mask2former(parse_schedule(schedule), "tiny") for schedule in ("baseline", "1,1,1")]
 
 
 def settings(**changes: object) -> ProfileSettings:
@@ -25,17 +26,17 @@ def settings(**changes: object) -> ProfileSettings:
 
 
 def measure(how: ProfileSettings, batch_size: int = 1) -> list[Found]:
-    with Session(how, SCHEDULES, "tiny") as session:
+    with Session(how, SPECS) as session:
         return session.measure(batch_size, SIZE, SIZE)
 
 
 def test_schedules_are_measured_together_on_one_backbone() -> None:
-    with Session(settings(), SCHEDULES, "tiny") as session:
+    with Session(settings(), SPECS) as session:
         first, second = session._models
         assert first.backbone is second.backbone
         found = session.measure(2, SIZE, (32, 48))
         assert torch.get_num_threads() == 1
-    assert [one.schedule for one in found] == SCHEDULES
+    assert [one.spec for one in found] == SPECS
     for one in found:
         assert isinstance(one, Measured)
         assert one.execution == session.execution(2).model_copy(update={"threads": 1})
@@ -53,11 +54,11 @@ def test_pytorchs_state_is_put_back_even_after_an_error() -> None:
         return torch.get_num_threads(), backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, gc.isenabled()
 
     before = state()
-    with Session(settings(), SCHEDULES, "tiny"):
+    with Session(settings(), SPECS):
         assert torch.get_num_threads() == 1
         assert not torch.backends.cudnn.allow_tf32
     assert state() == before
-    with pytest.raises(BenchError, match="unknown backbone"), Session(settings(), SCHEDULES, "none"):
+    with pytest.raises(BenchError, match="unknown sampling"), Session(settings(sampling="none"), SPECS):
         pass
     assert state() == before
 
@@ -108,7 +109,7 @@ def test_models_that_do_not_fit_are_an_error(monkeypatch: pytest.MonkeyPatch) ->
     def build(*args: object, **kwargs: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(profile, "build_model", build)
+    monkeypatch.setattr(profile, "build", build)
     with pytest.raises(BenchError, match="do not fit") as caught:
         measure(settings())
     assert caught.value.exit_code == ExitCode.UNTRUSTED

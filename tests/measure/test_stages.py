@@ -11,8 +11,10 @@ import torch
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.measure.stages import bytes_of, captured, take_apart
 from proscale_bench.measure.timers import CudaTimer
-from proscale_bench.models.build import build_model
+from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
+from tests.built import build_model
 
 SIZE = (64, 96)
 
@@ -22,6 +24,11 @@ def model_of(schedule: str) -> Mask2Former:
     return build_model(parse_schedule(schedule), "tiny")
 
 
+def spec_of(model: Mask2Former) -> Mask2FormerSpec:
+    assert isinstance(model.encoder, StagedEncoder)
+    return mask2former(model.encoder.schedule, "tiny")
+
+
 def no_autocast() -> AbstractContextManager[object]:
     return nullcontext()
 
@@ -29,7 +36,7 @@ def no_autocast() -> AbstractContextManager[object]:
 @pytest.mark.parametrize("schedule", ["baseline", "2,1,1", "1,1,1+trc:none+conv", "0,0,1+residual"])
 def test_every_stage_is_there_in_forward_order(schedule: str) -> None:
     model = model_of(schedule)
-    subject = take_apart(model, torch.rand(2, 3, *SIZE) * 255, SIZE, no_autocast, name="x")
+    subject = take_apart(model, spec_of(model), torch.rand(2, 3, *SIZE) * 255, SIZE, no_autocast)
     recalibration = ["encoder_recalibration"] if model.encoder.recalibration is not None else []
     layers = [f"encoder_token_layer_{number}" for number in range(1, len(model.encoder.layers) + 1)]
     assert [stage.name for stage in subject.stages] == [
@@ -44,13 +51,13 @@ def test_every_stage_is_there_in_forward_order(schedule: str) -> None:
 
 def test_nothing_is_left_in_the_model() -> None:
     model = model_of("1,1,1")
-    take_apart(model, torch.rand(1, 3, *SIZE), SIZE, no_autocast, name="x")
+    take_apart(model, spec_of(model), torch.rand(1, 3, *SIZE), SIZE, no_autocast)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 def test_a_stage_run_by_itself_does_what_it_does_in_the_model() -> None:
     model, images = model_of("1,1,1"), torch.rand(1, 3, *SIZE) * 255
-    subject = take_apart(model, images, SIZE, no_autocast, name="x")
+    subject = take_apart(model, spec_of(model), images, SIZE, no_autocast)
     seen: list[torch.Tensor] = []
     calls = {stage.name: stage.call for stage in subject.stages}
     hooks = [
@@ -74,7 +81,7 @@ def test_autocast_reaches_every_stage() -> None:
         module.attention.sampling = "grid_sample"
     types: set[torch.dtype] = set()
     model.encoder.layers[0].linear1.register_forward_hook(lambda m, a, output: types.add(output.dtype))
-    subject = take_apart(model, images, SIZE, lambda: torch.autocast("cpu", torch.bfloat16), name="x")
+    subject = take_apart(model, spec_of(model), images, SIZE, lambda: torch.autocast("cpu", torch.bfloat16))
     types.clear()
     next(stage for stage in subject.stages if stage.name == "encoder_token_layer_1").call()
     assert types == {torch.bfloat16}
@@ -82,9 +89,9 @@ def test_autocast_reaches_every_stage() -> None:
 
 def test_compiled_models_are_taken_apart_too() -> None:
     model, images = model_of("0,0,1"), torch.rand(1, 3, *SIZE) * 255
-    names = [stage.name for stage in take_apart(model, images, SIZE, no_autocast, name="x").stages]
+    names = [stage.name for stage in take_apart(model, spec_of(model), images, SIZE, no_autocast).stages]
     model.encoder.compile(backend="eager")
-    subject = take_apart(model, images, SIZE, no_autocast, name="x")
+    subject = take_apart(model, spec_of(model), images, SIZE, no_autocast)
     assert [stage.name for stage in subject.stages] == names
     next(stage for stage in subject.stages if stage.name == "encoder").call()
 

@@ -13,13 +13,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
 from proscale_bench.models.checkpoints.infer import NoBackbone
 from proscale_bench.models.checkpoints.load import load_checkpoint, open_checkpoint
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import Predictions
 from proscale_bench.models.position import sine_position
+from proscale_bench.specs.backbones import ResNet, Swin
 from proscale_bench.specs.encoders.staged import PREFIXES, Schedule, Stage, parse_compact
+from proscale_bench.specs.masked_decoder import Head
 
 PROJECT = Path(__file__).parents[2]
 SHARED = PROJECT.parent / "shared"
@@ -66,10 +67,10 @@ def load_case(folder: Path, scratch: Path) -> Case:
         save_file(head, weights)
     schedule = schedule_of(info)
     checkpoint = open_checkpoint(weights, schedule)
-    architecture = architecture_of(info)
+    backbone, head = dimensions_of(info)
     assert checkpoint.inferred.schedule == schedule
-    assert checkpoint.inferred.head == architecture.head
-    assert checkpoint.inferred.backbone in (architecture.backbone, NoBackbone(architecture.backbone.channels))
+    assert checkpoint.inferred.head == head
+    assert checkpoint.inferred.backbone in (backbone, NoBackbone(backbone.channels))
     return Case(info, load_checkpoint(weights, schedule), load_file(folder / "io.safetensors"))
 
 
@@ -87,7 +88,7 @@ def schedule_of(info: dict[str, Any]) -> Schedule:
     )
 
 
-def architecture_of(info: dict[str, Any]) -> Architecture:
+def dimensions_of(info: dict[str, Any]) -> tuple[ResNet | Swin, Head]:
     model = info["config"]["MODEL"]
     backbone: ResNet | Swin
     if "swin" in info["case"]:
@@ -100,7 +101,7 @@ def architecture_of(info: dict[str, Any]) -> Architecture:
         expansion = resnet["RES2_OUT_CHANNELS"] // width
         backbone = ResNet((3, 4, 6, 3), resnet["STEM_OUT_CHANNELS"], width, expansion)
     masks, head = model["MASK_FORMER"], model["SEM_SEG_HEAD"]
-    return Architecture(
+    return (
         backbone,
         Head(
             width=masks["HIDDEN_DIM"],

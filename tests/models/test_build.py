@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from proscale_bench.config.architecture import ARCHITECTURES
 from proscale_bench.errors import BenchError
-from proscale_bench.models.build import build_model
+from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.encoders.staged import Schedule, baseline, parse_compact
+from tests.built import build_model
 
 from .golden import shared
 
@@ -27,7 +27,7 @@ def parameters(module: nn.Module | nn.Parameter | None) -> int:
     return module.numel() if isinstance(module, nn.Parameter) else sum(p.numel() for p in module.parameters())
 
 
-@pytest.mark.parametrize("backbone", ARCHITECTURES)
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_backbone_runs_on_the_meta_device(backbone: str) -> None:
     model = build_model(parse_compact("3,3,3"), backbone, device="meta")
     assert all(tensor.is_meta for tensor in [*model.parameters(), *model.buffers()])

@@ -7,12 +7,12 @@ import torch
 from torchvision.models import swin_t
 from torchvision.ops import StochasticDepth
 
-from proscale_bench.config.architecture import get_architecture
 from proscale_bench.models.backbones import SwinBackbone, build_backbone
-from proscale_bench.models.build import build_model
+from proscale_bench.specs.backbones import get_backbone
 from proscale_bench.specs.encoders.staged import baseline
+from tests.built import build_model
 
-TINY = get_architecture("tiny").backbone
+TINY = get_backbone("tiny")
 
 
 def rates(backbone: torch.nn.Module) -> list[float]:
@@ -20,7 +20,7 @@ def rates(backbone: torch.nn.Module) -> list[float]:
 
 
 def test_rates_rise_as_torchvisions() -> None:
-    ours = build_backbone(get_architecture("swin_t").backbone, drop_path=0.2)
+    ours = build_backbone(get_backbone("swin_t"), drop_path=0.2)
     theirs = swin_t()  # it is built with a rate of 0.2
     assert rates(ours) == pytest.approx(rates(theirs), abs=1e-12)
     assert len(rates(ours)) == 12

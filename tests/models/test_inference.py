@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.config.architecture import Architecture, Head, ResNet
 from proscale_bench.errors import BenchError
 from proscale_bench.models.backbones import FrozenBatchNorm2d
-from proscale_bench.models.build import build_from_architecture, build_model
+from proscale_bench.models.build import build
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.encoders import parts
 from proscale_bench.models.inference import prepare_for_inference, use_sampling
@@ -19,10 +18,14 @@ from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import Predictions
 from proscale_bench.models.position import sine_position
 from proscale_bench.models.sampling.embedding_bag import has_compiler
+from proscale_bench.specs.backbones import ResNet
 from proscale_bench.specs.encoders.staged import parse_compact
+from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.masked_decoder import Head
+from tests.built import build_model
 
 HEAD = Head(width=64, encoder_heads=4, encoder_ffn=96, decoder_heads=4, decoder_ffn=96, queries=12, num_classes=7)
-SMALL_RESNET = Architecture(ResNet((1, 2, 1, 1), stem_width=8, width=8, expansion=2), HEAD)
+SMALL_RESNET = ResNet((1, 2, 1, 1), stem_width=8, width=8, expansion=2)
 SCHEDULES = [
     "baseline",
     "3,3,3",
@@ -37,7 +40,7 @@ SCHEDULES = [
 def small_model(compact: str) -> Mask2Former:
     """A narrow ResNet, whose norms are not what they were initialised to."""
     torch.manual_seed(0)
-    model = build_from_architecture(parse_compact(compact), SMALL_RESNET)
+    model = build(Mask2FormerSpec(SMALL_RESNET, parse_compact(compact), HEAD))
     for norm in model.modules():
         if isinstance(norm, FrozenBatchNorm2d):
             norm.running_var.uniform_(0.5, 1.5)

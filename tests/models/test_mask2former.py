@@ -7,12 +7,12 @@ import torch
 import torchvision
 from torch import Tensor
 
-from proscale_bench.config.architecture import ARCHITECTURES
 from proscale_bench.models.backbones import FrozenBatchNorm2d, build_backbone
-from proscale_bench.models.build import build_model
 from proscale_bench.models.mask2former import PIXEL_MEAN, PIXEL_STD, Mask2Former
 from proscale_bench.models.masked_decoder import attention_mask
+from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.encoders.staged import baseline, parse_compact
+from tests.built import build_model
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_training_supervises_every_layer_and_reaches_every_parameter() -> None:
 
 
 def test_batch_norm_stays_frozen_in_training() -> None:
-    backbone = build_backbone(ARCHITECTURES["resnet50"].backbone).eval()
+    backbone = build_backbone(BACKBONES["resnet50"]).eval()
     norms = [module for module in backbone.modules() if isinstance(module, FrozenBatchNorm2d)]
     assert len(norms) == 53
     batch = torch.randn(2, 3, 64, 64)
@@ -128,7 +128,7 @@ def test_batch_norm_stays_frozen_in_training() -> None:
 def test_backbones_take_torchvisions_weights(name: str) -> None:
     torch.manual_seed(0)
     theirs = torchvision.models.get_model(name).eval()
-    ours = build_backbone(ARCHITECTURES[name].backbone).eval()
+    ours = build_backbone(BACKBONES[name]).eval()
     missing, unexpected = ours.load_state_dict(theirs.state_dict(), strict=False)
     assert all(key.startswith("norms.") for key in missing)
     assert all(key.startswith(("fc.", "head.", "norm.")) or "batches_tracked" in key for key in unexpected)

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proscale_bench.models.build import build_model
 from proscale_bench.models.encoders.interface import EncoderOutput
 from proscale_bench.models.encoders.parts import Recalibration, to_tokens
 from proscale_bench.models.mask2former import Mask2Former
-from proscale_bench.specs.encoders.staged import LEVELS, parse_compact
+from proscale_bench.specs.encoders.staged import parse_compact
+from proscale_bench.specs.levels import LEVELS
+from tests.built import build_model
 
 SIZE = (96, 160)
 

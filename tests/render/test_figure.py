@@ -185,7 +185,7 @@ def test_the_bars_of_the_costs_add_up_to_the_total() -> None:
         totals: dict[float, float] = {}
         for bar in axes.patches:
             totals[bar.get_y()] = totals.get(bar.get_y(), 0) + bar.get_width()
-        expected = [one.cost.gflops.total for one in paper() if one.identity.backbone == backbone and one.cost][:9]
+        expected = [one.cost.gflops["total"] for one in paper() if one.identity.backbone == backbone and one.cost][:9]
         assert [totals[y] for y in sorted(totals)] == pytest.approx(expected, rel=1e-12)
 
 

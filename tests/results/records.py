@@ -12,12 +12,13 @@ from proscale_bench.cost.geometry import parse_size
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.record import Record
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.sweep.plan import plan
 
 
 def configuration(schedule: str | Schedule = "3,3,3", backbone: str = "resnet50", size: str = "64x64") -> Configuration:
     parsed = schedule if isinstance(schedule, Schedule) else parse_schedule(schedule)
-    return Configuration(backbone, parsed, parse_size(size), "fvcore", "mac")
+    return Configuration(mask2former(parsed, backbone), parse_size(size))
 
 
 def record(schedule: str | Schedule = "3,3,3", backbone: str = "resnet50", size: str = "64x64") -> Record:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proscale_bench.config.architecture import ARCHITECTURES, get_architecture
 from proscale_bench.cost.count import count_flops
-from proscale_bench.cost.parameters import count_parameters
 from proscale_bench.results.published import (
     OFFICIAL_PARTS,
     OfficialCount,
@@ -14,6 +12,7 @@ from proscale_bench.results.published import (
     published_result,
     published_results,
 )
+from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.encoders.staged import parse_compact
 from tests.results.records import record
 
@@ -24,7 +23,7 @@ def test_every_result_names_its_source_and_a_configuration_that_exists() -> None
         assert result.source
         assert result.pq is not None
         assert 40 < result.pq < 60
-        assert result.backbone in ARCHITECTURES
+        assert result.backbone in BACKBONES
         assert parse_compact(result.schedule).compact == result.schedule
         assert bool(result.cost_source) == (result.total_with_postprocessing_gflops is not None)
         assert (result.fps is None) == (result.fps_hardware == "")
@@ -58,7 +57,7 @@ def test_the_papers_totals_are_met_under_their_rules() -> None:
     for result in published_results():
         if printed := result.total_with_postprocessing_gflops:
             ours = count_flops(result.schedule, result.backbone, "coco-first100", rules="published")
-            assert round(ours.gflops.total_with_postprocessing) == printed
+            assert round(ours.gflops["total_with_postprocessing"]) == printed
 
 
 @pytest.mark.parametrize(
@@ -71,9 +70,9 @@ def test_every_part_of_the_official_count_is_ours(official: OfficialCount) -> No
         (official.height_px, official.width_px),
         (official.output_height_px, official.output_width_px),
     )
-    assert {part: getattr(ours.flops, part) for part in ("backbone", *OFFICIAL_PARTS)} == official.flops
-    parameters = count_parameters(get_architecture(official.backbone), ours.schedule)
-    assert (parameters.encoder, parameters.total) == (official.params_encoder, official.params_total)
+    assert {part: ours.part_flops[part] for part in ("backbone", *OFFICIAL_PARTS)} == official.flops
+    parameters = ours.spec.parameters()
+    assert (parameters["encoder"], sum(parameters.values())) == (official.params_encoder, official.params_total)
 
 
 def test_there_are_68_official_counts_all_different() -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from proscale_bench.config.schedule_file import ScheduleFile, dump_schedule, read_schedule_file
 from proscale_bench.errors import BenchError
-from proscale_bench.specs.encoders.staged import LEVELS, PREFIXES, Schedule, Stage, baseline, parse_compact
+from proscale_bench.specs.encoders.staged import PREFIXES, Schedule, Stage, baseline, parse_compact
+from proscale_bench.specs.levels import LEVELS
 
 LAYERS = st.integers(0, 20)
 

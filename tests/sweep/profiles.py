@@ -14,6 +14,8 @@ from proscale_bench.measure.profile import Failed, Found, Measured
 from proscale_bench.results.profile import Ceilings, Execution, Memory
 from proscale_bench.results.record import Record
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.model import ModelSpec
 
 ROUNDS = 12
 MACHINE = Environment(
@@ -51,16 +53,21 @@ def execution(batch_size: int = 1, **changes: object) -> Execution:
 def request(
     *schedules: str, backbone: str = "resnet50", size: str = "640x640", ceilings: bool = False
 ) -> ProfileRequest:
-    return ProfileRequest(tuple(map(parse_schedule, schedules)), backbone, parse_size(size), (1,), ceilings)
+    specs = tuple(mask2former(parse_schedule(schedule), backbone) for schedule in schedules)
+    return ProfileRequest(specs, parse_size(size), (1,), ceilings)
 
 
 def samples_of(ms: float, rounds: int = ROUNDS) -> list[float]:
     return [ms * (1 + WIGGLE[index % len(WIGGLE)] / 100) for index in range(rounds)]
 
 
-def measured(schedule: str | Schedule, how: Execution | None = None, rounds: int = ROUNDS) -> Measured:
+def measured(
+    model: str | ModelSpec, how: Execution | None = None, rounds: int = ROUNDS, backbone: str = "resnet50"
+) -> Measured:
     """10 ms a token layer over all levels, less over fewer; everything else as the baseline has it."""
-    parsed = parse_schedule(schedule) if isinstance(schedule, str) else schedule
+    spec = mask2former(parse_schedule(model), backbone) if isinstance(model, str) else model
+    parsed = spec.encoder
+    assert isinstance(parsed, Schedule)
     how = how or execution()
     layers = {
         f"encoder_token_layer_{n}": 10.0 * 4 ** (len(levels) - 3) for n, (_, levels) in enumerate(parsed.layers, 1)
@@ -84,7 +91,7 @@ def measured(schedule: str | Schedule, how: Execution | None = None, rounds: int
     scale = how.batch_size
     whole = scale * (1.0 + 40.0 + encoder_ms + 25.0)
     return Measured(
-        schedule=parsed,
+        spec=spec,
         execution=how,
         samples=Samples(
             whole_ms=samples_of(whole, rounds),
@@ -103,7 +110,7 @@ def measured(schedule: str | Schedule, how: Execution | None = None, rounds: int
 
 def out_of_memory(schedule: str, how: Execution | None = None) -> Failed:
     how = how or execution()
-    return Failed(parse_schedule(schedule), how, f"out of memory at batch size {how.batch_size}", True)
+    return Failed(mask2former(parse_schedule(schedule)), how, f"out of memory at batch size {how.batch_size}", True)
 
 
 def profiled_records(

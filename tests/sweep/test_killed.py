@@ -12,8 +12,8 @@ import torch
 
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.files import LOCK
-from proscale_bench.models.build import build_model
 from proscale_bench.models.checkpoints.save import save_checkpoint
+from tests.built import build_model
 from tests.data.made import CATEGORIES, make_dataset
 
 SPEC = """\

@@ -59,7 +59,7 @@ def test_savings_are_counted_and_realised_for_the_whole_and_every_stage() -> Non
     profile = profile_of(new)
     assert new.cost is not None
     assert profile.counted_saving_pct is not None
-    assert profile.counted_saving_pct.counted == new.cost.reduction_pct.total
+    assert profile.counted_saving_pct.counted == new.cost.reduction_pct["total"]
     ratio = ratio_of_medians(profile.samples_ms, profile_of(base).samples_ms)
     assert profile.realised_saving_pct is not None
     assert profile.realised_saving_pct.value == pytest.approx(100 * (1 - ratio.value))

@@ -145,9 +145,9 @@ def test_errors_say_where(spec: Path, old: str, new: str, line: int) -> None:
 def test_weights_are_packed_in_half_precision(spec: Path, tmp_path: Path) -> None:
     from safetensors import safe_open
 
-    from proscale_bench.models.build import build_model
     from proscale_bench.models.checkpoints.save import save_checkpoint
     from proscale_bench.specs.encoders.staged import parse_compact
+    from tests.built import build_model
 
     _, training = plan_zoo(read_zoo(spec), tmp_path / "zoo")
     training.folder.mkdir(parents=True)

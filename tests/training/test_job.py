@@ -230,8 +230,8 @@ def test_other_images_and_another_start_are_another_training(
     with pytest.raises(BenchError, match="another training: data is"):
         train(other.root, folder(whole))
     path = tmp_path / "baseline.safetensors"
-    from proscale_bench.models.build import build_model
     from proscale_bench.specs.encoders.staged import parse_compact
+    from tests.built import build_model
 
     save_checkpoint(build_model(parse_compact("baseline:1"), "tiny", len(CATEGORIES)), path)
     with pytest.raises(BenchError, match="another training: start is"):

@@ -12,16 +12,17 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from proscale_bench.config.architecture import Architecture, ResNet, Swin
 from proscale_bench.config.recipe import Recipe, find_recipe, read_recipe
 from proscale_bench.errors import BenchError
 from proscale_bench.models.backbones import FrozenBatchNorm2d
-from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.load import open_checkpoint
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.checkpoints.warm_start import warm_start
 from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.specs.backbones import ResNet, Swin
 from proscale_bench.specs.encoders.staged import parse_compact
+from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.training.setup import initialise
 from tests.models.checkpoints.samples import HEAD, RESNET, SWIN, official, same, small_model, write
 
@@ -56,7 +57,7 @@ def weights(classifier: nn.Module, tmp_path: Path) -> Path:
 
 
 def small_resnet(depths: tuple[int, int, int, int] = DEPTHS) -> Mask2Former:
-    return build_from_architecture(parse_compact("1,1,1"), Architecture(ResNet(depths), HEAD))
+    return build(Mask2FormerSpec(ResNet(depths), parse_compact("1,1,1"), HEAD))
 
 
 def test_fresh_is_left_as_it_is() -> None:
@@ -84,9 +85,7 @@ def test_a_swin_takes_all_but_the_norms_that_are_ours_alone(tmp_path: Path) -> N
     classifier = torchvision.models.SwinTransformer([4, 4], 8, [1, 2, 1, 1], [1, 2, 4, 8], [4, 4])
     state = randomised(classifier)
     save_file(state, tmp_path / "swin.safetensors")
-    model = build_from_architecture(
-        parse_compact("1,1,1"), Architecture(Swin(8, (1, 2, 1, 1), (1, 2, 4, 8), window=4), HEAD)
-    )
+    model = build(Mask2FormerSpec(Swin(8, (1, 2, 1, parse_compact("1,1,1"), 1), (1, 2, 4, 8), window=4), HEAD))
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     initialise(model, recipe(backbone_weights=tmp_path / "swin.safetensors"))
     for key, tensor in model.state_dict().items():
@@ -196,6 +195,6 @@ def test_no_baseline_starts_nothing(tmp_path: Path, weights: Path) -> None:
 
 def test_another_backbone_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "baseline.pth", official(small_model("baseline", RESNET)))
-    model = build_from_architecture(parse_compact("3,3,3"), Architecture(SWIN, replace(HEAD, num_classes=3)))
+    model = build(Mask2FormerSpec(SWIN, parse_compact("3,3,3"), replace(HEAD, num_classes=3)))
     with pytest.raises(BenchError, match="shape"):
         initialise(model, recipe(start=path))

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from proscale_bench.config.architecture import ResNet, Swin
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.infer import POINTS, Hints, Inferred
+from proscale_bench.specs.backbones import ResNet, Swin
 
 # What a configuration may say if our model is to compute the same. The tensors tell the dimensions.
 REQUIRED: dict[str, tuple[Any, ...]] = {

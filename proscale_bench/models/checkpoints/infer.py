@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import isqrt
 
-from proscale_bench.config.architecture import Head, ResNet, Swin
 from proscale_bench.errors import BenchError
-from proscale_bench.specs.encoders.staged import LEVELS, PREFIXES, Recalibration, Schedule, Stage
+from proscale_bench.specs.backbones import ResNet, Swin
+from proscale_bench.specs.encoders.staged import PREFIXES, Recalibration, Schedule, Stage
+from proscale_bench.specs.levels import LEVELS, Channels
+from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.masked_decoder import NORM_GROUPS, Head
 
 DEFAULT_HEADS = 8
 POINTS = 4
-NORM_GROUPS = 32
 MAX_WINDOW = 64  # its index of relative positions has window ** 4 entries; published windows are 7 and 12
 MAX_NUMBER = 300  # layers or blocks; the deepest published stage has 36
 
@@ -49,7 +51,7 @@ class Hints:
 class NoBackbone:
     """The file holds a head alone, for features of these channels."""
 
-    channels: Depths
+    channels: Channels
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,13 @@ class Inferred:
     backbone: ResNet | Swin | NoBackbone
     head: Head
     schedule: Schedule
+
+    @property
+    def spec(self) -> Mask2FormerSpec | None:
+        """The whole model; None of a head alone."""
+        return (
+            None if isinstance(self.backbone, NoBackbone) else Mask2FormerSpec(self.backbone, self.schedule, self.head)
+        )
 
 
 def infer(shapes: Shapes, given: Schedule | None = None, hints: Hints = Hints()) -> Inferred:

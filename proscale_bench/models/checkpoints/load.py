@@ -9,18 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.config.architecture import FEATURE_STRIDES, Architecture
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
-from proscale_bench.models.build import ENCODERS, build_from_architecture
+from proscale_bench.models.build import assemble, build
 from proscale_bench.models.checkpoints.checkpoint import Checkpoint
 from proscale_bench.models.checkpoints.checks import check_shapes, check_values
 from proscale_bench.models.checkpoints.formats import read_stored
 from proscale_bench.models.checkpoints.hugging_face import hints_of_config
-from proscale_bench.models.checkpoints.infer import Hints, Inferred, NoBackbone, TensorError, infer
+from proscale_bench.models.checkpoints.infer import Hints, Inferred, TensorError, infer
 from proscale_bench.models.checkpoints.translate import INDEX, Translation, translate
 from proscale_bench.models.mask2former import Mask2Former
-from proscale_bench.models.masked_decoder import MaskedDecoder
 from proscale_bench.specs.encoders.staged import Schedule, parse_compact
 from proscale_bench.units import printable
 
@@ -90,14 +88,10 @@ class MissingBackbone(nn.Module):
 
 
 def _build(inferred: Inferred, device: str) -> Mask2Former:
-    backbone, head, schedule = inferred.backbone, inferred.head, inferred.schedule
-    if not isinstance(backbone, NoBackbone):
-        return build_from_architecture(schedule, Architecture(backbone, head), device=device)
-    channels = dict(zip(FEATURE_STRIDES, backbone.channels, strict=True))
+    if inferred.spec is not None:
+        return build(inferred.spec, device=device)
     with torch.device(device):
-        return Mask2Former(
-            MissingBackbone(), ENCODERS[schedule.encoder](schedule, head, channels), MaskedDecoder(head)
-        ).eval()
+        return assemble(MissingBackbone(), inferred.schedule, inferred.head, inferred.backbone.channels)
 
 
 # --- What the file says of itself ---

@@ -10,22 +10,23 @@ Re-calibration has no counterpart and stays as initialised.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from proscale_bench.config.architecture import Architecture
 from proscale_bench.errors import BenchError
-from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.checkpoint import Checkpoint
-from proscale_bench.models.checkpoints.infer import NoBackbone
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.checkpoints.translate import INDEX
 from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.results.inspection import WarmStart
-from proscale_bench.specs.encoders.staged import LEVELS, Level, Schedule
+from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.levels import LEVELS
 
 # What may differ, with what it follows from; every other difference is an error.
 FREE = {"decoder.class_head.": "another number of classes", "decoder.query_": "another number of queries"}
@@ -41,10 +42,11 @@ def start_from(baseline: Checkpoint, schedule: Schedule, path: Path, seed: int =
     Raises:
         BenchError: see `warm_start`; a head alone; a path that cannot be written.
     """
-    if isinstance(baseline.inferred.backbone, NoBackbone):
+    spec = baseline.inferred.spec
+    if spec is None:
         raise BenchError(f"{baseline.path}: a head alone", "start from a checkpoint with its backbone")
     torch.manual_seed(seed)
-    model = build_from_architecture(schedule, Architecture(baseline.inferred.backbone, baseline.inferred.head))
+    model = build(replace(spec, encoder=schedule))
     started = warm_start(model, baseline)
     provenance = {
         "started_from": baseline.path.name,
@@ -107,8 +109,8 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
     return WarmStart(tuple(key for key in start if key not in sliced), tuple(sliced), left, layers)
 
 
-def rows_of_levels(rows: Tensor, heads: int, levels: tuple[Level, ...]) -> Tensor:
+def rows_of_levels(rows: Tensor, heads: int, levels: Sequence[str]) -> Tensor:
     """The rows of these levels, of rows that lie (head, level, point), and for offsets (x, y)."""
-    kept = [LEVELS.index(level) for level in levels]
+    kept = [index for index, level in enumerate(LEVELS) if level in levels]
     grouped = rows.reshape(heads, len(LEVELS), -1, *rows.shape[1:])
     return torch.flatten(grouped[:, kept], 0, 2)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-
-from proscale_bench.units import Size
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,12 @@ class PixelEncoder(nn.Module, ABC):
     def forward(self, features: dict[str, Tensor]) -> EncoderOutput:
         """Encode `{"res2": [B, C2, H/4, W/4], ..., "res5": [B, C5, H/32, W/32]}`."""
 
-    @abstractmethod
-    def token_lengths(self, size: Size) -> list[int]:
-        """How many tokens each token layer works on, for a padded input of (height, width) pixels."""
+    def between_parts(self, output: EncoderOutput) -> Callable[[], object] | None:
+        """What the encoder runs outside its modules, as a call that can be timed by itself; None where nothing can.
+
+        It is booked as the part of the spec that names the module `encoder`.
+
+        Args:
+            output: of a forward pass.
+        """
+        return None

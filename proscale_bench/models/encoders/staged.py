@@ -7,13 +7,12 @@ Sources: Cheng et al. 2022, section 3.2; Aich et al. 2024, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.config.architecture import FEATURE_STRIDES, SIZE_DIVISOR, Head
 from proscale_bench.models.encoders.interface import EncoderOutput, PixelEncoder
 from proscale_bench.models.encoders.parts import (
     Recalibration,
@@ -27,7 +26,9 @@ from proscale_bench.models.encoders.parts import (
     to_tokens,
 )
 from proscale_bench.models.position import pixel_centres, resize, sine_position
-from proscale_bench.specs.encoders.staged import FINEST, LEVELS, Schedule
+from proscale_bench.specs.encoders.staged import FINEST, Schedule
+from proscale_bench.specs.levels import LEVELS
+from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.units import Size
 
 
@@ -111,14 +112,7 @@ class StagedEncoder(PixelEncoder):
             tokens = {**tokens, **dict(zip(stage.levels, refined, strict=True))}
         return tokens
 
-    def token_lengths(self, size: Size) -> list[int]:
-        """See `PixelEncoder`.
-
-        Raises:
-            ValueError: the size is not padded.
-        """
-        height, width = size
-        if height % SIZE_DIVISOR or width % SIZE_DIVISOR:
-            raise ValueError(f"expected a size padded to multiples of {SIZE_DIVISOR}, got {height}x{width}")
-        area = height * width
-        return [sum(area // FEATURE_STRIDES[level] ** 2 for level in levels) for _, levels in self.schedule.layers]
+    def between_parts(self, output: EncoderOutput) -> Callable[[], object]:
+        """The upsampling of the finest level to stride 4: see `PixelEncoder`."""
+        height, width = output.mask_features.shape[-2:]
+        return lambda: resize(output.pyramid[-1], (height, width))

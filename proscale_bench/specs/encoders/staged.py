@@ -15,22 +15,27 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, get_args
 
 from proscale_bench.errors import BenchError, did_you_mean, look_up
+from proscale_bench.specs.encoders import parts
+from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, Channels, Level
+from proscale_bench.specs.masked_decoder import Head
+from proscale_bench.specs.model import Part, TokenLayer
+from proscale_bench.specs.terms import Operator, Terms, Tokens
 from proscale_bench.units import one_line
 
-Level = Literal["res5", "res4", "res3"]
 Recalibration = Literal["none", "linear", "conv"]
 RecalibrationLayout = Literal["official", "spatial"]
 PixelEmbedding = Literal["maxpool", "conv"]
 
-LEVELS: tuple[Level, ...] = ("res5", "res4", "res3")  # coarse to fine: the order of tokens everywhere
 FINEST: Level = "res3"  # never gated; its arrival ends the residual
 PREFIXES: tuple[tuple[Level, ...], ...] = (LEVELS[:1], LEVELS[:2], LEVELS)
 MAX_LAYERS = 100
 DEFAULT_TEMPERATURE = 0.1  # of the released models
 BASELINE_LAYERS = 6
+RECALIBRATION = Part("encoder_recalibration", "re-calibration", "encoder", ("encoder.recalibration",))
 
 
 class StageError(BenchError):
@@ -106,10 +111,46 @@ class Schedule:
         return "mask2former" if self.compact.startswith("baseline") else "proscale"
 
     @property
-    def layers(self) -> tuple[tuple[int, tuple[Level, ...]], ...]:
-        """(stage number from 1, levels) of every token layer, in order."""
-        return tuple(
-            (number, stage.levels) for number, stage in enumerate(self.stages, start=1) for _ in range(stage.layers)
+    def layers(self) -> tuple[TokenLayer, ...]:
+        """Every token layer, in order."""
+        layers: list[TokenLayer] = []
+        for number, stage in enumerate(self.stages, start=1):
+            layers += [TokenLayer(number, stage.levels)] * stage.layers
+        return tuple(layers)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The rows of its tables, in forward order: see `EncoderSpec`."""
+        return (
+            parts.PROJECTION,
+            RECALIBRATION,
+            parts.TOKEN_LAYERS,
+            *parts.numbered_layers(len(self.layers)),
+            parts.PIXEL_EMBEDDING,
+            parts.FPN_UPSAMPLING,
+        )
+
+    def terms(self, channels: Channels, head: Head) -> dict[str, Terms]:
+        """The coefficients of every part (Aich et al. 2025, section 3): see `EncoderSpec`."""
+        width, is_conv = head.width, self.pixel_embedding == "conv"
+        layers = (parts.token_layer_terms(head, levels) for _, levels in self.layers)
+        return {
+            parts.PROJECTION.name: parts.projection_terms(channels, width),
+            RECALIBRATION.name: recalibration_terms(width, self.recalibration),
+            **{f"encoder_token_layer_{number}": table for number, table in enumerate(layers, start=1)},
+            parts.PIXEL_EMBEDDING.name: parts.pixel_embedding_terms(channels, width, is_conv),
+            parts.FPN_UPSAMPLING.name: parts.upsampling_terms(width),
+        }
+
+    def parameters(self, channels: Channels, head: Head) -> int:
+        """The number of parameters: see `EncoderSpec`."""
+        width = head.width
+        return (
+            parts.projection_parameters(channels, width)
+            + len(LEVELS) * width  # level embeddings
+            + (0 if self.recalibration == "none" else width + 1)
+            + sum(parts.token_layer_parameters(head, len(levels)) for _, levels in self.layers)
+            + parts.pixel_embedding_parameters(channels, width, self.pixel_embedding == "conv")
         )
 
     @property
@@ -204,6 +245,18 @@ def from_fields(
 def baseline() -> Schedule:
     """Mask2Former's pixel decoder: six token layers over all levels, 3x3 conv, no gating."""
     return Schedule((Stage(LEVELS, BASELINE_LAYERS),), recalibration="none", pixel_embedding="conv", name="baseline")
+
+
+@cache
+def recalibration_terms(width: int, kind: Recalibration) -> Terms:
+    """res3 resized to res5 and to res4, one weight a channel, a gate on every token of the two."""
+    table = Terms()
+    for level in LEVELS[:-1] if kind != "none" else ():
+        tokens = Tokens(FEATURE_STRIDES[level])
+        table.add(Operator.UPSAMPLE_BILINEAR2D, 4 * width, tokens)
+        table.add(Operator.LINEAR if kind == "linear" else Operator.CONV, width, tokens)
+        table.add(Operator.GATING, width, tokens)
+    return table
 
 
 GRAMMAR = (

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
-from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.layouts import LAYOUTS, OFFICIAL
 from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.specs.backbones import ResNet, Swin
 from proscale_bench.specs.encoders.staged import PREFIXES, Schedule, Stage, parse_compact
+from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.masked_decoder import Head
 
 SWIN = Swin(8, (1, 2, 1, 1), (1, 2, 4, 8), window=4)
 RESNET = ResNet((1, 2, 1, 1), stem_width=8, width=8, expansion=2)
@@ -35,7 +37,7 @@ def small_model(schedule: str | Schedule = "2,1,1", backbone: ResNet | Swin = SW
     """A model with every tensor random, so that no two can be confused."""
     torch.manual_seed(seed)
     parsed = parse_compact(schedule) if isinstance(schedule, str) else schedule
-    model = build_from_architecture(parsed, Architecture(backbone, HEAD))
+    model = build(Mask2FormerSpec(backbone, parsed, HEAD))
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
             if tensor.is_floating_point():

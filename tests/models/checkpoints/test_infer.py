@@ -6,36 +6,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proscale_bench.config.architecture import ARCHITECTURES, Architecture, Head, ResNet, Swin
 from proscale_bench.errors import BenchError
-from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.infer import Hints, NoBackbone, infer
+from proscale_bench.specs.backbones import BACKBONES, ResNet, Swin
 from proscale_bench.specs.encoders.staged import Schedule, baseline, parse_compact
+from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
+from proscale_bench.specs.masked_decoder import Head
 
 from .samples import HEAD, SWIN, heads, resnets, schedules, swins
 
 
-def shapes_of(schedule: Schedule, architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    model = build_from_architecture(schedule, architecture, device="meta")
+def shapes_of(spec: Mask2FormerSpec) -> dict[str, tuple[int, ...]]:
+    model = build(spec, device="meta")
     return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
 
 
 def small_shapes(schedule: str, **head: int) -> dict[str, tuple[int, ...]]:
-    return shapes_of(parse_compact(schedule), Architecture(SWIN, Head(**{**vars(HEAD), **head})))
+    return shapes_of(Mask2FormerSpec(SWIN, parse_compact(schedule), Head(**{**vars(HEAD), **head})))
 
 
 @given(schedules(), st.one_of(swins(), resnets()), heads())
 @settings(max_examples=20, deadline=None)
 def test_what_was_built_is_what_is_found(schedule: Schedule, backbone: Swin | ResNet, head: Head) -> None:
-    found = infer(shapes_of(schedule, Architecture(backbone, head)))
+    found = infer(shapes_of(Mask2FormerSpec(backbone, schedule, head)))
     assert (found.schedule, found.backbone, found.head) == (schedule, backbone, head)
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_every_named_model_is_found(name: str) -> None:
     for schedule in (baseline(), parse_compact("3,3,3"), parse_compact("2,2,2+conv+trc:conv")):
-        found = infer(shapes_of(schedule, ARCHITECTURES[name]))
-        assert (found.schedule, Architecture(found.backbone, found.head)) == (schedule, ARCHITECTURES[name])  # type: ignore[arg-type]
+        spec = mask2former(schedule, name)
+        assert infer(shapes_of(spec)).spec == spec
 
 
 @pytest.mark.parametrize("schedule", ["3,3,0", "2,0,0", "0,2,0", "0,0,0+conv", "1,1,0+trc:none"])

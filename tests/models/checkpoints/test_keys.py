@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proscale_bench.config.architecture import Architecture, Head, ResNet, Swin
-from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.keys import Template
 from proscale_bench.models.checkpoints.layouts import HUGGING_FACE, LAYOUTS, OFFICIAL
+from proscale_bench.specs.backbones import ResNet, Swin
 from proscale_bench.specs.encoders.staged import Schedule, baseline
+from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.masked_decoder import Head
 
 from .samples import heads, resnets, schedules, swins
 
@@ -23,7 +25,7 @@ def test_every_key_goes_there_and_back(schedule: Schedule, backbone: Swin | ResN
     layout = LAYOUTS[name]
     if layout is HUGGING_FACE:
         schedule = baseline()
-    model = build_from_architecture(schedule, Architecture(backbone, head), device="meta")
+    model = build(Mask2FormerSpec(backbone, schedule, head), device="meta")
     seen: set[str] = set()
     for key in model.state_dict():
         theirs = layout.to_theirs(key)

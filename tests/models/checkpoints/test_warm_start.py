@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from proscale_bench.config.architecture import Architecture
 from proscale_bench.errors import BenchError
-from proscale_bench.models.build import build_from_architecture
+from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.load import open_checkpoint
 from proscale_bench.models.checkpoints.warm_start import rows_of_levels, start_from, warm_start
-from proscale_bench.specs.encoders.staged import LEVELS, parse_compact
+from proscale_bench.specs.encoders.staged import parse_compact
+from proscale_bench.specs.levels import LEVELS
+from proscale_bench.specs.mask2former import Mask2FormerSpec
 
 from .samples import HEAD, RESNET, SWIN, official, same, small_model, write
 
@@ -81,8 +82,7 @@ def test_a_layer_that_sees_all_its_weight_on_the_kept_levels_computes_the_same(t
 
 
 def test_other_classes_and_queries_are_left_and_said(baseline: Path) -> None:
-    architecture = Architecture(RESNET, replace(HEAD, num_classes=3, queries=9))
-    model = build_from_architecture(parse_compact("3,3,3"), architecture)
+    model = build(Mask2FormerSpec(RESNET, parse_compact("3,3,3"), replace(HEAD, num_classes=3, queries=9)))
     left = warm_start(model, open_checkpoint(baseline)).left
     assert left["decoder.class_head.weight"] == "another number of classes"
     assert left["decoder.query_features"] == "another number of queries"

@@ -1,0 +1,98 @@
+"""What encoders have in common: the cost of a projection, a token layer, the path to the mask features.
+
+Sources: Zhu et al. 2021 (Deformable DETR), appendix A.1; Cheng et al. 2022, section 3. The modules are
+`models/encoders/parts.py`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
+from proscale_bench.specs.masked_decoder import Head
+from proscale_bench.specs.model import Part
+from proscale_bench.specs.terms import Operator, Terms, Tokens, terms
+
+PROJECTION = Part("encoder_projection", "projection", "encoder", ("encoder.projections",))
+TOKEN_LAYERS = Part("encoder_token_layers", "token layers", "encoder", quoted=True)
+PIXEL_EMBEDDING = Part(
+    "pixel_embedding",
+    "pixel embedding",
+    "encoder",
+    ("encoder.lateral", "encoder.pixel_embedding", "encoder.mask_features"),
+)
+FPN_UPSAMPLING = Part("fpn_upsampling", "FPN upsampling", modules=("encoder",))  # the papers charge it to the head
+
+
+@cache
+def numbered_layers(count: int) -> tuple[Part, ...]:
+    """The token layers of an encoder as parts, one by one."""
+    return tuple(
+        Part(
+            f"encoder_token_layer_{number}",
+            f"layer {number}",
+            TOKEN_LAYERS.name,
+            (f"encoder.layers.{number - 1}",),
+            True,
+        )
+        for number in range(1, count + 1)
+    )
+
+
+@cache
+def projection_terms(channels: Channels, width: int) -> Terms:
+    """A 1x1 convolution and a GroupNorm on each of res3, res4, res5."""
+    table = Terms()
+    for level, c_in in zip(("res3", "res4", "res5"), channels[1:], strict=True):
+        table.add(Operator.CONV, c_in * width, Tokens(FEATURE_STRIDES[level]))
+        table.add(Operator.GROUP_NORM, 5 * width, Tokens(FEATURE_STRIDES[level]))
+    return table
+
+
+def projection_parameters(channels: Channels, width: int) -> int:
+    """Convolutions with bias, and their norms."""
+    return sum(c_in * width + width + 2 * width for c_in in channels[1:])
+
+
+@cache
+def token_layer_terms(head: Head, levels: tuple[str, ...]) -> Terms:
+    """Deformable attention over the tokens of `levels`, and an FFN: d(2d + 3HLP + 2F) in linears a token."""
+    d, samples = head.width, len(levels) * head.encoder_points  # samples a head
+    offsets_and_weights = 3 * d * head.encoder_heads * samples
+    table = Terms()
+    for level in levels:
+        tokens = Tokens(FEATURE_STRIDES[level])
+        table.add(Operator.LINEAR, 2 * d * d + offsets_and_weights + 2 * d * head.encoder_ffn, tokens)
+        table.add(Operator.GRID_SAMPLER, 4 * d * samples, tokens)
+        table.add(Operator.WEIGHTED_SUM, d * samples, tokens)
+        table.add(Operator.LAYER_NORM, 2 * 5 * d, tokens)
+    return table
+
+
+def token_layer_parameters(head: Head, level_count: int) -> int:
+    """Value and output projections, offsets and weights, FFN, two norms."""
+    d, ffn = head.width, head.encoder_ffn
+    offsets_and_weights = 3 * (d + 1) * head.encoder_heads * level_count * head.encoder_points
+    return 2 * (d * d + d) + offsets_and_weights + (2 * d * ffn + ffn + d) + 4 * d
+
+
+@cache
+def pixel_embedding_terms(channels: Channels, width: int, is_conv: bool) -> Terms:
+    """Lateral 1x1 + norm, a 3x3 convolution or max-pool + norm, and the 1x1 to the mask features, at stride 4."""
+    kernel = 9 * width * width if is_conv else 0
+    return terms(
+        (Operator.CONV, channels[0] * width + kernel + width * width, Tokens(4)),
+        (Operator.GROUP_NORM, 2 * 5 * width, Tokens(4)),
+    )
+
+
+def pixel_embedding_parameters(channels: Channels, width: int, is_conv: bool) -> int:
+    """Lateral and norm, the 3x3 convolution where it is one and its norm, the projection to the mask features."""
+    lateral = channels[0] * width + 2 * width
+    return lateral + (9 * width * width if is_conv else 0) + 2 * width + width * width + width
+
+
+@cache
+def upsampling_terms(width: int) -> Terms:
+    """The finest map resized to stride 4, 4 an output element."""
+    return terms((Operator.UPSAMPLE_BILINEAR2D, 4 * width, Tokens(4)))

@@ -1,0 +1,199 @@
+"""A model as one frozen value: it names itself, says what it is made of, and what that costs.
+
+All that counts, times, evaluates, stores and shows a model takes a `ModelSpec` and knows no family. `models/build.py`
+makes the module of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, TypeVar
+
+from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
+from proscale_bench.specs.masked_decoder import Head
+from proscale_bench.specs.terms import Quantity, Terms, Tokens
+
+Task = Literal["panoptic", "instance", "semantic"]
+Number = TypeVar("Number", int, float)
+TOTAL, POSTPROCESSING, WHOLE = "total", "postprocessing", "total_with_postprocessing"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One node in the tree of a model's parts, and one row of every table.
+
+    Args:
+        name: its key in records, as in "encoder_projection".
+        title: what a reader calls it, as in "projection".
+        of: the name of the part that contains it; None for the root.
+        modules: names of the modules that run it, as in "encoder.projections". What such a module runs outside the
+            modules of other parts belongs to this one, so "encoder" may stand for what is left of the encoder.
+        numbered: one of several alike, as the token layers are: a row of its own only where every layer is shown.
+        quoted: one of the numbers that papers compare: what is saved of it against the baseline is a number too.
+    """
+
+    name: str
+    title: str
+    of: str | None = TOTAL
+    modules: tuple[str, ...] = ()
+    numbered: bool = False
+    quoted: bool = False
+
+
+class TokenLayer(NamedTuple):
+    """One layer of an encoder: its stage, from 1, and the levels whose tokens it sees, coarse to fine."""
+
+    stage: int
+    levels: tuple[str, ...]
+
+    @property
+    def tokens(self) -> tuple[Quantity, ...]:
+        """The tokens of each level."""
+        return tuple(Tokens(FEATURE_STRIDES[level]) for level in self.levels)
+
+
+class EncoderSpec(Protocol):
+    """A whole pixel decoder, as data: what every encoder family in `specs/encoders/` is.
+
+    An encoder is a frozen dataclass beside its formulas. A plain feature pyramid, for example::
+
+        @dataclass(frozen=True)
+        class Pyramid:
+            name: str | None = None
+            encoder = "pyramid"                      # the family's key in records
+            compact = "pyramid"                      # the one canonical spelling; `spelling.py` reads it back
+            layers = ()                              # token layers, where it has any
+            parts = (
+                Part("encoder_lateral", "lateral", of="encoder", modules=("encoder.lateral",)),
+                Part("fpn_upsampling", "FPN upsampling", modules=("encoder",)),
+            )
+
+            def terms(self, channels, head):         # a table for each leaf of `parts`
+                return {
+                    "encoder_lateral": terms((Operator.CONV, channels[0] * head.width, Tokens(4))),
+                    "fpn_upsampling": terms((Operator.UPSAMPLE_BILINEAR2D, 4 * head.width, Tokens(4))),
+                }
+
+            def parameters(self, channels, head):
+                return channels[0] * head.width
+
+    Its module is the class of the same idea in `models/encoders/`, named in `models/build.py`.
+    """
+
+    @property
+    def name(self) -> str | None:
+        """What the catalogue or its file calls it; no part of its identity."""
+
+    @property
+    def encoder(self) -> str:
+        """The family's key in records: `mask2former`, `proscale`."""
+
+    @property
+    def compact(self) -> str:
+        """The one canonical spelling."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts inside `encoder`, in forward order, and what it runs that is booked beside it."""
+
+    @property
+    def layers(self) -> tuple[TokenLayer, ...]:
+        """The token layers in order; empty where it has none."""
+
+    def terms(self, channels: Channels, head: Head) -> dict[str, Terms]:
+        """The coefficients of every leaf of `parts`."""
+
+    def parameters(self, channels: Channels, head: Head) -> int:
+        """The number of parameters of the whole encoder."""
+
+
+class ModelSpec(Protocol):
+    """A model as data: frozen, hashable, picklable. `specs/mask2former.py` is the one to read as an example."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def family(self) -> str:
+        """The model's name in records: "Mask2Former"."""
+
+    @property
+    def backbone_name(self) -> str:
+        """The backbone's name, or its kind and dimensions where it has none."""
+
+    @property
+    def encoder(self) -> EncoderSpec:
+        """The pixel decoder."""
+
+    @property
+    def variant(self) -> str:
+        """The canonical spelling of what tells it from its siblings: "3,3,3"."""
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        """What its predictions can be judged by; empty where it is counted and timed alone."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The tree of its parts in forward order, a sum after what it sums up; the root comes last."""
+
+    @property
+    def layers(self) -> tuple[TokenLayer, ...]:
+        """The token layers of its encoder, in order."""
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes; None where it is as many as its name stands for."""
+
+    def dimensions(self) -> dict[str, int | str | tuple[int, ...]]:
+        """The dimensions in which it differs from what its names stand for; empty for a named model."""
+
+    def baseline(self) -> ModelSpec | None:
+        """The model that it is held against; None where there is none."""
+
+    def terms(self, as_executed: bool = False) -> dict[str, Terms] | None:
+        """The coefficients of every leaf of `parts`; None where only a trace can count it.
+
+        Args:
+            as_executed: after the exact optimizations of inference, and not as the papers count.
+        """
+
+    def parameters(self) -> dict[str, int]:
+        """The number of parameters by top part."""
+
+
+def leaves(parts: Iterable[Part]) -> list[Part]:
+    """The parts that contain no other, in order: a count is a number for each of them."""
+    known = list(parts)
+    containers = {part.of for part in known}
+    return [part for part in known if part.name not in containers]
+
+
+def with_sums(counts: Mapping[str, Number], parts: Sequence[Part]) -> dict[str, Number]:
+    """A number for every part: those of the leaves as given, and the sums of all that contain others."""
+    found: dict[str, Number] = {part.name: counts.get(part.name, 0) for part in leaves(parts)}
+    children: dict[str | None, list[str]] = {}
+    for part in parts:
+        children.setdefault(part.of, []).append(part.name)
+
+    def number(name: str) -> Number:
+        if name not in found:
+            found[name] = sum(number(child) for child in children[name])
+        return found[name]
+
+    return {part.name: number(part.name) for part in parts}
+
+
+def rows(parts: Iterable[Part]) -> list[Part]:
+    """The parts that are a row each, in the order of the JSON contract: a quoted part stands right below what contains
+    it. Numbered layers have a table of their own."""
+    shown: list[Part] = []
+    for part in parts:
+        if part.numbered:
+            continue
+        above = next((index for index, other in enumerate(shown) if other.name == part.of), None)
+        if part.quoted and above is not None:
+            shown.insert(above + 1, part)
+        else:
+            shown.append(part)
+    return shown

@@ -1,0 +1,124 @@
+"""The vocabulary of costs: operators, the quantities of an input's size that they grow with, and tables of both.
+
+A model's cost is linear in a few quantities of its input's size, so a part of a model is a table of coefficients by
+(operator, quantity). One multiply-accumulate is 1. Rule sets (`cost/rules.py`) decide later what an operator is worth.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+
+class Operator(str, Enum):
+    """A kind of operation, and what one count of it is."""
+
+    # products: one multiply-accumulate is 1 (2 in the convention "flop")
+    CONV = "conv"
+    LINEAR = "linear"
+    MATMUL = "matmul"  # both products of Swin's window attention
+    BMM = "bmm"  # the decoder's self-attention, and A.V of its masked cross-attention
+    MASKED_QK = "masked_qk"  # Q.K^T of the masked cross-attention: aten::baddbmm in the official code
+    MASK_EINSUM = "mask_einsum"  # mask embeddings times mask features
+    SEMANTIC_EINSUM = "semantic_einsum"  # class probabilities times masks, in post-processing
+    WEIGHTED_SUM = "weighted_sum"  # attention weights times sampled values, in deformable attention
+    # fixed amounts an output element
+    BATCH_NORM = "batch_norm"  # 2
+    GROUP_NORM = "group_norm"  # 5
+    LAYER_NORM = "layer_norm"  # 5
+    GRID_SAMPLER = "grid_sampler"  # 4
+    UPSAMPLE_BILINEAR2D = "upsample_bilinear2d"  # 4
+    GATING = "gating"  # 1: re-calibration's product of gate and token
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Sides(NamedTuple):
+    """One image's sizes in pixels: padded, as the network sees it, and of the masks that post-processing makes."""
+
+    height_px: int
+    width_px: int
+    output_height_px: int
+    output_width_px: int
+
+
+class Quantity(Protocol):
+    """A number that follows from an image's size. Frozen and hashable, since it is the key of a table."""
+
+    def __hash__(self) -> int: ...
+
+    def at(self, sides: Sides) -> int:
+        """The quantity of one image."""
+
+
+@dataclass(frozen=True)
+class One:
+    """What does not depend on the size."""
+
+    def at(self, sides: Sides) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The places of a feature map at a stride, rounded up: ceil(height / stride) * ceil(width / stride).
+
+    Args:
+        stride: in pixels of the padded input.
+        window: side of the windows that the map is padded to, in places (Swin's attention).
+    """
+
+    stride: int
+    window: int = 1
+
+    def at(self, sides: Sides) -> int:
+        side_px = self.stride * self.window
+        return -(-sides.height_px // side_px) * -(-sides.width_px // side_px) * self.window**2
+
+
+@dataclass(frozen=True)
+class Squared:
+    """The square of another quantity: self-attention over all tokens."""
+
+    of: Quantity
+
+    def at(self, sides: Sides) -> int:
+        return self.of.at(sides) ** 2
+
+
+@dataclass(frozen=True)
+class OutputPixels:
+    """The pixels of the masks that post-processing makes."""
+
+    def at(self, sides: Sides) -> int:
+        return sides.output_height_px * sides.output_width_px
+
+
+@dataclass(frozen=True)
+class Einsum:
+    """One einsum: `macs` products at each of `places`. Rule sets may round it, so it is a quantity by itself."""
+
+    macs: int
+    places: Quantity
+
+    def at(self, sides: Sides) -> int:
+        return self.macs * self.places.at(sides)
+
+
+class Terms(Counter[tuple[Operator, Quantity]]):
+    """The coefficients of one part of a model, by operator and quantity."""
+
+    def add(self, operator: Operator, amount: int, quantity: Quantity) -> None:
+        """Add `amount` counts of an operator for every unit of a quantity."""
+        self[operator, quantity] += amount
+
+
+def terms(*entries: tuple[Operator, int, Quantity]) -> Terms:
+    """The table of some (operator, amount, quantity)."""
+    table = Terms()
+    for operator, amount, quantity in entries:
+        table.add(operator, amount, quantity)
+    return table
