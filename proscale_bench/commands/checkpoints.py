@@ -108,9 +108,9 @@ def convert(
 
 def open_told(file: Path, schedule: str | None) -> Checkpoint:
     """Read a checkpoint, held against a schedule where one is given."""
-    from proscale_bench.config.catalogue import parse_schedule
+    from proscale_bench.config.catalogue import parse_staged
 
-    told = None if schedule is None else parse_schedule(schedule)
+    told = None if schedule is None else parse_staged(schedule)
     with uninterrupted():
         from proscale_bench.models.checkpoints.load import open_checkpoint
     return open_checkpoint(file, told)

@@ -116,7 +116,7 @@ class EvalOptions(ExecutionOptions, ExportOptions):
 
     def check(self) -> None:
         """As `DeviceOptions.check`; also nothing to evaluate, and flags that exclude each other."""
-        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.catalogue import parse_schedule, parse_staged
         from proscale_bench.specs.backbones import get_backbone
 
         sources = {
@@ -151,12 +151,12 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         Raises:
             BenchError: None are given, and none that are asked for ship.
         """
-        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.catalogue import parse_schedule, parse_staged
         from proscale_bench.config.weights import require_shipped_weights
 
         if self.weights or self.random_weights is not None or self.from_predictions:
             return self.weights or ()
-        schedule = None if self.schedule is None else parse_schedule(self.schedule)
+        schedule = None if self.schedule is None else parse_staged(self.schedule)
         return tuple(require_shipped_weights(schedule, self.training_seed).values())
 
     def wanted_tasks(self) -> tuple[Task, ...] | None:
@@ -230,10 +230,10 @@ class EvalOptions(ExecutionOptions, ExportOptions):
     def models(self, classes: int) -> Iterator[Weights]:
         """The models, loaded one by one; an untrained one has as many classes as the data."""
         from proscale_bench.bench.weights import random_weights, read_weights
-        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.catalogue import parse_schedule, parse_staged
         from proscale_bench.specs.mask2former import mask2former
 
-        schedule = None if self.schedule is None else parse_schedule(self.schedule)
+        schedule = None if self.schedule is None else parse_staged(self.schedule)
         if self.random_weights is not None:
             spec = mask2former(schedule or parse_schedule("3,3,3"), self.backbone, classes=classes)
             yield random_weights(spec, self.random_weights)

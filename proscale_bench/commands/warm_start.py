@@ -32,12 +32,12 @@ def warm_start(
 
     Example: proscale-bench models warm-start mask2former.pkl start.safetensors --schedule 3,3,3
     """
-    from proscale_bench.config.catalogue import parse_schedule
+    from proscale_bench.config.catalogue import parse_staged
     from proscale_bench.files import refuse_overwrite
     from proscale_bench.render.checkpoints import warm_start_lines
 
     refuse_overwrite(out, force)
-    target = parse_schedule(schedule)
+    target = parse_staged(schedule)
     checkpoint = open_told(baseline, None)
     from proscale_bench.models.checkpoints.warm_start import start_from
 

@@ -10,7 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from proscale_bench.errors import BenchError, did_you_mean
-from proscale_bench.specs.encoders.staged import Schedule, from_fields, parse_compact
+from proscale_bench.specs.encoders.staged import GRAMMAR, Schedule, from_fields
+from proscale_bench.specs.model import EncoderSpec
+from proscale_bench.specs.spelling import parse_encoder
 
 
 @cache
@@ -42,7 +44,7 @@ def catalogue() -> tuple[tuple[Schedule, str], ...]:
     )
 
 
-def parse_schedule(text: str | Path) -> Schedule:
+def parse_schedule(text: str | Path) -> EncoderSpec:
     """A schedule from a YAML file's path, a name in the catalogue, or its compact spelling.
 
     Raises:
@@ -56,10 +58,22 @@ def parse_schedule(text: str | Path) -> Schedule:
 
         return read_schedule_file(path)[0]
     try:
-        return parse_compact(word)
+        return parse_encoder(word)
     except BenchError as error:
         hint = did_you_mean(word, catalogue_names(), error.hint) if word[:1].isalpha() else error.hint
         raise BenchError(error.message, hint) from None
+
+
+def parse_staged(text: str | Path) -> Schedule:
+    """The same where nothing else will do: checkpoints hold encoders with stages alone.
+
+    Raises:
+        BenchError: see `parse_schedule`; or it is an encoder of another family.
+    """
+    encoder = parse_schedule(text)
+    if not isinstance(encoder, Schedule):
+        raise BenchError(f"{encoder.compact}: checkpoints of this encoder cannot be read or written", GRAMMAR)
+    return encoder
 
 
 def _read_shipped(path: Path) -> tuple[Schedule, str]:

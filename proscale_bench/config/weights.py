@@ -21,6 +21,7 @@ from proscale_bench.specs.encoders.staged import Schedule, parse_compact
 METADATA = "proscale_bench"  # the key of what our own files say of themselves
 FOLDER = Path(__file__).resolve().parent.parent / "weights"
 MAX_HEADER_BYTES = 8 << 20  # that of Swin-L has 0.1 MiB
+MAX_HEADS = 1024
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -32,12 +33,16 @@ class WeightsHeader:
         shapes: the shape of every tensor, under our keys.
         digest: the digest of the weights; None where it does not say.
         seed: the seed of the training; None where it does not say.
+        encoder_heads, encoder_points, decoder_heads: what no shape tells; None where it does not say.
     """
 
     schedule: Schedule
     shapes: Mapping[str, tuple[int, ...]]
     digest: str | None
     seed: int | None
+    encoder_heads: int | None = None
+    encoder_points: int | None = None
+    decoder_heads: int | None = None
 
 
 def shipped_weights() -> dict[str, Path]:
@@ -95,9 +100,23 @@ def read_header(path: Path) -> WeightsHeader:
             shapes=shapes,
             digest=digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None,
             seed=seed if type(seed) is int else None,
+            **{key: _number(told.get(key)) for key in ("encoder_heads", "encoder_points", "decoder_heads")},
         )
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BenchError(f"{path}: its header cannot be read: {str(error)[:200]}", "the file is damaged") from error
+
+
+def _number(value: object) -> int | None:
+    """A number that the header says, or None.
+
+    Raises:
+        ValueError: it is no number that a model can have.
+    """
+    if value is None:
+        return None
+    if type(value) is not int or not 1 <= value <= MAX_HEADS:
+        raise ValueError(f"{value!r} is not a number from 1 to {MAX_HEADS}")
+    return value
 
 
 def _header(path: Path) -> dict[str, Any]:

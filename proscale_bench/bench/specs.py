@@ -1,0 +1,98 @@
+"""From what a user names to the models that are meant: schedules on a backbone, or with the dimensions of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from proscale_bench.config.catalogue import parse_schedule
+from proscale_bench.errors import BenchError
+from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
+from proscale_bench.specs.model import EncoderSpec
+
+DEFAULT_SCHEDULE = "3,3,3"  # the released models
+DEFAULT_BACKBONE = "resnet50"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """The models that a command is about.
+
+    Args:
+        schedules: spellings, catalogue names or files; empty: that of the weights, else `3,3,3`.
+        backbone: a name; None: that of the weights, else resnet50.
+        weights: a checkpoint whose dimensions all of the models have.
+        classes, queries, width: of the head, where they are not the published model's.
+    """
+
+    schedules: Sequence[str | EncoderSpec] = ()
+    backbone: str | None = None
+    weights: Path | None = None
+    classes: int | None = None
+    queries: int | None = None
+    width: int | None = None
+
+    def specs(self) -> tuple[Mask2FormerSpec, ...]:
+        """The models, in the order of the schedules. Loads torch for weights whose header does not tell.
+
+        Raises:
+            BenchError: an unknown name, a number that no model can have, weights that cannot be read or are of a head
+                alone, or a flag that contradicts the weights.
+        """
+        encoders = [parse_schedule(one) if isinstance(one, str) else one for one in self.schedules]
+        if self.weights is not None:
+            found = read_spec(self.weights)
+            self._check_against(found)
+            return tuple(replace(found, encoder=encoder) for encoder in encoders) or (found,)
+        return tuple(
+            mask2former(
+                encoder,
+                DEFAULT_BACKBONE if self.backbone is None else self.backbone,
+                classes=self.classes,
+                queries=self.queries,
+                width=self.width,
+            )
+            for encoder in encoders or [parse_schedule(DEFAULT_SCHEDULE)]
+        )
+
+    def _check_against(self, found: Mask2FormerSpec) -> None:
+        head = found.head
+        for flag, given, told in (
+            ("--backbone", self.backbone, found.backbone_name),
+            ("--classes", self.classes, head.num_classes),
+            ("--queries", self.queries, head.queries),
+            ("--width", self.width, head.width),
+        ):
+            if given is not None and given != told:
+                raise BenchError(
+                    f"{flag} {given}, and {self.weights} has {told}",
+                    f"leave out {flag}: weights say it themselves; or leave out --weights to count another model",
+                )
+
+
+def read_spec(path: Path, schedule: EncoderSpec | None = None) -> Mask2FormerSpec:
+    """The model that a checkpoint holds: off the header of a file of ours, else off its tensors, which loads torch.
+
+    Args:
+        schedule: what the tensors cannot tell; by default what the file says.
+
+    Raises:
+        BenchError: unreadable, hostile, damaged, of no model that we know, or of a head alone.
+    """
+    from proscale_bench.config.weights import read_header
+    from proscale_bench.models.checkpoints.infer import Hints, infer
+    from proscale_bench.specs.encoders.staged import Schedule
+
+    given = schedule if isinstance(schedule, Schedule) else None
+    try:
+        header = read_header(path)
+        hints = Hints(header.schedule, header.encoder_heads, header.encoder_points, header.decoder_heads)
+        spec = infer(header.shapes, given, hints).spec
+    except BenchError:
+        from proscale_bench.models.checkpoints.load import open_checkpoint
+
+        spec = open_checkpoint(path, given).inferred.spec
+    if spec is None:
+        raise BenchError(f"{path}: holds a head without a backbone", "give the checkpoint of a whole model")
+    return spec
