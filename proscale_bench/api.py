@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proscale_bench.config.catalogue import parse_schedule
+from proscale_bench.config.catalogue import parse_schedule, parse_staged
 from proscale_bench.cost.count import count_flops
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.model import EncoderSpec
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -31,7 +32,7 @@ __all__ = [
 
 
 def build_model(
-    schedule: Schedule | str,
+    schedule: EncoderSpec | str,
     backbone: str = "resnet50",
     num_classes: int | None = None,
     num_queries: int | None = None,
@@ -53,7 +54,7 @@ def build_model(
     from proscale_bench.models.build import build
     from proscale_bench.specs.mask2former import mask2former
 
-    if not isinstance(schedule, Schedule):
+    if isinstance(schedule, str):
         schedule = parse_schedule(schedule)
     return build(mask2former(schedule, backbone, classes=num_classes, queries=num_queries, width=width))
 
@@ -77,7 +78,7 @@ def load_checkpoint(path: str | PathLike[str], schedule: Schedule | str | None =
 
     from proscale_bench.models.checkpoints.load import load_checkpoint as load
 
-    told = schedule if schedule is None or isinstance(schedule, Schedule) else parse_schedule(schedule)
+    told = schedule if schedule is None or isinstance(schedule, Schedule) else parse_staged(schedule)
     return load(Path(path), told)
 
 

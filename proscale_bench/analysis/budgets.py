@@ -17,7 +17,8 @@ from proscale_bench.cost.count import FlopCount, count_flops
 from proscale_bench.cost.geometry import COCO_SIZES, parse_size
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric, provenance_of
-from proscale_bench.specs.encoders.staged import Schedule, baseline
+from proscale_bench.specs.encoders.staged import baseline
+from proscale_bench.specs.model import EncoderSpec
 
 if TYPE_CHECKING:
     from proscale_bench.results.collect import SourcedRecord
@@ -201,13 +202,13 @@ class Checker:
             raise BenchError(f"{limit.at}: against: {error.message}", error.hint) from error
 
 
-def count(limit: Limit, schedule: Schedule | None = None) -> FlopCount:
+def count(limit: Limit, schedule: EncoderSpec | None = None) -> FlopCount:
     """What a limit's configuration costs on paper, or another schedule in its place. Counted once."""
     return _count(schedule or limit.schedule, limit.backbone, limit.size, limit.rules, limit.convention)
 
 
 @cache
-def _count(schedule: Schedule, backbone: str, size: str, rules: str, convention: str) -> FlopCount:
+def _count(schedule: EncoderSpec, backbone: str, size: str, rules: str, convention: str) -> FlopCount:
     return count_flops(schedule, backbone, size, None, rules, convention)
 
 

@@ -116,7 +116,7 @@ class EvalOptions(ExecutionOptions, ExportOptions):
 
     def check(self) -> None:
         """As `DeviceOptions.check`; also nothing to evaluate, and flags that exclude each other."""
-        from proscale_bench.config.catalogue import parse_schedule, parse_staged
+        from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.specs.backbones import get_backbone
 
         sources = {
@@ -151,7 +151,7 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         Raises:
             BenchError: None are given, and none that are asked for ship.
         """
-        from proscale_bench.config.catalogue import parse_schedule, parse_staged
+        from proscale_bench.config.catalogue import parse_staged
         from proscale_bench.config.weights import require_shipped_weights
 
         if self.weights or self.random_weights is not None or self.from_predictions:

@@ -55,16 +55,17 @@ def show(
     """
     from rich.text import Text
 
-    from proscale_bench.config.catalogue import parse_schedule
+    from proscale_bench.config.catalogue import parse_schedule, parse_staged
     from proscale_bench.cost.count import count_flops
     from proscale_bench.render import schedules as render
     from proscale_bench.render.console import stdout_console
     from proscale_bench.render.flops import headline
     from proscale_bench.render.table import rich_table
+    from proscale_bench.specs.encoders.staged import Schedule
 
     console = stdout_console()
-    parsed = parse_schedule(schedule)
-    if yaml:
+    parsed = parse_staged(schedule) if yaml else parse_schedule(schedule)
+    if isinstance(parsed, Schedule) and yaml:
         from proscale_bench.config.schedule_file import dump_schedule
 
         typer.echo(dump_schedule(parsed, parsed.name or "my-schedule"), nl=False)
@@ -74,7 +75,7 @@ def show(
     console.print()
     console.print(rich_table(render.drawing(count, plain=not console.encoding.startswith("utf"))))
     console.print()
-    for what, how in render.options(parsed):
+    for what, how in render.options(parsed) if isinstance(parsed, Schedule) else ():
         console.print(Text(f"{what:16} {how}"))
     console.print(Text(f"\nOn {backbone} at {count.input.name}: {headline(count)}", style="dim"))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from proscale_bench.config.recipe import Recipe, RecipeChanges
     from proscale_bench.results.training import TrainingRecord
-    from proscale_bench.specs.encoders.staged import Schedule
+    from proscale_bench.specs.model import EncoderSpec
     from proscale_bench.training.job import TrainingJob
 
 RUNS = Path("runs")
@@ -42,7 +42,7 @@ class Asked:
     tensorboard: bool
     export_json: Path | None
 
-    def read(self) -> tuple[Schedule, Recipe]:
+    def read(self) -> tuple[EncoderSpec, Recipe]:
         """What is trained and how, checked before anything large is loaded.
 
         Raises:
@@ -66,14 +66,14 @@ class Asked:
                 raise BenchError(f"{name}: no such file", "give the path of a checkpoint")
         return schedule, recipe
 
-    def folder(self, schedule: Schedule, recipe: Recipe) -> Path:
+    def folder(self, schedule: EncoderSpec, recipe: Recipe) -> Path:
         """Where the run lies."""
         word = schedule.compact
         for separator in ",+:":
             word = word.replace(separator, "-")
         return self.out or RUNS / f"{recipe.name}-{recipe.backbone}-{word}-seed{self.seed}"
 
-    def job(self, schedule: Schedule, recipe: Recipe) -> TrainingJob:
+    def job(self, schedule: EncoderSpec, recipe: Recipe) -> TrainingJob:
         """Loads torch."""
         with uninterrupted():
             import torch

@@ -27,7 +27,7 @@ from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
-from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.model import EncoderSpec
 
 # YAML reads the bare word off as false.
 Level = Annotated[Literal["error", "warn", "off"], BeforeValidator(lambda word: "off" if word is False else word)]
@@ -173,7 +173,7 @@ class Limit:
     bound: Bound
     value: float
     level: Level
-    schedule: Schedule
+    schedule: EncoderSpec
     written: str
     backbone: str
     size: str
@@ -217,7 +217,7 @@ def read_budgets(path: Path) -> list[Limit]:
     return limits
 
 
-def _limits(document: Document[BudgetFile], index: int, schedule: Schedule) -> Iterator[Limit]:
+def _limits(document: Document[BudgetFile], index: int, schedule: EncoderSpec) -> Iterator[Limit]:
     budget, folder = document.value.budgets[index], Path(document.path).parent
     of_budget = BUILT_IN | _given(document.value.defaults) | _given(budget)
     for metric in BUDGET_METRICS:

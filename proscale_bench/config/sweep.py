@@ -31,7 +31,7 @@ from proscale_bench.config.weights import WeightsHeader, read_header, require_sh
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs.backbones import BackboneName
-from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.units import one_line
 
 CATALOGUE, ZOO, EMBEDDED = "catalogue", "zoo", "shapes-val"
@@ -144,7 +144,7 @@ class SweepSpec:
     """
 
     file: Document[SweepFile]
-    schedules: tuple[Schedule, ...]
+    schedules: tuple[EncoderSpec, ...]
     weights: tuple[WeightsFile, ...] = ()
     left_out: tuple[WeightsFile, ...] = ()
 
@@ -209,7 +209,7 @@ def read_sweep(path: Path) -> SweepSpec:
     return SweepSpec(document, schedules, asked, tuple(one for one in weights if one not in asked))
 
 
-def _schedules(document: Document[SweepFile], folder: Path, weights: tuple[WeightsFile, ...]) -> Iterator[Schedule]:
+def _schedules(document: Document[SweepFile], folder: Path, weights: tuple[WeightsFile, ...]) -> Iterator[EncoderSpec]:
     told = [file.header.schedule for file in weights if file.header]
     if document.value.schedules is None and told:
         yield from dict.fromkeys(told)

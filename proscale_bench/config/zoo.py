@@ -22,7 +22,7 @@ from proscale_bench.config.recipe import MAX_SEED, Recipe, find_recipe, read_rec
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
-from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.model import EncoderSpec
 
 BASELINE = "baseline"
 SHIPPED = Path(__file__).parent / "zoo.yaml"
@@ -52,7 +52,7 @@ class Zoo:
     branch: Recipe
     trunk_word: str
     branch_word: str
-    schedules: tuple[Schedule, ...]
+    schedules: tuple[EncoderSpec, ...]
     seeds: tuple[int, ...]
 
 
@@ -89,7 +89,7 @@ def _recipe(document: Document[ZooFile], key: str, folder: Path) -> tuple[str, R
         raise BenchError(f"{document.where(key)}: {error.message}", error.hint) from error
 
 
-def _schedule(document: Document[ZooFile], index: int, folder: Path) -> Schedule:
+def _schedule(document: Document[ZooFile], index: int, folder: Path) -> EncoderSpec:
     word = document.value.schedules[index]
     try:
         return parse_schedule(folder / word if word.endswith((".yaml", ".yml")) else word)

@@ -81,6 +81,8 @@ class EncoderSpec(Protocol):
     Its module is the class of the same idea in `models/encoders/`, named in `models/build.py`.
     """
 
+    def __hash__(self) -> int: ...
+
     @property
     def name(self) -> str | None:
         """What the catalogue or its file calls it; no part of its identity."""

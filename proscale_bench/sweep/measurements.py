@@ -18,8 +18,8 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.machine import cpu_name, usable_cores
 from proscale_bench.results.profile import DeviceType, Execution, Mode
 from proscale_bench.results.record import Failure, Identity, Input, Record
-from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.sweep.tasks import Needs, StepName, digest_of, tell
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ProfileTask:
     """What to profile, and how: see `config.sweep.ProfileStep`."""
 
     backbone: str
-    schedules: tuple[Schedule, ...]
+    schedules: tuple[EncoderSpec, ...]
     size: str
     batch_size: int
     device: DeviceType

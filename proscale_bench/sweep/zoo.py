@@ -27,7 +27,7 @@ from proscale_bench.data.embedded_training import identity_of_images
 from proscale_bench.errors import BenchError
 from proscale_bench.files import write_atomic
 from proscale_bench.results.training import TrainingRecord, read_log, read_record
-from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.model import EncoderSpec
 
 MODEL, RECORD, LOG, ERRORS = "model.safetensors", "training.json", "log.jsonl", "errors.txt"
 POLL_S = 1.0
@@ -45,7 +45,7 @@ class Training:
     """
 
     name: str
-    schedule: Schedule
+    schedule: EncoderSpec
     seed: int
     recipe: Recipe
     recipe_word: str
@@ -138,12 +138,12 @@ def require_own(plan: Sequence[Training]) -> None:
                 raise BenchError(f"{training.folder}: trained with {what} than {recipe.name} has now", anew)
 
 
-def file_name_of(schedule: Schedule) -> str:
+def file_name_of(schedule: EncoderSpec) -> str:
     """Spell a schedule for a file's name: 3-3-3-trc-none."""
     return schedule.compact.replace(",", "-").replace("+", "-").replace(":", "-")
 
 
-def _baseline() -> Schedule:
+def _baseline() -> EncoderSpec:
     from proscale_bench.specs.encoders.staged import parse_compact
 
     return parse_compact(BASELINE)

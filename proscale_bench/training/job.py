@@ -31,8 +31,8 @@ from proscale_bench.results.training import (
     TrainingStep,
     read_record,
 )
-from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.training.checkpoint import read_state
 from proscale_bench.training.folder import (
     BOARD,
@@ -79,7 +79,7 @@ class TrainingJob:
     """
 
     recipe: Recipe
-    schedule: Schedule
+    schedule: EncoderSpec
     seed: int = 0
     coco: Path | None = None
     device: DeviceType = "cpu"
@@ -277,7 +277,7 @@ def final_model(trainer: Trainer) -> Mask2Former:
 def write_outcome(
     run: Path,
     trainer: Trainer,
-    schedule: Schedule,
+    schedule: EncoderSpec,
     data: TrainingData,
     start: InitialWeights,
     sessions: tuple[TrainingSession, ...],

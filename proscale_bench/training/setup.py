@@ -27,8 +27,8 @@ from proscale_bench.models.processes import Processes
 from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.inspection import WarmStart
 from proscale_bench.results.profile import DeviceType
-from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, SIZE_DIVISOR
+from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.training.samples import CocoTraining, ShapesTraining, TrainingSet
 from proscale_bench.units import Size, printable
 
@@ -84,7 +84,7 @@ def open_data(
     return TrainingData(shapes, "shapes", identity_of_images(data.seed, data.images))
 
 
-def identity_of(recipe: Recipe, schedule: Schedule, seed: int) -> dict[str, Any]:
+def identity_of(recipe: Recipe, schedule: EncoderSpec, seed: int) -> dict[str, Any]:
     """What a training is made of, as far as it is known before anything is opened."""
     fields = recipe.model_dump(mode="json", exclude=set(OUTSIDE_DIGEST))
     return {"schedule": schedule.compact, "seed": seed, "recipe": fields}
