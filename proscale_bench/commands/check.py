@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from proscale_bench.commands.options import MaybePaths, flag
+from proscale_bench.errors import BenchError, ExitCode
+
+if TYPE_CHECKING:
+    from proscale_bench.analysis.budgets import Checker, Finding
+    from proscale_bench.analysis.explain import Explanation
+    from proscale_bench.results.collect import SourcedRecord
+
+DEFAULT_RECORDS = Path("reports")
+Explanations = dict[int, "Explanation"]  # by the finding's index
 
 
 class Format(str, Enum):
@@ -19,22 +33,21 @@ class Format(str, Enum):
 
 
 def check(
-    budgets: Annotated[Path, typer.Argument(metavar="FILE", help="Limits on metrics.")] = Path("budgets.yaml"),
+    budgets: Annotated[Path, typer.Argument(metavar="FILE", help="File of limits on metrics.")] = Path("budgets.yaml"),
     records: Annotated[
-        Optional[list[Path]],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Option(
-            "--records",
-            metavar="RUN",
-            help="A run that latencies and accuracies come from; repeat for several. \\[default: all in reports]",
+        MaybePaths,
+        flag(
+            "--records RUN",
+            "Run that latencies and accuracies come from. Repeat for several. [default: all in reports]",
         ),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", metavar="NAME", help="Of the report: text, json, github, junit or sarif.")
+        Format, flag("--format NAME", "Format of the report: text, json, github, junit or sarif.")
     ] = Format.text,
-    update: Annotated[bool, typer.Option("--update", help="Write what was found into the file first.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Say what changed since a limit was last kept.")] = False,
+    update: Annotated[bool, flag("--update", "Write what was found into the file, then check.")] = False,
+    explain: Annotated[bool, flag("--explain", "Say what changed since an exceeded limit was last kept.")] = False,
     fail_unstable: Annotated[
-        bool, typer.Option("--fail-unstable", help="Exit with 3 if a limit stands on a latency that cannot be trusted.")
+        bool, flag("--fail-unstable", "Exit with 3 if a limit stands on a latency that cannot be trusted.")
     ] = False,
 ) -> None:
     """Hold costs, latencies and accuracies to a budget; exit 1 where a limit is not kept.
@@ -42,9 +55,7 @@ def check(
     Example: proscale-bench check budgets.yaml --records reports/cpu
     """
     from proscale_bench.analysis.budgets import Checker
-    from proscale_bench.commands.checking import explanations, publish, read_run, reader_of, unstable, updated
     from proscale_bench.config.budget import read_budgets
-    from proscale_bench.errors import ExitCode
 
     gc.freeze()  # what is imported stays: looking through it again and again would take a tenth of the time
     checker = Checker(reader_of(records), read_run)
@@ -59,3 +70,143 @@ def check(
         raise typer.Exit(ExitCode.EXCEEDED)
     if problem:
         raise problem
+
+
+def reader_of(paths: list[Path] | None) -> Callable[[], Sequence[SourcedRecord]]:
+    """A function that reads the runs given, or those in `reports/` if there are any."""
+
+    def read() -> Sequence[SourcedRecord]:
+        return read_run(*paths) if paths else (read_run(DEFAULT_RECORDS) if DEFAULT_RECORDS.is_dir() else [])
+
+    return read
+
+
+def read_run(*paths: Path) -> Sequence[SourcedRecord]:
+    """All records of runs; files that are none are named on stderr."""
+    from proscale_bench.render.console import warn
+    from proscale_bench.results.collect import collect
+
+    sourced, problems = collect(paths)
+    for problem in problems:
+        warn(f"{problem.message}; left out")
+    return sourced
+
+
+def updated(path: Path, findings: Sequence[Finding]) -> bool:
+    """Write what was found over the absolute limits of a file; whether anything changed.
+
+    Raises:
+        BenchError: the file would not be one of budgets any more; it is left as it was.
+    """
+    from proscale_bench.config.budget import BudgetFile
+    from proscale_bench.config.budget_update import rewrite
+    from proscale_bench.config.yaml_file import parse_yaml, read_text
+    from proscale_bench.files import write_atomic
+    from proscale_bench.render.console import note
+
+    found = {one.limit.key: one.found for one in findings if one.found is not None and one.limit.against is None}
+    text, done = rewrite(read_text(path), found)
+    try:
+        parse_yaml(text, str(path), BudgetFile)
+    except BenchError as error:
+        raise BenchError(f"what was found cannot be written: {error.message}", "the file is as it was") from error
+    for one in done:
+        note(f"{path}:{one.line}: {one.key[-2]}: {one.key[-1]}: {one.old} is now {one.new}")
+    if done:
+        mark = "\ufeff" if path.read_bytes().startswith(b"\xef\xbb\xbf") else ""
+        write_atomic(path, mark + text)
+    return bool(done)
+
+
+def explanations(checker: Checker, findings: Sequence[Finding]) -> Explanations:
+    """What changed since each exceeded limit was last kept."""
+    from proscale_bench.analysis.explain import explain
+
+    return {
+        index: explain(finding, checker.history)
+        for index, finding in enumerate(findings)
+        if finding.status == "exceeded"
+    }
+
+
+def unstable(findings: Sequence[Finding]) -> BenchError | None:
+    """Warn of every limit that stands on times that cannot be trusted; the error that they are to a gate."""
+    from proscale_bench.render.check import where
+    from proscale_bench.render.console import warn
+    from proscale_bench.units import printable
+
+    shaky = [finding for finding in findings if finding.unstable]
+    for finding in shaky:
+        limit = finding.limit
+        records = ", ".join(dict.fromkeys(one.source for one in finding.unstable))
+        for caution in finding.cautions:
+            what = f"{limit.at}: {limit.metric} of {where(limit)} in {records} is unstable ({caution.kind})"
+            warn(printable(f"{what}: {caution.message}"), printable(caution.advice))
+    if not shaky:
+        return None
+    kinds = sorted({caution.kind for finding in shaky for caution in finding.cautions})
+    of = f"{len(shaky)} of {len(findings)} limits stand" if len(shaky) > 1 else f"1 of {len(findings)} limits stands"
+    return BenchError(
+        f"{of} on latencies that cannot be trusted: {', '.join(kinds)}",
+        "; ".join(dict.fromkeys(caution.advice for finding in shaky for caution in finding.cautions)),
+        ExitCode.UNTRUSTED,
+    )
+
+
+def publish(form: str, findings: Sequence[Finding], off: int, explained: Explanations) -> None:
+    """Write the report: machines' formats to stdout alone."""
+    from proscale_bench.render import check as render
+
+    match form:
+        case "text":
+            _print_text(findings, off, explained)
+        case "json":
+            from proscale_bench.results.export import envelope, to_json
+
+            rows = [render.row(one) for one in findings]
+            for index, explanation in explained.items():
+                rows[index]["explanation"] = render.explanation_row(explanation)
+            sys.stdout.write(to_json(envelope(rows)))
+        case "github":
+            from proscale_bench.render.check_formats import github
+
+            sys.stdout.write(github(findings, explained))
+            _add_to_job_summary(findings, off)
+        case "junit":
+            from proscale_bench.render.check_formats import junit
+
+            sys.stdout.write(junit(findings, explained))
+        case "sarif":
+            from proscale_bench.render.check_formats import sarif
+
+            sys.stdout.write(sarif(findings, explained))
+
+
+def _print_text(findings: Sequence[Finding], off: int, explained: Explanations) -> None:
+    from proscale_bench.render import check as render
+
+    shown = ["\n".join(render.lines(findings))]
+    for index, finding in enumerate(findings):
+        if finding.failed or finding.warned:
+            shown.append("\n".join(render.details(finding, explained.get(index))))
+    text = "\n\n".join([*shown, render.summary(findings, off)])
+    if not sys.stdout.isatty():
+        sys.stdout.write(text + "\n")
+        return
+    from rich.text import Text
+
+    from proscale_bench.render.console import stdout_console
+
+    styled = Text(text)
+    for pattern, style in render.STYLES.items():
+        styled.highlight_regex(pattern, style)
+    stdout_console().print(styled, soft_wrap=True)
+
+
+def _add_to_job_summary(findings: Sequence[Finding], off: int) -> None:
+    """To the page of the job, where GitHub Actions says there is one."""
+    from proscale_bench.render import check as render
+
+    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(f"### Budgets\n\n{render.summary(findings, off)}\n\n{render.markdown(findings)}\n")

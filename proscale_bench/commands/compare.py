@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from proscale_bench.commands import completion
-from proscale_bench.commands.options import ExportCsvOption, ExportJsonOption, ExportMarkdownOption, ForceOption
+from proscale_bench.commands.options import ExportOptions, MaybeStr, MaybeStrs, flag, takes
 
 if TYPE_CHECKING:
     from proscale_bench.results.record import Record
 
 
-def compare(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="A run's folder, or a file of --export-json.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another, or the same.")],
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(ExportOptions):
+    """The flags of `compare`."""
+
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="Folder of a run, or a file that --export-json wrote.")]
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one, or the same.")]
     old_schedule: Annotated[
-        Optional[str],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Option("--old", metavar="SCHEDULE", autocompletion=completion.schedules, help="Of OLD, this one alone."),
-    ] = None,
+        MaybeStr, flag("--old SCHEDULE", "Only this schedule of OLD.", values=completion.schedules)
+    ] = None
     new_schedule: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--new", metavar="SCHEDULE", autocompletion=completion.schedules, help="Of NEW, this one alone."),
-    ] = None,
+        MaybeStr, flag("--new SCHEDULE", "Only this schedule of NEW.", values=completion.schedules)
+    ] = None
     fail: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--fail",
-            metavar="METRIC:PERCENT",
-            autocompletion=completion.gates,
-            help="Exit 1 where it got worse by more (accuracies: points), not by chance; repeat for several.",
+        MaybeStrs,
+        flag(
+            "--fail METRIC:PERCENT",
+            "Exit with 1 if this metric got worse by more (accuracies: in points), and not by chance. "
+            "Repeat for several.",
+            values=completion.gates,
         ),
-    ] = None,
-    export_json: ExportJsonOption = None,
-    export_csv: ExportCsvOption = None,
-    export_markdown: ExportMarkdownOption = None,
-    force: ForceOption = False,
-) -> None:
+    ] = None
+
+
+@takes(CompareOptions)
+def compare(options: CompareOptions) -> None:
     """Hold two runs against each other: every metric that both know, with intervals.
 
     Example: proscale-bench compare reports/eval-val reports/eval-val --old baseline --new 3,3,3 --fail pq:0.5
@@ -47,14 +48,15 @@ def compare(
 
     from proscale_bench.analysis.compare import compare as compare_records
     from proscale_bench.analysis.compare import parse_gate, regressions
-    from proscale_bench.commands.exporting import Exports
     from proscale_bench.errors import ExitCode
     from proscale_bench.render import compare as render
     from proscale_bench.render.table import markdown_table, rich_table
 
-    exports = Exports(export_json, export_csv, export_markdown, force)
-    gates = [parse_gate(text) for text in fail or []]
-    comparison = compare_records(records_of(old, old_schedule), records_of(new, new_schedule))
+    exports = options.exports()
+    gates = [parse_gate(text) for text in options.fail or []]
+    comparison = compare_records(
+        records_of(options.old, options.old_schedule), records_of(options.new, options.new_schedule)
+    )
     regressed = regressions(comparison, gates)
     console = exports.console
     for pair in comparison.pairs:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proscale_bench.commands.data_check import check
 from proscale_bench.commands.help import BenchCommand, BenchSubgroup
+from proscale_bench.commands.options import ExportJsonOption, ForceOption, MaybeStr, flag
+from proscale_bench.errors import BenchError
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from proscale_bench.data.shapes.writing import Written
+    from proscale_bench.results.data_check import DataCheck
 
 PATIENCE_S = 2  # what takes no longer has no bar
 
@@ -22,20 +26,76 @@ Example: proscale-bench data check ~/coco
 """
 
 app = typer.Typer(cls=BenchSubgroup, help=HELP, no_args_is_help=True)
-app.command("check", cls=BenchCommand)(check)
+
+
+@app.command("check", cls=BenchCommand)
+def check(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder with annotations/ and the folders of images, as COCO's archives unpack."
+        ),
+    ],
+    split: Annotated[
+        MaybeStr, flag("--split NAME", "Split, such as val2017. [default: val2017, val, or the only one]")
+    ] = None,
+    quick: Annotated[bool, flag("--quick", "Read only the headers of images, and decode no pixel.")] = False,
+    everything: Annotated[bool, flag("--all", "List every finding, not the first ones of a kind.")] = False,
+    export_json: ExportJsonOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Look through a data set: every annotation, image and map. Errors would stop an evaluation; warnings would not.
+
+    Example: proscale-bench data check ~/coco --quick
+    """
+    from proscale_bench.commands.exporting import Exports
+    from proscale_bench.commands.progress import progress_bar
+    from proscale_bench.data.check import check_dataset
+
+    exports = Exports(json=export_json, force=force)
+    with progress_bar("images") as bar:
+
+        def show_progress(done: int, total: int) -> None:
+            bar.show(f"images {bar.per_second:,.0f}/s" if bar.per_second else "images", done, total)
+
+        found = check_dataset(folder, split, quick=quick, progress=show_progress)
+    show(found, exports.console, everything)
+    exports.write([found.row()], lambda: "")
+    if found.errors:
+        raise BenchError(
+            f"{folder}: {found.errors:,} problem{'' if found.errors == 1 else 's'} would stop an evaluation",
+            None if everything else "--all lists every one, --export-json writes them to a file",
+        )
+
+
+def show(found: DataCheck, console: Console, everything: bool) -> None:
+    """Print the facts, then every kind of problem with examples, its meaning and what to do."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from proscale_bench.render import data_check as render
+
+    console.print(Text(printable(found.folder), style="bold"))
+    for what, how in render.facts(found):
+        console.print(Text(printable(f"{what:17} {how}")), soft_wrap=True)
+    for kind, findings in found.by_kind():
+        console.print()
+        style = "bold red" if kind.severity == "error" else "bold yellow"
+        console.print(Text(render.heading(kind, findings), style=style))
+        for line in render.example_lines(findings, everything):
+            console.print(Padding(Text(printable(line)), (0, 0, 0, 2), expand=False))
+        console.print(Padding(Text(kind.meaning, style="dim"), (0, 0, 0, 2), expand=False))
+    console.print()
+    console.print(Text(render.verdict(found), style="bold"))
 
 
 @app.command("make-shapes", cls=BenchCommand)
 def make_shapes(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made where it is missing.")],
-    images: Annotated[int, typer.Option("--images", "-n", metavar="N", help="How many.")] = 256,
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="The same seed gives the same pixels, everywhere.")
-    ] = 0,
-    split: Annotated[
-        str, typer.Option("--split", metavar="NAME", help="The split's name, as in COCO's folders.")
-    ] = "val",
-    force: Annotated[bool, typer.Option("--force", help="Replace a split of Shapes that is there.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; made where it is missing.")],
+    images: Annotated[int, flag("--images, -n N", "Number of images.")] = 256,
+    seed: Annotated[int, flag("--seed N", "Seed; the same one gives the same pixels, everywhere.")] = 0,
+    split: Annotated[str, flag("--split NAME", "Name of the split, as in COCO's folders.")] = "val",
+    force: Annotated[bool, flag("--force", "Replace a split of Shapes that is there.")] = False,
 ) -> None:
     """Write Shapes, a made-up data set of things, stuff, crowds and void, in COCO's formats.
 
@@ -43,43 +103,23 @@ def make_shapes(
     """
     from rich.text import Text
 
+    from proscale_bench.commands.progress import progress_bar, uninterrupted
     from proscale_bench.render.console import stdout_console
-
-    written = _write_with_progress(folder, images, seed, split, force)
-    console = stdout_console()
-    for line in _said(written, folder, split, seed):
-        console.print(Text(printable(line)), soft_wrap=True)
-    console.print(Text(printable(f"check it: proscale-bench data check {folder}"), style="dim"), soft_wrap=True)
-
-
-def _write_with_progress(folder: Path, images: int, seed: int, split: str, force: bool) -> Written:
-    """Write, with a bar on stderr where stderr is a terminal and it takes long enough to wonder."""
-    from time import monotonic
-
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from proscale_bench.commands.progress import uninterrupted
-    from proscale_bench.render.console import shows_progress, stderr_console
 
     with uninterrupted():
         from proscale_bench.data.shapes.writing import write_shapes
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
-    bar = Progress(*columns, console=stderr_console(), transient=True, disable=not shows_progress())
-    task = bar.add_task("images", total=images)
-    started = monotonic()
-
-    def show(done: int, _: int) -> None:
-        if monotonic() - started > PATIENCE_S:
-            bar.start()
-        bar.update(task, completed=done)
-
     try:
-        return write_shapes(folder, images, seed, split, force=force, progress=show)
+        with progress_bar("images", images, after_s=PATIENCE_S) as bar:
+            written = write_shapes(
+                folder, images, seed, split, force=force, progress=lambda done, total: bar.show(None, done)
+            )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"nothing is left in {folder}") from None
-    finally:
-        bar.stop()
+    console = stdout_console()
+    for line in _said(written, folder, split, seed):
+        console.print(Text(printable(line)), soft_wrap=True)
+    console.print(Text(printable(f"check it: proscale-bench data check {folder}"), style="dim"), soft_wrap=True)
 
 
 def _said(written: Written, folder: Path, split: str, seed: int) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
@@ -16,6 +16,7 @@ from proscale_bench.commands.options import (
     ExportOptions,
     MaybeInt,
     MaybePath,
+    MaybePaths,
     MaybeStr,
     flag,
     seed_in_range,
@@ -43,7 +44,7 @@ class EvalOptions(ExecutionOptions, ExportOptions):
     """The flags of `eval`."""
 
     weights: Annotated[
-        Optional[list[Path]],  # noqa: UP045
+        MaybePaths,
         flag(
             "--weights, -w FILE", "Checkpoint to evaluate. Repeat to compare several. [default: those that ship]", WHAT
         ),

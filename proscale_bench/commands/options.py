@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 # Typer on Python 3.10 reads this form in every version.
 MaybeInt = Optional[int]  # noqa: UP045
+MaybeInts = Optional[list[int]]  # noqa: UP045
 MaybePath = Optional[Path]  # noqa: UP045
+MaybePaths = Optional[list[Path]]  # noqa: UP045
 MaybeStr = Optional[str]  # noqa: UP045
+MaybeStrs = Optional[list[str]]  # noqa: UP045
 
 Options = TypeVar("Options")
 EXPORT, HOW, PREPARED = "Export", "How it is run", "How the model is prepared"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from proscale_bench.render.console import note, shows_progress, stderr_console
 
 if TYPE_CHECKING:
-    from rich.progress import Task
+    from rich.progress import Task, TaskID
 
 LINE_EVERY_S = 30.0
 
@@ -22,14 +22,17 @@ class Bars(AbstractContextManager["Bars"]):
     Args:
         by_clock: False draws them only when there is news: a thread that draws takes time from what is measured.
         after_s: Seconds before which nothing is drawn, for what is mostly done sooner.
+        titled: Each bar has a title on its left.
     """
 
-    def __init__(self, *, by_clock: bool = True, after_s: float = 0.0) -> None:
+    def __init__(self, *, by_clock: bool = True, after_s: float = 0.0, titled: bool = False) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.table import Column
 
         rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # of the line, and never more
+        title = TextColumn("{task.fields[title]}", markup=False, table_column=Column(min_width=8, no_wrap=True))
         columns = (
+            *((title,) if titled else ()),
             BarColumn(20, table_column=Column(min_width=20)),
             TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(min_width=7)),
@@ -55,9 +58,10 @@ class Bars(AbstractContextManager["Bars"]):
     def __exit__(self, *raised: object) -> None:
         self.progress.stop()
 
-    def add(self, what: str, total: float | None = None, *, visible: bool = True) -> Bar:
+    def add(self, what: str, total: float | None = None, *, title: str = "", visible: bool = True) -> Bar:
         """A bar below those that are there; without a total it only moves."""
-        return Bar(self, what, total, visible)
+        task = self.progress.add_task(what, total=total, visible=visible, title=title, count=_count(0, total))
+        return Bar(self, task)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -85,9 +89,8 @@ class Bars(AbstractContextManager["Bars"]):
 class Bar:
     """One of the bars: how much is done, the time that is left, and what is being done."""
 
-    def __init__(self, bars: Bars, what: str, total: float | None, visible: bool) -> None:
-        self._bars = bars
-        self._id = bars.progress.add_task(what, total=total, visible=visible, count=_count(0, total))
+    def __init__(self, bars: Bars, task: TaskID) -> None:
+        self._bars, self._id = bars, task
 
     def show(
         self,

@@ -1,41 +1,44 @@
-"""`proscale-bench report`: a run as a page, Markdown, LaTeX, CSV and figures."""
+"""`proscale-bench report`: a run as a page, Markdown, LaTeX, CSV and figures, which `sweep` writes too."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from proscale_bench.commands import completion
-from proscale_bench.commands.options import ForceOption
+from proscale_bench.commands.options import ForceOption, MaybePath, MaybeStrs, flag
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from proscale_bench.results.record import Record
+
+FILES = ("index.html", "report.md", "report.tex", "report.csv", "pareto.svg", "pareto.png", "costs.svg", "costs.png")
+PROFILE_FILES = ("latency.svg", "latency.png")  # where something was run on a device
+SAVINGS_FILES = ("savings.svg", "savings.png")  # beside its baseline
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that sweep, profile or eval wrote.")],
-    out: Annotated[
-        Optional[Path],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Option("--out", metavar="DIR", help="Where the report goes. \\[default: RUN]", show_default=False),
-    ] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that sweep, profile or eval wrote.")],
+    out: Annotated[MaybePath, flag("--out DIR", "Folder to write to. [default: RUN]", show_default=False)] = None,
     x: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--x",
-            metavar="METRIC",
-            autocompletion=completion.metrics,
-            help="On the x axis; repeat for panels. \\[default: total_gflops, encoder_gflops]",
+        MaybeStrs,
+        flag(
+            "--x METRIC",
+            "Metric on the x axis. Repeat for several panels. [default: total_gflops, encoder_gflops]",
+            values=completion.metrics,
         ),
     ] = None,
-    y: Annotated[
-        str, typer.Option("--y", metavar="METRIC", autocompletion=completion.metrics, help="On the y axis.")
-    ] = "pq",
+    y: Annotated[str, flag("--y METRIC", "Metric on the y axis.", values=completion.metrics)] = "pq",
     force: ForceOption = False,
 ) -> None:
     """Render a run: one offline page, Markdown, LaTeX, CSV and figures.
 
     Example: proscale-bench report reports/paper --x params_m
     """
-    from proscale_bench.commands.reporting import refuse_reports, write_report
     from proscale_bench.render.console import stdout_console, warn
     from proscale_bench.results.metrics import get_metric
     from proscale_bench.results.store import load
@@ -50,3 +53,101 @@ def report(
         warn(f"{problem.message}; left out")
     path = write_report(records, folder, x or None, y)
     stdout_console().print(printable(f"report: {path}"), markup=False, soft_wrap=True)
+
+
+def refuse_reports(folder: Path, force: bool) -> None:
+    """Refuse to overwrite files of another run.
+
+    Raises:
+        BenchError: a file of a report is there already.
+    """
+    from proscale_bench.files import refuse_overwrite
+
+    for name in (*FILES, *PROFILE_FILES, *SAVINGS_FILES):
+        refuse_overwrite(folder / name, force)
+
+
+def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | None = None, y: str | None = None) -> Path:
+    """Write every file of a report; the path of its page."""
+    from proscale_bench.analysis.settings import by_setting, profiled
+    from proscale_bench.commands.progress import uninterrupted
+    from proscale_bench.files import write_atomic
+    from proscale_bench.render.costs import costs_figure
+    from proscale_bench.render.figure import DEFAULT_Y, default_x, pareto_figure
+    from proscale_bench.render.latency import latency_figure
+    from proscale_bench.render.latex import latex
+    from proscale_bench.render.markdown import report as markdown
+    from proscale_bench.render.page import page
+    from proscale_bench.render.savings import has_savings, savings_figure
+    from proscale_bench.render.style import save
+    from proscale_bench.results.export import to_csv
+
+    with uninterrupted():
+        import matplotlib.figure  # noqa: F401
+    ordered = [record for group in by_setting(records).values() for record in group]
+    costs, worth = tuple(x or default_x(ordered)), y or DEFAULT_Y
+    pareto, parts = pareto_figure(ordered, costs, worth), costs_figure(ordered)
+    made_by = reproduce(ordered)
+    documents: list[str | bytes] = [
+        page(ordered, made_by, costs, worth),
+        markdown(ordered, made_by, costs, worth),
+        latex(ordered),
+        to_csv([{key: value for key, value in record.row().items() if key != "provenance"} for record in ordered]),
+        *(save(figure, kind) for figure in (pareto, parts) for kind in ("svg", "png")),
+    ]
+    names: tuple[str, ...] = FILES
+    if profiled(ordered):
+        latency = latency_figure(ordered)
+        documents += [save(latency, kind) for kind in ("svg", "png")]
+        names += PROFILE_FILES
+    if has_savings(ordered):
+        savings = savings_figure(ordered)
+        documents += [save(savings, kind) for kind in ("svg", "png")]
+        names += SAVINGS_FILES
+    for name, document in zip(names, documents, strict=True):
+        write_atomic(folder / name, document)
+    return folder / FILES[0]
+
+
+def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
+    """Print a run's tables, and where its report is."""
+    from rich.text import Text
+
+    from proscale_bench.analysis.views import side_by_side
+    from proscale_bench.render.side_by_side import footer, tables
+    from proscale_bench.render.table import rich_table
+    from proscale_bench.units import printable
+
+    found = side_by_side(records)
+    if not found:
+        show_costs(records, console)
+    for side in found:
+        for table in tables(side, console.width):
+            console.print(rich_table(table, break_labels=True))
+            console.print()
+        for line in footer(side):
+            console.print(Text(line, style="dim"))
+    console.print(Text(printable(f"report: {path}")), soft_wrap=True)
+
+
+def show_costs(records: Sequence[Record], console: Console) -> None:
+    """Print what a run counted."""
+    from rich.text import Text
+
+    from proscale_bench.render.side_by_side import costs_footer, costs_table
+    from proscale_bench.render.table import rich_table
+
+    if table := costs_table(records):
+        console.print(rich_table(table))
+        console.print()
+    for line in costs_footer(records):
+        console.print(Text(line, style="dim"))
+
+
+def reproduce(records: Sequence[Record]) -> list[str]:
+    """The command of the shipped sweep that these records are, if they are one."""
+    from proscale_bench.sweep.plan import shipped_sweep_of
+
+    counted = {record.digest for record in records if record.execution is None}
+    name = shipped_sweep_of(counted, measures=len(counted) < len(records))
+    return [f"proscale-bench sweep {name}"] if name else []

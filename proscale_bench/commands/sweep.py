@@ -2,105 +2,120 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from threading import Lock
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from proscale_bench.commands import completion
-from proscale_bench.commands.options import (
-    ExportCsvOption,
-    ExportJsonOption,
-    ExportMarkdownOption,
-    ForceOption,
-)
+from proscale_bench.commands.options import ExportOptions, MaybeInt, MaybePath, MaybeStr, flag, takes
+from proscale_bench.errors import BenchError, ExitCode
 
 if TYPE_CHECKING:
-    from proscale_bench.sweep.runner import SweepOutcome
+    from proscale_bench.bench.count import Configuration
+    from proscale_bench.results.record import Record
+    from proscale_bench.sweep.local import OnNews
+    from proscale_bench.sweep.runner import SweepOutcome, SweepProgress
+    from proscale_bench.sweep.tasks import Executor, Measurement, SweepTask
 
 WHERE = "Where it runs"
+TITLES = {"count": "on paper", "profile": "latency", "evaluate": "accuracy"}
 
 
-def sweep(
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(ExportOptions):
+    """The flags of `sweep`."""
+
     spec: Annotated[
         str,
         typer.Argument(
-            metavar="SPEC", autocompletion=completion.sweeps, help="YAML file, or a shipped sweep: zoo or paper."
+            metavar="SPEC", autocompletion=completion.sweeps, help="Sweep: a YAML file, or zoo or paper, which ship."
         ),
-    ] = "zoo",
-    out: Annotated[
-        Optional[Path],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Option("--out", metavar="DIR", help="The run's folder. \\[default: reports/NAME]"),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume/--no-resume", help="Go on where it stopped, or start over."),
-    ] = True,
+    ] = "zoo"
+    out: Annotated[MaybePath, flag("--out DIR", "Folder of the run. [default: reports/NAME]")] = None
+    resume: Annotated[bool, flag("--resume/--no-resume", "Continue an interrupted sweep, or start over.")] = True
     processes: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            "--processes",
-            metavar="N",
-            min=1,
-            help="Evaluations at once. \\[default: one a core]",
-            rich_help_panel=WHERE,
-        ),
-    ] = None,
+        MaybeInt, flag("--processes N", "Number of evaluations that run at once. [default: one per core]", WHERE, min=1)
+    ] = None
     ray: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--ray",
-            metavar="ADDRESS",
-            autocompletion=completion.clusters,
-            help="A Ray cluster: local, auto, HOST:PORT, ray://HOST.",
-            rich_help_panel=WHERE,
+        MaybeStr,
+        flag(
+            "--ray ADDRESS",
+            "Address of a Ray cluster: local, auto, HOST:PORT or ray://HOST.",
+            WHERE,
+            values=completion.clusters,
         ),
-    ] = None,
-    export_json: ExportJsonOption = None,
-    export_csv: ExportCsvOption = None,
-    export_markdown: ExportMarkdownOption = None,
-    force: ForceOption = False,
-) -> None:
+    ] = None
+
+    def executor(self, on_news: OnNews) -> Executor:
+        """This machine's processes, or a Ray cluster.
+
+        Raises:
+            BenchError: Ray is not installed, or this is no address of one.
+        """
+        from proscale_bench.sweep.local import LocalExecutor
+
+        if self.ray is None:
+            return LocalExecutor(self.processes, on_news)
+        from proscale_bench.sweep.ray.executor import RayExecutor
+
+        return RayExecutor(self.ray)
+
+
+@takes(SweepOptions)
+def sweep(options: SweepOptions) -> None:
     """Count, profile and evaluate many configurations, and report on them. Run it again to go on where it stopped.
 
     Without SPEC: the models that ship, on the embedded data.
 
     Example: proscale-bench sweep paper --out reports/paper
     """
-    from proscale_bench.commands.exporting import Exports
-    from proscale_bench.commands.reporting import refuse_reports, reproduce, show_costs, show_run, write_report
-    from proscale_bench.commands.sweeping import run_with_progress
+    from proscale_bench.commands.report import refuse_reports, reproduce, show_costs, show_run, write_report
     from proscale_bench.config.sweep import find_sweep, read_sweep
-    from proscale_bench.errors import BenchError
     from proscale_bench.render.console import warn
     from proscale_bench.render.markdown import report as markdown
     from proscale_bench.results.store import has_records
     from proscale_bench.sweep.plan import measurements, plan
+    from proscale_bench.sweep.runner import run_sweep
 
-    exports = Exports(export_json, export_csv, export_markdown, force)
-    read = read_sweep(find_sweep(spec))
-    run = out or Path("reports") / read.name
+    exports = options.exports()
+    read = read_sweep(find_sweep(options.spec))
+    run = options.out or Path("reports") / read.name
     configurations = plan(read) if read.counts else []
     measured = measurements(read, run)
     if read.left_out:
         names = ", ".join(one.path.name for one in read.left_out)
         warn(f"not evaluated, since `schedules` does not name theirs: {names}")
     if has_records(run):
-        if not resume and not force:
+        if not options.resume and not options.force:
             raise BenchError(f"{run} holds a run already", "go on with --resume, or remove its records with --force")
     else:
-        refuse_reports(run, force)
+        refuse_reports(run, options.force)
 
-    outcome = run_with_progress(
-        configurations,
-        measured,
-        run,
-        name=read.name,
-        start_over=force and not resume,
-        ray=ray,
-        processes=processes,
-        on_counted=lambda records: show_costs(records, exports.console),
-    )
+    with SweepDisplay(configurations, measured) as display:
+
+        def show_counted(records: Sequence[Record]) -> None:
+            with display.bars.paused():
+                show_costs(records, exports.console)
+
+        executor = options.executor(display.news) if measured else None
+        try:
+            outcome = run_sweep(
+                configurations,
+                run,
+                measured,
+                executor,
+                name=read.name,
+                start_over=options.force and not options.resume,
+                on_progress=display.show,
+                on_counted=show_counted,
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"what is done is kept in {run}; run the same command to go on") from None
     if outcome.superseded:
         count, where = len(outcome.superseded), outcome.superseded[0].parent
         warn(f"{count} records that the sweep no longer asks for were moved to {where}")
@@ -115,13 +130,11 @@ def sweep(
 
 
 def check(outcome: SweepOutcome) -> None:
-    """What makes the command fail, after all is shown and kept.
+    """Fail, after all is shown and kept, where that is due.
 
     Raises:
-        BenchError: records that could not be kept, or configurations that failed.
+        BenchError: Records could not be kept, or configurations failed.
     """
-    from proscale_bench.errors import BenchError, ExitCode
-
     if outcome.lost:
         raise BenchError(
             f"{len(outcome.lost)} records could not be kept, the first: {outcome.lost[0].message}",
@@ -134,3 +147,47 @@ def check(outcome: SweepOutcome) -> None:
             "the report names them all; run the sweep again to try them again",
             ExitCode(max(error.exit_code for error in errors)),
         )
+
+
+class SweepDisplay(AbstractContextManager["SweepDisplay"]):
+    """Shows a bar for each step: how much of it is done, the time that is left, and what runs.
+
+    It is drawn when there is news, not by a clock: what is drawn takes time from what is measured.
+    """
+
+    def __init__(self, configurations: Sequence[Configuration], measurements: Sequence[Measurement]) -> None:
+        from proscale_bench.commands.progress import Bars
+
+        self.bars = Bars(by_clock=False, titled=True)
+        steps = [*["count"] * len(configurations), *(measurement.step for measurement in measurements)]
+        self._of = {step: self.bars.add("", steps.count(step), title=TITLES[step]) for step in dict.fromkeys(steps)}
+        self._shares: dict[str, dict[str, float]] = {step: {} for step in self._of}
+        self._done = dict.fromkeys(self._of, 0)
+        self._lock = Lock()  # news comes from threads
+
+    def __enter__(self) -> SweepDisplay:
+        self.bars.__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.bars.__exit__(*raised)
+
+    def show(self, progress: SweepProgress) -> None:
+        """Show that something ended."""
+        from proscale_bench.render.console import detail
+
+        with self._lock:
+            self._shares[progress.step].pop(progress.what, None)
+            self._done[progress.step] = progress.done
+            self._draw(progress.step, "" if progress.done == progress.total else progress.what)
+        detail(f"{progress.what}: {progress.outcome}")
+
+    def news(self, task: SweepTask, what: str, share: float | None) -> None:
+        """Show what a running task does; from any thread."""
+        step = task.step  # type: ignore[attr-defined]
+        with self._lock:
+            self._shares[step][str(task)] = share or self._shares[step].get(str(task), 0.0)
+            self._draw(step, f"{task}: {what}")
+
+    def _draw(self, step: str, what: str) -> None:
+        self._of[step].show(what, self._done[step], begun=sum(self._shares[step].values()))

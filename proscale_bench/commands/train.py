@@ -2,73 +2,262 @@
 
 from __future__ import annotations
 
-from proscale_bench.commands.options import DeviceOption, ExportJsonOption, SamplingOption, ThreadsOption
-from proscale_bench.commands.train_options import (
-    AccumulateOption,
-    BackboneOption,
-    BackboneWeightsOption,
-    BatchSizeOption,
-    CocoOption,
-    ForceOption,
-    IterationsOption,
-    OutOption,
-    PrecisionOption,
-    RecipeOption,
-    ResumeOption,
-    ScheduleOption,
-    SeedOption,
-    StartOption,
-    TensorboardOption,
-    WorkersOption,
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from proscale_bench.commands import completion
+from proscale_bench.commands.options import (
+    HOW,
+    SCHEDULE_HELP,
+    DeviceOptions,
+    ExportJsonOption,
+    MaybeInt,
+    MaybePath,
+    MaybeStr,
+    flag,
+    seed_in_range,
+    takes,
 )
+from proscale_bench.errors import BenchError, ExitCode, one_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from proscale_bench.commands.progress import Bars
+    from proscale_bench.config.recipe import Recipe
+    from proscale_bench.results.training import TrainingRecord, TrainingStep
+    from proscale_bench.specs.model import EncoderSpec
+    from proscale_bench.training.job import TrainingJob, Watcher
+else:
+    Watcher = object  # its module loads torch
+
+WHAT, FROM, RECIPE, KEPT = "What is trained", "What it starts from", "What changes the recipe", "What is kept"
+MOST_ITERATIONS, MOST_IMAGES = 100_000_000, 65_536
+STEADY = 0.9  # how much of the pace stays at each iteration
 
 
-def train(
-    schedule: ScheduleOption = "3,3,3",
-    recipe: RecipeOption = "shapes",
-    coco: CocoOption = None,
-    seed: SeedOption = 0,
-    start: StartOption = None,
-    backbone_weights: BackboneWeightsOption = None,
-    backbone: BackboneOption = None,
-    iterations: IterationsOption = None,
-    batch_size: BatchSizeOption = None,
-    accumulate: AccumulateOption = None,
-    precision: PrecisionOption = None,
-    device: DeviceOption = None,
-    threads: ThreadsOption = None,
-    sampling: SamplingOption = "auto",
-    workers: WorkersOption = 2,
-    out: OutOption = None,
-    resume: ResumeOption = True,
-    force: ForceOption = False,
-    tensorboard: TensorboardOption = False,
-    export_json: ExportJsonOption = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(DeviceOptions):
+    """The flags of `train`."""
+
+    schedule: Annotated[str, flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, WHAT, values=completion.schedules)] = (
+        "3,3,3"
+    )
+    recipe: Annotated[
+        str,
+        flag(
+            "--recipe, -r NAME",
+            "Recipe: a YAML file, or shapes, coco-50ep, coco-finetune, shapes-trunk or shapes-branch.",
+            WHAT,
+            values=completion.recipes,
+        ),
+    ] = "shapes"
+    coco: Annotated[
+        MaybePath, flag("--coco DIR", "Folder of a data set in COCO's layout, if the recipe asks for one.", WHAT)
+    ] = None
+    seed: Annotated[
+        int, flag("--seed N", "Seed of the weights, the images and all chance.", WHAT, callback=seed_in_range)
+    ] = 0
+    start: Annotated[MaybePath, flag("--start FILE", "Checkpoint of a baseline to fine-tune.", FROM)] = None
+    backbone_weights: Annotated[
+        MaybePath, flag("--backbone-weights FILE", "File of ImageNet weights in torchvision's layout.", FROM)
+    ] = None
+    backbone: Annotated[
+        MaybeStr,
+        flag(
+            "--backbone, -b NAME",
+            "Backbone, as models list names it. [default: the recipe's]",
+            RECIPE,
+            values=completion.backbones,
+        ),
+    ] = None
+    iterations: Annotated[
+        MaybeInt,
+        flag(
+            "--iterations N",
+            "Number of iterations; milestones stretch with it. [default: the recipe's]",
+            RECIPE,
+            min=1,
+            max=MOST_ITERATIONS,
+        ),
+    ] = None
+    batch_size: Annotated[
+        MaybeInt,
+        flag(
+            "--batch-size, -n N",
+            "Number of images per iteration. [default: the recipe's]",
+            RECIPE,
+            min=1,
+            max=MOST_IMAGES,
+        ),
+    ] = None
+    accumulate: Annotated[
+        MaybeInt,
+        flag(
+            "--accumulate N",
+            "Number of passes that share an iteration's images. [default: the recipe's]",
+            RECIPE,
+            min=1,
+            max=MOST_IMAGES,
+        ),
+    ] = None
+    precision: Annotated[
+        MaybeStr,
+        flag(
+            "--precision NAME",
+            "Number format: fp32, or bf16 and fp16 mixed with it. [default: the recipe's]",
+            RECIPE,
+            values=completion.precisions,
+        ),
+    ] = None
+    workers: Annotated[int, flag("--workers N", "Number of threads that load images.", HOW, min=1, max=256)] = 2
+    out: Annotated[
+        MaybePath, flag("--out DIR", "Folder of the run. [default: runs/RECIPE-BACKBONE-SCHEDULE-seedN]", KEPT)
+    ] = None
+    resume: Annotated[bool, flag("--resume/--no-resume", "Continue an interrupted training, or start over.", KEPT)] = (
+        True
+    )
+    force: Annotated[bool, flag("--force", "With --no-resume, remove the training that is there.", KEPT)] = False
+    tensorboard: Annotated[bool, flag("--tensorboard", "Write the log also for TensorBoard.", KEPT)] = False
+    export_json: ExportJsonOption = None
+
+    def read(self) -> tuple[EncoderSpec, Recipe]:
+        """What is trained and how, checked before anything large is loaded.
+
+        Raises:
+            BenchError: A schedule, recipe, file or value is unknown or does not fit.
+        """
+        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.recipe import Precision, RecipeChanges, find_recipe, read_recipe, with_changes
+        from proscale_bench.specs.backbones import get_backbone
+
+        schedule = parse_schedule(self.schedule)
+        changes = RecipeChanges(**{field.name: getattr(self, field.name) for field in fields(RecipeChanges)})
+        recipe = with_changes(read_recipe(find_recipe(self.recipe)), changes)
+        get_backbone(recipe.backbone)
+        one_of(Precision, recipe.precision, "precision")
+        self.check()
+        for name in (recipe.start, recipe.backbone_weights):
+            if name is not None and not Path(name).exists():
+                raise BenchError(f"{name}: no such file", "give the path of a checkpoint")
+        return schedule, recipe
+
+    def folder(self, schedule: EncoderSpec, recipe: Recipe) -> Path:
+        """Where the run lies."""
+        word = schedule.compact
+        for separator in ",+:":
+            word = word.replace(separator, "-")
+        return self.out or Path("runs") / f"{recipe.name}-{recipe.backbone}-{word}-seed{self.seed}"
+
+    def job(self, schedule: EncoderSpec, recipe: Recipe) -> TrainingJob:
+        """What runs. Loads torch."""
+        from proscale_bench.commands.progress import uninterrupted
+
+        with uninterrupted():
+            import torchvision  # noqa: F401
+
+        from proscale_bench.training.job import TrainingJob
+
+        return TrainingJob(
+            recipe,
+            schedule,
+            seed=self.seed,
+            coco=self.coco,
+            device=self.chosen_device(),
+            threads=self.threads,
+            workers=self.workers,
+            sampling=self.sampling,
+            tensorboard=self.tensorboard,
+        )
+
+
+@takes(TrainOptions)
+def train(options: TrainOptions) -> None:
     """Train a schedule by a recipe. What was interrupted goes on with the same command.
 
     Example: proscale-bench train --schedule 3,3,3 --iterations 500
 
     On several GPUs or processes: torchrun --nproc-per-node 2 -m proscale_bench train ...
     """
-    from proscale_bench.commands.training import Asked, run
-    from proscale_bench.config.recipe import RecipeChanges
+    from proscale_bench.commands.exporting import Exports
+    from proscale_bench.commands.progress import Bars
+    from proscale_bench.config.recipe import CocoData
+    from proscale_bench.models.processes import join_processes
+    from proscale_bench.render.console import detail, settings, warn
 
-    run(
-        Asked(
-            schedule=schedule,
-            recipe=recipe,
-            changes=RecipeChanges(backbone, iterations, batch_size, accumulate, precision, start, backbone_weights),
-            coco=coco,
-            seed=seed,
-            device=device,
-            threads=threads,
-            sampling=sampling,
-            workers=workers,
-            out=out,
-            resume=resume,
-            force=force,
-            tensorboard=tensorboard,
-            export_json=export_json,
+    schedule, recipe = options.read()
+    exports = Exports(options.export_json, force=options.force)
+    folder = options.folder(schedule, recipe)
+    with join_processes("train") as processes:
+        if not processes.is_first:
+            settings.quiet = True
+        job = options.job(schedule, recipe)
+        from proscale_bench.training.folder import START_OVER, is_begun
+        from proscale_bench.training.job import run_training
+
+        if processes.is_first and not options.resume and is_begun(folder) and not options.force:
+            raise BenchError(f"{folder} holds a training already", START_OVER)
+        detail(f"training {schedule.compact} by {recipe.name} ({recipe.digest[:12]}) in {folder}")
+        if isinstance(recipe.data, CocoData) and recipe.start is None and recipe.backbone_weights is None:
+            warn("the backbone starts untrained", "--backbone-weights names ImageNet's weights, --start a baseline")
+        try:
+            with Bars() as bars:
+                display = TrainingDisplay(bars, recipe, f"{schedule.compact} on {recipe.backbone}")
+                trained = run_training(job, folder, processes, display, start_over=not options.resume)
+        except KeyboardInterrupt:
+            if processes.is_first:
+                raise
+            raise typer.Exit(ExitCode.INTERRUPTED) from None  # the first one has said it
+    if trained is not None:
+        show(exports.console, trained.record, trained.weights, options.coco)
+        exports.write([trained.record.row()], str)
+
+
+class TrainingDisplay(Watcher):
+    """Shows images being made, then iterations: losses, images/s and time left.
+
+    Args:
+        what: What is trained.
+    """
+
+    def __init__(self, bars: Bars, recipe: Recipe, what: str) -> None:
+        self.iterations, self.batch_size, self.what = recipe.iterations, recipe.batch_size, what
+        self.bar = bars.add("loading", None)
+        self.iteration_s: float | None = None
+
+    def making(self, done: int, total: int) -> None:
+        self.bar.show("making the embedded data", done, total)
+
+    def begins(self, iteration: int) -> None:
+        from proscale_bench.render.console import note
+
+        self.bar.restart(self.what, iteration, self.iterations)
+        if iteration:
+            where = "nothing is left to do" if iteration == self.iterations else "going on"
+            note(f"{iteration:,} of {self.iterations:,} iterations are done: {where}")
+
+    def step(self, step: TrainingStep) -> None:
+        from proscale_bench.render.training import line, losses
+
+        last = step.seconds if self.iteration_s is None else self.iteration_s
+        pace_s = self.iteration_s = STEADY * last + (1 - STEADY) * step.seconds
+        images_per_second = self.batch_size / pace_s
+        self.bar.show(
+            f"{images_per_second:.1f} images/s, {losses(step)}",
+            step.iteration,
+            line=lambda: line(step, self.iterations, images_per_second, (self.iterations - step.iteration) * pace_s),
         )
-    )
+
+
+def show(console: Console, record: TrainingRecord, weights: Path, coco: Path | None) -> None:
+    """Say what was trained, and what to do next."""
+    from rich.text import Text
+
+    from proscale_bench.render.training import next_step, summary
+    from proscale_bench.units import printable
+
+    console.print(Text(printable(summary(record))), soft_wrap=True)
+    console.print(Text(printable(next_step(weights, coco)), style="dim"), soft_wrap=True)

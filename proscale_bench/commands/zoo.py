@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from proscale_bench.commands import completion
+from proscale_bench.commands.options import MaybeInt, MaybeInts, MaybePath, MaybeStr, flag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,25 +20,20 @@ OUT = Path("runs/zoo")
 
 def zoo(
     spec: Annotated[
-        Optional[Path],  # noqa: UP045 - typer on Python 3.10 reads this form in every version
-        typer.Argument(metavar="SPEC", help="A zoo's YAML file. \\[default: the one whose weights ship]"),
+        MaybePath, typer.Argument(metavar="SPEC", help="YAML file of a zoo. \\[default: the one whose weights ship]")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The zoo's folder.")] = OUT,
+    out: Annotated[Path, flag("--out DIR", "Folder of the zoo.")] = OUT,
     seed: Annotated[
-        Optional[list[int]],  # noqa: UP045
-        typer.Option("--seed", min=0, metavar="N", help="Repeat for several. \\[default: the file's]"),
+        MaybeInts, flag("--seed N", "Seed of the trainings. Repeat for several. [default: the file's]", min=0)
     ] = None,
     jobs: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--jobs", metavar="N", min=1, max=256, help="Processes. \\[default: one a core; on a GPU one]"),
+        MaybeInt,
+        flag("--jobs N", "Number of trainings that run at once. [default: one per core; one on a GPU]", min=1, max=256),
     ] = None,
     device: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--device", metavar="NAME", autocompletion=completion.devices, help="cuda or cpu. \\[default: cpu]"
-        ),
+        MaybeStr, flag("--device NAME", "Device: cuda or cpu. [default: cpu]", values=completion.devices)
     ] = None,
-    list_only: Annotated[bool, typer.Option("--list", help="Say what is missing, and stop.")] = False,
+    list_only: Annotated[bool, flag("--list", "List what is missing, and stop.")] = False,
 ) -> None:
     """Train what a zoo's folder does not hold yet: the baseline, then every schedule from there. Resumable.
 
@@ -72,20 +68,18 @@ def zoo(
 
 
 def _train(plan: Sequence[Training], jobs: int, device: str | None, out: Path) -> list[FailedTraining]:
-    """With a bar for each training that runs, on stderr, where that is a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from proscale_bench.render.console import shows_progress, stderr_console
+    """Train, with a bar for each training that runs."""
+    from proscale_bench.commands.progress import Bars
     from proscale_bench.sweep.zoo import train_missing
     from proscale_bench.training.stopping import sigterm_interrupts
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars = Progress(*columns, console=stderr_console(), transient=True, disable=not shows_progress())
-    tasks = {id(each): bars.add_task(each.title, total=each.recipe.iterations, visible=False) for each in plan}
+    bars = Bars(titled=True)
+    bar_of = {id(each): bars.add("", each.iterations, title=each.title, visible=False) for each in plan}
 
     def show(running: Sequence[Training]) -> None:
         for each in plan:
-            bars.update(tasks[id(each)], visible=each in running, completed=each.iteration if each in running else 0)
+            runs = each in running
+            bar_of[id(each)].show(None, each.iteration if runs else 0, visible=runs)
 
     try:
         with bars, sigterm_interrupts():

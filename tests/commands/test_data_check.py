@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from proscale_bench.cli import BenchGroup, global_options
-from proscale_bench.commands.data_check import check
+from proscale_bench.commands.data import check
 from tests.cli import Result
 from tests.data.broken import ERRORS, IMAGES, WARNED, Break
 from tests.data.made import make_dataset

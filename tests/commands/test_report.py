@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from proscale_bench.cli import app
-from proscale_bench.commands.reporting import FILES
+from proscale_bench.commands.report import FILES
 from proscale_bench.results.store import write_record
 from tests.results.records import paper, record
 

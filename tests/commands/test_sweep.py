@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from proscale_bench.bench.count import Configuration
 from proscale_bench.cli import app
-from proscale_bench.commands.reporting import FILES
+from proscale_bench.commands.report import FILES
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.record import Cost
 from proscale_bench.results.store import load

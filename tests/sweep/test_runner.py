@@ -262,7 +262,7 @@ def test_a_sweep_needs_no_torch(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from tests.sweep.test_runner import PLAN\n"
         "from proscale_bench.sweep.runner import run_sweep\n"
-        "from proscale_bench.commands.reporting import write_report\n"
+        "from proscale_bench.commands.report import write_report\n"
         "write_report(run_sweep(PLAN, Path(sys.argv[1])).records, Path(sys.argv[1]))\n"
         "print([name for name in ('torch', 'torchvision', 'fvcore') if name in sys.modules])"
     )
