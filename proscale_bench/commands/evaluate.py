@@ -234,10 +234,11 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         from proscale_bench.config.catalogue import parse_schedule, parse_staged
         from proscale_bench.specs.mask2former import mask2former
 
-        schedule = None if self.schedule is None else parse_staged(self.schedule)
         if self.random_weights is not None:
-            spec = mask2former(schedule or parse_schedule("3,3,3"), self.backbone, classes=classes)
+            spec = mask2former(parse_schedule(self.schedule or "3,3,3"), self.backbone, classes=classes)
             yield random_weights(spec, self.random_weights)
+            return
+        schedule = None if self.schedule is None else parse_staged(self.schedule)
         for path in self.files():
             yield read_weights(path, schedule)
 
