@@ -292,8 +292,9 @@ def _is_unstable(record: Record) -> bool:
 
 
 def _read_cost(metric: Metric, cost: FlopCount) -> float:
+    """The metric's value; 0 of a part that the model does not have."""
     assert metric.read_cost is not None
-    return metric.read_cost(cost)
+    return metric.read_cost(cost) or 0.0
 
 
 def _check_size(limit: Limit) -> None:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from proscale_bench.analysis.budgets import Finding, count, is_of
 from proscale_bench.cost.count import FlopCount
+from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
+from proscale_bench.specs.model import TOTAL
 
 if TYPE_CHECKING:
     from proscale_bench.results.collect import SourcedRecord
     from proscale_bench.results.record import Cost, Layer, Record
-
-ENCODER_PARTS = ("encoder_projection", "encoder_recalibration", "pixel_embedding")
-OTHER_PARTS = ("backbone", "fpn_upsampling", "transformer_decoder")
 
 
 @dataclass(frozen=True)
@@ -76,12 +75,16 @@ def _changes(finding: Finding, old: Record) -> Iterator[Change]:
 
 def _cost_changes(metric: str, old: Cost, new: FlopCount) -> Iterator[Change]:
     if metric == "params_m":
-        for part in ("backbone", "encoder", "transformer_decoder"):
-            yield Change(part, old.params_m[part], new.params_m[part])
+        for part in dict.fromkeys([*old.params_m, *new.params_m]):
+            if part != TOTAL:
+                yield Change(part, old.params_m.get(part), new.params_m.get(part))
         return
-    parts = {"token_layers_gflops": (), "encoder_gflops": ENCODER_PARTS}.get(metric, ENCODER_PARTS + OTHER_PARTS)
-    for part in parts:
-        yield Change(part, old.gflops[part], new.gflops[part])
+    of = {part.name: part.of for part in old.tree} | {part.name: part.of for part in new.spec.parts}
+    leaves = [part for part in of if part not in of.values() and part in {**old.gflops, **new.gflops}]
+    inside = [part for part in leaves if of[part] == "encoder" and part != TOKEN_LAYERS.name]
+    others = [part for part in leaves if of[part] == TOTAL]
+    for part in {"token_layers_gflops": [], "encoder_gflops": inside}.get(metric, inside + others):
+        yield Change(part, old.gflops.get(part), new.gflops.get(part))
     yield from _layer_changes(old.layers, new)
 
 

@@ -147,7 +147,7 @@ class Agreement:
 
     def flops(self, part: str) -> tuple[int, int]:
         """(official, ours)"""
-        ours: float = _cost(self.record).gflops[part]
+        ours = _cost(self.record).gflops.get(part, 0.0)
         official: float = getattr(self.reference.gflops, part)
         return round(official * GIGA), round(ours * GIGA)
 

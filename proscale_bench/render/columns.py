@@ -72,15 +72,21 @@ def number(name: str, digits: str = ".2f") -> Cell:
 
 def gflops(name: str) -> Cell:
     """A cost in GFLOPs, by the name of its part in a record: `encoder`, `total_with_postprocessing`."""
-    return lambda record: show_gflops(record.cost.gflops[name]) if record.cost else ""
+
+    def cell(record: Record) -> str:
+        value = record.cost.gflops.get(name) if record.cost else None
+        return "" if value is None else show_gflops(value)
+
+    return cell
 
 
 def saved(part: str, digits: int = 2) -> Cell:
     """The saving of a part against the baseline, in percent; empty for the baseline itself."""
-    show = show_reduction if digits == 2 else lambda pct: show_change(pct or 0.0)
+    show = show_reduction if digits == 2 else show_change
 
     def cell(record: Record) -> str:
-        return "" if record.cost is None or record.is_baseline else show(record.cost.reduction_pct[part])
+        saving = record.cost.reduction_pct.get(part) if record.cost and not record.is_baseline else None
+        return "" if saving is None else show(saving)
 
     return cell
 

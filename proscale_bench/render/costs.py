@@ -1,16 +1,17 @@
 """The figure of every configuration's cost by part, whether or not its accuracy is known.
 
-What the schedule does not touch comes first, in greys, so that the encoders of a backbone start at one line.
+`render/parts.py` says which pieces a bar has, and in which colours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from proscale_bench.analysis.settings import Setting, by_backbone, by_setting, main_setting
+from proscale_bench.render.parts import BarPart, bar_parts
 from proscale_bench.render.style import FAINT, HALO, LEGEND, WIDTH_INCHES, backbone_name, style
-from proscale_bench.results.record import Cost, Record
+from proscale_bench.results.record import Record
 from proscale_bench.units import show_reduction
 
 if TYPE_CHECKING:
@@ -22,35 +23,13 @@ ROW_INCHES = 0.27
 HIDDEN_SHARE = 0.0015  # of the widest bar: what is thinner cannot be seen, and the legend says so
 
 
-class Part(NamedTuple):
-    name: str
-    color: str
-    read: Callable[[Cost], float]
-
-
-def _token_layers(levels: int) -> Callable[[Cost], float]:
-    return lambda cost: sum(layer.gflops for layer in cost.layers if len(layer.levels) == levels)
-
-
-PARTS = (
-    Part("backbone", "#b3b3b3", lambda cost: cost.gflops["backbone"]),
-    Part("transformer decoder", "#dadada", lambda cost: cost.gflops["transformer_decoder"]),
-    Part("FPN upsampling", "#6b6b6b", lambda cost: cost.gflops["fpn_upsampling"]),
-    Part("projection", "#009E73", lambda cost: cost.gflops["encoder_projection"]),
-    Part("pixel embedding", "#E69F00", lambda cost: cost.gflops["pixel_embedding"]),
-    Part("re-calibration", "#000000", lambda cost: cost.gflops["encoder_recalibration"]),
-    Part("token layers over 1 level", "#a6cee8", _token_layers(1)),
-    Part("token layers over 2 levels", "#4a98d1", _token_layers(2)),
-    Part("token layers over 3 levels", "#08519c", _token_layers(3)),
-)
-
-
 def costs_figure(records: Sequence[Record]) -> Figure:
     """One panel for each backbone and one bar for each schedule at the main setting; beside each bar the saving."""
     from matplotlib.figure import Figure
 
     setting = main_setting(records)
     groups = by_backbone(record for record in (by_setting(records)[setting] if setting else []) if record.cost)
+    parts = bar_parts(record for group in groups.values() for record in group)
     rows = max(1, -(-len(groups) // COLUMNS))
     bars = max((len(group) for group in groups.values()), default=4)
     with style():
@@ -59,18 +38,18 @@ def costs_figure(records: Sequence[Record]) -> Figure:
         panels = list(grid.flat)
         named: list[str] = []
         for index, (axes, (backbone, group)) in enumerate(zip(panels, groups.items(), strict=False)):
-            _bars(axes, backbone, group)
+            _bars(axes, backbone, group, parts)
             names = [record.identity.schedule for record in group]
             if index % COLUMNS and names == named:  # as the panel to the left
                 axes.tick_params(labelleft=False)
             named = names
         for axes in panels[len(groups) :]:
             axes.set_axis_off()
-        _finish(figure, groups, setting)
+        _finish(figure, groups, setting, parts)
     return figure
 
 
-def _bars(axes: Axes, backbone: str, records: Sequence[Record]) -> None:
+def _bars(axes: Axes, backbone: str, records: Sequence[Record], parts: Sequence[BarPart]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for row, record in enumerate(records):
@@ -78,11 +57,11 @@ def _bars(axes: Axes, backbone: str, records: Sequence[Record]) -> None:
         if cost is None:
             continue
         left = 0.0
-        for part in PARTS:
-            width = part.read(cost)
+        for part in parts:
+            width = part.gflops(cost)
             axes.barh(row, width, left=left, height=0.72, color=part.color, edgecolor="white", linewidth=0.3)
             left += width
-        saving = show_reduction(cost.reduction_pct["encoder"]).replace("-", "−")
+        saving = show_reduction(cost.reduction_pct.get("encoder")).replace("-", "−")
         if not record.is_baseline:
             axes.annotate(saving, (left, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5, bbox=HALO)
     axes.set_title(backbone_name(backbone), fontsize=9.5, loc="left")
@@ -94,7 +73,7 @@ def _bars(axes: Axes, backbone: str, records: Sequence[Record]) -> None:
     axes.invert_yaxis()
 
 
-def _finish(figure: Figure, groups: dict[str, list[Record]], setting: Setting | None) -> None:
+def _finish(figure: Figure, groups: dict[str, list[Record]], setting: Setting | None, parts: Sequence[BarPart]) -> None:
     """Room for the percentages, the axis's meaning, and a legend of the parts that are there."""
     from matplotlib.patches import Patch
 
@@ -111,11 +90,11 @@ def _finish(figure: Figure, groups: dict[str, list[Record]], setting: Setting | 
         fontsize=9,
     )
     handles = []
-    for part in PARTS:
-        most = max(part.read(cost) for cost in costs)
+    for part in parts:
+        most = max(part.gflops(cost) for cost in costs)
         if most:
             hidden = most < HIDDEN_SHARE * widest
-            label = f"{part.name} (≈ {most:.1g})" if hidden else part.name
+            label = f"{part.title} (≈ {most:.1g})" if hidden else part.title
             handles.append(Patch(facecolor=part.color, label=label))
     figure.legend(
         handles=handles,

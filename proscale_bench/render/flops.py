@@ -7,8 +7,10 @@ from typing import Literal
 
 from proscale_bench.cost.count import FlopCount
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
+from proscale_bench.render.parts import ENCODER, coarse_first, depth, merged, short_title
 from proscale_bench.render.table import Row, Table, broken, markdown_table
-from proscale_bench.specs.levels import LEVELS
+from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
+from proscale_bench.specs.model import TOTAL, WHOLE, Part
 from proscale_bench.specs.terms import Operator
 from proscale_bench.units import GIGA, show_gflops, show_mac, show_reduction, show_tokens
 
@@ -18,6 +20,8 @@ BASELINE_COLUMNS, SCHEDULE_COLUMNS, VALUE_COLUMNS = 37, 20, 9
 
 # What `models/inference.py` rewrites exactly, as far as a count can tell.
 EXECUTED = "attention masks are predicted at their level's own resolution, batch norms folded into convolutions"
+
+EXECUTED_PARTS = ("backbone", "transformer_decoder", TOTAL)
 
 OPERATOR_NAMES = {
     Operator.CONV: "convolutions",
@@ -53,7 +57,7 @@ def tables(
     chunks: list[list[FlopCount]] = [[]]
     room = columns - BASELINE_COLUMNS
     for count in counts:
-        if _is_baseline(count):
+        if count.is_baseline:
             continue
         widest = max(map(len, broken(name_of(count)).splitlines()))
         width = SCHEDULE_COLUMNS + max(0, widest - VALUE_COLUMNS)
@@ -68,69 +72,55 @@ def tables(
 
 def _stage_table(counts: Sequence[FlopCount], as_executed: bool = False) -> Table:
     """One column of GFLOPs for each schedule, followed by its saving against the baseline."""
-
-    def line(
-        label: str, part: str, indent: int = 0, strong: bool = False, saving: bool = False, executed: bool = False
-    ) -> Row:
-        cells: list[str] = []
-        for count in [count.executed for count in counts] if executed else counts:
-            value = count.gflops[part]
-            cells.append(show_gflops(value) if value else "–")
-            if not _is_baseline(count):
-                cells.append(show_reduction(count.reduction_pct[part]) if saving else "")
-        return Row(label, tuple(cells), indent, strong)
-
-    def executed(part: str, saving: bool = False) -> tuple[Row, ...]:
-        return (line("as executed", part, 1, saving=saving, executed=True),) if as_executed else ()
-
-    def stage(levels: tuple[str, ...]) -> Row:
-        cells: list[str] = []
-        for count in counts:
-            layers = [layer.gflops for layer in count.layers if layer.levels == levels]
-            cells.append(f"{len(layers)} × {show_gflops(layers[0])}" if layers else "–")
-            if not _is_baseline(count):
-                cells.append("")
-        return Row(" + ".join(levels), tuple(cells), indent=2)
-
-    header, parameters = ["GFLOPs"], []
-    for count in counts:
-        header.append(name_of(count))
-        parameters.append(f"{count.params_m['total']:.2f}")
-        if not _is_baseline(count):
-            header.append("")
-            parameters.append("")
-    seen = {layer.levels for count in counts for layer in count.layers}
-    coarse_first = sorted(seen, key=lambda levels: (len(levels), [LEVELS.index(level) for level in levels]))
+    tree = merged([part for part in count.spec.parts if not part.numbered] for count in counts)
+    levels = sorted({layer.levels for count in counts for layer in count.layers}, key=coarse_first)
+    rows = []
+    for name, part in tree.items():
+        indent = depth(name, tree)
+        rows.append(_part_row(part.title, part, counts, indent, part.quoted and not indent))
+        if name == TOKEN_LAYERS.name:
+            rows += [_layers_row(seen, counts, indent + 1) for seen in levels]
+        if as_executed and name in EXECUTED_PARTS:
+            rows.append(_part_row("as executed", part, [count.executed for count in counts], 1))
+    parameters = [(f"{count.params_m['total']:.2f}", "") for count in counts]
+    rows.append(Row("parameters, millions", _cells(counts, parameters)))
     return Table(
-        _title(counts[0]),
-        tuple(header),
-        (
-            line("backbone", "backbone"),
-            *executed("backbone"),
-            line("encoder (pixel decoder)", "encoder", strong=True, saving=True),
-            line("projection", "encoder_projection", 1),
-            line("re-calibration", "encoder_recalibration", 1),
-            line("token layers", "encoder_token_layers", 1, saving=True),
-            *(stage(levels) for levels in coarse_first),
-            line("pixel embedding", "pixel_embedding", 1),
-            line("FPN upsampling", "fpn_upsampling"),
-            line("transformer decoder", "transformer_decoder"),
-            *executed("transformer_decoder"),
-            line("total", "total", strong=True, saving=True),
-            *executed("total", saving=True),
-            line("post-processing", "postprocessing"),
-            line("total with post-processing", "total_with_postprocessing", strong=True, saving=True),
-            Row("parameters, millions", tuple(parameters)),
-        ),
+        _title(counts[0]), ("GFLOPs", *_cells(counts, [(name_of(count), "") for count in counts])), tuple(rows)
     )
 
 
-def _is_baseline(count: FlopCount) -> bool:
-    return count.is_baseline
+def _part_row(title: str, part: Part, counts: Sequence[FlopCount], indent: int, strong: bool = False) -> Row:
+    """The GFLOPs of a part, with what is saved of it where papers quote that."""
+    pairs = []
+    for count in counts:
+        gflops = count.gflops.get(part.name)
+        saved = show_reduction(count.reduction_pct.get(part.name)) if part.quoted else ""
+        pairs.append((show_gflops(gflops) if gflops else "–", saved))
+    return Row(title, _cells(counts, pairs), indent, strong)
+
+
+def _layers_row(levels: tuple[str, ...], counts: Sequence[FlopCount], indent: int) -> Row:
+    """The token layers over some levels: `3 × 4.26`."""
+    pairs = []
+    for count in counts:
+        layers = [layer.gflops for layer in count.layers if layer.levels == levels]
+        pairs.append((f"{len(layers)} × {show_gflops(layers[0])}" if layers else "–", ""))
+    return Row(" + ".join(levels), _cells(counts, pairs), indent)
+
+
+def _cells(counts: Sequence[FlopCount], pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """A row's cells: a value for each count and, but for the baseline's, what is saved."""
+    split = (pair[:1] if count.is_baseline else pair for count, pair in zip(counts, pairs, strict=True))
+    return tuple(cell for pair in split for cell in pair)
 
 
 def _layer_table(count: FlopCount) -> Table:
-    encoder = count.gflops["encoder"]
+    """One line for each token layer, or that there are none."""
+    title = f"{_title(count)} · {name_of(count)}"
+    header = ("", "stage", "levels", "tokens", "GFLOPs", "of the encoder")
+    if not count.layers:
+        return Table(title, header, (Row("no token layers", ("–",) * 5),))
+    encoder = count.gflops[ENCODER]
     rows = [
         Row(
             f"layer {index}",
@@ -144,14 +134,9 @@ def _layer_table(count: FlopCount) -> Table:
         )
         for index, layer in enumerate(count.layers, start=1)
     ]
-    token_layers = count.gflops["encoder_token_layers"]
-    total = Row(
-        "token layers",
-        ("", "", "", show_gflops(token_layers), f"{100 * token_layers / encoder:.1f}%"),
-        strong=True,
-    )
-    header = ("", "stage", "levels", "tokens", "GFLOPs", "of the encoder")
-    return Table(f"{_title(count)} · {name_of(count)}", header, (*rows, total))
+    whole = sum(layer.gflops for layer in count.layers)
+    cells = ("", "", "", show_gflops(whole), f"{100 * whole / encoder:.1f}%")
+    return Table(title, header, (*rows, Row(TOKEN_LAYERS.title, cells, strong=True)))
 
 
 def _operator_table(count: FlopCount, as_executed: bool = False) -> Table:
@@ -189,19 +174,21 @@ def _title(count: FlopCount) -> str:
 
 
 def headline(count: FlopCount) -> str:
-    """The saving of a schedule in one sentence: encoder, token layers and the whole, never one alone."""
-    saved = count.reduction_pct
-    parts = {"encoder": saved["encoder"], "token layers": saved["encoder_token_layers"], "model": saved["total"]}
-    if any((pct or 0) < 0 for pct in parts.values()):
-        changes = ", ".join(f"{what} {show_reduction(pct)}" for what, pct in parts.items())
+    """The saving of a schedule in one sentence: every part that papers quote, never one alone."""
+    quoted = [part for part in count.spec.parts if part.name in count.quoted and part.name != WHOLE]
+    names = {part.name: "model" if part.name == TOTAL else short_title(part) for part in quoted}
+    saved = {part.name: count.reduction_pct.get(part.name) or 0.0 for part in quoted}
+    if any(pct < 0 for pct in saved.values()):
+        changes = ", ".join(f"{names[part]} {show_reduction(pct)}" for part, pct in saved.items())
         return f"{name_of(count)} against the baseline: {changes}."
-    encoder, token_layers, model = (f"{pct or 0:.2f}%" for pct in parts.values())
-    return f"{name_of(count)} saves {encoder} of the encoder, {token_layers} of its token layers, {model} of the model."
+    inside = {part.name for part in quoted if part.of == ENCODER}
+    savings = (f"{pct:.2f}% of {'its' if part in inside else 'the'} {names[part]}" for part, pct in saved.items())
+    return f"{name_of(count)} saves {', '.join(savings)}."
 
 
 def headlines(counts: Sequence[FlopCount]) -> list[str]:
-    """The sentences of all schedules but the baseline."""
-    return [headline(count) for count in counts if not _is_baseline(count)]
+    """The sentences of all schedules that have a baseline and are not it."""
+    return [headline(count) for count in counts if count.baseline and not count.is_baseline]
 
 
 def footer(count: FlopCount, as_executed: bool = False) -> list[str]:

@@ -1,6 +1,6 @@
 """The figure of a profile: counted costs beside measured times, by part, and the roofline of the device.
 
-What the schedule does not touch comes first, in greys, as in the figure of the costs.
+`render/parts.py` says which pieces a bar has, and in which colours.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from proscale_bench.analysis.settings import Setting, by_backbone, profiled
 from proscale_bench.render.columns import NOT_SIGNIFICANT, show_saving
-from proscale_bench.render.costs import PARTS
-from proscale_bench.render.profile import LAYER, rest
+from proscale_bench.render.parts import BETWEEN, BLUES, BarPart, bar_parts, time_between
 from proscale_bench.render.style import FAINT, HALO, INK, LEGEND, WIDTH_INCHES, backbone_name, style
 from proscale_bench.results.profile import Ceilings, Profile, StageProfile
 from proscale_bench.results.record import Cost, Record
+from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
 from proscale_bench.units import show_mac, show_reduction
 
 if TYPE_CHECKING:
@@ -24,21 +24,8 @@ if TYPE_CHECKING:
 
 ROW_INCHES, HEAD_INCHES, ROOF_INCHES = 0.27, 0.95, 2.9
 MOST_PANELS = 6  # settings and backbones; the report's tables have them all
+ALL_LAYERS = BLUES[2]  # stands for all token layers under the roof
 ROOM = 1.27  # beside the longest bar, for the saving
-BETWEEN = "#f2c9d8"
-
-# (part of the counts, stage of the profile); the token layers are told apart by their levels
-STAGE_OF = {
-    "backbone": "backbone",
-    "transformer decoder": "transformer_decoder",
-    "FPN upsampling": "fpn_upsampling",
-    "projection": "encoder_projection",
-    "pixel embedding": "pixel_embedding",
-    "re-calibration": "encoder_recalibration",
-}
-TOKEN_LAYERS = "token layers over 3 levels"  # whose colour stands for all of them under the roof
-ROOF_STAGES = {**STAGE_OF, TOKEN_LAYERS: "encoder_token_layers"}
-COLORS = {part.name: part.color for part in PARTS}
 
 
 class Bar(NamedTuple):
@@ -70,26 +57,27 @@ def latency_figure(records: Sequence[Record]) -> Figure:
         heights += [ROOF_INCHES] if roofed else []
         figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + 0.75), layout="constrained")
         grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-        names: dict[str, str] = {}
+        parts = bar_parts(record for _, _, rows in panels for record in rows)
+        there: set[str] = set()
         for row, (setting, backbone, group) in enumerate(panels):
             left, right = figure.add_subplot(grid[row, 0]), figure.add_subplot(grid[row, 1])
-            names |= _bars(left, group, _counted)
-            names |= _bars(right, group, realised)
+            there |= _bars(left, group, parts, _counted)
+            there |= _bars(right, group, parts, realised)
             right.tick_params(labelleft=False)
             _describe(left, right, setting, backbone)
         if roofed:
             first = roofed[0].execution
             alike = [record for record in roofed if record.execution == first]
-            _roof(figure.add_subplot(grid[len(heights) - 1, :]), alike)
-        _legend(figure, names)
+            _roof(figure.add_subplot(grid[len(heights) - 1, :]), alike, parts)
+        _legend(figure, [(part.title, part.color) for part in parts] + [BETWEEN], there)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # once laid out, it looks alike however often it is saved
     return figure
 
 
-def _counted(record: Record) -> Bar:
+def _counted(record: Record, parts: Sequence[BarPart]) -> Bar:
     cost, profile = _both(record)
-    pieces = [(part.name, part.color, part.read(cost)) for part in PARTS]
+    pieces = [(part.title, part.color, part.gflops(cost)) for part in parts]
     saving = profile.counted_saving_pct
     beside = show_reduction(saving.counted) if saving else ""
     if saving and show_reduction(saving.executed) != beside:
@@ -97,39 +85,32 @@ def _counted(record: Record) -> Bar:
     return Bar(pieces, cost.gflops["total"], None, beside)
 
 
-def realised(record: Record) -> Bar:
+def realised(record: Record, parts: Sequence[BarPart]) -> Bar:
+    """The stack of a record's times."""
     cost, profile = _both(record)
-    pieces = []
-    for part in PARTS:
-        stage = profile.stages.get(STAGE_OF.get(part.name, ""))
-        ms = stage.latency_median_ms if stage else _token_layers_ms(cost, profile, part.name)
-        pieces.append((part.name, part.color, ms))
-    pieces.append(("between the encoder's parts", BETWEEN, max(0.0, rest(profile))))
+    pieces = [(part.title, part.color, part.latency_ms(cost, profile)) for part in parts]
+    pieces.append((*BETWEEN, max(0.0, time_between(profile, cost.tree))))
     beside = show_saving(profile.realised_saving_pct)
     return Bar(pieces, profile.latency_median_ms, profile.latency_interval_ms, beside)
 
 
-def _token_layers_ms(cost: Cost, profile: Profile, part: str) -> float:
-    """Of the layers over as many levels as the part's name says."""
-    return sum(
-        profile.stages[f"{LAYER}{number}"].latency_median_ms
-        for number, layer in enumerate(cost.layers, start=1)
-        if f"over {len(layer.levels)} level" in part and f"{LAYER}{number}" in profile.stages
-    )
-
-
-def _bars(axes: Axes, records: Sequence[Record], read: Callable[[Record], Bar]) -> dict[str, str]:
-    """Draw one bar for each record; return the parts that are there, with their colours."""
+def _bars(
+    axes: Axes,
+    records: Sequence[Record],
+    parts: Sequence[BarPart],
+    read: Callable[[Record, Sequence[BarPart]], Bar],
+) -> set[str]:
+    """Draw one bar for each record; return the titles of the parts that are there."""
     from matplotlib.ticker import MaxNLocator
 
-    names: dict[str, str] = {}
+    there: set[str] = set()
     longest = 0.0
     for row, record in enumerate(records):
-        bar = read(record)
+        bar = read(record, parts)
         left = 0.0
         for name, color, length in bar.pieces:
             if length:
-                names[name] = color
+                there.add(name)
                 axes.barh(row, length, left=left, height=0.72, color=color, edgecolor="white", linewidth=0.3)
                 left += length
         end = max(left, bar.whole)
@@ -148,7 +129,7 @@ def _bars(axes: Axes, records: Sequence[Record], read: Callable[[Record], Bar]) 
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.invert_yaxis()
-    return names
+    return there
 
 
 def _describe(left: Axes, right: Axes, setting: Setting, backbone: str) -> None:
@@ -167,7 +148,7 @@ def _describe(left: Axes, right: Axes, setting: Setting, backbone: str) -> None:
     right.set_xlabel(f"realised: milliseconds of {of}\n{how}", fontsize=8.5)
 
 
-def _roof(axes: Axes, records: Sequence[Record]) -> None:
+def _roof(axes: Axes, records: Sequence[Record], parts: Sequence[BarPart]) -> None:
     """Draw achieved FLOP/s against the most FLOPs per byte that a stage can have, on logarithmic axes."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -176,24 +157,25 @@ def _roof(axes: Axes, records: Sequence[Record]) -> None:
     assert first is not None
     ceilings = first.ceilings
     assert ceilings is not None
+    stages = [*((part.stage, part.color) for part in parts if part.stage), (TOKEN_LAYERS.name, ALL_LAYERS)]
     intensities, heights = [], []
     for record in records:
         profile = record.profile
         if profile is None:
             continue
-        for name, stage in ROOF_STAGES.items():
+        for stage, color in stages:
             point = _point(profile.stages.get(stage))
             if point is None:
                 continue
             intensities.append(point[0])
             heights.append(point[1])
-            face = "white" if record.is_baseline else COLORS[name]
+            face = "white" if record.is_baseline else color
             axes.plot(
                 *point,
                 "o",
                 markersize=6.5,
                 markeredgewidth=1.5,
-                color=COLORS[name],
+                color=color,
                 markerfacecolor=face,
                 zorder=5 if record.is_baseline else 4,  # a ring around what it hides
             )
@@ -217,7 +199,7 @@ def _roof(axes: Axes, records: Sequence[Record]) -> None:
     marks = [
         Line2D([], [], linestyle="none", marker="o", color=INK, markerfacecolor="white", label="baseline: hollow"),
         Line2D([], [], linestyle="none", marker="o", color=INK, label="schedules: filled"),
-        Line2D([], [], linestyle="none", marker="o", color=COLORS[TOKEN_LAYERS], label="all token layers"),
+        Line2D([], [], linestyle="none", marker="o", color=ALL_LAYERS, label="all token layers"),
         Line2D([], [], color=FAINT, label="the most that was measured"),
     ]
     axes.legend(handles=marks, loc="lower right", fontsize=8.2, handlelength=1.4)
@@ -236,12 +218,11 @@ def _roof_words(ceilings: Ceilings) -> str:
     )
 
 
-def _legend(figure: Figure, names: dict[str, str]) -> None:
+def _legend(figure: Figure, parts: Sequence[tuple[str, str]], there: set[str]) -> None:
     from matplotlib.patches import Patch
 
-    order = [*COLORS, "between the encoder's parts"]
     figure.legend(
-        handles=[Patch(facecolor=names[name], label=name) for name in order if name in names],
+        handles=[Patch(facecolor=color, label=title) for title, color in parts if title in there],
         **LEGEND,
         title=f"beside each bar: saved against the baseline, {NOT_SIGNIFICANT} not significant; "
         "black: the whole with its 95 % interval",

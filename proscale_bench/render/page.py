@@ -18,13 +18,12 @@ from string import Template
 from typing import Any
 
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, by_setting, main_setting, profiled
-from proscale_bench.render.costs import PARTS
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
-from proscale_bench.render.latency import BETWEEN
 from proscale_bench.render.page_data import document
+from proscale_bench.render.parts import BETWEEN, DARK, bar_parts
 from proscale_bench.render.profile import headlines as profile_headlines
 from proscale_bench.render.provenance import commands, counting, headlines, origin
-from proscale_bench.render.style import COLORS, DARK_COLORS, DARK_PARTS, FAINT
+from proscale_bench.render.style import COLORS, DARK_COLORS, FAINT
 from proscale_bench.results.record import Record
 from proscale_bench.version import __version__
 
@@ -51,7 +50,7 @@ def page(
         y: the metric on its y axis.
     """
     ordered = [record for group in by_setting(records).values() for record in group]
-    style = _asset("page.css") + _colors()
+    style = _asset("page.css") + _colors([*(part.color for part in bar_parts(ordered)), BETWEEN[1]])
     script = "'use strict';\n" + "".join(map(_asset, SCRIPTS))
     return Template(_asset("page.html")).substitute(
         title=html.escape(TITLE),
@@ -83,13 +82,12 @@ def _source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _colors() -> str:
-    """The figures' colours as CSS variables, and brighter ones for dark paper."""
-    parts = [part.color for part in PARTS] + [BETWEEN]
+def _colors(parts: Sequence[str]) -> str:
+    """The colours of backbones and parts as CSS variables, and brighter ones for dark paper."""
     light = {f"--{name}": color for name, color in {**COLORS, "other": FAINT}.items()}
     light |= {f"--part-{index}": color for index, color in enumerate(parts)}
     dark = {f"--{name}": color for name, color in DARK_COLORS.items()}
-    dark |= {f"--part-{index}": DARK_PARTS[color] for index, color in enumerate(parts) if color in DARK_PARTS}
+    dark |= {f"--part-{index}": DARK[color] for index, color in enumerate(parts) if color in DARK}
 
     def block(selector: str, colors: dict[str, str]) -> str:
         return f"{selector} {{ {' '.join(f'{name}: {color};' for name, color in colors.items())} }}\n"

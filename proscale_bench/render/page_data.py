@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from proscale_bench.analysis.views import Row, View, Worth, main_view, views
-from proscale_bench.render.costs import PARTS
 from proscale_bench.render.latency import realised
 from proscale_bench.render.page_details import Detail, details_of, details_of_evaluation
+from proscale_bench.render.parts import BETWEEN, BarPart, bar_parts
 from proscale_bench.render.style import COLORS, backbone_name
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
 from proscale_bench.results.record import Record
@@ -140,26 +140,27 @@ def document(records: Sequence[Record], x: Sequence[str], y: str) -> Document:
     Raises:
         BenchError: unknown metric.
     """
-    found = views(records)
+    found, parts = views(records), bar_parts(records)
     opened = main_view(found, [get_metric(name).name for name in x], get_metric(y).name)
     names = list(dict.fromkeys(row.record.identity.backbone for view in found for row in view.rows))
     return Document(
         start=Start(found.index(opened) if opened else 0, x[0], y),
         metrics={name: Axis(name, one.title, one.unit, one.better, one.section) for name, one in METRICS.items()},
         backbones=[Backbone(backbone_name(name), f"--{name}" if name in COLORS else "--other") for name in names],
-        parts=[*(part.name for part in PARTS), "between the encoder's parts"],
+        parts=[*(part.title for part in parts), BETWEEN[0]],
         savings=[name for name, _, _ in SAVINGS],
-        views=[_view(view, names) for view in found],
+        views=[_view(view, names, parts) for view in found],
     )
 
 
-def _view(view: View, backbones: Sequence[str]) -> PageView:
+def _view(view: View, backbones: Sequence[str], parts: Sequence[BarPart]) -> PageView:
     setting = view.setting
     ran = setting.ran if setting.execution else ""
-    return PageView(ran or setting.where, setting.how, ran, view.data, [_row(row, backbones) for row in view.rows])
+    rows = [_row(row, backbones, parts) for row in view.rows]
+    return PageView(ran or setting.where, setting.how, ran, view.data, rows)
 
 
-def _row(row: Row, backbones: Sequence[str]) -> PageRow:
+def _row(row: Row, backbones: Sequence[str], parts: Sequence[BarPart]) -> PageRow:
     record, cost = row.record, row.record.cost
     identity = record.identity
     known = [metric for metric in METRICS.values() if metric.section != "accuracy"]
@@ -170,8 +171,8 @@ def _row(row: Row, backbones: Sequence[str]) -> PageRow:
         baseline=record.is_baseline,
         values=_values(known, record),
         intervals=_intervals(known, record),
-        gflops=[part.read(cost) for part in PARTS] if cost else [],
-        ms=[length for _, _, length in realised(record).pieces] if cost and record.profile else [],
+        gflops=[part.gflops(cost) for part in parts] if cost else [],
+        ms=[length for _, _, length in realised(record, parts).pieces] if cost and record.profile else [],
         savings=[_saving(record, part, stage) for _, part, stage in SAVINGS],
         evaluations=[_evaluation(one) for one in row.worths],
         error=record.error.message if record.error else "",
@@ -207,7 +208,7 @@ def _saving(record: Record, part: str | None, stage: str | None) -> Saving | Non
     if cost is None or record.is_baseline:
         return None
     if profile is None:
-        return Saving(counted=cost.reduction_pct[part]) if part else None
+        return Saving(counted=cost.reduction_pct.get(part)) if part else None
     timed = profile if stage is None else profile.stages.get(stage)
     if timed is None:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from proscale_bench.analysis.settings import Setting, by_backbone, profiled
 from proscale_bench.render.columns import (
@@ -18,30 +19,16 @@ from proscale_bench.render.columns import (
     show_saving,
     time_saved,
 )
+from proscale_bench.render.parts import LAYER, coarse_first, depth, merged, time_between
 from proscale_bench.render.table import Row, Table, markdown_table
 from proscale_bench.results.profile import CountedSaving, Execution, Profile, RealisedSaving, StageProfile
-from proscale_bench.results.record import Record
-from proscale_bench.specs.levels import LEVELS
+from proscale_bench.results.record import PartRow, Record, usual_tree
+from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
+from proscale_bench.specs.model import POSTPROCESSING
 from proscale_bench.units import show_change, show_ms, show_reduction
 
 Text = Callable[[str], str]  # makes words safe for Markdown
-LAYER = "encoder_token_layer_"
-# (label, stage, indent, strong); the token layers by levels come after `token layers`
-STAGES = (
-    ("normalise and pad", "prepare", 0, False),
-    ("backbone", "backbone", 0, False),
-    ("encoder (pixel decoder)", "encoder", 0, True),
-    ("projection", "encoder_projection", 1, False),
-    ("re-calibration", "encoder_recalibration", 1, False),
-    ("token layers", "encoder_token_layers", 1, False),
-    ("FPN upsampling", "fpn_upsampling", 1, False),
-    ("pixel embedding", "pixel_embedding", 1, False),
-    ("transformer decoder", "transformer_decoder", 0, False),
-    ("total", None, 0, True),
-    ("post-processing", "postprocessing", 0, False),
-    ("total with post-processing", "total_with_postprocessing", 0, True),
-)
-ENCODER_PARTS = tuple(stage for _, stage, indent, _ in STAGES if indent and stage)
+STAGE_TITLES = {"prepare": "normalise and pad"}  # of stages that are no part of the model
 
 
 def tables(records: Sequence[Record]) -> Iterator[Table]:
@@ -101,11 +88,13 @@ def stage_table(record: Record, base: Record | None) -> Table:
     names = (*(("baseline ms",) if old else ()), f"{record.identity.schedule} ms")
     compared = ("FLOPs", *(("executed",) if with_executed else ()), "time") if old else ("share",)
     rows = []
-    for label, name, indent, strong in STAGES:
-        new = _part(profile, name)
+    stages = stage_rows(record)
+    last_inside = next((stage.name for stage in reversed(stages) if stage.indent), None)
+    for stage in stages:
+        new = _part(profile, stage.name)
         if new is None:
             continue
-        before = _part(old, name) if old else None
+        before = _part(old, stage.name) if old else None
         cells = [*([show_ms(before.latency_median_ms) if before else "–"] if old else [])]
         cells.append(show_ms(new.latency_median_ms))
         if old:
@@ -113,13 +102,47 @@ def stage_table(record: Record, base: Record | None) -> Table:
             cells.append(show_saving(new.realised_saving_pct) if before else "")
         else:
             cells.append(f"{100 * new.latency_median_ms / profile.latency_median_ms:.0f}%")
-        rows.append(Row(label, tuple(cells), indent, strong))
-        if name == "encoder_token_layers":
+        rows.append(Row(stage.title, tuple(cells), stage.indent, stage.strong))
+        if stage.name == TOKEN_LAYERS.name:
             rows += _layer_rows(record, base if old else None, len(compared))
-        if name == "pixel_embedding":
-            between = [show_ms(max(0.0, rest(one))) for one in (old, profile) if one]
+        if stage.name == last_inside:
+            tree = tree_of(record).values()
+            between = [show_ms(max(0.0, time_between(one, tree))) for one in (old, profile) if one]
             rows.append(Row("between them", (*between, *[""] * len(compared)), 1))
     return Table(f"{name_of(record)}, each stage by itself", ("", *names, *compared), tuple(rows))
+
+
+class StageRow(NamedTuple):
+    """A stage of a profile as a row; without a name it is the whole pass."""
+
+    title: str
+    name: str
+    indent: int = 0
+    strong: bool = False
+
+
+def stage_rows(record: Record) -> list[StageRow]:
+    """The stages of a record's profile in the order in which they run, with the titles of the model's parts.
+
+    The upsampling stands inside the encoder, which runs it, though papers charge it to the head.
+    """
+    tree = tree_of(record)
+    whole = StageRow("total", "", strong=True)
+    rows = []
+    for name in record.profile.stages if record.profile else ():
+        if name == POSTPROCESSING:
+            rows.append(whole)
+        if part := tree.get(name):
+            indent = 1 if name == FPN_UPSAMPLING.name else depth(name, tree)
+            rows.append(StageRow(part.title, name, indent, part.quoted and not indent))
+        elif not name.startswith(LAYER):
+            rows.append(StageRow(STAGE_TITLES.get(name, name), name))
+    return rows if whole in rows else [*rows, whole]
+
+
+def tree_of(record: Record) -> dict[str, PartRow]:
+    """The parts of a record's model by name."""
+    return merged([record.cost.tree if record.cost else usual_tree()])
 
 
 def roofline_table(record: Record, profile: Profile) -> Table:
@@ -127,8 +150,8 @@ def roofline_table(record: Record, profile: Profile) -> Table:
     ceilings = profile.ceilings
     assert ceilings is not None
     rows = []
-    for label, name, indent, strong in STAGES:
-        stage = profile.stages.get(name or "")
+    for label, name, indent, strong in stage_rows(record):
+        stage = profile.stages.get(name)
         if stage is None or stage.achieved_gflops_per_s is None or stage.min_bandwidth_gb_per_s is None:
             continue
         cells = (
@@ -258,16 +281,8 @@ def name_of(record: Record) -> str:
     return f"{record.identity.schedule}{batch}"
 
 
-def rest(profile: Profile) -> float:
-    """The part of the encoder's time, in ms, that none of its stages takes: positions, joining and splitting tokens."""
-    if "encoder" not in profile.stages:
-        return 0.0
-    parts = sum(profile.stages[name].latency_median_ms for name in ENCODER_PARTS if name in profile.stages)
-    return profile.stages["encoder"].latency_median_ms - parts
-
-
-def _part(profile: Profile | None, name: str | None) -> Profile | StageProfile | None:
-    if profile is None or name is None:
+def _part(profile: Profile | None, name: str) -> Profile | StageProfile | None:
+    if profile is None or not name:
         return profile
     return profile.stages.get(name)
 
@@ -275,7 +290,7 @@ def _part(profile: Profile | None, name: str | None) -> Profile | StageProfile |
 def _layer_rows(record: Record, base: Record | None, compared: int) -> list[Row]:
     """The token layers by the levels that they see, with the mean of their medians: `3 × 1.21`."""
     shown = [_layers(one) for one in (base, record) if one]
-    seen = sorted({levels for table in shown for levels in table}, key=lambda levels: [len(levels), *_places(levels)])
+    seen = sorted({levels for table in shown for levels in table}, key=coarse_first)
     rows = []
     for levels in seen:
         cells = []
@@ -294,11 +309,6 @@ def _layers(record: Record) -> dict[tuple[str, ...], list[float]]:
         if stage := stages.get(f"{LAYER}{index}"):
             table.setdefault(layer.levels, []).append(stage.latency_median_ms)
     return table
-
-
-def _places(levels: tuple[str, ...]) -> list[int]:
-    known: tuple[str, ...] = LEVELS
-    return [known.index(level) if level in known else len(known) for level in levels]
 
 
 def _counted(saving: CountedSaving | None, with_executed: bool) -> list[str]:

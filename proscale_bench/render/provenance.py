@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, by_backbone, by_setting, find
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
+from proscale_bench.render.parts import ENCODER, depth, merged, short_title
 from proscale_bench.render.profile import commands as profile_commands
 from proscale_bench.render.style import backbone_name
-from proscale_bench.results.record import Record
+from proscale_bench.results.record import PartRow, Record, usual_tree
+from proscale_bench.specs.model import TOTAL, WHOLE
 from proscale_bench.units import show_reduction
 
 
@@ -23,16 +25,17 @@ def headlines(records: Sequence[Record]) -> list[str]:
 def _headline(record: Record) -> str | None:
     if record.cost is None:
         return None
-    saved = record.cost.reduction_pct
-    encoder, total, layers = map(show_reduction, (saved["encoder"], saved["total"], saved["encoder_token_layers"]))
-    return (
-        f"{record.identity.schedule} on {backbone_name(record.identity.backbone)}: "
-        f"encoder {encoder}, total {total}, token layers {layers} at {record.input.size}."
-    ).replace(" -", " −")
+    tree = merged([record.cost.tree])
+    quoted = [part for part in tree.values() if part.quoted and part.name != WHOLE]
+    quoted.sort(key=lambda part: depth(part.name, tree))
+    saved = [(short_title(part), record.cost.reduction_pct.get(part.name)) for part in quoted]
+    words = ", ".join(f"{title} {show_reduction(pct)}" for title, pct in saved if pct is not None)
+    where = f"{record.identity.schedule} on {backbone_name(record.identity.backbone)}"
+    return f"{where}: {words} at {record.input.size}.".replace(" -", " −")
 
 
 def _encoder_saving(record: Record) -> float:
-    return (record.cost.reduction_pct["encoder"] if record.cost else None) or 0.0
+    return (record.cost.reduction_pct.get("encoder") if record.cost else None) or 0.0
 
 
 def counting(records: Sequence[Record]) -> list[str]:
@@ -44,13 +47,20 @@ def counting(records: Sequence[Record]) -> list[str]:
         left_out = sorted({op for cost in costs for op in cost.uncounted_ops})
         products = f" Products left out: {', '.join(left_out)}." if left_out else ""
         lines.append(f"Rules {name}{f': {known.description}' if known else ''}.{products}")
+    tree = merged(record.cost.tree for record in records if record.cost) or merged([usual_tree()])
     return [
         *lines,
         f"Never counted: {', '.join(NEVER_COUNTED)}.",
-        "The encoder is the whole pixel decoder: projection, re-calibration, token layers and pixel embedding. The "
-        "total is backbone, encoder, FPN upsampling and transformer decoder; post-processing stands apart.",
+        f"The encoder is the whole pixel decoder: {_contents(ENCODER, tree)}. The total is {_contents(TOTAL, tree)}; "
+        "post-processing stands apart.",
         "Percentages are against the baseline, Mask2Former's own encoder, on the same backbone and size.",
     ]
+
+
+def _contents(name: str, tree: dict[str, PartRow]) -> str:
+    """The parts of a part in words: `projection, token layers and pixel embedding`."""
+    *titles, last = [short_title(part) for part in tree.values() if part.of == name]
+    return f"{', '.join(titles)} and {last}" if titles else last
 
 
 def origin(records: Sequence[Record]) -> list[str]:

@@ -37,7 +37,7 @@ COLORS = {
     "swin_l": "#CC79A7",
     "tiny": "#000000",
 }
-# On dark paper (the page alone; figures are printed): the same hues, brighter. Parts are named by their light colour.
+# On dark paper (the page alone; figures are printed): the same hues, brighter.
 DARK_COLORS = {
     "resnet50": "#4aa8e8",
     "resnet101": "#9fd8f7",
@@ -47,17 +47,6 @@ DARK_COLORS = {
     "swin_l": "#e79fc6",
     "tiny": "#f0f2f4",
     "other": "#9aa3ad",
-}
-DARK_PARTS = {
-    "#b3b3b3": "#6d757e",
-    "#dadada": "#a9b0b8",
-    "#6b6b6b": "#454c54",
-    "#009E73": "#2fc99a",
-    "#000000": "#ffffff",
-    "#a6cee8": "#d3e8f7",
-    "#4a98d1": "#79bbec",
-    "#08519c": "#2f7fd0",
-    "#f2c9d8": "#8c5f73",
 }
 BACKBONE_NAMES = {
     "resnet50": "ResNet-50",

@@ -29,10 +29,10 @@ class Metric:
     read: Callable[[Record], float | None]
     section: Literal["cost", "accuracy", "profile"]
     interval: Callable[[Record], Interval | None] = lambda record: None
-    read_cost: Callable[[Any], float] | None = None
+    read_cost: Callable[[Any], float | None] | None = None
 
 
-def _cost(name: str, title: str, unit: str, read: Callable[[Any], float]) -> Metric:
+def _cost(name: str, title: str, unit: str, read: Callable[[Any], float | None]) -> Metric:
     def of_record(record: Record) -> float | None:
         return read(record.cost) if record.cost else None
 
@@ -66,10 +66,10 @@ def _latency_interval(record: Record) -> Interval | None:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        _cost("encoder_gflops", "encoder", "GFLOPs", lambda cost: cost.gflops["encoder"]),
-        _cost("token_layers_gflops", "token layers", "GFLOPs", lambda cost: cost.gflops["encoder_token_layers"]),
-        _cost("total_gflops", "total", "GFLOPs", lambda cost: cost.gflops["total"]),
-        _cost("params_m", "parameters", "millions", lambda cost: cost.params_m["total"]),
+        _cost("encoder_gflops", "encoder", "GFLOPs", lambda cost: cost.gflops.get("encoder")),
+        _cost("token_layers_gflops", "token layers", "GFLOPs", lambda cost: cost.gflops.get("encoder_token_layers")),
+        _cost("total_gflops", "total", "GFLOPs", lambda cost: cost.gflops.get("total")),
+        _cost("params_m", "parameters", "millions", lambda cost: cost.params_m.get("total")),
         replace(_profile("latency_median_ms", "latency, median", "ms"), interval=_latency_interval),
         _profile("throughput_ips", "throughput", "images/s", "higher"),
         _profile("peak_memory_mib", "peak memory of a pass", "MiB"),
