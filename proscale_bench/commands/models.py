@@ -1,18 +1,36 @@
-"""`proscale-bench models`: the backbones, what is published of them, and (see `checkpoints`) their weights."""
+"""`proscale-bench models`: the backbones, what is published of them, and checkpoints of them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proscale_bench.commands import checkpoints, completion, warm_start
+from proscale_bench.commands import completion
 from proscale_bench.commands.help import BenchCommand, BenchSubgroup
+from proscale_bench.commands.options import SCHEDULE_HELP, ExportJsonOption, ForceOption, MaybeStr, flag
+from proscale_bench.units import printable
+
+if TYPE_CHECKING:
+    from proscale_bench.models.checkpoints.checkpoint import Checkpoint
 
 HELP = """Backbones, parameters, published results, and checkpoints.
 
 Example: proscale-bench models list
 """
+
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Checkpoint: .pth, .pkl, .safetensors, or a Hugging Face folder.")
+]
+ToldScheduleOption = Annotated[
+    MaybeStr,
+    flag(
+        "--schedule, -s SCHEDULE",
+        "Schedule that it was trained with. [default: read off the file]",
+        values=completion.schedules,
+    ),
+]
 
 app = typer.Typer(cls=BenchSubgroup, help=HELP, no_args_is_help=True)
 
@@ -40,7 +58,10 @@ def list_models() -> None:
 @app.command("show", cls=BenchCommand)
 def show(
     backbone: Annotated[
-        str, typer.Argument(metavar="BACKBONE", autocompletion=completion.backbones, help="As models list has it.")
+        str,
+        typer.Argument(
+            metavar="BACKBONE", autocompletion=completion.backbones, help="Backbone, as models list names it."
+        ),
     ],
 ) -> None:
     """Show one backbone: dimensions, parameters by part, published results with their sources.
@@ -73,6 +94,115 @@ def show(
         console.print(Text("no published results", style="dim"))
 
 
-app.command("inspect", cls=BenchCommand)(checkpoints.inspect)
-app.command("convert", cls=BenchCommand)(checkpoints.convert)
-app.command("warm-start", cls=BenchCommand)(warm_start.warm_start)
+@app.command("inspect", cls=BenchCommand)
+def inspect(
+    file: FileArgument,
+    schedule: ToldScheduleOption = None,
+    brief: Annotated[bool, flag("--brief", "Leave out the account of every tensor.")] = False,
+    export_json: ExportJsonOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Show what a checkpoint holds: model, schedule, and what becomes of every tensor. Nothing in it is executed.
+
+    Example: proscale-bench models inspect weights.pth
+    """
+    from rich.text import Text
+
+    from proscale_bench.commands.exporting import Exports
+    from proscale_bench.render import checkpoints as render
+    from proscale_bench.render.table import rich_table
+
+    exports = Exports(json=export_json, force=force)
+    checkpoint = open_told(file, schedule)
+    inspection = checkpoint.inspect()
+    console = exports.console
+    console.print(Text(printable(inspection.file), style="bold"))
+    for what, how in render.facts(inspection):
+        console.print(Text(printable(f"{what:22} {how}")), soft_wrap=True)
+    console.print()
+    console.print(rich_table(render.account_table(inspection)))
+    if not brief:
+        console.print()
+        for entry in inspection.entries:
+            for line in render.entry_lines(entry, console.width):
+                console.print(Text(printable(line)), soft_wrap=True)
+    exports.write([inspection.row()], lambda: "")
+    checkpoint.require_complete()
+
+
+@app.command("convert", cls=BenchCommand)
+def convert(
+    file: FileArgument,
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="File to write; its end says which format: .safetensors, .pth, .pkl.")
+    ],
+    layout: Annotated[
+        str,
+        flag(
+            "--layout NAME",
+            "Layout: official, ours, or huggingface, for which OUT is a folder.",
+            values=completion.layouts,
+        ),
+    ] = "official",
+    schedule: ToldScheduleOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Write a checkpoint in another layout or format; every value, type and shape as it is stored.
+
+    Example: proscale-bench models convert weights.pth weights.safetensors --layout ours
+    """
+    from proscale_bench.config.choices import Layout
+    from proscale_bench.errors import one_of
+    from proscale_bench.files import refuse_overwrite
+    from proscale_bench.render.console import note
+
+    one_of(Layout, layout, "layout")
+    for path in (out / "config.json", out / "model.safetensors") if layout == "huggingface" else (out,):
+        refuse_overwrite(path, force)
+    checkpoint = open_told(file, schedule)
+    checkpoint.require_complete()
+    from proscale_bench.models.checkpoints.save import convert_checkpoint
+
+    written = convert_checkpoint(checkpoint, out, layout)
+    what = f"{written.layout} layout, {written.tensors} tensors, schedule {checkpoint.inferred.schedule}"
+    typer.echo(printable(f"{out}: {what}"))
+    if written.left_out:
+        note(printable(f"left out: {', '.join(written.left_out)}"))
+
+
+@app.command("warm-start", cls=BenchCommand)
+def warm_start(
+    baseline: Annotated[
+        Path, typer.Argument(metavar="BASELINE", help="Checkpoint of a model whose layers see all levels.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, .safetensors.")],
+    schedule: Annotated[str, flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, values=completion.schedules)] = "3,3,3",
+    force: ForceOption = False,
+    seed: Annotated[int, flag("--seed N", "Seed of what stays as initialised.")] = 0,
+) -> None:
+    """Start a PRO-SCALE model from a baseline's weights: what corresponds is copied, the levels it sees are sliced.
+
+    Example: proscale-bench models warm-start mask2former.pkl start.safetensors --schedule 3,3,3
+    """
+    from proscale_bench.config.catalogue import parse_staged
+    from proscale_bench.files import refuse_overwrite
+    from proscale_bench.render.checkpoints import warm_start_lines
+
+    refuse_overwrite(out, force)
+    target = parse_staged(schedule)
+    checkpoint = open_told(baseline, None)
+    from proscale_bench.models.checkpoints.warm_start import start_from
+
+    for line in warm_start_lines(start_from(checkpoint, target, out, seed)):
+        typer.echo(line)
+
+
+def open_told(file: Path, schedule: str | None) -> Checkpoint:
+    """Read a checkpoint, held against a schedule where one is given."""
+    from proscale_bench.commands.progress import uninterrupted
+    from proscale_bench.config.catalogue import parse_staged
+
+    told = None if schedule is None else parse_staged(schedule)
+    with uninterrupted():
+        from proscale_bench.models.checkpoints.load import open_checkpoint
+    return open_checkpoint(file, told)

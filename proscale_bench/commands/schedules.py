@@ -9,7 +9,7 @@ import typer
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.help import BenchCommand, BenchSubgroup
-from proscale_bench.commands.options import BackboneOption, SizeOption
+from proscale_bench.commands.options import SCHEDULE_HELP, BackboneOption, SizeOption, flag
 from proscale_bench.errors import BenchError
 from proscale_bench.units import printable
 
@@ -38,16 +38,11 @@ def list_schedules() -> None:
 @app.command("show", cls=BenchCommand)
 def show(
     schedule: Annotated[
-        str,
-        typer.Argument(
-            metavar="SCHEDULE",
-            autocompletion=completion.schedules,
-            help="YAML file, catalogue name, or compact as 3,3,3+conv.",
-        ),
+        str, typer.Argument(metavar="SCHEDULE", autocompletion=completion.schedules, help=SCHEDULE_HELP)
     ],
     backbone: BackboneOption = "resnet50",
     size: SizeOption = "800x1333",
-    yaml: Annotated[bool, typer.Option("--yaml", help="Print it as a schedule file.")] = False,
+    yaml: Annotated[bool, flag("--yaml", "Print it as a schedule file.")] = False,
 ) -> None:
     """Draw a schedule: which levels each token layer sees, and its tokens at a size.
 
@@ -82,7 +77,7 @@ def show(
 
 @app.command("validate", cls=BenchCommand)
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Schedule files.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Schedule files to check.", show_default=False)],
 ) -> None:
     """Check schedule files; every problem at its file, line and column.
 
