@@ -63,8 +63,8 @@ def start_up() -> None:
 
 
 def closed_form() -> None:
+    from proscale_bench.bench.specs import count_flops
     from proscale_bench.cost import closed_form as module
-    from proscale_bench.cost.count import count_flops
     from proscale_bench.cost.geometry import parse_size
     from proscale_bench.cost.rules import get_rules
     from proscale_bench.specs.encoders.staged import parse_compact
@@ -95,7 +95,7 @@ def engines() -> None:
     """The same model and size by three engines; fvcore and the trace without their imports."""
     import torch
 
-    from proscale_bench.cost.count import count_flops
+    from proscale_bench.bench.specs import count_flops
     from proscale_bench.measure.flops import trace_model
     from proscale_bench.measure.fvcore_count import count_with_fvcore
 

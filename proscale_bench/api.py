@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.config.catalogue import parse_schedule, parse_staged
-from proscale_bench.cost.count import count_flops
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.model import EncoderSpec

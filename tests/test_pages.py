@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proscale_bench.cost.count import count_flops
+from proscale_bench.bench.specs import count_flops
 from tests.cli import COMMANDS, run
 
 ROOT = Path(__file__).parents[1]

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from proscale_bench.config.budget import Limit
-from proscale_bench.cost.count import FlopCount, count_flops
+from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.geometry import COCO_SIZES, parse_size
+from proscale_bench.cost.rules import Convention, get_rules
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric, provenance_of
 from proscale_bench.specs.encoders.staged import baseline
+from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.model import EncoderSpec
 
 if TYPE_CHECKING:
@@ -208,8 +210,8 @@ def count(limit: Limit, schedule: EncoderSpec | None = None) -> FlopCount:
 
 
 @cache
-def _count(schedule: EncoderSpec, backbone: str, size: str, rules: str, convention: str) -> FlopCount:
-    return count_flops(schedule, backbone, size, None, rules, convention)
+def _count(schedule: EncoderSpec, backbone: str, size: str, rules: str, convention: Convention) -> FlopCount:
+    return count_model(mask2former(schedule, backbone), parse_size(size), get_rules(rules), convention)
 
 
 def is_of(limit: Limit, record: Record) -> bool:

@@ -1,4 +1,4 @@
-"""From what a user names to the models that are meant: schedules on a backbone, or with the dimensions of weights."""
+"""From what a user names to models and their counts: schedules on a backbone, or with the dimensions of weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.errors import BenchError
+from proscale_bench.cost.count import FlopCount, count_model
+from proscale_bench.cost.geometry import DEFAULT_SIZE, parse_size
+from proscale_bench.cost.rules import CONVENTIONS, get_rules
+from proscale_bench.errors import BenchError, look_up
 from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
 from proscale_bench.specs.model import EncoderSpec
 
@@ -96,3 +99,44 @@ def read_spec(path: Path, schedule: EncoderSpec | None = None) -> Mask2FormerSpe
     if spec is None:
         raise BenchError(f"{path}: holds a head without a backbone", "give the checkpoint of a whole model")
     return spec
+
+
+def count_flops(
+    schedule: EncoderSpec | str | Path,
+    backbone: str | None = None,
+    size: str | tuple[int, int] = DEFAULT_SIZE,
+    output_size: str | tuple[int, int] | None = None,
+    rules: str = "fvcore",
+    convention: str = "mac",
+    *,
+    weights: str | Path | None = None,
+    classes: int | None = None,
+    queries: int | None = None,
+    width: int | None = None,
+) -> FlopCount:
+    """Count the whole model in closed form, without torch.
+
+    Args:
+        schedule: a `Schedule`, a YAML file, a catalogue name, or compact as `3,3,3`.
+        backbone: one of `resnet50 resnet101 swin_t swin_s swin_b swin_l tiny`; None: the weights', else resnet50.
+        size: (height, width) in pixels, `"800x1333"`, `"coco-first100"` or `"coco-val"`.
+        output_size: what masks are resized to; the input's size where None. Not with the COCO sizes.
+        rules: `fvcore`, `published` or `complete` (see `cost.rules`).
+        convention: `mac` counts a multiply-accumulate once, `flop` twice.
+        weights: a checkpoint of whose dimensions the model is; loads torch only where its header does not tell them.
+        classes, queries, width: of the head, where they are not the published model's.
+
+    Raises:
+        BenchError: any of these unknown or out of range.
+    """
+    known = look_up({known: known for known in CONVENTIONS}, convention, "convention")
+    choice = ModelChoice(
+        schedules=[str(schedule) if isinstance(schedule, Path) else schedule],
+        backbone=backbone,
+        weights=None if weights is None else Path(weights),
+        classes=classes,
+        queries=queries,
+        width=width,
+    )
+    (spec,) = choice.specs()
+    return count_model(spec, parse_size(size, output_size), get_rules(rules), known)

@@ -63,7 +63,7 @@ def flops(options: FlopsOptions) -> None:
     """
     from rich.text import Text
 
-    from proscale_bench.cost.count import count_flops
+    from proscale_bench.bench.specs import count_flops
     from proscale_bench.render import flops as render
     from proscale_bench.render.console import detail
     from proscale_bench.render.table import rich_table

@@ -50,8 +50,8 @@ def show(
     """
     from rich.text import Text
 
+    from proscale_bench.bench.specs import count_flops
     from proscale_bench.config.catalogue import parse_schedule, parse_staged
-    from proscale_bench.cost.count import count_flops
     from proscale_bench.render import schedules as render
     from proscale_bench.render.console import stdout_console
     from proscale_bench.render.flops import headline

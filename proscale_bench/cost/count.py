@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 from proscale_bench.cost.closed_form import ClosedForm, quantity_of
-from proscale_bench.cost.geometry import DEFAULT_SIZE, InputSize, parse_size
-from proscale_bench.cost.rules import CONVENTIONS, Convention, Rules, get_rules
-from proscale_bench.errors import look_up
-from proscale_bench.specs.encoders import staged
+from proscale_bench.cost.geometry import InputSize
+from proscale_bench.cost.rules import Convention, Rules, get_rules
 from proscale_bench.specs.levels import FEATURE_STRIDES
-from proscale_bench.specs.mask2former import mask2former
-from proscale_bench.specs.model import EncoderSpec, ModelSpec, Part, rows, with_sums
+from proscale_bench.specs.model import ModelSpec, rows, with_sums
 from proscale_bench.specs.terms import Tokens
 from proscale_bench.units import GIGA, MEGA, reduction_pct
 
@@ -155,11 +151,6 @@ class FlopCount:
         """The same model counted under other rules."""
         return count_model(self.spec, self.input, rules, self.convention, self.as_executed)
 
-    def _tree(self) -> dict[str, Any]:
-        """The tree that the row's parts follow, where it is not that of Mask2Former with token layers."""
-        usual, own = (_rows_of_tree(spec.parts) for spec in (mask2former(staged.baseline()), self.spec))
-        return {} if own == usual else {"parts": own}
-
     def _recount(self, spec: ModelSpec, as_executed: bool) -> FlopCount:
         return count_model(spec, self.input, self.rules, self.convention, as_executed)
 
@@ -173,7 +164,6 @@ class FlopCount:
             "convention": self.convention,
             "rules": self.rules.name,
             "engine": self.engine,
-            **self._tree(),
             "gflops": self.gflops,
             "params_m": self.params_m,
             "layers": [layer.row() for layer in self.layers],
@@ -181,6 +171,8 @@ class FlopCount:
             "reduction_pct": self.reduction_pct,
             "uncounted_ops": self.uncounted_ops,
         }
+        if self.spec.carries_its_parts:
+            row["parts"] = [part.row() for part in self.spec.parts if not part.numbered]
         if self.baseline is not None:
             old = self.baseline.gflops
             row["baseline"] = {"schedule": self.baseline.variant, "gflops": {part: old[part] for part in self.quoted}}
@@ -189,46 +181,14 @@ class FlopCount:
         return row
 
 
-def count_flops(
-    schedule: EncoderSpec | str | Path,
-    backbone: str = "resnet50",
-    size: str | tuple[int, int] = DEFAULT_SIZE,
-    output_size: str | tuple[int, int] | None = None,
-    rules: str = "fvcore",
-    convention: str = "mac",
-    *,
-    classes: int | None = None,
-    queries: int | None = None,
-    width: int | None = None,
-) -> FlopCount:
-    """Count the whole model in closed form, without torch.
-
-    Args:
-        schedule: a `Schedule`, a YAML file, a catalogue name, or compact as `3,3,3`.
-        backbone: one of `resnet50 resnet101 swin_t swin_s swin_b swin_l tiny`.
-        size: (height, width) in pixels, `"800x1333"`, `"coco-first100"` or `"coco-val"`.
-        output_size: what masks are resized to; the input's size where None. Not with the COCO sizes.
-        rules: `fvcore`, `published` or `complete` (see `cost.rules`).
-        convention: `mac` counts a multiply-accumulate once, `flop` twice.
-        classes, queries, width: of the head, where they are not the published model's.
-
-    Raises:
-        BenchError: any of these unknown or out of range.
-    """
-    if isinstance(schedule, (str, Path)):
-        from proscale_bench.config.catalogue import parse_schedule
-
-        schedule = parse_schedule(schedule)
-    known = look_up({known: known for known in CONVENTIONS}, convention, "convention")
-    input_size = parse_size(size, output_size)
-    spec = mask2former(schedule, backbone, classes=classes, queries=queries, width=width)
-    return count_model(spec, input_size, get_rules(rules), known)
-
-
 def count_model(
     spec: ModelSpec, size: InputSize, rules: Rules, convention: Convention = "mac", as_executed: bool = False
 ) -> FlopCount:
-    """The same of any model at any size."""
+    """Count a model in closed form, without torch.
+
+    Raises:
+        BenchError: it has no closed form (exit code 3).
+    """
     flops = _closed_form(spec, rules.name, convention, as_executed).count(size)
     return FlopCount(spec, size, rules, convention, flops, as_executed=as_executed)
 
@@ -236,14 +196,6 @@ def count_model(
 @lru_cache(maxsize=1024)
 def _closed_form(spec: ModelSpec, rules: str, convention: Convention, as_executed: bool) -> ClosedForm:
     return ClosedForm(spec, get_rules(rules), convention, as_executed)
-
-
-def _rows_of_tree(parts: Sequence[Part]) -> list[dict[str, Any]]:
-    return [
-        {"name": part.name, "title": part.title, "of": part.of, "quoted": part.quoted}
-        for part in parts
-        if not part.numbered
-    ]
 
 
 def _mean(total: int, images: int) -> int | float:

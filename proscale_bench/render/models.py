@@ -21,11 +21,14 @@ COMPARED = (baseline(), parse_compact("3,3,3"))
 
 def list_table() -> Table:
     """Every backbone with the parameters and GFLOPs of the baseline and of 3,3,3."""
-    from proscale_bench.cost.count import count_flops
+    from proscale_bench.cost.count import count_model
+    from proscale_bench.cost.geometry import parse_size
+    from proscale_bench.cost.rules import get_rules
 
     rows = []
     for name in BACKBONES:
-        old, new = (count_flops(schedule, name) for schedule in COMPARED)
+        specs = (mask2former(schedule, name) for schedule in COMPARED)
+        old, new = (count_model(spec, parse_size(), get_rules("fvcore")) for spec in specs)
         rows.append(
             Row(
                 name,

@@ -80,6 +80,11 @@ class Mask2FormerSpec:
         return self.encoder.layers
 
     @property
+    def carries_its_parts(self) -> bool:
+        """See `ModelSpec`."""
+        return not isinstance(self.encoder, staged.Schedule)
+
+    @property
     def named_head(self) -> Head:
         """The head that the backbone's name stands for."""
         return HEADS.get(self.backbone_name, DEFAULT_HEAD)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
@@ -39,6 +39,10 @@ class Part:
     modules: tuple[str, ...] = ()
     numbered: bool = False
     quoted: bool = False
+
+    def row(self) -> dict[str, Any]:
+        """The part as a record carries it."""
+        return {"name": self.name, "title": self.title, "of": self.of, "quoted": self.quoted}
 
 
 class TokenLayer(NamedTuple):
@@ -142,6 +146,10 @@ class ModelSpec(Protocol):
     @property
     def layers(self) -> tuple[TokenLayer, ...]:
         """The token layers of its encoder, in order."""
+
+    @property
+    def carries_its_parts(self) -> bool:
+        """Its records say what its parts are. Those of Mask2Former with token layers do not, as none once did."""
 
     @property
     def classes(self) -> int | None:

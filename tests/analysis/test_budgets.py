@@ -9,8 +9,8 @@ import pytest
 
 from proscale_bench.analysis.budgets import Checker, Finding
 from proscale_bench.analysis.explain import explain
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.config.budget import read_budgets
-from proscale_bench.cost.count import count_flops
 from proscale_bench.errors import BenchError
 from proscale_bench.results.collect import SourcedRecord
 from proscale_bench.results.record import Record

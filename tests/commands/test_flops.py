@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proscale_bench.cost.count import count_flops
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.errors import BenchError, ExitCode
 from tests.cli import run
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from proscale_bench.cost.count import count_flops
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.results.store import load
 from tests.cli import Result, run

@@ -6,8 +6,8 @@ import hashlib
 import json
 from itertools import product
 
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.config.catalogue import catalogue_names
-from proscale_bench.cost.count import count_flops
 from proscale_bench.cost.rules import CONVENTIONS
 from proscale_bench.specs.backbones import BACKBONES
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.cost.closed_form import ClosedForm
-from proscale_bench.cost.count import count_flops
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import PRODUCTS, RULES, get_rules
 from proscale_bench.errors import BenchError

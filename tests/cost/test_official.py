@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.cost.closed_form import ClosedForm
-from proscale_bench.cost.count import count_flops
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import RULES, Rules
 from proscale_bench.specs.encoders.parts import token_layer_parameters

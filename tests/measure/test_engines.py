@@ -8,8 +8,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.cost.closed_form import ClosedForm
-from proscale_bench.cost.count import count_flops
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import CONVENTIONS, RULES
 from proscale_bench.errors import BenchError, ExitCode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proscale_bench.cost.count import count_flops
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.results.published import (
     OFFICIAL_PARTS,
     OfficialCount,

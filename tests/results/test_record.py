@@ -8,7 +8,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from proscale_bench.cost.count import count_flops
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import METRICS, metric, provenance_of

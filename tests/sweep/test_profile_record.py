@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from proscale_bench.analysis.settings import by_setting, main_setting, setting_of
-from proscale_bench.cost.count import count_flops
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.results.metrics import get_metric, metric, provenance_of
 from proscale_bench.results.profile import Profile
 from proscale_bench.results.record import Record
