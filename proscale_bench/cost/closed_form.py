@@ -48,19 +48,34 @@ class ClosedForm:
             for name, table in self.terms.items()
         }
         self._quantities = tuple(places)
+        self._rounded = [place for quantity, place in places.items() if isinstance(quantity, Einsum)]
         self._of_sets: dict[str, list[int]] = {}
 
     def count(self, size: InputSize) -> dict[str, int]:
         """FLOPs of every leaf of the model's parts, summed over the size's images."""
-        values = self._of_sets.get(size.name)
-        if values is None:
-            values = [_value(quantity, size, self.rules) for quantity in self._quantities]
-            if size.name in COCO_SIZES:
-                self._of_sets[size.name] = values
-        return {
-            part: sum([factor * values[place] for place, factor in coefficients])
-            for part, coefficients in self._coefficients.items()
-        }
+        values = self._values(size)
+        flops = {}
+        for part, coefficients in self._coefficients.items():
+            amount = 0
+            for place, factor in coefficients:
+                amount += factor * values[place]
+            flops[part] = amount
+        return flops
+
+    def _values(self, size: InputSize) -> list[int]:
+        """The size's quantities in the order of `_quantities`. One image is the usual case, and thousands are kept."""
+        group = size.groups[0]
+        if group.images == 1 and len(size.groups) == 1:
+            sides = group.sides
+            values = [quantity.at(sides) for quantity in self._quantities]
+            for place in self._rounded:
+                values[place] = self.rules.einsum(values[place])
+            return values
+        if size.name not in COCO_SIZES:
+            return [_value(quantity, size, self.rules) for quantity in self._quantities]
+        if size.name not in self._of_sets:
+            self._of_sets[size.name] = [_value(quantity, size, self.rules) for quantity in self._quantities]
+        return self._of_sets[size.name]
 
     def by_operator(self, size: InputSize) -> dict[str, Counter[Operator]]:
         """FLOPs by row and operator; numbered layers under the part that contains them.
