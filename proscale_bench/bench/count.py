@@ -43,7 +43,7 @@ class Configuration:
         return digest(self.identity, self.input, self.convention, self.rules)
 
     def __str__(self) -> str:
-        return f"{label_of(self.spec.encoder)} on {self.spec.backbone_name} at {self.size}"
+        return f"{label_of(self.spec.encoder)} on {backbone_of(self.spec)} at {self.size}"
 
 
 def identity_of(spec: ModelSpec, weights: str | None = None) -> Identity:
@@ -68,6 +68,12 @@ def label_of(encoder: EncoderSpec) -> str:
     """The name of an encoder for a reader: the catalogue's, else its file's, else its compact spelling."""
     named = next((known.name for known, _ in catalogue() if known == encoder), None)
     return named or encoder.name or encoder.compact
+
+
+def backbone_of(spec: ModelSpec) -> str:
+    """Name a model's backbone, with the head's dimensions that its name does not stand for: "tiny, queries 20"."""
+    own = {name: one for name, one in spec.dimensions().items() if not name.startswith("backbone_")}
+    return ", ".join((spec.backbone_name, *(f"{name.replace('_', ' ')} {one}" for name, one in own.items())))
 
 
 Counter = Callable[[Configuration], Cost]

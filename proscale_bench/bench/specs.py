@@ -75,7 +75,7 @@ class ModelChoice:
 
 
 def read_spec(path: Path, schedule: EncoderSpec | None = None) -> Mask2FormerSpec:
-    """The model that a checkpoint holds: off the header of a file of ours, else off its tensors, which loads torch.
+    """The model that a checkpoint holds: off the header of a safetensors file, else off its tensors, which loads torch.
 
     Args:
         schedule: what the tensors cannot tell; by default what the file says.
@@ -83,15 +83,19 @@ def read_spec(path: Path, schedule: EncoderSpec | None = None) -> Mask2FormerSpe
     Raises:
         BenchError: unreadable, hostile, damaged, of no model that we know, or of a head alone.
     """
-    from proscale_bench.config.weights import read_header
+    from proscale_bench.config.weights import METADATA, read_header, read_shapes
     from proscale_bench.models.checkpoints.infer import Hints, infer
+    from proscale_bench.models.checkpoints.layouts import shapes_under_our_keys
     from proscale_bench.specs.encoders.staged import Schedule
 
     given = schedule if isinstance(schedule, Schedule) else None
     try:
-        header = read_header(path)
-        hints = Hints(header.schedule, header.encoder_heads, header.encoder_points, header.decoder_heads)
-        spec = infer(header.shapes, given, hints).spec
+        shapes, metadata = read_shapes(path)
+        hints = Hints()
+        if METADATA in metadata:
+            header = read_header(path)
+            hints = Hints(header.schedule, header.encoder_heads, header.encoder_points, header.decoder_heads)
+        spec = infer(shapes_under_our_keys(shapes), given, hints).spec
     except BenchError:
         from proscale_bench.models.checkpoints.load import open_checkpoint
 

@@ -75,11 +75,11 @@ def sweep(options: SweepOptions) -> None:
     Example: proscale-bench sweep paper --out reports/paper
     """
     from proscale_bench.commands.report import refuse_reports, reproduce, show_costs, show_run, write_report
-    from proscale_bench.config.sweep import find_sweep, read_sweep
+    from proscale_bench.config.sweep import find_sweep
     from proscale_bench.render.console import warn
     from proscale_bench.render.markdown import report as markdown
     from proscale_bench.results.store import has_records
-    from proscale_bench.sweep.plan import measurements, plan
+    from proscale_bench.sweep.plan import measurements, plan, read_sweep
     from proscale_bench.sweep.runner import run_sweep
 
     exports = options.exports()
@@ -89,7 +89,7 @@ def sweep(options: SweepOptions) -> None:
     measured = measurements(read, run)
     if read.left_out:
         names = ", ".join(one.path.name for one in read.left_out)
-        warn(f"not evaluated, since `schedules` does not name theirs: {names}")
+        warn(f"not evaluated, since the sweep does not name their schedule or backbone: {names}")
     if has_records(run):
         if not options.resume and not options.force:
             raise BenchError(f"{run} holds a run already", "go on with --resume, or remove its records with --force")

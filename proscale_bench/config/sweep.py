@@ -2,9 +2,11 @@
 
 schema_version: 1
 name: paper
-backbones: [resnet50, swin_t]
+backbones: [resnet50, swin_t] # without it: those of the weights
 schedules: catalogue          # or a list of names, files (seen from this file) and compact spellings;
                               # without it: those of the weights, else the catalogue
+classes: 80                   # of every model, as are `queries` and `width`;
+                              # without it: as the weights have it, else as the backbone's name stands for
 sizes: [coco-first100, 800x1333]
 rules: fvcore
 convention: mac
@@ -27,7 +29,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 from proscale_bench.config import choices
 from proscale_bench.config.catalogue import catalogue, parse_schedule
-from proscale_bench.config.weights import WeightsHeader, read_header, require_shipped_weights
+from proscale_bench.config.weights import require_shipped_weights
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs.backbones import BackboneName
@@ -58,6 +60,8 @@ def _resize(word: str) -> str:
     return word
 
 
+Backbones = Annotated[list[BackboneName], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(as_list)]
+Dimension = Annotated[int, Field(ge=1, le=65_536)]
 Words = Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(as_list)]
 Device = choices.DeviceType
 DType = choices.DType
@@ -114,8 +118,11 @@ class SweepFile(StrictModel):
     schema_version: SchemaVersion
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     description: Annotated[str, Field(max_length=400)] = ""
-    backbones: Annotated[list[BackboneName], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(as_list)]
+    backbones: Backbones | None = None
     schedules: Words | None = None
+    classes: Dimension | None = None
+    queries: Dimension | None = None
+    width: Dimension | None = None
     sizes: Words
     rules: Literal["fvcore", "published", "complete"] = "fvcore"
     convention: Literal["mac", "flop"] = "mac"
@@ -127,26 +134,17 @@ class SweepFile(StrictModel):
 
 
 @dataclass(frozen=True)
-class WeightsFile:
-    """A file of weights, and what it says of itself; None where it is not ours, or cannot be read."""
-
-    path: Path
-    header: WeightsHeader | None
-
-
-@dataclass(frozen=True)
 class SweepSpec:
-    """A sweep as read: schedules and weights are resolved, sizes are left to whoever counts (see `sweep.plan`).
+    """A sweep's file as read. What its weights hold, and so which models it is about, is for `sweep.plan` to say.
 
     Args:
-        weights: those of the schedules that are asked for, and those that do not say their schedule.
-        left_out: weights of other schedules.
+        schedules: the schedules that it names; None: those of the weights, else the catalogue.
+        weights: the files, each once.
     """
 
     file: Document[SweepFile]
-    schedules: tuple[EncoderSpec, ...]
-    weights: tuple[WeightsFile, ...] = ()
-    left_out: tuple[WeightsFile, ...] = ()
+    schedules: tuple[EncoderSpec, ...] | None
+    weights: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -180,15 +178,15 @@ def find_sweep(word: str) -> Path:
     raise BenchError(f"unknown sweep '{one_line(word)}'", did_you_mean(word, tuple(shipped), known))
 
 
-def read_sweep(path: Path) -> SweepSpec:
-    """Read a sweep's file, every schedule that it names, and the headers of its weights.
+def read_sweep_file(path: Path) -> SweepSpec:
+    """Read a sweep's file and every schedule that it names.
 
     Raises:
         BenchError: each problem at its `file:line:column`.
     """
     document = load_yaml(path, SweepFile)
     file = document.value
-    weights = tuple(_weights(document, path.parent))
+    weights = tuple(dict.fromkeys(_weights(document, path.parent)))
     if file.evaluate is not None:
         if not weights:
             raise BenchError(
@@ -197,24 +195,16 @@ def read_sweep(path: Path) -> SweepSpec:
             )
         if file.evaluate.data != EMBEDDED:
             _require_folder(document, path.parent)
+    if file.backbones is None and not weights:
+        raise BenchError(f"{document.where()}: backbones: required key is missing", "or name `weights` to take theirs")
     if file.profile is not None and file.profile.cuda_graphs and "cpu" in file.devices:
         raise BenchError(f"{document.where('profile', 'cuda_graphs')}: cuda_graphs: not on a CPU", "devices: cuda")
-    schedules = tuple(_schedules(document, path.parent, weights))
-    asked = tuple(one for one in weights if one.header is None or one.header.schedule in schedules)
-    if file.evaluate is not None and not asked:
-        raise BenchError(
-            f"{document.where('weights')}: weights: none are of the schedules {', '.join(map(str, schedules))}",
-            "name their schedules too, or leave out `schedules`: it is then those of the weights",
-        )
-    return SweepSpec(document, schedules, asked, tuple(one for one in weights if one not in asked))
+    named = None if file.schedules is None else tuple(dict.fromkeys(_schedules(document, path.parent)))
+    return SweepSpec(document, named, weights)
 
 
-def _schedules(document: Document[SweepFile], folder: Path, weights: tuple[WeightsFile, ...]) -> Iterator[EncoderSpec]:
-    told = [file.header.schedule for file in weights if file.header]
-    if document.value.schedules is None and told:
-        yield from dict.fromkeys(told)
-        return
-    for index, word in enumerate(document.value.schedules or [CATALOGUE]):
+def _schedules(document: Document[SweepFile], folder: Path) -> Iterator[EncoderSpec]:
+    for index, word in enumerate(document.value.schedules or ()):
         if word == CATALOGUE:
             yield from (schedule for schedule, _ in catalogue())
             continue
@@ -226,9 +216,7 @@ def _schedules(document: Document[SweepFile], folder: Path, weights: tuple[Weigh
             raise BenchError(f"{document.where('schedules', index)}: {error.message}", hint) from error
 
 
-def _weights(document: Document[SweepFile], folder: Path) -> Iterator[WeightsFile]:
-    """Each file once, in order. What one holds is found out when it is loaded, and is that configuration's failure."""
-    found: dict[Path, None] = {}
+def _weights(document: Document[SweepFile], folder: Path) -> Iterator[Path]:
     for index, word in enumerate(document.value.weights or ()):
         try:
             paths = list(require_shipped_weights().values()) if word == ZOO else [folder / word]
@@ -239,12 +227,7 @@ def _weights(document: Document[SweepFile], folder: Path) -> Iterator[WeightsFil
                 f"{document.where('weights', index)}: {one_line(str(paths[0]))}: no such file",
                 did_you_mean(word, (ZOO,), "paths are seen from the sweep's own folder; `zoo` names those that ship"),
             )
-        found.update(dict.fromkeys(paths))
-    for path in found:
-        try:
-            yield WeightsFile(path, read_header(path))
-        except BenchError:
-            yield WeightsFile(path, None)
+        yield from paths
 
 
 def _require_folder(document: Document[SweepFile], folder: Path) -> None:

@@ -82,8 +82,7 @@ def read_header(path: Path) -> WeightsHeader:
     Raises:
         BenchError: unreadable, damaged, hostile, or not written by us.
     """
-    header = _header(path)
-    metadata = header.pop("__metadata__", {})
+    shapes, metadata = read_shapes(path)
     try:
         if METADATA not in metadata:
             raise BenchError(
@@ -91,7 +90,6 @@ def read_header(path: Path) -> WeightsHeader:
                 "'proscale-bench models convert FILE OUT.safetensors --layout ours' writes a file that does",
             )
         told = json.loads(metadata[METADATA])
-        shapes = {str(key): tuple(int(side) for side in entry["shape"]) for key, entry in header.items()}
         provenance = told.get("provenance") or {}
         seed = provenance.get("seed")
         digest = told.get("weights")
@@ -102,8 +100,26 @@ def read_header(path: Path) -> WeightsHeader:
             seed=seed if type(seed) is int else None,
             **{key: _number(told.get(key)) for key in ("encoder_heads", "encoder_points", "decoder_heads")},
         )
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise BenchError(f"{path}: its header cannot be read: {str(error)[:200]}", "the file is damaged") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Read the shape of every tensor of a safetensors file, under the file's own keys, and the file's metadata.
+
+    Raises:
+        BenchError: unreadable, damaged, or no safetensors file.
+    """
+    header = _header(path)
+    try:
+        metadata = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
+        return {key: tuple(int(side) for side in entry["shape"]) for key, entry in header.items()}, metadata
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> BenchError:
+    return BenchError(f"{path}: its header cannot be read: {str(error)[:200]}", "the file is damaged")
 
 
 def _number(value: object) -> int | None:

@@ -1,16 +1,16 @@
-"""What a sweep measures, as tasks: a sitting of schedules in turns with the baseline; weights on a data set."""
+"""The measurements of a sweep, as tasks: a session of models in turns with their baseline; weights on a data set."""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proscale_bench.bench.count import failure_record, identity_of
+from proscale_bench.bench.count import backbone_of, failure_record, identity_of
 from proscale_bench.bench.profile import ProfileRequest, records
 from proscale_bench.config.sweep import EMBEDDED, EvaluateStep, ProfileStep
 from proscale_bench.cost.geometry import parse_size
@@ -18,8 +18,7 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.machine import cpu_name, usable_cores
 from proscale_bench.results.profile import DeviceType, Execution, Mode
 from proscale_bench.results.record import Failure, Identity, Input, Record
-from proscale_bench.specs.mask2former import mask2former
-from proscale_bench.specs.model import EncoderSpec
+from proscale_bench.specs.model import ModelSpec
 from proscale_bench.sweep.tasks import Needs, StepName, digest_of, tell
 
 if TYPE_CHECKING:
@@ -29,25 +28,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProfileTask:
-    """What to profile, and how: see `config.sweep.ProfileStep`."""
+    """One session: models that differ in their schedule alone, in turns with their baseline, alone on the machine.
 
-    backbone: str
-    schedules: tuple[EncoderSpec, ...]
+    Args:
+        models: the models; the baseline is profiled whether it is among them or not.
+        size: the size of the image, as a sweep's file spells it.
+        how: see `config.sweep.ProfileStep`.
+    """
+
+    models: tuple[ModelSpec, ...]
     size: str
     batch_size: int
     device: DeviceType
     how: ProfileStep
-    classes: int | None = None
 
     step: StepName = "profile"
 
     def __str__(self) -> str:
         batch = f", batch {self.batch_size}" if self.batch_size > 1 else ""
-        return f"{self.backbone} at {self.size} on {self.device}{batch}"
+        return f"{backbone_of(self.models[0])} at {self.size} on {self.device}{batch}"
 
     @property
     def group(self) -> str:
-        """A sitting of other schedules takes the place of this one: their times are of one session, or of none."""
+        """A session of other schedules takes the place of this one: their times are of one session, or of none."""
         return digest_of(**self._about)
 
     @property
@@ -56,8 +59,18 @@ class ProfileTask:
 
     @property
     def _about(self) -> dict[str, Any]:
-        fields = {key: value for key, value in asdict(self).items() if key not in ("schedules", "how")}
-        return fields | {"how": self.how.model_dump(mode="json", exclude={"batch_sizes"})}
+        """All that decides what is found but the schedules. A named model's is as it was before others had one."""
+        first = self.models[0]
+        return {
+            "backbone": first.backbone_name,
+            "classes": first.classes,
+            **({"dimensions": first.dimensions()} if first.dimensions() else {}),
+            "size": self.size,
+            "batch_size": self.batch_size,
+            "device": self.device,
+            "step": self.step,
+            "how": self.how.model_dump(mode="json", exclude={"batch_sizes"}),
+        }
 
     @property
     def needs(self) -> Needs:
@@ -75,7 +88,7 @@ class ProfileTask:
         return self
 
     def run(self) -> list[dict[str, Any]]:
-        """A record a schedule, of one session. Loads torch.
+        """Find a record for each model, of one session. Loads torch.
 
         Raises:
             BenchError: no such device, or the models do not fit into memory.
@@ -128,21 +141,21 @@ class ProfileTask:
 
     @property
     def _request(self) -> ProfileRequest:
-        specs = tuple(mask2former(schedule, self.backbone, classes=self.classes) for schedule in self.schedules)
-        return ProfileRequest(specs, parse_size(self.size), (self.batch_size,))
+        return ProfileRequest(self.models, parse_size(self.size), (self.batch_size,))
 
 
 @dataclass(frozen=True)
 class EvaluateTask:
-    """What to evaluate, and how: see `config.sweep.EvaluateStep`.
+    """One evaluation: a file of weights on a data set.
 
     Args:
         weights: the file.
-        weights_sha256: of its bytes; None: it cannot be read.
+        weights_sha256: the digest of its bytes; None: it cannot be read.
         data: a folder as COCO's; None: the embedded data.
-        data_sha256: of its annotations.
-        identity: as far as the file's header tells; for the row of a failure.
-        journals: where interrupted evaluations are kept; None: nowhere.
+        data_sha256: the digest of its annotations.
+        how: see `config.sweep.EvaluateStep`.
+        identity: the model, as far as the file tells before it is loaded; for the record of a failure.
+        journals: the folder in which interrupted evaluations are kept; None: nowhere.
     """
 
     weights: Path
@@ -181,11 +194,11 @@ class EvaluateTask:
         return (self.weights,)
 
     def moved(self, places: Mapping[Path, Path]) -> EvaluateTask:
-        """On another machine, which keeps no journals of ours."""
+        """The same evaluation on another machine, which keeps no journals of ours."""
         return replace(self, weights=places.get(self.weights, self.weights), journals=None)
 
     def run(self) -> list[dict[str, Any]]:
-        """The record. Loads torch.
+        """Find the record. Loads torch.
 
         Raises:
             BenchError: weights or data that cannot be read or do not fit each other, or no such device.
@@ -248,7 +261,7 @@ class EvaluateTask:
 
     @property
     def scratch(self) -> Path | None:
-        """Its images, one by one."""
+        """The folder of its journal of images."""
         return self.journals / self.key[:16] if self.journals else None
 
     @property
@@ -276,7 +289,7 @@ class EvaluateTask:
 
 
 def sha256_of(path: Path) -> str | None:
-    """Of a file's bytes; None where it cannot be read."""
+    """SHA-256 of a file's bytes; None where it cannot be read."""
     hashed = hashlib.sha256()
     try:
         with path.open("rb") as file:

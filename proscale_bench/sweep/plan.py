@@ -1,34 +1,116 @@
-"""From a sweep's file to what it stands for, in order: what is counted, then its sittings and evaluations."""
+"""From a sweep's file and its weights to what they stand for, in order: what is counted, then what is measured."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proscale_bench.bench.count import Configuration, identity_of
 from proscale_bench.bench.evaluate import JOURNALS
-from proscale_bench.config.sweep import EMBEDDED, SweepSpec, WeightsFile, read_sweep, shipped_sweeps
+from proscale_bench.bench.specs import read_spec
+from proscale_bench.config.catalogue import catalogue
+from proscale_bench.config.sweep import EMBEDDED, SweepFile, SweepSpec, read_sweep_file, shipped_sweeps
+from proscale_bench.config.weights import read_header
+from proscale_bench.config.yaml_file import Document
 from proscale_bench.cost.geometry import COCO_SIZES, InputSize, parse_size
 from proscale_bench.data.layout import find_layout
 from proscale_bench.data.shapes.scene import VERSION
 from proscale_bench.errors import BenchError
-from proscale_bench.models.checkpoints.infer import Inferred, infer
 from proscale_bench.results.record import UNKNOWN, Identity
-from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
+from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.sweep.measurements import EvaluateTask, ProfileTask, sha256_of
 from proscale_bench.sweep.tasks import Measurement
 from proscale_bench.units import printable
 
+MAX_NAME = 200
+DIMENSIONS = {"classes": "num_classes", "queries": "queries", "width": "width"}  # keys of the file, fields of a head
 
-def plan(spec: SweepSpec) -> list[Configuration]:
-    """The configurations of a sweep: by size, then backbone, then schedule. One that is named twice is there once.
+
+@dataclass(frozen=True)
+class SweptWeights:
+    """A file of weights of a sweep; loading it will say why what is None could not be read.
+
+    Args:
+        schedule: the schedule that it was trained with.
+        spec: the model that it holds.
+        digest: the digest of its weights, as far as its header says.
+    """
+
+    path: Path
+    schedule: EncoderSpec | None
+    spec: Mask2FormerSpec | None
+    digest: str | None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as read: its file, and what its weights hold.
+
+    Args:
+        models: the models that it counts and profiles. Those of one tuple differ in their schedule alone.
+        weights: the weights that it evaluates.
+        left_out: weights of schedules or backbones that the file does not name.
+    """
+
+    file: Document[SweepFile]
+    models: tuple[tuple[Mask2FormerSpec, ...], ...]
+    weights: tuple[SweptWeights, ...]
+    left_out: tuple[SweptWeights, ...]
+
+    @property
+    def name(self) -> str:
+        """The sweep's name, and that of its run's folder."""
+        return self.file.value.name
+
+    @property
+    def counts(self) -> bool:
+        """True where costs on paper are asked for: by name, or by naming no step at all."""
+        file = self.file.value
+        return file.count is not None or (file.profile is None and file.evaluate is None)
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read a sweep's file, and from its weights which models they are. Torch reads what has no header for that.
+
+    Raises:
+        BenchError: each problem at its `file:line:column`.
+    """
+    spec = read_sweep_file(path)
+    weights = [_read_weights(path) for path in spec.weights]
+    asked = tuple(one for one in weights if _is_asked_for(one, spec))
+    file = spec.file.value
+    if file.evaluate is not None and not asked:
+        raise BenchError(
+            f"{spec.file.where('weights')}: weights: none are of the schedules and backbones that the sweep names",
+            "name theirs too, or leave out `schedules` and `backbones`: they are then those of the weights",
+        )
+    if file.backbones is None and not any(one.spec for one in asked):
+        raise BenchError(
+            f"{spec.file.where('weights')}: weights: none of them tells its backbone",
+            "name `backbones`; 'proscale-bench models inspect FILE' says what a file holds",
+        )
+    _require_dimensions(spec.file, asked)
+    return Sweep(spec.file, tuple(_models(spec, asked)), asked, tuple(one for one in weights if one not in asked))
+
+
+def plan(sweep: Sweep) -> list[Configuration]:
+    """List what a sweep counts: by size, then backbone, then schedule. What is named twice is there once.
 
     Raises:
         BenchError: a size is unknown; at its `file:line:column`.
     """
-    configurations = {configuration.digest: configuration for configuration in _product(spec)}
-    return list(configurations.values())
+    file = sweep.file.value
+    sizes = list(_sizes(sweep.file))
+    found = (
+        Configuration(spec, size, file.rules, file.convention)
+        for size in sizes
+        for models in sweep.models
+        for spec in models
+    )
+    return list({configuration.digest: configuration for configuration in found}.values())
 
 
 def shipped_sweep_of(digests: Set[str], measures: bool = False) -> str | None:
@@ -39,107 +121,148 @@ def shipped_sweep_of(digests: Set[str], measures: bool = False) -> str | None:
     """
     for name, path in shipped_sweeps().items():
         try:
-            spec = read_sweep(path)
+            sweep = read_sweep(path)
         except BenchError:  # it needs weights, and none were installed
             continue
-        file = spec.file.value
+        file = sweep.file.value
         if measures == (file.profile is not None or file.evaluate is not None) and digests == {
-            configuration.digest for configuration in plan(spec)
+            configuration.digest for configuration in plan(sweep)
         }:
             return name
     return None
 
 
-def classes_of(spec: SweepSpec) -> int | None:
-    """The number of classes that all weights of a sweep know: models without weights are then of as many."""
-    told = {model.head.num_classes for file in spec.weights if (model := model_told(file))}
-    return told.pop() if len(told) == 1 else None
+# --- Models ---
 
 
-def model_told(file: WeightsFile) -> Inferred | None:
-    """The dimensions behind the shapes that a weights file tells of, without torch; None where it does not."""
+def _read_weights(path: Path) -> SweptWeights:
     try:
-        return infer(file.header.shapes, file.header.schedule) if file.header else None
-    except BenchError:  # loading will say it
-        return None
+        header = read_header(path)
+    except BenchError:
+        header = None
+    try:
+        spec = read_spec(path)
+    except BenchError:
+        spec = None
+    schedule = spec.encoder if spec else header.schedule if header else None
+    return SweptWeights(path, schedule, spec, header.digest if header else None)
 
 
-def _product(spec: SweepSpec) -> Iterator[Configuration]:
-    file, classes = spec.file.value, classes_of(spec)
-    for size in list(_sizes(spec)):
-        for backbone in file.backbones:
-            for schedule in spec.schedules:
-                yield Configuration(mask2former(schedule, backbone, classes=classes), size, file.rules, file.convention)
+def _is_asked_for(weights: SweptWeights, spec: SweepSpec) -> bool:
+    """Tell whether the file asks for these weights; those that cannot be read it does, so that somebody says why."""
+    if spec.schedules is not None and weights.schedule is not None and weights.schedule not in spec.schedules:
+        return False
+    backbones = spec.file.value.backbones
+    return backbones is None or weights.spec is None or weights.spec.backbone_name in backbones
 
 
-def _sizes(spec: SweepSpec) -> Iterator[InputSize]:
-    for index, word in enumerate(spec.file.value.sizes):
+def _require_dimensions(file: Document[SweepFile], weights: tuple[SweptWeights, ...]) -> None:
+    """Refuse weights of other dimensions than the file names.
+
+    Raises:
+        BenchError: some are, at the `file:line:column` of the dimension.
+    """
+    for key, field in DIMENSIONS.items():
+        named = getattr(file.value, key)
+        for one in weights:
+            found = getattr(one.spec.head, field) if one.spec else named
+            if named is not None and found != named:
+                raise BenchError(
+                    f"{file.where(key)}: {key}: {named}, and {printable(one.path.name)} has {found}",
+                    f"leave out `{key}`: the models are then as the weights",
+                )
+
+
+def _models(spec: SweepSpec, weights: tuple[SweptWeights, ...]) -> Iterator[tuple[Mask2FormerSpec, ...]]:
+    """The models of each backbone: with the dimensions of its weights, where it has any."""
+    file = spec.file.value
+    known = [one.spec for one in weights if one.spec]
+    of_weights = dict.fromkeys(one.schedule for one in weights if one.schedule)
+    schedules = spec.schedules or tuple(of_weights) or tuple(schedule for schedule, _ in catalogue())
+    classes = {one.head.num_classes for one in known}
+    dimensions = {key: getattr(file, key) for key in DIMENSIONS}
+    if dimensions["classes"] is None and len(classes) == 1:
+        (dimensions["classes"],) = classes
+    names: Iterable[str] = file.backbones or (one.backbone_name for one in known)
+    for name in dict.fromkeys(names):
+        own = [one for one in known if one.backbone_name == name]
+        for base in dict.fromkeys(one.baseline() for one in own):
+            theirs = dict.fromkeys(one.encoder for one in own if one.baseline() == base)
+            yield tuple(replace(base, encoder=schedule) for schedule in spec.schedules or theirs)
+        if not own:
+            try:
+                yield tuple(mask2former(schedule, name, **dimensions) for schedule in schedules)
+            except BenchError as error:  # a width that heads and norms do not divide
+                raise BenchError(f"{spec.file.where('width')}: {error.message}", error.hint) from error
+
+
+def _sizes(file: Document[SweepFile]) -> Iterator[InputSize]:
+    for index, word in enumerate(file.value.sizes):
         try:
             yield parse_size(word)
         except BenchError as error:
-            raise BenchError(f"{spec.file.where('sizes', index)}: {error.message}", error.hint) from error
+            raise BenchError(f"{file.where('sizes', index)}: {error.message}", error.hint) from error
 
 
-MAX_NAME = 200
+# --- Measurements ---
 
 
-def measurements(spec: SweepSpec, run: Path) -> tuple[Measurement, ...]:
-    """All that a sweep measures: latencies first, since they want a quiet machine. Reads weights' bytes, no torch.
+def measurements(sweep: Sweep, run: Path) -> tuple[Measurement, ...]:
+    """List what a sweep measures: latencies first, since they want a quiet machine. Reads weights' bytes, no torch.
 
     Raises:
         BenchError: a size that no latency can be of, or data that is not there; at its `file:line:column`.
     """
-    found: list[Measurement] = [*_profiles(spec), *_evaluations(spec, run)]
+    found: list[Measurement] = [*_profiles(sweep), *_evaluations(sweep, run)]
     return tuple({one.key: one for one in found}.values())  # the same weights in two files are there once
 
 
-def _profiles(spec: SweepSpec) -> Iterator[ProfileTask]:
-    file, how, classes = spec.file.value, spec.file.value.profile, classes_of(spec)
+def _profiles(sweep: Sweep) -> Iterator[ProfileTask]:
+    file, how = sweep.file.value, sweep.file.value.profile
     if how is None:
         return
     for device in file.devices:
         for index, size in enumerate(file.sizes):
             if size in COCO_SIZES:
                 raise BenchError(
-                    f"{spec.file.where('sizes', index)}: {size}: a latency is of one size, and this is many",
+                    f"{sweep.file.where('sizes', index)}: {size}: a latency is of one size, and this is many",
                     "give a size as in 800x1333, or leave out `profile`",
                 )
-            for backbone in file.backbones:
+            for models in sweep.models:
                 for batch_size in how.batch_sizes:
-                    yield ProfileTask(backbone, spec.schedules, size, batch_size, device, how, classes)
+                    yield ProfileTask(models, size, batch_size, device, how)
 
 
-def _evaluations(spec: SweepSpec, run: Path) -> Iterator[EvaluateTask]:
-    file, how = spec.file.value, spec.file.value.evaluate
+def _evaluations(sweep: Sweep, run: Path) -> Iterator[EvaluateTask]:
+    file, how = sweep.file.value, sweep.file.value.evaluate
     if how is None:
         return
-    data = None if how.data == EMBEDDED else (Path(spec.file.path).parent / how.data).resolve()
-    data_sha256 = _data_digest(spec, data)
+    data = None if how.data == EMBEDDED else (Path(sweep.file.path).parent / how.data).resolve()
+    data_sha256 = _data_digest(sweep.file, data)
     for device in file.devices:
-        for weights in spec.weights:
+        for weights in sweep.weights:
             path = weights.path.resolve()
             found = sha256_of(path)
             identity = _identity(weights, found)
             yield EvaluateTask(path, found, data, data_sha256, device, how, identity, run.resolve() / JOURNALS)
 
 
-def _identity(weights: WeightsFile, digest: str | None) -> Identity:
-    """As far as the header tells."""
-    told, model = weights.header, model_told(weights)
-    if told is None or model is None or model.spec is None:
+def _identity(weights: SweptWeights, digest: str | None) -> Identity:
+    """The identity of an evaluation that failed, as far as the weights tell."""
+    if weights.spec is None:
         name = printable(weights.path.name).replace("\n", " ")[:MAX_NAME] or UNKNOWN
         return Identity(backbone=UNKNOWN, schedule=UNKNOWN, encoder=UNKNOWN, label=name, weights=digest)
-    return identity_of(model.spec, told.digest or digest)
+    return identity_of(weights.spec, weights.digest or digest)
 
 
-def _data_digest(spec: SweepSpec, data: Path | None) -> str:
-    """Of the annotations; of the embedded data, which are the same everywhere, their version."""
+def _data_digest(file: Document[SweepFile], data: Path | None) -> str:
+    """The digest of the annotations; of the embedded data, which are the same everywhere, that of their version."""
     if data is None:
         return hashlib.sha256(f"{EMBEDDED} {VERSION}".encode()).hexdigest()
-    evaluate = spec.file.value.evaluate
+    evaluate = file.value.evaluate
     try:
         layout = find_layout(data, evaluate.split if evaluate else None)
     except BenchError as error:
-        raise BenchError(f"{spec.file.where('evaluate', 'data')}: {error.message}", error.hint) from error
+        raise BenchError(f"{file.where('evaluate', 'data')}: {error.message}", error.hint) from error
     found = [sha256_of(path) for path in (layout.panoptic_json, layout.instances_json) if path]
     return hashlib.sha256(f"{layout.split} {found}".encode()).hexdigest()

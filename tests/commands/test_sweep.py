@@ -132,7 +132,7 @@ def test_a_failed_configuration_is_reported_and_the_exit_code_says_so(
     real = runner.closed_form_cost
 
     def count(one: Configuration) -> Cost:
-        if one.schedule.compact == "3,3,3":
+        if one.spec.variant == "3,3,3":
             raise BenchError("no rule for aten::x", exit_code=ExitCode.UNTRUSTED)
         return real(one)
 

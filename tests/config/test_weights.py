@@ -55,11 +55,10 @@ def test_no_torch_is_needed_and_a_model_of_ours_is_recognised(tmp_path: Path) ->
     read = (
         "import sys; from pathlib import Path\n"
         "from proscale_bench.specs.backbones import BACKBONES\n"
-        "from proscale_bench.config.sweep import WeightsFile\n"
         "from proscale_bench.config.weights import read_header\n"
-        "from proscale_bench.sweep.plan import model_told\n"
+        "from proscale_bench.bench.specs import read_spec\n"
         "told = read_header(Path('a.safetensors'))\n"
-        "model = model_told(WeightsFile(Path('a.safetensors'), told))\n"
+        "model = read_spec(Path('a.safetensors'))\n"
         "assert model.backbone == BACKBONES['tiny'] and model.head.num_classes == 13\n"
         "print(told.schedule, told.seed, 'torch' in sys.modules)"
     )

@@ -7,13 +7,13 @@ from typing import Any
 
 from proscale_bench.bench.count import Configuration, closed_form_cost, measure
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.config.sweep import find_sweep, read_sweep
+from proscale_bench.config.sweep import find_sweep
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.record import Record
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.mask2former import mask2former
-from proscale_bench.sweep.plan import plan
+from proscale_bench.sweep.plan import plan, read_sweep
 
 
 def configuration(schedule: str | Schedule = "3,3,3", backbone: str = "resnet50", size: str = "64x64") -> Configuration:

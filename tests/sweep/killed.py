@@ -20,8 +20,7 @@ import torch
 
 import proscale_bench.evaluation.summary
 import proscale_bench.measure.profile  # noqa: F401
-from proscale_bench.config.sweep import read_sweep
-from proscale_bench.sweep.plan import measurements, plan
+from proscale_bench.sweep.plan import measurements, plan, read_sweep
 from proscale_bench.sweep.runner import run_sweep
 from tests.sweep.toys import InProcess
 

@@ -254,7 +254,7 @@ def test_a_killed_sweep_resumes_to_the_same_records(tmp_path: Path, seed: int) -
     assert outcome.problems == ()
     records, problems = load(tmp_path)
     assert problems == []
-    assert facts(records) == facts([record(one.schedule) for one in LONG_PLAN])
+    assert facts(records) == facts([record(one.spec.encoder) for one in LONG_PLAN])
     assert len(list((tmp_path / "records").iterdir())) == len(LONG_PLAN)  # nothing half-written is left
 
 

@@ -9,10 +9,10 @@ from typing import get_args
 import pytest
 
 from proscale_bench.bench.count import Configuration
-from proscale_bench.config.sweep import Sampling, find_sweep, read_sweep, shipped_sweeps
+from proscale_bench.config.sweep import Sampling, find_sweep, shipped_sweeps
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.plan import measurements, plan, shipped_sweep_of
+from proscale_bench.sweep.plan import measurements, plan, read_sweep, shipped_sweep_of
 
 GOOD = """\
 schema_version: 1
@@ -54,7 +54,7 @@ def test_what_is_named_twice_is_there_once(tmp_path: Path) -> None:
 
 def test_a_single_word_is_a_list_of_one(tmp_path: Path) -> None:
     text = GOOD.replace("[64x64, 64x96]", "64x64").replace('\n  - baseline\n  - "3,3,3"', " 2,2,2")
-    assert [one.schedule.compact for one in read(tmp_path, text)] == ["2,2,2", "2,2,2"]
+    assert [one.spec.variant for one in read(tmp_path, text)] == ["2,2,2", "2,2,2"]
 
 
 def test_schedule_files_are_found_beside_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_schedule_files_are_found_beside_the_sweep(tmp_path: Path, monkeypatch: 
 def test_the_shipped_sweep_is_the_default_of_the_paper() -> None:
     configurations = plan(read_sweep(find_sweep("paper")))
     assert len(configurations) == 2 * 2 * 9
-    assert {one.backbone for one in configurations} == {"resnet50", "swin_t"}
+    assert {one.spec.backbone_name for one in configurations} == {"resnet50", "swin_t"}
     assert [str(one.size) for one in configurations[::18]] == ["coco-first100", "800x1333"]
     assert shipped_sweep_of({one.digest for one in configurations}) == "paper"
     assert shipped_sweep_of({one.digest for one in configurations[1:]}) is None
@@ -85,7 +85,8 @@ def test_the_shipped_sweeps_are_called_as_their_files(tmp_path: Path, monkeypatc
     (tmp_path / "shipped" / "tiny-1-1-1.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     for name, path in shipped_sweeps().items():
         assert read_sweep(path).name == name
-    assert [schedule.compact for schedule in read_sweep(shipped_sweeps()["zoo"]).schedules] == ["1,1,1"]
+    (models,) = read_sweep(shipped_sweeps()["zoo"]).models
+    assert [spec.variant for spec in models] == ["1,1,1"]
 
 
 # text, where, what, hint
@@ -172,6 +173,9 @@ PROBLEMS |= {
         "",
     ),
     "one side": (STEPS.replace("limit: 4", "resize: '9'"), "11:3", "the short side and the longest", ""),
+    "no class": (STEPS + "classes: 0\n", "12:1", "greater than or equal to 1", ""),
+    "queries as text": (STEPS + "queries: '50'\n", "12:1", "text, not a number", ""),
+    "too many channels": (STEPS + "width: 1000000\n", "12:1", "less than or equal to", ""),
     "sides as a list": (STEPS.replace("limit: 4", "resize: [8, 9]"), "11:3", "resize", ""),
     "a step that is a word": (STEPS.replace("count:", "count: yes"), "7:1", "count", ""),
     "no weights to evaluate": (STEPS.replace("weights: [model.safetensors]\n", ""), "8:1", "no weights", "zoo"),
@@ -226,7 +230,7 @@ def test_weights_of_other_schedules_are_left_out(tmp_path: Path) -> None:
     assert evaluated("") == (["threes on coco", "ones on coco", "model on coco"], [])
     assert evaluated('schedules: ["3,3,3"]\n') == (["threes on coco", "model on coco"], ["ones"])
     text = text.replace(", model.safetensors", "")
-    with pytest.raises(BenchError, match=r"s\.yaml:6:1: weights: none are of the schedules 2,2,2") as caught:
+    with pytest.raises(BenchError, match=r"s\.yaml:6:1: weights: none are of the schedules") as caught:
         evaluated('schedules: ["2,2,2"]\n')
     assert caught.value.exit_code == 2
 

@@ -6,6 +6,9 @@ Sources: keys of the official checkpoints (Mask2Former on detectron2, PRO-SCALE)
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
+
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.keys import Layout, Rule, rule
 
@@ -158,3 +161,25 @@ def recognise(keys: list[str]) -> tuple[Layout, str]:
         f"no Mask2Former in it: {len(keys)} tensors, the first is {min(keys, default='none')[:200]}",
         "known layouts: official (detectron2), Hugging Face, and our own",
     )
+
+
+def shapes_under_our_keys(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes of a file's tensors under our keys, as `translate` would find them.
+
+    Raises:
+        BenchError: a layout that we do not know.
+    """
+    layout, prefix = recognise(list(shapes))
+    found: dict[str, tuple[int, ...]] = {}
+    parts: dict[str, dict[int, tuple[int, ...]]] = defaultdict(dict)
+    for key, shape in shapes.items():
+        bare = layout.current(key.removeprefix(prefix))
+        ours = layout.to_ours(bare) if key.startswith(prefix) else None
+        if ours and ours[1] is not None:
+            parts[ours[0]].setdefault(ours[1], shape)
+        elif ours and not layout.is_unused(bare):
+            found.setdefault(ours[0], shape)
+    for key, thirds in parts.items():
+        if len(thirds) == 3 and all(thirds.values()):
+            found.setdefault(key, (sum(shape[0] for shape in thirds.values()), *thirds[0][1:]))
+    return found
