@@ -63,13 +63,18 @@ P = TypeVar("P", bound=AnyPart)
 
 
 def merged(trees: Iterable[Iterable[P]]) -> dict[str, P]:
-    """The parts of several trees by name. One that only some have stands after the part that is before it there."""
+    """The parts of several trees by name. One that only some have stands after the part that is before it there, but
+    never among the contents of a part that does not contain it."""
     found: list[P] = []
     for tree in trees:
+        own = {part.name: part for part in tree}
         place = 0
-        for part in tree:
+        for part in own.values():
             known = next((index for index, other in enumerate(found) if other.name == part.name), None)
             if known is None:
+                above = path(part.name, own)
+                while place < len(found) and found[place].of not in (*above, None):
+                    place += 1
                 found.insert(place, part)
             place = (place if known is None else known) + 1
     return {part.name: part for part in found}

@@ -1,0 +1,122 @@
+"""Parts by their tree: every part has a row and a colour, whatever the family of the model."""
+
+from __future__ import annotations
+
+from proscale_bench.render.costs import costs_figure
+from proscale_bench.render.page_data import document
+from proscale_bench.render.parts import BLUES, COLORS, GREYS, KNOWN, bar_parts, coarse_first, depth, merged, short_title
+from proscale_bench.render.provenance import counting, headlines
+from proscale_bench.results.record import Layer, PartRow, Record, usual_tree
+from tests.results.records import record
+
+
+def part(name: str, of: str | None = "total", title: str = "", quoted: bool = False) -> PartRow:
+    return PartRow(name=name, title=title or name, of=of, quoted=quoted)
+
+
+PYRAMID = (
+    part("backbone"),
+    part("encoder", title="encoder (pixel decoder)", quoted=True),
+    part("encoder_projection", "encoder", "projection"),
+    part("encoder_top_down", "encoder", "top-down path"),
+    part("encoder_smoothing", "encoder", "smoothing"),
+    part("box_decoder", title="box decoder"),
+    part("total", "total_with_postprocessing", quoted=True),
+    part("postprocessing", "total_with_postprocessing"),
+    part("total_with_postprocessing", None, quoted=True),
+)
+
+
+def pyramid() -> Record:
+    one = record("3,3,3")
+    assert one.cost is not None
+    gflops = {"backbone": 8.0, "encoder": 6.0, "encoder_projection": 1.0, "encoder_top_down": 2.0}
+    gflops |= {"encoder_smoothing": 3.0, "box_decoder": 4.0, "total": 18.0}
+    gflops |= {"postprocessing": 0.0, "total_with_postprocessing": 18.0}
+    saved = {"encoder": 90.0, "encoder_token_layers": None, "total": 70.0, "total_with_postprocessing": 70.0}
+    own = {"parts": PYRAMID, "gflops": gflops, "layers": (), "reduction_pct": saved}
+    cost = one.cost.model_copy(update=own)
+    return one.model_copy(
+        update={"cost": cost, "identity": one.identity.model_copy(update={"schedule": "pyramid", "label": "pyramid"})}
+    )
+
+
+def over_levels(*counts: int) -> Record:
+    """A record with a token layer over each number of levels, from the coarsest on."""
+    one = record("3,3,3")
+    assert one.cost is not None
+    names = [f"res{number}" for number in range(9, 0, -1)]
+    layers = tuple(Layer(stage=1, levels=tuple(names[:count]), tokens=10, gflops=float(count)) for count in counts)
+    gflops = {**one.cost.gflops, "encoder_token_layers": float(sum(counts))}
+    return one.model_copy(update={"cost": one.cost.model_copy(update={"layers": layers, "gflops": gflops})})
+
+
+def test_a_part_that_one_tree_has_alone_stands_after_the_part_before_it() -> None:
+    names = list(merged([usual_tree(), PYRAMID]))
+    assert names[:5] == ["backbone", "encoder", "encoder_projection", "encoder_top_down", "encoder_smoothing"]
+    assert names[5:10] == [*names[5:8], "box_decoder", "fpn_upsampling"]
+    assert names[5:8] == ["encoder_recalibration", "encoder_token_layers", "pixel_embedding"]
+    assert len(names) == len({one.name for one in (*usual_tree(), *PYRAMID)})
+    assert list(merged([PYRAMID])) == [one.name for one in PYRAMID]
+
+
+def test_depth_is_counted_from_the_total() -> None:
+    tree = merged([PYRAMID])
+    depths = {name: depth(name, tree) for name in ("total", "backbone", "encoder_smoothing", "postprocessing")}
+    assert depths == {"total": 0, "backbone": 0, "encoder_smoothing": 1, "postprocessing": 0}
+    assert short_title(tree["encoder"]) == "encoder"
+
+
+def test_the_known_parts_look_as_in_every_figure() -> None:
+    parts = bar_parts([record("3,3,3")])
+    assert [(part.stage, part.color) for part in parts if part.stage] == list(KNOWN.items())
+    assert [(part.title, part.color) for part in parts if not part.stage] == [
+        ("token layers over 1 level", BLUES[0]),
+        ("token layers over 2 levels", BLUES[1]),
+        ("token layers over 3 levels", BLUES[2]),
+    ]
+
+
+def test_parts_of_another_family_have_colours_by_their_role() -> None:
+    parts = bar_parts([pyramid()])
+    assert [(part.title, part.color) for part in parts] == [
+        ("backbone", KNOWN["backbone"]),
+        ("box decoder", GREYS[0]),
+        ("projection", KNOWN["encoder_projection"]),
+        ("top-down path", COLORS[0]),
+        ("smoothing", COLORS[1]),
+    ]
+
+
+def test_the_pieces_of_a_bar_add_up_to_the_total() -> None:
+    records = [record("3,3,3"), record("baseline"), pyramid()]
+    parts = bar_parts(records)
+    for one in records:
+        assert one.cost is not None
+        assert abs(sum(part.gflops(one.cost) for part in parts) - one.cost.gflops["total"]) < 1e-9
+    assert len({part.color for part in parts}) == len(parts)
+
+
+def test_token_layers_over_any_number_of_levels_have_a_name() -> None:
+    found = over_levels(1, 4, 4, 7)
+    titles = [part.title for part in bar_parts([found]) if not part.stage]
+    assert titles == [f"token layers over {words}" for words in ("1 level", "4 levels", "7 levels")]
+    page = document([found], ["total_gflops"], "pq")
+    assert page.parts[-4:-1] == titles
+    assert page.views[0].rows[0].gflops[-3:] == [1.0, 8.0, 7.0]
+    costs_figure([found])
+
+
+def test_levels_come_few_before_many_and_coarse_before_fine() -> None:
+    seen = [("res5", "res4"), ("res3",), ("res6",), ("res5",), ("res6", "res5", "res4", "res3")]
+    assert sorted(seen, key=coarse_first) == [("res6",), ("res5",), ("res3",), ("res5", "res4"), seen[-1]]
+
+
+def test_sentences_name_the_parts_that_there_are() -> None:
+    assert (
+        "The encoder is the whole pixel decoder: projection, top-down path and smoothing." in counting([pyramid()])[2]
+    )
+    one = pyramid()
+    as_headline = one.model_copy(update={"identity": one.identity.model_copy(update={"schedule": "3,3,3"})})
+    (words,) = headlines([as_headline])
+    assert ": encoder −90.00%, total −70.00% at " in words
