@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.profile import Execution
-from proscale_bench.results.record import Cost, Input, Record, Reference
+from proscale_bench.results.record import Cost, EvaluationProtocol, Input, Record, Reference, model_of, protocol_of
 from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.units import GIGA, show_mac
@@ -29,6 +29,7 @@ class Setting:
     convention: str
     execution: Execution | None = None  # of what was run
     dataset: str | None = None  # the digest of what it was evaluated on
+    evaluation: EvaluationProtocol | None = None  # how it was evaluated
 
     @property
     def is_timed(self) -> bool:
@@ -60,6 +61,7 @@ def setting_of(record: Record) -> Setting:
         record.convention,
         record.execution,
         given.dataset,
+        protocol_of(record),
     )
 
 
@@ -193,6 +195,8 @@ def model_order(record: Record) -> tuple[object, ...]:
         "+" in identity.schedule,
         len(record.cost.layers) if record.cost else _layers_of(identity.schedule),
         identity.schedule,
+        len(identity.dimensions or ()),  # the named model first
+        str(model_of(record)),
     )
 
 
@@ -215,6 +219,7 @@ def _order(record: Record) -> tuple[object, ...]:
         record.rules,
         record.convention,
         _execution_order(record.execution),
+        protocol.model_dump_json() if (protocol := protocol_of(record)) else "",
         model_order(record),
         record.digest,
     )

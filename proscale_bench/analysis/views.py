@@ -1,81 +1,66 @@
 """What a schedule costs on paper, takes on a device and is worth, side by side. Pure functions of records.
 
 A view is one input, and one device where something was timed; what was counted at a size joins what was timed there.
-Accuracies belong to weights and data, not to a view, so they are joined to every row of their model; weights of several
-trainings on the same data are one accuracy, their mean. Every renderer reads this: page, figure, table and text.
+Accuracies belong to weights and data, not to a view, so they are joined to every row of their model. A row's model is
+told from others by all its dimensions. Every renderer reads this: page, figure, table and text.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
+from proscale_bench.analysis.evaluations import Evaluation, EvaluationKey, evaluations_of, key_names
+from proscale_bench.analysis.labels import labels
 from proscale_bench.analysis.settings import Setting, by_setting, model_order, setting_of
-from proscale_bench.analysis.trainings import mean_accuracy
-from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import metric
-from proscale_bench.results.published import DATASET
-from proscale_bench.results.record import Record
-
-Model = tuple[str, str]  # backbone, name
-COCO_IMAGES = 5000
-
-
-class Judged(NamedTuple):
-    """How an accuracy was found here. Machines of one kind find the same."""
-
-    data: str
-    images: int
-    digest: str | None  # of the images
-    device: str
-    dtype: str
-
-
-@dataclass(frozen=True)
-class Worth:
-    """What a model is worth on some data: published, or found here.
-
-    Args:
-        data: their name, which no other data have.
-        accuracy: of one training, or the mean of several.
-        records: where it comes from, a record a training.
-        judged: how it was found; None: by others.
-    """
-
-    data: str
-    accuracy: Accuracy
-    records: tuple[Record, ...]
-    judged: Judged | None = None
-
-    @property
-    def trainings(self) -> int:
-        return len(self.records)
+from proscale_bench.results.record import Model, Record, model_of
 
 
 @dataclass(frozen=True)
 class Row:
-    """One schedule on one backbone.
+    """One model.
 
     Args:
         record: its cost, and its profile where it was timed; its error where something of it failed.
-        worths: published ones first.
+        evaluations: published ones first.
+        label: the schedule, and what tells the model from others of the view; see `labels`.
+        labels: of each evaluation as a point among all of the view on the same data.
     """
 
     record: Record
-    worths: tuple[Worth, ...]
+    evaluations: tuple[Evaluation, ...]
+    label: str
+    labels: tuple[str, ...] = ()
 
-    def on(self, data: str) -> list[Worth]:
-        return [worth for worth in self.worths if worth.data == data]
+    def on(self, data: str) -> list[Evaluation]:
+        return [one for one in self.evaluations if one.data == data]
 
-    def found(self, way: Judged | None) -> Worth | None:
-        """What was found in one way; None: what was published."""
-        return next((worth for worth in self.worths if worth.judged == way), None)
+    def found(self, key: EvaluationKey | None) -> list[Evaluation]:
+        """What was found in one way, single weights and means; None: what was published."""
+        return [one for one in self.evaluations if one.key == key]
 
-    def with_accuracy(self, worth: Worth | None) -> Record:
+    def with_accuracy(self, evaluation: Evaluation | None) -> Record:
         """As one record, which every metric and axis reads like any other."""
-        return self.record.model_copy(update={"accuracy": worth.accuracy if worth else None})
+        return self.record.model_copy(update={"accuracy": evaluation.accuracy if evaluation else None})
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A line of a table, or a point of a figure.
+
+    Args:
+        label: unlike every other line's.
+        records: the model's record, once for each accuracy that shares the line: a published one and one found here.
+    """
+
+    label: str
+    records: tuple[Record, ...]
+
+    @property
+    def record(self) -> Record:
+        return self.records[-1]
 
 
 @dataclass(frozen=True)
@@ -87,39 +72,58 @@ class View:
 
     @property
     def data(self) -> list[str]:
-        """What the rows' accuracies are of; the data that most of them were judged on come first."""
-        counts = Counter(data for row in self.rows for data in {worth.data: None for worth in row.worths})
+        """What the rows' accuracies are of; the data that most of them were evaluated on come first."""
+        counts = Counter(data for row in self.rows for data in {one.data: None for one in row.evaluations})
         return [name for name, _ in counts.most_common()]
 
     @property
-    def points(self) -> list[Record]:
-        """A record for each accuracy on the first data; what has none there is there once, for its cost."""
+    def points(self) -> list[TableRow]:
+        """A point for each accuracy on the first data; a model that has none there is a point once, for its cost."""
         shown = next(iter(self.data), "")
-        alike = [(row, worth) for row in self.rows for worth in (*row.on(shown),) or (None,)]
-        return [row.with_accuracy(worth) for row, worth in alike]
+        points: list[TableRow] = []
+        for row in self.rows:
+            own = [
+                TableRow(label, (row.with_accuracy(one),))
+                for label, one in zip(row.labels, row.evaluations, strict=True)
+                if one.data == shown
+            ]
+            points += own or [TableRow(row.label, (row.with_accuracy(None),))]
+        return points
 
-    def judged_by(self, way: Judged) -> int:
+    @property
+    def lines(self) -> list[TableRow]:
+        """A line for each accuracy that was found here on the first data, beside what is published on them."""
+        shown = next(iter(self.data), "")
+        lines: list[tuple[Row, list[Evaluation | None]]] = []
+        for row in self.rows:
+            published = [one for one in row.on(shown) if one.key is None]
+            measured = [one for one in row.on(shown) if one.key is not None]
+            lines.append((row, [*published, *measured[:1]] or [None]))
+            lines += [(row, [one]) for one in measured[1:]]
+        return _labelled(lines)
+
+    def evaluated_by(self, key: EvaluationKey) -> int:
         """How many rows have an accuracy that was found so."""
-        return sum(row.found(way) is not None for row in self.rows)
+        return sum(bool(row.found(key)) for row in self.rows)
 
     def knows(self, metrics: Sequence[str]) -> bool:
         """Some point has a value of each of these."""
-        return any(all(metric(point, name) is not None for name in metrics) for point in self.points)
+        return any(all(metric(point.record, name) is not None for name in metrics) for point in self.points)
 
 
 @dataclass(frozen=True)
 class SideBySide:
-    """A view beside what was found in one way: a record a model, in the order of tables.
+    """A view beside what was found in one way: a line for each model, or file of weights, in the order of tables.
 
     Args:
-        judged: what accuracies are of; None: of what was published.
-        trainings: how many are behind a row's accuracy.
+        key: how accuracies were found; None: what was published.
+        data: what the data and the way are called, unlike those of every other table.
     """
 
     setting: Setting
-    judged: Judged | None
-    rows: tuple[Record, ...]
-    trainings: dict[Model, int]
+    key: EvaluationKey | None
+    rows: tuple[TableRow, ...]
+    data: str = field(default="")
 
 
 def views(records: Iterable[Record]) -> list[View]:
@@ -129,38 +133,38 @@ def views(records: Iterable[Record]) -> list[View]:
     """
     found = [record for group in by_setting(records).values() for record in group]
     failed = [_bare(record) for record in found if _is_failed_evaluation(record)]
-    worths = _worths(found)
+    evaluations = evaluations_of(found)
     groups = by_setting(record for record in found if not record.is_evaluated and not _is_failed_evaluation(record))
     timed = {replace(setting, execution=None) for setting in groups if setting.execution}
     shown = []
     for setting, group in groups.items():
         alike = groups.get(replace(setting, execution=None), []) if setting.execution else []
         if setting.execution or setting not in timed:
-            shown.append(_view(setting, (group, alike, failed), worths))
+            shown.append(_view(setting, (group, alike, failed), evaluations))
     known = {model_of(row.record) for view in shown for row in view.rows}
     for setting, group in by_setting(record for record in found if record.is_evaluated).items():
         if not {model_of(record) for record in group} <= known:
-            shown.append(_view(setting, (group, failed), worths))
+            shown.append(_view(setting, (group, failed), evaluations))
             known |= {model_of(record) for record in group}
-    return shown or [_view(setting_of(one), (failed,), worths) for one in failed[:1]]
+    return shown or [_view(setting_of(one), (failed,), evaluations) for one in failed[:1]]
 
 
 def side_by_side(records: Sequence[Record]) -> list[SideBySide]:
-    """One for every way in which something was timed or judged; none where nothing was, and nothing failed to be.
+    """One for every way in which something was timed or evaluated; none where nothing was, and nothing failed to be.
 
     Latencies go with accuracies found on the same kind of device, if there are any.
     """
     found = views(records)
     ordered = [record for group in by_setting(records).values() for record in group]
-    ways = list(dict.fromkeys(judged_of(record) for record in ordered if record.is_evaluated))
-    pairs: list[tuple[View, Judged | None]] = [
-        (view, _same_device(view, ways)) for view in found if view.setting.is_timed
+    names = key_names(ordered)
+    pairs: list[tuple[View, EvaluationKey | None]] = [
+        (view, _same_device(view, list(names))) for view in found if view.setting.is_timed
     ]
-    shown = {way for _, way in pairs}
-    pairs += [(max(found, key=lambda view: view.judged_by(way)), way) for way in ways if way not in shown]
+    shown = {key for _, key in pairs}
+    pairs += [(max(found, key=lambda view: view.evaluated_by(key)), key) for key in names if key not in shown]
     if not pairs and any(map(_is_failed_evaluation, records)):
         pairs = [(found[0], None)]
-    return [_table(view, way, found) for view, way in pairs]
+    return [SideBySide(view.setting, key, _lines(view, key, found), names[key] if key else "") for view, key in pairs]
 
 
 def main_view(found: Sequence[View], x: Sequence[str], y: str) -> View | None:
@@ -170,50 +174,30 @@ def main_view(found: Sequence[View], x: Sequence[str], y: str) -> View | None:
     return next((view for metrics in wanted for view in found if view.knows(metrics)), None)
 
 
-def model_of(record: Record) -> Model:
-    return record.identity.backbone, record.identity.name
-
-
-def judged_of(record: Record) -> Judged:
-    """How an evaluation's accuracy was found."""
-    accuracy, execution = record.accuracy, record.execution
-    data = data_of(accuracy) if accuracy else record.input.size
-    device, dtype = (execution.device, execution.dtype) if execution else ("", "")
-    return Judged(data, record.input.images, record.input.dataset, device, dtype)
-
-
-def data_of(accuracy: Accuracy) -> str:
-    """The data that an accuracy is of. All of `val2017` is what others published results on."""
-    how = accuracy.evaluated
-    is_coco = how is not None and how.images == COCO_IMAGES and DATASET.endswith(f" {accuracy.dataset}")
-    return DATASET if is_coco else accuracy.dataset
-
-
 def _is_failed_evaluation(record: Record) -> bool:
     return record.input.dataset is not None and not record.is_evaluated
 
 
-def _same_device(view: View, ways: Sequence[Judged]) -> Judged | None:
+def _same_device(view: View, keys: Sequence[EvaluationKey]) -> EvaluationKey | None:
     device = view.setting.execution.device if view.setting.execution else None
-    return next((way for way in ways if way.device == device), next(iter(ways), None))
+    return next((key for key in keys if key.device == device), next(iter(keys), None))
 
 
-def _table(view: View, judged: Judged | None, found: Sequence[View]) -> SideBySide:
-    """Models that were judged and are not in the view have neither cost nor latency there."""
-    rows: dict[Model, tuple[Record, int]] = {}
-    for row in view.rows:
-        worth = row.found(judged)
-        rows[model_of(row.record)] = (row.with_accuracy(worth), worth.trainings if worth else 1)
-    for row in (row for other in found for row in other.rows if judged):
-        if model_of(row.record) not in rows and (worth := row.found(judged)):
-            rows[model_of(row.record)] = (_bare(row.with_accuracy(worth)), worth.trainings)
-    ordered = sorted(rows.items(), key=lambda item: model_order(item[1][0]))
-    return SideBySide(
-        view.setting,
-        judged,
-        tuple(record for _, (record, _) in ordered),
-        {model: trainings for model, (_, trainings) in ordered},
-    )
+def _lines(view: View, key: EvaluationKey | None, found: Sequence[View]) -> tuple[TableRow, ...]:
+    """Models that were evaluated so and are not in the view have neither cost nor latency there."""
+    rows = {model_of(row.record): row for row in view.rows}
+    for row in (row for other in found for row in other.rows if key):
+        if model_of(row.record) not in rows and row.found(key):
+            rows[model_of(row.record)] = replace(row, record=_bare(row.record))
+    ordered = sorted(rows.values(), key=lambda row: model_order(row.record))
+    return tuple(_labelled([(row, [one]) for row in ordered for one in (*row.found(key),) or (None,)]))
+
+
+def _labelled(lines: Sequence[tuple[Row, Sequence[Evaluation | None]]]) -> list[TableRow]:
+    """Rows with some of their evaluations, each under a name of its own."""
+    rows = [tuple(row.with_accuracy(one) for one in shown) for row, shown in lines]
+    sources = [one.records[0] if (one := shown[-1]) else row.record for row, shown in lines]
+    return [TableRow(label, row) for label, row in zip(labels([row[-1] for row in rows], sources), rows, strict=True)]
 
 
 def _bare(record: Record) -> Record:
@@ -221,7 +205,9 @@ def _bare(record: Record) -> Record:
     return record.model_copy(update={"cost": None, "profile": None, "execution": None})
 
 
-def _view(setting: Setting, parts: Sequence[Sequence[Record]], worths: dict[Model, tuple[Worth, ...]]) -> View:
+def _view(
+    setting: Setting, parts: Sequence[Sequence[Record]], evaluations: dict[Model, tuple[Evaluation, ...]]
+) -> View:
     """Of two records of a model in one part, the first; what it lacks is taken from the parts that follow."""
     rows: dict[Model, Record] = {}
     for part in parts:
@@ -230,48 +216,33 @@ def _view(setting: Setting, parts: Sequence[Sequence[Record]], worths: dict[Mode
             first.setdefault(model_of(record), record)
         rows |= {model: _filled(rows[model], record) if model in rows else record for model, record in first.items()}
     ordered = sorted(rows.items(), key=lambda item: model_order(item[1]))
-    return View(setting, tuple(Row(record, worths.get(model, ())) for model, record in ordered))
+    names = labels([record.model_copy(update={"accuracy": None}) for _, record in ordered])
+    found = [
+        Row(record, evaluations.get(model, ()), label) for (model, record), label in zip(ordered, names, strict=True)
+    ]
+    return View(setting, tuple(_with_labels(found)))
+
+
+def _with_labels(rows: Sequence[Row]) -> Iterator[Row]:
+    """Rows whose evaluations are told apart from all others on the same data."""
+    groups: dict[str, list[tuple[Row, Evaluation]]] = {}
+    for row in rows:
+        for one in row.evaluations:
+            groups.setdefault(one.data, []).append((row, one))
+    names = {
+        data: iter(
+            labels(
+                [row.with_accuracy(one) for row, one in group],
+                [one.records[0] for _, one in group],
+                with_trainings=False,
+            )
+        )
+        for data, group in groups.items()
+    }
+    for row in rows:
+        yield replace(row, labels=tuple(next(names[one.data]) for one in row.evaluations))
 
 
 def _filled(record: Record, other: Record) -> Record:
     sections = ("cost", "references", "error")
     return record.model_copy(update={name: getattr(record, name) or getattr(other, name) for name in sections})
-
-
-def _worths(records: Sequence[Record]) -> dict[Model, tuple[Worth, ...]]:
-    """Of every model. What is published is the same wherever it stands; of two records of one training, the last."""
-    published: dict[tuple[Model, str], Record] = {}
-    judged: dict[tuple[Model, Judged], dict[str | None, Record]] = {}
-    for record in records:
-        if record.accuracy is None:
-            continue
-        if record.is_evaluated:
-            judged.setdefault((model_of(record), judged_of(record)), {})[record.identity.weights] = record
-        else:
-            published.setdefault((model_of(record), record.accuracy.model_dump_json()), record)
-    names = _names(judged)
-    found: dict[Model, list[Worth]] = {}
-    for (model, _), record in published.items():
-        assert record.accuracy is not None
-        found.setdefault(model, []).append(Worth(data_of(record.accuracy), record.accuracy, (record,)))
-    for (model, how), trainings in judged.items():
-        own = tuple(sorted(trainings.values(), key=_training_order))
-        mean = mean_accuracy([one.accuracy for one in own if one.accuracy])
-        assert mean is not None
-        found.setdefault(model, []).append(Worth(names[how], mean, own, how))
-    return {model: tuple(worths) for model, worths in found.items()}
-
-
-def _training_order(record: Record) -> tuple[int, str]:
-    """By seed, where the weights tell."""
-    seed = record.accuracy.evaluated.training_seed if record.accuracy and record.accuracy.evaluated else None
-    return (-1 if seed is None else seed, record.identity.weights or "")
-
-
-def _names(judged: Iterable[tuple[Model, Judged]]) -> dict[Judged, str]:
-    """Data that are called alike are told apart by their digests."""
-    digests: dict[str, set[str | None]] = {}
-    ways = {how for _, how in judged}
-    for how in ways:
-        digests.setdefault(how.data, set()).add(how.digest)
-    return {how: how.data if len(digests[how.data]) == 1 else f"{how.data} ({(how.digest or '')[:8]})" for how in ways}

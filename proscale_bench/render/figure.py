@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from proscale_bench.analysis.pareto import frontier, steps
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, Setting, by_backbone
-from proscale_bench.analysis.views import main_view, views
+from proscale_bench.analysis.views import TableRow, main_view, views
 from proscale_bench.render.figure_labels import Name, draw_names
 from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, backbone_name, style
 from proscale_bench.results.metrics import Metric, Provenance, get_metric, metric, provenance_of
-from proscale_bench.results.record import Record
+from proscale_bench.results.record import Record, model_of
 from proscale_bench.units import reduction_pct, show_reduction
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Point:
     """A configuration in a panel, with its coordinates."""
 
     record: Record
+    name: str  # unlike every other point's of its backbone and mark
     x: float
     y: float
     best: bool  # on the frontier
@@ -58,11 +59,12 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
 
     costs, quality = [get_metric(name) for name in x], get_metric(y)
     view = main_view(views(records), x, y)
-    shown, setting, data = (view.points, view.setting, view.data[:1]) if view else ([], None, [])
-    rows = -(-len(costs) // COLUMNS)
+    rows, setting, data = (view.points, view.setting, view.data[:1]) if view else ([], None, [])
+    shown = [row.record for row in rows]
+    height = -(-len(costs) // COLUMNS)
     with style():
-        figure = Figure(figsize=(WIDTH_INCHES if len(costs) > 1 else 4.6, 3.45 * rows), layout="constrained")
-        cells = figure.subplots(rows, min(COLUMNS, len(costs)), sharey=True, squeeze=False)
+        figure = Figure(figsize=(WIDTH_INCHES if len(costs) > 1 else 4.6, 3.45 * height), layout="constrained")
+        cells = figure.subplots(height, min(COLUMNS, len(costs)), sharey=True, squeeze=False)
         panels = list(cells.flat)[: len(costs)]
         for axes in list(cells.flat)[len(costs) :]:
             axes.set_axis_off()
@@ -70,7 +72,7 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
             axes.set_xlabel(axis_label(cost, setting))
         for row in cells:
             row[0].set_ylabel(_y_label(quality, setting, data))
-        drawn = [_points(shown, cost, quality) for cost in costs]
+        drawn = [_points(rows, cost, quality) for cost in costs]
         for axes, cost, points in zip(panels, costs, drawn, strict=True):
             _draw_points(axes, points, cost, quality)
             _draw_ticks(axes, _ticks(shown, cost, quality), cost)
@@ -89,7 +91,7 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
 def default_x(records: Sequence[Record]) -> tuple[str, ...]:
     """The default metrics on the x axes: GFLOPs, and latency where an accuracy was measured beside it."""
     timed = [row for view in views(records) for row in view.rows if row.record.profile]
-    return (*DEFAULT_X, *(["latency_median_ms"] if any(one.judged for row in timed for one in row.worths) else []))
+    return (*DEFAULT_X, *(["latency_median_ms"] if any(one.key for row in timed for one in row.evaluations) else []))
 
 
 def axis_label(shown: Metric, setting: Setting | None) -> str:
@@ -113,12 +115,12 @@ def _y_label(shown: Metric, setting: Setting | None, data: Sequence[str]) -> str
     return axis_label(shown, setting)
 
 
-def _points(records: Sequence[Record], cost: Metric, quality: Metric) -> list[Point]:
-    pairs = [(metric(record, cost.name), metric(record, quality.name)) for record in records]
+def _points(rows: Sequence[TableRow], cost: Metric, quality: Metric) -> list[Point]:
+    pairs = [(metric(row.record, cost.name), metric(row.record, quality.name)) for row in rows]
     best = set(frontier(pairs, cost.better, quality.better))
     return [
-        Point(record, a, b, index in best)
-        for index, (record, (a, b)) in enumerate(zip(records, pairs, strict=True))
+        Point(row.record, row.label, a, b, index in best)
+        for index, (row, (a, b)) in enumerate(zip(rows, pairs, strict=True))
         if a is not None and b is not None
     ]
 
@@ -207,10 +209,14 @@ def _draw_lines(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metr
 
 
 def _arrows(points: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """The ends of an arrow for each backbone: its baseline and the paper's own schedule."""
+    """From each baseline to the paper's own schedule in a model that is otherwise the same, evaluated alike."""
     pairs = []
-    for backbone in dict.fromkeys(point.backbone for point in points):
-        by_schedule = {point.record.identity.schedule: point for point in points if point.backbone == backbone}
+    groups: dict[object, dict[str, Point]] = {}
+    for point in points:
+        schedule = point.record.identity.name
+        traits = point.name.removeprefix(schedule)
+        groups.setdefault((model_of(point.record).architecture, traits), {})[schedule] = point
+    for by_schedule in groups.values():
         if "baseline" in by_schedule and HEADLINE_SCHEDULE in by_schedule:
             pairs.append((by_schedule["baseline"], by_schedule[HEADLINE_SCHEDULE]))
     return pairs
@@ -229,7 +235,7 @@ def _label(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metric) -
         middle = ((old.x + new.x) / 2, (old.y + new.y) / 2)
         savings.append(Name(saving, middle, backbone_color(new.backbone), backbone_color(new.backbone)))
     named = [
-        Name(point.record.identity.schedule, (point.x, point.y), INK, backbone_color(point.backbone))
+        Name(point.name, (point.x, point.y), INK, backbone_color(point.backbone))
         for point in sorted(points, key=lambda point: not point.best)
     ]
     best = sum(point.best for point in points)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
+from proscale_bench.analysis.labels import MEAN
 from proscale_bench.analysis.settings import Setting, by_setting
-from proscale_bench.analysis.views import Row, View, views
+from proscale_bench.analysis.views import TableRow, View, views
 from proscale_bench.render.columns import (
     ENERGY,
     PUBLISHED,
@@ -81,38 +82,23 @@ def _pages(view: View) -> list[View]:
 
 
 def _table(view: View) -> str:
-    rows = _of_data(view.rows, view.data[:1])
-    titles, table = known(COLUMNS, [cells(COLUMNS, _records(row), _expected(row)) for row in rows])
-    lines = [r"\begin{table*}", r"\centering\small", rf"\caption{{{_caption(view.setting, rows)}}}"]
+    rows = view.lines
+    titles, table = known(COLUMNS, [cells(COLUMNS, row.records, _expected(row.record)) for row in rows])
+    lines = [r"\begin{table*}", r"\centering\small", rf"\caption{{{_caption(view.setting, rows, view.data[:1])}}}"]
     lines += [SHRUNK, rf"\begin{{tabular}}{{l{'r' * len(titles)}}}", r"\toprule"]
     lines.append(_line("schedule", *map(escape, titles)))
     for backbone, group in groupby(zip(rows, table, strict=True), lambda pair: pair[0].record.identity.backbone):
         lines += [r"\midrule", rf"\multicolumn{{{len(titles) + 1}}}{{l}}{{{escape(backbone_name(backbone))}}} \\"]
-        lines += [_line(escape(_name(row)), *map(_cell, found)) for row, found in group]
+        lines += [_line(escape(row.label), *map(_cell, found)) for row, found in group]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""])
 
 
-def _records(row: Row) -> list[Record]:
-    """The row's record, once for each of its accuracies."""
-    return [row.with_accuracy(worth) for worth in row.worths] or [row.with_accuracy(None)]
-
-
-def _expected(row: Row) -> list[Section]:
+def _expected(record: Record) -> list[Section]:
     """Sections where a failure is to be shown: an accuracy is not missed where the model was not even timed."""
-    was_lost = row.record.execution is not None and row.record.profile is None
+    was_lost = record.execution is not None and record.profile is None
     if was_lost:
         return ["cost", "profile"]
-    return ["cost", "accuracy"] if row.record.cost else ["cost"]
-
-
-def _of_data(rows: Sequence[Row], data: Sequence[str]) -> list[Row]:
-    """The rows with their accuracies on these data alone; others would need columns of their own."""
-    return [Row(row.record, tuple(worth for name in data for worth in row.on(name))) for row in rows]
-
-
-def _name(row: Row) -> str:
-    trainings = max((worth.trainings for worth in row.worths), default=1)
-    return f"{row.record.identity.name}{f' ({trainings})' if trainings > 1 else ''}"
+    return ["cost", "accuracy"] if record.cost else ["cost"]
 
 
 def _line(*cells: str) -> str:
@@ -125,19 +111,19 @@ def _cell(words: str) -> str:
     return signed.replace("±", r"$\pm$").replace(PUBLISHED, f"$^{PUBLISHED}$")
 
 
-def _caption(setting: Setting, rows: Sequence[Row]) -> str:
+def _caption(setting: Setting, rows: Sequence[TableRow], data: Sequence[str]) -> str:
     """The conditions of the table's numbers, its marks, and the sources of what is published."""
     words = []
     if any(row.record.cost for row in rows):
         words.append(f"GFLOPs of one image: {setting.how}; percentages against the baseline.")
     if setting.execution and any(row.record.profile for row in rows):
         words.append(f"Latency: median with its 95 % interval, {setting.execution.words}; n.s.: not significant.")
-    found = [worth for row in rows for worth in row.worths]
-    if data := list(dict.fromkeys(worth.data for worth in found)):
+    found = [record.accuracy for row in rows for record in row.records if record.accuracy]
+    if found and data:
         words.append(f"Accuracy on {', '.join(data)}.")
-    if any(worth.trainings > 1 for worth in found):
-        words.append("(n): accuracies found here are the mean of n trainings, with the 95 % interval of the mean.")
+    if any(one.source.startswith(MEAN) for one in found):
+        words.append("Mean of seeds: of these trainings, with the 95 % interval of the mean.")
     text = escape(" ".join(words))
-    if sources := list(dict.fromkeys(one.accuracy.source for one in found if one.accuracy.provenance == "published")):
+    if sources := list(dict.fromkeys(one.source for one in found if one.provenance == "published")):
         text += f" $^*$Published: {escape(', '.join(sources))}."
     return text

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from proscale_bench.analysis.views import Row, View, Worth, main_view, views
+from proscale_bench.analysis.evaluations import Evaluation
+from proscale_bench.analysis.views import Row, View, main_view, views
 from proscale_bench.render.latency import realised
 from proscale_bench.render.page_details import Detail, details_of, details_of_evaluation
 from proscale_bench.render.parts import BETWEEN, BarPart, bar_parts
@@ -39,11 +40,17 @@ class Saving:
 
 @dataclass(frozen=True)
 class PageEvaluation:
-    """Accuracies of one source in percent, by metric; `trainings` is how many they are the mean of, if several."""
+    """Accuracies of one source, in percent, by the names of the metrics.
 
+    Args:
+        name: what its point is called, where that is not its row's name.
+        trainings: of which they are the mean: `mean of seeds 0, 1, 2`; empty for a single one.
+    """
+
+    name: str
     data: str
     provenance: str
-    trainings: int | None
+    trainings: str
     values: dict[str, float]
     intervals: dict[str, Interval]
     details: list[Detail]
@@ -166,7 +173,7 @@ def _row(row: Row, backbones: Sequence[str], parts: Sequence[BarPart]) -> PageRo
     known = [metric for metric in METRICS.values() if metric.section != "accuracy"]
     return PageRow(
         backbone=backbones.index(identity.backbone),
-        schedule=identity.name,
+        schedule=row.label,
         label=identity.label if identity.label != identity.name else "",
         baseline=record.is_baseline,
         values=_values(known, record),
@@ -174,20 +181,24 @@ def _row(row: Row, backbones: Sequence[str], parts: Sequence[BarPart]) -> PageRo
         gflops=[part.gflops(cost) for part in parts] if cost else [],
         ms=[length for _, _, length in realised(record, parts).pieces] if cost and record.profile else [],
         savings=[_saving(record, part, stage) for _, part, stage in SAVINGS],
-        evaluations=[_evaluation(one) for one in row.worths],
+        evaluations=[
+            _evaluation(one, name if name != row.label else "")
+            for name, one in zip(row.labels, row.evaluations, strict=True)
+        ],
         error=record.error.message if record.error else "",
         details=details_of(record),
     )
 
 
-def _evaluation(evaluation: Worth) -> PageEvaluation:
+def _evaluation(evaluation: Evaluation, name: str) -> PageEvaluation:
     accuracy = evaluation.accuracy
     record = evaluation.records[0].model_copy(update={"accuracy": accuracy})
     known = [metric for metric in METRICS.values() if metric.section == "accuracy"]
     return PageEvaluation(
+        name,
         evaluation.data,
         accuracy.provenance,
-        evaluation.trainings if evaluation.trainings > 1 else None,
+        accuracy.source if evaluation.trainings > 1 else "",
         _values(known, record),
         _intervals(known, record),
         details_of_evaluation(evaluation),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from proscale_bench.analysis.views import Worth
+from proscale_bench.analysis.evaluations import Evaluation
 from proscale_bench.results.accuracy import EXTRAS, Evaluated
 from proscale_bench.results.metrics import METRICS
 from proscale_bench.results.profile import Profile
@@ -41,7 +41,7 @@ def details_of(record: Record) -> list[Detail]:
     return [*details, *_origin(record)]
 
 
-def details_of_evaluation(evaluation: Worth) -> list[Detail]:
+def details_of_evaluation(evaluation: Evaluation) -> list[Detail]:
     """The details of an evaluation; of several trainings, a line about each."""
     accuracy, record = evaluation.accuracy, evaluation.records[0]
     details = [
@@ -59,7 +59,7 @@ def details_of_evaluation(evaluation: Worth) -> list[Detail]:
     return details
 
 
-def _of_evaluation(how: Evaluated, evaluation: Worth) -> Iterator[Detail]:
+def _of_evaluation(how: Evaluated, evaluation: Evaluation) -> Iterator[Detail]:
     yield Detail("images", f"{how.images:,}, resized: {how.resize}")
     if how.intervals and evaluation.trainings > 1:
         yield Detail("intervals", "95 %, of the mean, over images and over trainings, the wider of the two")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
-from proscale_bench.analysis.settings import by_backbone, by_setting, main_setting
-from proscale_bench.analysis.views import SideBySide, model_of
+from proscale_bench.analysis.labels import MEAN
+from proscale_bench.analysis.settings import by_setting, main_setting
+from proscale_bench.analysis.views import SideBySide
 from proscale_bench.render.columns import (
     ENCODER,
     ENCODER_SAVED,
@@ -108,51 +110,49 @@ def tables(side: SideBySide, width: int = WIDE) -> Iterator[Table]:
     columns = LONG if width >= WIDE else SHORT
     expected: list[Section] = ["cost"]
     expected += ["profile"] if side.setting.is_timed else []
-    expected += ["accuracy"] if side.judged else []
-    for backbone, records in by_backbone(side.rows).items():
-        titles, rows = known(columns, [cells(columns, [record], expected) for record in records])
+    expected += ["accuracy"] if side.key else []
+    for backbone, group in groupby(side.rows, lambda row: row.record.identity.backbone):
+        lines = list(group)
+        titles, rows = known(columns, [cells(columns, line.records, expected) for line in lines])
         yield Table(
             f"{backbone_name(backbone)}: {_title(side)}",
             ("schedule", *titles),
-            tuple(
-                Row(_name(record, side), row, strong=record.is_baseline)
-                for record, row in zip(records, rows, strict=True)
-            ),
+            tuple(Row(line.label, row, strong=line.record.is_baseline) for line, row in zip(lines, rows, strict=True)),
         )
 
 
 def footer(side: SideBySide) -> list[str]:
     """The meaning of the columns, beside what the title says."""
-    lines = []
-    if any(record.cost for record in side.rows):
+    lines, records = [], [row.record for row in side.rows]
+    if any(record.cost for record in records):
         counted = f"{show_mac(side.setting.convention)}, rules {side.setting.rules}"
         lines.append(f"encoder, total: GFLOPs, {counted}; percentages: against the baseline")
     if side.setting.is_timed:
-        rounds = sorted({len(record.profile.samples_ms) for record in side.rows if record.profile})
+        rounds = sorted({len(record.profile.samples_ms) for record in records if record.profile})
         shown = " to ".join(dict.fromkeys(map(str, (*rounds[:1], *rounds[-1:])))) or "no"
         lines.append(
             f"ms: a pass, the median of {shown} rounds in turns with the baseline; {NOT_SIGNIFICANT}: not significant"
         )
-    if side.judged:
-        draws = {one.resamples for record in side.rows if (one := record.accuracy and record.accuracy.evaluated)}
+    if side.key:
+        draws = {one.resamples for record in records if (one := record.accuracy and record.accuracy.evaluated)}
         drawn = f"; ±: 95 %, the images drawn anew {max(draws):,} times" if any(draws) else ""
-        lines.append(f"PQ, AP, mIoU: percent, of {side.judged.images:,} images{drawn}")
-    known = [record.accuracy for record in side.rows if record.accuracy]
+        lines.append(f"PQ, AP, mIoU: percent, of {side.key.images:,} images{drawn}")
+    known = [record.accuracy for record in records if record.accuracy]
     if sources := dict.fromkeys(one.source for one in known if one.provenance == "published"):
         lines.append(f"{PUBLISHED}: published: {', '.join(sources)}")
-    if any(number > 1 for number in side.trainings.values()):
-        lines.append("(n): the mean of n trainings; ±: of the mean, over images and trainings, the wider of the two")
+    if any(one.source.startswith(MEAN) for one in known):
+        lines.append(
+            "mean of seeds: of these trainings; ±: of the mean, over images and trainings, the wider of the two"
+        )
     lines += [
-        f"{record.identity.name} {FAILED}: {record.error.message}".replace("\n", " ")
-        for record in side.rows
-        if record.error
+        f"{row.label} {FAILED}: {row.record.error.message}".replace("\n", " ") for row in side.rows if row.record.error
     ]
     return lines
 
 
 def section(side: SideBySide, text: Callable[[str], str]) -> list[str]:
     """The tables in a report, as lines of Markdown; `text` escapes words."""
-    if not side.setting.is_timed or side.judged is None:
+    if not side.setting.is_timed or side.key is None:
         return []  # the tables of its one half say it all
     lines = []
     for table in tables(side):
@@ -163,12 +163,7 @@ def section(side: SideBySide, text: Callable[[str], str]) -> list[str]:
 
 def _title(side: SideBySide) -> str:
     setting = side.setting
-    parts = [] if setting.dataset and side.judged else [setting.where]
+    parts = [] if setting.dataset and side.key else [setting.where]
     parts += [setting.execution.words] if setting.is_timed and setting.execution else []
-    parts += [side.judged.data] if side.judged else []
+    parts += [side.data] if side.key else []
     return " · ".join(parts)
-
-
-def _name(record: Record, side: SideBySide) -> str:
-    trainings = side.trainings[model_of(record)]
-    return f"{record.identity.name}{f' ({trainings})' if trainings > 1 else ''}"

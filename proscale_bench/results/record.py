@@ -110,6 +110,9 @@ class EvaluationProtocol(Section):
     resize: Word
     thresholds: dict[Word, float] | None = None
 
+    def __hash__(self) -> int:  # a dictionary has none
+        return hash(self.model_dump_json())
+
     @property
     def missing(self) -> tuple[str, ...]:
         """What an older version did not write."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from proscale_bench.analysis.views import SideBySide, data_of, main_view, side_by_side, views
+from proscale_bench.analysis.evaluations import data_of
+from proscale_bench.analysis.views import SideBySide, main_view, side_by_side, views
 from proscale_bench.bench.profile import records as profile_records
 from proscale_bench.results.metrics import metric
+from proscale_bench.results.published import published_of
 from proscale_bench.results.record import UNKNOWN, Failure, Record
-from tests.results.evaluations import EXECUTION, evaluated
+from tests.results.evaluations import EXECUTION, by_an_older_version, evaluated
 from tests.results.many import evaluation
 from tests.results.records import paper, record, renamed, with_accuracy
+from tests.results.test_identity import all_others
 from tests.sweep.profiles import MACHINE, execution, measured, profiled_records, request
 
 SCHEDULES = ("baseline", "1,1,1", "3,3,3")
+RECIPE = "e" * 64
 FAILURE = Failure(message="out of memory", exit_code=3)
 
 
@@ -33,7 +39,9 @@ def judged(pq: float = 40.0, **given: object) -> list[Record]:
 
 def seeds(*pqs: float) -> list[Record]:
     """A training for each PQ of the baseline."""
-    return [one for seed, pq in enumerate(pqs) for one in judged(pq, seed=seed, source=f"{seed}.safetensors")]
+    return [
+        one for seed, pq in enumerate(pqs) for one in judged(pq, seed=seed, recipe=RECIPE, source=f"{seed}.safetensors")
+    ]
 
 
 def lost(one: Record, **identity: str) -> Record:
@@ -45,7 +53,7 @@ def lost(one: Record, **identity: str) -> Record:
 def told(records: list[Record]) -> list[tuple[str, list[tuple[str, int]]]]:
     """(size, [(schedule, accuracies)]) of every view."""
     return [
-        (view.setting.size, [(row.record.identity.schedule, len(row.worths)) for row in view.rows])
+        (view.setting.size, [(row.record.identity.schedule, len(row.evaluations)) for row in view.rows])
         for view in views(records)
     ]
 
@@ -53,7 +61,7 @@ def told(records: list[Record]) -> list[tuple[str, list[tuple[str, int]]]]:
 def test_every_input_is_a_view_with_what_is_published() -> None:
     first, second = views(paper())
     assert (first.setting.size, second.setting.size) == ("coco-first100", "800x1333")
-    assert [len(row.worths) for row in first.rows] == [bool(row.record.accuracy) for row in first.rows]
+    assert [len(row.evaluations) for row in first.rows] == [bool(row.record.accuracy) for row in first.rows]
     assert first.data == ["COCO val2017"]
 
 
@@ -97,7 +105,7 @@ def test_one_published_accuracy_stands_once_and_first() -> None:
     found = evaluation(alike[0], 40.0, 1.0)
     for view in views([found, *alike]):
         (row,) = view.rows
-        assert [worth.accuracy.provenance for worth in row.worths] == ["published", "measured"]
+        assert [one.accuracy.provenance for one in row.evaluations] == ["published", "measured"]
 
 
 def test_all_of_val2017_is_what_others_published_on() -> None:
@@ -120,23 +128,23 @@ def test_several_trainings_are_their_mean_in_every_view() -> None:
     assert len(shown) == 2
     for view in shown:
         for n, row in enumerate(view.rows):
-            (worth,) = row.worths
-            assert worth.trainings == 3
-            assert worth.accuracy.pq == pytest.approx(42.5 + n)
-            assert worth.accuracy.source == "mean of 3 trainings"
+            (one,) = row.evaluations
+            assert one.trainings == 3
+            assert one.accuracy.pq == pytest.approx(42.5 + n)
+            assert one.accuracy.source == "mean of seeds 0, 1, 2"
         assert len(view.points) == 3
     (table,) = side_by_side(found)
-    assert set(table.trainings.values()) == {3}
-    assert metric(table.rows[0], "pq") == pytest.approx(42.5)
+    assert [row.label for row in table.rows] == [f"{name} (mean of seeds 0, 1, 2)" for name in SCHEDULES]
+    assert metric(table.rows[0].record, "pq") == pytest.approx(42.5)
 
 
 def test_trainings_that_were_judged_on_several_machines_are_joined_too() -> None:
-    first, second = judged(seed=0), judged(42.0, seed=1, source="b")
+    first, second = judged(seed=0, recipe=RECIPE), judged(42.0, seed=1, recipe=RECIPE, source="b")
     elsewhere = [
         one.model_copy(update={"execution": EXECUTION.model_copy(update={"device_name": "another"})}) for one in second
     ]
     (view,) = views([*first, *elsewhere])
-    assert [[worth.trainings for worth in row.worths] for row in view.rows] == [[2]] * 3
+    assert [[one.trainings for one in row.evaluations] for row in view.rows] == [[2]] * 3
 
 
 def test_other_data_and_number_formats_are_other_accuracies() -> None:
@@ -144,13 +152,13 @@ def test_other_data_and_number_formats_are_other_accuracies() -> None:
         one.model_copy(update={"execution": EXECUTION.model_copy(update={"dtype": "bf16"})}) for one in judged(38.0)
     ]
     (view,) = views([*counted(), *judged(), *half])
-    assert [worth.accuracy.pq for worth in view.rows[0].worths] == [38.0, 40.0]
-    assert {worth.data for row in view.rows for worth in row.worths} == {"val"}
+    assert [one.accuracy.pq for one in view.rows[0].evaluations] == [38.0, 40.0]
+    assert {one.data for row in view.rows for one in row.evaluations} == {"val"}
 
 
 def test_the_same_weights_judged_twice_are_no_two_trainings() -> None:
     (view,) = views([*counted(), *judged(), *judged()])
-    assert [[worth.trainings for worth in row.worths] for row in view.rows] == [[1]] * 3
+    assert [[one.trainings for one in row.evaluations] for row in view.rows] == [[1]] * 3
 
 
 def table_of(records: list[Record]) -> SideBySide:
@@ -158,11 +166,15 @@ def table_of(records: list[Record]) -> SideBySide:
     return one
 
 
+def records_of(table: SideBySide) -> list[Record]:
+    return [row.record for row in table.rows]
+
+
 def test_one_row_has_the_sections_of_three_records() -> None:
     costs, times, worths = counted(), timed(), judged()
     table = table_of([*worths, *times, *costs])
-    assert [row.identity.schedule for row in table.rows] == ["baseline", "1,1,1", "3,3,3"]
-    for row, cost, time, worth in zip(table.rows, costs, times, worths, strict=True):
+    assert [row.identity.schedule for row in records_of(table)] == ["baseline", "1,1,1", "3,3,3"]
+    for row, cost, time, worth in zip(records_of(table), costs, times, worths, strict=True):
         assert row.cost == cost.cost
         assert row.profile == time.profile
         assert row.accuracy == worth.accuracy
@@ -177,48 +189,48 @@ def test_what_nobody_ran_is_no_table() -> None:
 def test_costs_of_another_size_do_not_slip_in() -> None:
     table = table_of([*counted("64x64"), *timed("160x160")])
     assert table.setting.where == "160x160"
-    assert [row.cost for row in table.rows] == [one.cost for one in timed("160x160")]
+    assert [row.cost for row in records_of(table)] == [one.cost for one in timed("160x160")]
     partly = [one for one in counted() if one.identity.schedule != "1,1,1"]
     table = table_of([*partly, *judged()])  # all of one size: the one that all were counted at
-    assert [row.cost for row in table.rows] == [one.cost for one in judged()]
+    assert [row.cost for row in records_of(table)] == [one.cost for one in judged()]
     elsewhere = judged()[1:2]
     table = table_of([*partly, *timed()[:1], *elsewhere])
-    assert [row.identity.schedule for row in table.rows if row.cost is None] == ["1,1,1"]
+    assert [row.identity.schedule for row in records_of(table) if row.cost is None] == ["1,1,1"]
 
 
 def test_every_way_to_run_is_a_table_of_its_own() -> None:
     found = side_by_side([*counted(), *timed(), *timed(batch_size=2), *judged()])
     assert [table.setting.execution and table.setting.execution.batch_size for table in found] == [1, 2]
-    assert all(table.judged for table in found)
+    assert all(table.key for table in found)
 
 
 def test_every_data_set_is_in_a_table() -> None:
     found = side_by_side([*counted(), *timed(), *judged(images="a" * 64), *judged(images="b" * 64)])
-    assert [table.judged and table.judged.digest for table in found] == ["a" * 64, "b" * 64]
+    assert [table.key and table.key.digest for table in found] == ["a" * 64, "b" * 64]
 
 
 def test_an_evaluation_alone_has_its_own_costs() -> None:
     table = table_of(judged())
-    assert [row.cost for row in table.rows] == [one.cost for one in judged()]
+    assert [row.cost for row in records_of(table)] == [one.cost for one in judged()]
     assert not table.setting.is_timed
 
 
 def test_published_accuracies_do_not_slip_in_between_measured_ones() -> None:
     alone = with_accuracy(record("2,2,2", "tiny", "160x160"), "published", pq=51.0)
     table = table_of([*counted(), alone, *judged()])
-    assert [metric(row, "pq") for row in table.rows] == [40.0, 41.0, None, 42.0]
-    assert [metric(row, "pq") for row in table_of([alone, *timed()]).rows] == [None, None, 51.0, None]
+    assert [metric(row, "pq") for row in records_of(table)] == [40.0, 41.0, None, 42.0]
+    assert [metric(row, "pq") for row in records_of(table_of([alone, *timed()]))] == [None, None, 51.0, None]
 
 
 def test_a_failure_is_in_its_row() -> None:
     times = timed()
     times[1] = times[1].model_copy(update={"profile": None, "error": FAILURE})
     records = [*counted(), *times, *judged()[:2], lost(judged()[2])]
-    for rows in ([row.record for row in views(records)[0].rows], table_of(records).rows):
+    for rows in ([row.record for row in views(records)[0].rows], records_of(table_of(records))):
         assert [row.error and row.error.message for row in rows] == [None, "out of memory", "out of memory"]
         assert [row.profile is None for row in rows] == [False, True, False]
         assert all(row.cost for row in rows)
-    assert [row.accuracy is None for row in table_of(records).rows] == [False, False, True]
+    assert [row.accuracy is None for row in records_of(table_of(records))] == [False, False, True]
 
 
 def test_weights_that_nobody_could_read_are_rows_of_their_own() -> None:
@@ -229,13 +241,13 @@ def test_weights_that_nobody_could_read_are_rows_of_their_own() -> None:
     records = [*counted(), *judged(), *unread]
     (view,) = views(records)
     assert [row.record.identity.name for row in view.rows] == [*SCHEDULES, "a.pth", "b.pth"]
-    assert [row.identity.name for row in table_of(records).rows] == [*SCHEDULES, "a.pth", "b.pth"]
+    assert [row.identity.name for row in records_of(table_of(records))] == [*SCHEDULES, "a.pth", "b.pth"]
 
 
 def test_nothing_but_failures_is_shown_all_the_same() -> None:
     for records in ([lost(judged()[0])], [*counted(), lost(judged()[0])]):
         assert any(row.record.error for view in views(records) for row in view.rows)
-        assert any(row.error for row in table_of(records).rows)
+        assert any(row.error for row in records_of(table_of(records)))
 
 
 def test_what_opens_is_the_first_view_with_a_point_on_every_axis() -> None:
@@ -246,3 +258,118 @@ def test_what_opens_is_the_first_view_with_a_point_on_every_axis() -> None:
     assert main_view(found, ["total_gflops", "energy_j"], "pq") == small  # nothing has both: the first axis counts
     assert main_view(found, ["energy_j"], "pq") == small  # a cost at least
     assert main_view(views([lost(judged()[0])]), ["total_gflops"], "pq") is None
+
+
+def names(records: list[Record]) -> list[str]:
+    """What the lines of all tables are called, with what the tables are."""
+    return [
+        f"{row.label} on {row.record.identity.backbone} | {table.data}"
+        for table in side_by_side(records)
+        for row in table.rows
+    ]
+
+
+def test_models_that_differ_in_a_dimension_are_rows_of_their_own() -> None:
+    mine = [renamed(one, dimensions={"queries": 20}) for one in [*counted(), *timed(), *judged(30.0)]]
+    records = [*counted(), *timed(), *judged(), *mine]
+    table = table_of(records)
+    assert [row.label for row in table.rows] == [label for name in SCHEDULES for label in (name, f"{name}, 20 queries")]
+    assert [metric(row, "pq") for row in records_of(table)] == [40.0, 30.0, 41.0, 31.0, 42.0, 32.0]
+    (view,) = views(records)
+    assert [row.label for row in view.rows] == [row.label for row in table.rows]
+    assert [point.label for point in view.points] == [row.label for row in table.rows]
+
+
+def test_two_resolutions_are_two_accuracies() -> None:
+    records = [*counted(), *judged(resize="800,1333"), *judged(35.0, resize="400,1333")]
+    first, second = side_by_side(records)
+    assert sorted([first.data, second.data]) == ["val, resize 400", "val, resize 800"]
+    (view,) = views(records)
+    assert sorted(point.label for point in view.points) == sorted(
+        f"{name}, resize {side}" for name in SCHEDULES for side in (400, 800)
+    )
+    assert sorted(line.label for line in view.lines) == sorted(point.label for point in view.points)
+
+
+def test_trainings_of_other_recipes_are_not_averaged() -> None:
+    others = [
+        evaluated(pq=pq, seed=seed, recipe=recipe * 64, source=f"{recipe}{seed}.safetensors")
+        for recipe, pq in (("a", 30.0), ("b", 40.0))
+        for seed in (0, 1)
+    ]
+    (view,) = views(others)
+    assert [one.trainings for one in view.rows[0].evaluations] == [2, 2]
+    assert {one.accuracy.pq for one in view.rows[0].evaluations} == {30.0, 40.0}
+    table = table_of(others)
+    assert len({row.label for row in table.rows}) == 2
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [{"seed": None, "recipe": RECIPE}, {"seed": 1, "recipe": RECIPE}],
+        [{"seed": 0, "recipe": None}, {"seed": 1, "recipe": None}],
+        [{"seed": 1, "recipe": RECIPE}, {"seed": 1, "recipe": RECIPE}],
+    ],
+)
+def test_weights_that_do_not_say_enough_are_rows_of_their_own(told: list[dict[str, Any]]) -> None:
+    records = [
+        evaluated(pq=pq, source=f"model_{name}.safetensors", **one)
+        for name, pq, one in zip("ab", (40.0, 42.0), told, strict=True)
+    ]
+    table = table_of(records)
+    assert [row.label for row in table.rows] == ["3,3,3, model_a.safetensors", "3,3,3, model_b.safetensors"]
+    assert [metric(row, "pq") for row in records_of(table)] == [40.0, 42.0]
+    assert [point.label for point in views(records)[0].points] == [row.label for row in table.rows]
+
+
+def test_weights_of_one_name_are_told_apart_by_their_digests() -> None:
+    one = evaluated()
+    other = renamed(one, weights="f" * 64)
+    labels = [row.label for row in table_of([one, other]).rows]
+    assert sorted(labels) == ["3,3,3, weights 3,3,3wei", "3,3,3, weights ffffffff"]
+
+
+def test_what_identifies_a_result_is_a_row_of_its_own() -> None:
+    """Each alone beside the first: two lines, under names that differ; in any order the same."""
+    first, *others = all_others()
+    for other in others:
+        machine = other.execution is not None and (
+            other.execution.device_name != "a CPU" or other.execution.threads != EXECUTION.threads
+        )
+        if machine:  # machines of one kind find the same
+            continue
+        lines = names([first, other])
+        assert len(set(lines)) == len(lines) == 2, other
+        assert names([other, first]) == lines
+
+
+def test_a_published_accuracy_stands_beside_the_published_model_alone() -> None:
+    published = with_accuracy(record("3,3,3", "tiny"), "published", pq=51.0)
+    for change in ({"dimensions": {"queries": 20}}, {"classes": 3}):
+        mine = renamed(evaluated(), **change)
+        for view in views([published, mine]):
+            for row in view.rows:
+                assert len(row.evaluations) == 1
+    assert published_of(record("3,3,3").identity) is not None
+    for identity in ({"dimensions": {"queries": 20}}, {"classes": 3}, {"weights": "f" * 64}, {"model": "Another"}):
+        assert published_of(renamed(record("3,3,3"), **identity).identity) is None
+
+
+def test_an_older_evaluation_is_not_joined_with_a_newer_one() -> None:
+    old, new = (evaluated(pq=pq, seed=seed, recipe=RECIPE, source=f"{seed}") for pq, seed in ((40.0, 0), (42.0, 1)))
+    (view,) = views([by_an_older_version(old), new])
+    assert [one.trainings for one in view.rows[0].evaluations] == [1, 1]
+    assert len(side_by_side([by_an_older_version(old), new])) == 2
+
+
+def test_folders_tell_data_of_one_name_apart() -> None:
+    def lying_in(one: Record, folder: str) -> Record:
+        assert one.accuracy is not None
+        assert one.accuracy.evaluated is not None
+        how = one.accuracy.evaluated.model_copy(update={"data_folder": folder})
+        return one.model_copy(update={"accuracy": one.accuracy.model_copy(update={"evaluated": how})})
+
+    records = [lying_in(evaluated(images="a" * 64), "ade"), lying_in(evaluated(images="b" * 64), "cityscapes")]
+    data = {name for view in views(records) for name in view.data}
+    assert data == {"val (ade)", "val (cityscapes)"}

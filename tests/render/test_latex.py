@@ -57,9 +57,9 @@ def test_a_failure_stands_where_it_failed() -> None:
 
 def test_several_trainings_are_one_row_that_says_so() -> None:
     document = latex([*counted(), *seeds(40.0, 43.0, 44.5)])
-    assert cells_of(document, "baseline (3)")[r"PQ \%"] == r"42.50 $\pm$ 5.7"
-    assert "(n): accuracies found here are the mean of n trainings" in document
-    assert "mean of" not in latex([*counted(), *seeds(40.0)])
+    assert cells_of(document, "baseline (mean of seeds 0, 1, 2)")[r"PQ \%"] == r"42.50 $\pm$ 5.7"
+    assert "Mean of seeds: of these trainings, with the 95 \\% interval of the mean" in document
+    assert "ean of" not in latex([*counted(), *seeds(40.0)])
 
 
 def test_energy_is_a_column_where_it_is_known() -> None:

@@ -16,7 +16,7 @@ from proscale_bench.render.side_by_side import footer, tables
 from proscale_bench.render.style import save
 from proscale_bench.render.table import Table, rich_table
 from proscale_bench.results.record import Failure, Record
-from tests.analysis.test_views import counted, judged, timed
+from tests.analysis.test_views import counted, judged, seeds, timed
 from tests.results.records import with_accuracy
 from tests.sweep.profiles import with_energy
 
@@ -43,7 +43,7 @@ def test_it_fits_80_columns_and_uses_140(width: int, columns: int) -> None:
     assert max(map(len, lines)) <= width
     assert not any("…" in line for line in lines)
     row = next(line.split() for line in lines if line.startswith("3,3,3"))
-    profile, accuracy = side.rows[2].profile, side.rows[2].accuracy
+    profile, accuracy = side.rows[2].record.profile, side.rows[2].record.accuracy
     assert profile is not None
     assert accuracy is not None
     assert f"{profile.latency_median_ms:.1f}" in row
@@ -103,9 +103,19 @@ def test_a_failure_stands_in_its_columns() -> None:
 
 
 def test_several_trainings_are_named() -> None:
+    (side,) = side_by_side([*counted(), *timed(), *seeds(41.0, 43.0)])
+    assert [row.label for row in table(side).rows] == [
+        f"{name} (mean of seeds 0, 1)" for name in ("baseline", "1,1,1", "3,3,3")
+    ]
+    assert any(line.startswith("mean of seeds: ") for line in footer(side))
+    assert not any("mean of" in line for line in footer(side_by_side(RECORDS)[0]))
+
+
+def test_weights_that_do_not_say_their_training_have_a_row_each() -> None:
     (side,) = side_by_side([*RECORDS, *judged(42.0, source="other")])
-    assert [row.label for row in table(side).rows] == ["baseline (2)", "1,1,1 (2)", "3,3,3 (2)"]
-    assert any("mean of n trainings" in line for line in footer(side))
+    assert [row.label for row in table(side).rows] == [
+        f"{name}, {file}" for name in ("baseline", "1,1,1", "3,3,3") for file in ("other", "weights.safetensors")
+    ]
 
 
 def labels(svg: str) -> set[str]:

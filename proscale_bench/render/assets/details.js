@@ -11,7 +11,7 @@ function knownOf(point) {
     ["Cost", metricDetails(row.values, row.intervals, "cost"), true],
     ["On the device", metricDetails(row.values, row.intervals, "profile"), true],
     ["Against the baseline", savings, true],
-    ...evaluations.map((evaluation) => [`Accuracy, ${evaluation.provenance}`, [...trainingDetails(evaluation), ...metricDetails(evaluation.values, evaluation.intervals, "accuracy")], true]),
+    ...evaluations.map((evaluation) => [`Accuracy, ${evaluation.provenance}${evaluation.name ? `, ${evaluation.name}` : ""}`, [...trainingDetails(evaluation), ...metricDetails(evaluation.values, evaluation.intervals, "accuracy")], true]),
     ...evaluations.map((evaluation) => [`How it was ${evaluation.provenance}`, wordDetails(evaluation.details)]),
     ["More", wordDetails(more.filter(([, words]) => words))],
   ].filter(([, details]) => details.length).map(([group, details, numbers = false]) => ({ group, details, numbers }));
@@ -28,7 +28,7 @@ function metricDetails(values, intervals, section) {
   });
 }
 
-const trainingDetails = ({ trainings }) => (trainings ? [{ name: "trainings", words: `mean of ${trainings}` }] : []);
+const trainingDetails = ({ trainings }) => (trainings ? [{ name: "trainings", words: trainings }] : []);
 
 function savingDetails(saving, name) {
   const details = [];

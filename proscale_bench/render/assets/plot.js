@@ -152,7 +152,7 @@ function spoken(point, best) {
     if (known(value)) words.push(`${data.metrics[name].title} ${show(data.metrics[name], value)} ${data.metrics[name].unit}`);
     else words.push(`${data.metrics[name].title} not known`);
   }
-  if (data.metrics[state.y].section === "accuracy" && point.evaluation?.trainings) words.push(`mean of ${point.evaluation.trainings} trainings`);
+  if (data.metrics[state.y].section === "accuracy" && point.evaluation?.trainings) words.push(point.evaluation.trainings);
   if (known(read(point, state.y))) words.push(provenance(point), best ? "on the frontier" : "dominated");
   return words.join(", ");
 }

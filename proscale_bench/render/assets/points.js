@@ -34,7 +34,7 @@ function interval(point, name) {
   return intervals?.[name];
 }
 
-const nameOf = (point) => point.row.schedule;
+const nameOf = (point) => point.evaluation?.name ?? point.row.schedule;
 const backboneOf = (point) => data.backbones[point.row.backbone].name;
 
 // Of the chosen view and data. A row without an accuracy on these data stands there once, for its cost.

@@ -29,10 +29,10 @@ function columns() {
   ];
 }
 
-// Where an accuracy comes from, and of how many trainings it is the mean.
+// Where an accuracy comes from, and of which trainings it is the mean.
 function originOf(point) {
   const { provenance: origin, trainings } = point.evaluation ?? {};
-  return trainings ? `${origin}, mean of ${trainings}` : origin;
+  return trainings ? `${origin}, ${trainings}` : origin;
 }
 
 function classOf({ key, number }) {

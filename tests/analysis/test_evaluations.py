@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from proscale_bench.analysis.trainings import mean_accuracy
+from proscale_bench.analysis.evaluations import mean_accuracy
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.record import Record
 from tests.results.evaluations import evaluated

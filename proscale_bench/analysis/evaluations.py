@@ -1,0 +1,227 @@
+"""What models are worth, by how that was found: single trainings, or means of several. Pure functions of records.
+
+Trainings are averaged where model, recipe, start, data and evaluation are equal and their seeds are known and differ;
+everything else stands by itself. The interval of a mean says how far it may be off.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from proscale_bench.analysis.labels import MEAN, distinct, execution_traits, protocol_traits
+from proscale_bench.results.accuracy import ACCURACIES, EXTRAS, Accuracy
+from proscale_bench.results.published import DATASET
+from proscale_bench.results.record import EvaluationProtocol, Model, Record, model_of, protocol_of
+from proscale_bench.results.section import Interval
+from proscale_bench.results.statistics import interval_of
+
+COCO_IMAGES = 5000
+
+
+class EvaluationKey(NamedTuple):
+    """How an accuracy was found here; what was found in two ways is never joined. Machines of one kind find the same.
+
+    Args:
+        data: their name.
+        digest: of the images.
+        protocol: of an older record as far as that says it, so it is another than that of a newer one.
+    """
+
+    data: str
+    images: int
+    digest: str | None
+    protocol: EvaluationProtocol | None
+    device: str
+    dtype: str
+    batch_size: int | None
+    mode: str
+    sampling: str
+    optimizations: bool | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model is worth on some data: published, or found here.
+
+    Args:
+        data: their name, which no other data have.
+        accuracy: of one training, or the mean of several.
+        records: where it comes from, a record a training.
+        key: how it was found; None: by others.
+    """
+
+    data: str
+    accuracy: Accuracy
+    records: tuple[Record, ...]
+    key: EvaluationKey | None = None
+
+    @property
+    def trainings(self) -> int:
+        return len(self.records)
+
+
+def evaluation_key(record: Record) -> EvaluationKey:
+    """How an evaluation's accuracy was found."""
+    accuracy, how = record.accuracy, record.execution
+    return EvaluationKey(
+        data_of(accuracy) if accuracy else record.input.size,
+        record.input.images,
+        record.input.dataset,
+        protocol_of(record),
+        how.device if how else "",
+        how.dtype if how else "",
+        how.batch_size if how else None,
+        how.mode if how else "",
+        how.sampling if how else "",
+        how.optimizations if how else None,
+    )
+
+
+def data_of(accuracy: Accuracy) -> str:
+    """The data that an accuracy is of. All of `val2017` is what others published results on."""
+    how = accuracy.evaluated
+    is_coco = how is not None and how.images == COCO_IMAGES and DATASET.endswith(f" {accuracy.dataset}")
+    return DATASET if is_coco else accuracy.dataset
+
+
+def key_names(records: Iterable[Record]) -> dict[EvaluationKey, str]:
+    """What each way in which records were evaluated is called, so that no two are called alike: `val, resize 400`."""
+    first = {evaluation_key(one): one for one in records if one.is_evaluated}
+    data = _data_names(first.values())
+    names = distinct(
+        [data[_data_key(one)] for one in first.values()],
+        [dict([*protocol_traits(one), *execution_traits(one)]) for one in first.values()],
+    )
+    return dict(zip(first, names, strict=True))
+
+
+def evaluations_of(records: Sequence[Record]) -> dict[Model, tuple[Evaluation, ...]]:
+    """What every model is worth: first what is published, then what was found here.
+
+    What is published is the same wherever it stands; of two records of one file of weights, the newer.
+    """
+    published: dict[tuple[Model, str], Record] = {}
+    measured: dict[tuple[Model, EvaluationKey], dict[str | None, Record]] = {}
+    for record in sorted(records, key=lambda one: one.provenance.created):
+        if record.is_evaluated:
+            measured.setdefault((model_of(record), evaluation_key(record)), {})[record.identity.weights] = record
+    for record in records:
+        if record.accuracy is not None and not record.is_evaluated:
+            published.setdefault((model_of(record), record.accuracy.model_dump_json()), record)
+    names = _data_names([record for group in measured.values() for record in group.values()])
+    found: dict[Model, list[Evaluation]] = {}
+    for (model, _), record in published.items():
+        assert record.accuracy is not None
+        found.setdefault(model, []).append(Evaluation(data_of(record.accuracy), record.accuracy, (record,)))
+    order = {evaluation_key(record): None for record in records if record.is_evaluated}
+    for key in order:
+        for model, weights in [(model, group) for (model, other), group in measured.items() if other == key]:
+            for own in _trainings(list(weights.values())):
+                mean = mean_accuracy([one.accuracy for one in own if one.accuracy])
+                assert mean is not None
+                found.setdefault(model, []).append(Evaluation(names[_data_key(own[0])], mean, own, key))
+    return {model: tuple(evaluations) for model, evaluations in found.items()}
+
+
+def _trainings(records: Sequence[Record]) -> Iterator[tuple[Record, ...]]:
+    """Weights of one model that were evaluated alike, those together that are trainings of one recipe."""
+    groups: dict[object, list[Record]] = {}
+    for record in sorted(records, key=lambda one: (_seed(one), one.identity.weights or "")):
+        how = record.accuracy.evaluated if record.accuracy else None
+        known = how is not None and how.training_seed is not None and how.training_recipe is not None
+        recipe = (how.training_recipe, how.training_start) if known and how else len(groups)
+        groups.setdefault(recipe, []).append(record)
+    for group in groups.values():
+        if len({_seed(one) for one in group}) == len(group):
+            yield tuple(group)
+        else:  # two files of one seed: nobody can tell which of them is the training
+            yield from ((one,) for one in group)
+
+
+def _seed(record: Record) -> int:
+    how = record.accuracy.evaluated if record.accuracy else None
+    return -1 if how is None or how.training_seed is None else how.training_seed
+
+
+def _data_key(record: Record) -> tuple[str, str | None, str | None]:
+    """Data that an accuracy is of: their name, the folder, and the digest of the annotations."""
+    accuracy, protocol = record.accuracy, protocol_of(record)
+    assert accuracy is not None
+    how = accuracy.evaluated
+    return data_of(accuracy), how.data_folder if how else None, protocol.annotations if protocol else None
+
+
+def _data_names(records: Iterable[Record]) -> dict[tuple[str, str | None, str | None], str]:
+    """Data that are called alike are told apart by their folders, or by their digests."""
+    known: dict[str, dict[str | None, set[str | None]]] = {}
+    keys = dict.fromkeys(map(_data_key, records))
+    for name, folder, digest in keys:
+        known.setdefault(name, {}).setdefault(digest, set()).add(folder)
+    names = {}
+    for name, folder, digest in keys:
+        digests = known[name]
+        folders = [folder for folders in digests.values() for folder in folders]
+        told = all(len(one) == 1 for one in digests.values()) and None not in folders
+        by_folder = told and len(set(folders)) == len(digests)
+        names[name, folder, digest] = (
+            name if len(digests) == 1 else f"{name} ({folder if by_folder else (digest or '')[:8]})"
+        )
+    return names
+
+
+# Student's t, 97.5 %, by degrees of freedom: how far the mean of a few seeds may be off. Beyond, the normal's.
+T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+NORMAL_975 = 1.96
+
+
+def mean_accuracy(found: Sequence[Accuracy]) -> Accuracy | None:
+    """The accuracy of one training, or the mean of several with its interval.
+
+    The interval of a mean has two parts: the images that were drawn (the seeds' draws are the same, so their
+    replicates are averaged draw by draw) and the trainings (Student's t); it is the wider of the two.
+    """
+    if len(found) < 2:
+        return found[0] if found else None
+    first = found[0]
+    names = (*ACCURACIES, *EXTRAS)
+    means = {name: _mean([getattr(one, name) for one in found]) for name in names}
+    how = first.evaluated
+    if how is not None:
+        intervals = {name: interval for name in how.intervals if (interval := _interval(found, name, means[name]))}
+        own: dict[str, object] = {"replicates": {}, "classes": (), "training_seed": None}  # of a single training
+        warnings = tuple(dict.fromkeys(line for one in found if one.evaluated for line in one.evaluated.warnings))
+        how = how.model_copy(update={**own, "intervals": intervals, "warnings": warnings})
+    return first.model_copy(update={**means, "evaluated": how, "source": _source(found)})
+
+
+def _source(found: Sequence[Accuracy]) -> str:
+    """Of which trainings an accuracy is the mean: `mean of seeds 0, 1, 2`."""
+    seeds = [one.evaluated.training_seed if one.evaluated else None for one in found]
+    if None in seeds:
+        return f"{MEAN}{len(found)} trainings"
+    return f"{MEAN}seeds {', '.join(map(str, seeds))}"[:200]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
+
+
+def _interval(found: Sequence[Accuracy], name: str, mean: float | None) -> Interval | None:
+    values = [getattr(one, name) for one in found]
+    if mean is None:
+        return None
+    off = _t(len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    low, high = mean - off, mean + off
+    draws = [one.evaluated.replicates.get(name) if one.evaluated else None for one in found]
+    if all(draws) and len({len(drawn) for drawn in draws if drawn}) == 1:
+        of_images = interval_of([statistics.fmean(drawn) for drawn in zip(*draws, strict=True)])
+        low, high = min(low, of_images[0]), max(high, of_images[1])
+    return low, high
+
+
+def _t(degrees: int) -> float:
+    return T_975[degrees - 1] if degrees <= len(T_975) else NORMAL_975

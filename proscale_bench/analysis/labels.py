@@ -1,0 +1,145 @@
+"""Names of rows: the schedule, and whatever tells a row from others that would look alike. Pure functions of records.
+
+Every table, figure and page asks `labels`, so that a row has one name wherever it stands beside the same others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from proscale_bench.results.record import Record, classes_of, protocol_of
+
+MEAN = "mean of "  # begins the source of an accuracy that is the mean of several trainings
+DIMENSIONS = {
+    "width": "width {}",
+    "queries": "{} queries",
+    "encoder_points": "{} points",
+    "encoder_heads": "{} encoder heads",
+    "encoder_ffn": "encoder FFN {}",
+    "decoder_heads": "{} decoder heads",
+    "decoder_ffn": "decoder FFN {}",
+    "decoder_layers": "{} decoder layers",
+}
+DIGITS = 8  # of a digest: enough to tell two of a run apart
+
+Trait = Callable[[Record], str]
+
+
+def labels(
+    records: Sequence[Record], sources: Sequence[Record] | None = None, *, with_trainings: bool = True
+) -> list[str]:
+    """What each row is called, in order: `3,3,3`; `3,3,3, 20 queries`; `3,3,3, resize 400`; `3,3,3, model_b.pth`.
+
+    Rows look alike where backbone and schedule are the same, and both are found here or both published. Tables and
+    marks tell the rest.
+
+    Args:
+        records: rows that stand together, each with the accuracy that is shown in it.
+        sources: for each row the record that its accuracy comes from; the rows themselves where None.
+        with_trainings: say of which trainings a row is the mean: `3,3,3 (mean of seeds 0, 1, 2)`.
+    """
+    pairs = list(zip(records, sources or records, strict=True))
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index, (record, _) in enumerate(pairs):
+        published = record.accuracy is not None and record.accuracy.provenance == "published"
+        groups.setdefault((record.identity.backbone, record.identity.name, published), []).append(index)
+    found = [_with_trainings(record) if with_trainings else record.identity.name for record in records]
+    for group in groups.values():
+        names = distinct([found[index] for index in group], [_traits(*pairs[index]) for index in group])
+        for index, name in zip(group, names, strict=True):
+            found[index] = name
+    return found
+
+
+def distinct(names: Sequence[str], traits: Sequence[dict[str, str]]) -> list[str]:
+    """Names with as many of their traits as tell them apart, the most telling first.
+
+    Args:
+        traits: for each name its traits, in words by what they are of, in the same order; empty: as usual.
+    """
+    found = list(names)
+    for trait in _in_order(traits):
+        words = [one.get(trait, "") for one in traits]
+        if len(set(found)) == len(found):
+            break
+        if len(set(words)) > 1:
+            found = [f"{name}, {word}" if word else name for name, word in zip(found, words, strict=True)]
+    return found
+
+
+def _in_order(traits: Sequence[dict[str, str]]) -> list[str]:
+    """Every trait once; one that some lack stands where those that have it put it."""
+    order: list[str] = []
+    for one in traits:
+        place = 0
+        for key in one:
+            if key in order:
+                place = order.index(key)
+            else:
+                order.insert(place, key)
+            place += 1
+    return order
+
+
+def _with_trainings(record: Record) -> str:
+    """The schedule, and of which trainings its accuracy is the mean."""
+    source = record.accuracy.source if record.accuracy else ""
+    return f"{record.identity.name} ({source})" if source.startswith(MEAN) else record.identity.name
+
+
+def _traits(record: Record, source: Record) -> dict[str, str]:
+    """All that may tell a row from another: of its model, its evaluation, how it was run, and its weights."""
+    return dict([*_of_model(record), *protocol_traits(source), *execution_traits(source), *_of_weights(record, source)])
+
+
+def _of_model(record: Record) -> Iterator[tuple[str, str]]:
+    classes = classes_of(record)
+    yield "family", record.identity.model
+    for name, value in sorted((record.identity.dimensions or {}).items()):
+        shown = "-".join(map(str, value)) if isinstance(value, tuple) else value
+        yield name, DIMENSIONS.get(name, f"{name.replace('_', ' ')} {{}}").format(shown)
+    yield "classes", f"{classes} classes" if classes else "unknown classes"
+
+
+def protocol_traits(record: Record) -> Iterator[tuple[str, str]]:
+    """How a record was evaluated, in words by what they are of."""
+    protocol = protocol_of(record)
+    if protocol is None or record.accuracy is None or record.accuracy.evaluated is None:
+        return
+    short, _, longest = protocol.resize.partition(",")
+    yield "dataset", protocol.dataset
+    yield "folder", record.accuracy.evaluated.data_folder or ""
+    yield "annotations", protocol.annotations[:DIGITS]
+    yield "images", f"{protocol.images:,} images"
+    yield "split", f"split {protocol.split}" if protocol.split else ""
+    yield "tasks", " and ".join(protocol.tasks)
+    yield "resize", f"resize {short}" if longest else "not resized"
+    yield "longest side", f"longest side {longest}" if longest else ""
+    for name, value in (protocol.thresholds or {}).items():
+        yield f"{name} threshold", f"{name} threshold {value:g}"
+    yield "missing", "of an older version" if protocol.missing else ""
+
+
+def execution_traits(record: Record) -> Iterator[tuple[str, str]]:
+    """How a record's model was run, in words by what they are of."""
+    how = record.execution
+    if how is None:
+        return
+    yield "dtype", how.dtype
+    yield "batch size", f"batch {how.batch_size}"
+    yield "mode", how.mode.replace("_", " ")
+    yield "sampling", f"{how.sampling} sampling"
+    yield "optimizations", "" if how.optimizations else "no optimizations"
+    yield "device", how.device_name
+    yield "threads", f"{how.threads} threads"
+
+
+def _of_weights(record: Record, source: Record) -> Iterator[tuple[str, str]]:
+    accuracy = record.accuracy
+    how = accuracy.evaluated if accuracy else None
+    if accuracy is not None and not accuracy.source.startswith(MEAN):
+        yield "source", accuracy.source
+    yield "seed", f"seed {how.training_seed}" if how and how.training_seed is not None else ""
+    yield "recipe", f"recipe {how.training_recipe[:DIGITS]}" if how and how.training_recipe else ""
+    yield "weights", f"weights {source.identity.weights[:DIGITS]}" if source.identity.weights else ""
+    yield "record", f"record {source.digest[:DIGITS]}"
