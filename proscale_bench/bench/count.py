@@ -39,7 +39,7 @@ class Configuration:
 
     @cached_property
     def digest(self) -> str:
-        """The name of its record."""
+        """The digest that names its record."""
         return digest(self.identity, self.input, self.convention, self.rules)
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class Configuration:
 
 
 def identity_of(spec: ModelSpec, weights: str | None = None) -> Identity:
-    """The identity of a model's record.
+    """Give a model the identity of its record.
 
     Args:
         weights: the digest of its weights, where it has any.
@@ -65,7 +65,7 @@ def identity_of(spec: ModelSpec, weights: str | None = None) -> Identity:
 
 
 def label_of(encoder: EncoderSpec) -> str:
-    """The name of an encoder for a reader: the catalogue's, else its file's, else its compact spelling."""
+    """Name an encoder for a reader: the catalogue's, else its file's, else its compact spelling."""
     named = next((known.name for known, _ in catalogue() if known == encoder), None)
     return named or encoder.name or encoder.compact
 
@@ -76,11 +76,11 @@ def backbone_of(spec: ModelSpec) -> str:
     return ", ".join((spec.backbone_name, *(f"{name.replace('_', ' ')} {one}" for name, one in own.items())))
 
 
-Counter = Callable[[Configuration], Cost]
+CostFunction = Callable[[Configuration], Cost]
 
 
-def measure(configuration: Configuration, count: Counter) -> Record:
-    """The record of one configuration: its cost, or why it has none, and what others know of it."""
+def measure(configuration: Configuration, count: CostFunction) -> Record:
+    """Make the record of one configuration: its cost, or why it has none, and what others know of it."""
     cost, failure = None, None
     try:
         cost = count(configuration)
@@ -105,23 +105,24 @@ def measure(configuration: Configuration, count: Counter) -> Record:
 
 
 def closed_form_cost(configuration: Configuration) -> Cost:
-    """Counted on paper, without torch."""
+    """Count on paper, without torch."""
     one = configuration
     return cost_of(count_model(one.spec, one.size, get_rules(one.rules), one.convention))
 
 
 def cost_of(count: FlopCount) -> Cost:
-    """A count as a record keeps it."""
+    """Turn a count into the section that a record keeps."""
     row = count.row()
     return Cost.model_validate_json(json.dumps({key: row[key] for key in Cost.model_fields if key in row}))
 
 
 def failure_of(error: BenchError) -> Failure:
+    """Turn an error of ours into the section that a record keeps."""
     return Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
 
 
 def fault(error: Exception) -> Failure:
-    """What nobody foresaw: the others go on, and the sweep's exit code says that something failed."""
+    """Describe an error that nobody foresaw: the others go on, and the exit code says that something failed."""
     return Failure(
         message=f"{type(error).__name__}: {error}"[:1000],
         hint="this is a fault of the tool: please report it",
@@ -130,7 +131,7 @@ def fault(error: Exception) -> Failure:
 
 
 def failure_record(identity: Identity, given: Input, failure: Failure, **fields: Any) -> Record:
-    """A record that says why there is no other."""
+    """Make a record that says why there is no other."""
     return Record(
         identity=identity,
         input=given,

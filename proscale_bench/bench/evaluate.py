@@ -1,4 +1,4 @@
-"""Evaluates weights on a data set into a run's folder: the record of what they are worth, next to what they cost."""
+"""Evaluates weights on a data set: the record of their accuracy, next to what the model costs."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ Resize = tuple[int, int]  # short side, longest side
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What is evaluated on what, and how its metrics are made.
+    """The images of an evaluation, its tasks, and the making of its metrics.
 
     Args:
         resize: (short side, longest side) that images are resized to; None: given as they are.
-        limit: the first so many images; None: all.
-        resamples: of the bootstrap; 0 for none.
-        reference: AP by pycocotools.
-        thresholds: of the post-processing.
+        limit: number of images, the first ones; None: all.
+        resamples: number of draws of the bootstrap; 0 for none.
+        seed: seed of the bootstrap.
+        reference: whether pycocotools makes the AP.
+        thresholds: thresholds of the post-processing.
     """
 
     dataset: Dataset
@@ -65,7 +66,7 @@ class EvaluationRequest:
 
     @property
     def name(self) -> str:
-        """Of the images: the split, and how many of it."""
+        """Name of the images: the split, and how many of it."""
         name, limit = self.dataset.name, self.limit
         return f"{name}[:{limit}]" if limit is not None and limit < len(self.dataset.images) else name
 
@@ -80,7 +81,7 @@ class EvaluationRequest:
 
     @cached_property
     def images_digest(self) -> str:
-        """Of the data set's annotations and of which images are evaluated, in which order."""
+        """Digest of the data set's annotations and of which images are evaluated, in which order."""
         ids = [image.id for image in self.dataset.images[: self.limit]]
         return hashlib.sha256(f"{self.dataset.digest} {ids}".encode()).hexdigest()
 
@@ -91,7 +92,7 @@ class EvaluationRequest:
 
     @property
     def protocol(self) -> EvaluationProtocol:
-        """What decides the result beside the model and how it is run."""
+        """All that decides the result beside the model and its execution."""
         dataset, limit = self.dataset, self.limit
         return EvaluationProtocol(
             dataset=dataset.name,
@@ -106,7 +107,7 @@ class EvaluationRequest:
 
     @cached_property
     def size(self) -> InputSize:
-        """The sizes of the images as the model gets them: what its cost is counted at."""
+        """The sizes of the images as the model gets them, at which its cost is counted."""
         return size_of_images(
             self.name,
             (
@@ -119,7 +120,7 @@ class EvaluationRequest:
 
 @dataclass(frozen=True)
 class ExecutionSettings:
-    """How the model is run. `threads` None: as many as PyTorch likes."""
+    """The way to run a model. `threads` None: as many as PyTorch likes."""
 
     device: DeviceType
     dtype: DType = "fp32"
@@ -130,7 +131,7 @@ class ExecutionSettings:
 
 
 def tasks_on(dataset: Dataset, wanted: tuple[Task, ...] | None) -> tuple[Task, ...]:
-    """The tasks that are wanted; None: all that there is truth for.
+    """Choose the tasks that are wanted; None: all that there is truth for.
 
     Raises:
         BenchError: a task that the data have no truth for.
@@ -146,7 +147,7 @@ def tasks_on(dataset: Dataset, wanted: tuple[Task, ...] | None) -> tuple[Task, .
 
 
 def tasks_of(dataset: Dataset) -> tuple[Task, ...]:
-    """What there is truth for."""
+    """List the tasks that there is truth for."""
     tasks: list[Task] = []
     if dataset.panoptic is not None:
         tasks.append("panoptic")
@@ -158,7 +159,7 @@ def tasks_of(dataset: Dataset) -> tuple[Task, ...]:
 
 
 def default_resize(dataset: Dataset) -> Resize | None:
-    """As the official pipeline resizes; not at all where the images are small and made for it."""
+    """Resize as the official pipeline does; not at all where the images are small and made for it."""
     return COCO_RESIZE if dataset.resizes else None
 
 
@@ -167,12 +168,12 @@ JOURNALS = "evaluation"  # in the run's folder, until an evaluation is complete
 
 @dataclass(frozen=True)
 class EvaluationOutcome:
-    """What an evaluation found, and what it takes to look at an image again.
+    """The result of an evaluation, with what it takes to look at an image again.
 
     Args:
-        record: None where files were scored, which belong to no model that we know.
+        record: the record; None where files were scored, which belong to no model that we know.
         image_pq: PQ of each image by itself, all its segments taken together; empty without the panoptic task.
-        journal: of the images; None where files were scored.
+        journal: the journal of the images; None where files were scored.
     """
 
     accuracy: Accuracy
@@ -182,45 +183,16 @@ class EvaluationOutcome:
     image_pq: dict[int, float]
     journal: Journal | None = None
 
+    def keep(self, run: Path) -> None:
+        """Write the record into a run's folder, after which the journal is not needed any more.
 
-def evaluate_weights(
-    request: EvaluationRequest,
-    settings: ExecutionSettings,
-    weights: Weights,
-    run: Path,
-    processes: Processes,
-    *,
-    resume: bool = True,
-    writer: PredictionWriter | None = None,
-    on_batch: Callable[[BatchDone], None] = lambda done: None,
-    on_stage: OnStage = lambda what, done, total: None,
-) -> EvaluationOutcome | None:
-    """Evaluate and keep the record in the run's folder; None in all processes but the first.
-
-    Args:
-        run: the folder, the same for all processes. An evaluation that was interrupted in it is gone on with.
-        others: see `evaluate_model`.
-
-    Raises:
-        BenchError: see `evaluate_model`; the record cannot be written.
-    """
-    folder = run / JOURNALS
-    outcome = evaluate_model(
-        request,
-        settings,
-        weights,
-        folder,
-        processes,
-        resume=resume,
-        writer=writer,
-        on_batch=on_batch,
-        on_stage=on_stage,
-    )
-    if outcome is not None and outcome.record is not None:
-        write_record(run, outcome.record)
-        if outcome.journal is not None:
-            outcome.journal.remove()
-    return outcome
+        Raises:
+            BenchError: the folder cannot be written.
+        """
+        if self.record is not None:
+            write_record(run, self.record)
+            if self.journal is not None:
+                self.journal.remove()
 
 
 def evaluate_model(
@@ -235,15 +207,15 @@ def evaluate_model(
     on_batch: Callable[[BatchDone], None] = lambda done: None,
     on_stage: OnStage = lambda what, done, total: None,
 ) -> EvaluationOutcome | None:
-    """Evaluate; None in all processes but the first. The journal stays: whoever keeps the record removes it.
+    """Evaluate weights; None in all processes but the first. The journal stays until the record is kept.
 
     Args:
         journals: the folder of the journals, the same for all processes. An evaluation that was interrupted there is
             gone on with.
         resume: False starts over.
         writer: keeps the predictions too.
-        on_batch: told after every batch.
-        on_stage: told what is being done after the images, and how much of it is.
+        on_batch: called after every batch.
+        on_stage: called with what is being done after the images, and how much of it is done.
 
     Raises:
         BenchError: data that cannot be read, a model of other classes, a device that is not there, a full disk.
@@ -334,7 +306,7 @@ def score_files(
     on_batch: Callable[[BatchDone], None] = lambda done: None,
     on_stage: OnStage = lambda what, done, total: None,
 ) -> EvaluationOutcome:
-    """Score somebody's files.
+    """Score files of predictions.
 
     Raises:
         BenchError: files that are missing, damaged, or do not fit the data.
@@ -366,7 +338,7 @@ def accuracy_of(
     warnings: tuple[str, ...] = (),
     origin: TrainingOrigin = UNKNOWN_ORIGIN,
 ) -> Accuracy:
-    """What was found, with how; `origin`: of the weights."""
+    """Put metrics and the way that they were found together; `origin` is the weights'."""
     return Accuracy(
         dataset=request.name,
         **summary.metrics_pct,  # type: ignore[arg-type]
@@ -396,12 +368,12 @@ def accuracy_of(
 
 
 def _cost(request: EvaluationRequest, weights: Weights) -> Cost:
-    """On paper, a mean over the images as the model gets them."""
+    """The cost on paper, a mean over the images as the model gets them."""
     return cost_of(count_model(weights.spec, request.size, get_rules("fvcore")))
 
 
 def _key(request: EvaluationRequest, weights: Weights, execution: Execution, writer: PredictionWriter | None) -> str:
-    """What the journal of an evaluation is called: all that decides a bit of it."""
+    """Name the journal of an evaluation after all that decides a bit of it."""
     key = {
         "weights": weights.digest,
         "schedule": weights.spec.variant,

@@ -45,7 +45,7 @@ MS_A_SECOND = 1000
 
 @dataclass(frozen=True)
 class ProfileRequest:
-    """What to profile: every model and the baseline, at every batch size, at one explicit size."""
+    """The models to profile with their baseline, at every batch size, at one explicit size."""
 
     specs: tuple[ModelSpec, ...]
     size: InputSize
@@ -68,18 +68,18 @@ class ProfileRequest:
         return group.output_height_px, group.output_width_px
 
     def count(self, spec: ModelSpec) -> FlopCount:
-        """The model's cost as a record keeps it."""
+        """Count a model as its record does."""
         return count_model(spec, self.size, get_rules("fvcore"))
 
     def work(self, spec: ModelSpec) -> FlopCount:
-        """All that there is to compute, 1 MAC = 2 FLOPs: what a device's FLOP/s are made of."""
+        """Count all that there is to compute, 1 MAC = 2 FLOPs, from which a device's FLOP/s follow."""
         return count_model(spec, self.size, get_rules("complete"), "flop")
 
 
 def records(
     request: ProfileRequest, found: Sequence[Found], environment: Environment, ceilings: Ceilings | None
 ) -> Iterator[Record]:
-    """The records of one batch size, in which the schedules took turns."""
+    """Make the records of one batch size, in which the models took turns."""
     from proscale_bench.measure.profile import Measured
 
     session = now()
@@ -101,7 +101,7 @@ def _failure(one: Failed) -> Failure:
 
 
 class Assembly:
-    """Puts together what was measured of one schedule, what was counted, and the baseline's of the same rounds."""
+    """Puts a model's measurements, its counts, and the baseline's of the same rounds together."""
 
     def __init__(self, request: ProfileRequest, one: Measured, base: Measured | None) -> None:
         self.one = one
@@ -178,7 +178,7 @@ class Assembly:
         return CountedSaving(counted=saving(self.counted), executed=saving(self.executed))
 
     def _realised_saving(self, samples_ms: Sequence[float], stage: str | None) -> RealisedSaving | None:
-        """Against the baseline in the same rounds; of the whole where `stage` is None."""
+        """The saving against the baseline in the same rounds; of the whole where `stage` is None."""
         if self.base is None:
             return None
         theirs = self.base.samples
@@ -194,7 +194,7 @@ class Assembly:
 
 
 def timing(samples_ms: Sequence[float]) -> Timing:
-    """Samples with what follows from them."""
+    """Summarise samples."""
     return Timing(
         latency_median_ms=median(samples_ms),
         latency_p90_ms=percentile(samples_ms, 90),
@@ -206,7 +206,7 @@ def timing(samples_ms: Sequence[float]) -> Timing:
 
 
 def stage_samples(stages_ms: dict[str, list[float]], whole_ms: Sequence[float]) -> dict[str, list[float]]:
-    """Every stage's samples and, round by round, the sums that the counts have too."""
+    """List every stage's samples and, round by round, the sums that the counts have too."""
     times: dict[str, list[float]] = {}
     layers = [values for name, values in stages_ms.items() if name.startswith(LAYER)]
     for name, values in stages_ms.items():
@@ -219,7 +219,7 @@ def stage_samples(stages_ms: dict[str, list[float]], whole_ms: Sequence[float]) 
 
 
 def _gflops(count: FlopCount, stage: str) -> float | None:
-    """Of one image; None for a stage that no rule counts."""
+    """GFLOPs of one image in a stage; None for one that no rule counts."""
     if stage.startswith(LAYER):
         return count.layers[int(stage[len(LAYER) :]) - 1].gflops
     return count.gflops.get(stage)
@@ -229,10 +229,10 @@ def profile(request: ProfileRequest, settings: ProfileSettings, run: Path, progr
     """Profile into a run's folder. A batch size's records are written as soon as it is measured, and then given.
 
     Args:
-        request: what.
-        settings: how.
+        request: what to profile.
+        settings: how to run it.
         run: the folder; a record of the same configuration and execution is replaced by the new one.
-        progress: told what is being done.
+        progress: called with what is being done.
 
     Raises:
         BenchError: the folder is in use or cannot be written; the models do not fit into memory.
@@ -256,7 +256,7 @@ def profile(request: ProfileRequest, settings: ProfileSettings, run: Path, progr
 
 
 def _ceilings(session: Session, request: ProfileRequest, progress: Progress) -> Ceilings | None:
-    """Those that were measured before, or that are measured now."""
+    """Take the ceilings that were measured before, or measure them now."""
     from proscale_bench.measure.ceilings import cached_ceilings, keep_ceilings, measure_ceilings
 
     execution = session.execution(request.batch_sizes[0])

@@ -20,11 +20,11 @@ MAX_SOURCE = 200  # characters that a record keeps of a name
 
 
 class TrainingOrigin(NamedTuple):
-    """What a file of weights says of its training; None where it does not say.
+    """The training of weights, as far as their file says; None where it does not.
 
     Args:
         recipe: SHA-256 of all that decides what is learnt.
-        start: what it started from: `fresh`, `backbone` or `baseline`.
+        start: where it started from: `fresh`, `backbone` or `baseline`.
     """
 
     seed: int | None = None
@@ -37,7 +37,7 @@ UNKNOWN_ORIGIN = TrainingOrigin()
 
 @dataclass(frozen=True)
 class Weights:
-    """A model, what it is made of, and what it is called."""
+    """A loaded model with its spec, its digest and its origin."""
 
     model: Mask2Former
     spec: ModelSpec
@@ -47,7 +47,7 @@ class Weights:
 
 
 def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
-    """A checkpoint's model. Loads torch.
+    """Load the model of a checkpoint, with torch.
 
     Raises:
         BenchError: unreadable, hostile, incomplete, or of a head without a backbone.
@@ -70,7 +70,7 @@ def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
 
 
 def read_origin(metadata: Mapping[str, str]) -> TrainingOrigin:
-    """What the metadata of a file of ours say of the training."""
+    """Read the origin of weights from the metadata of a file of ours."""
     try:
         provenance = json.loads(metadata[METADATA])["provenance"]
         seed, recipe = provenance.get("seed"), provenance.get("recipe_digest")
@@ -85,7 +85,7 @@ def read_origin(metadata: Mapping[str, str]) -> TrainingOrigin:
 
 
 def random_weights(spec: ModelSpec, seed: int) -> Weights:
-    """An untrained model: what it finds is worth nothing, and takes the same way as what a trained one finds."""
+    """Make an untrained model: its predictions are worth nothing, and take the same way as a trained one's."""
     import torch
 
     from proscale_bench.models.build import build

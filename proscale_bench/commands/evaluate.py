@@ -301,7 +301,7 @@ def evaluate_models(
     options: EvalOptions, request: EvaluationRequest, folder: Path, processes: Processes
 ) -> Iterator[EvaluationOutcome]:
     """Evaluate one model after the other, with a bar; outcomes in the first process alone."""
-    from proscale_bench.bench.evaluate import evaluate_weights
+    from proscale_bench.bench.evaluate import JOURNALS, evaluate_model
     from proscale_bench.commands.progress import progress_bar, uninterrupted
     from proscale_bench.commands.visuals import draw
     from proscale_bench.evaluation.saved import PredictionWriter
@@ -317,11 +317,11 @@ def evaluate_models(
             for weights in options.models(len(request.dataset.categories)):
                 name = f"{weights.spec.variant} {weights.source}"
                 detail(f"evaluating {name} on {request.name}")
-                outcome = evaluate_weights(
+                outcome = evaluate_model(
                     request,
                     settings,
                     weights,
-                    folder,
+                    folder / JOURNALS,
                     processes,
                     resume=options.resume,
                     writer=writer,
@@ -330,6 +330,7 @@ def evaluate_models(
                 )
                 if outcome is None:
                     continue
+                outcome.keep(folder)
                 if options.visuals and outcome.record is not None:
                     bar.show("drawing the worst images")
                     draw(outcome, folder / "visuals" / outcome.record.digest[:12], options.visuals)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter as Counted
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from proscale_bench.bench.count import Configuration, Counter, closed_form_cost, measure
+from proscale_bench.bench.count import Configuration, CostFunction, closed_form_cost, measure
 from proscale_bench.errors import BenchError
 from proscale_bench.files import locked
 from proscale_bench.results.record import Record
@@ -74,7 +74,7 @@ def run_sweep(
     on_counted: Callable[[Sequence[Record]], None] = lambda records: None,
     start_over: bool = False,
     name: str | None = None,
-    count: Counter | None = None,
+    count: CostFunction | None = None,
 ) -> SweepOutcome:
     """Count and measure all that `run` has no valid record of. A failure is kept as a record and tried again.
 
@@ -148,7 +148,7 @@ class _Sweep:
             )
         return supersede(self.run, strangers)
 
-    def count(self, configurations: Sequence[Configuration], count: Counter) -> list[Record]:
+    def count(self, configurations: Sequence[Configuration], count: CostFunction) -> list[Record]:
         """Count all, in order. Another version may count otherwise, so what it wrote is counted anew."""
         records = []
         for done, configuration in enumerate(configurations, start=1):
@@ -166,8 +166,8 @@ class _Sweep:
     def measure(self, measurements: Sequence[Measurement], executor: Executor | None) -> list[Record]:
         """Take what is finished already, then measure the rest, and return all records in the order of the plan."""
         found: dict[str, Sequence[Record]] = {}
-        totals = Counted(measurement.step for measurement in measurements)
-        done = Counted[StepName]()
+        totals = Counter(measurement.step for measurement in measurements)
+        done = Counter[StepName]()
 
         def show(measurement: Measurement, outcome: Literal["kept", "found", "failed"]) -> None:
             done[measurement.step] += 1
