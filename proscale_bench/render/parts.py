@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from proscale_bench.results.profile import Profile
-from proscale_bench.results.record import Cost, Record
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
 from proscale_bench.specs.model import TOTAL, WHOLE
+
+if TYPE_CHECKING:  # a record's classes take longer to make than a cost on paper to count
+    from proscale_bench.results.profile import Profile
+    from proscale_bench.results.record import Cost, Record
 
 ENCODER = "encoder"
 LAYER = f"{TOKEN_LAYERS.name.removesuffix('s')}_"  # and a number: one token layer, as a stage of a profile
