@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 from proscale_bench.commands import completion
-from proscale_bench.commands.options import (
-    BackboneOption,
-    ExportOptions,
-    OutputSizeOption,
-    SchedulesOption,
-    SizeOption,
-    flag,
-    takes,
-)
+from proscale_bench.commands.options import ExportOptions, ModelOptions, OutputSizeOption, SizeOption, flag, takes
 
 if TYPE_CHECKING:
     from proscale_bench.cost.count import FlopCount
@@ -29,11 +21,9 @@ class By(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlopsOptions(ExportOptions):
+class FlopsOptions(ModelOptions, ExportOptions):
     """The flags of `flops`."""
 
-    schedule: SchedulesOption = field(default_factory=lambda: ["3,3,3"])  # the released models
-    backbone: BackboneOption = "resnet50"
     size: SizeOption = "coco-first100"
     output_size: OutputSizeOption = None
     rules: Annotated[
@@ -63,17 +53,20 @@ def flops(options: FlopsOptions) -> None:
     """
     from rich.text import Text
 
-    from proscale_bench.bench.specs import count_flops
+    from proscale_bench.bench.specs import DEFAULT_SCHEDULE
+    from proscale_bench.cost.count import count_model
+    from proscale_bench.cost.geometry import parse_size
+    from proscale_bench.cost.rules import Convention, get_rules
+    from proscale_bench.errors import one_of
     from proscale_bench.render import flops as render
     from proscale_bench.render.console import detail
     from proscale_bench.render.table import rich_table
 
     exports, as_executed = options.exports(), options.as_executed
-    counts = [
-        count_flops(one, options.backbone, options.size, options.output_size, options.rules, options.convention)
-        for one in options.schedule
-    ]
-    for asked, count in zip(options.schedule, counts, strict=True):
+    size, rules = parse_size(options.size, options.output_size), get_rules(options.rules)
+    convention = one_of(Convention, options.convention, "convention")
+    counts = [count_model(spec, size, rules, convention) for spec in options.specs()]
+    for asked, count in zip(options.schedule or [str(options.weights or DEFAULT_SCHEDULE)], counts, strict=True):
         detail(f"{asked} is {count.variant}: {len(count.input.groups)} distinct sizes, {count.input.images} images")
     rows = [count.row(as_executed) for count in counts]
     if options.verify or options.verify_all:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,16 @@ import typer
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.help import BenchCommand, BenchSubgroup
-from proscale_bench.commands.options import SCHEDULE_HELP, ExportJsonOption, ForceOption, MaybeStr, flag
+from proscale_bench.commands.options import (
+    SCHEDULE_HELP,
+    DimensionOptions,
+    ExportJsonOption,
+    ForceOption,
+    MaybeStr,
+    flag,
+    takes,
+)
+from proscale_bench.errors import BenchError
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:
@@ -55,16 +65,24 @@ def list_models() -> None:
         console.print("of the embedded data: 'proscale-bench eval' says what they are worth", style="dim")
 
 
-@app.command("show", cls=BenchCommand)
-def show(
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions(DimensionOptions):
+    """The flags of `models show`."""
+
     backbone: Annotated[
-        str,
+        MaybeStr,
         typer.Argument(
-            metavar="BACKBONE", autocompletion=completion.backbones, help="Backbone, as models list names it."
+            metavar="BACKBONE",
+            autocompletion=completion.backbones,
+            help="Backbone, as models list names it. \\[default: that of --weights]",
         ),
-    ],
-) -> None:
-    """Show one backbone: dimensions, parameters by part, published results with their sources.
+    ] = None
+
+
+@app.command("show", cls=BenchCommand)
+@takes(ShowOptions)
+def show(options: ShowOptions) -> None:
+    """Show one model: dimensions, parameters by part, published results with their sources.
 
     Example: proscale-bench models show swin_t
     """
@@ -72,21 +90,22 @@ def show(
 
     from proscale_bench.render import models as render
     from proscale_bench.render.console import stdout_console
+    from proscale_bench.render.flops import model_of
     from proscale_bench.render.table import rich_table
     from proscale_bench.results.published import published_results
-    from proscale_bench.specs.encoders.staged import baseline
-    from proscale_bench.specs.mask2former import mask2former
 
+    if options.backbone is None and options.weights is None:
+        raise BenchError("Missing argument 'BACKBONE'", "name a backbone, or give --weights FILE")
+    (spec,) = options.specs_of((), options.backbone)
     console = stdout_console()
-    spec = mask2former(baseline(), backbone)
-    console.print(Text(backbone, style="bold"))
+    console.print(Text(model_of(spec), style="bold"))
     for what, how in render.dimensions(spec):
         console.print(Text(f"{what:22} {how}"))
     console.print()
     console.print(rich_table(render.parameter_table(spec)))
     console.print()
-    published = published_results(backbone)
-    if published:
+    as_published = spec.classes is None and not spec.dimensions()
+    if published := published_results(spec.backbone_name) if as_published else ():
         console.print(rich_table(render.published_table(published)))
         for line in render.sources(published):
             console.print(Text(line, style="dim"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -16,6 +16,7 @@ from proscale_bench.commands import completion
 if TYPE_CHECKING:
     from proscale_bench.commands.exporting import Exports
     from proscale_bench.config.choices import DeviceType
+    from proscale_bench.specs.mask2former import Mask2FormerSpec
 
 # Typer on Python 3.10 reads this form in every version.
 MaybeInt = Optional[int]  # noqa: UP045
@@ -26,7 +27,7 @@ MaybeStr = Optional[str]  # noqa: UP045
 MaybeStrs = Optional[list[str]]  # noqa: UP045
 
 Options = TypeVar("Options")
-EXPORT, HOW, PREPARED = "Export", "How it is run", "How the model is prepared"
+WHICH, HOW, PREPARED, EXPORT = "Which model", "How it is run", "How the model is prepared", "Export"
 MAX_SEED = 2**32 - 1
 
 
@@ -98,19 +99,74 @@ def seed_in_range(seed: int) -> int:
 
 SCHEDULE_HELP = "Schedule: a YAML file, a name of the catalogue, or compact, as in 3,3,3+conv."
 
-ScheduleOption = Annotated[str, flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, values=completion.schedules)]
-SchedulesOption = Annotated[
-    list[str],
-    flag("--schedule, -s SCHEDULE", f"{SCHEDULE_HELP} Repeat to compare several.", values=completion.schedules),
-]
-BackboneOption = Annotated[
-    str,
-    flag(
-        "--backbone, -b NAME",
-        "Backbone: resnet50, resnet101, swin_t, swin_s, swin_b, swin_l or tiny.",
-        values=completion.backbones,
-    ),
-]
+
+@dataclass(frozen=True, kw_only=True)
+class DimensionOptions:
+    """Flags of a model's dimensions, which are those of the backbone's published model where nothing else is said."""
+
+    weights: Annotated[
+        MaybePath, flag("--weights, -w FILE", "Checkpoint whose schedule and dimensions the model has.", WHICH)
+    ] = None
+    classes: Annotated[MaybeInt, flag("--classes N", "Number of classes. [default: 133]", WHICH, min=1)] = None
+    queries: Annotated[
+        MaybeInt, flag("--queries N", "Number of queries. [default: 100; 200 for swin_l]", WHICH, min=1)
+    ] = None
+    width: Annotated[
+        MaybeInt, flag("--width N", "Number of channels of the head. [default: 256; 64 for tiny]", WHICH, min=1)
+    ] = None
+
+    def specs_of(self, schedules: Sequence[str], backbone: str | None) -> tuple[Mask2FormerSpec, ...]:
+        """The models that are meant, in the order of the schedules; see `ModelChoice`.
+
+        Raises:
+            BenchError: A name or a number is unknown, the weights cannot be read, or a flag contradicts them.
+        """
+        from proscale_bench.bench.specs import ModelChoice
+
+        return ModelChoice(
+            schedules=schedules,
+            backbone=backbone,
+            weights=self.weights,
+            classes=self.classes,
+            queries=self.queries,
+            width=self.width,
+        ).specs()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneOptions(DimensionOptions):
+    """Flags of a model, all but its schedule."""
+
+    backbone: Annotated[
+        MaybeStr,
+        flag(
+            "--backbone, -b NAME",
+            "Backbone: resnet50, resnet101, swin_t, swin_s, swin_b, swin_l or tiny. [default: resnet50]",
+            WHICH,
+            values=completion.backbones,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(BackboneOptions):
+    """Flags of models that differ in their schedules alone."""
+
+    schedule: Annotated[
+        MaybeStrs,
+        flag(
+            "--schedule, -s SCHEDULE",
+            f"{SCHEDULE_HELP} Repeat to compare several. [default: 3,3,3, or that of the weights]",
+            WHICH,
+            values=completion.schedules,
+        ),
+    ] = None
+
+    def specs(self) -> tuple[Mask2FormerSpec, ...]:
+        """As `DimensionOptions.specs_of`."""
+        return self.specs_of(self.schedule or (), self.backbone)
+
+
 SizeOption = Annotated[
     str,
     flag(

@@ -12,14 +12,13 @@ from proscale_bench.commands.options import (
     HOW,
     MAX_BATCH_SIZE,
     PREPARED,
-    BackboneOption,
     ExecutionOptions,
     ExportOptions,
     MaybeInt,
     MaybePath,
     MaybeStr,
+    ModelOptions,
     OutputSizeOption,
-    SchedulesOption,
     flag,
     seed_in_range,
     takes,
@@ -33,17 +32,16 @@ if TYPE_CHECKING:
     from proscale_bench.measure.profile import ProfileSettings
     from proscale_bench.results.profile import DeviceType
     from proscale_bench.results.record import Record
+    from proscale_bench.specs.model import ModelSpec
 
 HOW_LONG = "How long it is measured"
 DEFAULT_SIZES: dict[DeviceType, str] = {"cuda": "800x1333", "cpu": "640x640"}  # a CPU takes seconds for the former
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileOptions(ExecutionOptions, ExportOptions):
+class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
     """The flags of `profile`."""
 
-    schedule: SchedulesOption = field(default_factory=lambda: ["3,3,3"])  # the released models
-    backbone: BackboneOption = "resnet50"
     size: Annotated[
         MaybeStr,
         flag(
@@ -81,13 +79,8 @@ class ProfileOptions(ExecutionOptions, ExportOptions):
 
     def check(self) -> None:
         """As `DeviceOptions.check`."""
-        from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.cost.geometry import COCO_SIZES, parse_size
-        from proscale_bench.specs.backbones import get_backbone
 
-        for schedule in self.schedule:
-            parse_schedule(schedule)
-        get_backbone(self.backbone)
         if self.size in COCO_SIZES:
             raise BenchError(
                 f"--size {self.size}: a latency is of one size, and this is many",
@@ -127,15 +120,13 @@ class ProfileOptions(ExecutionOptions, ExportOptions):
         choose(self.sampling, torch.device(device), self.compiled)
         return settings
 
-    def request(self, device: DeviceType) -> ProfileRequest:
+    def request(self, specs: tuple[ModelSpec, ...], device: DeviceType) -> ProfileRequest:
         """What to profile on a device."""
         from proscale_bench.bench.profile import ProfileRequest
-        from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.cost.geometry import parse_size
-        from proscale_bench.specs.mask2former import mask2former
 
         return ProfileRequest(
-            specs=tuple(mask2former(parse_schedule(schedule), self.backbone) for schedule in self.schedule),
+            specs=specs,
             size=parse_size(self.size or DEFAULT_SIZES[device], self.output_size),
             batch_sizes=tuple(dict.fromkeys(self.batch_size)),
             ceilings=self.ceilings,
@@ -152,13 +143,13 @@ def profile(options: ProfileOptions) -> None:
 
     exports = options.exports()
     options.check()
-    records, run = measure(options)
+    records, run = measure(options, options.specs())
     show(records, run, exports.console)
     exports.write([record.row() for record in records], lambda: markdown(records))
     check_measured(records, options.fail_unstable)
 
 
-def measure(options: ProfileOptions) -> tuple[list[Record], Path]:
+def measure(options: ProfileOptions, specs: tuple[ModelSpec, ...]) -> tuple[list[Record], Path]:
     """Measure; the records, and the run's folder.
 
     The bar is drawn between rounds only: a thread that draws it meanwhile would take time from what is measured.
@@ -177,9 +168,9 @@ def measure(options: ProfileOptions) -> tuple[list[Record], Path]:
             bar.show(what, share or 0, None if share is None else 1)
 
         settings = options.settings()
-        run = options.out or Path("reports") / f"profile-{options.backbone}-{settings.device}"
+        run = options.out or Path("reports") / f"profile-{specs[0].backbone_name}-{settings.device}"
         try:
-            for record in profile_into(options.request(settings.device), settings, run, show_progress):
+            for record in profile_into(options.request(specs, settings.device), settings, run, show_progress):
                 records.append(record)
                 detail(f"{record.identity.schedule}, batch {record.execution and record.execution.batch_size}: kept")
         except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.help import BenchCommand, BenchSubgroup
-from proscale_bench.commands.options import SCHEDULE_HELP, BackboneOption, SizeOption, flag
+from proscale_bench.commands.options import SCHEDULE_HELP, BackboneOptions, MaybeStr, SizeOption, flag, takes
 from proscale_bench.errors import BenchError
 from proscale_bench.units import printable
 
@@ -35,44 +36,61 @@ def list_schedules() -> None:
     stdout_console().print(rich_table(catalogue_table(catalogue()), justify="left"))
 
 
-@app.command("show", cls=BenchCommand)
-def show(
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions(BackboneOptions):
+    """The flags of `schedules show`."""
+
     schedule: Annotated[
-        str, typer.Argument(metavar="SCHEDULE", autocompletion=completion.schedules, help=SCHEDULE_HELP)
-    ],
-    backbone: BackboneOption = "resnet50",
-    size: SizeOption = "800x1333",
-    yaml: Annotated[bool, flag("--yaml", "Print it as a schedule file.")] = False,
-) -> None:
+        MaybeStr,
+        typer.Argument(
+            metavar="SCHEDULE",
+            autocompletion=completion.schedules,
+            help=f"{SCHEDULE_HELP} \\[default: that of --weights]",
+        ),
+    ] = None
+    size: SizeOption = "800x1333"
+    yaml: Annotated[bool, flag("--yaml", "Print it as a schedule file.")] = False
+
+
+@app.command("show", cls=BenchCommand)
+@takes(ShowOptions)
+def show(options: ShowOptions) -> None:
     """Draw a schedule: which levels each token layer sees, and its tokens at a size.
 
     Example: proscale-bench schedules show 3,3,3
     """
     from rich.text import Text
 
-    from proscale_bench.bench.specs import count_flops
-    from proscale_bench.config.catalogue import parse_schedule, parse_staged
+    from proscale_bench.config.catalogue import parse_staged
+    from proscale_bench.cost.count import count_model
+    from proscale_bench.cost.geometry import parse_size
+    from proscale_bench.cost.rules import get_rules
     from proscale_bench.render import schedules as render
     from proscale_bench.render.console import stdout_console
-    from proscale_bench.render.flops import headline
+    from proscale_bench.render.flops import headline, model_of
     from proscale_bench.render.table import rich_table
     from proscale_bench.specs.encoders.staged import Schedule
 
-    console = stdout_console()
-    parsed = parse_staged(schedule) if yaml else parse_schedule(schedule)
-    if isinstance(parsed, Schedule) and yaml:
+    if options.schedule is None and options.weights is None:
+        raise BenchError("Missing argument 'SCHEDULE'", "name a schedule, or give --weights FILE")
+    (spec,) = options.specs_of(() if options.schedule is None else (options.schedule,), options.backbone)
+    schedule = spec.encoder
+    if options.yaml:
         from proscale_bench.config.schedule_file import dump_schedule
 
-        typer.echo(dump_schedule(parsed, parsed.name or "my-schedule"), nl=False)
+        staged = parse_staged(options.schedule or schedule.compact)
+        typer.echo(dump_schedule(staged, staged.name or "my-schedule"), nl=False)
         return
-    count = count_flops(parsed, backbone, size)
-    console.print(Text(f"{parsed.name}: {parsed.compact}" if parsed.name else parsed.compact, style="bold"))
+    console = stdout_console()
+    count = count_model(spec, parse_size(options.size), get_rules("fvcore"))
+    title = f"{schedule.name}: {schedule.compact}" if schedule.name else schedule.compact
+    console.print(Text(title, style="bold"))
     console.print()
     console.print(rich_table(render.drawing(count, plain=not console.encoding.startswith("utf"))))
     console.print()
-    for what, how in render.options(parsed) if isinstance(parsed, Schedule) else ():
+    for what, how in render.options(schedule) if isinstance(schedule, Schedule) else ():
         console.print(Text(f"{what:16} {how}"))
-    console.print(Text(f"\nOn {backbone} at {count.input.name}: {headline(count)}", style="dim"))
+    console.print(Text(f"\nOn {model_of(spec)} at {count.input.name}: {headline(count)}", style="dim"))
 
 
 @app.command("validate", cls=BenchCommand)

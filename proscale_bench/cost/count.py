@@ -156,10 +156,12 @@ class FlopCount:
 
     def row(self, with_executed: bool = False) -> dict[str, Any]:
         """The row of the JSON contract, at full precision; `with_executed` adds what inference executes."""
+        own = {"classes": self.spec.classes, "dimensions": self.spec.dimensions()}
         row: dict[str, Any] = {
             "backbone": self.backbone,
             "schedule": self.variant,
             "encoder": self.spec.encoder.encoder,
+            **{key: value for key, value in own.items() if value},
             "input": self.input.row(),
             "convention": self.convention,
             "rules": self.rules.name,
