@@ -7,14 +7,15 @@ resampling each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from proscale_bench.analysis.labels import model_names
 from proscale_bench.analysis.settings import in_order
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
-from proscale_bench.results.record import Record
+from proscale_bench.results.record import EvaluationProtocol, Model, Record, model_of, protocol_of
 from proscale_bench.results.section import Interval
 from proscale_bench.results.statistics import MIN_PAIRS, independent_ratio, interval_of
 
@@ -41,16 +42,21 @@ class Change:
 
 @dataclass(frozen=True)
 class Pair:
-    """A configuration before and after, or two that are held against each other."""
+    """A configuration before and after, or two that are held against each other.
+
+    Args:
+        names: of the two models; they differ where the models do.
+    """
 
     old: Record
     new: Record
     changes: tuple[Change, ...]
+    names: tuple[str, str]
 
     @property
     def renamed(self) -> bool:
-        """They are not of one schedule on one backbone."""
-        return _name(self.old) != _name(self.new)
+        """They are not of one model."""
+        return model_of(self.old) != model_of(self.new)
 
     @property
     def label_changed(self) -> bool:
@@ -61,16 +67,22 @@ class Pair:
     @property
     def schedule_changed(self) -> bool:
         """One name that stood for one schedule and stands for another."""
-        return self.renamed and self.old.identity.label == self.new.identity.label
+        old, new = self.old.identity, self.new.identity
+        return old.schedule != new.schedule and old.label == new.label
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs: what is in both, and what is in one alone."""
+    """Two runs: what is in both, and what is in one alone.
+
+    Args:
+        names: what each model is called, unlike every other.
+    """
 
     pairs: tuple[Pair, ...]
     vanished: tuple[Record, ...]
     added: tuple[Record, ...]
+    names: dict[Model, str]
 
 
 @dataclass(frozen=True)
@@ -141,31 +153,71 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
     Raises:
         BenchError: nothing is in both.
     """
-    before, after = ({_key(record): record for record in in_order(records)} for records in (old, new))
-    pairs = [(before[key], after[key]) for key in before if key in after]
-    vanished = [record for key, record in before.items() if key not in after]
-    added = [record for key, record in after.items() if key not in before]
-    by_name = {_named_key(record): record for record in added}
-    for record in list(vanished):
-        if record.identity.label != record.identity.schedule and (other := by_name.pop(_named_key(record), None)):
-            pairs.append((record, other))
-            vanished.remove(record)
+    vanished, added = in_order(old), in_order(new)
+    pairs: list[tuple[Record, Record]] = []
+
+    def pair(alike: Callable[[Record], object], among: Callable[[Record], bool] = lambda record: True) -> None:
+        """Take the pairs that are alike out of what is left."""
+        for one, other in _pairs([record for record in vanished if among(record)], added, alike):
+            pairs.append((one, other))
+            vanished.remove(one)
             added.remove(other)
+
+    pair(_key)
+    pair(_named_key, lambda record: record.identity.label != record.identity.schedule)
     if len(vanished) == len(added) == 1 and vanished[0].input == added[0].input:
         pairs.append((vanished.pop(), added.pop()))
     elif len({one.identity.schedule for one in vanished}) == len({one.identity.schedule for one in added}) == 1:
-        gone, come = ({_way(record): record for record in rest} for rest in (vanished, added))
-        pairs += [(gone[way], come[way]) for way in gone if way in come]
-        vanished = [record for way, record in gone.items() if way not in come]
-        added = [record for way, record in come.items() if way not in gone]
+        pair(_way)
     if not pairs:
         raise BenchError(
-            f"nothing to compare: the {len(before)} and {len(after)} configurations have none in common",
-            "both runs must hold the same backbone, schedule, input and device; --old and --new choose a schedule each",
+            f"nothing to compare: the {len(old)} and {len(new)} configurations have none in common",
+            "both runs must hold the same backbone, schedule, input and device, evaluated alike; --old and --new "
+            "choose a schedule each",
         )
+    names = model_names([*old, *new])
     return Comparison(
-        tuple(Pair(one, other, tuple(_changes(one, other))) for one, other in pairs), tuple(vanished), tuple(added)
+        tuple(
+            Pair(one, other, tuple(_changes(one, other)), (names[model_of(one)], names[model_of(other)]))
+            for one, other in pairs
+        ),
+        tuple(vanished),
+        tuple(added),
+        names,
     )
+
+
+def _pairs(
+    old: Sequence[Record], new: Sequence[Record], alike: Callable[[Record], object]
+) -> list[tuple[Record, Record]]:
+    """Pairs of what is alike. Of several files of weights: the same file, else the training of the same seed, else
+    those two that remain."""
+    groups: dict[object, tuple[list[Record], list[Record]]] = {}
+    for side, records in enumerate((old, new)):
+        for record in records:
+            groups.setdefault(alike(record), ([], []))[side].append(record)
+    found = []
+    for before, after in groups.values():
+        for same in (_weights, _seed):
+            rest = {same(record): record for record in after if same(record) is not None}
+            for record in list(before):
+                if (other := rest.pop(same(record), None)) is not None:
+                    found.append((record, other))
+                    before.remove(record)
+                    after.remove(other)
+        if len(before) == len(after) == 1:
+            found.append((before[0], after[0]))
+    place = {id(record): index for index, record in enumerate(old)}
+    return sorted(found, key=lambda one: place[id(one[0])])
+
+
+def _weights(record: Record) -> str | None:
+    return record.identity.weights
+
+
+def _seed(record: Record) -> int | None:
+    how = record.accuracy.evaluated if record.accuracy else None
+    return how.training_seed if how else None
 
 
 def _changes(old: Record, new: Record) -> Iterable[Change]:
@@ -199,6 +251,8 @@ def _accuracy_change(metric: Metric, old: Record, new: Record, before: float, af
         return Change(metric, before, after, difference, note="published")
     if first.images_digest != second.images_digest:
         return Change(metric, before, after, difference, note="other images")
+    if differ := _differing(protocol_of(old), protocol_of(new)):
+        return Change(metric, before, after, difference, note=f"other {', '.join(differ)}")
     draws = first.replicates.get(metric.name), second.replicates.get(metric.name)
     if not draws[0] or not draws[1] or len(draws[0]) != len(draws[1]) or first.seed != second.seed:
         return Change(metric, before, after, difference, note="no common draws")
@@ -206,20 +260,24 @@ def _accuracy_change(metric: Metric, old: Record, new: Record, before: float, af
     return Change(metric, before, after, difference, (low, high), not low <= 0 <= high)
 
 
-def _name(record: Record) -> tuple[str, str]:
-    return record.identity.backbone, record.identity.schedule
+def _differing(old: EvaluationProtocol | None, new: EvaluationProtocol | None) -> list[str]:
+    """In what two evaluations differ, by the names of records; what one of them does not say is another too."""
+    if old is None or new is None:
+        return []
+    return [name for name in EvaluationProtocol.model_fields if getattr(old, name) != getattr(new, name)]
 
 
 def _key(record: Record) -> tuple[object, ...]:
     """What makes two records the same configuration: all that identifies them but the weights."""
-    return (record.identity.schedule, *_way(record))
+    return (record.identity.name, *_way(record))
 
 
 def _way(record: Record) -> tuple[object, ...]:
     """In which something was found, whatever the schedule."""
-    return (record.identity.backbone, record.input, record.convention, record.rules, record.execution)
+    architecture = model_of(record).architecture
+    return (architecture, record.input, record.convention, record.rules, record.execution, protocol_of(record))
 
 
 def _named_key(record: Record) -> tuple[object, ...]:
     """The same by name, whatever the schedule of that name is."""
-    return (record.identity.label, record.identity.backbone, *_key(record)[2:])
+    return (record.identity.label, *_way(record))

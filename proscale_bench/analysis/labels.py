@@ -5,9 +5,9 @@ Every table, figure and page asks `labels`, so that a row has one name wherever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from proscale_bench.results.record import Record, classes_of, protocol_of
+from proscale_bench.results.record import Model, Record, classes_of, model_of, protocol_of
 
 MEAN = "mean of "  # begins the source of an accuracy that is the mean of several trainings
 DIMENSIONS = {
@@ -21,8 +21,6 @@ DIMENSIONS = {
     "decoder_layers": "{} decoder layers",
 }
 DIGITS = 8  # of a digest: enough to tell two of a run apart
-
-Trait = Callable[[Record], str]
 
 
 def labels(
@@ -48,6 +46,19 @@ def labels(
         names = distinct([found[index] for index in group], [_traits(*pairs[index]) for index in group])
         for index, name in zip(group, names, strict=True):
             found[index] = name
+    return found
+
+
+def model_names(records: Iterable[Record]) -> dict[Model, str]:
+    """What the models of records are called: `3,3,3 on tiny`, with the dimensions that tell it from the others."""
+    models = {model_of(record): record for record in records}
+    groups: dict[str, list[Record]] = {}
+    for record in models.values():
+        groups.setdefault(f"{record.identity.name} on {record.identity.backbone}", []).append(record)
+    found = {}
+    for name, group in groups.items():
+        shown = distinct([name] * len(group), [dict(_of_model(record)) for record in group])
+        found.update({model_of(record): one for record, one in zip(group, shown, strict=True)})
     return found
 
 

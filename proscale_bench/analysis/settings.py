@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.profile import Execution
-from proscale_bench.results.record import Cost, EvaluationProtocol, Input, Record, Reference, model_of, protocol_of
+from proscale_bench.results.record import (
+    Cost,
+    EvaluationProtocol,
+    Input,
+    Model,
+    Record,
+    Reference,
+    model_of,
+    protocol_of,
+)
 from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.units import GIGA, show_mac
@@ -99,15 +108,14 @@ def profiled(records: Iterable[Record]) -> dict[Setting, list[Record]]:
 
 
 def find(records: Iterable[Record], backbone: str, schedule: str) -> Record | None:
-    """The record of a configuration that has a cost, or None."""
-    return next(
-        (
-            record
-            for record in records
-            if (record.identity.backbone, record.identity.schedule) == (backbone, schedule) and record.cost
-        ),
-        None,
-    )
+    """The record of a configuration that has a cost, or None; of several models, of the one that differs the least
+    from what the backbone's name stands for."""
+    found = [
+        record
+        for record in records
+        if (record.identity.backbone, record.identity.schedule) == (backbone, schedule) and record.cost
+    ]
+    return min(found, key=model_order, default=None)
 
 
 @dataclass(frozen=True)
@@ -131,12 +139,15 @@ class Saving:
 
 
 def ablation(records: Sequence[Record], without: str, with_it: str = HEADLINE_SCHEDULE) -> list[Saving]:
-    """The saving of going from one schedule to another, on every backbone that has both."""
+    """The saving of going from one schedule to another, in every model that was counted with both."""
+    groups: dict[Model, list[Record]] = {}
+    for record in records:
+        groups.setdefault(model_of(record).architecture, []).append(record)
     savings = []
-    for backbone, group in by_backbone(records).items():
-        old, new = find(group, backbone, without), find(group, backbone, with_it)
+    for model, group in groups.items():
+        old, new = find(group, model.backbone, without), find(group, model.backbone, with_it)
         if old and new:
-            savings.append(Saving(backbone, old, new))
+            savings.append(Saving(model.backbone, old, new))
     return savings
 
 

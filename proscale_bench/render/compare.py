@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proscale_bench.analysis.compare import Change, Comparison, Pair, Regression
 from proscale_bench.render.table import Row, Table
-from proscale_bench.results.record import Record
+from proscale_bench.results.record import Record, model_of
 
 NOT_SIGNIFICANT = "not significant"
 
@@ -18,7 +18,7 @@ def table(pair: Pair) -> Table:
         rows.append(
             Row(f"{change.metric.title}{unit}", (*values, _difference(change), _interval(change), verdict(change)))
         )
-    title = _name(pair.new) if not pair.renamed else f"{_name(pair.old)} against {_name(pair.new)}"
+    title = pair.names[1] if not pair.renamed else " against ".join(pair.names)
     return Table(f"{title}, {pair.new.input.size}", ("", "old", "new", "change", "95 %", ""), tuple(rows))
 
 
@@ -38,11 +38,12 @@ def others(comparison: Comparison) -> list[str]:
     for pair in comparison.pairs:
         size, label = pair.new.input.size, pair.old.identity.label
         if pair.label_changed:
-            lines.append(f"renamed: {label} is now {pair.new.identity.label}: {_name(pair.new)}, {size}")
+            lines.append(f"renamed: {label} is now {pair.new.identity.label}: {pair.names[1]}, {size}")
         elif pair.schedule_changed:
-            lines.append(f"changed: {label} was {_name(pair.old)} and is {_name(pair.new)}, {size}")
-    lines += [f"vanished: {_name(record)}, {record.input.size}" for record in comparison.vanished]
-    return lines + [f"added: {_name(record)}, {record.input.size}" for record in comparison.added]
+            lines.append(f"changed: {label} was {pair.names[0]} and is {pair.names[1]}, {size}")
+    for what, records in (("vanished", comparison.vanished), ("added", comparison.added)):
+        lines += [f"{what}: {comparison.names[model_of(record)]}, {record.input.size}" for record in records]
+    return lines
 
 
 def regression(found: Regression) -> str:
@@ -50,7 +51,7 @@ def regression(found: Regression) -> str:
     pair, change = found.pair, found.change
     unit = "points" if change.metric.section == "accuracy" else "%"
     return (
-        f"regression: {change.metric.name} of {_name(pair.new)}, {pair.new.input.size}: "
+        f"regression: {change.metric.name} of {pair.names[1]}, {pair.new.input.size}: "
         f"{_value(change, change.old)} is now {_value(change, change.new)} ({_difference(change) or 'from nothing'}), "
         f"worse by more than {found.gate.percent:g} {unit}"
     )
@@ -93,9 +94,9 @@ def _interval(change: Change) -> str:
     return "" if change.interval is None else f"{change.interval[0]:+.2f} … {change.interval[1]:+.2f}"
 
 
-def _identity(record: Record) -> dict[str, str]:
-    return {key: getattr(record.identity, key) for key in ("backbone", "schedule", "label")}
-
-
-def _name(record: Record) -> str:
-    return f"{record.identity.schedule} on {record.identity.backbone}"
+def _identity(record: Record) -> dict[str, object]:
+    """The model's names, and what tells it from the one that they usually stand for."""
+    identity = record.identity.model_dump(
+        mode="json", include={"backbone", "schedule", "label", "classes", "dimensions"}
+    )
+    return {key: value for key, value in identity.items() if value is not None}

@@ -7,7 +7,7 @@ import pytest
 from proscale_bench.analysis.compare import Change, compare, parse_gate, regressions
 from proscale_bench.errors import BenchError
 from proscale_bench.results.record import Record
-from tests.results.evaluations import evaluated
+from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
 from tests.sweep.profiles import profiled_records
 
@@ -145,3 +145,41 @@ def test_a_name_that_stands_for_another_schedule() -> None:
     (pair,) = found.pairs
     assert pair.schedule_changed
     assert [len(found.vanished), len(found.added)] == [1, 2]
+
+
+def test_models_of_other_dimensions_are_no_pair_but_where_each_is_alone() -> None:
+    small = [renamed(evaluated(name, 30.0), dimensions={"queries": 20}) for name in ("3,3,3", "1,1,1")]
+    with pytest.raises(BenchError, match="nothing to compare"):
+        compare([evaluated("3,3,3"), evaluated("1,1,1")], small)
+    (pair,) = compare([evaluated("3,3,3")], small[:1]).pairs
+    assert pair.renamed
+    assert pair.names == ("3,3,3 on tiny", "3,3,3 on tiny, 20 queries")
+    assert next(one for one in pair.changes if one.metric.name == "pq").significant  # the same images
+
+
+def test_evaluations_at_other_resolutions_are_no_pair() -> None:
+    old = [evaluated("3,3,3", resize="800,1333"), evaluated("1,1,1", resize="800,1333")]
+    new = [evaluated("3,3,3", resize="400,1333"), evaluated("1,1,1", resize="400,1333")]
+    with pytest.raises(BenchError, match="evaluated alike"):
+        compare(old, new)
+    found = change(old[0], new[0], "pq")
+    assert (found.significant, found.note) == (None, "other resize")
+    found = change(by_an_older_version(old[0]), old[0], "pq")
+    assert (found.significant, found.note) == (None, "other split, thresholds")
+
+
+def test_files_of_weights_are_held_against_their_like_and_none_is_lost() -> None:
+    old = [evaluated(pq=40.0 + seed, seed=seed, source=f"old{seed}") for seed in (0, 1, 2)]
+    new = [evaluated(pq=41.0 + seed, seed=seed, source=f"new{seed}") for seed in (2, 1, 3)]
+    found = compare(old, new)
+    pairs = [(pair.old.accuracy, pair.new.accuracy) for pair in found.pairs]
+    assert sorted((one.pq, other.pq) for one, other in pairs if one and other) == [
+        (40.0, 44.0),  # those that remain
+        (41.0, 42.0),
+        (42.0, 43.0),
+    ]
+    more = compare([*old, evaluated(pq=1.0, source="x")], new)
+    assert (len(more.pairs), len(more.vanished), len(more.added)) == (2, 2, 1)
+    same = compare(old, [*reversed(old)])
+    assert all(pair.old == pair.new for pair in same.pairs)
+    assert len(same.pairs) == 3
