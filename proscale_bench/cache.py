@@ -1,4 +1,4 @@
-"""What the tool keeps between runs that belong to no run: small JSON documents in the user's cache folder."""
+"""Small JSON documents in the user's cache folder, which belong to no run."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class ExitCode(IntEnum):
-    """What the process tells the shell (see CLI.md)."""
+    """The exit codes of the process (see CLI.md)."""
 
     OK = 0
     EXCEEDED = 1  # a budget is exceeded or a regression found
@@ -25,9 +25,9 @@ class BenchError(Exception):
     Raised where it is understood and caught once, in `cli.py`.
 
     Args:
-        message: what was wrong, where (`file:line:column` for files) and the value.
-        hint: what to do next.
-        exit_code: what the process returns.
+        message: fault, place (`file:line:column` for files) and value.
+        hint: the next step to take.
+        exit_code: exit code of the process.
     """
 
     def __init__(self, message: str, hint: str | None = None, exit_code: ExitCode = ExitCode.USAGE) -> None:

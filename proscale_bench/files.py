@@ -81,7 +81,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def refuse_overwrite(path: Path, force: bool) -> None:
-    """Nothing is overwritten without `--force`.
+    """Refuse to overwrite anything without `--force`.
 
     Raises:
         BenchError: the file is there already, or is a folder.

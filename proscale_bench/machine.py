@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def cpu_name() -> str:
-    """As the system has it: `AMD EPYC 7763 64-Core Processor`, or at least its architecture."""
+    """The processor as the system has it: `AMD EPYC 7763 64-Core Processor`, or at least its architecture."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -18,7 +18,7 @@ def cpu_name() -> str:
 
 
 def usable_cores() -> int:
-    """Those that this process may use."""
+    """The number of cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux

@@ -9,7 +9,7 @@ Size = tuple[int, int]  # (height, width) in pixels, or of a feature map
 
 
 def reduction_pct(new: float, old: float) -> float | None:
-    """How much smaller `new` is than `old`, in percent of `old`; None where `old` is nothing."""
+    """The reduction from `old` to `new`, in percent of `old`; None where `old` is nothing."""
     return 100.0 * (old - new) / old if old else None
 
 
@@ -24,7 +24,7 @@ def show_reduction(pct: float | None) -> str:
 
 
 def show_mac(convention: str) -> str:
-    """What a multiply-accumulate counts as, by the convention's name."""
+    """The worth of a multiply-accumulate, by the convention's name."""
     return "1 MAC = 1 FLOP" if convention == "mac" else "1 MAC = 2 FLOPs"
 
 
@@ -53,7 +53,7 @@ def one_line(text: str) -> str:
 
 
 def show_duration(seconds: float) -> str:
-    """To two units at most: `8 s`, `4 min 10 s`, `52 min`, `3 h 5 min`, `2 d 4 h`."""
+    """A duration in two units at most: `8 s`, `4 min 10 s`, `52 min`, `3 h 5 min`, `2 d 4 h`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -226,7 +226,7 @@ def evaluate_model(
     from proscale_bench.evaluation.model_predictor import ModelPredictor
     from proscale_bench.evaluation.runner import Work, evaluate, results_of
     from proscale_bench.evaluation.summary import summarise
-    from proscale_bench.measure.environment import look_around
+    from proscale_bench.measure.environment import read_environment
     from proscale_bench.measure.memory import is_out_of_memory, memory_guard
     from proscale_bench.models.inference import prepare_for_inference
     from proscale_bench.models.running import check_device, device_name, global_state
@@ -239,7 +239,7 @@ def evaluate_model(
     work = Work(request.dataset, request.batches, frozenset(request.tasks))
     start = time.perf_counter()
     with global_state(settings.dtype, settings.threads):
-        environment = look_around(device, "not asked")
+        environment = read_environment(device, "not asked")
         sampling = prepare_for_inference(
             weights.model.to(device),
             optimizations=settings.optimizations,

@@ -33,7 +33,14 @@ from proscale_bench.units import reduction_pct
 
 if TYPE_CHECKING:
     from proscale_bench.measure.environment import Environment
-    from proscale_bench.measure.profile import Failed, Found, Measured, ProfileSettings, Progress, Session
+    from proscale_bench.measure.profile import (
+        FailedProfile,
+        MeasuredProfile,
+        OnProfileStage,
+        ProfileResult,
+        ProfileSettings,
+        Session,
+    )
     from proscale_bench.results.profile import Ceilings
 
 LAYER = "encoder_token_layer_"
@@ -77,25 +84,25 @@ class ProfileRequest:
 
 
 def records(
-    request: ProfileRequest, found: Sequence[Found], environment: Environment, ceilings: Ceilings | None
+    request: ProfileRequest, found: Sequence[ProfileResult], environment: Environment, ceilings: Ceilings | None
 ) -> Iterator[Record]:
     """Make the records of one batch size, in which the models took turns."""
-    from proscale_bench.measure.profile import Measured
+    from proscale_bench.measure.profile import MeasuredProfile
 
     session = now()
-    measured = [one for one in found if isinstance(one, Measured)]
+    measured = [one for one in found if isinstance(one, MeasuredProfile)]
     for one in found:
         base = next((other for other in measured if other.spec == one.spec.baseline()), None)
         record = measure(Configuration(one.spec, request.size), closed_form_cost)
         record = record.model_copy(update={"execution": one.execution, "environment": environment.strings()})
-        if isinstance(one, Measured):
+        if isinstance(one, MeasuredProfile):
             profile = Assembly(request, one, base).profile(session, environment, ceilings)
             yield record.model_copy(update={"profile": profile})
         else:
             yield record.model_copy(update={"error": _failure(one)})
 
 
-def _failure(one: Failed) -> Failure:
+def _failure(one: FailedProfile) -> Failure:
     hint = "use a smaller --batch-size or --size, or fewer schedules at a time" if one.out_of_memory else None
     return Failure(message=one.message, hint=hint, exit_code=ExitCode.UNTRUSTED.value)
 
@@ -103,7 +110,7 @@ def _failure(one: Failed) -> Failure:
 class Assembly:
     """Puts a model's measurements, its counts, and the baseline's of the same rounds together."""
 
-    def __init__(self, request: ProfileRequest, one: Measured, base: Measured | None) -> None:
+    def __init__(self, request: ProfileRequest, one: MeasuredProfile, base: MeasuredProfile | None) -> None:
         self.one = one
         self.counted, self.work = request.count(one.spec), request.work(one.spec)
         self.base = None if self.counted.is_baseline else base
@@ -225,7 +232,9 @@ def _gflops(count: FlopCount, stage: str) -> float | None:
     return count.gflops.get(stage)
 
 
-def profile(request: ProfileRequest, settings: ProfileSettings, run: Path, progress: Progress) -> Iterator[Record]:
+def profile(
+    request: ProfileRequest, settings: ProfileSettings, run: Path, progress: OnProfileStage
+) -> Iterator[Record]:
     """Profile into a run's folder. A batch size's records are written as soon as it is measured, and then given.
 
     Args:
@@ -255,7 +264,7 @@ def profile(request: ProfileRequest, settings: ProfileSettings, run: Path, progr
                     yield record
 
 
-def _ceilings(session: Session, request: ProfileRequest, progress: Progress) -> Ceilings | None:
+def _ceilings(session: Session, request: ProfileRequest, progress: OnProfileStage) -> Ceilings | None:
     """Take the ceilings that were measured before, or measure them now."""
     from proscale_bench.measure.ceilings import cached_ceilings, keep_ceilings, measure_ceilings
 

@@ -1,4 +1,4 @@
-"""Which images the model sees together, at which size, and loading them ahead of it."""
+"""Batches of images of one size, as the official pipeline resizes them, and loading them ahead of the model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import ImageEntry
+from proscale_bench.data.pictures import Pixels
 from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.units import Size
 
 SHORT_PX, LONGEST_PX = 800, 1333  # of COCO evaluation in the papers
-
-Pixels = NDArray[np.uint8]
 
 
 def resized_size(height_px: int, width_px: int, short_px: int = SHORT_PX, longest_px: int = LONGEST_PX) -> Size:
@@ -69,15 +67,15 @@ class Batch:
 def form_batches(
     images: Sequence[ImageEntry], batch_size: int, short_px: int | None = SHORT_PX, longest_px: int = LONGEST_PX
 ) -> tuple[Batch, ...]:
-    """All images in batches of one padded size each, in the order of their first images.
+    """Form batches of one padded size each, in the order of their first images.
 
     An image waits until its size's batch is full; those that never fill stay smaller. Nothing depends on how many
     processes share the batches: process r of n takes `batches[r::n]`.
 
     Args:
         batch_size: at least 1.
-        short_px: of the resized image's shorter side; None leaves images as they are.
-        longest_px: of its longer side, at most.
+        short_px: length of the resized image's shorter side; None leaves images as they are.
+        longest_px: largest length of its longer side.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}")
@@ -100,7 +98,7 @@ def form_batches(
 def load_ahead(
     items: Iterable[Item], load: Callable[[Item], Loaded], workers: int = 2, ahead: int = 4
 ) -> Generator[Loaded, None, None]:
-    """What `load` makes of each item, in order, made by threads while the consumer is busy with earlier ones.
+    """Yield `load(item)` for each item, in order, made by threads while the consumer is busy with earlier ones.
 
     An error of `load` is raised in its item's place. Closing the generator, an error or Ctrl-C in the consumer ends
     the threads, after the items that they are at.

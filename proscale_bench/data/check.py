@@ -16,7 +16,7 @@ from proscale_bench.data.coco import assemble
 from proscale_bench.data.consistency import inconsistencies, seen_from
 from proscale_bench.data.dataset import Dataset, ImageEntry, PanopticEntry
 from proscale_bench.data.instances_json import InstancesTruth, instance_doubts, instance_fault, read_instances_truth
-from proscale_bench.data.layout import Layout, find_layout
+from proscale_bench.data.layout import SplitLayout, find_layout
 from proscale_bench.data.panoptic_json import PanopticTruth, read_panoptic_truth
 from proscale_bench.data.pictures import IdMap, opened, read_id_map, read_image, read_label_map, read_size
 from proscale_bench.data.truth import png_name, runs_of, unknown_labels, void_label
@@ -36,10 +36,10 @@ def check_dataset(
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DataCheck:
-    """Everything that is wrong with a split of a data set.
+    """Find everything that is wrong with a split of a data set.
 
     Args:
-        split: as in `open_dataset`.
+        split: name as in `open_dataset`.
         quick: headers are read and no pixel is decoded.
         workers: threads; None: as many as there are processors.
         progress: called with how many images are done, and of how many.
@@ -72,7 +72,7 @@ def check_dataset(
 class _Look:
     """Looks at the files of one image; called by threads. `classes` is None where the file that lists all is broken."""
 
-    layout: Layout
+    layout: SplitLayout
     dataset: Dataset
     quick: bool
     classes: int | None
@@ -144,7 +144,7 @@ class _Look:
 
 
 def map_doubts(ids: IdMap, entry: PanopticEntry) -> Iterator[tuple[str, str]]:
-    """What a panoptic map and its segments say differently, as kinds of finding and words."""
+    """Differences between a panoptic map and its segments, as kinds of finding and words."""
     values, lengths = runs_of(ids)
     found, places = np.unique(values, return_inverse=True)
     areas = dict(zip(found.tolist(), np.bincount(places, lengths).astype(int).tolist(), strict=True))
@@ -159,7 +159,7 @@ def map_doubts(ids: IdMap, entry: PanopticEntry) -> Iterator[tuple[str, str]]:
             yield "segment-area", f"segment {segment.id}: area {segment.area_px:.15g}, has {areas[segment.id]} pixels"
 
 
-def _read(layout: Layout, path: Path | None, read: Callable[[Path], Read], findings: list[Finding]) -> Read | None:
+def _read(layout: SplitLayout, path: Path | None, read: Callable[[Path], Read], findings: list[Finding]) -> Read | None:
     if path is None:
         return None
     try:
@@ -179,7 +179,7 @@ def _doubts(file: str, instances: InstancesTruth) -> Iterator[Finding]:
                 yield Finding(kind, file, f"instance {annotation['id']}: {said}", image.id)
 
 
-def _unlisted(layout: Layout, dataset: Dataset) -> Iterator[Finding]:
+def _unlisted(layout: SplitLayout, dataset: Dataset) -> Iterator[Finding]:
     """Files of the split's own folders that no annotation names."""
     images = [image.file_name for image in dataset.images]
     folders: list[tuple[Path | None, Sequence[str]]] = [
@@ -217,7 +217,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _described(
-    layout: Layout,
+    layout: SplitLayout,
     dataset: Dataset | None,
     panoptic: PanopticTruth | None,
     instances: InstancesTruth | None,

@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 from proscale_bench.data.consistency import inconsistencies
-from proscale_bench.data.dataset import Dataset
+from proscale_bench.data.dataset import Annotation, Dataset
 from proscale_bench.data.documents import MAX_BYTES, read_json
-from proscale_bench.data.instances_json import Annotation, InstancesTruth, read_instances_truth
-from proscale_bench.data.layout import Layout, find_layout
+from proscale_bench.data.instances_json import InstancesTruth, read_instances_truth
+from proscale_bench.data.layout import SplitLayout, find_layout
 from proscale_bench.data.panoptic_json import PanopticTruth, read_panoptic_truth
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
@@ -45,7 +45,7 @@ def open_dataset(root: Path, split: str | None = None, images_needed: bool = Tru
     return assemble(layout, panoptic, instances)
 
 
-def assemble(layout: Layout, panoptic: PanopticTruth | None, instances: InstancesTruth | None) -> Dataset:
+def assemble(layout: SplitLayout, panoptic: PanopticTruth | None, instances: InstancesTruth | None) -> Dataset:
     """A split of what was read, which must be something. Where the same thing is listed twice, the last counts."""
     source = panoptic or instances
     if source is None:

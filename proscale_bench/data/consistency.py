@@ -1,4 +1,4 @@
-"""Where annotation files contradict themselves or each other: `open_dataset` stops there, `data check` lists it."""
+"""Contradictions within and between annotation files: `open_dataset` stops at the first, `data check` lists all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from proscale_bench.data.dataset import Category, ImageEntry, PanopticEntry
 from proscale_bench.data.instances_json import InstancesTruth, instance_fault
-from proscale_bench.data.layout import Layout
+from proscale_bench.data.layout import SplitLayout
 from proscale_bench.data.panoptic_json import PanopticTruth
 from proscale_bench.results.data_check import Finding
 
@@ -19,7 +19,7 @@ MAX_SEGMENT_ID = 2**24 - 1  # three bytes of a PNG
 
 
 def inconsistencies(
-    layout: Layout, panoptic: PanopticTruth | None, instances: InstancesTruth | None, images_needed: bool = True
+    layout: SplitLayout, panoptic: PanopticTruth | None, instances: InstancesTruth | None, images_needed: bool = True
 ) -> Iterator[Finding]:
     """Everything that can be said without opening an image, folder by folder and file by file.
 
@@ -44,7 +44,7 @@ def seen_from(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _missing_folders(layout: Layout, images_needed: bool) -> Iterator[Finding]:
+def _missing_folders(layout: SplitLayout, images_needed: bool) -> Iterator[Finding]:
     if images_needed and layout.image_dir is None:
         yield Finding("missing-folder", layout.split, f"no folder {layout.split}/ or images/{layout.split}/ of images")
     if layout.panoptic_json is not None and layout.panoptic_dir is None:

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the tool: images in an order, categories, and the truth about them."""
+"""A data set as the rest of the tool sees it: images in an order, categories, and the truth about them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+Annotation = dict[str, Any]  # as COCO's own: libraries take them so
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,16 @@ class Dataset:
     """A split of a data set on disk.
 
     Args:
-        name: of the split, such as `val2017`.
+        name: name of the split, such as `val2017`.
         images: in the order of the annotations.
-        image_dir: where their files lie.
+        image_dir: folder of their files.
         categories: in the order of the annotations.
         panoptic: by image id; None where there is no panoptic truth.
-        panoptic_dir: where its PNGs lie.
+        panoptic_dir: folder of its PNGs.
         instances_json: None where there are no instances.
-        semantic_dir: of PNGs of class indices, 255 for void; None: made from the panoptic maps.
+        semantic_dir: folder of PNGs of class indices, 255 for void; None: made from the panoptic maps.
         digest: SHA-256 of the annotation files.
-        resizes: whether images are resized for the model as COCO's are.
+        resizes: True if images are resized for the model as COCO's are.
         instances: COCO's annotation dictionaries by image id; None where there are no instances.
     """
 

@@ -43,7 +43,7 @@ def read_json(path: Path) -> Any:
 
 
 def _parsed(text: bytes) -> Any:
-    """What Python's parser makes of it, but that a whole number past 64 bits may come as the float next to it."""
+    """The document as Python's parser reads it, but that a whole number past 64 bits may come as the next float."""
     import orjson
 
     try:
@@ -58,7 +58,7 @@ class Reader:
     Args:
         path: the document's file.
         where: the place in it, as `annotations[3]`; empty for the whole.
-        document: what stands there.
+        document: value at that place.
     """
 
     def __init__(self, path: Path, where: str, document: Any) -> None:
@@ -127,7 +127,7 @@ class Reader:
 
 
 def kind_of(value: Any) -> str:
-    """How an error names what it found: `null`, `a list`, `'abc'`, `1.5`."""
+    """The words of an error for what it found: `null`, `a list`, `'abc'`, `1.5`."""
     if value is None:
         return "null"
     if isinstance(value, (bool, int, float)):

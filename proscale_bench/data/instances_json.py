@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.data.dataset import Category, ImageEntry
+from proscale_bench.data.dataset import Annotation, Category, ImageEntry
 from proscale_bench.data.documents import Reader, kind_of, read_json
 from proscale_bench.data.panoptic_json import read_image_entry
-
-Annotation = dict[str, Any]  # as COCO's own: libraries take them so
 
 BOX_SLACK_PX = 2.0
 AREA_SLACK_PX = 16.0
@@ -61,7 +59,7 @@ def read_instances_truth(path: Path) -> InstancesTruth:
 
 
 def instance_fault(annotation: Annotation, image: ImageEntry) -> str | None:
-    """Why a scorer could not take an annotation: its area, box or mask is none. None where all is well."""
+    """The reason why no scorer could take an annotation: its area, box or mask is none. None where all is well."""
     area: Any = annotation.get("area")
     if not _is_number(area) or area < 0:
         return f"'area': expected a number of pixels, found {_found(annotation, 'area')}"
@@ -69,7 +67,7 @@ def instance_fault(annotation: Annotation, image: ImageEntry) -> str | None:
 
 
 def instance_doubts(annotation: Annotation) -> dict[str, str]:
-    """What is odd about an annotation without a fault, by kind of finding; COCO's own crowds are 13 % off."""
+    """Oddities of an annotation without a fault, by kind of finding; COCO's own crowds are 13 % off."""
     doubts = {}
     if annotation["id"] == 0:
         doubts["instance-zero"] = "the id 0"
@@ -119,7 +117,7 @@ def rle_counts(counts: list[int] | str) -> NDArray[np.int64]:
 
 
 def _has_ids(annotation: Any) -> bool:
-    """Whether an annotation's ids are plainly right: there are 36,781 in val2017."""
+    """True if an annotation's ids are plainly right: there are 36,781 in val2017."""
     try:
         ids = annotation["id"], annotation["image_id"], annotation["category_id"], annotation["iscrowd"]
     except (KeyError, TypeError, IndexError):
@@ -197,7 +195,7 @@ def _box_around(polygons: list[list[float]]) -> tuple[float, float, float, float
 
 
 def _are_numbers(values: list[Any]) -> bool:
-    """Whether all are finite numbers, at the speed of adding them."""
+    """True if all are finite numbers, found at the speed of adding them."""
     try:
         return math.isfinite(math.fsum(values))
     except (TypeError, OverflowError, ValueError):  # not numbers, too large for one, infinities of both signs

@@ -1,4 +1,4 @@
-"""Where the parts of a data set lie in its folder, as people have COCO on disk."""
+"""The layout of a data set's folder, as people have COCO on disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEMANTIC_DIRS = (
 
 
 @dataclass(frozen=True)
-class Layout:
+class SplitLayout:
     """The files and folders of one split; None for what is not there. At least one JSON is.
 
     `owns_images`: the folder of images holds this split alone.
@@ -35,7 +35,7 @@ class Layout:
     semantic_dir: Path | None
 
 
-def find_layout(root: Path, split: str | None = None) -> Layout:
+def find_layout(root: Path, split: str | None = None) -> SplitLayout:
     """Look where COCO's parts lie: `annotations/panoptic_SPLIT.json`, `SPLIT/` or `images/SPLIT/`, and so on.
 
     Args:
@@ -55,7 +55,7 @@ def find_layout(root: Path, split: str | None = None) -> Layout:
     image_dir = _first(root, IMAGE_DIRS, split)
     shared = None if image_dir else _first(root, (SHARED_IMAGE_DIR,), split)
     has = splits[split]
-    return Layout(
+    return SplitLayout(
         root,
         split,
         panoptic_json=has.get("panoptic"),

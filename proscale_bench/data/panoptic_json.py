@@ -51,7 +51,7 @@ def read_panoptic_truth(path: Path, *, with_images: bool = True) -> PanopticTrut
     """The truth in a panoptic JSON.
 
     Args:
-        path: of the file, such as `annotations/panoptic_val2017.json`.
+        path: path of the file, such as `annotations/panoptic_val2017.json`.
         with_images: False leaves the list of images unread: the metric needs the annotations alone.
 
     Raises:

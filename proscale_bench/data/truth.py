@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.data.dataset import Dataset, ImageEntry, PanopticEntry
-from proscale_bench.data.instances_json import Annotation
+from proscale_bench.data.dataset import Annotation, Dataset, ImageEntry, PanopticEntry
 from proscale_bench.data.pictures import IdMap, LabelMap, read_id_map, read_label_map
 from proscale_bench.errors import BenchError
 

@@ -1,1 +1,1 @@
-"""What predictions are worth: PQ, AP and mIoU, equal to the reference tools to the last digit."""
+"""Metrics of predictions: PQ, AP and mIoU, equal to the reference tools to the last digit."""

@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Matches:
-    """Which detections found a truth. Images and categories are places in the ascending lists of their ids.
+    """The detections that found a truth. Images and categories are places in the ascending lists of their ids.
 
     Args:
         image, category, score: [D], by image, then category, then falling score: at most the largest
@@ -66,7 +66,7 @@ class InstanceScores:
     Args:
         stats: in COCOeval's order.
         per_category: AP of each category id; None where it has no truth.
-        warnings: what in the input misleads the numbers.
+        warnings: properties of the input that mislead the numbers.
     """
 
     iou_type: IouType
@@ -89,7 +89,7 @@ class InstanceScores:
 
     @property
     def ap_small(self) -> float:
-        """Of truths of at most 32 x 32 pixels."""
+        """AP of truths of at most 32 x 32 pixels."""
         return self.stats[3]
 
     @property
@@ -98,7 +98,7 @@ class InstanceScores:
 
     @property
     def ap_large(self) -> float:
-        """Of truths of at least 96 x 96 pixels."""
+        """AP of truths of at least 96 x 96 pixels."""
         return self.stats[5]
 
     @property
@@ -137,7 +137,7 @@ def score_matches(
     """The 12 numbers of a whole set.
 
     Args:
-        matches: of all images, by image.
+        matches: matches of all images, by image.
         category_ids: ascending.
     """
     tables = accumulate(matches, len(category_ids), sorted(max_detections))
@@ -249,7 +249,7 @@ def _at_recall_points(recall: Floats, precision: Floats) -> Floats:
 
 
 def _mean(values: Floats) -> float:
-    """Of what is defined, in the order of the table; -1 where nothing is."""
+    """The mean of what is defined, in the order of the table; -1 where nothing is."""
     defined = values[values > -1]
     return float(np.mean(defined)) if len(defined) else -1.0
 
@@ -261,7 +261,7 @@ def reference_scores(
     max_detections: tuple[int, int, int] = MAX_DETECTIONS,
     warnings: tuple[str, ...] = (),
 ) -> InstanceScores:
-    """What pycocotools makes of annotations and results; it writes into both.
+    """Pycocotools' scores of annotations and results; it writes into both.
 
     Args:
         truth: with `images`, `annotations` and `categories`.

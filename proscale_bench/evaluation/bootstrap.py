@@ -1,4 +1,4 @@
-"""How uncertain a metric is: what it would be of other images drawn from the same world.
+"""The uncertainty of a metric: its values on other images drawn from the same world.
 
 The images are drawn again, as many as there are, with replacement; the metric of every such set is a replicate, and the
 middle 95 % of the replicates are its interval (Efron and Tibshirani 1993). The same seed and number of images draw the
@@ -39,7 +39,7 @@ class PanopticReplicates:
 
 
 def resample_weights(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Integers:
-    """How often each image is drawn, [resamples, images]; rows sum to `images`. The same on every platform."""
+    """The times that each image is drawn, [resamples, images]; rows sum to `images`, alike on every platform."""
     generator = np.random.Generator(np.random.PCG64(seed))
     weights = np.empty((resamples, images), np.int64)
     for row in weights:
@@ -88,7 +88,7 @@ def average_precisions(
     COCO's AP to the last digit.
 
     Args:
-        matches: of as many images as the weights have, of at most 100 detections of a category in an image.
+        matches: detections in as many images as the weights have, at most 100 detections of a category in an image.
         on_block: told after each block of resamples how many are done, and of how many.
     """
     curves = [
@@ -122,7 +122,7 @@ class _Curve:
         image: [D], of every detection.
         found: places in it where a truth is found, for each threshold.
         left_out: places that count neither way, for each threshold.
-        truth_image: of each truth that counts.
+        truth_image: image of each truth that counts.
     """
 
     image: Integers

@@ -48,7 +48,7 @@ KINDS: dict[Task, tuple[str, ...]] = {
 
 
 def tasks_in(folder: Path) -> tuple[Task, ...]:
-    """What a folder has predictions for."""
+    """The tasks that a folder has predictions for."""
     return tuple(task for task, names in KINDS.items() if any((folder / name).exists() for name in names))
 
 
@@ -57,7 +57,7 @@ class FilePredictor:
 
     Args:
         folder: with `panoptic.json` and `panoptic/`, `instances.json`, `semantic/`, as far as the tasks need them.
-        work: what is evaluated.
+        work: images and tasks to evaluate.
         reference: AP by pycocotools.
 
     Raises:
@@ -117,7 +117,7 @@ class FilePredictor:
         return Prediction(image.id, ids, segments, None, labels)
 
     def predict(self, batch: Batch, loaded: Sequence[Prediction]) -> Iterator[Prediction]:
-        """As they were loaded."""
+        """The predictions as they were loaded."""
         yield from loaded
 
 
@@ -158,7 +158,7 @@ class FileScorer:
         return tuple(self._truth.category_ids.tolist())
 
     def matches(self, iou_type: IouType) -> Matches:
-        """Which results found a truth."""
+        """The results that found a truth."""
         truths, detections, _ = self._columns[iou_type]
         return match_known(truths, detections, MAX_DETECTIONS[-1])
 

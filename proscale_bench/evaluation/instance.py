@@ -76,11 +76,11 @@ class InstanceScorer:
 
     @property
     def image_ids(self) -> tuple[int, ...]:
-        """Of the images added, ascending: what `Matches.image` counts."""
+        """Ids of the images added, ascending: what `Matches.image` counts."""
         return tuple(sorted(self._ids))
 
     def matches(self, iou_type: IouType) -> Matches:
-        """Which detections found a truth, of all images; see `bootstrap.average_precisions`.
+        """The detections of all images that found a truth; see `bootstrap.average_precisions`.
 
         Raises:
             BenchError: a record is not whole.
@@ -98,7 +98,7 @@ class InstanceScorer:
         return _joined(parts)
 
     def scores(self) -> dict[IouType, InstanceScores]:
-        """Of the images added so far.
+        """The scores of the images added so far.
 
         Raises:
             BenchError: a record is not whole.
@@ -176,13 +176,13 @@ class _Image:
 
     @property
     def boxed(self) -> bool:
-        """All detections have boxes of their own."""
+        """True if all detections have boxes of their own."""
         return all("bbox" in found for found in self.detections)
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """What is kept of some images: `Matches.image` counts `image_ids`; the records only for the reference."""
+    """The matches of some images: `Matches.image` counts `image_ids`; records are kept for the reference alone."""
 
     image_ids: Integers
     matches: dict[IouType, Matches]

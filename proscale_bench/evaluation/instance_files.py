@@ -39,8 +39,8 @@ class GroundTruth:
         image_ids, category_ids: ascending.
         images: in that order.
         annotations: in the file's order.
-        image, category: of each annotation, places of its ids.
-        left_out: how many annotations were.
+        image, category: places of the ids of each annotation.
+        left_out: number of annotations that were left out.
     """
 
     path: Path
@@ -103,7 +103,7 @@ def evaluate_instances(
     Args:
         gt_json: a COCO instances file.
         results_json: a list of COCO results, with masks, boxes or both.
-        iou_type: what is compared, masks ("segm") or boxes ("bbox").
+        iou_type: shapes that are compared, masks ("segm") or boxes ("bbox").
         max_detections: ascending limits of a category in an image; the first of the 12 numbers needs 100 among them.
         reference: pycocotools scores.
 
@@ -227,7 +227,7 @@ def columns_of(
 
 
 def _detections(results: Records, image: Integers, truth: GroundTruth, iou_type: IouType, boxed: bool) -> Detections:
-    """All results as columns; the category of one that the truth does not have is -1."""
+    """Every result as a row of columns; a category that the truth does not have is -1."""
     category = place_of(results.integers("category_id"), truth.category_ids)
     if not boxed and len(results) and "segmentation" not in results.items[0]:
         raise results.error(0, "neither a segmentation nor a bbox", "is this a file of instance results?")
@@ -241,7 +241,7 @@ def match_known(truths: Truths, detections: Detections, most: int) -> Matches:
 
 
 def known_detections(detections: Detections) -> Detections:
-    """Those of categories that the truth has."""
+    """The detections of categories that the truth has."""
     if (detections.category >= 0).all():
         return detections
     known = np.flatnonzero(detections.category >= 0)
@@ -257,7 +257,7 @@ def known_detections(detections: Detections) -> Detections:
 def _warnings(
     truth: GroundTruth, truths: Truths, results: Records, detections: Detections, iou_type: IouType, boxed: bool
 ) -> Iterator[str]:
-    """Where the numbers are the reference's and not what one might think."""
+    """Warnings where the numbers are the reference's and not what one might think."""
     found = results.place
     if truth.left_out:
         yield f"{truth.path}: {truth.left_out} annotations of images or categories that it does not list are left out"

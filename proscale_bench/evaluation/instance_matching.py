@@ -1,4 +1,4 @@
-"""Which detection finds which truth: COCO's greedy rule, for all thresholds and size ranges in one pass.
+"""The matching of detections and truths by COCO's greedy rule, for all thresholds and size ranges in one pass.
 
 Pure numbers: what files and records hold is made into `Truths` and `Detections` by `instance_records`.
 """
@@ -23,7 +23,7 @@ from proscale_bench.evaluation.average_precision import (
     Matches,
 )
 
-Shapes = Sequence[dict[str, Any]] | Floats  # COCO's run lengths, or boxes [N, 4] (x, y, width, height)
+MasksOrBoxes = Sequence[dict[str, Any]] | Floats  # COCO's run lengths, or boxes [N, 4] (x, y, width, height)
 
 # What an IoU that reaches n thresholds is good for, in every size range.
 REACHED = np.array(
@@ -43,7 +43,7 @@ class Truths:
         area: [G], pixels, as the file says.
         crowd: [G].
         named: [G]; False for the id 0, which the reference takes for no truth at all once it is found.
-        shapes: of all.
+        shapes: masks or boxes of all.
     """
 
     image: Integers
@@ -51,7 +51,7 @@ class Truths:
     area: Floats
     crowd: NDArray[np.bool_]
     named: NDArray[np.bool_]
-    shapes: Shapes
+    shapes: MasksOrBoxes
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Detections:
     category: Integers
     score: Floats
     area: Floats
-    shapes: Shapes
+    shapes: MasksOrBoxes
 
 
 def match(truths: Truths, detections: Detections, most: int) -> Matches:
@@ -111,7 +111,7 @@ def engine_tables(truths: Truths, detections: Detections, images: int, categorie
     """COCOeval's tables of precision and recall, by hotcoco: equal to those of `match`, sooner, on all processors.
 
     Args:
-        images, categories: how many there are.
+        images, categories: their numbers.
 
     Returns:
         None where it is not asked: with a truth of id 0, NaN or infinity, nothing to find or nothing found.
@@ -124,7 +124,7 @@ def engine_tables(truths: Truths, detections: Detections, images: int, categorie
     if not all(np.isfinite(column).all() for column in numbers):
         return None
 
-    def boxes_and_masks(shapes: Shapes) -> tuple[Floats, list[Any] | None]:
+    def boxes_and_masks(shapes: MasksOrBoxes) -> tuple[Floats, list[Any] | None]:
         return (shapes, None) if isinstance(shapes, np.ndarray) else (np.zeros((len(shapes), 4)), list(shapes))
 
     boxes, masks = boxes_and_masks(truths.shapes)
@@ -149,20 +149,20 @@ def engine_tables(truths: Truths, detections: Detections, images: int, categorie
     return None if tables is None else (np.asarray(tables["precision"]), np.asarray(tables["recall"]))
 
 
-def take_shapes(shapes: Shapes, places: Integers) -> Shapes:
-    """Those at the places."""
+def take_shapes(shapes: MasksOrBoxes, places: Integers) -> MasksOrBoxes:
+    """The masks or boxes at the places."""
     return shapes[places] if isinstance(shapes, np.ndarray) else [shapes[place] for place in places.tolist()]
 
 
 def _assign(
     place: Integers, slot: Integers, overlap: Floats, count: int, skip: Integers, crowd: list[bool], named: list[bool]
 ) -> tuple[Integers, Integers]:
-    """For each detection the bits where it found a truth, and those where that truth is ignored, both [count].
+    """Each detection's bits where it found a truth, and those where that truth is ignored, both [count].
 
     Args:
         place, slot, overlap: detection, truth and IoU of every pair to think of; of an image and category the best
             detection has the lowest place.
-        count: of detections.
+        count: number of detections.
         skip: [G], bits where the truth is ignored.
     """
     reach = REACHED[np.searchsorted(IOU_THRESHOLDS, overlap, side="right")]
@@ -207,7 +207,7 @@ def _grouped(
 
 
 def _starts(image: Integers, category: Integers) -> Integers:
-    """Where the image or the category changes."""
+    """The places where the image or the category changes."""
     changes = np.ones(len(image), bool)
     changes[1:] = (image[1:] != image[:-1]) | (category[1:] != category[:-1])
     return np.flatnonzero(changes)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from proscale_bench.data.documents import kind_of
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.average_precision import Floats, Integers, IouType
-from proscale_bench.evaluation.instance_matching import Detections, Shapes, Truths
+from proscale_bench.evaluation.instance_matching import Detections, MasksOrBoxes, Truths
 from proscale_bench.evaluation.run_lengths import areas
 
 FARTHEST_PX = 1e5  # COCO's largest object has this side; the C code draws every pixel of a line to a point
@@ -27,7 +27,7 @@ class Records:
     """A list of objects, read column by column.
 
     Args:
-        place: how errors name the list: `gt.json: annotations`.
+        place: name of the list in errors: `gt.json: annotations`.
         items: the objects.
         index: their places in the list of that name.
     """
@@ -171,7 +171,7 @@ class Records:
         return runs
 
     def values(self, key: str) -> list[Any]:
-        """What stands there, unchecked."""
+        """The values of a key, unchecked."""
         try:
             return [item[key] for item in self.items]
         except KeyError:
@@ -179,7 +179,7 @@ class Records:
             raise self.error(missing, f"'{key}' is missing", RECORD_HINT) from None
 
     def _column(self, key: str, plain: set[type], kind: type, read: Callable[[Any], Any], expected: str) -> Any:
-        """All values of a key at once where they are of plain types, else one by one."""
+        """The values of a key, read at once where all are of plain types, else one by one."""
         values = self.values(key)
         if set(map(type, values)) <= plain:
             try:
@@ -194,7 +194,7 @@ class Records:
 
 
 def _plain(runs: list[Any], sizes: list[list[int]]) -> bool:
-    """All are run lengths of these sizes with counts as text."""
+    """True if every one is run lengths of its size with counts as text."""
     try:
         return (
             set(map(type, runs)) <= {dict}
@@ -235,7 +235,7 @@ def _said(value: Any) -> str:
 
 
 def place_of(ids: Integers, known: Integers) -> Integers:
-    """Where each id stands among the known ones, ascending; -1 where it is not one of them."""
+    """The place of each id among the known ones, ascending; -1 where it is not one of them."""
     if not len(known):
         return np.full(len(ids), -1)
     places = np.searchsorted(known, ids).clip(max=len(known) - 1)
@@ -264,7 +264,7 @@ def detection_columns(
         boxed: the results have boxes: theirs is the area, of masks too, and a result without a mask is a rectangle.
             Otherwise they have masks, theirs is the area, and boxes are made from them where there is none.
     """
-    shapes: Shapes
+    shapes: MasksOrBoxes
     score = records.numbers("score")
     if boxed:
         boxes = records.boxes()

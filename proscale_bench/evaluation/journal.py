@@ -1,4 +1,4 @@
-"""What an evaluation keeps as it goes, so that nothing finished is lost: a line of JSON an image.
+"""The journal of an evaluation, so that nothing finished is lost: a line of JSON an image.
 
 Every process writes a file of its own, a batch at a time, and reads all of them at the end. A killed process leaves at
 worst a last line without an end, which counts as not written.
@@ -54,7 +54,7 @@ class JournalWriter:
 
 @dataclass(frozen=True)
 class LinePlace:
-    """Where an image's line stands."""
+    """The place of an image's line: bytes of a file."""
 
     path: Path
     offset: int

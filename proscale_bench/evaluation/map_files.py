@@ -13,11 +13,10 @@ from pathlib import Path
 
 from proscale_bench.data.dataset import Category, PanopticEntry
 from proscale_bench.data.panoptic_json import PredictedEntry, read_panoptic_predictions, read_panoptic_truth
-from proscale_bench.data.pictures import read_id_map, read_label_map
+from proscale_bench.data.pictures import IdMap, read_id_map, read_label_map
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.panoptic import (
     VOID,
-    IdMap,
     Overlaps,
     PanopticCounts,
     PanopticQuality,
@@ -42,7 +41,7 @@ OnLabelMap = Callable[[int, int], None]  # maps done, of how many
 
 @dataclass(frozen=True)
 class ScoredFiles:
-    """What a folder of predictions is worth, and what each image adds, in the order of the truth's annotations."""
+    """The quality of a folder of predictions, and the counts of each image, in the order of the truth's annotations."""
 
     categories: tuple[Category, ...]
     image_ids: tuple[int, ...]
@@ -210,7 +209,7 @@ def _repeated(ids: Iterable[int]) -> list[int]:
 
 @dataclass(frozen=True)
 class ScoredLabels:
-    """What a folder of predictions is worth, and what each image adds, by ascending name."""
+    """The quality of a folder of predictions, and the counts of each image, by ascending name."""
 
     names: tuple[str, ...]
     counts: tuple[SemanticCounts, ...]

@@ -58,9 +58,9 @@ class PostProcessor:
     """Turns logits into predictions in the data set's own categories, in float32.
 
     Args:
-        categories: of the data set; the model's class index is the place in it.
-        tasks: what to predict.
-        thresholds: what a panoptic segment must reach.
+        categories: the data set's categories; the model's class index is the place in it.
+        tasks: tasks to predict.
+        thresholds: thresholds that a query must reach.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class ModelPredictor:
         model: prepared for inference, on its device.
         resize: (short side, longest side) in pixels, or None: images are given as they are.
         dtype: number format of the forward pass.
-        thresholds: of the post-processing.
+        thresholds: thresholds of post-processing.
 
     Raises:
         BenchError: the model has other classes than the data set.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Category, Segment
 from proscale_bench.data.panoptic_json import PredictedSegment
-from proscale_bench.evaluation.pixel_runs import runs
+from proscale_bench.evaluation.pixel_runs import Map, runs
 
 __all__ = [
     "VOID",
@@ -38,13 +38,12 @@ __all__ = [
 VOID = 0
 ID_LIMIT = 2**32  # a pair of ids fits one number of 64 bits
 
-IdMap = NDArray[np.integer]
 Overlaps = Mapping[tuple[int, int], int]
 
 
 @dataclass(frozen=True)
 class PanopticCounts:
-    """What one image adds to the metric.
+    """The counts that one image adds to the metric.
 
     Args:
         matches: (category id, IoU) of each true positive, by ascending true id, then predicted id.
@@ -86,7 +85,7 @@ class PanopticQuality:
     Args:
         all, things, stuff: means over classes.
         per_class: by category id.
-        warnings: where files mislead the metric.
+        warnings: places where files mislead the metric.
     """
 
     all: GroupQuality
@@ -107,9 +106,9 @@ class ClassCounts:
 
 
 def count_image(
-    true_ids: IdMap,
+    true_ids: Map,
     true_segments: Sequence[Segment],
-    predicted_ids: IdMap,
+    predicted_ids: Map,
     predicted_segments: Sequence[PredictedSegment],
 ) -> PanopticCounts:
     """Match one image's segments.
@@ -125,7 +124,7 @@ def count_image(
     return count_overlaps(overlaps(true_ids, predicted_ids), true_segments, predicted_segments)
 
 
-def overlaps(true_ids: IdMap, predicted_ids: IdMap) -> dict[tuple[int, int], int]:
+def overlaps(true_ids: Map, predicted_ids: Map) -> dict[tuple[int, int], int]:
     """The pixels that each pair (true id, predicted id) shares, by ascending pair.
 
     Raises:
@@ -172,9 +171,9 @@ def count_overlaps(
 
 
 def matched_pairs(
-    true_ids: IdMap,
+    true_ids: Map,
     true_segments: Sequence[Segment],
-    predicted_ids: IdMap,
+    predicted_ids: Map,
     predicted_segments: Sequence[PredictedSegment],
 ) -> list[tuple[int, int]]:
     """(true id, predicted id) of the segments that match; see `count_image`."""
@@ -187,7 +186,7 @@ class RunningQuality:
     """Panoptic quality of the images added so far.
 
     Args:
-        categories: what counts; segments of others count nowhere. Of two with one id the last counts.
+        categories: categories that count; segments of others count nowhere. Of two with one id the last counts.
     """
 
     def __init__(self, categories: Iterable[Category]) -> None:
@@ -214,7 +213,7 @@ class RunningQuality:
         return _mean([quality for quality in self._per_class().values() if _seen(quality)]).pq
 
     def quality(self, warnings: tuple[str, ...] = ()) -> PanopticQuality:
-        """All of it."""
+        """PQ, SQ and RQ of all classes, things, stuff and each class."""
         per_class = self._per_class()
         seen = {category_id: quality for category_id, quality in per_class.items() if _seen(quality)}
         things, stuff = (
@@ -269,7 +268,7 @@ def class_counts(counts: Sequence[PanopticCounts], categories: Sequence[Category
 def _tables(
     shared: Overlaps, true_segments: Sequence[Segment], predicted_segments: Sequence[PredictedSegment]
 ) -> tuple[dict[int, Segment], dict[int, int], dict[int, int]]:
-    """Of an image: the truth by id, and the category and the area of each prediction, in pixels of its map."""
+    """An image's truth by id, and the category and the area of each prediction, in pixels of its map."""
     truth = {segment.id: segment for segment in true_segments}
     category_of = {segment.id: segment.category_id for segment in predicted_segments}
     areas: dict[int, int] = {}
@@ -294,7 +293,7 @@ def _matched(
             yield true_id, predicted_id, iou
 
 
-def _paired(true_ids: IdMap, predicted_ids: IdMap) -> NDArray[np.uint64]:
+def _paired(true_ids: Map, predicted_ids: Map) -> NDArray[np.uint64]:
     """Two ids as one number that orders as the pair does."""
     for ids in (true_ids, predicted_ids):
         if ids.size and (ids.min() < 0 or ids.max() >= ID_LIMIT):

@@ -1,4 +1,4 @@
-"""A prediction of one image, what the metrics keep of it, and what in the input misleads them."""
+"""A prediction for one image, what the metrics keep of it, and warnings about many files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ Detection = Mapping[str, Any]  # a COCO result: image_id, category_id, score, se
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of one image, at its original size, in the data set's categories; None where a task was not asked for.
+    """A prediction for one image, at its original size, in the data set's categories; None for a task not asked for.
 
     Args:
-        panoptic_ids: [H, W]; 0 is void.
-        segments: of the map.
-        detections: as COCO results.
-        labels: [H, W], class indices.
+        image_id: the data set's id of the image.
+        panoptic_ids: ids of segments, [H, W]; 0 is void.
+        segments: id and category of every segment of that map.
+        detections: instances as COCO results.
+        labels: class indices, [H, W].
     """
 
     image_id: int
@@ -35,7 +36,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What is kept of one image: small, and the same after a trip through JSON.
+    """The counts that are kept of one image: small, and the same after a trip through JSON.
 
     Detections are judged at the end, since AP sorts those of all images together; the rest is judged at once.
     """
@@ -47,7 +48,7 @@ class ImageResult:
     semantic: SemanticCounts | None = None
 
     def document(self) -> dict[str, Any]:
-        """As a line of the journal."""
+        """The result as a line of the journal."""
         document: dict[str, Any] = {"image_id": self.image_id}
         if self.panoptic is not None:
             counts = self.panoptic
@@ -76,7 +77,7 @@ class ImageResult:
 
 
 class Cautions:
-    """What was found, by kind: how often, and the first."""
+    """Warnings about many files, gathered: one line a kind, with their number and the first, not one an image."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, str]] = {}
@@ -86,5 +87,5 @@ class Cautions:
         self._found[kind] = (count + 1, first)
 
     def lines(self) -> tuple[str, ...]:
-        """In the order in which the kinds were first met."""
+        """One line a kind, in the order in which the kinds were first met."""
         return tuple(f"{kind}: {count:,}, the first {first}" for kind, (count, first) in self._found.items())

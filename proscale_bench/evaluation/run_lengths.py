@@ -39,7 +39,7 @@ def areas(masks: Sequence[dict[str, Any]], pixels: Integers) -> Integers:
 
 
 def covered(counts: Sequence[str | bytes]) -> Integers:
-    """How many pixels the runs of each string cover, zeros and ones, modulo 2^32; -1 where a part is no number."""
+    """The pixels that the runs of each string cover, zeros and ones, modulo 2^32; -1 where a part is no number."""
     strings = [one if isinstance(one, str) else one.decode("latin-1") for one in counts]
     pixels = np.empty(len(strings), np.int64)
     first, size = 0, 0
@@ -133,5 +133,5 @@ def _covered(strings: Sequence[str]) -> Integers:
 
 
 def _owners(firsts: Integers, characters: Integers) -> Integers:
-    """Which string each character is of."""
+    """The place of each character's string."""
     return np.searchsorted(firsts, characters, side="right") - 1

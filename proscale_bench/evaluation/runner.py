@@ -27,7 +27,7 @@ IMAGES_AHEAD = 32  # that wait at most, in whole batches: what bounds the memory
 
 @dataclass(frozen=True)
 class Work:
-    """What is evaluated: batches of a data set's images, for some tasks."""
+    """Batches of a data set's images to evaluate, and the tasks."""
 
     dataset: Dataset
     batches: tuple[Batch, ...]
@@ -35,15 +35,15 @@ class Work:
 
     @property
     def images(self) -> tuple[ImageEntry, ...]:
-        """In the order of the data set, which is that of every sum."""
+        """The images of all batches in the order of the data set, which is that of every sum."""
         chosen = {image.id for batch in self.batches for image in batch.images}
         return tuple(image for image in self.dataset.images if image.id in chosen)
 
 
 class Predictor(Protocol):
-    """Where predictions come from: a model (`ModelPredictor`), files (`FilePredictor`), or a class of one's own.
+    """A maker of predictions: a model (`ModelPredictor`), files (`FilePredictor`), or a class of one's own.
 
-    A predictor that sees one segment of the data set's first category in every image:
+    One that sees a single segment of one category in every image:
 
         class OneSegment:
             def load(self, image):  # the disk's part, run in threads; here the ids of a panoptic map [H, W]
@@ -57,7 +57,7 @@ class Predictor(Protocol):
     """
 
     def load(self, image: ImageEntry) -> Any:
-        """What the prediction of an image needs from the disk; called from several threads at once.
+        """Read what the prediction of an image needs from the disk; called from several threads at once.
 
         Raises:
             BenchError: a file cannot be read.
@@ -73,13 +73,13 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class BatchDone:
-    """How far this process is after a batch.
+    """The progress of this process after a batch.
 
     Args:
         done: images, those of an earlier run too.
         total: images of this process.
         images_per_second: in this run.
-        pq: of the images judged in this run so far, in percent.
+        pq: PQ of the images judged in this run so far, in percent.
     """
 
     done: int
@@ -158,7 +158,7 @@ def judge(work: Work, image: ImageEntry, prediction: Prediction, true_map: Any, 
 
 
 def results_of(work: Work, folder: Path) -> Iterator[ImageResult]:
-    """What the journals of all processes hold, in the order of the data set.
+    """The results in the journals of all processes, in the order of the data set.
 
     Raises:
         BenchError: an image is missing.

@@ -18,7 +18,7 @@ IGNORED = 255
 
 @dataclass(frozen=True)
 class SemanticCounts:
-    """What one image adds to the metric: pixels of the classes that it has, apart from ignored ones.
+    """The pixels that one image adds to the metric, of the classes that it has; ignored ones are left out.
 
     Args:
         classes: ascending; the other three are of the same length.
@@ -35,14 +35,14 @@ class SemanticCounts:
 
 @dataclass(frozen=True)
 class SemanticQuality:
-    """In percent, unrounded; None where there is no pixel to judge by.
+    """Metrics in percent, unrounded; None where there is no pixel to judge by.
 
     Args:
         miou, macc: means over the classes that the truth has; one that is only predicted is left out.
         fwiou: IoU weighted by the truth's pixels.
         pacc: the share of pixels that are right.
         iou, acc: by class.
-        warnings: where files mislead the metric.
+        warnings: places where files mislead the metric.
     """
 
     miou: float | None

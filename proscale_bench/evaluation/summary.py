@@ -1,4 +1,4 @@
-"""From what was kept of every image to the metrics, their intervals, and the classes."""
+"""Metrics, their intervals and those of each class, from what was kept of every image."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ DECIMALS = 5  # of replicates in percent: a record keeps thousands
 
 @dataclass(frozen=True)
 class Summary:
-    """What an evaluation found; metrics in percent, by the names of the contract.
+    """The findings of an evaluation; metrics in percent, by the names of CLI.md.
 
     Args:
-        engine: which made the AP.
+        engine: name of the tool that made the AP.
         image_pq: a fraction, of each image by itself.
     """
 
@@ -59,10 +59,10 @@ def summarise(
     """Read the journals in the order of the data set, and score them.
 
     Args:
-        folder: of the journals.
+        folder: folder of the journals.
         resamples: draws of the images behind the intervals; 0: none.
         reference: AP by pycocotools.
-        scorer: of a file of instances; None: detections are the journals'.
+        scorer: scorer of a file of instances; None: detections are the journals'.
         on_stage: told what is being done, and how much of it is.
 
     Raises:
@@ -121,7 +121,7 @@ def summarise(
 def _panoptic_replicates(
     counts: Sequence[PanopticCounts], categories: Sequence[Category], weights: Integers
 ) -> dict[str, Floats]:
-    """Of all classes, things and stuff."""
+    """Replicates of PQ, SQ and RQ: of all classes, of things and of stuff."""
     table = class_counts(counts, categories)
     things = np.array([category.is_thing for category in categories])
     found = {}

@@ -1,4 +1,4 @@
-"""What a device can do at the most, measured: a matrix product for arithmetic, a copy for memory."""
+"""The ceilings of a device, measured: a matrix product for arithmetic, a copy for memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def measure_ceilings(
 
 
 def cached_ceilings(execution: Execution) -> Ceilings | None:
-    """What was measured of this device in this dtype, with as many threads; None if nothing was."""
+    """The ceilings measured on this device in this dtype, with as many threads; None if there are none."""
     try:
         return Ceilings.model_validate(read_cache(NAME).get(_key(execution)))
     except ValueError:
@@ -55,7 +55,7 @@ def cached_ceilings(execution: Execution) -> Ceilings | None:
 
 
 def keep_ceilings(execution: Execution, ceilings: Ceilings) -> None:
-    """Put them into the cache.
+    """Put ceilings into the cache.
 
     Raises:
         BenchError: it cannot be written.

@@ -22,7 +22,7 @@ NO_TURBO, BOOST = CPU / "intel_pstate/no_turbo", CPU / "cpufreq/boost"
 
 @dataclass(frozen=True)
 class Environment:
-    """What may explain a number. None is what the system does not tell."""
+    """The facts of a machine that may explain a number. None is what the system does not tell."""
 
     device: DeviceType
     device_name: str
@@ -37,7 +37,7 @@ class Environment:
     other_gpu_processes: int
 
     def strings(self) -> dict[str, str]:
-        """For a record, with versions; only what is known."""
+        """The environment of a record, with versions; only what is known."""
         known = {
             **environment(),
             "torch": torch.__version__,
@@ -57,7 +57,7 @@ class Environment:
         return {key: value for key, value in known.items() if value}
 
 
-def look_around(device: torch.device, board: Board | str) -> Environment:
+def read_environment(device: torch.device, board: Board | str) -> Environment:
     """The environment now. Ask before measuring: afterwards the load is our own."""
     gpu = board if isinstance(board, Board) else None
     return Environment(

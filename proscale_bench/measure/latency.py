@@ -22,8 +22,8 @@ LOOK_EVERY = 5  # rounds: a bootstrap is not free
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What can be run over and over: a part of a model, or all of it. `min_bytes` must move at the least."""
+class TimedStage:
+    """A call that can be repeated: a part of a model, or all of it. `min_bytes` must move at the least."""
 
     name: str
     call: Call
@@ -36,13 +36,13 @@ class Subject:
     """A model that takes its turn."""
 
     name: str
-    whole: Stage
-    stages: tuple[Stage, ...]
+    whole: TimedStage
+    stages: tuple[TimedStage, ...]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop: after exactly `repeats` rounds, or when the answer is stable, within `max_seconds` a subject."""
+    """The end of measuring: after exactly `repeats` rounds, or once it is stable, in `max_seconds` a subject."""
 
     max_seconds: float = 30.0
     repeats: int | None = None
@@ -50,7 +50,7 @@ class Limits:
 
 @dataclass
 class Samples:
-    """Of one subject, by round."""
+    """The times of one subject, by round."""
 
     whole_ms: list[float] = field(default_factory=list)
     launch_ms: list[float] = field(default_factory=list)
@@ -58,8 +58,8 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Step:
-    """Told after each round."""
+class RoundDone:
+    """The progress after a round."""
 
     warming_up: bool
     round: int
@@ -68,7 +68,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Rounds:
-    """What was found: samples or, for a subject that could not go on, why not. `warm` if warm-up got stable."""
+    """Samples or, for a subject that could not go on, the reason why. `warm` if warm-up got stable."""
 
     samples: dict[str, Samples]
     failures: dict[str, Exception]
@@ -82,17 +82,17 @@ def run_rounds(
     limits: Limits,
     *,
     is_failure: Callable[[Exception], bool] = lambda error: False,
-    on_step: Callable[[Step], None] = lambda step: None,
+    on_round: Callable[[RoundDone], None] = lambda step: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Rounds:
     """Measure subjects in turns.
 
     Args:
         subjects: with names of their own.
-        timer: of their device.
+        timer: timer of their device.
         limits: when to stop.
-        is_failure: which errors end one subject and leave the others; any other ends all.
-        on_step: told after each round.
+        is_failure: True for errors that end one subject and leave the others; any other ends all.
+        on_round: told after each round.
         clock: seconds.
     """
     going, failures = list(subjects), dict[str, Exception]()
@@ -114,7 +114,7 @@ def run_rounds(
     while going and not warm:
         one_round(warmup_rounds, warm_up)
         warmup_rounds += 1
-        on_step(Step(True, warmup_rounds, clock() - start))
+        on_round(RoundDone(True, warmup_rounds, clock() - start))
         warm = all(is_warm(warm_up[subject.name].whole_ms) for subject in going)
         if not warm and _warm_up_is_over(limits, warmup_rounds, clock() - start, budget_s):
             break
@@ -124,7 +124,7 @@ def run_rounds(
     while going and not _enough(limits, done, clock() - start, budget_s, [samples[s.name].whole_ms for s in going]):
         one_round(done, samples)
         done += 1
-        on_step(Step(False, done, clock() - start))
+        on_round(RoundDone(False, done, clock() - start))
     return Rounds({subject.name: samples[subject.name] for subject in going}, failures, warmup_rounds, warm)
 
 

@@ -1,4 +1,4 @@
-"""What one forward pass takes in memory, and how running out of it is told apart from other errors.
+"""The memory that one forward pass takes, and how running out of it is told apart from other errors.
 
 On CUDA PyTorch's allocator keeps the peak. On the CPU it is that of the resident set: Linux keeps a high-water mark
 that a process may reset, so earlier peaks do not hide this one. The C library holds back and scatters what is freed,
@@ -36,7 +36,7 @@ def pass_memory(model: nn.Module, run: Callable[[], object], device: torch.devic
     Args:
         model: whose weights are reported beside the peak.
         run: the pass; on the CPU it is called in another thread, so it brings its own inference mode.
-        device: where it runs.
+        device: device that it runs on.
     """
     tensors = (*model.parameters(), *model.buffers())
     weights_mib = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / MIB
@@ -79,7 +79,7 @@ def _resident(run: Callable[[], object], weights_mib: float) -> Memory | None:
 
 @contextmanager
 def _own_mappings() -> Iterator[None]:
-    """Whatever is large is mapped when it is allocated and unmapped when it is freed: glibc, where it is that."""
+    """Have whatever is large be mapped when it is allocated and unmapped when it is freed: glibc, where it is that."""
     try:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, SMALL_BYTES)
@@ -111,7 +111,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def memory_guard() -> Iterator[None]:
-    """On Linux, asking for more memory than is free fails at once, inside.
+    """Have a request for more memory than is free fail at once, inside; on Linux alone.
 
     Without it the system promises any amount and kills the process once it is used, so that a batch size too large
     would take the others' results with it.
@@ -132,7 +132,7 @@ def memory_guard() -> Iterator[None]:
 
 
 def available_bytes() -> int:
-    """What is free on this machine, or in this container where that is less.
+    """The bytes that are free on this machine, or in this container where that is less.
 
     Raises:
         OSError, LookupError: the system does not say.

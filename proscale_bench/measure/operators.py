@@ -1,4 +1,4 @@
-"""Which operation an aten operator is, and how much of it: the table that the trace counts by.
+"""The table that the trace counts by: which operation an aten operator is, and how much of it.
 
 Three kinds of operator: those with a rule, arithmetic that no rule set counts (listed with every count), and moves that
 do no arithmetic. One that is in none of the three stops the count.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.models.deformable_attention import DeformableAttention
-from proscale_bench.models.encoders.parts import Recalibration
+from proscale_bench.models.encoders.parts import TokenRecalibration
 from proscale_bench.specs.terms import Operator
 
 aten = torch.ops.aten
@@ -32,7 +32,7 @@ class PythonCall:
 
 @dataclass(frozen=True)
 class Scope:
-    """What is running: the part it is booked under, the innermost module, the composite function if in one."""
+    """The place of a running operator: the part it is booked under, the innermost module, the composite function."""
 
     part: str
     module: type | None = None
@@ -49,7 +49,7 @@ def no_rule(what: str) -> BenchError:
 
 
 Counted = tuple[tuple[Operator, int], ...]  # and how much of each, in one call; nothing if no rule set counts it
-Rule = Callable[[Scope, Any, Any], Counted]  # of the scope, the arguments and the result
+OperatorRule = Callable[[Scope, Any, Any], Counted]  # of the scope, the arguments and the result
 
 
 def _convolution(scope: Scope, args: Any, result: Tensor) -> Counted:
@@ -57,7 +57,7 @@ def _convolution(scope: Scope, args: Any, result: Tensor) -> Counted:
     return ((Operator.CONV, result.numel() * weight[0].numel()),)
 
 
-def _linear(matrix: int) -> Rule:
+def _linear(matrix: int) -> OperatorRule:
     """`addmm` and `mm`: the second matrix, at this argument, gives the inner and outer dimensions."""
 
     def rule(scope: Scope, args: Any, result: Tensor) -> Counted:
@@ -80,7 +80,7 @@ def _bmm(scope: Scope, args: Any, result: Tensor) -> Counted:
     return ((Operator.BMM, amount),)
 
 
-def _an_element(operator: Operator, amount: int) -> Rule:
+def _an_element(operator: Operator, amount: int) -> OperatorRule:
     """A fixed amount for every element of the (first) output."""
 
     def rule(scope: Scope, args: Any, result: Any) -> Counted:
@@ -96,13 +96,13 @@ def _elementwise_product(scope: Scope, args: Any, result: Tensor) -> Counted:
         return ()
     if scope.module is DeformableAttention:
         return ((Operator.WEIGHTED_SUM, result.numel()),)
-    if scope.module is Recalibration:
+    if scope.module is TokenRecalibration:
         return ((Operator.GATING, result.numel()),)
     raise no_rule(f"a product of two tensors in {scope.module.__name__ if scope.module else 'no module'}")
 
 
 def _deformable_sampling(scope: Scope, args: Any, result: Tensor) -> Counted:
-    """As the reference: every point of every query is one bilinear sample, then one term of a weighted sum."""
+    """The reference's count: every point of every query is one bilinear sample, then one term of a weighted sum."""
     value, _, _, weights = args  # [B, S, heads, d], sizes, locations, [B, N, heads, L, P]
     sampled = weights.numel() * int(value.shape[-1])
     return (Operator.GRID_SAMPLER, 4 * sampled), (Operator.WEIGHTED_SUM, sampled)
@@ -113,7 +113,7 @@ def _packets(names: str) -> set[Any]:
     return {packet for name in names.split() if (packet := getattr(aten, name, None)) is not None}
 
 
-RULE_TABLE: dict[Any, Rule] = {
+RULE_TABLE: dict[Any, OperatorRule] = {
     packet: rule
     for names, rule in {
         "convolution": _convolution,

@@ -1,4 +1,4 @@
-"""One sitting at one machine: the same backbone, size and settings, several schedules in turns, batch by batch."""
+"""A session at one machine: the same backbone, size and settings, several schedules in turns, batch by batch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from proscale_bench.errors import BenchError, ExitCode
-from proscale_bench.measure.energy import Energy, pass_energy
-from proscale_bench.measure.environment import Environment, look_around
-from proscale_bench.measure.latency import Limits, Samples, Stage, Step, Subject, run_rounds
+from proscale_bench.measure.environment import Environment, read_environment
+from proscale_bench.measure.latency import Limits, RoundDone, Samples, Subject, TimedStage, run_rounds
 from proscale_bench.measure.memory import is_out_of_memory, memory_guard, pass_memory
-from proscale_bench.measure.nvml import Board
+from proscale_bench.measure.nvml import Board, Energy, pass_energy
 from proscale_bench.measure.stages import take_apart
 from proscale_bench.measure.timers import timer_for
 from proscale_bench.models.build import build
@@ -27,12 +26,12 @@ from proscale_bench.specs.model import ModelSpec
 from proscale_bench.units import Size
 
 DEFAULT_LIMITS = Limits()
-Progress = Callable[[str, float | None], None]  # what is being done; how much of it, 0 to 1, if that is known
+OnProfileStage = Callable[[str, float | None], None]  # what is being done; how much of it, 0 to 1, if that is known
 
 
 @dataclass(frozen=True)
 class ProfileSettings:
-    """How models are run. `threads` None: as many as PyTorch likes."""
+    """The settings that models are run with. `threads` None: as many as PyTorch likes."""
 
     device: DeviceType
     dtype: DType = "fp32"
@@ -57,13 +56,13 @@ class ProfileSettings:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was found of one schedule at one batch size."""
+class MeasuredProfile:
+    """The measurements of one schedule at one batch size."""
 
     spec: ModelSpec
     execution: Execution
     samples: Samples
-    stages: tuple[Stage, ...]
+    stages: tuple[TimedStage, ...]
     note: str  # how the whole was not run as asked
     memory: Memory | None
     energy: Energy
@@ -73,8 +72,8 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """Why there is nothing to be found of it."""
+class FailedProfile:
+    """The reason why a schedule could not be measured at a batch size."""
 
     spec: ModelSpec
     execution: Execution
@@ -82,7 +81,7 @@ class Failed:
     out_of_memory: bool
 
 
-Found = Measured | Failed
+ProfileResult = MeasuredProfile | FailedProfile
 
 
 class Session:
@@ -103,7 +102,7 @@ class Session:
     def __enter__(self) -> Session:
         self._state.__enter__()
         try:
-            self.environment = look_around(self.device, self.board)
+            self.environment = read_environment(self.device, self.board)
             self._build()
         except BaseException as error:
             self._state.__exit__(type(error), error, error.__traceback__)
@@ -133,14 +132,16 @@ class Session:
         )
 
     def measure(
-        self, batch_size: int, size: Size, output_size: Size, progress: Progress = lambda what, share: None
-    ) -> list[Found]:
+        self, batch_size: int, size: Size, output_size: Size, progress: OnProfileStage = lambda what, share: None
+    ) -> list[ProfileResult]:
         """Measure every schedule at a batch size, in turns. One that fails, for want of memory say, is a result too."""
         guard = memory_guard() if self.device.type == "cpu" else nullcontext()
         with torch.inference_mode(), guard, _no_collection():
             return self._measure(self.execution(batch_size), size, output_size, progress)
 
-    def _measure(self, execution: Execution, size: Size, output_size: Size, progress: Progress) -> list[Found]:
+    def _measure(
+        self, execution: Execution, size: Size, output_size: Size, progress: OnProfileStage
+    ) -> list[ProfileResult]:
         subjects: list[Subject] = []
         memories: dict[str, Memory | None] = {}
         failures: dict[str, Exception] = {}
@@ -156,7 +157,7 @@ class Session:
                     raise
                 failures[name] = error.with_traceback(None)  # which would keep the tensors
 
-        def show(step: Step) -> None:
+        def show(step: RoundDone) -> None:
             limits = self.settings.limits
             done = step.elapsed_s / (limits.max_seconds * len(subjects))
             if limits.repeats is not None:
@@ -165,11 +166,11 @@ class Session:
             progress(f"{what}, round {step.round}", None if step.warming_up else min(1.0, done))
 
         rounds = run_rounds(
-            subjects, timer_for(self.device), self.settings.limits, is_failure=_is_failure, on_step=show
+            subjects, timer_for(self.device), self.settings.limits, is_failure=_is_failure, on_round=show
         )
         throttled_by = self.board.throttled_by() if isinstance(self.board, Board) else ()
         failures |= rounds.failures
-        found: list[Found] = []
+        found: list[ProfileResult] = []
         for spec in self.specs:
             name = spec.variant
             if name in failures:
@@ -179,7 +180,7 @@ class Session:
             progress(f"{name}: energy", None)
             energy = pass_energy(subject.whole.call, self._synchronize, self.board, execution.batch_size)
             found.append(
-                Measured(
+                MeasuredProfile(
                     spec,
                     execution,
                     samples=rounds.samples[name],
@@ -242,11 +243,11 @@ def _shares_backbone(one: ModelSpec, other: ModelSpec) -> bool:
     return one.backbone == other.backbone
 
 
-def _failed(spec: ModelSpec, execution: Execution, error: Exception) -> Failed:
+def _failed(spec: ModelSpec, execution: Execution, error: Exception) -> FailedProfile:
     lost = is_out_of_memory(error)
     reason = (str(error).splitlines() or [""])[0]
     message = f"out of memory at batch size {execution.batch_size}" if lost else f"{type(error).__name__}: {reason}"
-    return Failed(spec, execution, message, lost)
+    return FailedProfile(spec, execution, message, lost)
 
 
 def _is_failure(error: Exception) -> bool:

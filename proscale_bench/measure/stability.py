@@ -1,4 +1,4 @@
-"""Can a measurement be trusted? Every caution ends with what to do."""
+"""Cautions about what a measurement can be trusted for; every one ends with what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUSY = 0.5  # cores that others may use
 
 
 def of_samples(samples_ms: Sequence[float], warm: bool) -> list[Caution]:
-    """What the samples themselves tell."""
+    """Cautions from the samples themselves."""
     found = []
     count = len(samples_ms)
     if count < FEW:
@@ -64,7 +64,7 @@ def of_samples(samples_ms: Sequence[float], warm: bool) -> list[Caution]:
 
 
 def of_environment(environment: Environment) -> list[Caution]:
-    """What the machine tells before anything is measured."""
+    """Cautions from the machine before anything is measured."""
     found = []
     load, cores, threads = environment.load, environment.cores, environment.threads
     on_gpu = environment.device == "cuda"
@@ -87,7 +87,7 @@ def of_environment(environment: Environment) -> list[Caution]:
 
 
 def of_clocks(throttled_by: Sequence[str]) -> list[Caution]:
-    """What holds the GPU's clocks down, asked right after it was busy."""
+    """Cautions from the reasons that held the GPU's clocks down, asked right after it was busy."""
     if not throttled_by:
         return []
     what = f"the GPU's clock was held down by {' and '.join(throttled_by)}"
@@ -96,7 +96,7 @@ def of_clocks(throttled_by: Sequence[str]) -> list[Caution]:
 
 
 def of_stages(sum_pct: float, launch_share_pct: float | None) -> list[Caution]:
-    """How far the stages explain the whole."""
+    """Cautions about how far the stages explain the whole."""
     found = []
     if abs(sum_pct - 100) > HONEST_SUM_PCT:
         what = f"the stages by themselves add up to {sum_pct:.0f} % of the whole"
@@ -110,6 +110,6 @@ def of_stages(sum_pct: float, launch_share_pct: float | None) -> list[Caution]:
 
 
 def of_note(note: str) -> list[Caution]:
-    """How the whole was not run as asked."""
+    """A caution where the whole was not run as asked."""
     advice = "compare it with eager runs only"
     return [Caution(kind="not as asked", message=note, advice=advice, unstable=True)] if note else []

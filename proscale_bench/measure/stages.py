@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.measure.latency import Stage, Subject
+from proscale_bench.measure.latency import Subject, TimedStage
 from proscale_bench.measure.timers import Call
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
@@ -50,7 +50,7 @@ def take_apart(
         model: in eval mode, prepared for inference; compiled or not.
         spec: of the model. Stages have the names of its parts; the subject is called by its variant.
         images: [B, 3, H, W], on the model's device.
-        output_size: of post-processing.
+        output_size: (height, width) of post-processing.
         around: the context that every call runs in.
         graphs: capture every call in a CUDA graph; one that cannot be captured stays as it is and says why.
     """
@@ -72,13 +72,13 @@ def take_apart(
 
     batch, _, classes = predictions.pred_logits[..., :-1].shape
     output_bytes = batch * classes * output_size[0] * output_size[1] * predictions.pred_masks.element_size()
-    stages = [Stage(PREPARE, inside(lambda: model.prepare(images)), 2 * bytes_of(images))]
+    stages = [TimedStage(PREPARE, inside(lambda: model.prepare(images)), 2 * bytes_of(images))]
     for stage, calls in recorded.items():
         if stage == PIXEL_EMBEDDING.name and (between := _between_parts(model, spec, recorded)):
             stages.append(replace(between, call=inside(between.call)))
-        stages.append(Stage(stage, inside(_all(calls)), sum(map(_min_bytes, calls))))
-    stages.append(Stage(POSTPROCESSING, inside(postprocess), bytes_of(predictions) + output_bytes))
-    whole = Stage("total", inside(lambda: model(images)))
+        stages.append(TimedStage(stage, inside(_all(calls)), sum(map(_min_bytes, calls))))
+    stages.append(TimedStage(POSTPROCESSING, inside(postprocess), bytes_of(predictions) + output_bytes))
+    whole = TimedStage("total", inside(lambda: model(images)))
     if graphs:
         pool = torch.cuda.graph_pool_handle()  # replays never overlap and nobody reads their results: one is enough
         whole, *stages = (captured(stage, pool) for stage in (whole, *stages))
@@ -130,14 +130,16 @@ def _modules_of_stages(model: nn.Module, spec: ModelSpec) -> Iterator[tuple[str,
             yield from ((stages[name], child) for child in children)
 
 
-def _between_parts(model: Mask2Former, spec: ModelSpec, recorded: dict[str, list[Recorded]]) -> Stage | None:
+def _between_parts(model: Mask2Former, spec: ModelSpec, recorded: dict[str, list[Recorded]]) -> TimedStage | None:
     """What the encoder runs outside its modules, as a stage; None for an encoder that does not tell."""
     left = next((part.name for part in leaves(spec.parts) if "encoder" in part.modules), None)
     if left is None or "encoder" not in recorded:
         return None
     output = recorded["encoder"][0].output
     call = model.encoder.between_parts(output)
-    return None if call is None else Stage(left, call, bytes_of(output.pyramid[-1]) + bytes_of(output.mask_features))
+    return (
+        None if call is None else TimedStage(left, call, bytes_of(output.pyramid[-1]) + bytes_of(output.mask_features))
+    )
 
 
 def _min_bytes(call: Recorded) -> int:
@@ -147,7 +149,7 @@ def _min_bytes(call: Recorded) -> int:
 
 
 def bytes_of(*values: Any) -> int:
-    """Of all tensors in some values, each memory once."""
+    """The bytes of all tensors in some values, each memory once."""
     tensors = {tensor.data_ptr(): tensor for value in values for tensor in _tensors(value)}
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
@@ -166,7 +168,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(getattr(value, field.name))
 
 
-def captured(stage: Stage, pool: Any) -> Stage:
+def captured(stage: TimedStage, pool: Any) -> TimedStage:
     """The stage as a CUDA graph's replay, or as it is, with the reason why it cannot be one."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call,unused-ignore]
     stream.wait_stream(torch.cuda.current_stream())

@@ -17,12 +17,12 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure.flops import sum_flops, trace_model
 from proscale_bench.measure.fvcore_count import count_with_fvcore
 
-Progress = Callable[[str, int, int], None]  # what is being done, sizes done, sizes in all
+OnSizeVerified = Callable[[str, int, int], None]  # what is being done, sizes done, sizes in all
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What agreed, to the last FLOP.
+    """The agreement of the engines, to the last FLOP.
 
     Args:
         traced_sizes: distinct (padded, output) sizes traced: all that the input has.
@@ -38,7 +38,7 @@ class Verification:
 
 
 def verify(
-    count: FlopCount, all_sizes: bool = False, progress: Progress = lambda what, done, total: None
+    count: FlopCount, all_sizes: bool = False, progress: OnSizeVerified = lambda what, done, total: None
 ) -> Verification:
     """Count again by tracing, under the count's own rules, and by fvcore, under the rules `fvcore`.
 
@@ -72,7 +72,7 @@ def verify(
     )
 
 
-def verify_executed(count: FlopCount, progress: Progress = lambda what, done, total: None) -> None:
+def verify_executed(count: FlopCount, progress: OnSizeVerified = lambda what, done, total: None) -> None:
     """Trace the model after the exact rewrites of inference, and compare with the count as executed.
 
     Raises:

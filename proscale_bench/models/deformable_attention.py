@@ -18,7 +18,7 @@ class DeformableAttention(nn.Module):
     Args:
         width: channels of queries, tokens and output.
         heads: their number; each has width / heads channels.
-        levels: how many levels the tokens come from.
+        levels: number of levels that the tokens come from.
         points: points a query reads on each level, for each head.
 
     Raises:
@@ -54,7 +54,7 @@ class DeformableAttention(nn.Module):
             nn.init.zeros_(projection.bias)
 
     def values(self, tokens: Tensor) -> Tensor:
-        """What queries read: tokens [B, S, C], levels one after another, without position, as [B, S, heads, d]."""
+        """The values that queries read, [B, S, heads, d], from tokens [B, S, C] without position, level after level."""
         values: Tensor = self.value_proj(tokens).unflatten(-1, (self.heads, -1))
         return values
 
@@ -66,7 +66,7 @@ class DeformableAttention(nn.Module):
         Args:
             query: [B, N, C], with its position.
             reference: [N, 2], (x, y) as fractions of width and height, the same on every level.
-            values: of `values`, [B, sum of h*w, heads, d].
+            values: result of `values`, [B, sum of h*w, heads, d].
             sizes: (h, w) of each level.
             extents: the same as a tensor [L, 2], (w, h): see `position.level_extents`.
 

@@ -1,4 +1,4 @@
-"""How a trained model is run: which sampling, and exact optimizations that change its output by rounding alone."""
+"""Preparing a trained model to run: its sampling, and exact optimizations that change its output by rounding alone."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class Mask2Former(nn.Module):
-    """From images to class and mask logits; `build.build` makes one.
+    """A model from images to class and mask logits; `build.build` makes one.
 
     Args:
         backbone: images [B, 3, H, W] to `{"res2": ..., "res5": ...}`.

@@ -18,8 +18,8 @@ from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.units import Size
 
 
-class Prediction(NamedTuple):
-    """What the queries say before some layer: logits [B, Q, K+1], mask logits [B, Q, H/4, W/4]."""
+class LayerPrediction(NamedTuple):
+    """The predictions of the queries before some layer: logits [B, Q, K+1], mask logits [B, Q, H/4, W/4]."""
 
     pred_logits: Tensor
     pred_masks: Tensor
@@ -37,7 +37,7 @@ class Predictions(NamedTuple):
 
     pred_logits: Tensor
     pred_masks: Tensor
-    auxiliary: tuple[Prediction, ...] = ()
+    auxiliary: tuple[LayerPrediction, ...] = ()
 
 
 class Attention(nn.Module):
@@ -147,7 +147,7 @@ class MaskedDecoder(nn.Module):
             normed = self.norm(x)
             masks = self._masks(normed, mask_features[level])
             if auxiliary:
-                intermediate.append(Prediction(self.class_head(normed), masks))
+                intermediate.append(LayerPrediction(self.class_head(normed), masks))
             allowed = attention_mask(masks, sizes[level])
             x = layer(x, self.query_positions, keys[level], values[level], allowed)
         normed = self.norm(x)
@@ -159,7 +159,7 @@ class MaskedDecoder(nn.Module):
 
 
 def attention_mask(mask_logits: Tensor, size: Size) -> Tensor:
-    """Where each query may look on a level: where it sees its own mask, or everywhere if that is nowhere.
+    """The places of a level where each query may look: where it sees its own mask, or everywhere if that is nowhere.
 
     No gradient flows through the mask.
 

@@ -1,4 +1,4 @@
-"""From the logits of one image to semantic, panoptic and instance results at the size of the original image.
+"""Post-processing: from the logits of one image to semantic, panoptic and instance results at the original's size.
 
 Sources: Cheng et al. 2021 (MaskFormer), section 3.4; Cheng et al. 2022. As the official code computes them.
 """
@@ -19,7 +19,7 @@ VOID = 0  # a panoptic map's pixels without a segment
 
 
 @dataclass(frozen=True)
-class Segment:
+class MapSegment:
     """A segment of a panoptic map: its id there, its category's index, and whether that is a thing."""
 
     id: int
@@ -32,7 +32,7 @@ class Panoptic:
     """A panoptic map [H, W], int32, of segment ids from 1 or `VOID`, and its segments by ascending id."""
 
     map: Tensor
-    segments: tuple[Segment, ...]
+    segments: tuple[MapSegment, ...]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def resize_masks(
 
     Args:
         mask_logits: `pred_masks` of one image.
-        padded_size: of the model's padded input.
-        image_size: of this image in it.
-        output_size: of the original image; by default `image_size`.
+        padded_size: (height, width) of the model's padded input.
+        image_size: (height, width) of this image in it.
+        output_size: (height, width) of the original image; by default `image_size`.
         skip_identities: leave out a step from a size to itself; the masks are the same, bit for bit.
     """
 
@@ -122,7 +122,7 @@ def panoptic(
         logits: [Q, K+1].
         masks: resized mask logits [Q, H, W].
         thing_classes: indices of the classes whose segments stay apart.
-        thresholds: as above.
+        thresholds: thresholds of the steps above.
     """
     scores, labels = logits.softmax(dim=-1).max(dim=-1)
     kept = (labels != logits.shape[-1] - 1) & (scores > thresholds.score)
@@ -143,7 +143,7 @@ def panoptic(
         dim=1,
     )
 
-    segments: list[Segment] = []
+    segments: list[MapSegment] = []
     stuff: dict[int, int] = {}  # class: id of its one segment
     id_of_query = [VOID] * queries
     for query, (category, (won_area, covered_area, visible_area)) in enumerate(
@@ -155,7 +155,7 @@ def panoptic(
         if segment_id is None:
             segment_id = len(segments) + 1
             is_thing = category in thing_classes
-            segments.append(Segment(segment_id, category, is_thing))
+            segments.append(MapSegment(segment_id, category, is_thing))
             if not is_thing:
                 stuff[category] = segment_id
         id_of_query[query] = segment_id

@@ -25,14 +25,14 @@ Wrap = Callable[["nn.Module", bool], "nn.Module"]
 
 @dataclass(frozen=True)
 class Processes:
-    """Which process this is, of how many, and how they work together.
+    """This process among those of a `torchrun`, and how they work together.
 
     Args:
         local_rank: its place on this machine.
-        wait: for all others to come here too.
-        mean: of a tensor on the CPU over all processes, in place.
-        wrap: a model whose gradients are the mean over processes after each backward pass; whether there are
-            parameters that never have a gradient.
+        wait: waits for all others to come here too.
+        mean: replaces a tensor on the CPU by its mean over all processes.
+        wrap: makes a model whose gradients are the mean over processes after each backward pass; the flag says if
+            there are parameters that never have a gradient.
     """
 
     rank: int = 0
@@ -49,7 +49,7 @@ class Processes:
 
 
 def under_torchrun() -> bool:
-    """Whether torchrun started this process."""
+    """True if torchrun started this process."""
     return all(name in os.environ for name in VARIABLES)
 
 

@@ -1,4 +1,4 @@
-"""What holds while a model runs: its device is there, number formats and threads are as asked, and put back after."""
+"""Settings while a model runs: its device is there, number formats and threads are as asked, and put back after."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def check_device(device: DeviceType, dtype: DType) -> None:
-    """The device is there and knows the number format.
+    """Make sure that the device is there and knows the number format.
 
     Raises:
         BenchError: no GPU, or tf32 without one.
@@ -49,5 +49,5 @@ def global_state(dtype: DType, threads: int | None) -> Iterator[None]:
 
 
 def device_name(device: torch.device) -> str:
-    """As its maker calls it."""
+    """The name of a device as its maker calls it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()

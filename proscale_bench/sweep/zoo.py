@@ -23,7 +23,7 @@ from typing import Any
 
 from proscale_bench.config.recipe import Recipe, ShapesData
 from proscale_bench.config.zoo import BASELINE, Zoo
-from proscale_bench.data.embedded_training import identity_of_images
+from proscale_bench.data.embedded import identity_of_images
 from proscale_bench.errors import BenchError
 from proscale_bench.files import write_atomic
 from proscale_bench.results.training import TrainingRecord, read_log, read_record

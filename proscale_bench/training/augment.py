@@ -1,5 +1,4 @@
-"""How an image is varied for training, and its truth with it: one variation is drawn, then applied to all that the
-image has.
+"""Variations of an image for training, and of its truth with it: one is drawn, then applied to all that the image has.
 
 Large-scale jitter: resized, its aspect kept, to fit the crop's size times a scale; then a crop, which is padded below
 and to the right where the image is smaller. A crop's pixels alone are resized: of those outside nobody asks.
@@ -61,14 +60,14 @@ class Colors:
 
 @dataclass(frozen=True)
 class Variation:
-    """Where each pixel of a crop is from.
+    """The origin of each pixel of a crop.
 
     Args:
-        size: of the image, height and width.
-        resized: what it is resized to.
-        top, left: where in that the crop begins.
+        size: (height, width) of the image.
+        resized: (height, width) that it is resized to.
+        top, left: corner of the crop in the resized image.
         crop: its size.
-        flip, vertical_flip: whether what is seen in it is turned over.
+        flip, vertical_flip: True turns what is seen in it over.
         colors: None leaves them as they are.
     """
 
@@ -83,7 +82,7 @@ class Variation:
 
     @property
     def seen(self) -> Size:
-        """How much of the crop is not padding."""
+        """Height and width of the part of the crop that is not padding."""
         return min(self.crop[0], self.resized[0] - self.top), min(self.crop[1], self.resized[1] - self.left)
 
     def of_image(self, image: Pixels) -> Pixels:
@@ -167,6 +166,6 @@ def _nearest(first: int, count: int, length: int, resized: int) -> NDArray[np.in
 
 
 def _table(factor: float, more: float = 0.0) -> NDArray[np.uint8]:
-    """What becomes of each byte."""
+    """The new value of each byte."""
     table: NDArray[np.uint8] = np.clip(np.arange(256) * factor + more + 0.5, 0, 255).astype(np.uint8)
     return table

@@ -1,4 +1,4 @@
-"""What a training is gone on with: weights, their average, the optimiser's moments and where it stood, in one file.
+"""The file that a training goes on from: weights, their average, the optimiser's moments and how far it was.
 
 A safetensors file, replaced whole: a training killed at any moment has its last one or the one before, and reading it
 executes nothing. Nothing else is needed to resume, because batches and chance follow from (seed, iteration).
@@ -29,16 +29,16 @@ MISSING = "nothing"
 
 
 class TrainingState(Section):
-    """Where a training stands, and which one it is.
+    """The state of a training: how far it is, and which one it is.
 
     Args:
-        iteration: how many are done.
-        seconds: spent on them.
-        updates: of the average.
-        scale: of the losses in fp16: `GradScaler.state_dict()`.
-        identity: what the training is made of: one that is gone on with must be of the same.
-        unlogged: the last iterations, of which no line of the log tells yet.
-        sessions: what they ran on.
+        iteration: number of iterations done.
+        seconds: time spent on them.
+        updates: number of updates of the average.
+        scale: scale of the losses in fp16, `GradScaler.state_dict()`.
+        identity: everything that the training follows from: one that goes on must have the same.
+        unlogged: the last iterations, which no line of the log tells of yet.
+        sessions: stretches without a pause, and what they ran on.
     """
 
     iteration: Place
@@ -75,10 +75,10 @@ def save_training(
 
 
 def read_state(run: Path, identity: Mapping[str, Any]) -> TrainingState | None:
-    """Where the folder's training stands; None where there is none.
+    """The state of the folder's training; None where there is none.
 
     Args:
-        identity: what it must be made of, as far as it is known yet.
+        identity: everything that it must follow from, as far as that is known yet.
 
     Raises:
         BenchError: the file is damaged, or of another training.

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from proscale_bench.config.recipe import LossSettings
-from proscale_bench.models.masked_decoder import Prediction, Predictions
+from proscale_bench.models.masked_decoder import LayerPrediction, Predictions
 
 NOT_FINITE_COST = 1e6
 
@@ -61,7 +61,7 @@ class Losses:
     dice_loss: Tensor
 
     def total(self, recipe: LossSettings) -> Tensor:
-        """What is minimised: the weighted sum over layers."""
+        """The loss that is minimised: the weighted sum over layers."""
         return (
             recipe.class_weight * self.class_loss
             + recipe.mask_weight * self.mask_loss
@@ -81,12 +81,15 @@ def criterion(
 
     Args:
         predictions: with auxiliary ones, if these shall count.
-        targets: of each image.
+        targets: segments of each image.
         recipe: weights and points.
         normalizer: the batch that this one is an equal part of: the mean over all parts is then the loss of the whole.
         draw: places to look at; uniform ones by default.
     """
-    layers: list[Prediction] = [*predictions.auxiliary, Prediction(predictions.pred_logits, predictions.pred_masks)]
+    layers: list[LayerPrediction] = [
+        *predictions.auxiliary,
+        LayerPrediction(predictions.pred_logits, predictions.pred_masks),
+    ]
     class_logits = at_least_fp32(torch.stack([layer.pred_logits for layer in layers]))  # [L, B, Q, K+1]
     mask_logits = torch.stack([layer.pred_masks for layer in layers])  # [L, B, Q, h, w]
     draw = draw or uniform_on(mask_logits.device)
@@ -173,14 +176,14 @@ def mask_losses(
 def matching_costs(
     class_logits: Tensor, mask_logits: Tensor, labels: Tensor, masks: Tensor, weights: tuple[float, float, float]
 ) -> Tensor:
-    """What it costs that a query answers for a segment, of one image, several layers at once.
+    """The costs of giving each query each segment, of one image, several layers at once.
 
     Args:
         class_logits: [L, Q, K+1].
         mask_logits: at the image's points, [L, Q, P].
         labels: classes of the segments, [N].
         masks: the segments at the same points, 0 to 1, [N, P].
-        weights: of class, mask and dice.
+        weights: weights of the class, mask and dice costs.
 
     Returns:
         [L, Q, N], float32.
@@ -211,7 +214,7 @@ def uniform_on(device: torch.device) -> PointSampler:
 
 
 def at_least_fp32(tensor: Tensor) -> Tensor:
-    """What comes in fp16 or bf16 as float32."""
+    """A tensor as float32 where it comes in fp16 or bf16."""
     return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
@@ -228,9 +231,9 @@ def uncertain_places(logits: Tensor, points: int, oversampling: float, importanc
     """Places to take the loss at: mostly where the masks hesitate, the rest anywhere.
 
     Args:
-        logits: of masks, [N, h, w].
+        logits: logits of masks, [N, h, w].
         points: P, places of a mask.
-        oversampling: how many times P places are drawn, to choose from.
+        oversampling: factor by which more than P places are drawn, to choose from.
         importance: the share of P that are the least certain of those; the others are drawn anew.
 
     Returns:

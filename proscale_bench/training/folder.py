@@ -27,12 +27,12 @@ START_OVER = "choose another folder with --out, or start over with --no-resume -
 
 
 def is_begun(run: Path) -> bool:
-    """Whether the folder holds something that starting over would remove, and that took time to make."""
+    """True if the folder holds something that starting over would remove, and that took time to make."""
     return any((run / name).exists() for name in (STATE, RECORD, WEIGHTS))
 
 
 def is_finished(run: Path) -> bool:
-    """Whether all is there that a training leaves at its end."""
+    """True if everything is there that a training leaves at its end."""
     return (run / RECORD).is_file() and (run / WEIGHTS).is_file()
 
 
@@ -54,7 +54,7 @@ def remove_training(run: Path) -> None:
 
 
 def remove_leftovers(run: Path) -> None:
-    """What a killed training was writing."""
+    """Remove the files that a killed training was writing."""
     for name in (STATE, LOG, RECORD, WEIGHTS):
         for path in run.glob(f".{name}.*"):
             path.unlink(missing_ok=True)

@@ -67,15 +67,16 @@ NAMED = 8  # images of a batch
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is trained, and how it is run.
+    """A schedule to train, and how the training runs.
 
     Args:
-        recipe: with its backbone and files.
-        coco: the folder, for a recipe on COCO's data.
-        threads: of the CPU; None for PyTorch's number.
-        workers: threads that load images.
+        recipe: recipe with its backbone and files.
+        seed: seed of weights, images and points.
+        coco: the data set's folder, for a recipe on COCO's data.
+        threads: number of CPU threads; None for PyTorch's number.
+        workers: number of threads that load images.
         sampling: `auto` or a name of `sampling.SAMPLERS`.
-        tensorboard: whether the log is written for it too.
+        tensorboard: True writes the log for TensorBoard too.
     """
 
     recipe: Recipe
@@ -90,16 +91,16 @@ class TrainingJob:
 
 
 class Watcher:
-    """Told how a training gets on; this one does not care."""
+    """Callbacks during a training; these do nothing."""
 
     def making(self, done: int, total: int) -> None:
-        """Images of the embedded data, where they are missing."""
+        """Called while missing images of the embedded data are made."""
 
     def begins(self, iteration: int) -> None:
-        """With so many iterations done already."""
+        """Called before the first iteration, with the number of those that are done."""
 
     def step(self, step: TrainingStep) -> None:
-        """After every iteration."""
+        """Called after every iteration."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ class _Training:
         return [images.name(index) for index in indices[self.processes.rank :: self.processes.size]]
 
     def _sessions(self) -> tuple[TrainingSession, ...]:
-        """All stretches of the training, this one the last."""
+        """Every session of the training, this one the last."""
         trainer, (done, seconds) = self.trainer, self.begun
         if trainer.iteration == done:
             return self.earlier

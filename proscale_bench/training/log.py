@@ -18,7 +18,7 @@ class LogWriter:
     """Appends lines to a log.
 
     Args:
-        path: what it tells of iterations that are not done, which are to be trained once more, is cut off.
+        path: file of the log; lines of iterations that are not done, and are trained once more, are cut off.
         done: iterations.
         unlogged: the last of those, of which it does not tell yet.
         seconds: spent so far.
@@ -61,7 +61,7 @@ class LogWriter:
             self._board.add(line)
 
     def keep(self) -> None:
-        """All lines are on the disk."""
+        """Wait until all lines are on the disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ class Trainer:
 
     Args:
         model: initialised, on its device.
-        identity: what the training is made of, as a checkpoint tells it.
+        identity: everything that the training follows from, as a checkpoint tells it.
         processes: that train it together.
 
     Raises:
@@ -104,7 +104,7 @@ class Trainer:
         save_training(run, state, self.model, self.optimizer, self.average)
 
     def stop_soon(self) -> None:
-        """All processes stop after the iteration that they are at, once one of them is told."""
+        """Stop all processes after the iteration that they are at, once one of them is told."""
         self.asked_to_stop = True
 
     def run(self, training_set: TrainingSet, workers: int = 2) -> Iterator[TrainingStep]:
@@ -175,7 +175,7 @@ class Trainer:
         )
 
     def _normalizer(self, samples: Sequence[Sample]) -> LossNormalizer | None:
-        """What the parts of an iteration are divided by alike, so that they add up to the loss of all its images."""
+        """The divisors that the parts of an iteration share, so that they add up to the loss of all its images."""
         if self.parts == 1:
             return None
         queries, weight = len(self.model.decoder.query_features), self.recipe.loss.no_object_weight
@@ -243,7 +243,7 @@ class NonFiniteError(BenchError):
     """A number that is none stops a training.
 
     Args:
-        iteration: how many were done before.
+        iteration: number of iterations done before.
         what: is not finite.
         samples: this process's, to be kept for a look.
     """
@@ -258,7 +258,7 @@ class NonFiniteError(BenchError):
 
 
 def _leaves_parameters_out(model: Mask2Former) -> bool:
-    """Whether a backward pass may come past some of the parameters: those of token layers, where there are none."""
+    """True if a backward pass leaves some parameters out: those beside the token layers, where there are none."""
     return not isinstance(model.encoder, StagedEncoder) or not model.encoder.schedule.layers
 
 

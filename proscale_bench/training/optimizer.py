@@ -38,7 +38,7 @@ def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
 
 
 def rate_factor(recipe: Recipe, iteration: int) -> float:
-    """What the learning rate is multiplied by at an iteration, the first of which is 0."""
+    """The factor of the recipe's learning rate at an iteration, the first of which is 0; resuming needs no state."""
     plan = recipe.schedule
     if isinstance(plan, PolynomialSchedule):
         factor = float((1 - iteration / recipe.iterations) ** plan.power)

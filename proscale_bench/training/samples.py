@@ -1,4 +1,8 @@
-"""DOC"""
+"""Training samples: an image with the classes and masks of what is to be found in it, varied as a recipe says.
+
+Which images an iteration sees follows from (seed, iteration): a run that is resumed needs no state, and any number of
+processes and accumulations sees the same images, varied in the same way.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,13 @@ from numpy.typing import NDArray
 
 from proscale_bench.config.recipe import Augmentation
 from proscale_bench.data.batches import load_ahead
-from proscale_bench.data.dataset import Category, Dataset, ImageEntry
-from proscale_bench.data.embedded_training import NOT_LEARNT, OnProgress, training_shapes
-from proscale_bench.data.instances_json import Annotation, instance_fault
+from proscale_bench.data.dataset import Annotation, Category, Dataset, ImageEntry
+from proscale_bench.data.embedded import NOT_LEARNT, training_shapes
+from proscale_bench.data.instances_json import instance_fault
 from proscale_bench.data.pictures import Pixels, read_image
 from proscale_bench.data.shapes.categories import CATEGORIES
 from proscale_bench.data.shapes.randomness import Random
+from proscale_bench.data.shapes.writing import OnImageMade
 from proscale_bench.data.truth import instance_truths, panoptic_truth, require_size, runs_of
 from proscale_bench.errors import BenchError
 from proscale_bench.training.augment import draw_variation
@@ -45,7 +50,7 @@ class TrainingSet(Protocol):
 
     @property
     def classes(self) -> tuple[Category, ...]:
-        """What may be found, by class index."""
+        """The categories that may be found, by class index."""
 
     def __len__(self) -> int: ...
 
@@ -57,13 +62,13 @@ class TrainingSet(Protocol):
         """
 
     def name(self, index: int) -> str:
-        """What an error calls the image."""
+        """The name of the image in errors."""
 
 
 class ShapesTraining:
-    """The embedded data: images of a seed, made on first use (see `data.embedded_training`)."""
+    """The embedded data: images of a seed, made on first use (see `data.embedded`)."""
 
-    def __init__(self, images: int, seed: int, augmentation: Augmentation, progress: OnProgress | None = None) -> None:
+    def __init__(self, images: int, seed: int, augmentation: Augmentation, progress: OnImageMade | None = None) -> None:
         self.classes = CATEGORIES
         self._augmentation = augmentation
         self._seed = seed
@@ -154,7 +159,7 @@ class DrawnImage:
     index: int
 
     def generator(self, seed: int) -> np.random.Generator:
-        """What its variation is drawn from."""
+        """The generator that its variation is drawn from."""
         return np.random.default_rng([seed, self.epoch, self.index])
 
 
@@ -163,7 +168,7 @@ def batch_draws(seed: int, iteration: int, batch_size: int, length: int) -> list
 
     Args:
         batch_size: over all processes.
-        length: how many images there are.
+        length: number of all images.
     """
     first = iteration * batch_size
     places = (divmod(place, length) for place in range(first, first + batch_size))
@@ -192,7 +197,7 @@ def load_batches(
     Args:
         first_iteration, last_iteration: `last_iteration` itself is not loaded.
         batch_size: over all processes.
-        rank, world: which process this is, of how many; it takes every `world`-th image.
+        rank, world: place of this process among so many; it takes every `world`-th image.
         workers: threads.
 
     Raises:
@@ -223,5 +228,5 @@ def load_batches(
 
 @lru_cache(maxsize=4)
 def _permutation(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
-    """All images in an epoch's order, which no version of numpy changes: sorted by a random word each."""
+    """The images in an epoch's order, which no version of numpy changes: sorted by a random word each."""
     return np.argsort(Random(ORDER, seed, epoch).words(length), kind="stable").astype(np.int64)

@@ -1,4 +1,4 @@
-"""What a training needs before its first iteration: data, device, sampling, and the weights that it starts from."""
+"""Preparations of a training: its data, device and sampling, and the weights that it starts from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from proscale_bench.config.recipe import OUTSIDE_DIGEST, Recipe, ShapesData
 from proscale_bench.data.coco import open_dataset
-from proscale_bench.data.embedded_training import identity_of_images
+from proscale_bench.data.embedded import identity_of_images
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.checkpoint import digest
 from proscale_bench.models.checkpoints.checks import WEIGHT_TYPES
@@ -85,7 +85,7 @@ def open_data(
 
 
 def identity_of(recipe: Recipe, schedule: EncoderSpec, seed: int) -> dict[str, Any]:
-    """What a training is made of, as far as it is known before anything is opened."""
+    """Everything that a training follows from, as far as it is known before anything is opened."""
     fields = recipe.model_dump(mode="json", exclude=set(OUTSIDE_DIGEST))
     return {"schedule": schedule.compact, "seed": seed, "recipe": fields}
 
@@ -107,10 +107,10 @@ def device_of(device: DeviceType, processes: Processes) -> torch.device:
 
 
 def sampling_for(name: str, device: torch.device, crop: Size) -> str:
-    """What `auto` stands for in training, where it is not what `sampling.choose` says.
+    """The sampling in training: `auto` stands for `dense` on a CPU, where there are few tokens.
 
     Args:
-        crop: of the images.
+        crop: (height, width) of the images in pixels.
     """
     height, width = (-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in crop)
     tokens = sum(height * width // FEATURE_STRIDES[level] ** 2 for level in LEVELS)
@@ -125,13 +125,13 @@ WHOLE_MODEL = re.compile(r"(module\.|model\.)?(backbone|sem_seg_head|encoder|dec
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """What a training started from, as its records tell it.
+    """The weights that a training started from, as its records tell it.
 
     Args:
         kind: `fresh`, a `backbone`'s weights or a `baseline`.
         file: its name.
-        digest: of the weights that were taken from it.
-        warm_start: of a baseline: what became of every tensor.
+        digest: digest of the weights that were taken from it.
+        warm_start: account of every tensor of a baseline.
     """
 
     kind: Literal["fresh", "backbone", "baseline"]

@@ -7,7 +7,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from proscale_bench.measure.latency import MIN_ROUNDS, Limits, Stage, Step, Subject, is_warm, run_rounds
+from proscale_bench.measure.latency import MIN_ROUNDS, Limits, RoundDone, Subject, TimedStage, is_warm, run_rounds
 from proscale_bench.measure.timers import Call, CpuTimer, Wall
 
 
@@ -30,8 +30,10 @@ class Machine:
     def subject(self, name: str, *times_ms: float) -> Subject:
         """The last time holds for ever; each stage takes half of the first."""
         forever = chain(times_ms, repeat(times_ms[-1]))
-        stages = [Stage(part, self.call(f"{name}.{part}", repeat(times_ms[0] / 2))) for part in ("first", "second")]
-        return Subject(name, Stage("total", self.call(name, forever)), tuple(stages))
+        stages = [
+            TimedStage(part, self.call(f"{name}.{part}", repeat(times_ms[0] / 2))) for part in ("first", "second")
+        ]
+        return Subject(name, TimedStage("total", self.call(name, forever)), tuple(stages))
 
     def wall(self, call: Call) -> Wall:
         call()
@@ -124,7 +126,7 @@ def failing_after(calls: int, error: Exception) -> Callable[[], None]:
 
 def test_one_that_runs_out_of_memory_leaves_the_others(machine: Machine) -> None:
     error = MemoryError()
-    broken = Subject("broken", Stage("total", failing_after(8, error)), ())
+    broken = Subject("broken", TimedStage("total", failing_after(8, error)), ())
     found = run_rounds(
         [machine.subject("a", 10.0), broken, machine.subject("b", 10.0)],
         machine,
@@ -137,20 +139,20 @@ def test_one_that_runs_out_of_memory_leaves_the_others(machine: Machine) -> None
 
 
 def test_when_all_run_out_of_memory_it_ends(machine: Machine) -> None:
-    broken = Subject("broken", Stage("total", failing_after(0, MemoryError())), ())
+    broken = Subject("broken", TimedStage("total", failing_after(0, MemoryError())), ())
     found = run_rounds([broken], machine, Limits(), is_failure=lambda raised: True)
     assert (found.samples, list(found.failures)) == ({}, ["broken"])
 
 
 def test_any_other_error_ends_all(machine: Machine) -> None:
-    broken = Subject("broken", Stage("total", failing_after(0, ValueError("a bug"))), ())
+    broken = Subject("broken", TimedStage("total", failing_after(0, ValueError("a bug"))), ())
     with pytest.raises(ValueError, match="a bug"):
         run_rounds([broken], machine, Limits(), is_failure=lambda raised: isinstance(raised, MemoryError))
 
 
 def test_progress_is_told_after_every_round(machine: Machine) -> None:
-    steps: list[Step] = []
-    run_rounds([machine.subject("a", 10.0)], machine, Limits(repeats=2), on_step=steps.append)
+    steps: list[RoundDone] = []
+    run_rounds([machine.subject("a", 10.0)], machine, Limits(repeats=2), on_round=steps.append)
     assert [(step.warming_up, step.round) for step in steps] == [(True, n) for n in range(1, 7)] + [
         (False, 1),
         (False, 2),

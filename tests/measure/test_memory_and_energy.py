@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from proscale_bench.measure.energy import MIN_PASSES, pass_energy
 from proscale_bench.measure.memory import MIB, is_out_of_memory, memory_guard, pass_memory
-from proscale_bench.measure.nvml import Board
+from proscale_bench.measure.nvml import MIN_PASSES, Board, pass_energy
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
 

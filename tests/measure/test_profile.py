@@ -12,7 +12,7 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure import ceilings, profile
 from proscale_bench.measure.ceilings import cached_ceilings, keep_ceilings, measure_ceilings
 from proscale_bench.measure.latency import Limits
-from proscale_bench.measure.profile import Failed, Found, Measured, ProfileSettings, Session
+from proscale_bench.measure.profile import FailedProfile, MeasuredProfile, ProfileResult, ProfileSettings, Session
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.mask2former import mask2former
 from tests.sweep.profiles import CEILINGS, execution
@@ -25,7 +25,7 @@ def settings(**changes: object) -> ProfileSettings:
     return ProfileSettings(**{"device": "cpu", "threads": 1, "limits": Limits(repeats=2), **changes})  # type: ignore[arg-type]
 
 
-def measure(how: ProfileSettings, batch_size: int = 1) -> list[Found]:
+def measure(how: ProfileSettings, batch_size: int = 1) -> list[ProfileResult]:
     with Session(how, SPECS) as session:
         return session.measure(batch_size, SIZE, SIZE)
 
@@ -38,7 +38,7 @@ def test_schedules_are_measured_together_on_one_backbone() -> None:
         assert torch.get_num_threads() == 1
     assert [one.spec for one in found] == SPECS
     for one in found:
-        assert isinstance(one, Measured)
+        assert isinstance(one, MeasuredProfile)
         assert one.execution == session.execution(2).model_copy(update={"threads": 1})
         assert (one.execution.batch_size, one.execution.mode, one.execution.dtype) == (2, "eager", "fp32")
         assert len(one.samples.whole_ms) == 2
@@ -65,7 +65,7 @@ def test_pytorchs_state_is_put_back_even_after_an_error() -> None:
 
 def test_low_precision_is_by_autocast() -> None:
     for one in measure(settings(dtype="bf16", sampling="grid_sample")):
-        assert isinstance(one, Measured)
+        assert isinstance(one, MeasuredProfile)
         assert one.execution.dtype == "bf16"
 
 
@@ -94,8 +94,8 @@ def test_a_failure_is_a_result_and_the_others_go_on(
 ) -> None:
     broken(monkeypatch, error)
     good, bad = measure(settings(), batch_size=3)
-    assert isinstance(good, Measured)
-    assert isinstance(bad, Failed)
+    assert isinstance(good, MeasuredProfile)
+    assert isinstance(bad, FailedProfile)
     assert (bad.message, bad.out_of_memory) == (message, out_of_memory)
 
 
@@ -141,7 +141,7 @@ def test_what_a_cpu_cannot_do_is_an_error_with_a_hint(changes: dict[str, object]
 @pytest.mark.parametrize("changes", [{}, {"dtype": "tf32"}, {"dtype": "fp16"}, {"cuda_graphs": True}])
 def test_a_gpu_is_profiled(changes: dict[str, object]) -> None:
     for one in measure(settings(device="cuda", sampling="grid_sample", **changes)):
-        assert isinstance(one, Measured)
+        assert isinstance(one, MeasuredProfile)
         assert one.memory is not None
         assert one.memory.reserved_mib is not None
 

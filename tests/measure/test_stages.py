@@ -113,15 +113,15 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 def test_a_captured_stage_replays_and_one_that_cannot_be_says_why() -> None:
     x = torch.ones(1000, device="cuda")
     pool = torch.cuda.graph_pool_handle()
-    from proscale_bench.measure.latency import Stage
+    from proscale_bench.measure.latency import TimedStage
 
-    replayed = captured(Stage("good", lambda: x.add_(1)), pool)
+    replayed = captured(TimedStage("good", lambda: x.add_(1)), pool)
     assert replayed.note == ""
     before = float(x[0])
     replayed.call()
     torch.cuda.synchronize()
     assert float(x[0]) == before + 1
-    assert "not captured" in captured(Stage("bad", lambda: x.sum().item()), pool).note
+    assert "not captured" in captured(TimedStage("bad", lambda: x.sum().item()), pool).note
 
 
 @needs_gpu

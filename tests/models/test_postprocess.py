@@ -12,7 +12,7 @@ from torch import Tensor
 from proscale_bench.config.choices import PostprocessingThresholds
 from proscale_bench.models.postprocess import (
     Instances,
-    Segment,
+    MapSegment,
     instances,
     mask_boxes,
     panoptic,
@@ -117,7 +117,7 @@ def test_nothing_kept_is_an_empty_map() -> None:
 def test_things_stay_apart_and_stuff_of_a_class_is_one_segment() -> None:
     found = panoptic(logits(2, 0, 2, 0), masks("##......", "..##....", "....##..", "......##"), THINGS)
     assert found.map.tolist() == [[1, 1, 2, 2, 1, 1, 3, 3]]
-    assert found.segments == (Segment(1, 2, False), Segment(2, 0, True), Segment(3, 0, True))
+    assert found.segments == (MapSegment(1, 2, False), MapSegment(2, 0, True), MapSegment(3, 0, True))
     assert found.map.dtype == torch.int32
 
 
@@ -129,7 +129,7 @@ def test_a_query_that_loses_its_area_is_dropped() -> None:
     assert kept.map.tolist() == [[1, 1, 1, 1, 2, 2, 2, 2, 2, 2]]
     dropped = panoptic(given, covered, THINGS, PostprocessingThresholds(overlap=0.8))
     assert dropped.map.tolist() == [[1, 1, 1, 1, 0, 0, 0, 0, 0, 0]]
-    assert dropped.segments == (Segment(1, 0, True),)
+    assert dropped.segments == (MapSegment(1, 0, True),)
 
 
 def test_won_pixels_without_its_own_mask_stay_void() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from proscale_bench.models.encoders.interface import EncoderOutput
-from proscale_bench.models.encoders.parts import Recalibration, to_tokens
+from proscale_bench.models.encoders.parts import TokenRecalibration, to_tokens
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.specs.levels import LEVELS
@@ -139,8 +139,8 @@ def test_linear_and_conv_gates_differ_only_on_the_official_layout() -> None:
     torch.manual_seed(0)
     tokens, finest = torch.randn(2, 15, 64), torch.randn(2, 240, 64)
     for layout, alike in (("spatial", True), ("official", False)):
-        linear = Recalibration(64, convolution=False, layout=layout, temperature=1.0)
-        conv = Recalibration(64, convolution=True, layout=layout, temperature=1.0)
+        linear = TokenRecalibration(64, convolution=False, layout=layout, temperature=1.0)
+        conv = TokenRecalibration(64, convolution=True, layout=layout, temperature=1.0)
         conv.score.weight.copy_(linear.score.weight[:, :, None, None])
         conv.score.bias.copy_(linear.score.bias)
         gated = [gate(tokens, (3, 5), finest, (12, 20)) for gate in (linear, conv)]
@@ -152,7 +152,7 @@ def test_linear_and_conv_gates_differ_only_on_the_official_layout() -> None:
 def test_the_official_gate_reads_memory_untransposed(convolution: bool) -> None:
     """As the method page has it, with the gate written as a plain dot product."""
     torch.manual_seed(0)
-    gate = Recalibration(32, convolution=convolution, layout="official", temperature=0.5)
+    gate = TokenRecalibration(32, convolution=convolution, layout="official", temperature=0.5)
     tokens, finest = torch.randn(2, 15, 32), torch.randn(2, 240, 32)
     weight, bias = gate.score.weight.flatten(), gate.score.bias
     source = functional.interpolate(finest.view(2, 32, 12, 20), size=(3, 5), mode="bilinear")
@@ -168,7 +168,7 @@ def test_the_official_gate_reads_memory_untransposed(convolution: bool) -> None:
 @torch.no_grad()
 def test_the_spatial_gate_looks_at_its_own_place() -> None:
     torch.manual_seed(0)
-    gate = Recalibration(64, convolution=False, layout="spatial", temperature=1.0)
+    gate = TokenRecalibration(64, convolution=False, layout="spatial", temperature=1.0)
     tokens, finest = torch.ones(1, 4, 64), torch.zeros(1, 16, 64)
     finest[:, [0, 1, 4, 5]] = torch.randn(64)  # the upper left quarter of 4x4
     gated = gate(tokens, (2, 2), finest, (4, 4))[0, :, 0]

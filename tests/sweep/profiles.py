@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from proscale_bench.bench.profile import ProfileRequest, records
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.cost.geometry import parse_size
-from proscale_bench.measure.energy import Energy
 from proscale_bench.measure.environment import Environment
-from proscale_bench.measure.latency import Samples, Stage
-from proscale_bench.measure.profile import Failed, Found, Measured
+from proscale_bench.measure.latency import Samples, TimedStage
+from proscale_bench.measure.nvml import Energy
+from proscale_bench.measure.profile import FailedProfile, MeasuredProfile, ProfileResult
 from proscale_bench.results.profile import Ceilings, Execution, Memory
 from proscale_bench.results.record import Record
 from proscale_bench.specs.encoders.staged import Schedule
@@ -63,7 +63,7 @@ def samples_of(ms: float, rounds: int = ROUNDS) -> list[float]:
 
 def measured(
     model: str | ModelSpec, how: Execution | None = None, rounds: int = ROUNDS, backbone: str = "resnet50"
-) -> Measured:
+) -> MeasuredProfile:
     """10 ms a token layer over all levels, less over fewer; everything else as the baseline has it."""
     spec = mask2former(parse_schedule(model), backbone) if isinstance(model, str) else model
     parsed = spec.encoder
@@ -90,7 +90,7 @@ def measured(
     }
     scale = how.batch_size
     whole = scale * (1.0 + 40.0 + encoder_ms + 25.0)
-    return Measured(
+    return MeasuredProfile(
         spec=spec,
         execution=how,
         samples=Samples(
@@ -98,7 +98,7 @@ def measured(
             launch_ms=samples_of(whole / 2, rounds),
             stages_ms={name: samples_of(scale * ms, rounds) for name, ms in times.items()},
         ),
-        stages=tuple(Stage(name, lambda: None, 1_000_000 * scale) for name in times),
+        stages=tuple(TimedStage(name, lambda: None, 1_000_000 * scale) for name in times),
         note="",
         memory=Memory(before_mib=300.0, allocated_mib=400.0, reserved_mib=None, weights_mib=170.0, method="a test"),
         energy=Energy(None, "no GPU"),
@@ -108,13 +108,18 @@ def measured(
     )
 
 
-def out_of_memory(schedule: str, how: Execution | None = None) -> Failed:
+def out_of_memory(schedule: str, how: Execution | None = None) -> FailedProfile:
     how = how or execution()
-    return Failed(mask2former(parse_schedule(schedule)), how, f"out of memory at batch size {how.batch_size}", True)
+    return FailedProfile(
+        mask2former(parse_schedule(schedule)), how, f"out of memory at batch size {how.batch_size}", True
+    )
 
 
 def profiled_records(
-    *schedules: str, found: Sequence[Found] | None = None, ceilings: Ceilings | None = None, backbone: str = "resnet50"
+    *schedules: str,
+    found: Sequence[ProfileResult] | None = None,
+    ceilings: Ceilings | None = None,
+    backbone: str = "resnet50",
 ) -> list[Record]:
     asked = request(*schedules, backbone=backbone)
     return list(records(asked, found or [measured(one) for one in asked.in_turns], MACHINE, ceilings))

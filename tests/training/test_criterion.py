@@ -12,7 +12,7 @@ from transformers.models.mask2former import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
 from proscale_bench.config.recipe import LossSettings
-from proscale_bench.models.masked_decoder import Prediction, Predictions
+from proscale_bench.models.masked_decoder import LayerPrediction, Predictions
 from proscale_bench.training import criterion as module
 from proscale_bench.training.criterion import (
     Losses,
@@ -55,7 +55,9 @@ def predictions(layers: int, images: int, size: int = 8, seed: int = 1, dtype: t
 
 def split(leaf: Tensor) -> Predictions:
     size = int((leaf.shape[-1] - CLASSES - 1) ** 0.5)
-    layers = [Prediction(one[..., : CLASSES + 1], one[..., CLASSES + 1 :].unflatten(-1, (size, size))) for one in leaf]
+    layers = [
+        LayerPrediction(one[..., : CLASSES + 1], one[..., CLASSES + 1 :].unflatten(-1, (size, size))) for one in leaf
+    ]
     return Predictions(*layers[-1], tuple(layers[:-1]))
 
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from proscale_bench.config.recipe import Augmentation
-from proscale_bench.data import embedded_training
+from proscale_bench.data import embedded
 from proscale_bench.data.coco import open_dataset
+from proscale_bench.data.embedded import SCENES, TABLE, training_shapes
 from proscale_bench.data.embedded import SEED as VALIDATION_SEED
-from proscale_bench.data.embedded_training import SCENES, TABLE, training_shapes
 from proscale_bench.data.shapes import CATEGORIES, make_scene
 from proscale_bench.data.truth import panoptic_truth
 from proscale_bench.errors import BenchError
@@ -32,7 +32,7 @@ CROWDED = 23  # a scene of seed 1 with a crowd
 PROCESS = f"""
 import os, signal, sys
 from multiprocessing import active_children
-from proscale_bench.data.embedded_training import training_shapes
+from proscale_bench.data.embedded import training_shapes
 made = []
 def progress(done, of):
     made.append(done)
@@ -211,7 +211,7 @@ def test_a_cache_that_cannot_be_written_is_a_users_error(tmp_path: Path, monkeyp
 
 def test_no_scene_has_more_segments_than_there_is_room_for() -> None:
     """Four kinds of stuff, seven things and a crowd."""
-    assert embedded_training.MAX_SEGMENTS >= 4 + 7 + 1
+    assert embedded.MAX_SEGMENTS >= 4 + 7 + 1
     assert max(len(make_scene(1, index).segments) for index in range(60)) <= 12
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.data.shapes.outlines import Mask, rim
-from proscale_bench.data.shapes.randomness import Integers, Random
+from proscale_bench.data.shapes.randomness import Int32s, Random
 from proscale_bench.data.shapes.textures import Color
 
 VOID = 0  # the segment of what has none
@@ -21,8 +21,8 @@ class Paint:
     """Something to be put in front of all else: where, and in which colours.
 
     Args:
-        top, left: of its window, which lies inside the picture.
-        mask: which pixels of the window it covers.
+        top, left: corner of its window, which lies inside the picture.
+        mask: True for the pixels of the window that it covers.
         tone: 0 for its first colour and 256 for its second, as large as the window.
         pair: the two colours.
     """
@@ -30,7 +30,7 @@ class Paint:
     top: int
     left: int
     mask: Mask
-    tone: Integers
+    tone: Int32s
     pair: tuple[Color, Color]
 
     @property
@@ -59,9 +59,9 @@ class Canvas:
         """Put paints in front, as one new segment, or as void where `keep` is None.
 
         Args:
-            keep: how many pixels of it must stay to be seen, in percent of what is there now.
-            shadow: how far it is thrown, in pixels.
-            rimmed: whether outermost pixels are darker.
+            keep: pixels of it that must stay to be seen, in percent of what is there now.
+            shadow: distance that it is thrown, in pixels.
+            rimmed: True makes outermost pixels darker.
 
         Returns:
             Whether it was put: not if too little of it or of another segment would be seen.
@@ -97,7 +97,7 @@ class Canvas:
         return True
 
     def picture(self, random: Random) -> NDArray[np.uint8]:
-        """What a camera sees, [H, W, 3]: lit from one side, a little out of focus, and grainy."""
+        """The canvas as a camera sees it, [H, W, 3]: lit from one side, a little out of focus, and grainy."""
         height, width = self.shape
         down, across = random.between(-48, 48), random.between(-48, 48)
         y = np.arange(height, dtype=np.int32)[:, None] * 2 - height
@@ -120,7 +120,7 @@ class Canvas:
         return np.ascontiguousarray(np.clip(seen, 0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
-def _softened(seen: Integers) -> Integers:
+def _softened(seen: Int32s) -> Int32s:
     """Each pixel of planes [3, H, W] blended with its neighbours, 1:2:1 down and across."""
     padded = np.pad(seen, ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = padded[:, 1:-1] << 1

@@ -12,11 +12,11 @@ class ShapeClass:
     """One class, and how it tends to look. Tends: some of its things look like any other.
 
     Args:
-        category: as the files have it. Ids have gaps, as COCO's have.
+        category: category of the files. Ids have gaps, as COCO's have.
         group: its `supercategory`.
-        weight: how often it is drawn, beside the others of its kind.
+        weight: frequency beside the others of its kind.
         hue: the middle of its colours, of 1536.
-        pattern: of a thing: what it mostly wears.
+        pattern: pattern that a thing mostly wears.
     """
 
     category: Category

@@ -12,7 +12,7 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.data.shapes.randomness import Integers, Random
+from proscale_bench.data.shapes.randomness import Int32s, Random
 
 UNIT = 14  # directions have length 2^14
 
@@ -30,9 +30,9 @@ class Outline:
     Args:
         kind: a key of `COVERS`.
         x, y: its centre.
-        radius: of its corners, or half a square's side.
-        cosine, sine: how it is turned; together of length 2^14.
-        stretch: how much narrower it is across, 256 for not at all.
+        radius: radius of its corners, or half a square's side.
+        cosine, sine: direction that it is turned to, of length 2^14.
+        stretch: factor of 256ths by which it is narrower across.
         detail: 0..255, its proportions: a ring's hole, a cross's arms.
     """
 
@@ -47,10 +47,10 @@ class Outline:
 
     @property
     def reach_px(self) -> int:
-        """How far from its centre it may cover a pixel."""
+        """The largest distance from its centre at which it may cover a pixel."""
         return (self.radius * (23 if self.kind == "square" else 17) >> 8) + 2
 
-    def coordinates(self, top: int, left: int, height: int, width: int) -> tuple[Integers, Integers]:
+    def coordinates(self, top: int, left: int, height: int, width: int) -> tuple[Int32s, Int32s]:
         """`u` and `v` of the centres of a window's pixels, [height, width] each."""
         x = (np.arange(left, left + width, dtype=np.int32) << 4) + (8 - self.x)
         y = (np.arange(top, top + height, dtype=np.int32)[:, None] << 4) + (8 - self.y)
@@ -58,8 +58,8 @@ class Outline:
         v = y * self.cosine - x * self.sine >> UNIT
         return u, v
 
-    def covers(self, u: Integers, v: Integers) -> Mask:
-        """Which of the places lie inside."""
+    def covers(self, u: Int32s, v: Int32s) -> Mask:
+        """True for the places that lie inside."""
         across = v if self.kind in ("square", "bar") else v * self.stretch >> 8
         return COVERS[self.kind](u, across, self.radius, self.detail)
 
@@ -103,61 +103,61 @@ def rim(mask: Mask) -> Mask:
     return outermost
 
 
-def _disc(u: Integers, v: Integers, radius: int, _: int) -> Mask:
+def _disc(u: Int32s, v: Int32s, radius: int, _: int) -> Mask:
     mask: Mask = u * u + v * v <= radius * radius
     return mask
 
 
-def _square(u: Integers, v: Integers, radius: int, detail: int) -> Mask:
-    """Its radius is half its width; it is a little less high than wide."""
+def _square(u: Int32s, v: Int32s, radius: int, detail: int) -> Mask:
+    """A square of half its width as radius; it is a little less high than wide."""
     mask: Mask = (np.abs(u) <= radius) & (np.abs(v) <= radius * (210 + detail * 46 // 256) >> 8)
     return mask
 
 
-def _bar(u: Integers, v: Integers, radius: int, detail: int) -> Mask:
-    """3.5 to 4.7 times as long as wide."""
+def _bar(u: Int32s, v: Int32s, radius: int, detail: int) -> Mask:
+    """A bar that is 3.5 to 4.7 times as long as wide."""
     mask: Mask = (np.abs(u) <= radius) & (np.abs(v) <= radius * (54 + detail * 20 // 256) >> 8)
     return mask
 
 
-def _triangle(u: Integers, v: Integers, radius: int, _: int) -> Mask:
+def _triangle(u: Int32s, v: Int32s, radius: int, _: int) -> Mask:
     mask: Mask = _nearer(u, v, THIRDS, radius // 2) == len(THIRDS)
     return mask
 
 
-def _star(u: Integers, v: Integers, radius: int, _: int) -> Mask:
+def _star(u: Int32s, v: Int32s, radius: int, _: int) -> Mask:
     """A pentagram: what is on the inner side of all of its five lines, or of all but one."""
     mask: Mask = _nearer(u, v, FIFTHS, radius * FIFTHS[1][0] >> UNIT) >= len(FIFTHS) - 1
     return mask
 
 
-def _cross(u: Integers, v: Integers, radius: int, detail: int) -> Mask:
+def _cross(u: Int32s, v: Int32s, radius: int, detail: int) -> Mask:
     across, along = np.abs(u), np.abs(v)
     arm = radius * (66 + detail * 24 // 256) >> 8
     mask: Mask = (np.minimum(across, along) <= arm) & (np.maximum(across, along) <= radius)
     return mask
 
 
-def _ring(u: Integers, v: Integers, radius: int, detail: int) -> Mask:
+def _ring(u: Int32s, v: Int32s, radius: int, detail: int) -> Mask:
     mask: Mask = _disc(u, v, radius, 0) & ~_disc(u, v, radius * (118 + detail * 40 // 256) >> 8, 0)
     return mask
 
 
-def _crescent(u: Integers, v: Integers, radius: int, detail: int) -> Mask:
+def _crescent(u: Int32s, v: Int32s, radius: int, detail: int) -> Mask:
     bitten = u - (radius * (112 + detail * 32 // 256) >> 8)
     mask: Mask = _disc(u, v, radius, 0) & ~_disc(bitten, v, radius * 210 >> 8, 0)
     return mask
 
 
-def _nearer(u: Integers, v: Integers, normals: tuple[tuple[int, int], ...], distance: int) -> NDArray[np.int8]:
-    """On the inner side of how many lines a place lies, each at a distance along its normal."""
+def _nearer(u: Int32s, v: Int32s, normals: tuple[tuple[int, int], ...], distance: int) -> NDArray[np.int8]:
+    """The number of lines on whose inner side a place lies, each at a distance along its normal."""
     inside = np.zeros(u.shape, np.int8)
     for across, along in normals:
         inside += u * across + v * along <= distance << UNIT
     return inside
 
 
-COVERS: dict[str, Callable[[Integers, Integers, int, int], Mask]] = {
+COVERS: dict[str, Callable[[Int32s, Int32s, int, int], Mask]] = {
     "disc": _disc,
     "square": _square,
     "triangle": _triangle,

@@ -17,7 +17,7 @@ GAMMA = 0x9E3779B97F4A7C15
 FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 Item = TypeVar("Item")
-Integers = NDArray[np.int32]
+Int32s = NDArray[np.int32]
 
 
 def _mix(value: int) -> int:
@@ -71,24 +71,24 @@ class Random:
         words ^= words >> np.uint64(31)
         return words
 
-    def bytes(self, height: int, width: int) -> Integers:
+    def bytes(self, height: int, width: int) -> Int32s:
         """0..255, [height, width]."""
-        top: Integers = (self.words(height * width) >> np.uint64(56)).astype(np.int32)
+        top: Int32s = (self.words(height * width) >> np.uint64(56)).astype(np.int32)
         return top.reshape(height, width)
 
-    def clouds(self, height: int, width: int, log_cell: int) -> Integers:
+    def clouds(self, height: int, width: int, log_cell: int) -> Int32s:
         """Smooth noise in 0..255, [height, width]: random values 2^log_cell pixels apart, and blends between them."""
         cell = 1 << log_cell
         lattice = self.bytes(height // cell + 2, width // cell + 2)
         row, down = _blend(height, log_cell)
         column, across = _blend(width, log_cell)
-        rows: Integers = lattice[row] * (256 - down)[:, None] + lattice[row + 1] * down[:, None]
+        rows: Int32s = lattice[row] * (256 - down)[:, None] + lattice[row + 1] * down[:, None]
         left, right = rows[:, column], rows[:, column + 1]
-        blended: Integers = (left * (256 - across) + right * across) >> 16
+        blended: Int32s = (left * (256 - across) + right * across) >> 16
         return blended
 
 
-def _blend(length: int, log_cell: int) -> tuple[Integers, Integers]:
+def _blend(length: int, log_cell: int) -> tuple[Int32s, Int32s]:
     """The lattice point before each pixel, and the share of 256 of the one after it: 3 t^2 - 2 t^3."""
     pixel = np.arange(length, dtype=np.int32)
     part = (pixel & (1 << log_cell) - 1) << 8 - log_cell

@@ -56,7 +56,7 @@ class Scene:
 
     Args:
         image: RGB, [H, W, 3].
-        ids: of segments, [H, W]; 0 is void.
+        ids: ids of segments, [H, W]; 0 is void.
         segments: those of `ids`, in the order of their ids; stuff has one a class.
     """
 
@@ -74,8 +74,8 @@ def make_scene(seed: int, index: int, size: tuple[int, int] | None = None) -> Sc
     """An image of Shapes, the same on every machine and whatever was made before it.
 
     Args:
-        seed: of the whole set, 0 or more.
-        index: of the image in it.
+        seed: seed of the whole set, 0 or more.
+        index: place of the image in it.
         size: height and width, 64 to 512 each, instead of one of the data set's own: another image.
 
     Raises:
@@ -124,7 +124,7 @@ def _ground(canvas: Canvas, random: Random) -> list[ShapeClass]:
 
 
 def _regions(random: Random, count: int, height: int, width: int) -> NDArray[np.int64]:
-    """Which of `count` regions a pixel is in, [H, W]; the first one has the topmost site."""
+    """The one of `count` regions that each pixel is in, [H, W]; the first one has the topmost site."""
     ripples = random.between(1, 8)
     y = (np.arange(height, dtype=np.int32) << 4)[:, None] + random.clouds(height, width, 5) * ripples // 4
     x = (np.arange(width, dtype=np.int32) << 4) + random.clouds(height, width, 5) * ripples // 4

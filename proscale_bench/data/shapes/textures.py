@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from proscale_bench.data.shapes.outlines import UNIT, Outline, direction
-from proscale_bench.data.shapes.randomness import Integers, Random
+from proscale_bench.data.shapes.randomness import Int32s, Random
 
 Color = tuple[int, int, int]
 
 PATTERNS = ("plain", "stripes", "checks", "spots", "shaded", "faded")
 
 
-def stuff_tone(name: str, random: Random, height: int, width: int) -> Integers:
+def stuff_tone(name: str, random: Random, height: int, width: int) -> Int32s:
     """The tone of a stuff class over a whole image, [height, width]."""
     y = np.arange(height, dtype=np.int32)[:, None]
     x = np.arange(width, dtype=np.int32)
     if name == "sky":  # brighter towards one side, with clouds
         fade = y * 160 // height if random.chance(80) else 160 - y * 160 // height
         clouds = random.clouds(height, width, 5) + (random.clouds(height, width, 4) >> 1)
-        sky: Integers = np.minimum(fade + np.maximum(clouds - 200, 0), 256)
+        sky: Int32s = np.minimum(fade + np.maximum(clouds - 200, 0), 256)
         return sky
     if name == "water":  # waves across, never straight
         period = random.between(7, 11)
@@ -36,7 +36,7 @@ def stuff_tone(name: str, random: Random, height: int, width: int) -> Integers:
         cosine, sine = direction(random)
         u = (x * cosine + y * sine >> UNIT) // size
         v = (y * cosine - x * sine >> UNIT) // size
-        board: Integers = 32 + ((u + v) & 1) * 192
+        board: Int32s = 32 + ((u + v) & 1) * 192
         return board
     # gravel: stones of several sizes, one in each cell of a grid and none across its border
     cell = random.between(6, 9)
@@ -51,7 +51,7 @@ def stuff_tone(name: str, random: Random, height: int, width: int) -> Integers:
     return np.where(dx * dx + dy * dy <= radius * radius, stone, 0).astype(np.int32)
 
 
-def thing_tone(pattern: str, random: Random, outline: Outline, u: Integers, v: Integers) -> Integers:
+def thing_tone(pattern: str, random: Random, outline: Outline, u: Int32s, v: Int32s) -> Int32s:
     """The tone of a thing at places seen from it; its pattern turns with it."""
     size = max(outline.radius * random.between(70, 120) >> 8, 40)  # 1/16 px; no finer than a pixel can show
     if pattern == "stripes":
@@ -62,7 +62,7 @@ def thing_tone(pattern: str, random: Random, outline: Outline, u: Integers, v: I
         inside_u, inside_v = u % size - size // 2, v % size - size // 2
         return (inside_u * inside_u + inside_v * inside_v <= size * size // 9).astype(np.int32) * 256
     if pattern == "shaded":
-        from_middle: Integers = (u * u + v * v >> 4) * 256 // (outline.radius * outline.radius >> 4)
+        from_middle: Int32s = (u * u + v * v >> 4) * 256 // (outline.radius * outline.radius >> 4)
         return np.minimum(from_middle, 256)
     if pattern == "faded":
         return np.clip(128 + u * 128 // outline.radius, 0, 256)
@@ -91,7 +91,7 @@ def color(hue: int, strength: int, brightness: int) -> Color:
     return red, green, blue
 
 
-def _wave(phase: Integers) -> Integers:
+def _wave(phase: Int32s) -> Int32s:
     """A triangle wave in 0..256 of period 256 of the phase."""
-    wave: Integers = 256 - np.abs((phase & 255) * 2 - 256)
+    wave: Int32s = 256 - np.abs((phase & 255) * 2 - 256)
     return wave

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proscale_bench.data.dataset import Annotation
 from proscale_bench.data.documents import read_json
 from proscale_bench.data.shapes.categories import CLASSES
 from proscale_bench.data.shapes.scene import VERSION, Scene, make_scene
@@ -27,18 +28,17 @@ MAX_SEED = (1 << 63) - 1
 LICENCE = {"id": 1, "name": "CC0 1.0: public domain", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}
 IS_THING = {shape_class.category.id: shape_class.category.is_thing for shape_class in CLASSES}
 
-OnProgress = Callable[[int, int], None]  # images done, and of how many
-Annotation = dict[str, Any]
+OnImageMade = Callable[[int, int], None]  # images done, and of how many
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a split holds.
+    """The contents of a split that was written.
 
     Args:
         things: instances that are no crowd.
-        small, medium: how many of them are below 32^2 and below 96^2 pixels; the others are large.
-        stuff, crowds: segments.
+        small, medium: instances below 32^2 and below 96^2 pixels; the others are large.
+        stuff, crowds: numbers of segments.
         voids: images of which a part is void.
         digest: SHA-256 of decoded images, decoded maps and annotations, in the order of the images.
     """
@@ -54,7 +54,13 @@ class Written:
 
 
 def write_shapes(
-    folder: Path, images: int, seed: int, split: str = "val", *, force: bool = False, progress: OnProgress | None = None
+    folder: Path,
+    images: int,
+    seed: int,
+    split: str = "val",
+    *,
+    force: bool = False,
+    progress: OnImageMade | None = None,
 ) -> Written:
     """Make a split in a folder, beside other splits: `SPLIT/`, `panoptic_SPLIT/` and two files in `annotations/`.
 
@@ -89,7 +95,7 @@ def write_shapes(
     return written
 
 
-def write_split(folder: Path, images: int, seed: int, split: str, progress: OnProgress | None = None) -> Written:
+def write_split(folder: Path, images: int, seed: int, split: str, progress: OnImageMade | None = None) -> Written:
     """Write a split's files into a new folder.
 
     Raises:
@@ -206,7 +212,7 @@ def _box(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
-    """How many pixels are out, in, out ..., column by column; the first count is 0 where the first pixel is in."""
+    """Numbers of pixels that are out, in, out ..., column by column; the first is 0 where the first pixel is in."""
     flat = mask.T.reshape(-1)
     ends = [*(np.flatnonzero(flat[1:] != flat[:-1]) + 1).tolist(), flat.size]
     if flat[0]:
@@ -224,7 +230,7 @@ def _check(images: int, seed: int, split: str) -> None:
 
 
 def _refuse_others(folder: Path, parts: tuple[str, ...], force: bool) -> None:
-    """Nothing is overwritten without `force`, and nothing but Shapes with it."""
+    """Refuse to overwrite anything without `force`, and anything but Shapes with it."""
     if os.path.lexists(folder) and not folder.is_dir():
         raise BenchError(f"{folder} is not a folder", "give the path of a folder")
     there = [folder / part for part in parts if os.path.lexists(folder / part)]

@@ -77,7 +77,7 @@ def check_values(checkpoint: Checkpoint) -> None:
 
 
 def _count_not_finite(tensor: Tensor) -> int:
-    """How many values float32 cannot hold."""
+    """The number of values that float32 cannot hold."""
     extremes = torch.stack(torch.aminmax(tensor.reshape(-1)))  # in one pass; not a number where any value is not
     if extremes.float().isfinite().all():
         return 0
@@ -85,7 +85,7 @@ def _count_not_finite(tensor: Tensor) -> int:
 
 
 def _relative_position_index(entries: int) -> Tensor:
-    """For each pair of a window's places the row of the bias table: [window ** 4], as official files have it."""
+    """The row of the bias table for each pair of a window's places: [window ** 4], as official files have it."""
     window = round(entries**0.25)
     rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
     places = torch.stack((rows, columns)).flatten(1)  # [2, window ** 2]

@@ -1,4 +1,4 @@
-"""From a file's bytes to named tensors, whatever wrote it; recognised by content, not by its name.
+"""Named tensors from a file's bytes, whatever wrote it; recognised by content, not by its name.
 
 Every size that a file declares is held against the bytes it has before memory is taken for it, and nothing in a file
 is executed: see `unpickle`.
@@ -43,14 +43,14 @@ INNER_WRAPPERS = ("module", "model", "state_dict")  # inside one of those
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file holds, before its layout is known.
+    """The contents of a file, before its layout is known.
 
     Args:
-        path: of the file or folder.
-        format: as a person calls it.
+        path: path of the file or folder.
+        format: name that a person knows.
         tensors: under the file's own keys, of its own types; read when they are used where the format allows it.
-        metadata: what a safetensors header says, and of a Hugging Face folder the `config`.
-        entry: which entry of the file the tensors came from, dotted; empty where they lie at the top.
+        metadata: metadata of a safetensors header, and the `config` of a Hugging Face folder.
+        entry: entry of the file that the tensors came from, dotted; empty where they lie at the top.
         left_behind: other entries: optimizer states, iteration counts, weights that are not averaged.
     """
 

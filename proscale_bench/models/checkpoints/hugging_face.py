@@ -28,7 +28,7 @@ REQUIRED: dict[str, tuple[Any, ...]] = {
 
 
 def hints_of_config(path: Path, text: str) -> Hints:
-    """What the configuration says beside the tensors: the number of heads, of encoder and decoder alike.
+    """The configuration's hints beside the tensors: the number of heads, of encoder and decoder alike.
 
     Raises:
         BenchError: it describes another model than ours, naming the setting.

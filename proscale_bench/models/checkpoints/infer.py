@@ -25,7 +25,7 @@ POINTS = 4
 MAX_WINDOW = 64  # its index of relative positions has window ** 4 entries; published windows are 7 and 12
 MAX_NUMBER = 300  # layers or blocks; the deepest published stage has 36
 
-Shapes = Mapping[str, tuple[int, ...]]  # under our keys
+TensorShapes = Mapping[str, tuple[int, ...]]  # under our keys
 Depths = tuple[int, int, int, int]
 
 
@@ -70,7 +70,7 @@ class Inferred:
         )
 
 
-def infer(shapes: Shapes, given: Schedule | None = None, hints: Hints = Hints()) -> Inferred:
+def infer(shapes: TensorShapes, given: Schedule | None = None, hints: Hints = Hints()) -> Inferred:
     """Read a model off its tensors.
 
     A schedule given is taken at its word; where it contradicts the shapes, the model it describes has other ones.
@@ -107,7 +107,7 @@ def infer(shapes: Shapes, given: Schedule | None = None, hints: Hints = Hints())
     return Inferred(_backbone(shapes), head, told or _schedule(shapes, [units // heads for units in per_head]))
 
 
-def _schedule(shapes: Shapes, levels: list[int]) -> Schedule:
+def _schedule(shapes: TensorShapes, levels: list[int]) -> Schedule:
     """The released schedule whose layers see so many levels each."""
     recalibration: Recalibration = "none"
     if (score := shapes.get("encoder.recalibration.score.weight")) is not None:
@@ -189,7 +189,7 @@ def _divisor(heads: int | None, width: int) -> int | None:
 # --- Backbones ---
 
 
-def _backbone(shapes: Shapes) -> ResNet | Swin | NoBackbone:
+def _backbone(shapes: TensorShapes) -> ResNet | Swin | NoBackbone:
     if "backbone.conv1.weight" in shapes:
         return _resnet(shapes)
     if "backbone.features.0.0.weight" in shapes:
@@ -201,7 +201,7 @@ def _backbone(shapes: Shapes) -> ResNet | Swin | NoBackbone:
     return NoBackbone((res2, res3, res4, res5))
 
 
-def _resnet(shapes: Shapes) -> ResNet:
+def _resnet(shapes: TensorShapes) -> ResNet:
     width = _dimension(shapes, "backbone.layer1.0.conv1.weight", rank=4)
     out = _dimension(shapes, "backbone.layer1.0.conv3.weight", rank=4)  # a basic block has none
     if out % width:
@@ -211,7 +211,7 @@ def _resnet(shapes: Shapes) -> ResNet:
     return ResNet((one, two, three, four), stem_width=stem, width=width, expansion=out // width)
 
 
-def _swin(shapes: Shapes) -> Swin:
+def _swin(shapes: TensorShapes) -> Swin:
     width = _dimension(shapes, "backbone.features.0.0.weight", rank=4)
     depths, heads = [], []
     for stage in range(4):
@@ -236,7 +236,7 @@ def _four(numbers: list[int]) -> Depths:
 # --- Reading shapes ---
 
 
-def _dimension(shapes: Shapes, key: str, *, axis: int = 0, rank: int = 2, least: int = 1) -> int:
+def _dimension(shapes: TensorShapes, key: str, *, axis: int = 0, rank: int = 2, least: int = 1) -> int:
     """One side of a tensor of this rank.
 
     Raises:
@@ -250,7 +250,7 @@ def _dimension(shapes: Shapes, key: str, *, axis: int = 0, rank: int = 2, least:
     return shape[axis]
 
 
-def _count(shapes: Shapes, pattern: str) -> int:
+def _count(shapes: TensorShapes, pattern: str) -> int:
     """How many numbers there are in the keys' place: one more than the largest, gaps being missing tensors."""
     found = {int(match[1]) for key in shapes if (match := re.match(pattern, key))}
     largest = max(found, default=-1) + 1

@@ -26,8 +26,7 @@ from proscale_bench.files import replacing, write_atomic
 from proscale_bench.models.checkpoints.checkpoint import Checkpoint, digest
 from proscale_bench.models.checkpoints.checks import stray_of_schedule
 from proscale_bench.models.checkpoints.hugging_face import config_of
-from proscale_bench.models.checkpoints.keys import Layout
-from proscale_bench.models.checkpoints.layouts import EXTRA, HUGGING_FACE, LAYOUTS, OFFICIAL, OURS
+from proscale_bench.models.checkpoints.layouts import EXTRA, HUGGING_FACE, LAYOUTS, OFFICIAL, OURS, KeyLayout
 from proscale_bench.models.checkpoints.translate import INDEX
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.encoders.staged import StagedEncoder
@@ -43,7 +42,7 @@ CONTAINERS = (".safetensors", ".pth", ".pt", ".bin", ".pkl")
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion wrote, and what of the file it left out: optimizer states, another layout's own buffers."""
+    """The result of a conversion, and what of the file it left out: optimizer states, another layout's own buffers."""
 
     path: Path
     layout: str
@@ -55,7 +54,7 @@ def save_checkpoint(model: Mask2Former, path: Path, provenance: Mapping[str, Any
     """Write a model of ours as safetensors, with its schedule and what else shapes cannot tell in the metadata.
 
     Args:
-        provenance: where the weights are from, as JSON: a recipe, a digest, a baseline.
+        provenance: origin of the weights, as JSON: a recipe, a digest, a baseline.
 
     Raises:
         BenchError: another end than .safetensors, a path that cannot be written, an encoder without a schedule.
@@ -121,7 +120,7 @@ def convert_checkpoint(checkpoint: Checkpoint, path: Path, layout_name: str = "o
     return Converted(path, layout.name, len(tensors), left_out + checkpoint.translation.stored.left_behind)
 
 
-def convert_tensors(checkpoint: Checkpoint, layout: Layout) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def convert_tensors(checkpoint: Checkpoint, layout: KeyLayout) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The file's tensors under a layout's keys, and the names of those that it has no place for.
 
     Raises:
@@ -173,7 +172,7 @@ def _metadata(schedule: Schedule, **fields: Any) -> str:
 # --- Containers ---
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], layout: Layout, metadata: str) -> None:
+def _write(path: Path, tensors: Mapping[str, Tensor], layout: KeyLayout, metadata: str) -> None:
     # Each in memory of its own: what was joined comes apart as views of one, which safetensors refuses.
     state = OrderedDict(
         (key, tensor.detach().cpu().clone(memory_format=torch.contiguous_format)) for key, tensor in tensors.items()

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.formats import Stored
-from proscale_bench.models.checkpoints.keys import Layout
-from proscale_bench.models.checkpoints.layouts import recognise
+from proscale_bench.models.checkpoints.layouts import KeyLayout, recognise
 from proscale_bench.results.inspection import STATUSES, Entry, Status
 
 INDEX = "relative_position_index"  # Swin's: official files have it square, torchvision flat, Hugging Face not at all
@@ -23,15 +22,15 @@ class Translation:
 
     Args:
         stored: the file.
-        layout: of its keys.
-        prefix: that a wrapper has put before them.
+        layout: layout of its keys.
+        prefix: prefix that a wrapper has put before them.
         tensors: under our keys, of their own types.
         sources: the file's keys of each of them: one, or three that were joined.
         unused, unexpected: under the file's keys, without the prefix.
     """
 
     stored: Stored
-    layout: Layout
+    layout: KeyLayout
     prefix: str
     tensors: dict[str, Tensor] = field(default_factory=dict)
     sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -43,7 +42,7 @@ class Translation:
         return {key: tuple(tensor.shape) for key, tensor in self.tensors.items()}
 
     def spelt(self, key: str) -> str:
-        """What the file calls, or would call, a tensor of ours."""
+        """The file's name, had or to have, of a tensor of ours."""
         if key in self.sources:
             return self.sources[key][0]
         return self.prefix + next(iter(self.layout.to_theirs(key)), key)

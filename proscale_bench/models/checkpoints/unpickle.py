@@ -24,7 +24,7 @@ class RefusedError(Exception):
 
 
 class StandIn:
-    """What a call in a pickle yields: it takes any state and does nothing with it."""
+    """The result of a call in a pickle: it takes any state and does nothing with it."""
 
     def set_state(self, state: Any) -> None:
         pass
@@ -71,7 +71,7 @@ def _state(pairs: Any = ()) -> State:
 
 
 def _encode(text: Any, _encoding: Any = "latin1") -> Any:
-    """How the protocols of Python 2 spell bytes. They stay text: a call that copied could be repeated at no cost."""
+    """The spelling of bytes in the protocols of Python 2. They stay text: calls that copied could go on for free."""
     if not isinstance(text, str):
         raise RefusedError("_codecs.encode of something else than text")
     return text
@@ -166,7 +166,7 @@ class DataUnpickler(pickle._Unpickler):
 
     Args:
         file: read from where it stands to the end of one pickle.
-        admitted: what a name may stand for, by `module.name`.
+        admitted: values that a name may stand for, by `module.name`.
 
     Raises:
         RefusedError: the pickle asks for more, from `load`.

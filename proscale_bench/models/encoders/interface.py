@@ -1,4 +1,4 @@
-"""What every encoder (whole pixel decoder) takes and gives."""
+"""The interface between a backbone, an encoder (a whole pixel decoder) and the transformer decoder."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """What the transformer decoder works from.
+    """The features that the transformer decoder works from, all of one width C.
 
     Args:
-        mask_features: [B, C, H/4, W/4], per-pixel embeddings.
-        pyramid: [B, C, h, w] at strides 32, 16, 8: coarse to fine.
+        mask_features: per-pixel embeddings, [B, C, H/4, W/4].
+        pyramid: feature maps [B, C, h, w] at strides 32, 16 and 8, coarse to fine.
     """
 
     mask_features: Tensor
@@ -23,21 +23,36 @@ class EncoderOutput:
 
 
 class PixelEncoder(nn.Module, ABC):
-    """From the backbone's features to mask features and a pyramid.
+    """A module from the backbone's features to mask features and a pyramid. Encoders never import each other.
 
-    Encoders are siblings: none imports another.
+    The smallest one projects every feature to the decoder's width, and mixes nothing:
+
+        class ProjectionEncoder(PixelEncoder):
+            def __init__(self, head: Head, channels: Mapping[str, int]) -> None:
+                super().__init__()
+                self.projections = nn.ModuleDict({name: projection(channels[name], head.width) for name in channels})
+
+            def forward(self, features: dict[str, Tensor]) -> EncoderOutput:
+                res2, *finer_to_coarse = (self.projections[name](features[name]) for name in sorted(features))
+                return EncoderOutput(mask_features=res2, pyramid=tuple(reversed(finer_to_coarse)))
+
+    `encoders/parts.py` has the modules that encoders share, and docs/encoders.md a feature pyramid network.
     """
 
     @abstractmethod
     def forward(self, features: dict[str, Tensor]) -> EncoderOutput:
-        """Encode `{"res2": [B, C2, H/4, W/4], ..., "res5": [B, C5, H/32, W/32]}`."""
+        """Encode a batch.
+
+        Args:
+            features: `{"res2": [B, C2, H/4, W/4], ..., "res5": [B, C5, H/32, W/32]}`, H and W multiples of 32.
+        """
 
     def between_parts(self, output: EncoderOutput) -> Callable[[], object] | None:
-        """What the encoder runs outside its modules, as a call that can be timed by itself; None where nothing can.
+        """The work of the encoder outside its modules, as a call that can be timed by itself; None where nothing can.
 
         It is booked as the part of the spec that names the module `encoder`.
 
         Args:
-            output: of a forward pass.
+            output: result of a forward pass.
         """
         return None

@@ -1,4 +1,4 @@
-"""What encoders are built from: projection, token layer, re-calibration, pixel embedding."""
+"""Modules that encoders share: projection, token layer, re-calibration, pixel embedding."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def to_map(tokens: Tensor, size: Size) -> Tensor:
 
 @dataclass(frozen=True)
 class TokenGrid:
-    """Where the tokens of some levels lie, levels one after another, N in all.
+    """The places of the tokens of some levels, levels one after another, N in all.
 
     Args:
         sizes: (h, w) of each level.
@@ -71,7 +71,7 @@ def projection(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.GroupNorm(NORM_GROUPS, width))
 
 
-class Recalibration(nn.Module):
+class TokenRecalibration(nn.Module):
     """Token re-calibration (TRC): a coarse level's tokens times a gate that the finest level predicts.
 
     The finest level, resized to the coarse one, is scored by one linear layer or one 1x1 convolution
@@ -160,7 +160,7 @@ def lateral(channels: int, width: int) -> nn.Sequential:
 
 
 def pixel_embedding(kind: PixelEmbedding, width: int) -> nn.Sequential:
-    """What smooths the sum at stride 4: Mask2Former's 3x3 convolution or PRO-SCALE's max-pool (LPE).
+    """The smoothing of the sum at stride 4: Mask2Former's 3x3 convolution or PRO-SCALE's max-pool (LPE).
 
     GroupNorm and ReLU follow either.
     """

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from proscale_bench.models.encoders.interface import EncoderOutput, PixelEncoder
 from proscale_bench.models.encoders.parts import (
-    Recalibration,
     TokenGrid,
     TokenLayer,
+    TokenRecalibration,
     lateral,
     mask_projection,
     pixel_embedding,
@@ -38,7 +38,7 @@ class StagedEncoder(PixelEncoder):
     Args:
         schedule: stages and options.
         head: dimensions.
-        channels: of the backbone's features, by name.
+        channels: channels of the backbone's features, by name.
     """
 
     def __init__(self, schedule: Schedule, head: Head, channels: Mapping[str, int]) -> None:
@@ -48,7 +48,7 @@ class StagedEncoder(PixelEncoder):
         self.projections = nn.ModuleList(projection(channels[level], width) for level in LEVELS)
         self.level_embedding = nn.Parameter(torch.empty(len(LEVELS), width).normal_())
         self.recalibration = (
-            Recalibration(
+            TokenRecalibration(
                 width,
                 convolution=schedule.recalibration == "conv",
                 layout=schedule.recalibration_layout,

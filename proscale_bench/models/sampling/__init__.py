@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from proscale_bench.errors import BenchError, look_up
-from proscale_bench.models.sampling import dense, embedding_bag, gpu, grid_sample
+from proscale_bench.models.sampling import embedding_bag, gpu, grid_sample
 from proscale_bench.units import Size
 
 # value [B, S, heads, d], (h, w) of each of L levels, locations [B, N, heads, L, P, 2], weights [B, N, heads, L, P]
@@ -24,7 +24,7 @@ SAMPLERS: dict[str, Sampler] = {
     "grid_sample": grid_sample.sample,
     "embedding_bag": embedding_bag.sample,
     "embedding_bag_compiled": embedding_bag.sample_compiled,
-    "dense": dense.sample,
+    "dense": embedding_bag.sample_dense,
     "triton": gpu.sample_by_triton,
     "deformops": gpu.sample_by_deformops,
 }
@@ -55,7 +55,7 @@ def choose(name: str, device: torch.device, compiled: bool = False) -> str:
 
 
 def obstacle(name: str, device: torch.device) -> tuple[str, str] | None:
-    """What keeps a sampling from a device, and what to do about it; None if nothing does."""
+    """The obstacle between a sampling and a device, and what to do about it; None where it runs."""
     if name in COMPILED.values() and device.type == "cpu" and not embedding_bag.has_compiler():
         return "needs a C++ compiler and Python's headers", "install them (on Debian g++ and python3-dev)"
     return gpu.obstacle(name, device)

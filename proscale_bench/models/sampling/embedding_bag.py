@@ -1,8 +1,9 @@
-"""The core of multi-scale deformable attention as one `F.embedding_bag`: the fast one on the CPU.
+"""The core of multi-scale deformable attention as one weighted sum of pixels a query: the fast ones on the CPU.
 
 A bilinear sample is a weighted sum of four pixels, and a query's output is a weighted sum of samples: together one
 weighted sum of 4 * L * P rows of the values, which is what an embedding bag computes. Heads are outermost throughout,
-so that the rows of the head in hand stay in the cache.
+so that the rows of the head in hand stay in the cache. Written into a matrix of queries by pixels, the weights make it
+one dense product: the fast one for training at small sizes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,23 @@ def sample_compiled(value: Tensor, sizes: Sequence[Size], locations: Tensor, wei
     return _sample(value, sizes, locations, weights, _compiled_corners())
 
 
+def sample_dense(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:
+    """See `grid_sample.sample`.
+
+    The gradients of a dense product are dense products too, where those of a bag are scattered row by row. Memory and
+    time grow with queries times pixels: for some hundreds of tokens.
+    """
+    batch, tokens, heads, channels = value.shape
+    queries, points = locations.shape[1], weights.shape[-1]
+    width, height, start = lanes(tuple(sizes), heads, points, 0, weights.dtype, value.device)
+    pixels, factors = corners(locations, weights, width, height, start)
+    shares = value.new_zeros(batch * heads * queries, tokens)  # by query and pixel
+    shares.scatter_add_(1, pixels.view(len(shares), -1).long(), factors.view(len(shares), -1).to(value.dtype))
+    rows = value.transpose(1, 2).reshape(batch * heads, tokens, channels)
+    output = torch.bmm(shares.view(batch * heads, queries, tokens), rows)
+    return output.view(batch, heads, queries, channels).transpose(1, 2).flatten(2)
+
+
 def _sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor, find_corners: Corners) -> Tensor:
     batch, tokens, heads, channels = value.shape
     queries = locations.shape[1]
@@ -60,7 +78,7 @@ def corners(locations: Tensor, weights: Tensor, width: Tensor, height: Tensor, s
     Args:
         locations: [B, N, heads, L, P, 2].
         weights: [B, N, heads, L, P].
-        width, height: of the level that each of the heads * L * P lanes reads, in pixels.
+        width, height: size of the level that each of the heads * L * P lanes reads, in pixels.
         start: the row of that level's first pixel, int32; [B, 1, lanes] for a batch.
 
     Returns:
@@ -87,7 +105,7 @@ def corners(locations: Tensor, weights: Tensor, width: Tensor, height: Tensor, s
 
 
 def has_compiler() -> bool:
-    """Whether there is a C++ compiler where torch looks for one, and Python's headers, which it needs too."""
+    """True if there is a C++ compiler where torch looks for one, and Python's headers, which it needs too."""
     return _is_installed(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
 
 

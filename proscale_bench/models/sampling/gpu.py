@@ -35,7 +35,7 @@ MOST_TOKENS = 2**24  # an image, which the kernels count in float32
 
 
 def obstacle(name: str, device: torch.device) -> tuple[str, str] | None:
-    """What keeps a sampling from a device, and what to do about it; None if nothing does.
+    """The obstacle between a sampling and a device, and what to do about it; None where it runs.
 
     Every sampling is welcome on the meta device, which computes nothing.
     """
