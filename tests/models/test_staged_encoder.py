@@ -11,7 +11,7 @@ from proscale_bench.models.encoders.interface import EncoderOutput
 from proscale_bench.models.encoders.parts import TokenRecalibration, to_tokens
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.encoders.staged import parse_compact
-from proscale_bench.specs.levels import LEVELS
+from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS
 from tests.built import build_model
 
 SIZE = (96, 160)
@@ -72,8 +72,10 @@ def test_layers_see_the_tokens_that_the_schedule_says(schedule: str) -> None:
     model = build(schedule)
     output, calls = run(model, features())
     lengths = [tokens.shape[1] for tokens in calls["in"]]
-    assert model.encoder.token_lengths(SIZE) == lengths
-    assert len(lengths) == len(parse_compact(schedule).layers)
+    area = SIZE[0] * SIZE[1]
+    assert lengths == [
+        sum(area // FEATURE_STRIDES[level] ** 2 for level in levels) for _, levels in parse_compact(schedule).layers
+    ]
     assert [tuple(level.shape[-2:]) for level in output.pyramid] == [(3, 5), (6, 10), (12, 20)]
     assert output.mask_features.shape == (1, 64, 24, 40)
 
@@ -92,13 +94,6 @@ def test_layers_see_the_tokens_that_the_schedule_says(schedule: str) -> None:
             return  # the state also has the residual: see below
     for level, tokens in zip(output.pyramid, (state[level] for level in LEVELS), strict=True):
         assert torch.equal(to_tokens(level), tokens)
-
-
-def test_token_lengths_need_a_padded_size() -> None:
-    model = build("3,3,3")
-    assert model.encoder.token_lengths((640, 640)) == [400] * 3 + [2000] * 3 + [8400] * 3
-    with pytest.raises(ValueError, match="multiples of 32, got 800x1333"):
-        model.encoder.token_lengths((800, 1333))
 
 
 @pytest.mark.parametrize("gate", ["linear", "none"])
