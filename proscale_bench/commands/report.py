@@ -72,9 +72,8 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
     from proscale_bench.analysis.settings import by_setting, profiled
     from proscale_bench.commands.progress import uninterrupted
     from proscale_bench.files import write_atomic
-    from proscale_bench.render.costs import costs_figure
+    from proscale_bench.render.bars import costs_figure, latency_figure
     from proscale_bench.render.figure import DEFAULT_Y, default_x, pareto_figure
-    from proscale_bench.render.latency import latency_figure
     from proscale_bench.render.latex import latex
     from proscale_bench.render.markdown import report as markdown
     from proscale_bench.render.page import page

@@ -8,7 +8,7 @@ from typing import Any
 
 from proscale_bench.analysis.evaluations import Evaluation
 from proscale_bench.analysis.views import Row, View, main_view, views
-from proscale_bench.render.latency import realised
+from proscale_bench.render.bars import realised
 from proscale_bench.render.page_details import Detail, details_of, details_of_evaluation
 from proscale_bench.render.parts import BETWEEN, BarPart, bar_parts
 from proscale_bench.render.style import COLORS, backbone_name

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from proscale_bench.errors import BenchError
-from proscale_bench.render.costs import costs_figure
+from proscale_bench.render.bars import costs_figure
 from proscale_bench.render.figure import MARKS, pareto_figure
 from proscale_bench.render.style import save
 from proscale_bench.results.record import Record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proscale_bench.render.costs import costs_figure
+from proscale_bench.render.bars import costs_figure
 from proscale_bench.render.page_data import document
 from proscale_bench.render.parts import BLUES, COLORS, GREYS, KNOWN, bar_parts, coarse_first, depth, merged, short_title
 from proscale_bench.render.provenance import counting, headlines

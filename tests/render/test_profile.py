@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from proscale_bench.render.bars import latency_figure
 from proscale_bench.render.figure import pareto_figure
-from proscale_bench.render.latency import latency_figure
 from proscale_bench.render.markdown import report
 from proscale_bench.render.profile import failures, footer, headlines, markdown, show_saving, tables
 from proscale_bench.render.style import save

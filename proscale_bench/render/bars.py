@@ -1,4 +1,4 @@
-"""The figure of a profile: counted costs beside measured times, by part, and the roofline of the device.
+"""Figures of stacked bars: every configuration's cost by part, and counted costs beside measured times.
 
 `render/parts.py` says which pieces a bar has, and in which colours.
 """
@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from proscale_bench.analysis.settings import Setting, by_backbone, profiled
+from proscale_bench.analysis.settings import Setting, by_backbone, by_setting, main_setting, profiled
 from proscale_bench.render.columns import NOT_SIGNIFICANT, show_saving
 from proscale_bench.render.parts import BETWEEN, BLUES, BarPart, bar_parts, time_between
 from proscale_bench.render.style import FAINT, HALO, INK, LEGEND, WIDTH_INCHES, backbone_name, style
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+COLUMNS = 2  # of panels, in the figure of costs
+HIDDEN_SHARE = 0.0015  # of the widest bar: what is thinner cannot be seen, and the legend says so
 ROW_INCHES, HEAD_INCHES, ROOF_INCHES = 0.27, 0.95, 2.9
 MOST_PANELS = 6  # settings and backbones; the report's tables have them all
 ALL_LAYERS = BLUES[2]  # stands for all token layers under the roof
@@ -35,6 +37,68 @@ class Bar(NamedTuple):
     whole: float
     interval: tuple[float, float] | None
     beside: str
+
+
+def costs_figure(records: Sequence[Record]) -> Figure:
+    """One panel for each backbone and one bar for each schedule at the main setting; beside each bar the saving."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    setting = main_setting(records)
+    groups = by_backbone(record for record in (by_setting(records)[setting] if setting else []) if record.cost)
+    parts = bar_parts(record for group in groups.values() for record in group)
+    rows = max(1, -(-len(groups) // COLUMNS))
+    bars = max((len(group) for group in groups.values()), default=4)
+    with style():
+        figure = Figure(figsize=(WIDTH_INCHES, rows * (ROW_INCHES * bars + 0.5) + 1.1), layout="constrained")
+        grid = figure.subplots(rows, min(COLUMNS, max(1, len(groups))), sharex=True, squeeze=False)
+        panels = list(grid.flat)
+        named: list[str] = []
+        for index, (axes, (backbone, group)) in enumerate(zip(panels, groups.items(), strict=False)):
+            _stacks(axes, group, [_cost_bar(record, parts) for record in group])
+            axes.set_title(backbone_name(backbone), fontsize=9.5, loc="left")
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            names = [record.identity.schedule for record in group]
+            if index % COLUMNS and names == named:  # as the panel to the left
+                axes.tick_params(labelleft=False)
+            named = names
+        for axes in panels[len(groups) :]:
+            axes.set_axis_off()
+        _finish(figure, groups, setting, parts)
+    return figure
+
+
+def _cost_bar(record: Record, parts: Sequence[BarPart]) -> Bar:
+    cost = record.cost
+    assert cost is not None
+    saving = "" if record.is_baseline else show_reduction(cost.reduction_pct.get("encoder"))
+    return Bar([(part.title, part.color, part.gflops(cost)) for part in parts], cost.gflops["total"], None, saving)
+
+
+def _finish(figure: Figure, groups: dict[str, list[Record]], setting: Setting | None, parts: Sequence[BarPart]) -> None:
+    """Make room for the percentages, and write the axis's meaning and a legend of the parts that are there."""
+    from matplotlib.patches import Patch
+
+    if setting is None or not groups:
+        axes = figure.axes[0]
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no configuration has a cost", ha="center", va="center", color=FAINT)
+        return
+    costs = [record.cost for group in groups.values() for record in group if record.cost]
+    widest = max(cost.gflops["total"] for cost in costs)
+    figure.axes[0].set_xlim(0, 1.24 * widest)
+    figure.supxlabel(
+        f"total GFLOPs ({setting.how})\nbeside each bar: the encoder (in colours) against the baseline's",
+        fontsize=9,
+    )
+    handles = []
+    for part in parts:
+        most = max(part.gflops(cost) for cost in costs)
+        if most:
+            hidden = most < HIDDEN_SHARE * widest
+            label = f"{part.title} (≈ {most:.1g})" if hidden else part.title
+            handles.append(Patch(facecolor=part.color, label=label))
+    figure.legend(handles=handles, **LEGEND)
 
 
 def latency_figure(records: Sequence[Record]) -> Figure:
@@ -61,8 +125,12 @@ def latency_figure(records: Sequence[Record]) -> Figure:
         there: set[str] = set()
         for row, (setting, backbone, group) in enumerate(panels):
             left, right = figure.add_subplot(grid[row, 0]), figure.add_subplot(grid[row, 1])
-            there |= _bars(left, group, parts, _counted)
-            there |= _bars(right, group, parts, realised)
+            for axes, bars in (
+                (left, [_counted(record, parts) for record in group]),
+                (right, [realised(record, parts) for record in group]),
+            ):
+                axes.set_xlim(0, ROOM * _stacks(axes, group, bars) or 1)
+                there |= {title for bar in bars for title, _, length in bar.pieces if length}
             right.tick_params(labelleft=False)
             _describe(left, right, setting, backbone)
         if roofed:
@@ -94,23 +162,15 @@ def realised(record: Record, parts: Sequence[BarPart]) -> Bar:
     return Bar(pieces, profile.latency_median_ms, profile.latency_interval_ms, beside)
 
 
-def _bars(
-    axes: Axes,
-    records: Sequence[Record],
-    parts: Sequence[BarPart],
-    read: Callable[[Record, Sequence[BarPart]], Bar],
-) -> set[str]:
-    """Draw one bar for each record; return the titles of the parts that are there."""
+def _stacks(axes: Axes, records: Sequence[Record], bars: Sequence[Bar]) -> float:
+    """Draw one bar for each record; return the length of the longest."""
     from matplotlib.ticker import MaxNLocator
 
-    there: set[str] = set()
     longest = 0.0
-    for row, record in enumerate(records):
-        bar = read(record, parts)
+    for row, bar in enumerate(bars):
         left = 0.0
-        for name, color, length in bar.pieces:
+        for _, color, length in bar.pieces:
             if length:
-                there.add(name)
                 axes.barh(row, length, left=left, height=0.72, color=color, edgecolor="white", linewidth=0.3)
                 left += length
         end = max(left, bar.whole)
@@ -121,15 +181,16 @@ def _bars(
             end = max(end, high)
         longest = max(longest, end)
         said = bar.beside.replace("-", "−")
+        if not said:
+            continue
         axes.annotate(said, (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5, bbox=HALO)
-    axes.set_xlim(0, ROOM * longest or 1)
     axes.set_yticks(range(len(records)), [record.identity.schedule for record in records])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.invert_yaxis()
-    return there
+    return longest
 
 
 def _describe(left: Axes, right: Axes, setting: Setting, backbone: str) -> None:
