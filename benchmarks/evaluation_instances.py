@@ -1,6 +1,6 @@
 """How fast is AP, and how much memory does it take? Run by hand: python benchmarks/evaluation_instances.py [--rounds N]
 
-Against pycocotools on `../shared/eval/instances`, its 41 images repeated under new ids with some 70 detections each:
+Against pycocotools on 41 images (`SHARED`, which do not ship), repeated under new ids with some 70 detections each:
 from files, reading and checking included, and in memory. What is compared takes turns in one run; ratios of medians.
 Then from files of 300 images like COCO's, of 80 categories and 100 detections each.
 Peak memory is that of a fresh process that scores 5,000 images of 640 x 480 with 100 detections each, masks and boxes.

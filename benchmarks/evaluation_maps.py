@@ -2,7 +2,7 @@
 
 Synthetic images of 640x480 with about 14.5 wavy segments, in one process. panopticapi and detectron2 are not on the
 registry, so each of ours is timed against a stand-in, written from the description of what the reference does
-(method/evaluation.md) and checked to find the same numbers. The two take turns, round by round; ratios are of medians,
+and checked to find the same numbers. The two take turns, round by round; ratios are of medians,
 with the interval of a bootstrap over rounds.
 """
 
@@ -34,7 +34,7 @@ from proscale_bench.results.statistics import median, ratio_of_medians
 
 HEIGHT, WIDTH, SEGMENTS, CLASSES, IGNORED = 480, 640, 14.5, 54, 255
 CATEGORIES = tuple(Category(index + 1, f"class {index}", index % 2 == 0) for index in range(CLASSES))
-PANOPTICAPI_IPS, DETECTRON2_IPS = 102, 1000 / 16  # recorded in method/evaluation.md, on another day
+PANOPTICAPI_IPS, DETECTRON2_IPS = 102, 1000 / 16  # of the references themselves, on another day
 FLIPS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 Map = NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""What a segmentation encoder's schedule costs on paper, on the machine, and in accuracy.
+"""The costs of a segmentation encoder's schedule on paper and on the machine, and its accuracy.
 
 The public functions are imported when they are first used, so that importing the package costs nothing.
 """

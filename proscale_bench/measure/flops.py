@@ -35,7 +35,7 @@ EINSUMS = (Operator.MASK_EINSUM, Operator.SEMANTIC_EINSUM)
 
 @dataclass(frozen=True)
 class Trace:
-    """What one model executed on one image.
+    """The operations that one model executed on one image.
 
     `parts` are the leaves of the model's parts; `calls` counts (part, operator, amount of one call);
     `uncounted` counts calls of arithmetic that no rule set counts, by aten name.

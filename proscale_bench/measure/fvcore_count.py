@@ -101,7 +101,7 @@ def _count(spec: ModelSpec, group: SizeGroup) -> FvcoreCount:
 
 
 def _fused_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """As the official code's own operators are counted: A.V always, Q.K^T where no mask makes it a `baddbmm`."""
+    """The count of the official code's own operators: A.V always, Q.K^T where no mask makes it a `baddbmm`."""
     query, value = get_shape(inputs[0]), get_shape(inputs[2])  # [B, heads, Q, d], [B, heads, S, d]
     masked = inputs[3].type().kind() != "NoneType"
     product = prod(query) * value[-2]

@@ -131,7 +131,7 @@ def _modules_of_stages(model: nn.Module, spec: ModelSpec) -> Iterator[tuple[str,
 
 
 def _between_parts(model: Mask2Former, spec: ModelSpec, recorded: dict[str, list[Recorded]]) -> TimedStage | None:
-    """What the encoder runs outside its modules, as a stage; None for an encoder that does not tell."""
+    """The work of the encoder outside its modules, as a stage; None for an encoder that does not tell."""
     left = next((part.name for part in leaves(spec.parts) if "encoder" in part.modules), None)
     if left is None or "encoder" not in recorded:
         return None

@@ -32,7 +32,7 @@ class Checkpoint:
         inferred: dimensions and schedule.
         schedule_from: `given`, `metadata` or `shapes`.
         expected: the model's state on the meta device: every key with its shape.
-        parameters: how many the model learns.
+        parameters: number that the model learns.
     """
 
     translation: Translation
@@ -58,13 +58,13 @@ class Checkpoint:
 
     @cached_property
     def dtypes(self) -> dict[str, int]:
-        """How many of the model's tensors are stored as what; indices aside."""
+        """The number of the model's tensors by the type that they are stored in; indices aside."""
         tensors = self.translation.tensors
         stored = [tensors[key].dtype for key in self.expected if key in tensors and not key.endswith(INDEX)]
         return {str(dtype).removeprefix("torch."): number for dtype, number in Counter(stored).most_common()}
 
     def inspect(self) -> Inspection:
-        """All that was found, for a reader."""
+        """The account of the file, for a reader."""
         stored, backbone = self.translation.stored, self.inferred.backbone
         told: dict[str, Any] = {key: value for key, value in stored.metadata.items() if key not in NOT_TOLD}
         told |= json.loads(stored.metadata.get(METADATA, "{}"))
@@ -87,7 +87,7 @@ class Checkpoint:
         )
 
     def require_complete(self) -> None:
-        """Nothing is missing.
+        """Make sure that nothing is missing.
 
         Raises:
             BenchError: the first missing tensor and their number.

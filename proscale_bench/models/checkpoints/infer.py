@@ -39,7 +39,7 @@ class TensorError(BenchError):
 
 @dataclass(frozen=True)
 class Hints:
-    """What a file says beside its tensors; None where it says nothing."""
+    """Hints that a file gives beside its tensors; None where it says nothing."""
 
     schedule: Schedule | None = None
     encoder_heads: int | None = None
@@ -251,7 +251,7 @@ def _dimension(shapes: TensorShapes, key: str, *, axis: int = 0, rank: int = 2, 
 
 
 def _count(shapes: TensorShapes, pattern: str) -> int:
-    """How many numbers there are in the keys' place: one more than the largest, gaps being missing tensors."""
+    """The count of numbers in the keys' place: one more than the largest, gaps being missing tensors."""
     found = {int(match[1]) for key in shapes if (match := re.match(pattern, key))}
     largest = max(found, default=-1) + 1
     if largest > MAX_NUMBER or largest > 2 * len(found) + 8:  # a name alone must not make us build that many layers

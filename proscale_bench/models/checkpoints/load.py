@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and the model that it is."""
+"""Opening a checkpoint, and making the model that it holds."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def model_of(checkpoint: Checkpoint) -> Mask2Former:
 
 
 class MissingBackbone(nn.Module):
-    """In the place of a backbone that the checkpoint does not hold."""
+    """A stand-in for the backbone that the checkpoint does not hold."""
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         raise BenchError(

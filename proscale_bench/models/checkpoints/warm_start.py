@@ -37,7 +37,7 @@ def start_from(baseline: Checkpoint, schedule: Schedule, path: Path, seed: int =
     """Write a checkpoint of this schedule that starts from a baseline's.
 
     Args:
-        seed: of what the baseline does not have.
+        seed: seed of the tensors that the baseline does not have.
 
     Raises:
         BenchError: see `warm_start`; a head alone; a path that cannot be written.
@@ -63,7 +63,7 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
     """Initialise a model from a baseline's checkpoint, in place.
 
     Args:
-        model: of any schedule, with the baseline's backbone and dimensions; classes and queries may differ.
+        model: model of any schedule, with the baseline's backbone and dimensions; classes and queries may differ.
         baseline: a complete checkpoint whose token layers all see three levels.
 
     Raises:
