@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from proscale_bench.analysis.settings import by_setting
 from proscale_bench.results.record import Model, Record, classes_of, model_of, protocol_of
 
 MEAN = "mean of "  # begins the source of an accuracy that is the mean of several trainings
@@ -59,6 +60,18 @@ def model_names(records: Iterable[Record]) -> dict[Model, str]:
     for name, group in groups.items():
         shown = distinct([name] * len(group), [dict(_of_model(record)) for record in group])
         found.update({model_of(record): one for record, one in zip(group, shown, strict=True)})
+    return found
+
+
+def row_names(records: Sequence[Record]) -> dict[str, str]:
+    """The names of the records' models by the records' digests, whatever was found of them: `3,3,3, 20 queries`.
+
+    A name is unlike the others at the same setting.
+    """
+    found: dict[str, str] = {}
+    for group in by_setting(records).values():
+        bare = [record.model_copy(update={"accuracy": None}) for record in group]
+        found |= zip((record.digest for record in group), labels(bare, with_trainings=False), strict=True)
     return found
 
 

@@ -232,14 +232,16 @@ def check_measured(records: Sequence[Record], fail_unstable: bool) -> None:
 
 def _cautions(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
     """Warnings with advice, one a kind, with the records that it is about unless it is about all."""
+    from proscale_bench.analysis.labels import row_names
     from proscale_bench.render.profile import name_of
 
     measured = [record for record in records if record.profile]
+    known = row_names(measured)
     about: dict[str, dict[str, list[str]]] = {}
     advice: dict[str, str] = {}
     for record in measured:
         for caution in record.profile.warnings if record.profile else ():
-            about.setdefault(caution.kind, {}).setdefault(caution.message, []).append(name_of(record))
+            about.setdefault(caution.kind, {}).setdefault(caution.message, []).append(name_of(record, known))
             advice[caution.kind] = caution.advice
     for kind, messages in about.items():
         lines = [

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import Setting, by_backbone, by_setting, main_setting, profiled
 from proscale_bench.render.columns import NOT_SIGNIFICANT, show_saving
 from proscale_bench.render.parts import BETWEEN, BLUES, BarPart, bar_parts, time_between
@@ -46,7 +47,8 @@ def costs_figure(records: Sequence[Record]) -> Figure:
 
     setting = main_setting(records)
     groups = by_backbone(record for record in (by_setting(records)[setting] if setting else []) if record.cost)
-    parts = bar_parts(record for group in groups.values() for record in group)
+    shown = [record for group in groups.values() for record in group]
+    parts, known = bar_parts(shown), row_names(shown)
     rows = max(1, -(-len(groups) // COLUMNS))
     bars = max((len(group) for group in groups.values()), default=4)
     with style():
@@ -55,10 +57,10 @@ def costs_figure(records: Sequence[Record]) -> Figure:
         panels = list(grid.flat)
         named: list[str] = []
         for index, (axes, (backbone, group)) in enumerate(zip(panels, groups.items(), strict=False)):
-            _stacks(axes, group, [_cost_bar(record, parts) for record in group])
+            _stacks(axes, [known[record.digest] for record in group], [_cost_bar(record, parts) for record in group])
             axes.set_title(backbone_name(backbone), fontsize=9.5, loc="left")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            names = [record.identity.schedule for record in group]
+            names = [known[record.digest] for record in group]
             if index % COLUMNS and names == named:  # as the panel to the left
                 axes.tick_params(labelleft=False)
             named = names
@@ -121,7 +123,8 @@ def latency_figure(records: Sequence[Record]) -> Figure:
         heights += [ROOF_INCHES] if roofed else []
         figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + 0.75), layout="constrained")
         grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-        parts = bar_parts(record for _, _, rows in panels for record in rows)
+        shown = [record for _, _, rows in panels for record in rows]
+        parts, known = bar_parts(shown), row_names(shown)
         there: set[str] = set()
         for row, (setting, backbone, group) in enumerate(panels):
             left, right = figure.add_subplot(grid[row, 0]), figure.add_subplot(grid[row, 1])
@@ -129,7 +132,7 @@ def latency_figure(records: Sequence[Record]) -> Figure:
                 (left, [_counted(record, parts) for record in group]),
                 (right, [realised(record, parts) for record in group]),
             ):
-                axes.set_xlim(0, ROOM * _stacks(axes, group, bars) or 1)
+                axes.set_xlim(0, ROOM * _stacks(axes, [known[record.digest] for record in group], bars) or 1)
                 there |= {title for bar in bars for title, _, length in bar.pieces if length}
             right.tick_params(labelleft=False)
             _describe(left, right, setting, backbone)
@@ -162,8 +165,8 @@ def realised(record: Record, parts: Sequence[BarPart]) -> Bar:
     return Bar(pieces, profile.latency_median_ms, profile.latency_interval_ms, beside)
 
 
-def _stacks(axes: Axes, records: Sequence[Record], bars: Sequence[Bar]) -> float:
-    """Draw one bar for each record; return the length of the longest."""
+def _stacks(axes: Axes, names: Sequence[str], bars: Sequence[Bar]) -> float:
+    """Draw one bar for each name; return the length of the longest."""
     from matplotlib.ticker import MaxNLocator
 
     longest = 0.0
@@ -184,7 +187,7 @@ def _stacks(axes: Axes, records: Sequence[Record], bars: Sequence[Bar]) -> float
         if not said:
             continue
         axes.annotate(said, (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5, bbox=HALO)
-    axes.set_yticks(range(len(records)), [record.identity.schedule for record in records])
+    axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")

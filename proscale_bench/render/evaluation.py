@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from proscale_bench.analysis.labels import labels
 from proscale_bench.analysis.settings import Setting
 from proscale_bench.render.columns import Column, gflops, number, saved
 from proscale_bench.render.table import Row, Table, markdown_table
@@ -153,14 +154,13 @@ def _cost_rows(evaluations: Sequence[EvaluatedModel], with_intervals: bool) -> I
 
 def _names(evaluations: Sequence[EvaluatedModel]) -> list[str]:
     """The models' names in the table's head, with what tells them apart."""
-    names = [one.name for one in evaluations]
+    records = [one.record.model_copy(update={"accuracy": one.accuracy}) for one in evaluations if one.record]
+    found = iter(labels(records))
+    names = [next(found) if one.record else one.name for one in evaluations]
     backbones = [one.record.identity.backbone if one.record else "" for one in evaluations]
     if len(set(backbones)) > 1:
         names = [f"{backbone} {name}" for backbone, name in zip(backbones, names, strict=True)]
-    return [
-        f"{name} {one.accuracy.source}" if names.count(name) > 1 else name
-        for name, one in zip(names, evaluations, strict=True)
-    ]
+    return names
 
 
 def _percent(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import (
     HEADLINE_SCHEDULE,
     WITH_CONV,
@@ -152,14 +153,20 @@ def _costs(records: Sequence[Record], notes: Footnotes) -> Table:
     ]
     if not any(record.accuracy and record.accuracy.provenance == "measured" for record in records):
         columns.pop()
-    rows = (Row(_name(record), tuple(_minus(cell) for cell in cells(columns, [record]))) for record in records)
+    names = _names(records)
+    rows = (Row(names[record.digest], tuple(_minus(cell) for cell in cells(columns, [record]))) for record in records)
     return Table("", ("schedule", *(column.title for column in columns)), tuple(rows))
 
 
-def _name(record: Record) -> str:
-    """The schedule, with its author's name for it where that is not one of the catalogue's."""
-    label, schedule = record.identity.label, record.identity.schedule
-    return text(schedule if label in (schedule, *catalogue_names()) else f"{schedule} ({label})")
+def _names(records: Sequence[Record]) -> dict[str, str]:
+    """The models' names by the records' digests, with the author's name for one that is not in the catalogue."""
+    found = {}
+    names = row_names(records)
+    for record in records:
+        label, name = record.identity.label, names[record.digest]
+        is_known = label in (record.identity.schedule, record.identity.name, *catalogue_names())
+        found[record.digest] = text(name if is_known else f"{name} ({label})")
+    return found
 
 
 def _pq(accuracy: Accuracy | None, provenance: Provenance, notes: Footnotes) -> str:
@@ -196,6 +203,7 @@ def _official(records: Sequence[Record]) -> list[str]:
     if not agreements:
         return []
     rows, differing = [], 0
+    names = _names(records)
     for agreement in agreements:
         record = agreement.record
         cells: list[str] = [text(backbone_name(record.identity.backbone)), text(record.input.size)]
@@ -203,7 +211,7 @@ def _official(records: Sequence[Record]) -> list[str]:
             official, ours = agreement.flops(part)
             differing += official != ours
             cells += [f"{official:,}", f"{ours - official:+,}" if ours != official else "0"]
-        rows.append(Row(_name(record), tuple(cells)))
+        rows.append(Row(names[record.digest], tuple(cells)))
     header = ("schedule", "backbone", "size", *(word for name in AGREEMENT_PARTS.values() for word in (name, "ours −")))
     sources = dict.fromkeys(text(agreement.reference.source) for agreement in agreements)
     verdict = "equal to the last FLOP" if not differing else f"{differing} of them differ"
@@ -236,8 +244,9 @@ def _paper_totals(records: Sequence[Record]) -> list[str]:
 
 
 def _failures(records: Sequence[Record]) -> list[str]:
+    names = _names(records)
     lines = [
-        f"- {_name(record)} on {text(record.identity.backbone)} at {text(record.input.size)}: "
+        f"- {names[record.digest]} on {text(record.identity.backbone)} at {text(record.input.size)}: "
         f"{text(record.error.message)}"
         for record in records
         if record.error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import Setting, by_backbone, profiled
 from proscale_bench.render.columns import (
     ENERGY,
@@ -27,25 +28,27 @@ from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
 from proscale_bench.specs.model import POSTPROCESSING
 from proscale_bench.units import show_change, show_ms, show_reduction
 
+Names = Mapping[str, str]  # of models, by the digests of their records
 Text = Callable[[str], str]  # makes words safe for Markdown
 STAGE_TITLES = {"prepare": "normalise and pad"}  # of stages that are no part of the model
 
 
 def tables(records: Sequence[Record]) -> Iterator[Table]:
     """The tables of a session: for every setting and backbone one of schedules, then one by stage for each schedule."""
+    names = row_names(records)
     for setting, group in profiled(records).items():
         for backbone, rows in by_backbone(group).items():
-            yield summary_table(setting, backbone, rows)
+            yield summary_table(setting, backbone, rows, names)
             base = next((record for record in rows if record.is_baseline and record.profile), None)
             measured = [record for record in rows if record.profile and (record is not base or len(rows) == 1)]
             for record in measured:
-                yield stage_table(record, base)
+                yield stage_table(record, base, names)
             for record in rows:
                 if record.profile and record.profile.ceilings:
-                    yield roofline_table(record, record.profile)
+                    yield roofline_table(record, record.profile, names)
 
 
-def summary_table(setting: Setting, backbone: str, records: Sequence[Record]) -> Table:
+def summary_table(setting: Setting, backbone: str, records: Sequence[Record], names: Names) -> Table:
     """One line for each schedule: latency, throughput, memory, energy, counted and realised savings."""
     profiles = [record.profile for record in records if record.profile]
     columns = [
@@ -62,7 +65,7 @@ def summary_table(setting: Setting, backbone: str, records: Sequence[Record]) ->
         columns.append(Column("executed", lambda record: _counted(_saving(record), True)[1], "profile"))
     columns.append(Column("time", time_saved, "profile"))
     rows = (
-        Row(record.identity.schedule, cells(columns, [record], ["profile"]), strong=record.is_baseline)
+        Row(names[record.digest], cells(columns, [record], ["profile"]), strong=record.is_baseline)
         for record in records
     )
     batch = f", batch {setting.execution.batch_size}" if setting.execution else ""
@@ -79,13 +82,13 @@ def _saving(record: Record) -> CountedSaving | None:
     return record.profile.counted_saving_pct if record.profile else None
 
 
-def stage_table(record: Record, base: Record | None) -> Table:
+def stage_table(record: Record, base: Record | None, names: Names) -> Table:
     """The time of each stage beside the baseline's, with counted and realised savings."""
     profile = record.profile
     assert profile is not None
     old = base.profile if base and base is not record else None
     with_executed = any(_differ(stage.counted_saving_pct) for stage in profile.stages.values())
-    names = (*(("baseline ms",) if old else ()), f"{record.identity.schedule} ms")
+    timed = (*(("baseline ms",) if old else ()), f"{names[record.digest]} ms")
     compared = ("FLOPs", *(("executed",) if with_executed else ()), "time") if old else ("share",)
     rows = []
     stages = stage_rows(record)
@@ -109,7 +112,7 @@ def stage_table(record: Record, base: Record | None) -> Table:
             tree = tree_of(record).values()
             between = [show_ms(max(0.0, time_between(one, tree))) for one in (old, profile) if one]
             rows.append(Row("between them", (*between, *[""] * len(compared)), 1))
-    return Table(f"{name_of(record)}, each stage by itself", ("", *names, *compared), tuple(rows))
+    return Table(f"{name_of(record, names)}, each stage by itself", ("", *timed, *compared), tuple(rows))
 
 
 class StageRow(NamedTuple):
@@ -145,7 +148,7 @@ def tree_of(record: Record) -> dict[str, PartRow]:
     return merged([record.cost.tree if record.cost else usual_tree()])
 
 
-def roofline_table(record: Record, profile: Profile) -> Table:
+def roofline_table(record: Record, profile: Profile, names: Names) -> Table:
     """The rates that each stage achieves, against the most that the device can do."""
     ceilings = profile.ceilings
     assert ceilings is not None
@@ -162,7 +165,7 @@ def roofline_table(record: Record, profile: Profile) -> Table:
         )
         rows.append(Row(label, cells, indent, strong))
     title = (
-        f"{name_of(record)}, against the device: {ceilings.matmul_gflops_per_s:,.0f} GFLOP/s, "
+        f"{name_of(record, names)}, against the device: {ceilings.matmul_gflops_per_s:,.0f} GFLOP/s, "
         f"{ceilings.copy_gb_per_s:,.0f} GB/s"
     )
     return Table(title, ("", "GFLOP/s", "of that", "GB/s, at least", "of that"), tuple(rows))
@@ -170,7 +173,7 @@ def roofline_table(record: Record, profile: Profile) -> Table:
 
 def headlines(records: Sequence[Record]) -> list[str]:
     """One sentence for each schedule: its counted saving, and the time that it saves here."""
-    lines = []
+    lines, names = [], row_names(records)
     settings = profiled(records)
     for setting, group in settings.items():
         for record in group:
@@ -179,17 +182,16 @@ def headlines(records: Sequence[Record]) -> list[str]:
                 continue
             batch = f" at batch {setting.execution.batch_size}" if setting.execution and len(settings) > 1 else ""
             encoder = profile.stages.get("encoder")
-            line = (
-                f"{record.identity.schedule}{batch}: {_worth(profile.counted_saving_pct, profile.realised_saving_pct)}"
-            )
+            line = f"{names[record.digest]}{batch}: {_savings(profile.counted_saving_pct, profile.realised_saving_pct)}"
             if encoder and encoder.counted_saving_pct:
-                line += f"; encoder: {_worth(encoder.counted_saving_pct, encoder.realised_saving_pct)}"
+                line += f"; encoder: {_savings(encoder.counted_saving_pct, encoder.realised_saving_pct)}"
             lines.append(f"{line}.")
     return lines
 
 
 def failures(records: Sequence[Record]) -> list[str]:
-    return [f"{name_of(record)}: {record.error.message}" for record in records if record.error]
+    names = row_names(records)
+    return [f"{name_of(record, names)}: {record.error.message}" for record in records if record.error]
 
 
 def footer(records: Sequence[Record]) -> list[str]:
@@ -269,16 +271,17 @@ def _flags(execution: Execution) -> list[str]:
 def _cautions(records: Sequence[Record]) -> list[str]:
     """The reasons for which numbers may mislead, each once with all records that give it."""
     about: dict[str, list[str]] = {}
+    names = row_names(records)
     for record in records:
         for caution in record.profile.warnings if record.profile else ():
-            about.setdefault(f"{caution.message}; {caution.advice}", []).append(name_of(record))
-    return [f"{' and '.join(names)}: {said}" for said, names in about.items()]
+            about.setdefault(f"{caution.message}; {caution.advice}", []).append(name_of(record, names))
+    return [f"{' and '.join(ones)}: {said}" for said, ones in about.items()]
 
 
-def name_of(record: Record) -> str:
-    """A schedule and its batch size."""
+def name_of(record: Record, names: Names) -> str:
+    """A model's name and its batch size."""
     batch = f", batch {record.execution.batch_size}" if record.execution else ""
-    return f"{record.identity.schedule}{batch}"
+    return f"{names[record.digest]}{batch}"
 
 
 def _part(profile: Profile | None, name: str) -> Profile | StageProfile | None:
@@ -322,7 +325,7 @@ def _differ(saving: CountedSaving | None) -> bool:
     return saving is not None and show_reduction(saving.counted) != show_reduction(saving.executed)
 
 
-def _worth(counted: CountedSaving, realised: RealisedSaving | None) -> str:
+def _savings(counted: CountedSaving, realised: RealisedSaving | None) -> str:
     executed = f" ({show_reduction(counted.executed)} as executed)" if _differ(counted) else ""
     flops = f"{show_reduction(counted.counted)} FLOPs{executed}"
     if realised is None:

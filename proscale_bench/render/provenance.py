@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, by_backbone, by_setting, find
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.parts import ENCODER, depth, merged, short_title
@@ -17,12 +18,13 @@ from proscale_bench.units import show_reduction
 
 def headlines(records: Sequence[Record]) -> list[str]:
     """The savings of the paper's schedule (encoder, whole and token layers, never one alone), the largest first."""
+    names = row_names(records)
     found = [find(records, backbone, HEADLINE_SCHEDULE) for backbone in by_backbone(records)]
     best = sorted((record for record in found if record and record.cost), key=_encoder_saving, reverse=True)
-    return [sentence for record in best if (sentence := _headline(record))]
+    return [sentence for record in best if (sentence := _headline(record, names[record.digest]))]
 
 
-def _headline(record: Record) -> str | None:
+def _headline(record: Record, name: str) -> str | None:
     if record.cost is None:
         return None
     tree = merged([record.cost.tree])
@@ -30,7 +32,7 @@ def _headline(record: Record) -> str | None:
     quoted.sort(key=lambda part: depth(part.name, tree))
     saved = [(short_title(part), record.cost.reduction_pct.get(part.name)) for part in quoted]
     words = ", ".join(f"{title} {show_reduction(pct)}" for title, pct in saved if pct is not None)
-    where = f"{record.identity.schedule} on {backbone_name(record.identity.backbone)}"
+    where = f"{name} on {backbone_name(record.identity.backbone)}"
     return f"{where}: {words} at {record.input.size}.".replace(" -", " −")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import Setting, profiled
 from proscale_bench.render.figure_labels import Name, draw_names
 from proscale_bench.render.style import FAINT, INK, LEGEND, WIDTH_INCHES, backbone_color, backbone_name, style
@@ -19,9 +20,9 @@ ROOM = 6.0  # percentage points around what is shown
 
 
 class Saving(NamedTuple):
-    """The saving of one schedule in a part, in percent of the baseline's: counted, and on the clock."""
+    """The saving of one model in a part, in percent of the baseline's: counted, and on the clock."""
 
-    schedule: str
+    name: str
     backbone: str
     counted: float
     realised: RealisedSaving
@@ -61,18 +62,19 @@ def _main(records: Sequence[Record]) -> Setting | None:
     return None
 
 
-def _saving(record: Record, part: str) -> Saving | None:
+def _saving(record: Record, part: str, name: str = "") -> Saving | None:
     profile = record.profile
     of = profile if part == "total" or profile is None else profile.stages.get(part)
     counted: CountedSaving | None = of.counted_saving_pct if of else None
     realised: RealisedSaving | None = of.realised_saving_pct if of else None
     if counted is None or counted.counted is None or realised is None:
         return None
-    return Saving(record.identity.schedule, record.identity.backbone, counted.counted, realised)
+    return Saving(name, record.identity.backbone, counted.counted, realised)
 
 
 def _panel(axes: Axes, part: str, records: Sequence[Record]) -> list[Saving]:
-    savings = [saving for record in records if (saving := _saving(record, part))]
+    names = row_names(records)
+    savings = [saving for record in records if (saving := _saving(record, part, names[record.digest]))]
     for saving in savings:
         color = backbone_color(saving.backbone)
         axes.plot([saving.counted] * 2, saving.realised.interval, color=color, linewidth=1.2, zorder=3)
@@ -106,7 +108,7 @@ def _limits(savings: Sequence[Saving]) -> tuple[float, float]:
 def _label(axes: Axes, savings: Sequence[Saving]) -> None:
     points = [(saving.counted, saving.realised.value) for saving in savings]
     names = [
-        Name(saving.schedule, point, INK, backbone_color(saving.backbone))
+        Name(saving.name, point, INK, backbone_color(saving.backbone))
         for saving, point in zip(savings, points, strict=True)
     ]
     bars = [[(saving.counted, end) for end in saving.realised.interval] for saving in savings]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
-from proscale_bench.analysis.labels import MEAN
+from proscale_bench.analysis.labels import MEAN, row_names
 from proscale_bench.analysis.settings import by_setting, main_setting
 from proscale_bench.analysis.views import SideBySide
 from proscale_bench.render.columns import (
@@ -84,8 +84,9 @@ def costs_table(records: Sequence[Record]) -> Table | None:
     setting = main_setting(records)
     if setting is None:
         return None
+    names = row_names(records)
     rows = tuple(
-        Row(record.identity.schedule, (record.identity.backbone, *cells(COSTS, [record])), strong=record.is_baseline)
+        Row(names[record.digest], (record.identity.backbone, *cells(COSTS, [record])), strong=record.is_baseline)
         for record in by_setting(records)[setting]
     )
     return Table(f"GFLOPs, {setting.how}", ("schedule", "backbone", *(column.title for column in COSTS)), rows)

@@ -55,7 +55,7 @@ def test_the_saving_stands_under_the_cost() -> None:
 
 def test_two_weights_of_one_schedule_are_told_apart() -> None:
     table = accuracy_table(of(evaluated(source="a.pth"), evaluated(source="b.pth")))
-    assert table.header == ("", "3,3,3 a.pth", "95 %", "3,3,3 b.pth", "95 %")
+    assert table.header == ("", "3,3,3, a.pth", "95 %", "3,3,3, b.pth", "95 %")
 
 
 def test_a_class_that_was_not_there_has_dashes() -> None:

@@ -1,0 +1,88 @@
+"""Columns and names of rows: the same in every document."""
+
+from __future__ import annotations
+
+from proscale_bench.render.bars import costs_figure, latency_figure
+from proscale_bench.render.columns import (
+    ENCODER,
+    ENERGY,
+    Column,
+    accuracy,
+    cells,
+    known,
+    latency,
+    latency_precision,
+    saved,
+    time_saved,
+)
+from proscale_bench.render.markdown import report
+from proscale_bench.render.profile import headlines
+from proscale_bench.render.profile import tables as profile_tables
+from proscale_bench.render.savings import savings_figure
+from proscale_bench.render.side_by_side import costs_table
+from proscale_bench.results.record import Failure, Record
+from tests.results.many import evaluation
+from tests.results.records import record, with_accuracy, without_accuracy
+from tests.sweep.profiles import profiled_records
+
+
+def swin(schedule: str) -> Record:
+    return record(schedule, "swin_t", "coco-first100")
+
+
+def with_queries(one: Record, queries: int) -> Record:
+    identity = one.identity.model_copy(update={"dimensions": {"queries": queries}})
+    return one.model_copy(update={"identity": identity})
+
+
+def test_a_cell_is_empty_where_nothing_is_known() -> None:
+    bare = swin("3,3,3").model_copy(update={"cost": None, "accuracy": None})
+    columns = [ENCODER, ENERGY, Column("", saved("encoder")), Column("", accuracy("pq", 2))]
+    assert cells(columns, [bare], []) == ("", "", "", "")
+    assert [cell(bare) for cell in (latency, latency_precision, time_saved)] == ["", "", ""]
+
+
+def test_the_baseline_saves_nothing_against_itself() -> None:
+    assert saved("encoder")(swin("baseline")) == ""
+    assert saved("encoder")(swin("3,3,3")) == "-51.74%"
+    assert saved("encoder", 1)(swin("3,3,3")) == "-51.7%"
+    assert saved("a part of another family")(swin("3,3,3")) == ""
+
+
+def test_accuracies_of_one_row_share_a_cell() -> None:
+    published = with_accuracy(swin("3,3,3"), "published", pq=51.0)
+    measured = evaluation(swin("3,3,3"), 40.0, 1.25)
+    column = Column("PQ", accuracy("pq", 2, with_interval=True), "accuracy")
+    assert cells([ENCODER, column], [published, measured]) == ("59.13", "51.00* / 40.00 ± 1.2")
+
+
+def test_a_failure_stands_once_in_each_section_that_should_be_there() -> None:
+    error = Failure(message="out of memory", exit_code=2)
+    lost = without_accuracy(swin("3,3,3")).model_copy(update={"error": error})
+    columns = [ENCODER, Column("ms", latency, "profile"), ENERGY, Column("PQ", accuracy("pq"), "accuracy")]
+    assert cells(columns, [lost], ["cost", "profile"]) == ("59.13", "failed", "", "")
+    assert cells(columns, [lost], ["cost"]) == ("59.13", "", "", "")
+
+
+def test_columns_without_values_are_left_out() -> None:
+    columns = [ENCODER, Column("ms", latency, "profile")]
+    rows = [cells(columns, [swin(schedule)]) for schedule in ("baseline", "3,3,3")]
+    assert known(columns, rows) == (("encoder",), [("122.52",), ("59.13",)])
+
+
+def test_models_that_would_look_alike_have_one_name_everywhere() -> None:
+    records = [*profiled_records("3,3,3"), *(with_queries(one, 20) for one in profiled_records("3,3,3")[1:])]
+    names = ["3,3,3", "3,3,3, 20 queries"]
+    summary = next(iter(profile_tables(records)))
+    assert [row.label for row in summary.rows] == ["baseline", *names]
+    assert [line.partition(":")[0] for line in headlines(records)] == names
+    ticks = [label.get_text() for label in latency_figure(records).axes[0].get_yticklabels()]
+    assert ticks == ["baseline", *names]
+    labels = {text.get_text() for axes in savings_figure(records).axes for text in axes.texts}
+    assert set(names) <= labels
+    counted = [swin("3,3,3"), with_queries(swin("3,3,3"), 20)]
+    table = costs_table(counted)
+    assert table is not None
+    assert [row.label for row in table.rows] == names
+    assert [label.get_text() for label in costs_figure(counted).axes[0].get_yticklabels()] == names
+    assert "| 3,3,3, 20 queries | 59.13 |" in report(counted)
