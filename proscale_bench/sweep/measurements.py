@@ -98,17 +98,8 @@ class ProfileTask:
         from proscale_bench.measure.profile import ProfileSettings, Session
 
         how = self.how
-        settings = ProfileSettings(
-            device=self.device,
-            dtype=how.dtype,
-            compiled=how.compiled,
-            cuda_graphs=how.cuda_graphs,
-            sampling=how.sampling,
-            optimizations=how.optimizations,
-            threads=how.threads,
-            seed=how.seed,
-            limits=Limits(how.max_seconds, how.repeats),
-        )
+        shared = how.model_dump(by_alias=False, exclude={"batch_sizes", "max_seconds", "repeats"})
+        settings = ProfileSettings(device=self.device, limits=Limits(how.max_seconds, how.repeats), **shared)
         request = self._request
         tell("building the models")
         with Session(settings, request.in_turns) as session:
@@ -120,12 +111,9 @@ class ProfileTask:
         execution = Execution(
             device=self.device,
             device_name=cpu_name() if self.device == "cpu" else "GPU",
-            dtype=self.how.dtype,
             batch_size=self.batch_size,
             mode=self._mode,
-            sampling=self.how.sampling,
-            optimizations=self.how.optimizations,
-            threads=self.how.threads or usable_cores(),
+            **{**_execution(self.how), "threads": self.how.threads or usable_cores()},
         )
         request = self._request
         return [
@@ -213,13 +201,7 @@ class EvaluateTask:
 
         tell("reading the data")
         request = self._request(self._dataset())
-        settings = ExecutionSettings(
-            device=self.device,
-            dtype=self.how.dtype,
-            sampling=self.how.sampling,
-            optimizations=self.how.optimizations,
-            threads=self.how.threads,
-        )
+        settings = ExecutionSettings(device=self.device, **_execution(self.how))
         weights = read_weights(self.weights)
         with tempfile.TemporaryDirectory(prefix="proscale-bench-") as nowhere:
             outcome = evaluate_model(
@@ -239,24 +221,12 @@ class EvaluateTask:
         execution = Execution(
             device=self.device,
             device_name=self.device,
-            dtype=self.how.dtype,
             batch_size=self.how.batch_size,
             mode="eager",
-            sampling=self.how.sampling,
-            optimizations=self.how.optimizations,
-            threads=self.how.threads,
+            **_execution(self.how),
         )
-        given = Input(
-            size=self._data_name,
-            height_px=None,
-            width_px=None,
-            padded_height_px=None,
-            padded_width_px=None,
-            output_height_px=None,
-            output_width_px=None,
-            images=self.how.limit or 1,
-            dataset=self.data_sha256,
-        )
+        known = {"size": self._data_name, "images": self.how.limit or 1, "dataset": self.data_sha256}
+        given = Input.model_validate(dict.fromkeys(Input.model_fields) | known)
         return [failure_record(self.identity, given, failure, execution=execution)]
 
     @property
@@ -286,6 +256,11 @@ class EvaluateTask:
             sides = short, longest
         tasks = tasks_on(dataset, how.tasks)
         return EvaluationRequest(dataset, tasks, sides, how.limit, how.batch_size, how.bootstrap, how.seed)
+
+
+def _execution(how: ProfileStep | EvaluateStep) -> dict[str, Any]:
+    """The fields of an execution that both steps have."""
+    return how.model_dump(by_alias=False, include={"dtype", "sampling", "optimizations", "threads"})
 
 
 def sha256_of(path: Path) -> str | None:

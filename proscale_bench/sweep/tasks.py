@@ -83,30 +83,25 @@ StepName = Literal["count", "profile", "evaluate"]
 News = Callable[[str, float | None], None]  # what is being done, and how much of it is, 0 to 1
 
 
-class Measurement(Protocol):
-    """A task of a sweep; see `SweepTask`.
-
-    `group` names what it is about, `key` all that decides what it finds. Another measurement of the same group replaces
-    what an earlier one found.
-    """
+class Measurement(SweepTask, Protocol):
+    """A task whose records a run keeps."""
 
     @property
-    def step(self) -> StepName: ...
+    def step(self) -> StepName:
+        """The step of the sweep's file that asks for it."""
+
     @property
-    def group(self) -> str: ...
+    def group(self) -> str:
+        """The digest of what it is about: another measurement of the same group replaces what an earlier one found."""
+
     @property
-    def key(self) -> str: ...
-    @property
-    def needs(self) -> Needs: ...
-    @property
-    def files(self) -> tuple[Path, ...]: ...
+    def key(self) -> str:
+        """The digest of all that decides what it finds."""
+
     @property
     def scratch(self) -> Path | None:
         """The folder of its own files, which is removed once its records are kept."""
 
-    def __str__(self) -> str: ...
-    def moved(self, places: Mapping[Path, Path]) -> Measurement: ...
-    def run(self) -> list[dict[str, Any]]: ...
     def failed(self, failure: Failure) -> list[Record]:
         """Records that say why there are no results."""
 
