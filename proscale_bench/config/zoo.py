@@ -24,7 +24,6 @@ from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.model import EncoderSpec
 
-BASELINE = "baseline"
 SHIPPED = Path(__file__).parent / "zoo.yaml"
 
 

@@ -19,14 +19,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from proscale_bench.config.recipe import Recipe, ShapesData
-from proscale_bench.config.zoo import BASELINE, Zoo
+from proscale_bench.config.weights import METADATA, read_shapes
+from proscale_bench.config.zoo import Zoo
 from proscale_bench.data.embedded import identity_of_images
 from proscale_bench.errors import BenchError
 from proscale_bench.files import write_atomic
 from proscale_bench.results.training import TrainingRecord, read_log, read_record
+from proscale_bench.specs.encoders.staged import baseline
 from proscale_bench.specs.model import EncoderSpec
 
 MODEL, RECORD, LOG, ERRORS = "model.safetensors", "training.json", "log.jsonl", "errors.txt"
@@ -104,8 +105,7 @@ def plan_zoo(zoo: Zoo, folder: Path, seeds: Sequence[int] = ()) -> tuple[Trainin
     plan: list[Training] = []
     for seed in seeds or zoo.seeds:
         of_seed = folder / f"seed{seed}"
-        baseline = next(schedule for schedule in (*zoo.schedules, _baseline()) if schedule.compact == BASELINE)
-        trunk = Training("trunk", baseline, seed, zoo.trunk, zoo.trunk_word, zoo.backbone, of_seed / "trunk")
+        trunk = Training("trunk", baseline(), seed, zoo.trunk, zoo.trunk_word, zoo.backbone, of_seed / "trunk")
         plan.append(trunk)
         for schedule in zoo.schedules:
             name = f"{zoo.backbone}-{file_name_of(schedule)}"
@@ -141,12 +141,6 @@ def require_own(plan: Sequence[Training]) -> None:
 def file_name_of(schedule: EncoderSpec) -> str:
     """Spell a schedule for a file's name: 3-3-3-trc-none."""
     return schedule.compact.replace(",", "-").replace("+", "-").replace(":", "-")
-
-
-def _baseline() -> EncoderSpec:
-    from proscale_bench.specs.encoders.staged import parse_compact
-
-    return parse_compact(BASELINE)
 
 
 @dataclass(frozen=True)
@@ -250,19 +244,9 @@ def pack(training: Training, folder: Path) -> Path:
     from proscale_bench.models.checkpoints.save import save_checkpoint
 
     checkpoint = open_checkpoint(source)
-    save_checkpoint(model_of(checkpoint).half(), path, _provenance(source))
+    _, metadata = read_shapes(source)
+    save_checkpoint(model_of(checkpoint).half(), path, json.loads(metadata[METADATA]).get("provenance", {}))
     return path
-
-
-def _provenance(path: Path) -> dict[str, Any]:
-    """The provenance in the header of a file of ours."""
-    from safetensors import safe_open
-
-    from proscale_bench.config.weights import METADATA
-
-    with safe_open(path, framework="pt") as file:
-        told: dict[str, Any] = json.loads((file.metadata() or {})[METADATA]).get("provenance", {})
-    return told
 
 
 def write_sweep(zoo: Zoo, folder: Path, weights: Sequence[Path]) -> Path:
