@@ -1,7 +1,8 @@
 """Are limits kept? Costs on paper are counted on the spot; what was measured comes from records.
 
-Numbers of two devices are never compared. Where several records fit a limit (weights, batch sizes, number formats),
-every one must keep it, and the worst is shown.
+Numbers of two devices are never compared, and accuracies are of the data that a limit names: of all of the model's own
+data where it names none. Where several records fit a limit (weights, batch sizes, number formats), every one must keep
+it, and the worst is shown.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from proscale_bench.analysis.limit_scope import fits, found_alike, is_model, is_of, own_data
 from proscale_bench.config.budget import Limit
 from proscale_bench.cost.count import FlopCount, count_model
-from proscale_bench.cost.geometry import COCO_SIZES, parse_size
+from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import Convention, get_rules
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric, provenance_of
-from proscale_bench.specs.encoders.staged import baseline
-from proscale_bench.specs.mask2former import mask2former
-from proscale_bench.specs.model import EncoderSpec
+from proscale_bench.specs.model import ModelSpec
 
 if TYPE_CHECKING:
     from proscale_bench.results.collect import SourcedRecord
@@ -42,6 +42,7 @@ class Finding:
         found: the value, and `source`: where it comes from.
         reference: what a relative bound is relative to.
         interval, samples, record: of what was measured.
+        dataset, images: what an accuracy is of, or would be where nothing was found; `images` None: of all.
         unstable: the records behind it whose times cannot be trusted, what it is relative to among them.
     """
 
@@ -54,6 +55,8 @@ class Finding:
     interval: Interval | None = None
     samples: tuple[float, ...] = ()
     record: Record | None = None
+    dataset: str | None = None
+    images: int | None = None
     unstable: tuple[SourcedRecord, ...] = ()
     why: str = ""
     advice: str | None = None
@@ -136,7 +139,7 @@ class Checker:
             return self._counted(limit, metric)
         findings: dict[str, list[Finding]] = {"measured": [], "published": []}
         for one in self.records:
-            if _fits(limit, one.record) and metric.read(one.record) is not None:
+            if fits(limit, one.record) and metric.read(one.record) is not None:
                 findings[provenance_of(one.record, metric.name)].append(self._measured(limit, metric, one))
         found = findings["measured"]
         if not found and metric.section == "accuracy":
@@ -146,14 +149,15 @@ class Checker:
         if not found:
             return _nothing(limit, metric, self._where_to_look(limit, metric))
         unstable = {(one.source, one.record.digest): one for finding in found for one in finding.unstable}
-        return replace(max(found, key=_badness), unstable=tuple(unstable.values()))
+        worst = max(sorted(found, key=lambda one: one.source), key=_badness)
+        return replace(worst, unstable=tuple(unstable[key] for key in sorted(unstable)))
 
     def _counted(self, limit: Limit, metric: Metric) -> Finding:
         found = _read_cost(metric, count(limit))
         if limit.against is None:
-            return _judged(limit, found, "counted", None)
+            return _hold(limit, found, "counted", None)
         if limit.against == "baseline":
-            return _judged(limit, found, "counted", _read_cost(metric, count(limit, baseline())))
+            return _hold(limit, found, "counted", _read_cost(metric, count(limit, limit.spec.baseline())))
         known = [one for one in self._against(limit) if one.record.cost and is_of(limit, one.record)]
         if not known:
             return Finding(
@@ -161,11 +165,11 @@ class Checker:
                 "unknown",
                 found=found,
                 source="counted",
-                why=f"no record of {limit.written} on {limit.backbone} at {limit.size} to hold it against",
+                why=f"no record of {limit.model} at {limit.size} to hold it against",
                 advice="write one with 'proscale-bench sweep' and commit it, or say against: baseline",
             )
-        newest = max(known, key=lambda one: one.record.provenance.created)
-        return _judged(limit, found, "counted", metric.read(newest.record))
+        newest = max(known, key=lambda one: (one.record.provenance.created, one.record.digest, one.source))
+        return _hold(limit, found, "counted", metric.read(newest.record))
 
     def _measured(self, limit: Limit, metric: Metric, sourced: SourcedRecord) -> Finding:
         record = sourced.record
@@ -174,25 +178,46 @@ class Checker:
         reference, alike = None, []
         if limit.against is not None:
             wanted = "baseline" if limit.against == "baseline" else record.identity.schedule
-            alike = [other for other in self._against(limit) if _ran_alike(record, other.record, wanted)]
+            alike = [other for other in self._against(limit) if found_alike(record, other.record, wanted)]
             values = [value for other in alike if (value := metric.read(other.record)) is not None]
             if not values:
-                why = f"{limit.against} has no {metric.name} of {wanted} on {limit.backbone} that was run alike"
-                return Finding(limit, "unknown", found=found, source=sourced.source, why=why)
+                why = f"{limit.against} has no {metric.name} of {wanted} on {limit.backbone} that was found alike"
+                return replace(_on_data(Finding(limit, "unknown", found=found, why=why), record), source=sourced.source)
             reference = (min if metric.better == "lower" else max)(values)
         samples = record.profile.samples_ms if metric.name == "latency_median_ms" and record.profile else ()
-        judged = _judged(limit, found, sourced.source, reference)
+        held = _hold(limit, found, sourced.source, reference)
         unstable = tuple(one for one in (sourced, *alike) if metric.name in TIMED and _is_unstable(one.record))
         return replace(
-            judged, interval=metric.interval(record), samples=tuple(samples), record=record, unstable=unstable
+            _on_data(held, record),
+            interval=metric.interval(record),
+            samples=tuple(samples),
+            record=record,
+            unstable=unstable,
         )
 
     def _where_to_look(self, limit: Limit, metric: Metric) -> str:
+        if metric.section == "accuracy" and (others := self._other_data(limit, metric)):
+            return f"there are values {others}: a limit on them names `dataset`, and `images` where they are a part"
         devices = sorted({one.record.execution.device_name for one in self.records if one.record.execution})
         if limit.device and devices and limit.device not in devices:
             return f"there are records of {', '.join(devices)}"
         command = "profile --size HxW" if metric.section == "profile" else "eval --weights FILE"
         return f"write one with 'proscale-bench {command}', and give its folder as --records"
+
+    def _other_data(self, limit: Limit, metric: Metric) -> str:
+        """The data that there are values of this model on."""
+        found = (_on_data(Finding(limit, "unknown"), one.record) for one in self._of_model(limit, metric))
+        return " and ".join(sorted({f"on {one.images or 'all'} images of {one.dataset}" for one in found}))
+
+    def _of_model(self, limit: Limit, metric: Metric) -> list[SourcedRecord]:
+        """What was measured of the limit's model, on whatever data."""
+        return [
+            one
+            for one in self.records
+            if is_model(limit, one.record)
+            and metric.read(one.record) is not None
+            and provenance_of(one.record, metric.name) == "measured"
+        ]
 
     def _against(self, limit: Limit) -> Sequence[SourcedRecord]:
         """The records that a relative limit is held against."""
@@ -204,54 +229,29 @@ class Checker:
             raise BenchError(f"{limit.at}: against: {error.message}", error.hint) from error
 
 
-def count(limit: Limit, schedule: EncoderSpec | None = None) -> FlopCount:
-    """What a limit's configuration costs on paper, or another schedule in its place. Counted once."""
-    return _count(schedule or limit.schedule, limit.backbone, limit.size, limit.rules, limit.convention)
+def count(limit: Limit, spec: ModelSpec | None = None) -> FlopCount:
+    """What a limit's configuration costs on paper, or another model in its place. Counted once."""
+    return _count(spec or limit.spec, limit.size, limit.rules, limit.convention)
 
 
 @cache
-def _count(schedule: EncoderSpec, backbone: str, size: str, rules: str, convention: Convention) -> FlopCount:
-    return count_model(mask2former(schedule, backbone), parse_size(size), get_rules(rules), convention)
+def _count(spec: ModelSpec, size: str, rules: str, convention: Convention) -> FlopCount:
+    return count_model(spec, parse_size(size), get_rules(rules), convention)
 
 
-def is_of(limit: Limit, record: Record) -> bool:
-    """A record's cost is of the limit's configuration: of its schedule, or of one that had its name."""
-    given = (record.identity.backbone, record.input.size, record.rules, record.convention)
-    names = (record.identity.schedule == limit.schedule.compact, record.identity.label == limit.schedule.name)
-    return given == (limit.backbone, limit.size, limit.rules, limit.convention) and any(names)
+def _on_data(finding: Finding, record: Record) -> Finding:
+    """With the data that a record's accuracy is of, where the finding is about one."""
+    from proscale_bench.analysis.evaluations import data_of
+    from proscale_bench.results.record import protocol_of
+
+    if record.accuracy is None or finding.metric.section != "accuracy":
+        return finding
+    protocol = protocol_of(record)
+    name = data_of(record.accuracy).partition("[:")[0]
+    return replace(finding, dataset=name, images=protocol.images if protocol else None)
 
 
-def _fits(limit: Limit, record: Record) -> bool:
-    """A limit on something measured is about this record. What the limit leaves open may be anything.
-
-    At COCO's sizes no latency is taken, and an accuracy is of a data set: there the size says nothing.
-    """
-    how = record.execution
-    wanted: list[tuple[object, object]] = [
-        (limit.backbone, record.identity.backbone),
-        (limit.schedule.compact, record.identity.schedule),
-        (limit.device, how and how.device_name),
-        (limit.dtype, how and how.dtype),
-    ]
-    if METRICS[limit.metric].section == "profile":
-        size = None if limit.size in COCO_SIZES else limit.size
-        wanted += [(size, record.input.size), (limit.batch_size, how and how.batch_size)]
-    else:
-        wanted.append((limit.dataset, record.accuracy and record.accuracy.dataset))
-    return all(asked is None or asked == has for asked, has in wanted)
-
-
-def _ran_alike(one: Record, other: Record, schedule: str) -> bool:
-    """Another record of the same backbone, input and execution, of this schedule."""
-    return (other.identity.schedule, other.identity.backbone, other.input, other.execution) == (
-        schedule,
-        one.identity.backbone,
-        one.input,
-        one.execution,
-    )
-
-
-def _judged(
+def _hold(
     limit: Limit,
     found: float,
     source: str,
@@ -271,13 +271,18 @@ def _badness(finding: Finding) -> tuple[bool, float]:
 
 
 def _shipped(limit: Limit) -> list[Finding]:
-    """The limit held to the published results that come with the tool."""
+    """The limit held to the published results that come with the tool, of the very model."""
     from proscale_bench.results.published import DATASET, published_results
 
-    if limit.dataset not in (None, DATASET):
+    asked = (limit.split, limit.images, limit.tasks, limit.weights, limit.spec.classes)
+    if (
+        any(one is not None for one in asked)
+        or limit.spec.dimensions()
+        or (limit.dataset or own_data(limit)) != DATASET
+    ):
         return []
     return [
-        _judged(limit, value, f"published: {result.source}", None)
+        replace(_hold(limit, value, f"published: {result.source}", None), dataset=DATASET)
         for result in published_results(limit.backbone)
         if result.schedule == limit.schedule.compact and (value := getattr(result, limit.metric, None)) is not None
     ]
@@ -285,8 +290,15 @@ def _shipped(limit: Limit) -> list[Finding]:
 
 def _nothing(limit: Limit, metric: Metric, advice: str) -> Finding:
     on = f" on {limit.device}" if limit.device else ""
-    why = f"no record of {metric.name} of {limit.written} with {limit.backbone}{on}"
-    return Finding(limit, "unknown", why=why, advice=advice)
+    finding = Finding(limit, "unknown", why=f"no record of {metric.name} of {limit.model}{on}", advice=advice)
+    if metric.section != "accuracy":
+        return finding
+    data = limit.dataset or own_data(limit)
+    if data is None:
+        why = f"{limit.model} has no data of its own that an accuracy could be of"
+        return replace(finding, why=why, advice="name the data: `dataset: NAME`, and `images` where they are a part")
+    part = f"{limit.images:,} images" if limit.images else "all images"
+    return replace(finding, why=f"{finding.why}, of {part} of {data}", dataset=data, images=limit.images)
 
 
 def _is_unstable(record: Record) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
-from proscale_bench.analysis.budgets import Finding, count, is_of
+from proscale_bench.analysis.budgets import Finding, count
+from proscale_bench.analysis.limit_scope import is_of
 from proscale_bench.cost.count import FlopCount
 from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
 from proscale_bench.specs.model import TOTAL
@@ -40,7 +41,7 @@ def explain(finding: Finding, history: Sequence[SourcedRecord]) -> Explanation:
     kept = [one for one in history if _is_earlier(finding, one.record) and _keeps(finding, one.record)]
     if not kept:
         return Explanation(None)
-    since = max(kept, key=lambda one: one.record.provenance.created)
+    since = max(kept, key=lambda one: (one.record.provenance.created, one.record.digest, one.source))
     changes = tuple(change for change in _changes(finding, since.record) if change.old != change.new)
     return Explanation(since, finding.metric.read(since.record), changes)
 
@@ -49,11 +50,13 @@ def _is_earlier(finding: Finding, record: Record) -> bool:
     """Of the same configuration: on paper, or as the record of the finding was run."""
     if finding.metric.section == "cost":
         return is_of(finding.limit, record)
+    from proscale_bench.results.record import model_of, protocol_of
+
     now = finding.record
     if now is None:
         return False
-    same = (record.identity.backbone, record.identity.schedule, record.input, record.execution)
-    return same == (now.identity.backbone, now.identity.schedule, now.input, now.execution)
+    way = [(model_of(one), one.input, one.execution, protocol_of(one)) for one in (record, now)]
+    return way[0] == way[1]
 
 
 def _keeps(finding: Finding, record: Record) -> bool:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, get_args
 
 from proscale_bench.bench.count import cost_of, identity_of
 from proscale_bench.bench.weights import UNKNOWN_ORIGIN, TrainingOrigin, Weights
-from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
-from proscale_bench.config.sweep import EMBEDDED
+from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.cost.count import count_model
 from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
 from proscale_bench.cost.rules import get_rules

@@ -18,6 +18,7 @@ from proscale_bench.errors import BenchError, ExitCode
 if TYPE_CHECKING:
     from proscale_bench.analysis.budgets import Checker, Finding
     from proscale_bench.analysis.explain import Explanation
+    from proscale_bench.config.budget import LimitedWeights
     from proscale_bench.results.collect import SourcedRecord
 
 DEFAULT_RECORDS = Path("reports")
@@ -59,10 +60,10 @@ def check(
 
     gc.freeze()  # what is imported stays: looking through it again and again would take a tenth of the time
     checker = Checker(reader_of(records), read_run)
-    limits = read_budgets(budgets)
+    limits = read_budgets(budgets, read_weights)
     findings = checker.check(limits)
     if update and updated(budgets, findings):
-        limits = read_budgets(budgets)
+        limits = read_budgets(budgets, read_weights)
         findings = checker.check(limits)
     publish(form.value, findings, len(limits) - len(findings), explanations(checker, findings) if explain else {})
     problem = unstable(findings) if fail_unstable else None
@@ -70,6 +71,20 @@ def check(
         raise typer.Exit(ExitCode.EXCEEDED)
     if problem:
         raise problem
+
+
+def read_weights(path: Path) -> LimitedWeights:
+    """The model of weights that a budget names; their header tells it, where they are of a kind that has one."""
+    from proscale_bench.bench.specs import read_spec
+    from proscale_bench.config.budget import LimitedWeights
+    from proscale_bench.config.weights import read_header
+
+    spec = read_spec(path)
+    try:
+        header = read_header(path)
+    except BenchError:  # of another tool: the records of its weights are known by the name of the file
+        return LimitedWeights(path, spec)
+    return LimitedWeights(path, spec, header.digest, header.data)
 
 
 def reader_of(paths: list[Path] | None) -> Callable[[], Sequence[SourcedRecord]]:
@@ -84,11 +99,13 @@ def reader_of(paths: list[Path] | None) -> Callable[[], Sequence[SourcedRecord]]
 def read_run(*paths: Path) -> Sequence[SourcedRecord]:
     """All records of runs; files that are none are named on stderr."""
     from proscale_bench.render.console import warn
-    from proscale_bench.results.collect import collect
+    from proscale_bench.results.collect import collect, incomplete
 
     sourced, problems = collect(paths)
     for problem in problems:
         warn(f"{problem.message}; left out")
+    if said := incomplete(one.record for one in sourced):
+        warn(said)
     return sourced
 
 
@@ -140,7 +157,7 @@ def unstable(findings: Sequence[Finding]) -> BenchError | None:
         limit = finding.limit
         records = ", ".join(dict.fromkeys(one.source for one in finding.unstable))
         for caution in finding.cautions:
-            what = f"{limit.at}: {limit.metric} of {where(limit)} in {records} is unstable ({caution.kind})"
+            what = f"{limit.at}: {limit.metric} of {where(finding)} in {records} is unstable ({caution.kind})"
             warn(printable(f"{what}: {caution.message}"), printable(caution.advice))
     if not shaky:
         return None

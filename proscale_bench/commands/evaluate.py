@@ -285,7 +285,7 @@ def evaluate(options: EvalOptions) -> None:
 def open_data(options: EvalOptions) -> Dataset:
     """The data of a folder, or the embedded ones, which are made where they are missing."""
     from proscale_bench.commands.progress import progress_bar
-    from proscale_bench.config.sweep import EMBEDDED
+    from proscale_bench.config.choices import EMBEDDED
     from proscale_bench.data.coco import open_dataset
     from proscale_bench.data.embedded import embedded_validation
 

@@ -6,15 +6,17 @@ budgets:
   - schedule: proscale-3-3-3      # a name, a file (seen from this file) or a compact spelling
     encoder_gflops: {max: 63.5}
     total_gflops: {max_increase_pct: 1, against: reports/paper}
-    latency_median_ms: {max: 40.0, size: 800x1333, device: NVIDIA H200, level: warn}
-    pq: {min: 51.4, published: true}
+    latency_median_ms: {max: 40.0, size: 800x1333, device: NVIDIA H200, mode: eager, level: warn}
+    pq: {min: 51.4, published: true}                 # on all of COCO val2017, the schedule's own data
+  - weights: mine.safetensors     # or schedule and backbone, with `classes`, `queries` or `width` of one's own
+    pq: {min: 40, dataset: my_data, images: 500}
 
 What a limit leaves open is as its budget has it, then as `defaults` has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +29,8 @@ from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
-from proscale_bench.specs.model import EncoderSpec
+from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.model import EncoderSpec, ModelSpec
 
 # YAML reads the bare word off as false.
 Level = Annotated[Literal["error", "warn", "off"], BeforeValidator(lambda word: "off" if word is False else word)]
@@ -44,9 +47,16 @@ def _printable(text: str) -> str:
     return text
 
 
+def _as_tuple(value: Any) -> Any:
+    """A word stands for a list of one."""
+    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, str) else value
+
+
 Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=-100, le=1e6, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Number = Annotated[int, Field(ge=1)]
+Tasks = Annotated[tuple[choices.Task, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
 
 
 class Part(StrictModel):
@@ -95,34 +105,55 @@ class ProfileLimit(_Limit):
     size: Name | None = None
     device: Name | None = None
     dtype: DType | None = None
-    batch_size: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Number | None = None
+    mode: choices.Mode | None = None
+    threads: Number | None = None
+    sampling: Name | None = None
+    optimizations: bool | None = None
 
 
 class AccuracyLimit(_Limit):
-    """Of what was evaluated, in percent; `published` lets what others found stand in where nothing was."""
+    """Of what was evaluated, in percent; `published` lets what others found stand in where nothing was.
+
+    Where it names no `dataset`, it is of the model's own data, and where it names no number of `images`, of all.
+    """
 
     device: Name | None = None
     dtype: DType | None = None
     dataset: Name | None = None
+    split: Name | None = None
+    images: Number | None = None
+    tasks: Tasks | None = None
     published: bool | None = None
 
 
 class Defaults(Part):
     backbone: BackboneName | None = None
+    classes: Number | None = None
+    queries: Number | None = None
+    width: Number | None = None
     size: Name | None = None
     rules: Literal["fvcore", "published", "complete"] | None = None
     convention: Literal["mac", "flop"] | None = None
     device: Name | None = None
     dtype: DType | None = None
-    batch_size: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Number | None = None
+    mode: choices.Mode | None = None
+    threads: Number | None = None
+    sampling: Name | None = None
+    optimizations: bool | None = None
     dataset: Name | None = None
+    split: Name | None = None
+    images: Number | None = None
+    tasks: Tasks | None = None
     level: Level | None = None
 
 
 class Budget(Defaults):
-    """Limits on the metrics of one configuration."""
+    """Limits on the metrics of one configuration: of a schedule on a backbone, or of the model of weights."""
 
-    schedule: Name
+    schedule: Name | None = None
+    weights: Name | None = None
     encoder_gflops: CostLimit | None = None
     token_layers_gflops: CostLimit | None = None
     total_gflops: CostLimit | None = None
@@ -141,10 +172,13 @@ class Budget(Defaults):
     miou: AccuracyLimit | None = None
 
 
-BUDGET_METRICS = tuple(name for name in Budget.model_fields if name not in {*Defaults.model_fields, "schedule"})
-SCOPE = set(Defaults.model_fields)
+BUDGET_METRICS = tuple(
+    name for name in Budget.model_fields if name not in {*Defaults.model_fields, "schedule", "weights"}
+)
+MODEL = ("backbone", "classes", "queries", "width")
+SCOPE = set(Defaults.model_fields) - set(MODEL)
 BUILT_IN: dict[str, Any] = dict.fromkeys(SCOPE) | {
-    **{"backbone": "resnet50", "size": "coco-first100", "rules": "fvcore", "convention": "mac", "level": "error"}
+    **{"size": "coco-first100", "rules": "fvcore", "convention": "mac", "level": "error"}
 }
 
 
@@ -155,11 +189,26 @@ class BudgetFile(StrictModel):
 
 
 @dataclass(frozen=True)
+class LimitedWeights:
+    """Weights that a budget is on.
+
+    Args:
+        digest, data: of the weights, and what they were trained on; None where the file does not say.
+    """
+
+    file: Path
+    spec: ModelSpec
+    digest: str | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True)
 class Limit:
     """One bound on one metric of one configuration, with all that its file's defaults fill in.
 
     Args:
-        written: the schedule as the file has it.
+        spec: the model; its classes are open to what was measured where the file names none: see `classes`.
+        written: the schedule, or the file of weights, as the file has it.
         key: where the bound's number stands in the document.
         line, column: of the metric's key, from 1; `size_at` is `file:line:column` of the size.
         against: `baseline`, `record`, or the path of a run; None where the bound is absolute.
@@ -173,9 +222,10 @@ class Limit:
     bound: Bound
     value: float
     level: Level
-    schedule: EncoderSpec
+    spec: ModelSpec
+    weights: LimitedWeights | None
+    classes: int | None
     written: str
-    backbone: str
     size: str
     size_at: str
     rules: str
@@ -183,7 +233,14 @@ class Limit:
     device: str | None
     dtype: str | None
     batch_size: int | None
+    mode: str | None
+    threads: int | None
+    sampling: str | None
+    optimizations: bool | None
     dataset: str | None
+    split: str | None
+    images: int | None
+    tasks: tuple[choices.Task, ...] | None
     published: bool
     against: str | None
 
@@ -192,9 +249,30 @@ class Limit:
         """`file:line:column` of the metric's key."""
         return f"{self.file}:{self.line}:{self.column}"
 
+    @property
+    def schedule(self) -> EncoderSpec:
+        return self.spec.encoder
 
-def read_budgets(path: Path) -> list[Limit]:
+    @property
+    def backbone(self) -> str:
+        return self.spec.backbone_name
+
+    @property
+    def model(self) -> str:
+        """The model in words: `3,3,3 on tiny, queries 20`."""
+        own = dict(self.spec.dimensions()) | ({"classes": self.classes} if self.classes else {})
+        words = [f"{name.replace('_', ' ')} {value}" for name, value in own.items() if not name.startswith("backbone_")]
+        return ", ".join([f"{self.written} on {self.backbone}", *words])
+
+
+WeightsReader = Callable[[Path], LimitedWeights]
+
+
+def read_budgets(path: Path, read_weights: WeightsReader | None = None) -> list[Limit]:
     """Every limit of a file, in its order.
+
+    Args:
+        read_weights: reads the weights that a budget names; None where none can be read.
 
     Raises:
         BenchError: each problem at its `file:line:column`; unknown schedules, backbones and metrics among them.
@@ -202,22 +280,52 @@ def read_budgets(path: Path) -> list[Limit]:
     document = load_yaml(path, BudgetFile)
     read_schedule = cache(lambda word: parse_schedule(path.parent / word if _is_file(word) else word))
     limits: list[Limit] = []
+    read = cache(read_weights) if read_weights else None
     for index, budget in enumerate(document.value.budgets):
-        try:
-            schedule = read_schedule(budget.schedule)
-        except BenchError as error:
-            raise BenchError(f"{document.where('budgets', index, 'schedule')}: {error.message}", error.hint) from error
-        found = list(_limits(document, index, schedule))
+        found = list(_limits(document, index, *_model(document, index, read_schedule, read)))
         if not found:
             raise BenchError(
-                f"{document.where('budgets', index)}: no limit on {budget.schedule}",
+                f"{document.where('budgets', index)}: no limit on {budget.schedule or budget.weights}",
                 "as in encoder_gflops: {max: 63.5}",
             )
         limits += found
     return limits
 
 
-def _limits(document: Document[BudgetFile], index: int, schedule: EncoderSpec) -> Iterator[Limit]:
+def _model(
+    document: Document[BudgetFile],
+    index: int,
+    read_schedule: Callable[[str], EncoderSpec],
+    read_weights: WeightsReader | None,
+) -> tuple[ModelSpec, LimitedWeights | None, int | None]:
+    """The model of a budget, its weights, and the number of classes that the file names."""
+    budget, defaults = document.value.budgets[index], document.value.defaults
+    place = ("budgets", index, "weights" if budget.weights else "schedule")
+    try:
+        if budget.weights is None:
+            if budget.schedule is None:
+                raise BenchError("no schedule and no weights", "say `schedule: 3,3,3`, or `weights: FILE`")
+            named = {name: getattr(budget, name) or getattr(defaults, name) for name in MODEL}
+            named["backbone"] = named["backbone"] or "resnet50"
+            return mask2former(read_schedule(budget.schedule), **named), None, named["classes"]
+        if said := [name for name in ("schedule", *MODEL) if getattr(budget, name) is not None]:
+            raise BenchError(f"weights say their {' and '.join(said)} themselves", f"leave out {', '.join(said)}")
+        if read_weights is None:
+            raise BenchError("weights cannot be read here", "give schedule and backbone")
+        weights = read_weights(Path(document.path).parent / budget.weights)
+    except BenchError as error:
+        at = place if place in document.places else place[:2]
+        raise BenchError(f"{document.where(*at)}: {error.message}", error.hint) from error
+    return weights.spec, weights, weights.spec.classes
+
+
+def _limits(
+    document: Document[BudgetFile],
+    index: int,
+    spec: ModelSpec,
+    weights: LimitedWeights | None,
+    classes: int | None,
+) -> Iterator[Limit]:
     budget, folder = document.value.budgets[index], Path(document.path).parent
     of_budget = BUILT_IN | _given(document.value.defaults) | _given(budget)
     for metric in BUDGET_METRICS:
@@ -242,8 +350,10 @@ def _limits(document: Document[BudgetFile], index: int, schedule: EncoderSpec) -
                     metric=metric,
                     bound=bound,
                     value=value,
-                    schedule=schedule,
-                    written=budget.schedule,
+                    spec=spec,
+                    weights=weights,
+                    classes=classes,
+                    written=budget.schedule or budget.weights or "",
                     size_at=_size_at(document, index, metric),
                     published=getattr(limit, "published", None) or False,
                     against=_against(document, limit, key, folder) if bound.endswith("_pct") else None,

@@ -15,6 +15,8 @@ Layout = Literal["official", "ours", "huggingface"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal["auto", "grid_sample", "embedding_bag", "embedding_bag_compiled", "dense", "triton", "deformops"]
 Task = Literal["panoptic", "instance", "semantic"]
+Mode = Literal["eager", "compiled", "cuda_graphs", "compiled_cuda_graphs"]
+EMBEDDED = "shapes-val"  # the data that come with the tool
 
 
 @dataclass(frozen=True)

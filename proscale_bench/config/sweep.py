@@ -29,6 +29,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 from proscale_bench.config import choices
 from proscale_bench.config.catalogue import catalogue, parse_schedule
+from proscale_bench.config.choices import EMBEDDED
 from proscale_bench.config.weights import require_shipped_weights
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
@@ -36,7 +37,7 @@ from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.units import one_line
 
-CATALOGUE, ZOO, EMBEDDED = "catalogue", "zoo", "shapes-val"
+CATALOGUE, ZOO = "catalogue", "zoo"
 MAX_ENTRIES = 200
 MAX_SIDE_PX = 8192
 

@@ -33,6 +33,7 @@ class WeightsHeader:
         shapes: the shape of every tensor, under our keys.
         digest: the digest of the weights; None where it does not say.
         seed: the seed of the training; None where it does not say.
+        data: the data of the training, such as `shapes`; None where it does not say.
         encoder_heads, encoder_points, decoder_heads: what no shape tells; None where it does not say.
     """
 
@@ -40,6 +41,7 @@ class WeightsHeader:
     shapes: Mapping[str, tuple[int, ...]]
     digest: str | None
     seed: int | None
+    data: str | None = None
     encoder_heads: int | None = None
     encoder_points: int | None = None
     decoder_heads: int | None = None
@@ -98,6 +100,7 @@ def read_header(path: Path) -> WeightsHeader:
             shapes=shapes,
             digest=digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None,
             seed=seed if type(seed) is int else None,
+            data=data if isinstance(data := provenance.get("data"), str) else None,
             **{key: _number(told.get(key)) for key in ("encoder_heads", "encoder_points", "decoder_heads")},
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

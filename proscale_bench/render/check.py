@@ -23,9 +23,13 @@ STYLES = {  # of the text on a terminal
 }
 
 
-def where(limit: Limit) -> str:
-    """The configuration that a limit is on."""
-    return f"{limit.written} on {limit.backbone}, {limit.size}"
+def where(finding: Finding) -> str:
+    """The configuration that a limit is on: a model at a size, or on data."""
+    limit = finding.limit
+    if finding.metric.section != "accuracy":
+        return f"{limit.model}, {limit.size}"
+    images = f", {finding.images:,} images" if finding.images else ""
+    return f"{limit.model}, {finding.dataset or 'no data'}{images}"
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:
@@ -33,7 +37,7 @@ def lines(findings: Sequence[Finding]) -> list[str]:
     shown: list[str] = []
     last = None
     for finding in findings:
-        configuration = where(finding.limit)
+        configuration = where(finding)
         if configuration != last:
             shown.append(printable(configuration))
             last = configuration
@@ -48,7 +52,7 @@ def details(finding: Finding, found: Explanation | None = None) -> list[str]:
     what changed since it was."""
     limit = finding.limit
     level = "error" if finding.failed else "warning"
-    shown = [f"{level}: {printable(limit.at)}: {limit.metric} of {where(limit)}", f"  expected  {expected(finding)}"]
+    shown = [f"{level}: {printable(limit.at)}: {limit.metric} of {where(finding)}", f"  expected  {expected(finding)}"]
     if finding.found is not None:
         shown.append(f"  found     {_found(finding)}")
     if finding.status == "exceeded":
@@ -71,7 +75,7 @@ def notes(finding: Finding, found: Explanation | None = None) -> list[str]:
 def message(finding: Finding) -> str:
     """A finding in one line."""
     limit = finding.limit
-    what = f"{limit.metric} of {where(limit)}"
+    what = f"{limit.metric} of {where(finding)}"
     if finding.status == "unknown":
         return printable(f"{what}: expected {expected(finding)}: {finding.why}")
     verdict = "kept"
@@ -125,7 +129,7 @@ def markdown(findings: Iterable[Finding]) -> str:
     rows = ["| | configuration | metric | found | expected |", "|:--|:--|:--|--:|:--|"]
     for one in order:
         mark = "❌" if one.failed else "⚠️" if one.warned else "✅"
-        cells = (mark, where(one.limit), one.limit.metric, numbers(one)[0] or "–", expected(one))
+        cells = (mark, where(one), one.limit.metric, numbers(one)[0] or "–", expected(one))
         rows.append("| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
@@ -136,7 +140,9 @@ def row(finding: Finding) -> dict[str, Any]:
     return {
         "schedule": limit.schedule.compact,
         "backbone": limit.backbone,
-        "size": limit.size,
+        "size": limit.size if finding.metric.section != "accuracy" else None,
+        "dataset": finding.dataset,
+        "images": finding.images,
         "device": device(limit),
         "metric": limit.metric,
         "unit": finding.metric.unit,

@@ -70,7 +70,7 @@ def junit(findings: Sequence[Finding], explained: Explained = NOTHING) -> str:
 
 def _case(suite: ElementTree.Element, finding: Finding, found: Explanation | None) -> None:
     limit = finding.limit
-    name = {"classname": printable(where(limit)), "name": f"{limit.metric}: {limit.bound}", "time": "0"}
+    name = {"classname": printable(where(finding)), "name": f"{limit.metric}: {limit.bound}", "time": "0"}
     case = ElementTree.SubElement(suite, "testcase", name)
     if finding.failed:
         failure = ElementTree.SubElement(case, "failure", {"type": finding.status, "message": message(finding)})

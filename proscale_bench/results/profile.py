@@ -6,14 +6,14 @@ Raw samples are kept in the order of the rounds; beside them stands what was der
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from proscale_bench.config import choices
 from proscale_bench.results.section import Amount, Count, Interval, Line, Section, Word, written_as
 
 DeviceType = choices.DeviceType
 DType = choices.DType
-Mode = Literal["eager", "compiled", "cuda_graphs", "compiled_cuda_graphs"]
+Mode = choices.Mode
 
 
 class Execution(Section):

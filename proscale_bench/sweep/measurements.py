@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from proscale_bench.bench.count import backbone_of, failure_record, identity_of
 from proscale_bench.bench.profile import ProfileRequest, records
-from proscale_bench.config.sweep import EMBEDDED, EvaluateStep, ProfileStep
+from proscale_bench.config.choices import EMBEDDED
+from proscale_bench.config.sweep import EvaluateStep, ProfileStep
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.machine import cpu_name, usable_cores

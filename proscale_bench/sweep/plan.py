@@ -11,7 +11,8 @@ from proscale_bench.bench.count import Configuration, identity_of
 from proscale_bench.bench.evaluate import JOURNALS
 from proscale_bench.bench.specs import read_spec
 from proscale_bench.config.catalogue import catalogue
-from proscale_bench.config.sweep import EMBEDDED, SweepFile, SweepSpec, read_sweep_file, shipped_sweeps
+from proscale_bench.config.choices import EMBEDDED
+from proscale_bench.config.sweep import SweepFile, SweepSpec, read_sweep_file, shipped_sweeps
 from proscale_bench.config.weights import read_header
 from proscale_bench.config.yaml_file import Document
 from proscale_bench.cost.geometry import COCO_SIZES, InputSize, parse_size

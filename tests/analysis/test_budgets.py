@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +13,16 @@ import pytest
 from proscale_bench.analysis.budgets import Checker, Finding
 from proscale_bench.analysis.explain import explain
 from proscale_bench.bench.specs import count_flops
+from proscale_bench.commands.check import read_weights
 from proscale_bench.config.budget import read_budgets
+from proscale_bench.config.weights import read_header, require_shipped_weights
 from proscale_bench.errors import BenchError
-from proscale_bench.results.collect import SourcedRecord
+from proscale_bench.render.check import message, where
+from proscale_bench.results.collect import SourcedRecord, read_export
+from proscale_bench.results.export import envelope
 from proscale_bench.results.record import Record
-from tests.results.evaluations import evaluated
+from proscale_bench.results.store import load
+from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
 from tests.results.test_collect import aged
 from tests.sweep.profiles import execution, measured, profiled_records
@@ -143,9 +151,169 @@ def test_a_latency_against_the_baseline_of_its_run(tmp_path: Path) -> None:
 def test_an_accuracy_is_the_worst_of_its_weights(tmp_path: Path) -> None:
     records = [evaluated(pq=40.0, source="a"), evaluated(pq=42.0, source="b")]
     for least, status in ((39.9, "kept"), (41.0, "exceeded")):
-        finding = check(tmp_path, f"pq: {{min: {least}}}", records, backbone="tiny")
+        finding = check(tmp_path, f"pq: {{min: {least}, dataset: val}}", records, backbone="tiny")
         assert (finding.status, finding.found) == (status, 40.0)
     assert check(tmp_path, "pq: {min: 1, dataset: val2017}", records, backbone="tiny").status == "unknown"
+
+
+def on_shapes(one: Record, images: int = 256) -> Record:
+    """As an evaluation on the embedded data, on all of them or on the first few."""
+    assert one.accuracy is not None
+    assert one.accuracy.evaluated is not None
+    assert one.evaluation is not None
+    name, limit = ("shapes-val", None) if images == 256 else (f"shapes-val[:{images}]", images)
+    how = one.accuracy.evaluated.model_copy(update={"images": images})
+    parts = {
+        "accuracy": one.accuracy.model_copy(update={"dataset": name, "evaluated": how}),
+        "evaluation": one.evaluation.model_copy(update={"dataset": "shapes-val", "images": images, "limit": limit}),
+        "input": one.input.model_copy(update={"size": name, "images": images}),
+    }
+    return one.model_copy(update=parts)
+
+
+def test_a_limit_that_names_no_data_is_on_all_of_the_models_own(tmp_path: Path) -> None:
+    limit = "pq: {min: 55}"
+    good, few = on_shapes(evaluated(pq=60.0)), on_shapes(evaluated(pq=99.0), images=4)
+    finding = check(tmp_path, limit, [few, good, evaluated(pq=10.0)], backbone="tiny")
+    assert (finding.status, finding.found, finding.dataset, finding.images) == ("kept", 60.0, "shapes-val", 256)
+    assert where(finding) == "'3,3,3' on tiny, shapes-val, 256 images".replace("'", "")
+    for records in ([few], [by_an_older_version(few)], [evaluated(pq=60.0)]):
+        finding = check(tmp_path, limit, records, backbone="tiny")
+        assert finding.status == "unknown"
+        assert "of all images of shapes-val" in finding.why
+        assert "there are values on" in (finding.advice or "")
+    assert "on 4 images of shapes-val" in (check(tmp_path, limit, [few], backbone="tiny").advice or "")
+    on_coco = check(tmp_path, limit, [renamed(few, backbone="resnet50"), renamed(good, backbone="resnet50")])
+    assert on_coco.status == "unknown"
+    assert on_coco.dataset == "COCO val2017"
+    finding = check(tmp_path, limit, [few], classes="3")
+    assert finding.why == "3,3,3 on resnet50, classes 3 has no data of its own that an accuracy could be of"
+    assert where(finding) == "3,3,3 on resnet50, classes 3, no data"
+
+
+def test_a_limit_may_name_data_split_images_and_tasks(tmp_path: Path) -> None:
+    few = on_shapes(evaluated(pq=60.0, tasks=("panoptic",)), images=4)
+    for scope, status in (
+        ("images: 4", "kept"),
+        ("images: 8", "unknown"),
+        ("dataset: shapes-val, images: 4, split: val", "kept"),
+        ("images: 4, split: train", "unknown"),
+        ("images: 4, tasks: panoptic", "kept"),
+        ("images: 4, tasks: [panoptic, instance]", "unknown"),
+        ("dataset: 'shapes-val[:4]'", "unknown"),  # a part is named by its number
+        ("dataset: val2017, images: 4", "unknown"),
+    ):
+        assert check(tmp_path, f"pq: {{min: 50, {scope}}}", [few], backbone="tiny").status == status, scope
+    said = message(check(tmp_path, "pq: {min: 70, images: 4}", [few], backbone="tiny"))
+    assert "shapes-val, 4 images" in said
+    assert "coco-first100" not in said
+
+
+def test_a_limit_may_name_how_a_latency_was_taken(tmp_path: Path) -> None:
+    records = profiled_records("3,3,3")
+    (one,) = [record for record in records if record.identity.schedule == "3,3,3"]
+    assert one.execution is not None
+    how = one.execution
+    for scope, status in (
+        (f"mode: {how.mode}, threads: {how.threads}, sampling: {how.sampling}, optimizations: true", "kept"),
+        ("mode: compiled", "unknown"),
+        (f"threads: {how.threads + 1}", "unknown"),
+        ("sampling: dense", "unknown"),
+        ("optimizations: false", "unknown"),
+    ):
+        limit = f"latency_median_ms: {{max: 1000, device: a CPU, {scope}}}"
+        assert check(tmp_path, limit, records, size="640x640").status == status, scope
+
+
+def test_models_of_other_dimensions_are_held_to_limits_of_their_own(tmp_path: Path) -> None:
+    mine = renamed(on_shapes(evaluated(pq=30.0)), dimensions={"queries": 20})
+    usual = on_shapes(evaluated(pq=60.0))
+    assert check(tmp_path, "pq: {min: 1}", [mine, usual], backbone="tiny").found == 60.0
+    assert check(tmp_path, "pq: {min: 1}", [mine, usual], backbone="tiny", queries="20").found == 30.0
+    finding = check(tmp_path, "pq: {min: 1}", [usual], backbone="tiny", queries="20")
+    assert (finding.status, where(finding)) == ("unknown", "3,3,3 on tiny, queries 20, shapes-val")
+    costs = [
+        check(tmp_path, "total_gflops: {max: 9999}", queries=queries, classes=classes).found or 0.0
+        for queries, classes in (("20", "133"), ("100", "133"), ("100", "3"))
+    ]
+    assert costs[0] < costs[1]
+    assert costs[2] < costs[1] == COST.gflops["total"]
+    assert check(tmp_path, "pq: {min: 51.4, published: true}", queries="20").status == "unknown"
+    assert check(tmp_path, "pq: {min: 51.4, published: true}", classes="3").status == "unknown"
+    old = heavier(renamed(record(), dimensions={"queries": 20}), 0.5)
+    assert check(tmp_path, "encoder_gflops: {max_increase_pct: 1}", [old]).status == "unknown"
+
+
+def test_a_percentage_is_of_what_was_evaluated_alike(tmp_path: Path) -> None:
+    limit = "pq: {max_decrease_pct: 10, against: baseline}"
+    mine, alike = (on_shapes(evaluated(name, pq)) for name, pq in (("3,3,3", 50.0), ("baseline", 52.0)))
+    assert check(tmp_path, limit, [mine, alike], backbone="tiny").reference == 52.0
+    for other in (
+        on_shapes(evaluated("baseline", 52.0, resize="400,1333")),
+        renamed(alike, dimensions={"queries": 20}),
+        by_an_older_version(alike),
+    ):
+        assert check(tmp_path, limit, [mine, other], backbone="tiny").status == "unknown"
+
+
+SHIPPED = require_shipped_weights()["tiny-3-3-3"]
+
+
+def test_a_budget_may_be_on_weights(tmp_path: Path) -> None:
+    digest = read_header(SHIPPED).digest
+
+    def find(body: str, *records: Record, model: str = f"weights: {SHIPPED}") -> Finding:
+        lines = f"  - {model}\n    size: 64x64\n    {body}\n"
+        (tmp_path / "budgets.yaml").write_text(f"schema_version: 1\nbudgets:\n{lines}")
+        checker = Checker(lambda: [SourcedRecord(one, "run") for one in records], lambda path: [])
+        (finding,) = checker.check(read_budgets(tmp_path / "budgets.yaml", read_weights))
+        return finding
+
+    cost = count_flops("3,3,3", "tiny", "64x64", classes=13)
+    assert find("total_gflops: {max: 1}").found == cost.gflops["total"]
+    own = renamed(on_shapes(evaluated(pq=60.0)), weights=digest, classes=13)
+    other = renamed(on_shapes(evaluated(pq=10.0)), classes=13)
+    finding = find("pq: {min: 55}", other, own)
+    assert (finding.status, finding.found) == ("kept", 60.0)
+    assert find("pq: {min: 55}", other).status == "unknown"
+    with pytest.raises(BenchError, match=r"budgets.yaml:3:5: weights say their backbone and queries themselves"):
+        find("backbone: tiny\n    queries: 20\n    pq: {min: 55}")
+    with pytest.raises(BenchError, match=r"budgets.yaml:3:\d+: .*no-such-file"):
+        find("pq: {min: 55}", model="weights: no-such-file.safetensors")
+    with pytest.raises(BenchError, match="no schedule and no weights"):
+        find("pq: {min: 55}", model="backbone: tiny")
+
+
+COMMITTED = Path(__file__).parents[2] / "reports"
+
+
+def test_an_export_and_a_folder_say_the_same_in_any_order(tmp_path: Path) -> None:
+    runs = [SourcedRecord(one, "") for run in ("zoo", "cpu") for one in load(COMMITTED / run)[0]]
+    device = sorted({one.record.execution.device_name for one in runs if one.record.execution})
+    limits = [
+        *(f"{name}: {{min: 1, images: 256}}" for name in ("pq", "ap", "miou")),
+        "pq: {max_decrease_pct: 3, against: baseline}",
+        *(f"latency_median_ms: {{max: 10, device: '{name}'}}" for name in device),
+        *(f"latency_median_ms: {{max_increase_pct: 0, against: baseline, device: '{name}'}}" for name in device),
+    ]
+    lines = "".join(
+        f"  - schedule: '{schedule}'\n    backbone: {backbone}\n    {limit}\n"
+        for schedule in ("3,3,3", "1,1,1")
+        for backbone in ("tiny", "resnet50")
+        for limit in limits
+    )
+    (tmp_path / "budgets.yaml").write_text(f"schema_version: 1\nbudgets:\n{lines}")
+    budgets = read_budgets(tmp_path / "budgets.yaml")
+    found = Checker(lambda: runs, lambda path: []).check(budgets)
+    (tmp_path / "x.json").write_text(json.dumps(envelope([one.record.row() for one in runs])))
+    exported = [SourcedRecord(one, "") for one in read_export(tmp_path / "x.json")]
+    assert any(one.status == "kept" for one in found)
+    assert any(one.status == "exceeded" for one in found)
+    for others in (exported, exported[::-1], runs[::-1], random.Random(0).sample(runs, len(runs))):
+        again = Checker(lambda others=others: others, lambda path: []).check(budgets)
+        for one, other in zip(found, again, strict=True):
+            assert replace(one, record=None, unstable=()) == replace(other, record=None, unstable=())
+            assert [each.record.digest for each in one.unstable] == [each.record.digest for each in other.unstable]
 
 
 def test_a_published_value_counts_only_where_the_budget_says_so(tmp_path: Path) -> None:
