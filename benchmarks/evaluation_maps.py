@@ -27,6 +27,7 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from proscale_bench.data.dataset import Category, Segment
+from proscale_bench.data.panoptic_json import PredictedSegment
 from proscale_bench.data.pictures import read_label_map
 from proscale_bench.evaluation import panoptic, semantic
 from proscale_bench.evaluation.map_files import evaluate_panoptic
@@ -46,7 +47,7 @@ class Example:
     true_ids: Map
     true_segments: tuple[Segment, ...]
     predicted_ids: Map
-    predicted_segments: tuple[panoptic.PredictedSegment, ...]
+    predicted_segments: tuple[PredictedSegment, ...]
     true_labels: Map
     predicted_labels: Map
 
@@ -96,7 +97,7 @@ def examples(count: int) -> list[Example]:
                     ),
                     (guess_owner + 1).astype(np.int32),
                     tuple(
-                        panoptic.PredictedSegment(int(index) + 1, int(guesses[index]) + 1)
+                        PredictedSegment(int(index) + 1, int(guesses[index]) + 1)
                         for index in np.unique(guess_owner)
                         if index >= 0
                     ),

@@ -12,10 +12,7 @@ PREFERRED_SPLITS = ("val2017", "val")
 IMAGE_DIRS = ("{}", "images/{}")
 SHARED_IMAGE_DIR = "images"  # of data sets that keep the images of all splits together
 PANOPTIC_DIRS = ("panoptic_{}", "annotations/panoptic_{}")
-SEMANTIC_DIRS = (
-    *("panoptic_semseg_{}", "annotations/panoptic_semseg_{}"),
-    *("semantic_{}", "annotations/semantic_{}"),
-)
+SEMANTIC_DIRS = (*("panoptic_semseg_{}", "annotations/panoptic_semseg_{}"), *("semantic_{}", "annotations/semantic_{}"))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,72 +59,40 @@ class Matches:
     truth_ignored: Integers
 
 
-@dataclass(frozen=True)
-class InstanceScores:
-    """COCO's 12 numbers, fractions of 1; -1 where there is no truth to find.
+class InstanceScores(NamedTuple):
+    """COCO's 12 numbers, fractions of 1, in COCOeval's order; -1 where there is no truth to find.
 
     Args:
-        stats: in COCOeval's order.
+        iou_type: masks ("segm") or boxes ("bbox").
         per_category: AP of each category id; None where it has no truth.
         warnings: properties of the input that mislead the numbers.
+        ap: mean over the IoU thresholds 0.50, 0.55 ... 0.95, 101 recalls and the categories.
+        ap50, ap75: AP at one threshold.
+        ap_small, ap_medium, ap_large: AP of truths of at most 32 x 32 pixels, of those between, of at least 96 x 96.
+        ar_1, ar_10, ar_100: average recall of the first, second and third limit of detections (`max_detections`).
+        ar_small, ar_medium, ar_large: average recall by size.
     """
 
     iou_type: IouType
-    stats: tuple[float, ...]
     per_category: dict[int, float | None]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    ar_1: float
+    ar_10: float
+    ar_100: float
+    ar_small: float
+    ar_medium: float
+    ar_large: float
 
     @property
-    def ap(self) -> float:
-        """Mean over the IoU thresholds 0.50, 0.55 ... 0.95, 101 recalls and the categories."""
-        return self.stats[0]
-
-    @property
-    def ap50(self) -> float:
-        return self.stats[1]
-
-    @property
-    def ap75(self) -> float:
-        return self.stats[2]
-
-    @property
-    def ap_small(self) -> float:
-        """AP of truths of at most 32 x 32 pixels."""
-        return self.stats[3]
-
-    @property
-    def ap_medium(self) -> float:
-        return self.stats[4]
-
-    @property
-    def ap_large(self) -> float:
-        """AP of truths of at least 96 x 96 pixels."""
-        return self.stats[5]
-
-    @property
-    def ar_1(self) -> float:
-        """Average recall of one detection of a category in an image (the first of `max_detections`)."""
-        return self.stats[6]
-
-    @property
-    def ar_10(self) -> float:
-        return self.stats[7]
-
-    @property
-    def ar_100(self) -> float:
-        return self.stats[8]
-
-    @property
-    def ar_small(self) -> float:
-        return self.stats[9]
-
-    @property
-    def ar_medium(self) -> float:
-        return self.stats[10]
-
-    @property
-    def ar_large(self) -> float:
-        return self.stats[11]
+    def stats(self) -> tuple[float, ...]:
+        """The 12 numbers."""
+        return self[3:]
 
 
 def score_matches(
@@ -154,7 +122,7 @@ def score_tables(
 ) -> InstanceScores:
     """The 12 numbers of COCOeval's tables; see `summarise`."""
     stats = summarise(precision, recall, sorted(max_detections))
-    return InstanceScores(iou_type, stats, per_category(precision, category_ids), warnings)
+    return InstanceScores(iou_type, per_category(precision, category_ids), warnings, *stats)
 
 
 def summarise(precision: Floats, recall: Floats, max_detections: Sequence[int]) -> tuple[float, ...]:
@@ -286,4 +254,4 @@ def reference_scores(
         evaluation.summarize()
     category_ids = [int(id_) for id_ in evaluation.params.catIds]
     stats: Sequence[float] = np.asarray(evaluation.stats).tolist()
-    return InstanceScores(iou_type, tuple(stats), per_category(evaluation.eval["precision"], category_ids), warnings)
+    return InstanceScores(iou_type, per_category(evaluation.eval["precision"], category_ids), warnings, *stats)

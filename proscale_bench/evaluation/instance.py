@@ -6,7 +6,7 @@ Kept of each detection are its score and which truths it found, some 50 bytes: m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -190,24 +190,17 @@ class _Batch:
 
 
 def _joined(parts: Sequence[Matches]) -> Matches:
-    """Several tables as one, by image."""
-
-    def column(name: str, kind: type = np.int64) -> NDArray[Any]:
-        return np.concatenate([np.empty(0, kind), *(getattr(part, name) for part in parts)])
-
-    image = column("image")
-    order = np.argsort(image, kind="stable")
-    return Matches(
-        image[order],
-        column("category")[order],
-        column("score", float)[order],
-        column("rank")[order],
-        column("matched")[order],
-        column("ignored")[order],
-        column("truth_image"),
-        column("truth_category"),
-        column("truth_ignored"),
-    )
+    """Several tables as one, detections by image."""
+    kinds = {"score": np.float64}
+    columns = {
+        field.name: np.concatenate(
+            [np.empty(0, kinds.get(field.name, np.int64)), *(getattr(part, field.name) for part in parts)]
+        )
+        for field in fields(Matches)
+    }
+    order = np.argsort(columns["image"], kind="stable")
+    sorted_ones = ("image", "category", "score", "rank", "matched", "ignored")
+    return Matches(**{name: values[order] if name in sorted_ones else values for name, values in columns.items()})
 
 
 def detections_of(

@@ -25,13 +25,7 @@ from proscale_bench.evaluation.panoptic import (
     overlaps,
 )
 from proscale_bench.evaluation.results import Cautions
-from proscale_bench.evaluation.semantic import (
-    IGNORED,
-    SemanticCounts,
-    SemanticQuality,
-    count_image,
-    semantic_quality,
-)
+from proscale_bench.evaluation.semantic import IGNORED, SemanticCounts, SemanticQuality, count_image, semantic_quality
 
 MAX_LABEL = (1 << 16) - 1  # of PNGs of 16 bits
 
@@ -217,24 +211,14 @@ class ScoredLabels:
 
 
 def evaluate_semantic(
-    gt_dir: Path,
-    pred_dir: Path,
-    num_classes: int,
-    ignore_label: int = IGNORED,
-    *,
-    progress: OnLabelMap | None = None,
+    gt_dir: Path, pred_dir: Path, num_classes: int, ignore_label: int = IGNORED, *, progress: OnLabelMap | None = None
 ) -> SemanticQuality:
     """mIoU, fwIoU, mACC and pACC of PNGs of class indices; see `score_semantic_files`."""
     return score_semantic_files(gt_dir, pred_dir, num_classes, ignore_label, progress=progress).quality
 
 
 def score_semantic_files(
-    gt_dir: Path,
-    pred_dir: Path,
-    num_classes: int,
-    ignore_label: int = IGNORED,
-    *,
-    progress: OnLabelMap | None = None,
+    gt_dir: Path, pred_dir: Path, num_classes: int, ignore_label: int = IGNORED, *, progress: OnLabelMap | None = None
 ) -> ScoredLabels:
     """Count predictions image by image: two maps are in memory at a time.
 

@@ -18,23 +18,6 @@ from proscale_bench.data.dataset import Category, Segment
 from proscale_bench.data.panoptic_json import PredictedSegment
 from proscale_bench.evaluation.pixel_runs import Map, runs
 
-__all__ = [
-    "VOID",
-    "ClassCounts",
-    "ClassQuality",
-    "GroupQuality",
-    "PanopticCounts",
-    "PanopticQuality",
-    "PredictedSegment",
-    "RunningQuality",
-    "class_counts",
-    "count_image",
-    "count_overlaps",
-    "matched_pairs",
-    "overlaps",
-    "panoptic_quality",
-]
-
 VOID = 0
 ID_LIMIT = 2**32  # a pair of ids fits one number of 64 bits
 
@@ -106,10 +89,7 @@ class ClassCounts:
 
 
 def count_image(
-    true_ids: Map,
-    true_segments: Sequence[Segment],
-    predicted_ids: Map,
-    predicted_segments: Sequence[PredictedSegment],
+    true_ids: Map, true_segments: Sequence[Segment], predicted_ids: Map, predicted_segments: Sequence[PredictedSegment]
 ) -> PanopticCounts:
     """Match one image's segments.
 
@@ -171,10 +151,7 @@ def count_overlaps(
 
 
 def matched_pairs(
-    true_ids: Map,
-    true_segments: Sequence[Segment],
-    predicted_ids: Map,
-    predicted_segments: Sequence[PredictedSegment],
+    true_ids: Map, true_segments: Sequence[Segment], predicted_ids: Map, predicted_segments: Sequence[PredictedSegment]
 ) -> list[tuple[int, int]]:
     """(true id, predicted id) of the segments that match; see `count_image`."""
     shared = overlaps(true_ids, predicted_ids)

@@ -74,9 +74,7 @@ class PredictionWriter:
         with _list_of_json(self.folder / INSTANCES_JSON if "instance" in tasks else None) as append:
             for image, result in zip(images, results, strict=True):
                 segments = [{"id": segment.id, "category_id": segment.category_id} for segment in result.segments]
-                annotations.append(
-                    {"image_id": image.id, "file_name": png_name(image), "segments_info": segments},
-                )
+                annotations.append({"image_id": image.id, "file_name": png_name(image), "segments_info": segments})
                 for detection in result.detections or ():
                     append(detection)
         if "panoptic" in tasks:

@@ -19,47 +19,22 @@ BUSY = 0.5  # cores that others may use
 def of_samples(samples_ms: Sequence[float], warm: bool) -> list[Caution]:
     """Cautions from the samples themselves."""
     found = []
-    count = len(samples_ms)
+    count, reach, change = len(samples_ms), half_width(samples_ms), drift(samples_ms)
+    quiet = "close other programs, and give it more --max-seconds"
     if count < FEW:
         what = f"{count} sample{'s' if count > 1 else ''} only: the interval is a guess"
-        found.append(Caution(kind="few samples", message=what, advice="give it more --max-seconds", unstable=True))
+        found.append(_unstable("few samples", what, "give it more --max-seconds"))
     if not warm:
-        found.append(
-            Caution(
-                kind="warm-up",
-                message="the warm-up did not become stable",
-                advice="close other programs, and give it more --max-seconds",
-                unstable=True,
-            )
-        )
-    if (reach := half_width(samples_ms)) > WIDE:
-        found.append(
-            Caution(
-                kind="wide interval",
-                message=f"the median is known to ±{100 * reach:.1f} % only",
-                advice="close other programs, and give it more --max-seconds",
-                unstable=True,
-            )
-        )
-    pace = "slower" if drift(samples_ms) > 0 else "faster"
-    if count >= FEW and abs(change := drift(samples_ms)) > max(DRIFTED, reach):
-        found.append(
-            Caution(
-                kind="drift",
-                message=f"the second half of the samples is {100 * abs(change):.1f} % {pace}",
-                advice="let the machine cool down or wait until other programs have ended, and measure again",
-                unstable=True,
-            )
-        )
+        found.append(_unstable("warm-up", "the warm-up did not become stable", quiet))
+    if reach > WIDE:
+        found.append(_unstable("wide interval", f"the median is known to ±{100 * reach:.1f} % only", quiet))
+    if count >= FEW and abs(change) > max(DRIFTED, reach):
+        what = f"the second half of the samples is {100 * abs(change):.1f} % {'slower' if change > 0 else 'faster'}"
+        advice = "let the machine cool down or wait until other programs have ended, and measure again"
+        found.append(_unstable("drift", what, advice))
     if count >= FEW and (far := len(outliers(samples_ms))):
-        found.append(
-            Caution(
-                kind="outliers",
-                message=f"{far} of {count} samples lie far out: the median bears that, the 95th and 99th do not",
-                advice="close other programs, and measure again before quoting a percentile",
-                unstable=False,
-            )
-        )
+        what = f"{far} of {count} samples lie far out: the median bears that, the 95th and 99th do not"
+        found.append(_note("outliers", what, "close other programs, and measure again before quoting a percentile"))
     return found
 
 
@@ -71,18 +46,16 @@ def of_environment(environment: Environment) -> list[Caution]:
     needed = 1 if on_gpu else threads  # a GPU needs one to feed it
     if load is not None and load > cores - needed + BUSY:
         what = f"the load average is {load:.1f} on {cores} cores, and this needs {needed} of them"
-        advice = "close other programs, or use fewer --threads"
-        found.append(Caution(kind="load", message=what, advice=advice, unstable=False))
+        found.append(_note("load", what, "close other programs, or use fewer --threads"))
     if not on_gpu and threads > cores:
-        what = f"{threads} threads share {cores} cores"
-        found.append(Caution(kind="threads", message=what, advice=f"give --threads {cores} or fewer", unstable=False))
+        found.append(_note("threads", f"{threads} threads share {cores} cores", f"give --threads {cores} or fewer"))
     if not on_gpu and (environment.governor or "performance") != "performance":
         what = f"the CPU's clock follows the load (governor {environment.governor})"
         advice = "set the governor to performance: cpupower frequency-set --governor performance"
-        found.append(Caution(kind="clock", message=what, advice=advice, unstable=False))
+        found.append(_note("clock", what, advice))
     if environment.other_gpu_processes:
         what = f"{environment.other_gpu_processes} other processes compute on this GPU"
-        found.append(Caution(kind="shared", message=what, advice="measure on a GPU of your own", unstable=True))
+        found.append(_unstable("shared", what, "measure on a GPU of your own"))
     return found
 
 
@@ -91,8 +64,9 @@ def of_clocks(throttled_by: Sequence[str]) -> list[Caution]:
     if not throttled_by:
         return []
     what = f"the GPU's clock was held down by {' and '.join(throttled_by)}"
-    advice = "let it cool down, or lock its clock below the cap: nvidia-smi --lock-gpu-clocks"
-    return [Caution(kind="throttled", message=what, advice=advice, unstable=True)]
+    return [
+        _unstable("throttled", what, "let it cool down, or lock its clock below the cap: nvidia-smi --lock-gpu-clocks")
+    ]
 
 
 def of_stages(sum_pct: float, launch_share_pct: float | None) -> list[Caution]:
@@ -100,16 +74,23 @@ def of_stages(sum_pct: float, launch_share_pct: float | None) -> list[Caution]:
     found = []
     if abs(sum_pct - 100) > HONEST_SUM_PCT:
         what = f"the stages by themselves add up to {sum_pct:.0f} % of the whole"
-        advice = "trust the whole; read the stages as shares, not as milliseconds"
-        found.append(Caution(kind="isolation", message=what, advice=advice, unstable=False))
+        found.append(_note("isolation", what, "trust the whole; read the stages as shares, not as milliseconds"))
     if launch_share_pct is not None and launch_share_pct > LAUNCH_BOUND_PCT:
         what = f"the CPU needs {launch_share_pct:.0f} % of the latency to launch the GPU's work"
-        advice = "try --cuda-graphs, --compile or a larger --batch-size"
-        found.append(Caution(kind="launch-bound", message=what, advice=advice, unstable=False))
+        found.append(_note("launch-bound", what, "try --cuda-graphs, --compile or a larger --batch-size"))
     return found
 
 
 def of_note(note: str) -> list[Caution]:
     """A caution where the whole was not run as asked."""
-    advice = "compare it with eager runs only"
-    return [Caution(kind="not as asked", message=note, advice=advice, unstable=True)] if note else []
+    return [_unstable("not as asked", note, "compare it with eager runs only")] if note else []
+
+
+def _unstable(kind: str, message: str, advice: str) -> Caution:
+    """A caution that times cannot be trusted."""
+    return Caution(kind=kind, message=message, advice=advice, unstable=True)
+
+
+def _note(kind: str, message: str, advice: str) -> Caution:
+    """A caution that leaves the times as good as they are."""
+    return Caution(kind=kind, message=message, advice=advice, unstable=False)

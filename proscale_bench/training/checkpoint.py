@@ -102,11 +102,7 @@ def read_state(run: Path, identity: Mapping[str, Any]) -> TrainingState | None:
 
 
 def restore(
-    run: Path,
-    state: TrainingState,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: WeightAverage | None,
+    run: Path, state: TrainingState, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None
 ) -> None:
     """Put back what `save_training` kept, all of it or, on error, nothing.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Category, Segment
-from proscale_bench.evaluation.panoptic import PredictedSegment
+from proscale_bench.data.panoptic_json import PredictedSegment
 
 HALF = Fraction(1, 2)
 

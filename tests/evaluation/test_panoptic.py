@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Category, Segment
+from proscale_bench.data.panoptic_json import PredictedSegment
 from proscale_bench.evaluation.panoptic import (
     PanopticCounts,
-    PredictedSegment,
     RunningQuality,
     class_counts,
     count_image,

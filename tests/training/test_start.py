@@ -85,7 +85,7 @@ def test_a_swin_takes_all_but_the_norms_that_are_ours_alone(tmp_path: Path) -> N
     classifier = torchvision.models.SwinTransformer([4, 4], 8, [1, 2, 1, 1], [1, 2, 4, 8], [4, 4])
     state = randomised(classifier)
     save_file(state, tmp_path / "swin.safetensors")
-    model = build(Mask2FormerSpec(Swin(8, (1, 2, 1, parse_compact("1,1,1"), 1), (1, 2, 4, 8), window=4), HEAD))
+    model = build(Mask2FormerSpec(Swin(8, (1, 2, 1, 1), (1, 2, 4, 8), window=4), parse_compact("1,1,1"), HEAD))
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     initialise(model, recipe(backbone_weights=tmp_path / "swin.safetensors"))
     for key, tensor in model.state_dict().items():
