@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         evaluate_semantic,
         load_checkpoint,
         parse_schedule,
+        read_run,
     )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate_semantic",
     "load_checkpoint",
     "parse_schedule",
+    "read_run",
 ]
 
 

@@ -13,6 +13,8 @@ from proscale_bench.specs.model import EncoderSpec
 if TYPE_CHECKING:
     from os import PathLike
 
+    import pandas as pd
+
     from proscale_bench.evaluation.average_precision import InstanceScores, IouType
     from proscale_bench.evaluation.panoptic import PanopticQuality
     from proscale_bench.evaluation.semantic import SemanticQuality
@@ -28,6 +30,7 @@ __all__ = [
     "evaluate_semantic",
     "load_checkpoint",
     "parse_schedule",
+    "read_run",
 ]
 
 
@@ -80,6 +83,31 @@ def load_checkpoint(path: str | PathLike[str], schedule: Schedule | str | None =
 
     told = schedule if schedule is None or isinstance(schedule, Schedule) else parse_staged(schedule)
     return load(Path(path), told)
+
+
+def read_run(path: str | PathLike[str]) -> pd.DataFrame:
+    """A run as a table, one row a configuration: the columns of `report.csv`, and of `report --export-parquet`.
+
+    Args:
+        path: a run's folder, a folder of runs, or what `--export-json` of flops, profile, eval or sweep wrote.
+
+    Returns:
+        Flat columns with units: `encoder_gflops`, `latency_median_ms`, `pq` ...; the ends of 95 % intervals follow as
+        `pq_low` and `pq_high`. A model with several accuracies has a row for each.
+
+    Warns:
+        UserWarning: a file was left out, or evaluations by an older version do not say all that decides them.
+
+    Raises:
+        BenchError: no record in it.
+    """
+    from pathlib import Path
+
+    from proscale_bench.analysis.frame import read_run as read
+
+    table, warnings = read(Path(path))
+    _warn(tuple(warnings))
+    return table
 
 
 def evaluate_panoptic(

@@ -5,7 +5,7 @@ Every table, figure and page asks `labels`, so that a row has one name wherever 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from proscale_bench.analysis.settings import by_setting
 from proscale_bench.results.record import Model, Record, classes_of, model_of, protocol_of
@@ -82,7 +82,7 @@ def distinct(names: Sequence[str], traits: Sequence[dict[str, str]]) -> list[str
         traits: for each name its traits, in words by what they are of, in the same order; empty: as usual.
     """
     found = list(names)
-    for trait in _in_order(traits):
+    for trait in merged(traits):
         words = [one.get(trait, "") for one in traits]
         if len(set(found)) == len(found):
             break
@@ -91,10 +91,10 @@ def distinct(names: Sequence[str], traits: Sequence[dict[str, str]]) -> list[str
     return found
 
 
-def _in_order(traits: Sequence[dict[str, str]]) -> list[str]:
-    """Every trait once; one that some lack stands where those that have it put it."""
+def merged(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """Every key once, in order; one that some rows lack stands where those that have it put it."""
     order: list[str] = []
-    for one in traits:
+    for one in rows:
         place = 0
         for key in one:
             if key in order:

@@ -85,12 +85,14 @@ def records_of(run: Path, schedule: str | None) -> list[Record]:
     from proscale_bench.config.catalogue import parse_schedule
     from proscale_bench.errors import BenchError
     from proscale_bench.render.console import warn
-    from proscale_bench.results.collect import read_export
+    from proscale_bench.results.collect import incomplete, read_export
     from proscale_bench.results.store import load
 
     records, problems = (read_export(run), []) if run.is_file() else load(run)
     for problem in problems:
         warn(f"{problem.message}; left out")
+    if said := incomplete(records):
+        warn(said)
     if schedule is None:
         return records
     wanted = parse_schedule(schedule).compact

@@ -33,25 +33,38 @@ def report(
         ),
     ] = None,
     y: Annotated[str, flag("--y METRIC", "Metric on the y axis.", values=completion.metrics)] = "pq",
+    export_parquet: Annotated[
+        MaybePath, flag("--export-parquet PATH", "Parquet file for the rows of report.csv. Needs pyarrow.")
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Render a run: one offline page, Markdown, LaTeX, CSV and figures.
 
     Example: proscale-bench report reports/paper --x params_m
     """
+    from proscale_bench.analysis.frame import parquet, require_parquet
+    from proscale_bench.files import refuse_overwrite, write_atomic
     from proscale_bench.render.console import stdout_console, warn
+    from proscale_bench.results.collect import incomplete
     from proscale_bench.results.metrics import get_metric
     from proscale_bench.results.store import load
     from proscale_bench.units import printable
 
     for name in (*(x or ()), y):
         get_metric(name)
+    if export_parquet is not None:
+        require_parquet()
+        refuse_overwrite(export_parquet, force)
     records, problems = load(run)
     folder = out or run
     refuse_reports(folder, force or folder.resolve() == run.resolve())
     for problem in problems:
         warn(f"{problem.message}; left out")
+    if said := incomplete(records):
+        warn(said)
     path = write_report(records, folder, x or None, y)
+    if export_parquet is not None:
+        write_atomic(export_parquet, parquet(records))
     stdout_console().print(printable(f"report: {path}"), markup=False, soft_wrap=True)
 
 
@@ -69,6 +82,7 @@ def refuse_reports(folder: Path, force: bool) -> None:
 
 def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | None = None, y: str | None = None) -> Path:
     """Write every file of a report; the path of its page."""
+    from proscale_bench.analysis.frame import rows
     from proscale_bench.analysis.settings import by_setting, profiled
     from proscale_bench.commands.progress import uninterrupted
     from proscale_bench.files import write_atomic
@@ -91,7 +105,7 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
         page(ordered, made_by, costs, worth),
         markdown(ordered, made_by, costs, worth),
         latex(ordered),
-        to_csv([{key: value for key, value in record.row().items() if key != "provenance"} for record in ordered]),
+        to_csv(rows(ordered)),
         *(save(figure, kind) for figure in (pareto, parts) for kind in ("svg", "png")),
     ]
     names: tuple[str, ...] = FILES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -52,13 +53,27 @@ def test_axes_can_be_chosen(run: Path) -> None:
     assert "encoder GFLOPs" in svg
 
 
-def test_the_csv_has_a_line_a_record(run: Path) -> None:
+def test_the_csv_has_a_line_a_configuration(run: Path) -> None:
     call("run")
     rows = list(csv.DictReader((run / "report.csv").read_text().splitlines()))
     assert [row["schedule"] for row in rows] == ["baseline", "3,3,3"]
     expected = record("3,3,3").cost
     assert expected is not None
-    assert float(rows[1]["gflops.encoder"]) == expected.gflops["encoder"]
+    assert float(rows[1]["encoder_gflops"]) == expected.gflops["encoder"]
+
+
+def test_a_parquet_file_has_the_same_rows(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "rows.parquet"
+    assert call("run", "--export-parquet", str(path)).exit_code == 0
+    table = pd.read_parquet(path)
+    rows = list(csv.DictReader((run / "report.csv").read_text().splitlines()))
+    assert list(table.columns) == list(rows[0])
+    assert list(table["schedule"]) == [row["schedule"] for row in rows]
+    again = call("run", "--export-parquet", str(path))
+    assert again.exit_code == 2
+    assert "--force" in again.stderr
+    assert call("run", "--export-parquet", str(path), "--force").exit_code == 0
 
 
 def test_a_corrupt_record_is_named_and_left_out(run: Path) -> None:
