@@ -50,7 +50,7 @@ def compare(options: CompareOptions) -> None:
     from proscale_bench.analysis.compare import parse_gate, regressions
     from proscale_bench.errors import ExitCode
     from proscale_bench.render import compare as render
-    from proscale_bench.render.table import markdown_table, rich_table
+    from proscale_bench.render.table import markdown_tables, rich_table
 
     exports = options.exports()
     gates = [parse_gate(text) for text in options.fail or []]
@@ -66,11 +66,7 @@ def compare(options: CompareOptions) -> None:
         console.print(Text(line), soft_wrap=True)
     exports.write(
         [render.row(pair) for pair in comparison.pairs],
-        lambda: "\n".join(
-            line
-            for pair in comparison.pairs
-            for line in (f"### {render.table(pair).title}", "", *markdown_table(render.table(pair)), "")
-        ),
+        lambda: "\n".join(markdown_tables(map(render.table, comparison.pairs))),
     )
     if regressed:
         raise typer.Exit(ExitCode.EXCEEDED)

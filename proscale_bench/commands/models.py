@@ -128,7 +128,7 @@ def inspect(
     from rich.text import Text
 
     from proscale_bench.commands.exporting import Exports
-    from proscale_bench.render import checkpoints as render
+    from proscale_bench.render import models as render
     from proscale_bench.render.table import rich_table
 
     exports = Exports(json=export_json, force=force)
@@ -205,7 +205,7 @@ def warm_start(
     """
     from proscale_bench.config.catalogue import parse_staged
     from proscale_bench.files import refuse_overwrite
-    from proscale_bench.render.checkpoints import warm_start_lines
+    from proscale_bench.render.models import warm_start_lines
 
     refuse_overwrite(out, force)
     target = parse_staged(schedule)

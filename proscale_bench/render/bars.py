@@ -90,8 +90,7 @@ def _finish(figure: Figure, groups: dict[str, list[Record]], setting: Setting | 
     widest = max(cost.gflops["total"] for cost in costs)
     figure.axes[0].set_xlim(0, 1.24 * widest)
     figure.supxlabel(
-        f"total GFLOPs ({setting.how})\nbeside each bar: the encoder (in colours) against the baseline's",
-        fontsize=9,
+        f"total GFLOPs ({setting.how})\nbeside each bar: the encoder (in colours) against the baseline's", fontsize=9
     )
     handles = []
     for part in parts:

@@ -137,9 +137,74 @@ def show_saving(saving: RealisedSaving | None) -> str:
     return show_change(saving.value) if saving.significant else NOT_SIGNIFICANT
 
 
-ENCODER = Column("encoder", gflops("encoder"))
-ENCODER_SAVED = Column("", saved("encoder"))
-TOTAL = Column("total", gflops("total"))
-TOTAL_SAVED = Column("", saved("total"))
-PARAMETERS = Column("parameters, M", number("params_m"))
+ENCODER, ENCODER_SAVED = Column("encoder", gflops("encoder")), Column("", saved("encoder"))
+TOTAL, TOTAL_SAVED = Column("total", gflops("total")), Column("", saved("total"))
 ENERGY = Column("J/image", number("energy_j", ".3g"), "profile")
+
+# The costs of a run in the terminal.
+COSTS = (
+    ENCODER,
+    ENCODER_SAVED,
+    Column("tokens", saved("encoder_token_layers")),
+    TOTAL,
+    TOTAL_SAVED,
+    Column("PQ", accuracy("pq", 2), "accuracy"),
+)
+# Costs, times and accuracies side by side. Numbers are short, so that tables of large models fit too; the other tables
+# have every digit.
+SHORT = (
+    Column("encoder", saved("encoder", 1)),
+    TOTAL,
+    Column("", saved("total", 1)),
+    Column("ms", latency, "profile"),
+    Column("", time_saved, "profile"),
+    Column("PQ", accuracy("pq"), "accuracy"),
+    Column("", half_interval("pq"), "accuracy"),
+    Column("AP", accuracy("ap"), "accuracy"),
+    Column("mIoU", accuracy("miou"), "accuracy"),
+)
+LONG = (
+    ENCODER,
+    Column("", saved("encoder", 1)),
+    Column("tokens", saved("encoder_token_layers", 1)),
+    TOTAL,
+    Column("", saved("total", 1)),
+    Column("params, M", number("params_m")),
+    Column("ms", latency, "profile"),
+    Column("", latency_precision, "profile"),
+    Column("", time_saved, "profile"),
+    Column("MiB", number("peak_memory_mib", ",.0f"), "profile"),
+    ENERGY,
+    *SHORT[5:7],
+    Column("things", accuracy("pq_things"), "accuracy"),
+    Column("stuff", accuracy("pq_stuff"), "accuracy"),
+    Column("AP", accuracy("ap"), "accuracy"),
+    Column("", half_interval("ap"), "accuracy"),
+    Column("mIoU", accuracy("miou"), "accuracy"),
+    Column("", half_interval("miou"), "accuracy"),
+)
+# The costs of a run in its report, to which it adds accuracies with their sources.
+REPORT = (
+    ENCODER,
+    ENCODER_SAVED,
+    Column("token layers", gflops("encoder_token_layers")),
+    Column("", saved("encoder_token_layers")),
+    TOTAL,
+    TOTAL_SAVED,
+    Column("with post-processing", gflops("total_with_postprocessing")),
+    Column("parameters, M", number("params_m")),
+)
+# A table of a paper.
+PAPER = (
+    Column("encoder G", gflops("encoder")),
+    ENCODER_SAVED,
+    Column("total G", gflops("total")),
+    TOTAL_SAVED,
+    Column("params M", number("params_m")),
+    Column("ms", lambda record: " ± ".join(filter(None, (latency(record), latency_precision(record)[1:]))), "profile"),
+    Column("", time_saved, "profile"),
+    ENERGY,
+    Column("PQ %", accuracy("pq", 2, with_interval=True), "accuracy"),
+    Column("AP %", accuracy("ap", 2, with_interval=True), "accuracy"),
+    Column("mIoU %", accuracy("miou", 2, with_interval=True), "accuracy"),
+)

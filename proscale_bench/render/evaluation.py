@@ -9,7 +9,7 @@ from typing import Any
 from proscale_bench.analysis.labels import labels
 from proscale_bench.analysis.settings import Setting
 from proscale_bench.render.columns import Column, gflops, number, saved
-from proscale_bench.render.table import Row, Table, markdown_table
+from proscale_bench.render.table import Row, Table, markdown_table, markdown_tables
 from proscale_bench.results.accuracy import ACCURACIES, Accuracy, ClassAccuracy, Evaluated
 from proscale_bench.results.record import Record
 
@@ -191,7 +191,5 @@ def row(evaluation: EvaluatedModel) -> dict[str, Any]:
 
 
 def markdown(evaluations: Sequence[EvaluatedModel]) -> str:
-    """What `eval --export-markdown` writes: the terminal's tables."""
-    return "\n".join(
-        line for table in tables(evaluations) for line in (f"### {table.title}", "", *markdown_table(table), "")
-    )
+    """The document of `eval --export-markdown`: the terminal's tables."""
+    return "\n".join(markdown_tables(tables(evaluations)))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from proscale_bench.analysis.pareto import frontier, steps
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, Setting, by_backbone
 from proscale_bench.analysis.views import TableRow, main_view, views
-from proscale_bench.render.figure_labels import Name, draw_names
+from proscale_bench.render.label_placement import Name, draw_names
 from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, backbone_name, style
 from proscale_bench.results.metrics import Metric, Provenance, get_metric, metric, provenance_of
 from proscale_bench.results.record import Record, model_of
@@ -24,6 +24,7 @@ from proscale_bench.units import reduction_pct, show_reduction
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 DEFAULT_X = ("total_gflops", "encoder_gflops")
 DEFAULT_Y = "pq"
@@ -244,45 +245,34 @@ def _label(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metric) -
 
 
 def _legend(
-    figure: Figure,
-    records: Sequence[Record],
-    panels: Sequence[Sequence[Point]],
-    quality: Metric,
-    free: Axes | None,
+    figure: Figure, records: Sequence[Record], panels: Sequence[Sequence[Point]], quality: Metric, free: Axes | None
 ) -> None:
     """Draw the legend of what is there, backbones first, above the panels or in the place of one."""
-    from matplotlib.lines import Line2D
-
-    def mark(
-        label: str, marker: str, color: str = INK, face: str | None = None, line: Literal["-", "none"] = "none"
-    ) -> Line2D:
-        return Line2D(
-            [],
-            [],
-            linestyle=line,
-            marker=marker,
-            markersize=6,
-            color=color,
-            markerfacecolor=face or color,
-            markeredgewidth=1.3,
-            label=label,
-        )
-
     points = [point for panel in panels for point in panel]
-    handles = [mark(backbone_name(backbone), "s", backbone_color(backbone)) for backbone in by_backbone(records)]
+    handles = [_mark(backbone_name(backbone), "s", backbone_color(backbone)) for backbone in by_backbone(records)]
     origins = [provenance_of(point.record, quality.name) for point in points]
-    handles += [mark(origin, MARKS[origin]) for origin in dict.fromkeys(origins)]
+    handles += [_mark(origin, MARKS[origin]) for origin in dict.fromkeys(origins)]
     if points:
-        handles.append(mark("frontier", "none", FAINT, line="-"))
+        handles.append(_mark("frontier", "none", FAINT, line="-"))
     if not all(point.best for point in points):
-        handles.append(mark("dominated: hollow", MARKS[origins[0]], INK, "white"))
+        handles.append(_mark("dominated: hollow", MARKS[origins[0]], INK, "white"))
     if any(quality.interval(point.record) for point in points):
-        handles.append(mark("95 % interval", "none", INK, line="-"))
+        handles.append(_mark("95 % interval", "none", INK, line="-"))
     if any(metric(record, quality.name) is None for record in records):
-        handles.append(mark(f"cost only, no {quality.title} known", "|"))
+        handles.append(_mark(f"cost only, no {quality.title} known", "|"))
     look: dict[str, Any] = {"fontsize": 8.5, "handlelength": 1.5, "handletextpad": 0.5, "columnspacing": 1.2}
     if handles and free is not None:
         free.legend(handles=handles, loc="center", labelspacing=0.9, **look)
     elif handles:
         ncols = min(len(handles), 6 if len(panels) > 1 else 3)
         figure.legend(handles=handles, loc="outside upper left", ncols=ncols, borderaxespad=0.2, **look)
+
+
+def _mark(
+    label: str, marker: str, color: str = INK, face: str | None = None, line: Literal["-", "none"] = "none"
+) -> Line2D:
+    """A mark or line of the legend; `face` is the mark's inside where it is of another colour."""
+    from matplotlib.lines import Line2D
+
+    look: dict[str, Any] = {"linestyle": line, "marker": marker, "markersize": 6, "markeredgewidth": 1.3}
+    return Line2D([], [], color=color, markerfacecolor=face or color, label=label, **look)

@@ -1,4 +1,4 @@
-"""Places labels beside points so that none overlaps another, a mark or the frame. Rectangles in, rectangles out.
+"""Places labels beside points so that none overlaps another, a mark or the frame, and draws them in a panel.
 
 Greedy and deterministic: labels are placed in the order given, each at the nearest free place around its point, in
 eight directions at growing distance. A far label needs a leader, a thin line to its point, which may cross no mark and
@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from proscale_bench.render.style import HALO
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+XY = tuple[float, float]
 
 # Right, left, above, below, then the diagonals: how a reader looks for a label.
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
@@ -66,11 +73,7 @@ class Placed:
 
 
 def place(
-    wanted: Sequence[Wanted],
-    frame: Box,
-    marks: Sequence[Box] = (),
-    lines: Sequence[Box] = (),
-    gap: float = 4.0,
+    wanted: Sequence[Wanted], frame: Box, marks: Sequence[Box] = (), lines: Sequence[Box] = (), gap: float = 4.0
 ) -> list[Placed | None]:
     """A box for every label, or None.
 
@@ -132,3 +135,58 @@ def _around(label: Wanted, gap: float) -> Iterator[tuple[int, Box]]:
             y = label.y + dy * (distance * diagonal + label.height / 2)
             half_width, half_height = label.width / 2, label.height / 2
             yield ring, Box(x - half_width, y - half_height, x + half_width, y + half_height)
+
+
+@dataclass(frozen=True)
+class Name:
+    """A label of a panel: its text, the point that it names, its colour and that of its leader."""
+
+    text: str
+    point: XY
+    color: str
+    leader: str
+
+
+def draw_names(
+    axes: Axes, names: Sequence[Name], points: Sequence[XY], lines: Sequence[Sequence[XY]], foot: float = 0.0
+) -> None:
+    """Draw names, the most important first. One without a free place is left out.
+
+    Args:
+        axes: laid out: nothing of it moves any more.
+        points: marks that no name may cover.
+        lines: polylines that names had better not cover.
+        foot: share of the panel's height, from below, where no name may be.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    pixel = figure.dpi / 72  # a point, in pixels
+
+    def on_screen(point: XY) -> XY:
+        a, b = axes.transData.transform(point)
+        return float(a), float(b)
+
+    drawn = [
+        axes.annotate(
+            name.text, name.point, (0, 0), textcoords="offset points", color=name.color, fontsize=9, bbox=HALO
+        )
+        for name in names
+    ]
+    wanted = []
+    for name, text in zip(names, drawn, strict=True):
+        extent = text.get_window_extent()
+        wanted.append(Wanted(*on_screen(name.point), extent.width, extent.height))
+    x0, y0, x1, y1 = axes.bbox.extents
+    marks = [Box(*on_screen(point), *on_screen(point)).grown(5 * pixel) for point in points]
+    pieces = [piece for line in lines for piece in cut([on_screen(point) for point in line], 2 * pixel, 4 * pixel)]
+    frame = Box(x0, y0 + foot * (y1 - y0), x1, y1)
+    places = place(wanted, frame, marks, pieces, gap=6.5 * pixel)
+    for name, text, label, asked in zip(names, drawn, places, wanted, strict=True):
+        if label is None:
+            text.remove()
+            continue
+        text.set_position(((label.box.left - asked.x) / pixel, (label.box.bottom - asked.y) / pixel))
+        text.set_gid(f"label-{text.get_text()}")
+        if label.leader:
+            end = axes.transData.inverted().transform(label.leader)
+            axes.plot([name.point[0], end[0]], [name.point[1], end[1]], color=name.leader, linewidth=0.7, zorder=1)

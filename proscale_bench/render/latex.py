@@ -9,21 +9,7 @@ from itertools import groupby
 from proscale_bench.analysis.labels import MEAN
 from proscale_bench.analysis.settings import Setting, by_setting
 from proscale_bench.analysis.views import TableRow, View, views
-from proscale_bench.render.columns import (
-    ENERGY,
-    PUBLISHED,
-    Column,
-    Section,
-    accuracy,
-    cells,
-    gflops,
-    known,
-    latency,
-    latency_precision,
-    number,
-    saved,
-    time_saved,
-)
+from proscale_bench.render.columns import PAPER, PUBLISHED, Section, cells, known
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.record import Record
 
@@ -41,21 +27,6 @@ HEAD = (
     "% A table that is wider than the text is made smaller.\n"
 )
 SHRUNK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
-
-
-COLUMNS = (
-    Column("encoder G", gflops("encoder")),
-    Column("", saved("encoder")),
-    Column("total G", gflops("total")),
-    Column("", saved("total")),
-    Column("params M", number("params_m")),
-    Column("ms", lambda record: " ± ".join(filter(None, (latency(record), latency_precision(record)[1:]))), "profile"),
-    Column("", time_saved, "profile"),
-    ENERGY,
-    Column("PQ %", accuracy("pq", 2, with_interval=True), "accuracy"),
-    Column("AP %", accuracy("ap", 2, with_interval=True), "accuracy"),
-    Column("mIoU %", accuracy("miou", 2, with_interval=True), "accuracy"),
-)
 
 
 def latex(records: Sequence[Record]) -> str:
@@ -83,7 +54,7 @@ def _pages(view: View) -> list[View]:
 
 def _table(view: View) -> str:
     rows = view.lines
-    titles, table = known(COLUMNS, [cells(COLUMNS, row.records, _expected(row.record)) for row in rows])
+    titles, table = known(PAPER, [cells(PAPER, row.records, _expected(row.record)) for row in rows])
     lines = [r"\begin{table*}", r"\centering\small", rf"\caption{{{_caption(view.setting, rows, view.data[:1])}}}"]
     lines += [SHRUNK, rf"\begin{{tabular}}{{l{'r' * len(titles)}}}", r"\toprule"]
     lines.append(_line("schedule", *map(escape, titles)))

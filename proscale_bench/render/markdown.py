@@ -20,17 +20,7 @@ from proscale_bench.analysis.settings import (
 )
 from proscale_bench.analysis.views import side_by_side
 from proscale_bench.config.catalogue import catalogue_names
-from proscale_bench.render.columns import (
-    ENCODER,
-    ENCODER_SAVED,
-    PARAMETERS,
-    TOTAL,
-    TOTAL_SAVED,
-    Column,
-    cells,
-    gflops,
-    saved,
-)
+from proscale_bench.render.columns import REPORT, Column, cells
 from proscale_bench.render.evaluation import section as accuracy_section
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
 from proscale_bench.render.profile import section
@@ -44,16 +34,6 @@ from proscale_bench.results.metrics import Provenance, get_metric
 from proscale_bench.results.record import Record
 from proscale_bench.units import show_gflops, show_mac
 
-COSTS = (
-    ENCODER,
-    ENCODER_SAVED,
-    Column("token layers", gflops("encoder_token_layers")),
-    Column("", saved("encoder_token_layers")),
-    TOTAL,
-    TOTAL_SAVED,
-    Column("with post-processing", gflops("total_with_postprocessing")),
-    PARAMETERS,
-)
 AGREEMENT_PARTS = {
     "encoder": "encoder",
     "encoder_token_layers": "token layers",
@@ -63,10 +43,7 @@ MARKUP = re.compile(r"([\\`*_\[\]<>#~&$])")  # a table cell's bar is escaped by 
 
 
 def report(
-    records: Sequence[Record],
-    reproduce: Sequence[str] = (),
-    x: Sequence[str] = DEFAULT_X,
-    y: str = DEFAULT_Y,
+    records: Sequence[Record], reproduce: Sequence[str] = (), x: Sequence[str] = DEFAULT_X, y: str = DEFAULT_Y
 ) -> str:
     """The report of a run.
 
@@ -147,7 +124,7 @@ def _figures(x: Sequence[str], y: str) -> list[str]:
 
 def _costs(records: Sequence[Record], notes: Footnotes) -> Table:
     columns = [
-        *COSTS,
+        *REPORT,
         Column("PQ, published", lambda record: _pq(record.accuracy, "published", notes), "accuracy"),
         Column("PQ, measured", lambda record: _pq(record.accuracy, "measured", notes), "accuracy"),
     ]

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
 from proscale_bench.specs.model import TOTAL, WHOLE
 
 if TYPE_CHECKING:  # a record's classes take longer to make than a cost on paper to count
     from proscale_bench.results.profile import Profile
-    from proscale_bench.results.record import Cost, Record
+    from proscale_bench.results.record import Cost, PartRow, Record
+    from proscale_bench.specs.model import Part
 
 ENCODER = "encoder"
 LAYER = f"{TOKEN_LAYERS.name.removesuffix('s')}_"  # and a number: one token layer, as a stage of a profile
+AnyPart = TypeVar("AnyPart", bound="Part | PartRow")
 BETWEEN = ("between the encoder's parts", "#f2c9d8")
 # Parts that most models have look alike in every figure, and come in this order.
 KNOWN = {
@@ -48,26 +50,10 @@ DARK = {  # on dark paper: the same hues, brighter
 }
 
 
-class AnyPart(Protocol):
-    """A part of a spec (`specs.model.Part`) or of a record (`results.record.PartRow`)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def of(self) -> str | None: ...
-    @property
-    def quoted(self) -> bool: ...
-
-
-P = TypeVar("P", bound=AnyPart)
-
-
-def merged(trees: Iterable[Iterable[P]]) -> dict[str, P]:
+def merged(trees: Iterable[Iterable[AnyPart]]) -> dict[str, AnyPart]:
     """The parts of several trees by name. One that only some have stands after the part that is before it there, but
     never among the contents of a part that does not contain it."""
-    found: list[P] = []
+    found: list[AnyPart] = []
     for tree in trees:
         own = {part.name: part for part in tree}
         place = 0
@@ -82,15 +68,15 @@ def merged(trees: Iterable[Iterable[P]]) -> dict[str, P]:
     return {part.name: part for part in found}
 
 
-def path(name: str, tree: dict[str, P]) -> list[str]:
+def path(name: str, tree: dict[str, AnyPart]) -> list[str]:
     """The names of the parts that contain a part, from the nearest on."""
-    found: list[str] = []
-    while (above := tree[name].of) is not None and above in tree:
-        found.append(name := above)
-    return found
+    above: str | None = tree[name].of
+    if above is None or above not in tree:
+        return []
+    return [above, *path(above, tree)]
 
 
-def depth(name: str, tree: dict[str, P]) -> int:
+def depth(name: str, tree: dict[str, AnyPart]) -> int:
     """The number of parts within the total that contain a part."""
     return len({*path(name, tree)} - {TOTAL, WHOLE})
 

@@ -21,7 +21,7 @@ from proscale_bench.render.columns import (
     time_saved,
 )
 from proscale_bench.render.parts import LAYER, coarse_first, depth, merged, time_between
-from proscale_bench.render.table import Row, Table, markdown_table
+from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.profile import CountedSaving, Execution, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import PartRow, Record, usual_tree
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
@@ -220,9 +220,7 @@ def footer(records: Sequence[Record]) -> list[str]:
 
 def markdown(records: Sequence[Record]) -> str:
     """The document of `profile --export-markdown`: tables, sentences and footer."""
-    lines: list[str] = []
-    for table in tables(records):
-        lines += [f"### {table.title}", "", *markdown_table(table), ""]
+    lines = markdown_tables(tables(records))
     lines += [f"- {line}" for line in (*headlines(records), *failures(records), *_cautions(records))]
     lines += ["", *(f"<sub>{line}</sub>  " for line in footer(records))]
     return "\n".join(lines) + "\n"
@@ -239,10 +237,7 @@ def section(setting: Setting, records: Sequence[Record], text: Text) -> list[str
     lines = [f"## Measured: {text(setting.ran)}", ""]
     lines += [f"- {text(line)}" for line in headlines(records)]
     lines += ["", *(text(line) + "  " for line in footer(records)), ""] if lines[2:] else []
-    for table in tables(records):
-        rows = tuple(Row(text(row.label), tuple(map(text, row.cells)), row.indent, row.strong) for row in table.rows)
-        safe = Table("", tuple(map(text, table.header)), rows)
-        lines += [f"### {text(table.title)}", "", *markdown_table(safe), ""]
+    lines += markdown_tables(tables(records), text)
     if cautions := _cautions(records):
         lines += ["### Beware", "", *(f"- {text(line)}" for line in cautions), ""]
     return lines

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import Setting, profiled
-from proscale_bench.render.figure_labels import Name, draw_names
+from proscale_bench.render.label_placement import Name, draw_names
 from proscale_bench.render.style import FAINT, INK, LEGEND, WIDTH_INCHES, backbone_color, backbone_name, style
 from proscale_bench.results.profile import CountedSaving, RealisedSaving
 from proscale_bench.results.record import Record

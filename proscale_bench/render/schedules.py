@@ -61,10 +61,7 @@ def options(schedule: Schedule) -> list[tuple[str, str]]:
         gate += f", gates res5 and res4 ({schedule.recalibration_layout} layout)"
     return [
         ("re-calibration", gate),
-        (
-            "pixel embedding",
-            "3x3 max-pool (LPE)" if schedule.pixel_embedding == "maxpool" else "3x3 convolution",
-        ),
+        ("pixel embedding", "3x3 max-pool (LPE)" if schedule.pixel_embedding == "maxpool" else "3x3 convolution"),
         ("residual", "after every layer that does not see res3" if schedule.residual else "none"),
     ]
 

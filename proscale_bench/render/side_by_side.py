@@ -8,75 +8,13 @@ from itertools import groupby
 from proscale_bench.analysis.labels import MEAN, row_names
 from proscale_bench.analysis.settings import by_setting, main_setting
 from proscale_bench.analysis.views import SideBySide
-from proscale_bench.render.columns import (
-    ENCODER,
-    ENCODER_SAVED,
-    ENERGY,
-    FAILED,
-    NOT_SIGNIFICANT,
-    PUBLISHED,
-    TOTAL,
-    TOTAL_SAVED,
-    Column,
-    Section,
-    accuracy,
-    cells,
-    half_interval,
-    known,
-    latency,
-    latency_precision,
-    number,
-    saved,
-    time_saved,
-)
+from proscale_bench.render.columns import COSTS, FAILED, LONG, NOT_SIGNIFICANT, PUBLISHED, SHORT, Section, cells, known
 from proscale_bench.render.style import backbone_name
-from proscale_bench.render.table import Row, Table, markdown_table
+from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.record import Record
 from proscale_bench.units import show_mac
 
 WIDE = 140  # columns of text that the long form takes
-
-# Numbers are short, so that tables of large models fit too; the other tables have every digit.
-SHORT = (
-    Column("encoder", saved("encoder", 1)),
-    TOTAL,
-    Column("", saved("total", 1)),
-    Column("ms", latency, "profile"),
-    Column("", time_saved, "profile"),
-    Column("PQ", accuracy("pq"), "accuracy"),
-    Column("", half_interval("pq"), "accuracy"),
-    Column("AP", accuracy("ap"), "accuracy"),
-    Column("mIoU", accuracy("miou"), "accuracy"),
-)
-LONG = (
-    ENCODER,
-    Column("", saved("encoder", 1)),
-    Column("tokens", saved("encoder_token_layers", 1)),
-    TOTAL,
-    Column("", saved("total", 1)),
-    Column("params, M", number("params_m")),
-    Column("ms", latency, "profile"),
-    Column("", latency_precision, "profile"),
-    Column("", time_saved, "profile"),
-    Column("MiB", number("peak_memory_mib", ",.0f"), "profile"),
-    ENERGY,
-    Column("PQ", accuracy("pq"), "accuracy"),
-    Column("", half_interval("pq"), "accuracy"),
-    Column("things", accuracy("pq_things"), "accuracy"),
-    Column("stuff", accuracy("pq_stuff"), "accuracy"),
-    Column("AP", accuracy("ap"), "accuracy"),
-    Column("", half_interval("ap"), "accuracy"),
-    Column("mIoU", accuracy("miou"), "accuracy"),
-    Column("", half_interval("miou"), "accuracy"),
-)
-COSTS = (
-    ENCODER,
-    ENCODER_SAVED,
-    Column("tokens", saved("encoder_token_layers")),
-    TOTAL,
-    TOTAL_SAVED,
-    Column("PQ", accuracy("pq", 2), "accuracy"),
-)
 
 
 def costs_table(records: Sequence[Record]) -> Table | None:
@@ -155,10 +93,7 @@ def section(side: SideBySide, text: Callable[[str], str]) -> list[str]:
     """The tables in a report, as lines of Markdown; `text` escapes words."""
     if not side.setting.is_timed or side.key is None:
         return []  # the tables of its one half say it all
-    lines = []
-    for table in tables(side):
-        rows = tuple(Row(text(row.label), row.cells, row.indent, row.strong) for row in table.rows)
-        lines += [f"## Side by side: {text(table.title)}", "", *markdown_table(Table("", table.header, rows)), ""]
+    lines = markdown_tables(tables(side), text, "## Side by side: ")
     return [*lines, *(text(line) + "  " for line in footer(side)), ""]
 
 

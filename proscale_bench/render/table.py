@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -59,6 +59,16 @@ def rich_table(table: Table, justify: Literal["left", "right"] = "right", break_
 def broken(name: str) -> str:
     """A schedule's name with each option on a line of its own, so that a column stays narrow."""
     return re.sub(r"(?<=\S)\+", "\n+", name)
+
+
+def markdown_tables(tables: Iterable[Table], text: Callable[[str], str] = str, heading: str = "### ") -> list[str]:
+    """The lines of several tables in Markdown, each below its title; `text` escapes words."""
+    lines: list[str] = []
+    for table in tables:
+        rows = tuple(Row(text(row.label), tuple(map(text, row.cells)), row.indent, row.strong) for row in table.rows)
+        safe = Table("", tuple(map(text, table.header)), rows)
+        lines += [f"{heading}{text(table.title)}", "", *markdown_table(safe), ""]
+    return lines
 
 
 def markdown_table(table: Table) -> list[str]:

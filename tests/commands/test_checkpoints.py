@@ -97,7 +97,7 @@ def test_a_schedule_that_contradicts_the_file_is_an_error(weights: Path) -> None
 
 @pytest.mark.parametrize("columns", [80, 140])
 def test_the_account_is_readable_on_a_terminal(weights: Path, columns: int) -> None:
-    from proscale_bench.render.checkpoints import entry_lines, facts
+    from proscale_bench.render.models import entry_lines, facts
 
     inspection = open_checkpoint(weights).inspect()
     for entry in inspection.entries:
