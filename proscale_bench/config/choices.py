@@ -1,13 +1,17 @@
 """The words that flags and files choose from where no table stands behind them, and the files that ship by name.
 
-Nothing is imported for them, since a shell asks at every tab.
+No library is imported for them, since a shell asks at every tab.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.units import one_line
 
 DeviceType = Literal["cpu", "cuda"]
 DType = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -42,3 +46,18 @@ OFFICIAL_THRESHOLDS = PostprocessingThresholds()
 def shipped(kind: Literal["recipes", "sweeps"]) -> dict[str, Path]:
     """The YAML files of a kind that come with the tool, by name."""
     return {path.stem: path for path in sorted((Path(__file__).parent / kind).glob("*.yaml"))}
+
+
+def find_shipped(kind: Literal["recipes", "sweeps"], word: str) -> Path:
+    """The YAML file of a kind given by name or path.
+
+    Raises:
+        BenchError: neither a name that ships nor a file.
+    """
+    known, path, what = shipped(kind), Path(word), kind.removesuffix("s")
+    if word in known:
+        return known[word]
+    if path.suffix in (".yaml", ".yml") or os.path.exists(word):  # noqa: PTH110 - pathlib raises on what cannot be a path
+        return path
+    hint = did_you_mean(word, tuple(known), f"a {what} is a YAML file or one of: {', '.join(known)}")
+    raise BenchError(f"unknown {what} '{one_line(word)}'", hint)

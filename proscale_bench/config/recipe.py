@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +16,7 @@ from pydantic import BeforeValidator, Field
 
 from proscale_bench.config import choices
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
-from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.units import one_line
 
@@ -189,14 +188,7 @@ def find_recipe(word: str) -> Path:
     Raises:
         BenchError: neither a shipped recipe nor a file.
     """
-    shipped = shipped_recipes()
-    if word in shipped:
-        return shipped[word]
-    path = Path(word)
-    if path.suffix in (".yaml", ".yml") or os.path.exists(word):  # noqa: PTH110 - pathlib raises on what cannot be a path
-        return path
-    known = f"a recipe is a YAML file or one of: {', '.join(shipped)}"
-    raise BenchError(f"unknown recipe '{one_line(word)}'", did_you_mean(word, tuple(shipped), known))
+    return choices.find_shipped("recipes", word)
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -147,16 +147,6 @@ class SweepSpec:
     schedules: tuple[EncoderSpec, ...] | None
     weights: tuple[Path, ...] = ()
 
-    @property
-    def name(self) -> str:
-        return self.file.value.name
-
-    @property
-    def counts(self) -> bool:
-        """True where costs on paper are asked for: by name, or by naming no step at all."""
-        file = self.file.value
-        return file.count is not None or (file.profile is None and file.evaluate is None)
-
 
 def shipped_sweeps() -> dict[str, Path]:
     """The sweeps that come with the tool, by name."""
@@ -169,14 +159,7 @@ def find_sweep(word: str) -> Path:
     Raises:
         BenchError: neither a shipped sweep nor a file.
     """
-    shipped = shipped_sweeps()
-    if word in shipped:
-        return shipped[word]
-    path = Path(word)
-    if path.suffix in (".yaml", ".yml") or os.path.exists(word):  # noqa: PTH110 - pathlib raises on what cannot be a path
-        return path
-    known = f"a sweep is a YAML file or one of: {', '.join(shipped)}"
-    raise BenchError(f"unknown sweep '{one_line(word)}'", did_you_mean(word, tuple(shipped), known))
+    return choices.find_shipped("sweeps", word)
 
 
 def read_sweep_file(path: Path) -> SweepSpec:
@@ -219,10 +202,8 @@ def _schedules(document: Document[SweepFile], folder: Path) -> Iterator[EncoderS
 
 def _weights(document: Document[SweepFile], folder: Path) -> Iterator[Path]:
     for index, word in enumerate(document.value.weights or ()):
-        try:
+        with document.at("weights", index):
             paths = list(require_shipped_weights().values()) if word == ZOO else [folder / word]
-        except BenchError as error:
-            raise BenchError(f"{document.where('weights', index)}: {error.message}", error.hint) from error
         if not os.path.exists(paths[0]):  # noqa: PTH110 - pathlib raises on what cannot be a path
             raise BenchError(
                 f"{document.where('weights', index)}: {one_line(str(paths[0]))}: no such file",

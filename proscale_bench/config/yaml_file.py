@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -67,6 +68,14 @@ class Document(Generic[Model]):
     def place(self, *loc: str | int) -> tuple[int, int]:
         """(line, column) of the same."""
         return _nearest(self.places, loc)
+
+    @contextmanager
+    def at(self, *loc: str | int) -> Iterator[None]:
+        """Errors that arise inside are of the value at this location, and say so."""
+        try:
+            yield
+        except BenchError as error:
+            raise BenchError(f"{self.where(*loc)}: {error.message}", error.hint, error.exit_code) from error
 
 
 def read_text(path: Path) -> str:

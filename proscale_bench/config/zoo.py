@@ -20,7 +20,6 @@ from pydantic import BeforeValidator, Field
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.config.recipe import MAX_SEED, Recipe, find_recipe, read_recipe
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml
-from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.model import EncoderSpec
 
@@ -82,15 +81,11 @@ def read_zoo(path: Path = SHIPPED) -> Zoo:
 def _recipe(document: Document[ZooFile], key: str, folder: Path) -> tuple[str, Recipe]:
     word: str = getattr(document.value, key)
     found = str(folder / word) if word.endswith((".yaml", ".yml")) else word
-    try:
+    with document.at(key):
         return found, read_recipe(find_recipe(found))
-    except BenchError as error:
-        raise BenchError(f"{document.where(key)}: {error.message}", error.hint) from error
 
 
 def _schedule(document: Document[ZooFile], index: int, folder: Path) -> EncoderSpec:
     word = document.value.schedules[index]
-    try:
+    with document.at("schedules", index):
         return parse_schedule(folder / word if word.endswith((".yaml", ".yml")) else word)
-    except BenchError as error:
-        raise BenchError(f"{document.where('schedules', index)}: {error.message}", error.hint) from error

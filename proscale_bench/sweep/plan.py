@@ -191,18 +191,16 @@ def _models(spec: SweepSpec, weights: tuple[SweptWeights, ...]) -> Iterator[tupl
             theirs = dict.fromkeys(one.encoder for one in own if one.baseline() == base)
             yield tuple(replace(base, encoder=schedule) for schedule in spec.schedules or theirs)
         if not own:
-            try:
-                yield tuple(mask2former(schedule, name, **dimensions) for schedule in schedules)
-            except BenchError as error:  # a width that heads and norms do not divide
-                raise BenchError(f"{spec.file.where('width')}: {error.message}", error.hint) from error
+            with spec.file.at("width"):  # which heads and norms divide, or not
+                found = tuple(mask2former(schedule, name, **dimensions) for schedule in schedules)
+            yield found
 
 
 def _sizes(file: Document[SweepFile]) -> Iterator[InputSize]:
     for index, word in enumerate(file.value.sizes):
-        try:
-            yield parse_size(word)
-        except BenchError as error:
-            raise BenchError(f"{file.where('sizes', index)}: {error.message}", error.hint) from error
+        with file.at("sizes", index):
+            size = parse_size(word)
+        yield size
 
 
 # --- Measurements ---
@@ -261,9 +259,7 @@ def _data_digest(file: Document[SweepFile], data: Path | None) -> str:
     if data is None:
         return hashlib.sha256(f"{EMBEDDED} {VERSION}".encode()).hexdigest()
     evaluate = file.value.evaluate
-    try:
+    with file.at("evaluate", "data"):
         layout = find_layout(data, evaluate.split if evaluate else None)
-    except BenchError as error:
-        raise BenchError(f"{file.where('evaluate', 'data')}: {error.message}", error.hint) from error
     found = [sha256_of(path) for path in (layout.panoptic_json, layout.instances_json) if path]
     return hashlib.sha256(f"{layout.split} {found}".encode()).hexdigest()
