@@ -59,8 +59,12 @@ def incomplete(records: Iterable[Record]) -> str | None:
         return None
     missing = list(dict.fromkeys(name for _, how in old for name in how.missing))
     missing += ["classes"] if any(classes_of(record) is None for record, _ in old) else []
-    what = "1 evaluation does" if len(old) == 1 else f"{len(old)} evaluations do"
-    return f"{what} not say {', '.join(missing)} (written by an older version), and joined with none that does"
+    unsaid = ", ".join(missing)
+    if len(old) == 1:
+        return f"1 evaluation does not say {unsaid}: an older version wrote it, and it is joined with none that does"
+    return (
+        f"{len(old)} evaluations do not say {unsaid}: an older version wrote them; they are joined with none that does"
+    )
 
 
 def read_export(path: Path) -> list[Record]:

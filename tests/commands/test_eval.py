@@ -18,11 +18,14 @@ from hotcoco.mask import decode
 from PIL import Image
 
 import proscale_bench as psb
+from proscale_bench.analysis.views import side_by_side
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.pictures import read_id_map
 from proscale_bench.data.truth import semantic_truth
 from proscale_bench.evaluation.runner import BatchDone
 from proscale_bench.models.checkpoints.save import save_checkpoint
+from proscale_bench.results.collect import read_export
+from proscale_bench.results.export import envelope
 from proscale_bench.results.store import scan
 from tests.built import build_model
 from tests.cli import EVERY, Result, run
@@ -247,6 +250,30 @@ def test_only_the_first_images_and_some_tasks(weights: Path, data: Made, tmp_pat
     assert found["ap"] is None
     assert found["miou"] is not None
     assert found["input"]["size"] == f"{SPLIT}[:2]"
+
+
+def test_what_decides_a_result_never_overwrites_another(weights: Path, data: Made, tmp_path: Path) -> None:
+    """Every way to evaluate is a record of its own, a row of its own, and in an export what it is in the folder."""
+    ways = ((), ("--resize", "64,96"), ("--limit", "2"), ("--tasks", "semantic"), ("--batch-size", "2"))
+    found = [row(weights, data, tmp_path, *way) for way in (*ways, ())]
+    records, problems = scan(tmp_path / "run")
+    assert not problems
+    assert len(records) == len(ways)  # the last replaced the first
+    document = envelope(found[1:])
+    (tmp_path / "all.json").write_text(json.dumps(document))
+    assert {one.digest for one in read_export(tmp_path / "all.json")} == {one.digest for one in records}
+    for one in records:
+        assert one.identity.classes == len(CATEGORIES)
+        assert one.evaluation is not None
+        assert one.evaluation.thresholds == {"score": 0.8, "mask": 0.5, "overlap": 0.8, "instances": 100}
+        assert one.evaluation.missing == ()
+        assert one.accuracy is not None
+        assert one.accuracy.evaluated is not None
+        assert one.accuracy.evaluated.data_folder == data.root.name
+    tables = side_by_side(records)
+    assert len({table.data for table in tables}) == len(tables) == len(ways)
+    table = psb.read_run(tmp_path / "run")
+    assert len(table) == len(ways)
 
 
 # --- Interrupted, and gone on with ---

@@ -91,7 +91,7 @@ def test_what_an_older_version_did_not_write_is_named() -> None:
     assert incomplete([record(), whole]) is None
     said = incomplete([record(), whole, by_an_older_version(whole)])
     assert said is not None
-    assert said.startswith("1 evaluation does not say split, thresholds")
+    assert said.startswith("1 evaluation by an older version does not say split, thresholds")
 
 
 def test_what_flops_exports(tmp_path: Path) -> None:
