@@ -15,12 +15,15 @@ if TYPE_CHECKING:
         Schedule,
         build_model,
         count_flops,
+        evaluate,
         evaluate_instances,
         evaluate_panoptic,
         evaluate_semantic,
         load_checkpoint,
         parse_schedule,
+        profile,
         read_run,
+        sweep,
     )
 
 __all__ = [
@@ -29,12 +32,15 @@ __all__ = [
     "__version__",
     "build_model",
     "count_flops",
+    "evaluate",
     "evaluate_instances",
     "evaluate_panoptic",
     "evaluate_semantic",
     "load_checkpoint",
     "parse_schedule",
+    "profile",
     "read_run",
+    "sweep",
 ]
 
 

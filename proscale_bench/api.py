@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from proscale_bench.bench.specs import count_flops
 from proscale_bench.config.catalogue import parse_schedule, parse_staged
@@ -19,47 +20,63 @@ if TYPE_CHECKING:
     from proscale_bench.evaluation.panoptic import PanopticQuality
     from proscale_bench.evaluation.semantic import SemanticQuality
     from proscale_bench.models.mask2former import Mask2Former
+    from proscale_bench.results.profile import DeviceType
+    from proscale_bench.sweep.tasks import Measurement
 
 __all__ = [
     "BenchError",
     "Schedule",
     "build_model",
     "count_flops",
+    "evaluate",
     "evaluate_instances",
     "evaluate_panoptic",
     "evaluate_semantic",
     "load_checkpoint",
     "parse_schedule",
+    "profile",
     "read_run",
+    "sweep",
 ]
 
 
 def build_model(
     schedule: EncoderSpec | str,
-    backbone: str = "resnet50",
+    backbone: str | None = None,
     num_classes: int | None = None,
     num_queries: int | None = None,
     *,
     width: int | None = None,
+    weights: str | PathLike[str] | None = None,
 ) -> Mask2Former:
     """Mask2Former with this schedule's encoder, freshly initialised, in eval mode.
 
     Args:
         schedule: a `Schedule` or anything that `parse_schedule` reads.
-        backbone: one of `resnet50 resnet101 swin_t swin_s swin_b swin_l tiny`.
+        backbone: one of `resnet50 resnet101 swin_t swin_s swin_b swin_l tiny`; resnet50 where None.
         num_classes: without the no-object class; COCO panoptic's 133 where None.
         num_queries: 100, or 200 for swin_l, where None.
         width: channels of the head; 256, or 64 for tiny, where None.
+        weights: a checkpoint whose dimensions the model has, instead of the four above; its values are not loaded.
 
     Raises:
-        BenchError: unknown schedule or backbone.
+        BenchError: unknown schedule or backbone, a number that no model can have, or weights that say otherwise.
     """
-    from proscale_bench.models.build import build
-    from proscale_bench.specs.mask2former import mask2former
+    from pathlib import Path
 
-    if isinstance(schedule, str):
-        schedule = parse_schedule(schedule)
-    return build(mask2former(schedule, backbone, classes=num_classes, queries=num_queries, width=width))
+    from proscale_bench.bench.specs import ModelChoice
+    from proscale_bench.models.build import build
+
+    choice = ModelChoice(
+        schedules=[schedule],
+        backbone=backbone,
+        weights=None if weights is None else Path(weights),
+        classes=num_classes,
+        queries=num_queries,
+        width=width,
+    )
+    (spec,) = choice.specs()
+    return build(spec)
 
 
 def load_checkpoint(path: str | PathLike[str], schedule: Schedule | str | None = None) -> Mask2Former:
@@ -108,6 +125,137 @@ def read_run(path: str | PathLike[str]) -> pd.DataFrame:
     table, warnings = read(Path(path))
     _warn(tuple(warnings))
     return table
+
+
+def profile(
+    *schedules: EncoderSpec | str,
+    backbone: str | None = None,
+    size: str = "640x640",
+    weights: str | PathLike[str] | None = None,
+    classes: int | None = None,
+    queries: int | None = None,
+    width: int | None = None,
+    device: DeviceType = "cpu",
+    out: str | PathLike[str] | None = None,
+    **how: Any,
+) -> pd.DataFrame:
+    """Time schedules in turns with their baseline, in this process. Loads torch.
+
+    Args:
+        schedules: spellings or schedules; none: that of the weights, else `3,3,3`.
+        backbone, weights, classes, queries, width: which models, as the flags of `profile`.
+        size: height x width of the image in pixels.
+        device: `cpu` or `cuda`.
+        out: a folder that the records are written to; None: they are not kept.
+        how: the keys of `profile:` in a sweep's file: `threads=1`, `repeats=20`, `batch_sizes=(1, 8)` ...
+
+    Returns:
+        One row a model and batch size: see `read_run`.
+
+    Raises:
+        BenchError: something of it is unknown, no such device, or the models do not fit into memory.
+    """
+    from pathlib import Path
+
+    from proscale_bench.bench.specs import ModelChoice
+    from proscale_bench.config.sweep import ProfileStep, step_of
+    from proscale_bench.cost.geometry import parse_size
+    from proscale_bench.sweep.measurements import ProfileTask
+
+    choice = ModelChoice(
+        schedules=schedules,
+        backbone=backbone,
+        weights=None if weights is None else Path(weights),
+        classes=classes,
+        queries=queries,
+        width=width,
+    )
+    step = step_of(ProfileStep, how)
+    models, name = choice.specs(), parse_size(size).name
+    return _measured([ProfileTask(models, name, one, device, step) for one in step.batch_sizes], out)
+
+
+def evaluate(
+    *weights: str | PathLike[str], device: DeviceType = "cpu", out: str | PathLike[str] | None = None, **how: Any
+) -> pd.DataFrame:
+    """Evaluate checkpoints, in this process: PQ, AP and mIoU with intervals, beside the cost. Loads torch.
+
+    Args:
+        weights: files; none: those that ship.
+        device: `cpu` or `cuda`.
+        out: a folder that the records are written to; None: they are not kept.
+        how: the keys of `evaluate:` in a sweep's file: `data="my-coco"`, `split="val2017"`, `limit=100` ...; without
+            `data` on the embedded ones.
+
+    Returns:
+        One row a file: see `read_run`.
+
+    Raises:
+        BenchError: something of it is unknown, weights or data cannot be read or do not fit each other.
+    """
+    from pathlib import Path
+
+    from proscale_bench.config.choices import EMBEDDED
+    from proscale_bench.config.sweep import EvaluateStep, step_of
+    from proscale_bench.config.weights import require_shipped_weights
+    from proscale_bench.sweep.measurements import EvaluateTask
+
+    step = step_of(EvaluateStep, how)
+    data = None if step.data == EMBEDDED else Path(step.data)
+    files = [Path(one) for one in weights] or list(require_shipped_weights().values())
+    return _measured([EvaluateTask(path, data, device, step) for path in files], out)
+
+
+def sweep(
+    spec: str | PathLike[str] = "zoo", out: str | PathLike[str] | None = None, *, processes: int | None = None
+) -> pd.DataFrame:
+    """Count, profile and evaluate many configurations, as `proscale-bench sweep` does; a run that is there goes on.
+
+    Args:
+        spec: a YAML file, or a sweep that ships: `zoo` or `paper`.
+        out: the folder of the run; `reports/NAME` where None.
+        processes: how many evaluations run at once; one a core where None.
+
+    Returns:
+        One row a configuration: see `read_run`.
+
+    Raises:
+        BenchError: the file has a problem, or the folder holds another sweep. What fails is a row that says so.
+    """
+    from pathlib import Path
+
+    from proscale_bench.analysis.frame import frame
+    from proscale_bench.config.sweep import find_sweep
+    from proscale_bench.sweep.local import LocalExecutor
+    from proscale_bench.sweep.plan import measurements, plan, read_sweep
+    from proscale_bench.sweep.runner import run_sweep
+
+    asked = read_sweep(find_sweep(str(spec)))
+    run = Path("reports") / asked.name if out is None else Path(out)
+    outcome = run_sweep(
+        plan(asked) if asked.counts else [],
+        run,
+        measurements(asked, run),
+        LocalExecutor(processes),
+        name=asked.name,
+    )
+    return frame(outcome.records)
+
+
+def _measured(tasks: Sequence[Measurement], out: str | PathLike[str] | None) -> pd.DataFrame:
+    """Run tasks one after the other in this process; their records are kept where a folder is given."""
+    import json
+    from pathlib import Path
+
+    from proscale_bench.analysis.frame import frame
+    from proscale_bench.results.record import Record
+    from proscale_bench.results.store import write_record
+
+    records = [Record.model_validate_json(json.dumps(found)) for task in tasks for found in task.run()]
+    if out is not None:
+        for record in records:
+            write_record(Path(out), record)
+    return frame(records)
 
 
 def evaluate_panoptic(

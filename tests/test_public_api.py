@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import proscale_bench as psb
+from proscale_bench.config.weights import shipped_weights
 
 
 def test_count_flops_is_the_json_row_as_an_object() -> None:
@@ -89,3 +90,35 @@ def test_help_imports_no_pandas_matplotlib_or_yaml_of_ours() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_profile_evaluate_and_sweep_give_a_row_a_configuration(tmp_path: Path) -> None:
+    profiled = psb.profile("1,1,1", backbone="tiny", size="64x64", threads=1, repeats=2, out=tmp_path / "profiled")
+    assert list(profiled["schedule"]) == ["baseline", "1,1,1"]
+    assert (profiled["latency_median_ms"] > 0).all()
+    assert list(psb.read_run(tmp_path / "profiled")["latency_median_ms"]) == list(profiled["latency_median_ms"])
+    weights = next(path for name, path in shipped_weights().items() if "1-1-1" in name)
+    (judged,) = psb.evaluate(weights, limit=2, bootstrap=0).to_dict("records")
+    assert (judged["schedule"], judged["images"]) == ("1,1,1", 2)
+    (tmp_path / "two.yaml").write_text(
+        "schema_version: 1\nname: two\nbackbones: tiny\nsizes: 64x64\nschedules: '1,1,1'\n"
+    )
+    assert list(psb.sweep(tmp_path / "two.yaml", tmp_path / "two")["schedule"]) == ["1,1,1"]
+
+
+@pytest.mark.parametrize(
+    ("function", "keys", "named"),
+    [("profile", {"repeat": 3}, "repeat"), ("profile", {"repeats": 0}, "repeats"), ("evaluate", {"limit": 0}, "limit")],
+)
+def test_a_key_that_is_not_there_names_those_that_are(function: str, keys: dict[str, int], named: str) -> None:
+    with pytest.raises(psb.BenchError, match=named):
+        getattr(psb, function)(**keys)
+
+
+def test_weights_give_a_model_its_dimensions() -> None:
+    weights = next(iter(shipped_weights().values()))
+    model = psb.build_model("2,1,1", weights=weights)
+    assert model.decoder.class_head.out_features == 14
+    assert psb.count_flops("2,1,1", weights=weights).spec.classes == 13
+    with pytest.raises(psb.BenchError, match="--queries 7"):
+        psb.build_model("2,1,1", num_queries=7, weights=weights)

@@ -23,9 +23,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
 
 from proscale_bench.config import choices
 from proscale_bench.config.catalogue import catalogue, parse_schedule
@@ -78,6 +78,9 @@ Optimizations = Annotated[
 ]
 
 
+Step = TypeVar("Step", bound=StrictModel)
+
+
 class CountStep(StrictModel):
     """The step that counts every configuration on paper; rules and convention stand at the top of the file."""
 
@@ -113,6 +116,20 @@ class EvaluateStep(StrictModel):
     threads: Threads = 1
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
     seed: Seed = 0
+
+
+def step_of(kind: type[Step], keys: dict[str, Any]) -> Step:
+    """A step from the arguments of a Python function, which are named and checked as the keys of a file.
+
+    Raises:
+        BenchError: an unknown key, or a value that it cannot have.
+    """
+    try:
+        return kind.model_validate(keys)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise BenchError(f"{where}: {problem['msg']}", f"there are {', '.join(kind.model_fields)}") from error
 
 
 class SweepFile(StrictModel):

@@ -18,13 +18,16 @@ from proscale_bench.cost.geometry import parse_size
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.machine import cpu_name, usable_cores
 from proscale_bench.results.profile import DeviceType, Execution, Mode
-from proscale_bench.results.record import Failure, Identity, Input, Record
+from proscale_bench.results.record import UNKNOWN, Failure, Identity, Input, Record
 from proscale_bench.specs.model import ModelSpec
 from proscale_bench.sweep.tasks import Needs, StepName, digest_of, tell
 
 if TYPE_CHECKING:
     from proscale_bench.bench.evaluate import EvaluationRequest
     from proscale_bench.data.dataset import Dataset
+
+
+UNKNOWN_MODEL = Identity(backbone=UNKNOWN, schedule=UNKNOWN, encoder=UNKNOWN, label=UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -139,21 +142,21 @@ class EvaluateTask:
 
     Args:
         weights: the file.
-        weights_sha256: the digest of its bytes; None: it cannot be read.
         data: a folder as COCO's; None: the embedded data.
-        data_sha256: the digest of its annotations.
         how: see `config.sweep.EvaluateStep`.
+        weights_sha256: the digest of the file's bytes; None: it cannot be read.
+        data_sha256: the digest of the annotations.
         identity: the model, as far as the file tells before it is loaded; for the record of a failure.
         journals: the folder in which interrupted evaluations are kept; None: nowhere.
     """
 
     weights: Path
-    weights_sha256: str | None
     data: Path | None
-    data_sha256: str
     device: DeviceType
     how: EvaluateStep
-    identity: Identity
+    weights_sha256: str | None = None
+    data_sha256: str = ""
+    identity: Identity = UNKNOWN_MODEL
     journals: Path | None = None
 
     step: StepName = "evaluate"

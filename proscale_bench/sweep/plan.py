@@ -22,7 +22,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.results.record import UNKNOWN, Identity
 from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
 from proscale_bench.specs.model import EncoderSpec
-from proscale_bench.sweep.measurements import EvaluateTask, ProfileTask, sha256_of
+from proscale_bench.sweep.measurements import UNKNOWN_MODEL, EvaluateTask, ProfileTask, sha256_of
 from proscale_bench.sweep.tasks import Measurement
 from proscale_bench.units import printable
 
@@ -242,15 +242,23 @@ def _evaluations(sweep: Sweep, run: Path) -> Iterator[EvaluateTask]:
         for weights in sweep.weights:
             path = weights.path.resolve()
             found = sha256_of(path)
-            identity = _identity(weights, found)
-            yield EvaluateTask(path, found, data, data_sha256, device, how, identity, run.resolve() / JOURNALS)
+            yield EvaluateTask(
+                path,
+                data,
+                device,
+                how,
+                weights_sha256=found,
+                data_sha256=data_sha256,
+                identity=_identity(weights, found),
+                journals=run.resolve() / JOURNALS,
+            )
 
 
 def _identity(weights: SweptWeights, digest: str | None) -> Identity:
     """The identity of an evaluation that failed, as far as the weights tell."""
     if weights.spec is None:
         name = printable(weights.path.name).replace("\n", " ")[:MAX_NAME] or UNKNOWN
-        return Identity(backbone=UNKNOWN, schedule=UNKNOWN, encoder=UNKNOWN, label=name, weights=digest)
+        return UNKNOWN_MODEL.model_copy(update={"label": name, "weights": digest})
     return identity_of(weights.spec, weights.digest or digest)
 
 
