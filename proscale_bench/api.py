@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from proscale_bench.evaluation.semantic import SemanticQuality
     from proscale_bench.models.mask2former import Mask2Former
     from proscale_bench.results.profile import DeviceType
-    from proscale_bench.sweep.tasks import Measurement
+    from proscale_bench.sweeps.tasks import Measurement
 
 __all__ = [
     "BenchError",
@@ -160,7 +160,7 @@ def profile(
     from proscale_bench.bench.specs import ModelChoice
     from proscale_bench.config.sweep import ProfileStep, step_of
     from proscale_bench.cost.geometry import parse_size
-    from proscale_bench.sweep.measurements import ProfileTask
+    from proscale_bench.sweeps.measurements import ProfileTask
 
     choice = ModelChoice(
         schedules=schedules,
@@ -198,7 +198,7 @@ def evaluate(
     from proscale_bench.config.choices import EMBEDDED
     from proscale_bench.config.sweep import EvaluateStep, step_of
     from proscale_bench.config.weights import require_shipped_weights
-    from proscale_bench.sweep.measurements import EvaluateTask
+    from proscale_bench.sweeps.measurements import EvaluateTask
 
     step = step_of(EvaluateStep, how)
     data = None if step.data == EMBEDDED else Path(step.data)
@@ -226,9 +226,9 @@ def sweep(
 
     from proscale_bench.analysis.frame import frame
     from proscale_bench.config.sweep import find_sweep
-    from proscale_bench.sweep.local import LocalExecutor
-    from proscale_bench.sweep.plan import measurements, plan, read_sweep
-    from proscale_bench.sweep.runner import run_sweep
+    from proscale_bench.sweeps.local import LocalExecutor
+    from proscale_bench.sweeps.plan import measurements, plan, read_sweep
+    from proscale_bench.sweeps.runner import run_sweep
 
     asked = read_sweep(find_sweep(str(spec)))
     run = Path("reports") / asked.name if out is None else Path(out)

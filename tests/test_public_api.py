@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_what_is_not_public_is_an_attribute_error() -> None:
         "from typer.testing import CliRunner; from proscale_bench.cli import app; "
         "CliRunner().invoke(app, ['models', 'show', 'swin_t'])",
         "import proscale_bench.render.markdown, proscale_bench.render.figure, proscale_bench.analysis.pareto",
-        "import proscale_bench.sweep.runner, proscale_bench.results.store",
+        "import proscale_bench.sweeps.runner, proscale_bench.results.store",
     ],
 )
 def test_the_paper_wing_never_imports_torch(code: str) -> None:

@@ -159,7 +159,7 @@ def show_costs(records: Sequence[Record], console: Console) -> None:
 
 def reproduce(records: Sequence[Record]) -> list[str]:
     """The command of the shipped sweep that these records are, if they are one."""
-    from proscale_bench.sweep.plan import shipped_sweep_of
+    from proscale_bench.sweeps.plan import shipped_sweep_of
 
     counted = {record.digest for record in records if record.execution is None}
     name = shipped_sweep_of(counted, measures=len(counted) < len(records))

@@ -18,9 +18,9 @@ from proscale_bench.errors import BenchError, ExitCode
 if TYPE_CHECKING:
     from proscale_bench.bench.count import Configuration
     from proscale_bench.results.record import Record
-    from proscale_bench.sweep.local import OnNews
-    from proscale_bench.sweep.runner import SweepOutcome, SweepProgress
-    from proscale_bench.sweep.tasks import Executor, Measurement, SweepTask
+    from proscale_bench.sweeps.local import OnNews
+    from proscale_bench.sweeps.runner import SweepOutcome, SweepProgress
+    from proscale_bench.sweeps.tasks import Executor, Measurement, SweepTask
 
 WHERE = "Where it runs"
 TITLES = {"count": "on paper", "profile": "latency", "evaluate": "accuracy"}
@@ -57,11 +57,11 @@ class SweepOptions(ExportOptions):
         Raises:
             BenchError: Ray is not installed, or this is no address of one.
         """
-        from proscale_bench.sweep.local import LocalExecutor
+        from proscale_bench.sweeps.local import LocalExecutor
 
         if self.ray is None:
             return LocalExecutor(self.processes, on_news)
-        from proscale_bench.sweep.ray.executor import RayExecutor
+        from proscale_bench.sweeps.ray.executor import RayExecutor
 
         return RayExecutor(self.ray)
 
@@ -79,8 +79,8 @@ def sweep(options: SweepOptions) -> None:
     from proscale_bench.render.console import warn
     from proscale_bench.render.markdown import report as markdown
     from proscale_bench.results.store import has_records
-    from proscale_bench.sweep.plan import measurements, plan, read_sweep
-    from proscale_bench.sweep.runner import run_sweep
+    from proscale_bench.sweeps.plan import measurements, plan, read_sweep
+    from proscale_bench.sweeps.runner import run_sweep
 
     exports = options.exports()
     read = read_sweep(find_sweep(options.spec))

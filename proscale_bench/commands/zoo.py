@@ -13,7 +13,7 @@ from proscale_bench.commands.options import MaybeInt, MaybeInts, MaybePath, Mayb
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from proscale_bench.sweep.zoo import FailedTraining, Training
+    from proscale_bench.sweeps.zoo import FailedTraining, Training
 
 OUT = Path("runs/zoo")
 
@@ -47,7 +47,7 @@ def zoo(
     from proscale_bench.render.console import note, stdout_console
     from proscale_bench.render.table import rich_table
     from proscale_bench.render.training import zoo_table
-    from proscale_bench.sweep.zoo import pack, plan_zoo, require_own, require_weights, write_sweep
+    from proscale_bench.sweeps.zoo import pack, plan_zoo, require_own, require_weights, write_sweep
 
     if device is not None:
         one_of(DeviceType, device, "device")
@@ -70,7 +70,7 @@ def zoo(
 def _train(plan: Sequence[Training], jobs: int, device: str | None, out: Path) -> list[FailedTraining]:
     """Train, with a bar for each training that runs."""
     from proscale_bench.commands.progress import Bars
-    from proscale_bench.sweep.zoo import train_missing
+    from proscale_bench.sweeps.zoo import train_missing
     from proscale_bench.training.stopping import sigterm_interrupts
 
     bars = Bars(titled=True)

@@ -25,7 +25,7 @@ from proscale_bench.results.store import load
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
 from tests.results.test_collect import aged
-from tests.sweep.profiles import execution, measured, profiled_records
+from tests.sweeps.profiles import execution, measured, profiled_records
 
 
 def check(

@@ -9,7 +9,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.results.record import Record
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
-from tests.sweep.profiles import profiled_records
+from tests.sweeps.profiles import profiled_records
 
 
 def change(old: object, new: object, name: str) -> Change:

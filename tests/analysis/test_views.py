@@ -16,7 +16,7 @@ from tests.results.evaluations import EXECUTION, by_an_older_version, evaluated
 from tests.results.many import evaluation
 from tests.results.records import paper, record, renamed, with_accuracy
 from tests.results.test_identity import all_others
-from tests.sweep.profiles import MACHINE, execution, measured, profiled_records, request
+from tests.sweeps.profiles import MACHINE, execution, measured, profiled_records, request
 
 SCHEDULES = ("baseline", "1,1,1", "3,3,3")
 RECIPE = "e" * 64

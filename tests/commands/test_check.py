@@ -17,7 +17,7 @@ from proscale_bench.results.record import Record
 from proscale_bench.results.store import write_record
 from tests.cli import run
 from tests.results.records import record, renamed
-from tests.sweep.profiles import profiled_records
+from tests.sweeps.profiles import profiled_records
 
 BUDGETS = """\
 # what we promised

@@ -14,7 +14,7 @@ from proscale_bench.commands.report import FILES
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.record import Cost
 from proscale_bench.results.store import load
-from proscale_bench.sweep import runner
+from proscale_bench.sweeps import runner
 
 SPEC = """\
 schema_version: 1

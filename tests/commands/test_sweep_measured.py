@@ -129,7 +129,7 @@ def test_two_sweeps_in_one_folder_are_told(folder: Path) -> None:
 FIRST = """
 import sys
 from proscale_bench.cli import main
-from proscale_bench.sweep.local import LocalExecutor
+from proscale_bench.sweeps.local import LocalExecutor
 
 def run(self, tasks):
     print("measuring, torch is", "there" if "torch" in sys.modules else "not there", flush=True)
@@ -155,7 +155,7 @@ def test_costs_are_shown_before_torch_is_loaded(folder: Path) -> None:
 
 
 def test_ray_that_is_not_installed_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proscale_bench.sweep.ray.executor.find_spec", lambda name: None)
+    monkeypatch.setattr("proscale_bench.sweeps.ray.executor.find_spec", lambda name: None)
     result = call(str(folder / "measured.yaml"), "--out", str(folder / "ray"), "--ray", "local")
     assert result.exit_code == 2
     assert "Ray is not installed" in result.stderr

@@ -15,7 +15,7 @@ from proscale_bench.measure.latency import Limits
 from proscale_bench.measure.profile import FailedProfile, MeasuredProfile, ProfileResult, ProfileSettings, Session
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.mask2former import mask2former
-from tests.sweep.profiles import CEILINGS, execution
+from tests.sweeps.profiles import CEILINGS, execution
 
 SIZE = (64, 64)
 SPECS = [mask2former(parse_schedule(schedule), "tiny") for schedule in ("baseline", "1,1,1")]

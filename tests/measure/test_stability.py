@@ -9,7 +9,7 @@ import pytest
 
 from proscale_bench.measure.stability import of_clocks, of_environment, of_note, of_samples, of_stages
 from proscale_bench.results.profile import Caution
-from tests.sweep.profiles import MACHINE
+from tests.sweeps.profiles import MACHINE
 
 QUIET = replace(MACHINE, governor="performance", turbo=False)
 STEADY = list(np.random.default_rng(0).normal(100, 0.5, size=40))

@@ -23,7 +23,7 @@ from proscale_bench.render.side_by_side import costs_table
 from proscale_bench.results.record import Failure, Record
 from tests.results.many import evaluation
 from tests.results.records import record, with_accuracy, without_accuracy
-from tests.sweep.profiles import profiled_records
+from tests.sweeps.profiles import profiled_records
 
 
 def swin(schedule: str) -> Record:

@@ -9,7 +9,7 @@ from proscale_bench.results.record import UNKNOWN, Failure
 from tests.analysis.test_views import counted, seeds
 from tests.results.many import BACKBONES, HOSTILE, evaluation, many
 from tests.results.records import paper, record, renamed, with_accuracy, without_accuracy
-from tests.sweep.profiles import measured, out_of_memory, profiled_records, with_energy
+from tests.sweeps.profiles import measured, out_of_memory, profiled_records, with_energy
 
 
 def rows(document: str) -> list[list[str]]:

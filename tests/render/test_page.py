@@ -20,7 +20,7 @@ from proscale_bench.results.record import Record
 from tests.analysis.test_views import counted, judged, lost, seeds, timed
 from tests.results.many import HOSTILE, evaluation, many
 from tests.results.records import paper, record, renamed, with_accuracy
-from tests.sweep.profiles import out_of_memory, profiled_records, with_energy
+from tests.sweeps.profiles import out_of_memory, profiled_records, with_energy
 
 LIMIT_BYTES = 1_500_000
 

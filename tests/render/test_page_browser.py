@@ -19,7 +19,7 @@ from tests.analysis.test_views import counted, judged, lost, seeds, timed
 from tests.browser import DESKTOP, PHONE, Heard, chromium, opened
 from tests.results.many import HOSTILE, evaluation, many
 from tests.results.records import paper, record, renamed, with_accuracy
-from tests.sweep.profiles import profiled_records, with_energy
+from tests.sweeps.profiles import profiled_records, with_energy
 
 COSTS = ("total_gflops", "encoder_gflops", "latency_median_ms", "peak_memory_mib", "params_m", "energy_j")
 

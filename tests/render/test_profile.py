@@ -15,7 +15,7 @@ from proscale_bench.render.style import save
 from proscale_bench.results.profile import CountedSaving, RealisedSaving
 from proscale_bench.results.record import Record
 from tests.results.records import record
-from tests.sweep.profiles import CEILINGS, execution, measured, out_of_memory, profiled_records
+from tests.sweeps.profiles import CEILINGS, execution, measured, out_of_memory, profiled_records
 
 TABLE = """\
 ### resnet50 at 640x640, batch 1

@@ -18,7 +18,7 @@ from proscale_bench.render.table import Table, rich_table
 from proscale_bench.results.record import Failure, Record
 from tests.analysis.test_views import counted, judged, seeds, timed
 from tests.results.records import with_accuracy
-from tests.sweep.profiles import with_energy
+from tests.sweeps.profiles import with_energy
 
 RECORDS = [*counted(), *timed(), *judged()]
 

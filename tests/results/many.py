@@ -10,7 +10,7 @@ from proscale_bench.results.accuracy import ACCURACIES, Accuracy, Evaluated
 from proscale_bench.results.record import COCO_CLASSES, EvaluationProtocol, Record
 from tests.results.evaluations import ALL_TASKS, THRESHOLDS
 from tests.results.records import renamed
-from tests.sweep.profiles import execution, measured, profiled_records
+from tests.sweeps.profiles import execution, measured, profiled_records
 
 BACKBONES = ("resnet50", "resnet101", "swin_t", "swin_s", "swin_b", "swin_l", "tiny", "somebody's")
 SCHEDULES = ("baseline", *(f"{a},{b},{c}" for a in (1, 2, 3, 6) for b in (1, 2) for c in (1, 2, 3)))

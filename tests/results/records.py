@@ -13,7 +13,7 @@ from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.record import Record
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.mask2former import mask2former
-from proscale_bench.sweep.plan import plan, read_sweep
+from proscale_bench.sweeps.plan import plan, read_sweep
 
 
 def configuration(schedule: str | Schedule = "3,3,3", backbone: str = "resnet50", size: str = "64x64") -> Configuration:

@@ -14,7 +14,7 @@ from proscale_bench.results.store import has_records, load, record_path, write_r
 from tests.cli import run as run_command
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed
-from tests.sweep.profiles import profiled_records
+from tests.sweeps.profiles import profiled_records
 
 
 def aged(one: Record, created: str) -> Record:

@@ -14,7 +14,7 @@ from proscale_bench.results.record import COCO_CLASSES, EvaluationProtocol, Iden
 from proscale_bench.results.store import load, write_record
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed
-from tests.sweep.profiles import profiled_records
+from tests.sweeps.profiles import profiled_records
 
 DIMENSIONS: tuple[dict[str, Any], ...] = (
     {"width": 128},

@@ -106,7 +106,7 @@ def records() -> tuple[str, ...]:
     """Records as files: counted, profiled beside its baseline, evaluated."""
     from tests.results.evaluations import evaluated
     from tests.results.records import record
-    from tests.sweep.profiles import profiled_records
+    from tests.sweeps.profiles import profiled_records
 
     found = [record("baseline"), record("3,3,3"), *profiled_records("3,3,3"), evaluated()]
     return tuple(one.to_json() for one in found)

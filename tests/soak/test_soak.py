@@ -27,7 +27,7 @@ from proscale_bench.config.schedule_file import dump_schedule, read_schedule_fil
 from proscale_bench.config.zoo import read_zoo
 from proscale_bench.results.record import Record
 from proscale_bench.results.store import read_record
-from proscale_bench.sweep.plan import read_sweep
+from proscale_bench.sweeps.plan import read_sweep
 from proscale_bench.units import one_line, printable
 from tests.cli import Result, run
 from tests.soak import inputs

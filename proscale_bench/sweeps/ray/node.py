@@ -3,7 +3,7 @@
 A node may know nothing of the package, so this module is sent to it by value, with what it uses of others. What arrives
 is kept in the node's cache folder under its digest: the next task, and the next sweep, find it there.
 
-The new process is `python -m proscale_bench.sweep.ray.node`: it reads the task from stdin and writes its outcome to
+The new process is `python -m proscale_bench.sweeps.ray.node`: it reads the task from stdin and writes its outcome to
 stdout. The end of stdin means that the worker is gone.
 """
 
@@ -28,7 +28,7 @@ from threading import Thread
 from typing import IO, Any
 
 from proscale_bench.cache import cache_dir
-from proscale_bench.sweep.local import outcome_of
+from proscale_bench.sweeps.local import outcome_of
 
 PIECE_BYTES = 1 << 20
 
@@ -63,7 +63,7 @@ def run_task(task: bytes, code: Parcel, files: Sequence[Parcel], all_threads: bo
     if all_threads:
         environment.pop("OMP_NUM_THREADS", None)
     message = pickle.dumps(({parcel.path: placed(parcel, root) for parcel in files}, task))
-    command = [sys.executable, "-m", "proscale_bench.sweep.ray.node"]
+    command = [sys.executable, "-m", "proscale_bench.sweeps.ray.node"]
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as errors:
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=answer, stderr=errors, env=environment, start_new_session=True

@@ -15,7 +15,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.files import locked
 from proscale_bench.results.record import Record
 from proscale_bench.results.store import remove_leftovers, remove_records, scan, write_record
-from proscale_bench.sweep.journal import (
+from proscale_bench.sweeps.journal import (
     Finished,
     forget,
     keep,
@@ -25,7 +25,7 @@ from proscale_bench.sweep.journal import (
     supersede,
     write_name,
 )
-from proscale_bench.sweep.tasks import Executor, Measurement, StepName, TaskResult
+from proscale_bench.sweeps.tasks import Executor, Measurement, StepName, TaskResult
 from proscale_bench.version import __version__
 
 

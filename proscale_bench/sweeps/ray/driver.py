@@ -1,4 +1,4 @@
-"""The process that talks to Ray: `python -m proscale_bench.sweep.ray.driver FD`, started by `executor`.
+"""The process that talks to Ray: `python -m proscale_bench.sweeps.ray.driver FD`, started by `executor`.
 
 It is apart from the sweep, so that nothing that Ray does (hang, end its process, print) happens to the sweep. The two
 hold the ends of one connection; when the sweep's end closes, however it ended, this process ends all that it started.
@@ -27,10 +27,10 @@ from typing import Any
 from proscale_bench import cache
 from proscale_bench.config.catalogue import catalogue_dir
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.ray import node as on_nodes
-from proscale_bench.sweep.ray.executor import Alive, Broken, Ended, Job, Start
-from proscale_bench.sweep.ray.node import Parcel, run_task
-from proscale_bench.sweep.tasks import Needs
+from proscale_bench.sweeps.ray import node as on_nodes
+from proscale_bench.sweeps.ray.executor import Alive, Broken, Ended, Job, Start
+from proscale_bench.sweeps.ray.node import Parcel, run_task
+from proscale_bench.sweeps.tasks import Needs
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Runs tasks in processes of this machine: latencies alone, one at a time; the rest several at once.
 
-A worker is `python -m proscale_bench.sweep.local`: it runs tasks one after another. They come pickled through stdin,
+A worker is `python -m proscale_bench.sweeps.local`: it runs tasks one after another. They come pickled through stdin,
 from the process that started it and nobody else; a line of JSON a message goes back: {"doing": ..., "share": ...}, and
 for every task at its end {"records": [...]} or {"failure": {...}}. When stdin ends, however that came, the worker does:
 it never outlives a killed sweep.
@@ -26,7 +26,7 @@ from proscale_bench.bench.count import failure_of, fault
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.machine import usable_cores
 from proscale_bench.results.record import Failure
-from proscale_bench.sweep.tasks import Listener, SweepTask, TaskResult
+from proscale_bench.sweeps.tasks import Listener, SweepTask, TaskResult
 
 OnNews = Callable[[SweepTask, str, float | None], None]
 LAST_WORDS = 300  # characters
@@ -125,7 +125,7 @@ class Worker:
                 self._errors.seek(0)
                 self._errors.truncate()
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "proscale_bench.sweep.local"],
+                    [sys.executable, "-m", "proscale_bench.sweeps.local"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._errors,

@@ -20,9 +20,9 @@ import torch
 
 import proscale_bench.evaluation.summary
 import proscale_bench.measure.profile  # noqa: F401
-from proscale_bench.sweep.plan import measurements, plan, read_sweep
-from proscale_bench.sweep.runner import run_sweep
-from tests.sweep.toys import InProcess
+from proscale_bench.sweeps.plan import measurements, plan, read_sweep
+from proscale_bench.sweeps.runner import run_sweep
+from tests.sweeps.toys import InProcess
 
 KILLS = 20
 SHARE = 0.35  # of the uninterrupted sweep's time, at the most, until one is killed

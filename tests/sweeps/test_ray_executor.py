@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.ray import executor as ray_executor
-from proscale_bench.sweep.ray.executor import RayExecutor
-from proscale_bench.sweep.tasks import Executor, Needs, TaskResult
-from tests.sweep.ray_toys import Toy
+from proscale_bench.sweeps.ray import executor as ray_executor
+from proscale_bench.sweeps.ray.executor import RayExecutor
+from proscale_bench.sweeps.tasks import Executor, Needs, TaskResult
+from tests.sweeps.ray_toys import Toy
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster, in one process
 ROOT = Path(__file__).parents[2]
@@ -41,8 +41,8 @@ SWEEP = """
 import sys
 from pathlib import Path
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.ray.executor import RayExecutor
-from tests.sweep.ray_toys import Toy
+from proscale_bench.sweeps.ray.executor import RayExecutor
+from tests.sweeps.ray_toys import Toy
 for _ in range(3):  # see `cluster`
     try:
         list(RayExecutor("local").run([Toy("long", Path(sys.argv[1]), seconds=300)]))

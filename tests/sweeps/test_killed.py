@@ -36,7 +36,7 @@ def test_killed_twenty_times_and_resumed_it_finds_the_same(tmp_path: Path) -> No
         save_checkpoint(model, tmp_path / f"{name}.safetensors", {"seed": 0})
     (tmp_path / "killed.yaml").write_text(SPEC)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.sweep.killed", str(tmp_path / "killed.yaml"), str(tmp_path), "0"],
+        [sys.executable, "-m", "tests.sweeps.killed", str(tmp_path / "killed.yaml"), str(tmp_path), "0"],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from proscale_bench.bench.count import failure_record
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.record import Failure, Record
-from proscale_bench.sweep.tasks import Needs, StepName, SweepTask, TaskResult, tell
+from proscale_bench.sweeps.tasks import Needs, StepName, SweepTask, TaskResult, tell
 from tests.results.evaluations import EXECUTION
 from tests.results.records import record
 

@@ -18,7 +18,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file, write_atomic
 from proscale_bench.results.record import Record
 from proscale_bench.results.store import DIGEST_NAME, record_path, write_record
-from proscale_bench.sweep.tasks import Measurement
+from proscale_bench.sweeps.tasks import Measurement
 
 FOLDER, SUPERSEDED, NAME = "finished", "superseded", ".sweep"
 MAX_BYTES, MAX_NAME_BYTES = 256 << 20, 1 << 10

@@ -14,8 +14,8 @@ from proscale_bench.config.recipe import find_recipe
 from proscale_bench.config.weights import read_header
 from proscale_bench.config.zoo import SHIPPED, read_zoo
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.plan import read_sweep
-from proscale_bench.sweep.zoo import MODEL, RECORD, Training, pack, plan_zoo, train_missing, write_sweep
+from proscale_bench.sweeps.plan import read_sweep
+from proscale_bench.sweeps.zoo import MODEL, RECORD, Training, pack, plan_zoo, train_missing, write_sweep
 from tests.cli import run
 
 SMALL = {

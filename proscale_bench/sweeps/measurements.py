@@ -20,7 +20,7 @@ from proscale_bench.machine import cpu_name, usable_cores
 from proscale_bench.results.profile import DeviceType, Execution, Mode
 from proscale_bench.results.record import UNKNOWN, Failure, Identity, Input, Record
 from proscale_bench.specs.model import ModelSpec
-from proscale_bench.sweep.tasks import Needs, StepName, digest_of, tell
+from proscale_bench.sweeps.tasks import Needs, StepName, digest_of, tell
 
 if TYPE_CHECKING:
     from proscale_bench.bench.evaluate import EvaluationRequest

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.ray.driver import code_archive, no_connection
-from proscale_bench.sweep.ray.node import Parcel, placed, run_task, unpacked
-from tests.sweep.ray_toys import Toy
+from proscale_bench.sweeps.ray.driver import code_archive, no_connection
+from proscale_bench.sweeps.ray.node import Parcel, placed, run_task, unpacked
+from tests.sweeps.ray_toys import Toy
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,7 +85,7 @@ def test_a_task_runs_in_a_process_of_its_own_on_the_code_that_was_sent(tmp_path:
 def test_what_a_process_dies_of(tmp_path: Path) -> None:
     gone = pickle.dumps(Toy("toy", tmp_path)).replace(b"ray_toys", b"ray_tays")
     failure = run_task(gone, code(), [], all_threads=False)["failure"]
-    assert failure["message"] == "its process ended: ModuleNotFoundError: No module named 'tests.sweep.ray_tays'"
+    assert failure["message"] == "its process ended: ModuleNotFoundError: No module named 'tests.sweeps.ray_tays'"
     assert run_task(pickle.dumps(Toy("toy", tmp_path, fault="kill")), code(), [], False) == {"died": "Killed"}
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proscale_bench.sweep.ray.driver import Demand, Node, demand, fits, nodes_alive
-from proscale_bench.sweep.tasks import Needs
+from proscale_bench.sweeps.ray.driver import Demand, Node, demand, fits, nodes_alive
+from proscale_bench.sweeps.tasks import Needs
 
 HEAD, SMALL, LARGE, GPUS = Node("0", 0, 0), Node("1", 2, 0), Node("2", 64, 0), Node("3", 32, 8)
 ALONE = Needs(alone=True)

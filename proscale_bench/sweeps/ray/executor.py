@@ -23,7 +23,7 @@ from typing import Any
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.record import Failure
-from proscale_bench.sweep.tasks import Needs, SweepTask, TaskResult
+from proscale_bench.sweeps.tasks import Needs, SweepTask, TaskResult
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ SILENCE_S = 120.0  # the driver is heard every half a second, but while it sends
 GOODBYE_S = 15.0
 MAX_FILES_BYTES = 1 << 30
 HOME = str(Path(__file__).parents[3])  # of the package
-DRIVER = ["-m", "proscale_bench.sweep.ray.driver"]
+DRIVER = ["-m", "proscale_bench.sweeps.ray.driver"]
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_AUTO_CONNECT": "0",  # when a cluster is lost, Ray would start one here

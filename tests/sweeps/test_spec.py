@@ -12,7 +12,7 @@ from proscale_bench.bench.count import Configuration
 from proscale_bench.config.sweep import Sampling, find_sweep, shipped_sweeps
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.plan import measurements, plan, read_sweep, shipped_sweep_of
+from proscale_bench.sweeps.plan import measurements, plan, read_sweep, shipped_sweep_of
 
 GOOD = """\
 schema_version: 1

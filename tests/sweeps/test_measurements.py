@@ -9,10 +9,10 @@ import pytest
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.store import load, record_path
-from proscale_bench.sweep.journal import FOLDER, keep, read_finished
-from proscale_bench.sweep.runner import SweepProgress, run_sweep
+from proscale_bench.sweeps.journal import FOLDER, keep, read_finished
+from proscale_bench.sweeps.runner import SweepProgress, run_sweep
 from tests.results.records import configuration
-from tests.sweep.toys import InProcess, Toy
+from tests.sweeps.toys import InProcess, Toy
 
 PLAN = [configuration("baseline"), configuration("3,3,3")]
 SITTING = Toy("sitting", ("baseline", "3,3,3"), group="a" * 64)
@@ -87,7 +87,7 @@ def test_a_sitting_with_a_lost_record_is_measured_as_a_whole(tmp_path: Path) -> 
 def test_a_sitting_killed_while_its_records_are_written_is_finished_without_measuring(
     tmp_path: Path, written: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proscale_bench.sweep import journal
+    from proscale_bench.sweeps import journal
 
     real, count = journal.write_record, 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from proscale_bench.errors import BenchError
-from proscale_bench.sweep.tasks import Needs
+from proscale_bench.sweeps.tasks import Needs
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from proscale_bench.errors import BenchError
 from proscale_bench.results.record import UNKNOWN, Identity
 from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
 from proscale_bench.specs.model import EncoderSpec
-from proscale_bench.sweep.measurements import UNKNOWN_MODEL, EvaluateTask, ProfileTask, sha256_of
-from proscale_bench.sweep.tasks import Measurement
+from proscale_bench.sweeps.measurements import UNKNOWN_MODEL, EvaluateTask, ProfileTask, sha256_of
+from proscale_bench.sweeps.tasks import Measurement
 from proscale_bench.units import printable
 
 MAX_NAME = 200

@@ -14,7 +14,7 @@ from proscale_bench.results.profile import Profile
 from proscale_bench.results.record import Record
 from proscale_bench.results.statistics import ratio_of_medians
 from tests.results.records import record
-from tests.sweep.profiles import CEILINGS, execution, measured, out_of_memory, profiled_records, samples_of
+from tests.sweeps.profiles import CEILINGS, execution, measured, out_of_memory, profiled_records, samples_of
 
 
 def profile_of(one: Record) -> Profile:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from proscale_bench.results.record import Record
-from proscale_bench.sweep.local import LocalExecutor
-from proscale_bench.sweep.tasks import Needs, SweepTask, TaskResult
-from tests.sweep.toys import Toy
+from proscale_bench.sweeps.local import LocalExecutor
+from proscale_bench.sweeps.tasks import Needs, SweepTask, TaskResult
+from tests.sweeps.toys import Toy
 
 PATIENCE_S = 120.0
 ROOT = Path(__file__).parents[2]
@@ -102,9 +102,9 @@ def test_closing_ends_all_workers(tmp_path: Path) -> None:
 SWEEP = """
 import sys
 from pathlib import Path
-from proscale_bench.sweep.tasks import Needs
-from proscale_bench.sweep.local import LocalExecutor
-from tests.sweep.toys import Toy
+from proscale_bench.sweeps.tasks import Needs
+from proscale_bench.sweeps.local import LocalExecutor
+from tests.sweeps.toys import Toy
 
 folder = Path(sys.argv[1])
 toys = [Toy(name, what="wait", folder=folder) for name in ("one", "two")]

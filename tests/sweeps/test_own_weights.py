@@ -17,8 +17,8 @@ from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.load import open_checkpoint
 from proscale_bench.models.checkpoints.save import convert_checkpoint, save_checkpoint
 from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
-from proscale_bench.sweep.measurements import ProfileTask
-from proscale_bench.sweep.plan import Sweep, measurements, plan, read_sweep
+from proscale_bench.sweeps.measurements import ProfileTask
+from proscale_bench.sweeps.plan import Sweep, measurements, plan, read_sweep
 
 ROOT = Path(__file__).parents[2]
 SPEC = """\
@@ -126,7 +126,7 @@ def test_a_header_is_read_without_torch(tmp_path: Path) -> None:
     WRITERS["official.safetensors"](tmp_path / "ours.safetensors", tmp_path / "official.safetensors")
     sweep(tmp_path, "weights: [ours.safetensors, official.safetensors]")
     code = (
-        "import sys; from pathlib import Path; from proscale_bench.sweep.plan import plan, read_sweep\n"
+        "import sys; from pathlib import Path; from proscale_bench.sweeps.plan import plan, read_sweep\n"
         "print([one.spec.head.queries for one in plan(read_sweep(Path('s.yaml')))], 'torch' in sys.modules)"
     )
     done = subprocess.run(

@@ -17,7 +17,7 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import LOCK, locked
 from proscale_bench.results.record import Cost, Record
 from proscale_bench.results.store import load, read_record, record_path, write_record
-from proscale_bench.sweep.runner import SweepProgress, run_sweep
+from proscale_bench.sweeps.runner import SweepProgress, run_sweep
 from proscale_bench.version import __version__
 from tests.results.records import configuration, record
 
@@ -226,8 +226,8 @@ SLOW_SWEEP = """
 import sys, time
 from pathlib import Path
 from proscale_bench.bench.count import closed_form_cost
-from proscale_bench.sweep.runner import run_sweep
-from tests.sweep.test_runner import LONG_PLAN
+from proscale_bench.sweeps.runner import run_sweep
+from tests.sweeps.test_runner import LONG_PLAN
 
 def slow(one):
     time.sleep(0.002)
@@ -260,8 +260,8 @@ def test_a_killed_sweep_resumes_to_the_same_records(tmp_path: Path, seed: int) -
 
 def test_a_sweep_needs_no_torch(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from tests.sweep.test_runner import PLAN\n"
-        "from proscale_bench.sweep.runner import run_sweep\n"
+        "import sys; from pathlib import Path; from tests.sweeps.test_runner import PLAN\n"
+        "from proscale_bench.sweeps.runner import run_sweep\n"
         "from proscale_bench.commands.report import write_report\n"
         "write_report(run_sweep(PLAN, Path(sys.argv[1])).records, Path(sys.argv[1]))\n"
         "print([name for name in ('torch', 'torchvision', 'fvcore') if name in sys.modules])"
