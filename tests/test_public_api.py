@@ -15,7 +15,10 @@ from proscale_bench.config.weights import shipped_weights
 def test_count_flops_is_the_json_row_as_an_object() -> None:
     cost = psb.count_flops(psb.parse_schedule("3,3,3"), backbone="swin_t", size=(800, 1333), rules="fvcore")
     assert cost.gflops["total_with_postprocessing"] == 214.150487776
-    assert cost.gflops["encoder"] == cost.row()["gflops"]["encoder"]
+    assert cost.gflops.encoder == cost.gflops["encoder"] == cost.row()["gflops"]["encoder"]
+    assert cost.schedule == psb.parse_schedule("3,3,3")
+    with pytest.raises(AttributeError, match="no part 'encodr'"):
+        _ = cost.gflops.encodr
     assert cost.params_m["total"] == 48.820225
     assert round(cost.reduction_pct["encoder"] or 0, 2) == 51.74
     assert [layer.tokens for layer in cost.layers] == [1050] * 3 + [5250] * 3 + [22050] * 3

@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from proscale_bench.cost.closed_form import ClosedForm, quantity_of
 from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, Rules, get_rules
 from proscale_bench.specs.levels import FEATURE_STRIDES
-from proscale_bench.specs.model import ModelSpec, rows, with_sums
+from proscale_bench.specs.model import EncoderSpec, ModelSpec, rows, with_sums
 from proscale_bench.specs.terms import Tokens
 from proscale_bench.units import GIGA, MEGA, reduction_pct
+
+Number = TypeVar("Number", bound=float | None)
+
+
+class ByPart(dict[str, Number]):
+    """Numbers by part, in the order of the JSON contract; `gflops["encoder"]` is `gflops.encoder` too."""
+
+    def __getattr__(self, name: str) -> Number:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no part {name!r}: there are {', '.join(self)}") from None
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,11 @@ class FlopCount:
         return self.spec.backbone_name
 
     @property
+    def schedule(self) -> EncoderSpec:
+        """The model's encoder."""
+        return self.spec.encoder
+
+    @property
     def variant(self) -> str:
         """The canonical spelling of the model's encoder."""
         return self.spec.variant
@@ -67,19 +84,19 @@ class FlopCount:
         return with_sums(self.flops, self.spec.parts)
 
     @cached_property
-    def gflops(self) -> dict[str, float]:
+    def gflops(self) -> ByPart[float]:
         """GFLOPs of one image (a mean over the images of a set) by part, named as in the papers.
 
         `encoder` is the whole pixel decoder; `total` is all but post-processing.
         """
         unit = GIGA * self.input.images
-        return {part.name: self.part_flops[part.name] / unit for part in rows(self.spec.parts)}
+        return ByPart({part.name: self.part_flops[part.name] / unit for part in rows(self.spec.parts)})
 
     @cached_property
-    def params_m(self) -> dict[str, float]:
+    def params_m(self) -> ByPart[float]:
         """Millions of parameters by top part, and `total`."""
         parameters = self.spec.parameters()
-        return {part: n / MEGA for part, n in (parameters | {"total": sum(parameters.values())}).items()}
+        return ByPart({part: n / MEGA for part, n in (parameters | {"total": sum(parameters.values())}).items()})
 
     @cached_property
     def level_tokens(self) -> dict[str, float]:
@@ -122,13 +139,15 @@ class FlopCount:
         return tuple(part.name for part in rows(spec.parts) if part.quoted)
 
     @cached_property
-    def reduction_pct(self) -> dict[str, float | None]:
+    def reduction_pct(self) -> ByPart[float | None]:
         """What is saved of each quoted part, in percent of the baseline's; None where either has no such part."""
         old = self.baseline.gflops if self.baseline else {}
-        return {
-            part: reduction_pct(self.gflops[part], old[part]) if part in old and part in self.gflops else None
-            for part in self.quoted
-        }
+        return ByPart(
+            {
+                part: reduction_pct(self.gflops[part], old[part]) if part in old and part in self.gflops else None
+                for part in self.quoted
+            }
+        )
 
     @cached_property
     def by_operator(self) -> dict[str, dict[str, float]]:
