@@ -71,7 +71,7 @@ class Finding:
 
     @property
     def failed(self) -> bool:
-        """It is not kept, and that matters."""
+        """The limit is not kept, and that is an error."""
         return self.status != "kept" and self.limit.level == "error"
 
     @property
@@ -80,13 +80,13 @@ class Finding:
 
     @property
     def cautions(self) -> list[Caution]:
-        """Why the times behind it cannot be trusted, each once."""
+        """Each reason why the times behind it cannot be trusted, once."""
         found = [caution for one in self.unstable if one.record.profile for caution in one.record.profile.unstable]
         return list({(caution.kind, caution.message): caution for caution in found}.values())
 
     @property
     def excess(self) -> float | None:
-        """How far the value is beyond the bound; negative within it."""
+        """The distance of the value beyond the bound; negative within it."""
         if self.found is None or self.expected is None:
             return None
         return self.found - self.expected if self.is_ceiling else self.expected - self.found
@@ -210,7 +210,7 @@ class Checker:
         return " and ".join(sorted({f"on {one.images or 'all'} images of {one.dataset}" for one in found}))
 
     def _of_model(self, limit: Limit, metric: Metric) -> list[SourcedRecord]:
-        """What was measured of the limit's model, on whatever data."""
+        """The records that were measured of the limit's model, on whatever data."""
         return [
             one
             for one in self.records
@@ -230,7 +230,7 @@ class Checker:
 
 
 def count(limit: Limit, spec: ModelSpec | None = None) -> FlopCount:
-    """What a limit's configuration costs on paper, or another model in its place. Counted once."""
+    """The cost on paper of a limit's configuration, or of another model in its place. Counted once."""
     return _count(spec or limit.spec, limit.size, limit.rules, limit.convention)
 
 
@@ -266,7 +266,7 @@ def _hold(
 
 
 def _badness(finding: Finding) -> tuple[bool, float]:
-    """What is unknown is worse than any excess."""
+    """The order of findings: an unknown value is worse than any excess."""
     return finding.status == "unknown", finding.excess_pct or finding.excess or 0.0
 
 

@@ -1,4 +1,4 @@
-"""What changed between two runs, and whether it is more than chance. Pure functions of records.
+"""Changes between two runs, and whether they are more than chance. Pure functions of records.
 
 Counts are exact. Accuracies are compared draw by draw: both were found on the same images, drawn anew alike
 (`results/accuracy.py`), so what is common to two models drops out. Latencies of two sessions are compared by
@@ -120,7 +120,7 @@ def parse_gate(text: str) -> Gate:
 
 
 def regressions(comparison: Comparison, gates: Sequence[Gate]) -> list[Regression]:
-    """What got worse by more than the gates allow, where chance does not explain it.
+    """The changes that are worse than the gates allow, where chance does not explain them.
 
     Raises:
         BenchError: no pair has the metric of a gate: it would never fail.
@@ -157,7 +157,7 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
     pairs: list[tuple[Record, Record]] = []
 
     def pair(alike: Callable[[Record], object], among: Callable[[Record], bool] = lambda record: True) -> None:
-        """Take the pairs that are alike out of what is left."""
+        """Take pairs that are alike out of what is left."""
         for one, other in _pairs([record for record in vanished if among(record)], added, alike):
             pairs.append((one, other))
             vanished.remove(one)
@@ -261,23 +261,23 @@ def _accuracy_change(metric: Metric, old: Record, new: Record, before: float, af
 
 
 def _differing(old: EvaluationProtocol | None, new: EvaluationProtocol | None) -> list[str]:
-    """In what two evaluations differ, by the names of records; what one of them does not say is another too."""
+    """The fields in which two evaluations differ; what one of them does not say differs from what the other says."""
     if old is None or new is None:
         return []
     return [name for name in EvaluationProtocol.model_fields if getattr(old, name) != getattr(new, name)]
 
 
 def _key(record: Record) -> tuple[object, ...]:
-    """What makes two records the same configuration: all that identifies them but the weights."""
+    """A key that two records of one configuration share: all that identifies them but the weights."""
     return (record.identity.name, *_way(record))
 
 
 def _way(record: Record) -> tuple[object, ...]:
-    """In which something was found, whatever the schedule."""
+    """The same key without the schedule."""
     architecture = model_of(record).architecture
     return (architecture, record.input, record.convention, record.rules, record.execution, protocol_of(record))
 
 
 def _named_key(record: Record) -> tuple[object, ...]:
-    """The same by name, whatever the schedule of that name is."""
+    """The same key with the schedule's name in its place."""
     return (record.identity.label, *_way(record))

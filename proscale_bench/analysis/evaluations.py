@@ -1,4 +1,4 @@
-"""What models are worth, by how that was found: single trainings, or means of several. Pure functions of records.
+"""Accuracies of models, of single trainings or as means of several. Pure functions of records.
 
 Trainings are averaged where model, recipe, start, data and evaluation are equal and their seeds are known and differ;
 everything else stands by itself. The interval of a mean says how far it may be off.
@@ -22,7 +22,9 @@ COCO_IMAGES = 5000
 
 
 class EvaluationKey(NamedTuple):
-    """How an accuracy was found here; what was found in two ways is never joined. Machines of one kind find the same.
+    """The conditions of an accuracy that was found here. Two results under different conditions are never joined.
+
+    The machine and its threads are none of them: machines of one kind find the same.
 
     Args:
         data: their name.
@@ -44,13 +46,13 @@ class EvaluationKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model is worth on some data: published, or found here.
+    """An accuracy of a model on some data: published, or found here.
 
     Args:
         data: their name, which no other data have.
         accuracy: of one training, or the mean of several.
         records: where it comes from, a record a training.
-        key: how it was found; None: by others.
+        key: the conditions; None where others found it.
     """
 
     data: str
@@ -64,7 +66,7 @@ class Evaluation:
 
 
 def evaluation_key(record: Record) -> EvaluationKey:
-    """How an evaluation's accuracy was found."""
+    """The conditions under which an evaluation's accuracy was found."""
     accuracy, how = record.accuracy, record.execution
     return EvaluationKey(
         data_of(accuracy) if accuracy else record.input.size,
@@ -88,7 +90,7 @@ def data_of(accuracy: Accuracy) -> str:
 
 
 def key_names(records: Iterable[Record]) -> dict[EvaluationKey, str]:
-    """What each way in which records were evaluated is called, so that no two are called alike: `val, resize 400`."""
+    """A name for each way in which records were evaluated, unlike every other: `val, resize 400`."""
     first = {evaluation_key(one): one for one in records if one.is_evaluated}
     data = _data_names(first.values())
     names = distinct(
@@ -99,7 +101,7 @@ def key_names(records: Iterable[Record]) -> dict[EvaluationKey, str]:
 
 
 def evaluations_of(records: Sequence[Record]) -> dict[Model, tuple[Evaluation, ...]]:
-    """What every model is worth: first what is published, then what was found here.
+    """The evaluations of every model: first what is published, then what was found here.
 
     What is published is the same wherever it stands; of two records of one file of weights, the newer.
     """
@@ -178,7 +180,7 @@ NORMAL_975 = 1.96
 
 
 def mean_accuracy(found: Sequence[Accuracy]) -> Accuracy | None:
-    """The accuracy of one training, or the mean of several with its interval.
+    """The accuracy of one training, or the mean of several with its interval; None of none.
 
     The interval of a mean has two parts: the images that were drawn (the seeds' draws are the same, so their
     replicates are averaged draw by draw) and the trainings (Student's t); it is the wider of the two.
@@ -198,7 +200,7 @@ def mean_accuracy(found: Sequence[Accuracy]) -> Accuracy | None:
 
 
 def _source(found: Sequence[Accuracy]) -> str:
-    """Of which trainings an accuracy is the mean: `mean of seeds 0, 1, 2`."""
+    """A sentence on the trainings that an accuracy is the mean of: `mean of seeds 0, 1, 2`."""
     seeds = [one.evaluated.training_seed if one.evaluated else None for one in found]
     if None in seeds:
         return f"{MEAN}{len(found)} trainings"

@@ -1,4 +1,4 @@
-"""What changed since a limit was last kept, by stage and layer. Pure functions of findings and records."""
+"""The changes since a limit was last kept, by stage and layer. Pure functions of findings and records."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Explanation:
 
 
 def explain(finding: Finding, history: Sequence[SourcedRecord]) -> Explanation:
-    """What changed since the newest record of a finding's configuration that kept its limit."""
+    """The changes since the newest record of a finding's configuration that kept its limit."""
     kept = [one for one in history if _is_earlier(finding, one.record) and _keeps(finding, one.record)]
     if not kept:
         return Explanation(None)
@@ -47,7 +47,7 @@ def explain(finding: Finding, history: Sequence[SourcedRecord]) -> Explanation:
 
 
 def _is_earlier(finding: Finding, record: Record) -> bool:
-    """Of the same configuration: on paper, or as the record of the finding was run."""
+    """A record is of the finding's configuration: on paper, or run and evaluated as the finding's record was."""
     if finding.metric.section == "cost":
         return is_of(finding.limit, record)
     from proscale_bench.results.record import model_of, protocol_of

@@ -27,7 +27,7 @@ DIGITS = 8  # of a digest: enough to tell two of a run apart
 def labels(
     records: Sequence[Record], sources: Sequence[Record] | None = None, *, with_trainings: bool = True
 ) -> list[str]:
-    """What each row is called, in order: `3,3,3`; `3,3,3, 20 queries`; `3,3,3, resize 400`; `3,3,3, model_b.pth`.
+    """A name for each row, in order: `3,3,3`; `3,3,3, 20 queries`; `3,3,3, resize 400`; `3,3,3, model_b.pth`.
 
     Rows look alike where backbone and schedule are the same, and both are found here or both published. Tables and
     marks tell the rest.
@@ -51,7 +51,7 @@ def labels(
 
 
 def model_names(records: Iterable[Record]) -> dict[Model, str]:
-    """What the models of records are called: `3,3,3 on tiny`, with the dimensions that tell it from the others."""
+    """A name for each model of the records: `3,3,3 on tiny`, with the dimensions that tell it from the others."""
     models = {model_of(record): record for record in records}
     groups: dict[str, list[Record]] = {}
     for record in models.values():
@@ -106,7 +106,7 @@ def merged(rows: Iterable[Mapping[str, object]]) -> list[str]:
 
 
 def _with_trainings(record: Record) -> str:
-    """The schedule, and of which trainings its accuracy is the mean."""
+    """The schedule, and the trainings that its accuracy is the mean of."""
     source = record.accuracy.source if record.accuracy else ""
     return f"{record.identity.name} ({source})" if source.startswith(MEAN) else record.identity.name
 
@@ -126,7 +126,7 @@ def _of_model(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def protocol_traits(record: Record) -> Iterator[tuple[str, str]]:
-    """How a record was evaluated, in words by what they are of."""
+    """The traits of how a record was evaluated: names and words."""
     protocol = protocol_of(record)
     if protocol is None or record.accuracy is None or record.accuracy.evaluated is None:
         return
@@ -145,7 +145,7 @@ def protocol_traits(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def execution_traits(record: Record) -> Iterator[tuple[str, str]]:
-    """How a record's model was run, in words by what they are of."""
+    """The traits of how a record's model was run: names and words."""
     how = record.execution
     if how is None:
         return

@@ -1,4 +1,4 @@
-"""Which records a limit is about: of its model, run as it says, evaluated on the data that it names."""
+"""The records that a limit is about: of its model, run as it says, evaluated on the data that it names."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _is_architecture(limit: Limit, record: Record, *, open_classes: bool = False
 
 
 def is_model(limit: Limit, record: Record) -> bool:
-    """What was measured of a record is of the limit's model: of its weights, where it names a file.
+    """A measured record is of the limit's model: of its weights, where it names a file.
 
     Models of the embedded data's backbone may have its classes or COCO's, where the limit does not say.
     """

@@ -29,7 +29,7 @@ WITHOUT_GATE = "3,3,3+trc:none"
 
 @dataclass(frozen=True)
 class Setting:
-    """What numbers must share before they stand in one table."""
+    """The conditions that numbers must share before they stand in one table."""
 
     size: str
     output: str
@@ -42,7 +42,7 @@ class Setting:
 
     @property
     def is_timed(self) -> bool:
-        """Of what was run on a device, and not to be judged."""
+        """The records are of latencies on a device."""
         return self.execution is not None and self.dataset is None
 
     @property
@@ -51,12 +51,12 @@ class Setting:
 
     @property
     def how(self) -> str:
-        """As an axis or a caption says it."""
+        """The counting in words, for an axis or a caption."""
         return f"{show_mac(self.convention)}, rules {self.rules}, {self.where}"
 
     @property
     def ran(self) -> str:
-        """Of a measurement on a device, as an axis or a caption says it: device, batch, size."""
+        """The size and execution of a measurement in words, for an axis or a caption."""
         return f"{self.where}, {self.execution.words}" if self.execution else self.where
 
 
@@ -120,7 +120,7 @@ def find(records: Iterable[Record], backbone: str, schedule: str) -> Record | No
 
 @dataclass(frozen=True)
 class Saving:
-    """What one design choice takes off, in GFLOPs: of the encoder, and of the encoder in percent."""
+    """The GFLOPs that one design choice takes off the encoder, and its share of the whole saving in percent."""
 
     backbone: str
     without: Record
@@ -191,7 +191,7 @@ def _other_output(given: Input) -> str:
 
 
 def _execution_order(execution: Execution | None) -> tuple[object, ...]:
-    """What was not run at all comes first; batches from small to large."""
+    """A sort key: records that were not run come first, then batches from small to large."""
     return tuple(execution.model_dump().values()) if execution else ()
 
 

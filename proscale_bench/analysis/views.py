@@ -1,4 +1,4 @@
-"""What a schedule costs on paper, takes on a device and is worth, side by side. Pure functions of records.
+"""Costs on paper, latencies on a device and accuracies of each model, side by side. Pure functions of records.
 
 A view is one input, and one device where something was timed; what was counted at a size joins what was timed there.
 Accuracies belong to weights and data, not to a view, so they are joined to every row of their model. A row's model is
@@ -38,11 +38,11 @@ class Row:
         return [one for one in self.evaluations if one.data == data]
 
     def found(self, key: EvaluationKey | None) -> list[Evaluation]:
-        """What was found in one way, single weights and means; None: what was published."""
+        """The evaluations under one key, of single weights and means; None: the published ones."""
         return [one for one in self.evaluations if one.key == key]
 
     def with_accuracy(self, evaluation: Evaluation | None) -> Record:
-        """As one record, which every metric and axis reads like any other."""
+        """The record with one of its accuracies, which every metric and axis reads like any other."""
         return self.record.model_copy(update={"accuracy": evaluation.accuracy if evaluation else None})
 
 
@@ -72,7 +72,7 @@ class View:
 
     @property
     def data(self) -> list[str]:
-        """What the rows' accuracies are of; the data that most of them were evaluated on come first."""
+        """The data of the rows' accuracies; those that most rows were evaluated on come first."""
         counts = Counter(data for row in self.rows for data in {one.data: None for one in row.evaluations})
         return [name for name, _ in counts.most_common()]
 
@@ -103,11 +103,11 @@ class View:
         return _labelled(lines)
 
     def evaluated_by(self, key: EvaluationKey) -> int:
-        """How many rows have an accuracy that was found so."""
+        """The number of rows with an accuracy under this key."""
         return sum(bool(row.found(key)) for row in self.rows)
 
     def knows(self, metrics: Sequence[str]) -> bool:
-        """Some point has a value of each of these."""
+        """True where some point has a value of each of these metrics."""
         return any(all(metric(point.record, name) is not None for name in metrics) for point in self.points)
 
 
@@ -168,8 +168,8 @@ def side_by_side(records: Sequence[Record]) -> list[SideBySide]:
 
 
 def main_view(found: Sequence[View], x: Sequence[str], y: str) -> View | None:
-    """What a figure shows and the page opens with: the first view that has a point on every axis, else on the first,
-    else a cost; None where nothing has."""
+    """The view that a figure shows and the page opens with: the first with a point on every axis, else on the first,
+    else with a cost; None where no view has any."""
     wanted = ([*x, y], [x[0], y], ["total_gflops"])
     return next((view for metrics in wanted for view in found if view.knows(metrics)), None)
 
@@ -208,7 +208,7 @@ def _bare(record: Record) -> Record:
 def _view(
     setting: Setting, parts: Sequence[Sequence[Record]], evaluations: dict[Model, tuple[Evaluation, ...]]
 ) -> View:
-    """Of two records of a model in one part, the first; what it lacks is taken from the parts that follow."""
+    """Make one view: of two records of a model in one part, the first; what it lacks comes from the parts that follow."""
     rows: dict[Model, Record] = {}
     for part in parts:
         first: dict[Model, Record] = {}

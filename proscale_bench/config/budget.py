@@ -66,7 +66,7 @@ class Part(StrictModel):
 
 
 class _Limit(Part):
-    """What a metric must keep within; a percentage is of what the limit is held `against`."""
+    """Bounds that a metric must keep within; a percentage is of what the limit is held `against`."""
 
     max: Amount | None = None
     min: Amount | None = None
@@ -94,13 +94,13 @@ class _Limit(Part):
 
 
 class CostLimit(_Limit):
-    """Of what is counted on paper."""
+    """A limit on what is counted on paper."""
 
     size: Name | None = None
 
 
 class ProfileLimit(_Limit):
-    """Of what was measured on a device; every record that fits must keep it."""
+    """A limit on what was measured on a device; every record that fits must keep it."""
 
     size: Name | None = None
     device: Name | None = None
@@ -113,7 +113,7 @@ class ProfileLimit(_Limit):
 
 
 class AccuracyLimit(_Limit):
-    """Of what was evaluated, in percent; `published` lets what others found stand in where nothing was.
+    """A limit on an accuracy in percent; `published` lets what others found stand in where nothing was measured.
 
     Where it names no `dataset`, it is of the model's own data, and where it names no number of `images`, of all.
     """
@@ -362,7 +362,7 @@ def _limits(
 
 
 def _given(part: Defaults | _Limit) -> dict[str, Any]:
-    """What a part of the file says of where a limit holds and how much it matters."""
+    """The scope and level of limits that a part of the file names."""
     named = part.model_fields_set & SCOPE
     return {name: value for name in named if (value := getattr(part, name)) is not None}
 

@@ -1,4 +1,4 @@
-"""What a model is worth on a data set, in percent: found here, with intervals, or published by others."""
+"""Accuracies of a model on a data set, in percent: found here, with intervals, or published by others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ClassAccuracy(Section):
 
 
 class Evaluated(Section):
-    """How an accuracy was found here.
+    """The details of an accuracy that was found here.
 
     `replicates` are the metrics of data sets drawn from the images with replacement, the same draws wherever seed and
     images are the same: two models are compared draw by draw.
@@ -60,7 +60,7 @@ class Evaluated(Section):
 
 
 class Accuracy(Section):
-    """In percent. `published` was found by others: `source` says where. `measured` was found here, of these weights."""
+    """Accuracies in percent: `published` by others, where `source` says, or `measured` here, of these weights."""
 
     dataset: Word
     pq: Percent = None
@@ -85,6 +85,6 @@ class Accuracy(Section):
     evaluated: Evaluated | None = None  # null where it is published
 
     def row(self) -> dict[str, Any]:
-        """As `--export-json` has it: what only we measure is left out where there is nothing of it."""
+        """The accuracy as a row of `--export-json`: what only we measure is left out where there is nothing of it."""
         row = self.model_dump(mode="json")
         return {key: value for key, value in row.items() if value is not None or key not in (*EXTRAS, "evaluated")}

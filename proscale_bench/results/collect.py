@@ -28,7 +28,7 @@ class SourcedRecord:
 
 
 def collect(paths: Iterable[Path]) -> tuple[list[SourcedRecord], list[BenchError]]:
-    """All records, and a problem for every file that was left aside.
+    """Read all records, and a problem for every file that was left aside.
 
     Raises:
         BenchError: a path holds no record.
@@ -47,7 +47,7 @@ def collect(paths: Iterable[Path]) -> tuple[list[SourcedRecord], list[BenchError
 
 
 def newest(sourced: Iterable[SourcedRecord]) -> list[SourcedRecord]:
-    """Each configuration as it was found last, in the order of digests; which one that is no order of rows decides."""
+    """The newest record of each configuration, in the order of digests, whatever the order of rows."""
     by_age = sorted(sourced, key=lambda one: (one.record.digest, one.record.provenance.created, one.source))
     return list({one.record.digest: one for one in by_age}.values())
 
@@ -61,14 +61,12 @@ def incomplete(records: Iterable[Record]) -> str | None:
     missing += ["classes"] if any(classes_of(record) is None for record, _ in old) else []
     unsaid = ", ".join(missing)
     if len(old) == 1:
-        return f"1 evaluation does not say {unsaid}: an older version wrote it, and it is joined with none that does"
-    return (
-        f"{len(old)} evaluations do not say {unsaid}: an older version wrote them; they are joined with none that does"
-    )
+        return f"1 evaluation by an older version does not say {unsaid}; it is joined with none that does"
+    return f"{len(old)} evaluations by an older version do not say {unsaid}; they are joined with none that does"
 
 
 def read_export(path: Path) -> list[Record]:
-    """The records behind an `--export-json` of `flops`, `profile`, `eval` or `sweep`.
+    """Read the records behind an `--export-json` of `flops`, `profile`, `eval` or `sweep`.
 
     Rows of files that somebody predicted, whose model is unknown, are left out.
 

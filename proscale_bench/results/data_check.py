@@ -1,4 +1,4 @@
-"""What a data set on disk was found to be: what is there, and everything that is missing or broken."""
+"""Findings about a data set on disk: what is there, and everything that is missing or broken."""
 
 from __future__ import annotations
 

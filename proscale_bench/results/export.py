@@ -17,12 +17,12 @@ SCHEMA_VERSION = 1
 
 
 def environment() -> dict[str, str]:
-    """What a number on paper depends on. Measurements add the machine (`measure/environment.py`)."""
+    """The environment that a number on paper depends on. Measurements add the machine (`measure/environment.py`)."""
     return {"python": platform.python_version(), "platform": platform.platform()}
 
 
 def now() -> str:
-    """UTC, to the second, as in `2026-11-22T08:00:00Z`."""
+    """The time in UTC, to the second, as in `2026-11-22T08:00:00Z`."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -65,7 +65,7 @@ def flatten(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def count_not_finite(value: Any) -> int:
-    """How many NaN and infinities there are, at any depth: what `to_json` turns to null."""
+    """The number of NaN and infinities, at any depth, that `to_json` turns to null."""
     if isinstance(value, dict):
         return sum(count_not_finite(item) for item in value.values())
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What a checkpoint file was found to hold: the facts, and an account of every tensor."""
+"""The contents of a checkpoint file: the facts, and an account of every tensor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTS = ("backbone", "encoder", "decoder", "other")
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one tensor.
+    """The fate of one tensor.
 
     Args:
         status: `matched` under its own name; `converted`: renamed, joined or reshaped; `derived`: the file lacks it
@@ -79,11 +79,11 @@ class Inspection:
 
     @property
     def backbone_name(self) -> str | None:
-        """What we call a backbone of these dimensions; None for one of other dimensions."""
+        """Our name of a backbone of these dimensions; None where we have none."""
         return next((name for name, known in BACKBONES.items() if known == self.backbone), None)
 
     def count(self, part: str | None = None) -> Counter[str]:
-        """How many tensors have which status, in all or in one part."""
+        """The number of tensors by status, in all or in one part."""
         return Counter(entry.status for entry in self.entries if part in (None, entry.part))
 
     def row(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What became of the new model's tensors, under our keys.
+    """The fate of the new model's tensors, under our keys.
 
     Args:
         taken: as the baseline has them.

@@ -105,7 +105,7 @@ def metric(record: Record, name: str) -> float | None:
 
 
 def provenance_of(record: Record, name: str) -> Provenance:
-    """Where a record's value of a metric comes from."""
+    """The origin of a record's value of a metric."""
     if get_metric(name).section == "accuracy" and record.accuracy:
         return record.accuracy.provenance
     return "measured" if get_metric(name).section == "profile" else "counted"

@@ -1,4 +1,4 @@
-"""What a profile found on a machine: latency by stage, memory, energy, and what counted savings are worth there.
+"""Results of a profile on a machine: latency by stage, memory, energy, and counted savings beside realised ones.
 
 Raw samples are kept in the order of the rounds; beside them stands what was derived from them when they were written
 (`results/statistics.py`), so that a reader needs no statistics of their own.
@@ -17,7 +17,7 @@ Mode = choices.Mode
 
 
 class Execution(Section):
-    """How a model was run. Numbers of different executions are never compared as if they were alike."""
+    """The way a model was run. Numbers of different executions are never compared as if they were alike."""
 
     device: DeviceType
     device_name: Word
@@ -30,7 +30,7 @@ class Execution(Section):
 
     @property
     def words(self) -> str:
-        """As a caption says it."""
+        """The execution in words, for a caption."""
         parts = [self.device_name, self.dtype, f"batch {self.batch_size}", self.mode.replace("_", " ", 1)]
         parts.append(f"{self.sampling} sampling")
         if self.device == "cpu":
@@ -59,7 +59,7 @@ class RealisedSaving(Section):
 
 
 class StageGflops(Section):
-    """Of one image, under the record's rules."""
+    """GFLOPs of one image in a stage, under the record's rules."""
 
     counted: Amount
     executed: Amount
@@ -104,7 +104,7 @@ class StageProfile(Timing):
 
 
 class Memory(Section):
-    """Of one forward pass. `before_mib` was there already: weights, input, and what else the process holds.
+    """Memory of one forward pass. `before_mib` was there already: weights, input, and what else the process holds.
 
     On CUDA the peaks are of PyTorch's allocator; on the CPU `allocated_mib` is the peak of the resident set.
     """

@@ -1,4 +1,4 @@
-"""What others published or counted: shipped with the tool, each number with its source (see data/README.md)."""
+"""Numbers that others published or counted: shipped with the tool, each with its source (see data/README.md)."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def published_of(identity: Identity) -> PublishedResult | None:
 
 
 def references_of(identity: Identity, given: Input) -> tuple[Reference, ...]:
-    """What others found a model to cost at this very input; nothing where it is not the model that they had."""
+    """Costs that others found of a model at this very input; none where it is not the model that they had."""
     if not _is_as_published(identity):
         return ()
     backbone, schedule = identity.backbone, identity.schedule

@@ -73,7 +73,7 @@ class Identity(Section):
 
 
 class Input(Section):
-    """What the model is given. The sides are null for a set of images; `dataset` is the digest of one evaluated."""
+    """The input of a model. The sides are null for a set of images; `dataset` is the digest of one evaluated."""
 
     size: Word
     height_px: Count | None
@@ -87,7 +87,7 @@ class Input(Section):
 
 
 class EvaluationProtocol(Section):
-    """What decides an accuracy beside the model, the images and how the model was run.
+    """The protocol of an evaluation: all that decides an accuracy beside the model and how it was run.
 
     In a record it is complete. Read off what an older version wrote (`protocol_of`), null is what that does not say.
 
@@ -115,7 +115,7 @@ class EvaluationProtocol(Section):
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What an older version did not write."""
+        """The names of what an older version did not write."""
         return tuple(name for name in ("split", "thresholds") if getattr(self, name) is None)
 
 
@@ -194,7 +194,7 @@ def usual_tree() -> tuple[PartRow, ...]:
 
 
 class ReferenceGflops(Section):
-    """As far as the source tells them apart."""
+    """GFLOPs by part, as far as the source tells the parts apart."""
 
     backbone: Amount | None = None
     encoder: Amount | None = None
@@ -266,7 +266,7 @@ class Record(Section):
 
     @property
     def is_evaluated(self) -> bool:
-        """Its accuracy was found here."""
+        """True where the record's accuracy was found here."""
         return self.accuracy is not None and self.accuracy.evaluated is not None
 
     def to_json(self) -> str:
@@ -348,7 +348,7 @@ def classes_of(record: Record) -> int | None:
 
 
 def protocol_of(record: Record) -> EvaluationProtocol | None:
-    """How a record's accuracy was found, as far as the record says; None where nothing was evaluated."""
+    """The protocol of a record's evaluation, as far as the record says it; None where nothing was evaluated."""
     accuracy = record.accuracy
     how = accuracy.evaluated if accuracy else None
     if record.evaluation is not None or accuracy is None or how is None:

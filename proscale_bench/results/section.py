@@ -1,4 +1,4 @@
-"""What every section of a record is made of: strict, frozen, with words that cannot drive a terminal."""
+"""The base of every section of a record: strict, frozen, with words that cannot drive a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What samples say: medians with intervals, ratios, outliers, drift. Never a bare mean.
+"""Statistics of samples: medians with intervals, ratios, outliers, drift. Never a bare mean.
 
 Intervals are percentile bootstraps at 95 %, with a fixed seed: the same samples give the same interval.
 """
@@ -53,7 +53,7 @@ def percentile(samples: Sequence[float], percent: float) -> float:
 
 
 def median_interval(samples: Sequence[float]) -> tuple[float, float]:
-    """Between which values the median lies."""
+    """The interval of the median."""
     import numpy as np
 
     values = np.asarray(samples, dtype=float)
@@ -93,7 +93,7 @@ def independent_ratio(new: Sequence[float], old: Sequence[float]) -> Ratio:
 
 
 def interval_of(replicates: Sequence[float]) -> tuple[float, float]:
-    """Between which values the middle 95 % of replicates lie."""
+    """The interval that holds the middle 95 % of replicates."""
     import numpy as np
 
     return _interval(np.asarray(replicates, dtype=float))
@@ -108,14 +108,14 @@ def outliers(samples: Sequence[float]) -> list[int]:
 
 
 def half_width(samples: Sequence[float]) -> float:
-    """How far the median's interval reaches, as a fraction of the median."""
+    """The reach of the median's interval, as a fraction of the median."""
     middle = median(samples)
     low, high = median_interval(samples)
     return max(high - middle, middle - low) / middle if middle else 0.0
 
 
 def drift(samples: Sequence[float]) -> float:
-    """How much slower the second half is than the first, as a fraction of it; 0 for fewer than four samples."""
+    """The slowdown of the second half against the first, as a fraction of it; 0 for fewer than four samples."""
     half = len(samples) // 2
     first, second = samples[:half], samples[len(samples) - half :]
     return median(second) / median(first) - 1 if half > 1 and median(first) else 0.0

@@ -83,7 +83,7 @@ def load(run: Path) -> tuple[list[Record], list[BenchError]]:
 
 
 def has_records(run: Path) -> bool:
-    """Whether a run was begun in this folder."""
+    """True where a run was begun in this folder."""
     return bool(_files(run))
 
 

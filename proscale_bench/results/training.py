@@ -1,4 +1,4 @@
-"""What a training tells: a line of its log every few iterations, and at the end what it was."""
+"""Records of a training: a line of its log every few iterations, and at its end a summary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Loss = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class TrainingStep(Section):
-    """What one iteration found, in the mean over its images.
+    """Results of one iteration, in the mean over its images.
 
     Args:
         iteration: how many are done.
@@ -76,7 +76,7 @@ class TrainingSession(Section):
 
 
 class StartedFrom(Section):
-    """What a training started from: nothing, a backbone's weights, or a baseline; and the digest of what was taken."""
+    """The start of a training: nothing, a backbone's weights, or a baseline; and the digest of what was taken."""
 
     kind: Literal["fresh", "backbone", "baseline"]
     file: str = ""
@@ -84,7 +84,7 @@ class StartedFrom(Section):
 
 
 class TrainingRecord(Section):
-    """What a finished training was: `training.json`.
+    """The record of a finished training: `training.json`.
 
     Args:
         recipe: as it was followed, without what it started from; `recipe_digest` is of what decides what is learnt.
@@ -122,7 +122,7 @@ class TrainingRecord(Section):
         return self.model_dump(mode="json", exclude={"schema_version", "tool_version", "created", "environment"})
 
     def provenance(self) -> dict[str, Any]:
-        """What the file of weights says of where they came from."""
+        """The provenance that the file of weights carries."""
         last = self.sessions[-1]
         return {
             "recipe": self.name,
