@@ -208,7 +208,7 @@ def _bare(record: Record) -> Record:
 def _view(
     setting: Setting, parts: Sequence[Sequence[Record]], evaluations: dict[Model, tuple[Evaluation, ...]]
 ) -> View:
-    """Make one view: of two records of a model in one part, the first; what it lacks comes from the parts that follow."""
+    """Make a view: of two records of a model in one part the first, and what it lacks of the parts that follow."""
     rows: dict[Model, Record] = {}
     for part in parts:
         first: dict[Model, Record] = {}
