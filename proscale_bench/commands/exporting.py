@@ -48,8 +48,17 @@ class Exports:
 
         return stderr_console() if STDOUT in (self.json, self.csv, self.markdown) else stdout_console()
 
-    def write(self, rows: Sequence[dict[str, Any]], markdown: Callable[[], str]) -> None:
-        """Write what was asked for: the rows in the JSON envelope, as CSV, and rendered as Markdown."""
+    def write(
+        self,
+        rows: Sequence[dict[str, Any]],
+        markdown: Callable[[], str],
+        flat_rows: Callable[[], Sequence[dict[str, Any]]] | None = None,
+    ) -> None:
+        """Write what was asked for: the rows in the JSON envelope, as CSV, and rendered as Markdown.
+
+        Args:
+            flat_rows: the rows of the CSV, where they are others.
+        """
         from proscale_bench.render.console import warn
         from proscale_bench.results.export import count_not_finite, envelope, to_csv, to_json
 
@@ -58,7 +67,7 @@ class Exports:
                 warn(f"{lost} numbers are not finite: null in {self.json}")
             _write(self.json, to_json(envelope(rows)))
         if self.csv is not None:
-            _write(self.csv, to_csv(rows))
+            _write(self.csv, to_csv(flat_rows() if flat_rows else rows))
         if self.markdown is not None:
             _write(self.markdown, markdown())
 

@@ -74,6 +74,7 @@ def sweep(options: SweepOptions) -> None:
 
     Example: proscale-bench sweep paper --out reports/paper
     """
+    from proscale_bench.analysis.frame import rows
     from proscale_bench.commands.report import refuse_reports, reproduce, show_costs, show_run, write_report
     from proscale_bench.config.sweep import find_sweep
     from proscale_bench.render.console import warn
@@ -124,7 +125,9 @@ def sweep(options: SweepOptions) -> None:
     path = write_report(outcome.records, run)
     show_run(outcome.records, path, exports.console)
     exports.write(
-        [record.row() for record in outcome.records], lambda: markdown(outcome.records, reproduce(outcome.records))
+        [record.row() for record in outcome.records],
+        lambda: markdown(outcome.records, reproduce(outcome.records)),
+        lambda: rows(outcome.records),
     )
     check(outcome)
 
