@@ -8,9 +8,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from copy import copy
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from typer.models import OptionInfo
 
@@ -117,14 +118,18 @@ def example(text: str) -> list[str]:
 def declared(function: Callable[..., Any]) -> Iterator[tuple[Any, Any, Any]]:
     """The type, declaration and default of every parameter that is shown."""
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        kind, info = get_args(parameter.annotation)
+        kind, info, default = parameter.annotation, parameter.default, getattr(parameter.default, "default", None)
+        if get_origin(kind) is Annotated:  # inside it Typer takes the first word for a default
+            (kind, info), default = get_args(kind), parameter.default
+            info = copy(info)
+            info.param_decls = (info.default, *(info.param_decls or ()))
         if not info.hidden:
-            yield kind, info, parameter.default
+            yield kind, info, inspect.Parameter.empty if default is ... else default
 
 
 def written(info: OptionInfo) -> list[str]:
-    """What is written for an option; inside `Annotated` Typer takes the first word for a default."""
-    return [word for word in (info.default, *(info.param_decls or ())) if isinstance(word, str)]
+    """What is written for an option."""
+    return [word for word in info.param_decls or () if isinstance(word, str)]
 
 
 def arguments(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,27 +14,23 @@ if TYPE_CHECKING:
     from proscale_bench.results.record import Record
 
 
-@dataclass(frozen=True, kw_only=True)
 class CompareOptions(ExportOptions):
     """The flags of `compare`."""
 
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="Folder of a run, or a file that --export-json wrote.")]
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one, or the same.")]
-    old_schedule: Annotated[
-        MaybeStr, flag("--old SCHEDULE", "Only this schedule of OLD.", values=completion.schedules)
-    ] = None
-    new_schedule: Annotated[
-        MaybeStr, flag("--new SCHEDULE", "Only this schedule of NEW.", values=completion.schedules)
-    ] = None
-    fail: Annotated[
-        MaybeStrs,
-        flag(
-            "--fail METRIC:PERCENT",
-            "Exit with 1 if this metric got worse by more (accuracies: in points), and not by chance. "
-            "Repeat for several.",
-            values=completion.gates,
-        ),
-    ] = None
+    old: Path = typer.Argument(metavar="OLD", help="Folder of a run, or a file that --export-json wrote.")
+    new: Path = typer.Argument(metavar="NEW", help="Another one, or the same.")
+    old_schedule: MaybeStr = flag(
+        "--old SCHEDULE", "Only this schedule of OLD.", default=None, values=completion.schedules
+    )
+    new_schedule: MaybeStr = flag(
+        "--new SCHEDULE", "Only this schedule of NEW.", default=None, values=completion.schedules
+    )
+    fail: MaybeStrs = flag(
+        "--fail METRIC:PERCENT",
+        "Exit with 1 if this metric got worse by more (accuracies: in points), and not by chance. Repeat for several.",
+        default=None,
+        values=completion.gates,
+    )
 
 
 @takes(CompareOptions)

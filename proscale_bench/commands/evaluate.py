@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, get_args
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
@@ -39,81 +39,80 @@ WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
 MAX_SIDE_PX = 8192
 
 
-@dataclass(frozen=True, kw_only=True)
 class EvalOptions(ExecutionOptions, ExportOptions):
     """The flags of `eval`."""
 
-    weights: Annotated[
-        MaybePaths,
-        flag(
-            "--weights, -w FILE", "Checkpoint to evaluate. Repeat to compare several. [default: those that ship]", WHAT
-        ),
-    ] = None
-    random_weights: Annotated[
-        MaybeInt,
-        flag("--random-weights SEED", "Evaluate an untrained model of this seed, to try the pipeline.", WHAT, min=0),
-    ] = None
-    from_predictions: Annotated[
-        MaybePath, flag("--from-predictions DIR", "Score the predictions in a folder.", WHAT)
-    ] = None
-    training_seed: Annotated[
-        MaybeInt,
-        flag("--training-seed SEED", "Seed of the training, to choose among the weights that ship.", WHAT, min=0),
-    ] = None
-    schedule: Annotated[
-        MaybeStr,
-        flag(
-            "--schedule, -s SCHEDULE",
-            "Schedule of random weights, of those that ship, or of a file that cannot tell. [default: 3,3,3, or all]",
-            WHAT,
-            values=completion.schedules,
-        ),
-    ] = None
-    backbone: Annotated[
-        str, flag("--backbone, -b NAME", "Backbone of random weights.", WHAT, values=completion.backbones)
-    ] = "tiny"
-    coco: Annotated[
-        MaybePath, flag("--coco DIR", "Folder of a data set in COCO's layout. [default: the embedded data]", ON)
-    ] = None
-    split: Annotated[
-        MaybeStr, flag("--split NAME", "Split of that data set. [default: val2017, val, or the only one]", ON)
-    ] = None
-    tasks: Annotated[
-        MaybeStr,
-        flag(
-            "--tasks LIST",
-            "Tasks, as in panoptic,instance,semantic. [default: all that the data have]",
-            ON,
-            values=completion.tasks,
-        ),
-    ] = None
-    limit: Annotated[MaybeInt, flag("--limit N", "Evaluate only the first N images.", ON, min=1)] = None
-    resize: Annotated[
-        MaybeStr,
-        flag(
-            "--resize SIDES",
-            "Resize images to SHORT,LONGEST sides in pixels, or none. [default: 800,1333; none for the embedded data]",
-            ON,
-            values=completion.resizes,
-        ),
-    ] = None
-    batch_size: Annotated[
-        int, flag("--batch-size, -n N", "Number of images in a batch.", HOW, min=1, max=MAX_BATCH_SIZE)
-    ] = 1
-    bootstrap: Annotated[
-        int, flag("--bootstrap N", "Number of bootstrap draws; 0 for no intervals.", min=0, max=100_000)
-    ] = 1000
-    seed: Annotated[int, flag("--seed N", "Seed of the bootstrap.", callback=seed_in_range)] = 0
-    reference: Annotated[bool, flag("--reference", "Compute AP by pycocotools itself, slowly.")] = False
-    per_class: Annotated[bool, flag("--per-class", "Show also a table by class.")] = False
-    visuals: Annotated[int, flag("--visuals N", "Draw the N images of the lowest PQ.", KEPT, min=0)] = 0
-    save_predictions: Annotated[
-        MaybePath, flag("--save-predictions DIR", "Save the predictions to this folder in COCO's formats.", KEPT)
-    ] = None
-    resume: Annotated[
-        bool, flag("--resume/--no-resume", "Continue an interrupted evaluation, or start over.", KEPT)
-    ] = True
-    out: Annotated[MaybePath, flag("--out DIR", "Folder of the run. [default: reports/eval-SPLIT]", KEPT)] = None
+    weights: MaybePaths = flag(
+        "--weights, -w FILE",
+        "Checkpoint to evaluate. Repeat to compare several. [default: those that ship]",
+        WHAT,
+        default=None,
+    )
+    random_weights: MaybeInt = flag(
+        "--random-weights SEED",
+        "Evaluate an untrained model of this seed, to try the pipeline.",
+        WHAT,
+        default=None,
+        min=0,
+    )
+    from_predictions: MaybePath = flag(
+        "--from-predictions DIR", "Score the predictions in a folder.", WHAT, default=None
+    )
+    training_seed: MaybeInt = flag(
+        "--training-seed SEED",
+        "Seed of the training, to choose among the weights that ship.",
+        WHAT,
+        default=None,
+        min=0,
+    )
+    schedule: MaybeStr = flag(
+        "--schedule, -s SCHEDULE",
+        "Schedule of random weights, of those that ship, or of a file that cannot tell. [default: 3,3,3, or all]",
+        WHAT,
+        default=None,
+        values=completion.schedules,
+    )
+    backbone: str = flag(
+        "--backbone, -b NAME", "Backbone of random weights.", WHAT, default="tiny", values=completion.backbones
+    )
+    coco: MaybePath = flag(
+        "--coco DIR", "Folder of a data set in COCO's layout. [default: the embedded data]", ON, default=None
+    )
+    split: MaybeStr = flag(
+        "--split NAME", "Split of that data set. [default: val2017, val, or the only one]", ON, default=None
+    )
+    tasks: MaybeStr = flag(
+        "--tasks LIST",
+        "Tasks, as in panoptic,instance,semantic. [default: all that the data have]",
+        ON,
+        default=None,
+        values=completion.tasks,
+    )
+    limit: MaybeInt = flag("--limit N", "Evaluate only the first N images.", ON, default=None, min=1)
+    resize: MaybeStr = flag(
+        "--resize SIDES",
+        "Resize images to SHORT,LONGEST sides in pixels, or none. [default: 800,1333; none for the embedded data]",
+        ON,
+        default=None,
+        values=completion.resizes,
+    )
+    batch_size: int = flag(
+        "--batch-size, -n N", "Number of images in a batch.", HOW, default=1, min=1, max=MAX_BATCH_SIZE
+    )
+    bootstrap: int = flag(
+        "--bootstrap N", "Number of bootstrap draws; 0 for no intervals.", default=1000, min=0, max=100_000
+    )
+    seed: int = flag("--seed N", "Seed of the bootstrap.", default=0, callback=seed_in_range)
+    reference: bool = flag("--reference", "Compute AP by pycocotools itself, slowly.", default=False)
+    per_class: bool = flag("--per-class", "Show also a table by class.", default=False)
+    visuals: int = flag("--visuals N", "Draw the N images of the lowest PQ.", KEPT, default=0, min=0)
+    save_predictions: MaybePath = flag(
+        "--save-predictions DIR", "Save the predictions to this folder in COCO's formats.", KEPT, default=None
+    )
+    resume: bool = flag(
+        "--resume/--no-resume", "Continue an interrupted evaluation, or start over.", KEPT, default=True
+    )
+    out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/eval-SPLIT]", KEPT, default=None)
 
     def check(self) -> None:
         """As `DeviceOptions.check`; also nothing to evaluate, and flags that exclude each other."""

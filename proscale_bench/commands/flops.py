@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.options import ExportOptions, ModelOptions, OutputSizeOption, SizeOption, flag, takes
@@ -20,29 +20,31 @@ class By(str, Enum):
     operator = "operator"
 
 
-@dataclass(frozen=True, kw_only=True)
 class FlopsOptions(ModelOptions, ExportOptions):
     """The flags of `flops`."""
 
     size: SizeOption = "coco-first100"
     output_size: OutputSizeOption = None
-    rules: Annotated[
-        str, flag("--rules NAME", "Rule set of the count: fvcore, published or complete.", values=completion.rules)
-    ] = "fvcore"
-    convention: Annotated[
-        str,
-        flag(
-            "--convention NAME", "FLOPs of one multiply-accumulate: 1 (mac) or 2 (flop).", values=completion.conventions
-        ),
-    ] = "mac"
-    by: Annotated[By, flag("--by NAME", "Rows of the table: stage, layer or operator.")] = By.stage
-    as_executed: Annotated[
-        bool, flag("--as-executed", "Show also what inference executes, after its exact optimizations.")
-    ] = False
-    verify: Annotated[
-        bool, flag("--verify", "Repeat the count by a trace and by fvcore; --verify=all: at every size.")
-    ] = False
-    verify_all: Annotated[bool, flag("--verify-all", hidden=True)] = False
+    rules: str = flag(
+        "--rules NAME",
+        "Rule set of the count: fvcore, published or complete.",
+        default="fvcore",
+        values=completion.rules,
+    )
+    convention: str = flag(
+        "--convention NAME",
+        "FLOPs of one multiply-accumulate: 1 (mac) or 2 (flop).",
+        default="mac",
+        values=completion.conventions,
+    )
+    by: By = flag("--by NAME", "Rows of the table: stage, layer or operator.", default=By.stage)
+    as_executed: bool = flag(
+        "--as-executed", "Show also what inference executes, after its exact optimizations.", default=False
+    )
+    verify: bool = flag(
+        "--verify", "Repeat the count by a trace and by fvcore; --verify=all: at every size.", default=False
+    )
+    verify_all: bool = flag("--verify-all", default=False, hidden=True)
 
 
 @takes(FlopsOptions)

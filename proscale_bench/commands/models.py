@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,18 +64,15 @@ def list_models() -> None:
         console.print("of the embedded data: 'proscale-bench eval' says what they are worth", style="dim")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ShowOptions(DimensionOptions):
     """The flags of `models show`."""
 
-    backbone: Annotated[
-        MaybeStr,
-        typer.Argument(
-            metavar="BACKBONE",
-            autocompletion=completion.backbones,
-            help="Backbone, as models list names it. \\[default: that of --weights]",
-        ),
-    ] = None
+    backbone: MaybeStr = typer.Argument(
+        None,
+        metavar="BACKBONE",
+        autocompletion=completion.backbones,
+        help="Backbone, as models list names it. \\[default: that of --weights]",
+    )
 
 
 @app.command("show", cls=BenchCommand)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional, TypeVar
 
 import typer
 
@@ -26,7 +25,7 @@ MaybePaths = Optional[list[Path]]  # noqa: UP045
 MaybeStr = Optional[str]  # noqa: UP045
 MaybeStrs = Optional[list[str]]  # noqa: UP045
 
-Options = TypeVar("Options")
+Given = TypeVar("Given", bound="Options")
 WHICH, HOW, PREPARED, EXPORT = "Which model", "How it is run", "How the model is prepared", "Export"
 MAX_SEED = 2**32 - 1
 
@@ -36,6 +35,7 @@ def flag(
     text: str | None = None,
     panel: str | None = None,
     *,
+    default: Any = ...,
     values: Callable[..., list[str]] | None = None,
     **limits: Any,
 ) -> Any:
@@ -45,6 +45,7 @@ def flag(
         written: Its spellings, and the name of its value if it takes one.
         text: Its help; `[default: ...]` at the end says what a default of None stands for.
         panel: Heading of the help that it stands under.
+        default: Its default, as an attribute of `Options`; inside `Annotated` it has none.
         values: Offers the values to a shell.
         limits: Other arguments of `typer.Option`, such as `min`.
     """
@@ -52,32 +53,43 @@ def flag(
     last, _, value = last.partition(" ")
     text = text and text.replace("[", "\\[")  # no markup of rich's
     return typer.Option(
-        *names, last, metavar=value or None, help=text, rich_help_panel=panel, autocompletion=values, **limits
+        *(() if default is ... else (default,)),
+        *names,
+        last,
+        metavar=value or None,
+        help=text,
+        rich_help_panel=panel,
+        autocompletion=values,
+        **limits,
     )
 
 
-def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
-    """Make a command of a function of a frozen dataclass, whose fields are the flags: `@takes(EvalOptions)`.
+class Options:
+    """The flags of a command as one value, whose attributes do not change: `class EvalOptions(Options)`.
 
-    A flag is written once: its name, type and default are the field's, the rest is the field's annotation. The flags
-    of the class itself come before those of its bases.
+    A subclass annotates each flag and says the rest with `flag`, once. It is made by `takes` alone, with every flag
+    given. This is no dataclass, since all commands' are made at every start and those take 20 ms.
     """
-    hints = get_type_hints(options, include_extras=True)
-    declared = {field.name: field for field in fields(options)}  # type: ignore[arg-type]
-    flags = []
-    for name in (name for owner in options.__mro__ for name in inspect.get_annotations(owner)):
-        field = declared[name]
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        flags.append(
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                annotation=hints[name],
-                default=inspect.Parameter.empty if default is MISSING else default,
-            )
-        )
 
-    def decorate(command: Callable[[Options], None]) -> Callable[..., None]:
+    def __init__(self, **given: Any) -> None:
+        vars(self).update(given)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{name} is what the command line says")
+
+
+def takes(options: type[Given]) -> Callable[[Callable[[Given], None]], Callable[..., None]]:
+    """Make a command of a function of options: `@takes(EvalOptions)`.
+
+    The flags of the class itself come before those of its bases.
+    """
+    flags = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=getattr(options, name))
+        for owner in options.__mro__
+        for name, kind in inspect.get_annotations(owner, eval_str=True).items()
+    ]
+
+    def decorate(command: Callable[[Given], None]) -> Callable[..., None]:
         @wraps(command)
         def run(**given: Any) -> None:
             command(options(**given))
@@ -100,20 +112,19 @@ def seed_in_range(seed: int) -> int:
 SCHEDULE_HELP = "Schedule: a YAML file, a name of the catalogue, or compact, as in 3,3,3+conv."
 
 
-@dataclass(frozen=True, kw_only=True)
-class DimensionOptions:
+class DimensionOptions(Options):
     """Flags of a model's dimensions, which are those of the backbone's published model where nothing else is said."""
 
-    weights: Annotated[
-        MaybePath, flag("--weights, -w FILE", "Checkpoint whose schedule and dimensions the model has.", WHICH)
-    ] = None
-    classes: Annotated[MaybeInt, flag("--classes N", "Number of classes. [default: 133]", WHICH, min=1)] = None
-    queries: Annotated[
-        MaybeInt, flag("--queries N", "Number of queries. [default: 100; 200 for swin_l]", WHICH, min=1)
-    ] = None
-    width: Annotated[
-        MaybeInt, flag("--width N", "Number of channels of the head. [default: 256; 64 for tiny]", WHICH, min=1)
-    ] = None
+    weights: MaybePath = flag(
+        "--weights, -w FILE", "Checkpoint whose schedule and dimensions the model has.", WHICH, default=None
+    )
+    classes: MaybeInt = flag("--classes N", "Number of classes. [default: 133]", WHICH, default=None, min=1)
+    queries: MaybeInt = flag(
+        "--queries N", "Number of queries. [default: 100; 200 for swin_l]", WHICH, default=None, min=1
+    )
+    width: MaybeInt = flag(
+        "--width N", "Number of channels of the head. [default: 256; 64 for tiny]", WHICH, default=None, min=1
+    )
 
     def specs_of(self, schedules: Sequence[str], backbone: str | None) -> tuple[Mask2FormerSpec, ...]:
         """The models that are meant, in the order of the schedules; see `ModelChoice`.
@@ -133,34 +144,28 @@ class DimensionOptions:
         ).specs()
 
 
-@dataclass(frozen=True, kw_only=True)
 class BackboneOptions(DimensionOptions):
     """Flags of a model, all but its schedule."""
 
-    backbone: Annotated[
-        MaybeStr,
-        flag(
-            "--backbone, -b NAME",
-            "Backbone: resnet50, resnet101, swin_t, swin_s, swin_b, swin_l or tiny. [default: resnet50]",
-            WHICH,
-            values=completion.backbones,
-        ),
-    ] = None
+    backbone: MaybeStr = flag(
+        "--backbone, -b NAME",
+        "Backbone: resnet50, resnet101, swin_t, swin_s, swin_b, swin_l or tiny. [default: resnet50]",
+        WHICH,
+        default=None,
+        values=completion.backbones,
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelOptions(BackboneOptions):
     """Flags of models that differ in their schedules alone."""
 
-    schedule: Annotated[
-        MaybeStrs,
-        flag(
-            "--schedule, -s SCHEDULE",
-            f"{SCHEDULE_HELP} Repeat to compare several. [default: 3,3,3, or that of the weights]",
-            WHICH,
-            values=completion.schedules,
-        ),
-    ] = None
+    schedule: MaybeStrs = flag(
+        "--schedule, -s SCHEDULE",
+        f"{SCHEDULE_HELP} Repeat to compare several. [default: 3,3,3, or that of the weights]",
+        WHICH,
+        default=None,
+        values=completion.schedules,
+    )
 
     def specs(self) -> tuple[Mask2FormerSpec, ...]:
         """As `DimensionOptions.specs_of`."""
@@ -214,8 +219,7 @@ ThreadsOption = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeviceOptions:
+class DeviceOptions(Options):
     """Flags of what runs a model."""
 
     device: DeviceOption = None
@@ -247,7 +251,6 @@ class DeviceOptions:
         return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@dataclass(frozen=True, kw_only=True)
 class ExecutionOptions(DeviceOptions):
     """Flags of what runs a model for inference."""
 
@@ -274,8 +277,7 @@ ExportMarkdownOption = Annotated[
 ForceOption = Annotated[bool, flag("--force", "Overwrite existing files.", EXPORT)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions:
+class ExportOptions(Options):
     """Flags of the documents that a command writes."""
 
     export_json: ExportJsonOption = None

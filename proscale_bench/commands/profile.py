@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
@@ -38,44 +37,39 @@ HOW_LONG = "How long it is measured"
 DEFAULT_SIZES: dict[DeviceType, str] = {"cuda": "800x1333", "cpu": "640x640"}  # a CPU takes seconds for the former
 
 
-@dataclass(frozen=True, kw_only=True)
 class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
     """The flags of `profile`."""
 
-    size: Annotated[
-        MaybeStr,
-        flag(
-            "--size HxW",
-            "Image size, height x width. [default: 800x1333 on a GPU, 640x640 on a CPU]",
-            values=completion.single_sizes,
-        ),
-    ] = None
-    output_size: OutputSizeOption = None
-    batch_size: Annotated[
-        list[int],
-        flag(
-            "--batch-size, -n N",
-            "Number of images in a batch. Repeat to compare several.",
-            HOW,
-            min=1,
-            max=MAX_BATCH_SIZE,
-        ),
-    ] = field(default_factory=lambda: [1])
-    cuda_graphs: Annotated[bool, flag("--cuda-graphs", "Replay CUDA graphs of the model and its stages.", PREPARED)] = (
-        False
+    size: MaybeStr = flag(
+        "--size HxW",
+        "Image size, height x width. [default: 800x1333 on a GPU, 640x640 on a CPU]",
+        default=None,
+        values=completion.single_sizes,
     )
-    seed: Annotated[int, flag("--seed N", "Seed of the images and weights.", HOW, callback=seed_in_range)] = 0
-    max_seconds: Annotated[
-        float, flag("--max-seconds S", "Time limit per schedule and batch size, in seconds.", HOW_LONG, min=0.1)
-    ] = 30.0
-    repeats: Annotated[
-        MaybeInt, flag("--repeats N", "Exact number of rounds. [default: until stable]", HOW_LONG, min=1)
-    ] = None
-    ceilings: Annotated[
-        bool, flag("--ceilings", "Measure the device's highest speeds, and keep them for later profiles.")
-    ] = False
-    fail_unstable: Annotated[bool, flag("--fail-unstable", "Exit with 3 if a latency cannot be trusted.")] = False
-    out: Annotated[MaybePath, flag("--out DIR", "Folder of the run. [default: reports/profile-BACKBONE-DEVICE]")] = None
+    output_size: OutputSizeOption = None
+    batch_size: list[int] = flag(
+        "--batch-size, -n N",
+        "Number of images in a batch. Repeat to compare several.",
+        HOW,
+        default=[1],
+        min=1,
+        max=MAX_BATCH_SIZE,
+    )
+    cuda_graphs: bool = flag(
+        "--cuda-graphs", "Replay CUDA graphs of the model and its stages.", PREPARED, default=False
+    )
+    seed: int = flag("--seed N", "Seed of the images and weights.", HOW, default=0, callback=seed_in_range)
+    max_seconds: float = flag(
+        "--max-seconds S", "Time limit per schedule and batch size, in seconds.", HOW_LONG, default=30.0, min=0.1
+    )
+    repeats: MaybeInt = flag(
+        "--repeats N", "Exact number of rounds. [default: until stable]", HOW_LONG, default=None, min=1
+    )
+    ceilings: bool = flag(
+        "--ceilings", "Measure the device's highest speeds, and keep them for later profiles.", default=False
+    )
+    fail_unstable: bool = flag("--fail-unstable", "Exit with 3 if a latency cannot be trusted.", default=False)
+    out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/profile-BACKBONE-DEVICE]", default=None)
 
     def check(self) -> None:
         """As `DeviceOptions.check`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -36,20 +35,17 @@ def list_schedules() -> None:
     stdout_console().print(rich_table(catalogue_table(catalogue()), justify="left"))
 
 
-@dataclass(frozen=True, kw_only=True)
 class ShowOptions(BackboneOptions):
     """The flags of `schedules show`."""
 
-    schedule: Annotated[
-        MaybeStr,
-        typer.Argument(
-            metavar="SCHEDULE",
-            autocompletion=completion.schedules,
-            help=f"{SCHEDULE_HELP} \\[default: that of --weights]",
-        ),
-    ] = None
+    schedule: MaybeStr = typer.Argument(
+        None,
+        metavar="SCHEDULE",
+        autocompletion=completion.schedules,
+        help=f"{SCHEDULE_HELP} \\[default: that of --weights]",
+    )
     size: SizeOption = "800x1333"
-    yaml: Annotated[bool, flag("--yaml", "Print it as a schedule file.")] = False
+    yaml: bool = flag("--yaml", "Print it as a schedule file.", default=False)
 
 
 @app.command("show", cls=BenchCommand)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -26,30 +25,24 @@ WHERE = "Where it runs"
 TITLES = {"count": "on paper", "profile": "latency", "evaluate": "accuracy"}
 
 
-@dataclass(frozen=True, kw_only=True)
 class SweepOptions(ExportOptions):
     """The flags of `sweep`."""
 
-    spec: Annotated[
-        str,
-        typer.Argument(
-            metavar="SPEC", autocompletion=completion.sweeps, help="Sweep: a YAML file, or zoo or paper, which ship."
-        ),
-    ] = "zoo"
-    out: Annotated[MaybePath, flag("--out DIR", "Folder of the run. [default: reports/NAME]")] = None
-    resume: Annotated[bool, flag("--resume/--no-resume", "Continue an interrupted sweep, or start over.")] = True
-    processes: Annotated[
-        MaybeInt, flag("--processes N", "Number of evaluations that run at once. [default: one per core]", WHERE, min=1)
-    ] = None
-    ray: Annotated[
-        MaybeStr,
-        flag(
-            "--ray ADDRESS",
-            "Address of a Ray cluster: local, auto, HOST:PORT or ray://HOST.",
-            WHERE,
-            values=completion.clusters,
-        ),
-    ] = None
+    spec: str = typer.Argument(
+        "zoo", metavar="SPEC", autocompletion=completion.sweeps, help="Sweep: a YAML file, or zoo or paper, which ship."
+    )
+    out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/NAME]", default=None)
+    resume: bool = flag("--resume/--no-resume", "Continue an interrupted sweep, or start over.", default=True)
+    processes: MaybeInt = flag(
+        "--processes N", "Number of evaluations that run at once. [default: one per core]", WHERE, default=None, min=1
+    )
+    ray: MaybeStr = flag(
+        "--ray ADDRESS",
+        "Address of a Ray cluster: local, auto, HOST:PORT or ray://HOST.",
+        WHERE,
+        default=None,
+        values=completion.clusters,
+    )
 
     def executor(self, on_news: OnNews) -> Executor:
         """This machine's processes, or a Ray cluster.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -39,89 +39,72 @@ MOST_ITERATIONS, MOST_IMAGES = 100_000_000, 65_536
 STEADY = 0.9  # how much of the pace stays at each iteration
 
 
-@dataclass(frozen=True, kw_only=True)
 class TrainOptions(DeviceOptions):
     """The flags of `train`."""
 
-    schedule: Annotated[str, flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, WHAT, values=completion.schedules)] = (
-        "3,3,3"
+    schedule: str = flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, WHAT, default="3,3,3", values=completion.schedules)
+    recipe: str = flag(
+        "--recipe, -r NAME",
+        "Recipe: a YAML file, or shapes, coco-50ep, coco-finetune, shapes-trunk or shapes-branch.",
+        WHAT,
+        default="shapes",
+        values=completion.recipes,
     )
-    recipe: Annotated[
-        str,
-        flag(
-            "--recipe, -r NAME",
-            "Recipe: a YAML file, or shapes, coco-50ep, coco-finetune, shapes-trunk or shapes-branch.",
-            WHAT,
-            values=completion.recipes,
-        ),
-    ] = "shapes"
-    coco: Annotated[
-        MaybePath, flag("--coco DIR", "Folder of a data set in COCO's layout, if the recipe asks for one.", WHAT)
-    ] = None
-    seed: Annotated[
-        int, flag("--seed N", "Seed of the weights, the images and all chance.", WHAT, callback=seed_in_range)
-    ] = 0
-    start: Annotated[MaybePath, flag("--start FILE", "Checkpoint of a baseline to fine-tune.", FROM)] = None
-    backbone_weights: Annotated[
-        MaybePath, flag("--backbone-weights FILE", "File of ImageNet weights in torchvision's layout.", FROM)
-    ] = None
-    backbone: Annotated[
-        MaybeStr,
-        flag(
-            "--backbone, -b NAME",
-            "Backbone, as models list names it. [default: the recipe's]",
-            RECIPE,
-            values=completion.backbones,
-        ),
-    ] = None
-    iterations: Annotated[
-        MaybeInt,
-        flag(
-            "--iterations N",
-            "Number of iterations; milestones stretch with it. [default: the recipe's]",
-            RECIPE,
-            min=1,
-            max=MOST_ITERATIONS,
-        ),
-    ] = None
-    batch_size: Annotated[
-        MaybeInt,
-        flag(
-            "--batch-size, -n N",
-            "Number of images per iteration. [default: the recipe's]",
-            RECIPE,
-            min=1,
-            max=MOST_IMAGES,
-        ),
-    ] = None
-    accumulate: Annotated[
-        MaybeInt,
-        flag(
-            "--accumulate N",
-            "Number of passes that share an iteration's images. [default: the recipe's]",
-            RECIPE,
-            min=1,
-            max=MOST_IMAGES,
-        ),
-    ] = None
-    precision: Annotated[
-        MaybeStr,
-        flag(
-            "--precision NAME",
-            "Number format: fp32, or bf16 and fp16 mixed with it. [default: the recipe's]",
-            RECIPE,
-            values=completion.precisions,
-        ),
-    ] = None
-    workers: Annotated[int, flag("--workers N", "Number of threads that load images.", HOW, min=1, max=256)] = 2
-    out: Annotated[
-        MaybePath, flag("--out DIR", "Folder of the run. [default: runs/RECIPE-BACKBONE-SCHEDULE-seedN]", KEPT)
-    ] = None
-    resume: Annotated[bool, flag("--resume/--no-resume", "Continue an interrupted training, or start over.", KEPT)] = (
-        True
+    coco: MaybePath = flag(
+        "--coco DIR", "Folder of a data set in COCO's layout, if the recipe asks for one.", WHAT, default=None
     )
-    force: Annotated[bool, flag("--force", "With --no-resume, remove the training that is there.", KEPT)] = False
-    tensorboard: Annotated[bool, flag("--tensorboard", "Write the log also for TensorBoard.", KEPT)] = False
+    seed: int = flag(
+        "--seed N", "Seed of the weights, the images and all chance.", WHAT, default=0, callback=seed_in_range
+    )
+    start: MaybePath = flag("--start FILE", "Checkpoint of a baseline to fine-tune.", FROM, default=None)
+    backbone_weights: MaybePath = flag(
+        "--backbone-weights FILE", "File of ImageNet weights in torchvision's layout.", FROM, default=None
+    )
+    backbone: MaybeStr = flag(
+        "--backbone, -b NAME",
+        "Backbone, as models list names it. [default: the recipe's]",
+        RECIPE,
+        default=None,
+        values=completion.backbones,
+    )
+    iterations: MaybeInt = flag(
+        "--iterations N",
+        "Number of iterations; milestones stretch with it. [default: the recipe's]",
+        RECIPE,
+        default=None,
+        min=1,
+        max=MOST_ITERATIONS,
+    )
+    batch_size: MaybeInt = flag(
+        "--batch-size, -n N",
+        "Number of images per iteration. [default: the recipe's]",
+        RECIPE,
+        default=None,
+        min=1,
+        max=MOST_IMAGES,
+    )
+    accumulate: MaybeInt = flag(
+        "--accumulate N",
+        "Number of passes that share an iteration's images. [default: the recipe's]",
+        RECIPE,
+        default=None,
+        min=1,
+        max=MOST_IMAGES,
+    )
+    precision: MaybeStr = flag(
+        "--precision NAME",
+        "Number format: fp32, or bf16 and fp16 mixed with it. [default: the recipe's]",
+        RECIPE,
+        default=None,
+        values=completion.precisions,
+    )
+    workers: int = flag("--workers N", "Number of threads that load images.", HOW, default=2, min=1, max=256)
+    out: MaybePath = flag(
+        "--out DIR", "Folder of the run. [default: runs/RECIPE-BACKBONE-SCHEDULE-seedN]", KEPT, default=None
+    )
+    resume: bool = flag("--resume/--no-resume", "Continue an interrupted training, or start over.", KEPT, default=True)
+    force: bool = flag("--force", "With --no-resume, remove the training that is there.", KEPT, default=False)
+    tensorboard: bool = flag("--tensorboard", "Write the log also for TensorBoard.", KEPT, default=False)
     export_json: ExportJsonOption = None
 
     def read(self) -> tuple[EncoderSpec, Recipe]:
