@@ -125,7 +125,7 @@ def footer(evaluations: Sequence[EvaluatedModel]) -> list[str]:
     lines = [f"run as: {execution.words}" for execution in ways]
     if how.intervals:
         lines.append(
-            f"intervals: 95 %, the images drawn anew {how.resamples:,} times; they tell nothing of another training"
+            f"intervals: 95 %, from {how.resamples:,} bootstrap draws of the images; another training may be outside"
         )
     if first:
         given = "as they are" if how.resize == "none" else f"resized to a short side of {how.resize.split(',')[0]}"

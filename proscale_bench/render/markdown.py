@@ -56,7 +56,7 @@ def report(
     groups = by_setting(records)
     records = [record for group in groups.values() for record in group]
     shown = main_setting(records)
-    lines = ["# What the schedules cost", ""]
+    lines = ["# Cost, latency and accuracy of encoder schedules", ""]
     if shown:
         lines += [*_headlines(shown, groups[shown]), ""]
         lines += ["![GFLOPs beside milliseconds, by part](latency.svg)", ""] if profiled(records) else []
@@ -161,7 +161,7 @@ def _choices(records: Sequence[Record]) -> list[str]:
     gate = ablation(records, WITHOUT_GATE)
     if not embedding and not gate:
         return []
-    lines = ["## What LPE and TRC cost", ""]
+    lines = ["## Cost of LPE and TRC", ""]
     for saving in embedding:
         share = saving.of_the_saving_pct
         lines.append(
@@ -193,7 +193,7 @@ def _official(records: Sequence[Record]) -> list[str]:
     sources = dict.fromkeys(text(agreement.reference.source) for agreement in agreements)
     verdict = "equal to the last FLOP" if not differing else f"{differing} of them differ"
     return [
-        "## Against the official method",
+        "## Comparison with the official code",
         "",
         f"FLOPs of one image as {'; '.join(sources)} finds them, and how far ours are from that: "
         f"{len(rows)} configurations, {len(AGREEMENT_PARTS)} counts each, {verdict}.",
@@ -236,7 +236,7 @@ def _not_counted(records: Sequence[Record]) -> list[str]:
 
 
 def _origin(records: Sequence[Record], reproduce: Sequence[str]) -> list[str]:
-    lines = ["## Where this comes from", "", *(f"- {text(line)}" for line in origin(records))]
+    lines = ["## Origin of the numbers", "", *(f"- {text(line)}" for line in origin(records))]
     shown = reproduce or commands(records)
     return [*lines, "", "```sh", *shown, "```"] if shown else lines
 

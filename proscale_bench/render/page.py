@@ -27,7 +27,7 @@ from proscale_bench.render.style import COLORS, DARK_COLORS, FAINT
 from proscale_bench.results.record import Record
 from proscale_bench.version import __version__
 
-TITLE = "What the schedules cost, and what they are worth"
+TITLE = "Cost, latency and accuracy of encoder schedules"
 SCRIPTS = ("dom.js", "points.js", "labels.js", "plot.js", "details.js", "bars.js", "table.js", "page.js")
 MOST_LEADS = 2
 MINUS = re.compile(r"(?<![\w.])-(?=\d)")
@@ -130,7 +130,7 @@ def _origin(records: Sequence[Record], reproduce: Sequence[str]) -> str:
             _list(origin(records)),
             "<h3>What is counted</h3>",
             _list(counting(records)),
-            "<h3>To find the same again</h3>",
+            "<h3>How to reproduce these numbers</h3>",
             f'<pre tabindex="0">{html.escape(script)}</pre>',
         ]
     )

@@ -300,13 +300,13 @@ def _of_evaluation(how: Evaluated, evaluation: Evaluation) -> Iterator[Detail]:
     if how.intervals and evaluation.trainings > 1:
         yield Detail("intervals", "95 %, of the mean, over images and over trainings, the wider of the two")
     elif how.intervals:
-        yield Detail("intervals", f"95 %, the images drawn anew {how.resamples:,} times")
+        yield Detail("intervals", f"95 %, from {how.resamples:,} bootstrap draws of the images")
     if evaluation.trainings == 1:
         yield Detail("evaluated by", f"{how.engine}, {how.seconds:,.0f} s on {how.processes} processes")
     for words in dict.fromkeys(record.execution.words for record in evaluation.records if record.execution):
         yield Detail("run as", words)
     for warning in how.warnings:
-        yield Detail("beware", warning)
+        yield Detail("caution", warning)
 
 
 def _of_training(record: Record) -> Detail:
@@ -359,16 +359,16 @@ def _of_profile(profile: Profile) -> Iterator[Detail]:
         " / ".join(map(show_ms, (profile.latency_p90_ms, profile.latency_p95_ms, profile.latency_p99_ms))) + " ms",
     )
     yield Detail(
-        "timed", f"{len(profile.samples_ms)} rounds after {profile.warmup_rounds} to warm up, {profile.session}"
+        "timed", f"{len(profile.samples_ms)} rounds after {profile.warmup_rounds} warm-up rounds, {profile.session}"
     )
     if profile.launch_share_pct is not None:
-        yield Detail("until all was launched", f"{profile.launch_share_pct:.0f} % of the latency")
+        yield Detail("time to launch", f"{profile.launch_share_pct:.0f} % of the latency")
     if profile.memory:
         yield Detail("memory", f"weights {profile.memory.weights_mib:,.0f} MiB; {profile.memory.method}")
     if profile.energy_note:
         yield Detail("energy", profile.energy_note)
     for caution in profile.warnings:
-        yield Detail("beware", f"{caution.message}; {caution.advice}")
+        yield Detail("caution", f"{caution.message}; {caution.advice}")
 
 
 def _origin(record: Record) -> list[Detail]:

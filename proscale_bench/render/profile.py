@@ -206,15 +206,15 @@ def footer(records: Sequence[Record]) -> list[str]:
     lines = [
         execution.model_copy(update={"batch_size": 1}).words.replace(", batch 1", "")
         + f" · {shown} rounds in turns with the baseline, after warm-up",
-        "latency: from images on the device to logits, median with its 95 % interval; FLOPs and time: against the "
-        f"baseline, {NOT_SIGNIFICANT} not significant",
-        "MiB: what a pass takes at its peak, over weights and input",
-        f"stages by themselves add up to {sums[0]:.0f} %"
+        "latency: from images on the device to logits, median with its 95 % interval; FLOPs, time: savings "
+        f"against the baseline; {NOT_SIGNIFICANT}: not significant",
+        "MiB: peak memory of a pass, beyond weights and input",
+        f"stages timed by themselves add up to {sums[0]:.0f} %"
         + (f" to {sums[-1]:.0f} %" if round(sums[0]) != round(sums[-1]) else "")
-        + " of the whole; post-processing: masks resized, semantic map",
+        + " of the whole pass; post-processing: resizing of masks, semantic map",
     ]
     if not any(profile.ceilings for profile in profiles):
-        lines.append("--ceilings measures what the device can do at the most, and shows each stage against it")
+        lines.append("--ceilings measures the most that the device can do, and shows each stage against it")
     return lines
 
 
@@ -239,7 +239,7 @@ def section(setting: Setting, records: Sequence[Record], text: Text) -> list[str
     lines += ["", *(text(line) + "  " for line in footer(records)), ""] if lines[2:] else []
     lines += markdown_tables(tables(records), text)
     if cautions := _cautions(records):
-        lines += ["### Beware", "", *(f"- {text(line)}" for line in cautions), ""]
+        lines += ["### Cautions", "", *(f"- {text(line)}" for line in cautions), ""]
     return lines
 
 

@@ -32,12 +32,16 @@ def costs_table(records: Sequence[Record]) -> Table | None:
 
 def costs_footer(records: Sequence[Record]) -> list[str]:
     """Sentences below `costs_table`: its columns and marks, and what the report has beside them."""
-    lines = ["percentages: saved against the baseline; tokens: of the encoder's token layers"]
+    lines = ["percentages: savings against the baseline; tokens: savings of the encoder's token layers"]
     if any(record.accuracy and record.accuracy.provenance == "published" for record in records):
         lines.append(f"{PUBLISHED}: published by others, sources in the report")
     shown = main_setting(records)
-    others = [f"{len(group)} at {setting.where}" for setting, group in by_setting(records).items() if setting != shown]
-    return [*lines, f"in the report too: {', '.join(others)}"] if others else lines
+    others = [
+        f"{len(group)} configurations at {setting.where}"
+        for setting, group in by_setting(records).items()
+        if setting != shown
+    ]
+    return [*lines, f"also in the report: {', '.join(others)}"] if others else lines
 
 
 def tables(side: SideBySide, width: int = WIDE) -> Iterator[Table]:
@@ -65,7 +69,7 @@ def footer(side: SideBySide) -> list[str]:
     lines, records = [], [row.record for row in side.rows]
     if any(record.cost for record in records):
         counted = f"{show_mac(side.setting.convention)}, rules {side.setting.rules}"
-        lines.append(f"encoder, total: GFLOPs, {counted}; percentages: against the baseline")
+        lines.append(f"encoder, total: GFLOPs, {counted}; percentages: savings against the baseline")
     if side.setting.is_timed:
         rounds = sorted({len(record.profile.samples_ms) for record in records if record.profile})
         shown = " to ".join(dict.fromkeys(map(str, (*rounds[:1], *rounds[-1:])))) or "no"
@@ -74,8 +78,8 @@ def footer(side: SideBySide) -> list[str]:
         )
     if side.key:
         draws = {one.resamples for record in records if (one := record.accuracy and record.accuracy.evaluated)}
-        drawn = f"; ±: 95 %, the images drawn anew {max(draws):,} times" if any(draws) else ""
-        lines.append(f"PQ, AP, mIoU: percent, of {side.key.images:,} images{drawn}")
+        drawn = f"; ±: 95 %, from {max(draws):,} bootstrap draws of the images" if any(draws) else ""
+        lines.append(f"PQ, AP, mIoU: percent, on {side.key.images:,} images{drawn}")
     known = [record.accuracy for record in records if record.accuracy]
     if sources := dict.fromkeys(one.source for one in known if one.provenance == "published"):
         lines.append(f"{PUBLISHED}: published: {', '.join(sources)}")

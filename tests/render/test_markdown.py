@@ -24,17 +24,17 @@ def test_the_headline_is_computed() -> None:
 
 def test_the_sections_come_in_order() -> None:
     assert [line for line in report(paper()).splitlines() if line.startswith("#")] == [
-        "# What the schedules cost",
+        "# Cost, latency and accuracy of encoder schedules",
         "## coco-first100",
         "### ResNet-50",
         "### Swin-T",
         "## 800x1333",
         "### ResNet-50",
         "### Swin-T",
-        "## What LPE and TRC cost",
-        "## Against the official method",
+        "## Cost of LPE and TRC",
+        "## Comparison with the official code",
         "## What is counted",
-        "## Where this comes from",
+        "## Origin of the numbers",
     ]
 
 
@@ -139,7 +139,7 @@ def test_the_terminals_table_marks_what_is_published() -> None:
     assert table.rows[14].cells == ("swin_t", "59.13", "-51.74%", "-36.36%", "168.35", "-27.35%", "52.88*")
     assert costs_footer(paper())[1:] == [
         "*: published by others, sources in the report",
-        "in the report too: 18 at 800x1333",
+        "also in the report: 18 configurations at 800x1333",
     ]
     measured = [with_accuracy(record(), pq=50.0)]
     assert costs_table(measured).rows[0].cells[-1] == "50.00"  # type: ignore[union-attr]

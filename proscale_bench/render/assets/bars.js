@@ -1,4 +1,4 @@
-// Where the cost is, by part, and how much of a counted saving was realised: a line a schedule, in the table's order.
+// The cost by part, and the counted saving beside the realised one: a line for each schedule, in the table's order.
 
 const MOST_BARS = 24; // until all are asked for
 const ROW_PX = 26;
@@ -97,7 +97,7 @@ function drawSavings(rows) {
   byId("saving-parts").hidden = !rows.some((row) => row.savings?.some((saving) => known(saving?.realised)));
   if (!having.length) {
     const words = byId("saving-parts").hidden
-      ? "Nothing here was timed on a device. The command profile says what a saving is worth on yours."
+      ? "Nothing here was timed on a device. Run proscale-bench profile to time it on yours."
       : `Of the ${data.savings[state.saving]} no saving was both counted and timed.`;
     return host.replaceChildren(html("p", { class: "hint" }, words));
   }
