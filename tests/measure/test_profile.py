@@ -1,4 +1,4 @@
-"""A sitting: what is set and put back, what is a failure and what an error, ceilings and their cache."""
+"""A session: what is set and put back, what is a failure and what an error, ceilings and their cache."""
 
 from __future__ import annotations
 

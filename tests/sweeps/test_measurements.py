@@ -15,7 +15,7 @@ from tests.results.records import configuration
 from tests.sweeps.toys import InProcess, Toy
 
 PLAN = [configuration("baseline"), configuration("3,3,3")]
-SITTING = Toy("sitting", ("baseline", "3,3,3"), group="a" * 64)
+SESSION = Toy("session", ("baseline", "3,3,3"), group="a" * 64)
 EVALUATION = Toy("evaluation", ("1,1,1",), group="b" * 64, step="evaluate")
 REFUSED = Toy("refused", ("2,2,2",), what="refuse", group="c" * 64, step="evaluate")
 
@@ -27,7 +27,7 @@ def files(run: Path) -> dict[str, bytes]:
 def test_paper_comes_first_and_records_in_the_order_of_the_plan(tmp_path: Path) -> None:
     seen, shown = list[SweepProgress](), list[object]()
     outcome = run_sweep(
-        PLAN, tmp_path, [SITTING, EVALUATION], InProcess(), on_progress=seen.append, on_counted=shown.append
+        PLAN, tmp_path, [SESSION, EVALUATION], InProcess(), on_progress=seen.append, on_counted=shown.append
     )
     assert [(one.step, one.outcome, one.done, one.total) for one in seen] == [
         ("count", "found", 1, 2),
@@ -47,9 +47,9 @@ def test_paper_comes_first_and_records_in_the_order_of_the_plan(tmp_path: Path) 
 
 
 def test_what_is_finished_is_not_measured_again(tmp_path: Path) -> None:
-    first = run_sweep(PLAN, tmp_path, [SITTING, EVALUATION], InProcess())
+    first = run_sweep(PLAN, tmp_path, [SESSION, EVALUATION], InProcess())
     before, executor = files(tmp_path), InProcess()
-    second = run_sweep(PLAN, tmp_path, [SITTING, EVALUATION], executor)
+    second = run_sweep(PLAN, tmp_path, [SESSION, EVALUATION], executor)
     assert executor.ran == []
     assert second == first
     assert files(tmp_path) == before
@@ -66,25 +66,25 @@ def test_a_failure_is_a_row_and_tried_again_and_then_gone(tmp_path: Path) -> Non
     assert [one.error for one in load(tmp_path)[0]] == [None, None]
 
 
-def test_a_sitting_of_other_schedules_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
-    run_sweep([], tmp_path, [SITTING], InProcess())
-    wider, executor = Toy("sitting", ("baseline", "1,1,1"), group=SITTING.group), InProcess()
+def test_a_session_of_other_schedules_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    run_sweep([], tmp_path, [SESSION], InProcess())
+    wider, executor = Toy("session", ("baseline", "1,1,1"), group=SESSION.group), InProcess()
     outcome = run_sweep([], tmp_path, [wider], executor)
-    assert executor.ran == ["sitting"]
+    assert executor.ran == ["session"]
     assert {one.digest for one in load(tmp_path)[0]} == {one.digest for one in outcome.records}
     assert {one.identity.schedule for one in outcome.records} == {"baseline", "1,1,1"}
 
 
-def test_a_sitting_with_a_lost_record_is_measured_as_a_whole(tmp_path: Path) -> None:
-    outcome = run_sweep([], tmp_path, [SITTING], InProcess())
+def test_a_session_with_a_lost_record_is_measured_as_a_whole(tmp_path: Path) -> None:
+    outcome = run_sweep([], tmp_path, [SESSION], InProcess())
     record_path(tmp_path, outcome.records[0].digest).unlink()
     executor = InProcess()
-    run_sweep([], tmp_path, [SITTING], executor)
-    assert executor.ran == ["sitting"]
+    run_sweep([], tmp_path, [SESSION], executor)
+    assert executor.ran == ["session"]
 
 
 @pytest.mark.parametrize("written", [0, 1])
-def test_a_sitting_killed_while_its_records_are_written_is_finished_without_measuring(
+def test_a_session_killed_while_its_records_are_written_is_finished_without_measuring(
     tmp_path: Path, written: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from proscale_bench.sweeps import journal
@@ -100,10 +100,10 @@ def test_a_sitting_killed_while_its_records_are_written_is_finished_without_meas
 
     monkeypatch.setattr(journal, "write_record", killed)
     with pytest.raises(KeyboardInterrupt):
-        run_sweep([], tmp_path, [SITTING], InProcess())
+        run_sweep([], tmp_path, [SESSION], InProcess())
     monkeypatch.setattr(journal, "write_record", real)
     executor = InProcess()
-    outcome = run_sweep([], tmp_path, [SITTING], executor)
+    outcome = run_sweep([], tmp_path, [SESSION], executor)
     assert executor.ran == []
     assert len(outcome.records) == len(load(tmp_path)[0]) == 2
 
@@ -135,18 +135,18 @@ def test_an_account_cannot_remove_what_is_no_record(tmp_path: Path) -> None:
 def test_records_of_another_sweep_are_refused(tmp_path: Path) -> None:
     run_sweep([], tmp_path, [EVALUATION], InProcess())
     with pytest.raises(BenchError, match="1 of 1 records of another sweep"):
-        run_sweep([], tmp_path, [SITTING], InProcess())
+        run_sweep([], tmp_path, [SESSION], InProcess())
 
 
 def test_an_evaluation_that_is_no_longer_asked_for_is_set_aside_and_the_others_are_kept(tmp_path: Path) -> None:
-    before = run_sweep(PLAN, tmp_path, [SITTING, EVALUATION], InProcess())
+    before = run_sweep(PLAN, tmp_path, [SESSION, EVALUATION], InProcess())
     other, executor = Toy("other", ("2,2,2",), group="d" * 64, step="evaluate"), InProcess()
-    after = run_sweep(PLAN, tmp_path, [SITTING, other], executor)
+    after = run_sweep(PLAN, tmp_path, [SESSION, other], executor)
     assert executor.ran == ["other"]
     assert after.records[:4] == before.records[:4]
     assert [path.stem for path in after.superseded] == [before.records[4].digest]
     back = InProcess()
-    assert len(run_sweep(PLAN, tmp_path, [SITTING, EVALUATION], back).superseded) == 1
+    assert len(run_sweep(PLAN, tmp_path, [SESSION, EVALUATION], back).superseded) == 1
     assert back.ran == ["evaluation"]
 
 
@@ -160,8 +160,8 @@ def test_what_it_kept_meanwhile_goes_when_the_record_is_kept(tmp_path: Path) -> 
 
 def test_a_full_disk_loses_one_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / FOLDER).mkdir()
-    (tmp_path / FOLDER / f"{SITTING.group}.json").mkdir()
-    outcome = run_sweep([], tmp_path, [SITTING, EVALUATION], InProcess())
+    (tmp_path / FOLDER / f"{SESSION.group}.json").mkdir()
+    outcome = run_sweep([], tmp_path, [SESSION, EVALUATION], InProcess())
     assert len(outcome.lost) == 1
     assert len(outcome.records) == 3
     assert [one.identity.schedule for one in load(tmp_path)[0]] == ["1,1,1"]
