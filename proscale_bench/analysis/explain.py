@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Change:
+class PartChange:
     """A stage or layer before and after; None where it was not there."""
 
     name: str
@@ -33,7 +33,7 @@ class Explanation:
 
     since: SourcedRecord | None
     old: float | None = None
-    changes: tuple[Change, ...] = ()
+    changes: tuple[PartChange, ...] = ()
 
 
 def explain(finding: Finding, history: Sequence[SourcedRecord]) -> Explanation:
@@ -66,32 +66,32 @@ def _keeps(finding: Finding, record: Record) -> bool:
     return value <= finding.expected if finding.is_ceiling else value >= finding.expected
 
 
-def _changes(finding: Finding, old: Record) -> Iterator[Change]:
+def _changes(finding: Finding, old: Record) -> Iterator[PartChange]:
     if finding.metric.section == "cost" and old.cost is not None:
         yield from _cost_changes(finding.metric.name, old.cost, count(finding.limit))
     elif finding.metric.name == "latency_median_ms" and old.profile and finding.record and finding.record.profile:
         before, after = old.profile.stages, finding.record.profile.stages
         for name in dict.fromkeys([*before, *after]):
             medians = [stages[name].latency_median_ms if name in stages else None for stages in (before, after)]
-            yield Change(name, medians[0], medians[1])
+            yield PartChange(name, medians[0], medians[1])
 
 
-def _cost_changes(metric: str, old: Cost, new: FlopCount) -> Iterator[Change]:
+def _cost_changes(metric: str, old: Cost, new: FlopCount) -> Iterator[PartChange]:
     if metric == "params_m":
         for part in dict.fromkeys([*old.params_m, *new.params_m]):
             if part != TOTAL:
-                yield Change(part, old.params_m.get(part), new.params_m.get(part))
+                yield PartChange(part, old.params_m.get(part), new.params_m.get(part))
         return
     of = {part.name: part.of for part in old.tree} | {part.name: part.of for part in new.spec.parts}
     leaves = [part for part in of if part not in of.values() and part in {**old.gflops, **new.gflops}]
     inside = [part for part in leaves if of[part] == "encoder" and part != TOKEN_LAYERS.name]
     others = [part for part in leaves if of[part] == TOTAL]
     for part in {"token_layers_gflops": [], "encoder_gflops": inside}.get(metric, inside + others):
-        yield Change(part, old.gflops.get(part), new.gflops.get(part))
+        yield PartChange(part, old.gflops.get(part), new.gflops.get(part))
     yield from _layer_changes(old.layers, new)
 
 
-def _layer_changes(before: Sequence[Layer], new: FlopCount) -> Iterator[Change]:
+def _layer_changes(before: Sequence[Layer], new: FlopCount) -> Iterator[PartChange]:
     """Layer by layer, numbered as they are now (those that are gone: as they were), matched by the levels they see."""
     after = new.layers
     matcher = SequenceMatcher(None, [layer.levels for layer in before], [layer.levels for layer in after], False)
@@ -99,12 +99,12 @@ def _layer_changes(before: Sequence[Layer], new: FlopCount) -> Iterator[Change]:
         if kind == "equal":
             for index in range(i_end - i):
                 one, other = before[i + index], after[j + index]
-                yield Change(_layer_name(j + index, other.levels), one.gflops, other.gflops)
+                yield PartChange(_layer_name(j + index, other.levels), one.gflops, other.gflops)
             continue
         for index in range(i, i_end):
-            yield Change(_layer_name(index, before[index].levels), before[index].gflops, None)
+            yield PartChange(_layer_name(index, before[index].levels), before[index].gflops, None)
         for index in range(j, j_end):
-            yield Change(_layer_name(index, after[index].levels), None, after[index].gflops)
+            yield PartChange(_layer_name(index, after[index].levels), None, after[index].gflops)
 
 
 def _layer_name(index: int, levels: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from proscale_bench.analysis.evaluations import Evaluation
 from proscale_bench.analysis.labels import merged
-from proscale_bench.analysis.views import Row, views
+from proscale_bench.analysis.views import ModelRow, views
 from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import ACCURACIES, EXTRAS
 from proscale_bench.results.collect import collect, incomplete
@@ -94,7 +94,7 @@ def require_parquet() -> None:
         )
 
 
-def _row(row: Row, label: str, evaluation: Evaluation | None) -> Iterator[tuple[str, Any]]:
+def _row(row: ModelRow, label: str, evaluation: Evaluation | None) -> Iterator[tuple[str, Any]]:
     record = row.record
     identity, given = record.identity, record.input
     yield "label", label

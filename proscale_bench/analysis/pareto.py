@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 Better = Literal["lower", "higher"]
-Point = tuple[float | None, float | None]
+Coordinates = tuple[float | None, float | None]
 Known = tuple[float, float]
 
 
-def frontier(points: Sequence[Point], x_better: Better = "lower", y_better: Better = "higher") -> list[int]:
+def frontier(points: Sequence[Coordinates], x_better: Better = "lower", y_better: Better = "higher") -> list[int]:
     """Indices of the points that no other dominates, from the best x on; of equal points all are there.
 
     A point with None or NaN in it is neither on the frontier nor beats another.

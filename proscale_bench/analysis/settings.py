@@ -119,7 +119,7 @@ def find(records: Iterable[Record], backbone: str, schedule: str) -> Record | No
 
 
 @dataclass(frozen=True)
-class Saving:
+class ChoiceSaving:
     """The GFLOPs that one design choice takes off the encoder, and its share of the whole saving in percent."""
 
     backbone: str
@@ -138,7 +138,7 @@ class Saving:
         return 100 * self.gflops / saved if saved else None
 
 
-def ablation(records: Sequence[Record], without: str, with_it: str = HEADLINE_SCHEDULE) -> list[Saving]:
+def ablation(records: Sequence[Record], without: str, with_it: str = HEADLINE_SCHEDULE) -> list[ChoiceSaving]:
     """The saving of going from one schedule to another, in every model that was counted with both."""
     groups: dict[Model, list[Record]] = {}
     for record in records:
@@ -147,7 +147,7 @@ def ablation(records: Sequence[Record], without: str, with_it: str = HEADLINE_SC
     for model, group in groups.items():
         old, new = find(group, model.backbone, without), find(group, model.backbone, with_it)
         if old and new:
-            savings.append(Saving(model.backbone, old, new))
+            savings.append(ChoiceSaving(model.backbone, old, new))
     return savings
 
 

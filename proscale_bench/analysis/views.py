@@ -19,7 +19,7 @@ from proscale_bench.results.record import Model, Record, model_of
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelRow:
     """One model.
 
     Args:
@@ -68,7 +68,7 @@ class View:
     """Rows that may be compared in cost and latency, in the order of tables."""
 
     setting: Setting
-    rows: tuple[Row, ...]
+    rows: tuple[ModelRow, ...]
 
     @property
     def data(self) -> list[str]:
@@ -94,7 +94,7 @@ class View:
     def lines(self) -> list[TableRow]:
         """A line for each accuracy that was found here on the first data, beside what is published on them."""
         shown = next(iter(self.data), "")
-        lines: list[tuple[Row, list[Evaluation | None]]] = []
+        lines: list[tuple[ModelRow, list[Evaluation | None]]] = []
         for row in self.rows:
             published = [one for one in row.on(shown) if one.key is None]
             measured = [one for one in row.on(shown) if one.key is not None]
@@ -193,7 +193,7 @@ def _lines(view: View, key: EvaluationKey | None, found: Sequence[View]) -> tupl
     return tuple(_labelled([(row, [one]) for row in ordered for one in (*row.found(key),) or (None,)]))
 
 
-def _labelled(lines: Sequence[tuple[Row, Sequence[Evaluation | None]]]) -> list[TableRow]:
+def _labelled(lines: Sequence[tuple[ModelRow, Sequence[Evaluation | None]]]) -> list[TableRow]:
     """Rows with some of their evaluations, each under a name of its own."""
     rows = [tuple(row.with_accuracy(one) for one in shown) for row, shown in lines]
     sources = [one.records[0] if (one := shown[-1]) else row.record for row, shown in lines]
@@ -218,14 +218,15 @@ def _view(
     ordered = sorted(rows.items(), key=lambda item: model_order(item[1]))
     names = labels([record.model_copy(update={"accuracy": None}) for _, record in ordered])
     found = [
-        Row(record, evaluations.get(model, ()), label) for (model, record), label in zip(ordered, names, strict=True)
+        ModelRow(record, evaluations.get(model, ()), label)
+        for (model, record), label in zip(ordered, names, strict=True)
     ]
     return View(setting, tuple(_with_labels(found)))
 
 
-def _with_labels(rows: Sequence[Row]) -> Iterator[Row]:
+def _with_labels(rows: Sequence[ModelRow]) -> Iterator[ModelRow]:
     """Rows whose evaluations are told apart from all others on the same data."""
-    groups: dict[str, list[tuple[Row, Evaluation]]] = {}
+    groups: dict[str, list[tuple[ModelRow, Evaluation]]] = {}
     for row in rows:
         for one in row.evaluations:
             groups.setdefault(one.data, []).append((row, one))

@@ -31,7 +31,7 @@ ALL_LAYERS = BLUES[2]  # stands for all token layers under the roof
 ROOM = 1.27  # beside the longest bar, for the saving
 
 
-class Bar(NamedTuple):
+class Stack(NamedTuple):
     """One stack: its pieces as (part, colour, length), its whole length, an interval, and the words beside it."""
 
     pieces: list[tuple[str, str, float]]
@@ -70,11 +70,11 @@ def costs_figure(records: Sequence[Record]) -> Figure:
     return figure
 
 
-def _cost_bar(record: Record, parts: Sequence[BarPart]) -> Bar:
+def _cost_bar(record: Record, parts: Sequence[BarPart]) -> Stack:
     cost = record.cost
     assert cost is not None
     saving = "" if record.is_baseline else show_reduction(cost.reduction_pct.get("encoder"))
-    return Bar([(part.title, part.color, part.gflops(cost)) for part in parts], cost.gflops["total"], None, saving)
+    return Stack([(part.title, part.color, part.gflops(cost)) for part in parts], cost.gflops["total"], None, saving)
 
 
 def _finish(figure: Figure, groups: dict[str, list[Record]], setting: Setting | None, parts: Sequence[BarPart]) -> None:
@@ -145,26 +145,26 @@ def latency_figure(records: Sequence[Record]) -> Figure:
     return figure
 
 
-def _counted(record: Record, parts: Sequence[BarPart]) -> Bar:
+def _counted(record: Record, parts: Sequence[BarPart]) -> Stack:
     cost, profile = _both(record)
     pieces = [(part.title, part.color, part.gflops(cost)) for part in parts]
     saving = profile.counted_saving_pct
     beside = show_reduction(saving.counted) if saving else ""
     if saving and show_reduction(saving.executed) != beside:
         beside += f" ({show_reduction(saving.executed)} executed)"
-    return Bar(pieces, cost.gflops["total"], None, beside)
+    return Stack(pieces, cost.gflops["total"], None, beside)
 
 
-def realised(record: Record, parts: Sequence[BarPart]) -> Bar:
+def realised(record: Record, parts: Sequence[BarPart]) -> Stack:
     """The stack of a record's times."""
     cost, profile = _both(record)
     pieces = [(part.title, part.color, part.latency_ms(cost, profile)) for part in parts]
     pieces.append((*BETWEEN, max(0.0, time_between(profile, cost.tree))))
     beside = show_saving(profile.realised_saving_pct)
-    return Bar(pieces, profile.latency_median_ms, profile.latency_interval_ms, beside)
+    return Stack(pieces, profile.latency_median_ms, profile.latency_interval_ms, beside)
 
 
-def _stacks(axes: Axes, names: Sequence[str], bars: Sequence[Bar]) -> float:
+def _stacks(axes: Axes, names: Sequence[str], bars: Sequence[Stack]) -> float:
     """Draw one bar for each name; return the length of the longest."""
     from matplotlib.ticker import MaxNLocator
 

@@ -19,8 +19,8 @@ FAILED = "failed"
 NOT_SIGNIFICANT = "n.s."
 PUBLISHED = "*"
 
-Section = Literal["cost", "profile", "accuracy"]
-COST_ALONE: tuple[Section, ...] = ("cost",)
+SectionName = Literal["cost", "profile", "accuracy"]
+COST_ALONE: tuple[SectionName, ...] = ("cost",)
 Cell = Callable[[Record], str]
 
 
@@ -30,11 +30,11 @@ class Column:
 
     title: str
     cell: Cell
-    section: Section = "cost"
+    section: SectionName = "cost"
 
 
 def cells(
-    columns: Sequence[Column], records: Sequence[Record], expected: Collection[Section] = COST_ALONE
+    columns: Sequence[Column], records: Sequence[Record], expected: Collection[SectionName] = COST_ALONE
 ) -> tuple[str, ...]:
     """The cells of one row.
 

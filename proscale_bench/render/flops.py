@@ -14,7 +14,7 @@ from proscale_bench.specs.model import TOTAL, WHOLE, ModelSpec, Part
 from proscale_bench.specs.terms import Operator
 from proscale_bench.units import GIGA, show_gflops, show_mac, show_reduction, show_tokens
 
-By = Literal["stage", "layer", "operator"]
+Breakdown = Literal["stage", "layer", "operator"]
 # Of a terminal: labels and baseline; a schedule with its saving; of that, its name and GFLOPs.
 BASELINE_COLUMNS, SCHEDULE_COLUMNS, VALUE_COLUMNS = 37, 20, 9
 
@@ -42,7 +42,7 @@ OPERATOR_NAMES = {
 
 
 def tables(
-    counts: Sequence[FlopCount], by: By = "stage", columns: int = 10_000, as_executed: bool = False
+    counts: Sequence[FlopCount], by: Breakdown = "stage", columns: int = 10_000, as_executed: bool = False
 ) -> list[Table]:
     """The tables of several counts at one size.
 
@@ -219,7 +219,7 @@ def footer(count: FlopCount, as_executed: bool = False) -> list[str]:
     ]
 
 
-def markdown(counts: Sequence[FlopCount], by: By = "stage", as_executed: bool = False) -> str:
+def markdown(counts: Sequence[FlopCount], by: Breakdown = "stage", as_executed: bool = False) -> str:
     """The same tables as Markdown, with headlines and footer."""
     lines = markdown_tables(tables(counts, by, as_executed=as_executed))
     lines += [f"- {line}" for line in headlines(counts)]

@@ -9,7 +9,7 @@ from itertools import groupby
 from proscale_bench.analysis.labels import MEAN
 from proscale_bench.analysis.settings import Setting, by_setting
 from proscale_bench.analysis.views import TableRow, View, views
-from proscale_bench.render.columns import PAPER, PUBLISHED, Section, cells, known
+from proscale_bench.render.columns import PAPER, PUBLISHED, SectionName, cells, known
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.record import Record
 
@@ -64,7 +64,7 @@ def _table(view: View) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""])
 
 
-def _expected(record: Record) -> list[Section]:
+def _expected(record: Record) -> list[SectionName]:
     """Sections where a failure is to be shown: an accuracy is not missed where the model was not even timed."""
     was_lost = record.execution is not None and record.profile is None
     if was_lost:

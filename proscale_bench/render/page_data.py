@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from proscale_bench.analysis.evaluations import Evaluation
-from proscale_bench.analysis.views import Row, View, main_view, views
+from proscale_bench.analysis.views import ModelRow, View, main_view, views
 from proscale_bench.render.bars import realised
 from proscale_bench.render.parts import BETWEEN, BarPart, bar_parts
 from proscale_bench.render.style import COLORS, backbone_name
@@ -50,7 +50,7 @@ class Detail(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Saving:
+class PageSaving:
     """A saving against the baseline, in percent: counted, executed, and realised between `low` and `high`."""
 
     counted: float | None = None
@@ -99,7 +99,7 @@ class PageRow:
     intervals: dict[str, Interval]
     gflops: list[float]
     ms: list[float]
-    savings: list[Saving | None]
+    savings: list[PageSaving | None]
     evaluations: list[PageEvaluation]
     error: str
     details: list[Detail]
@@ -134,7 +134,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Start:
+class PageStart:
     """The choice that the page opens with: the index of a view, and two metrics."""
 
     view: int
@@ -143,10 +143,10 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Document:
+class PageDocument:
     """All values of the page."""
 
-    start: Start
+    start: PageStart
     metrics: dict[str, Axis]
     backbones: list[Backbone]
     parts: list[str]
@@ -160,7 +160,7 @@ class Document:
         return plain
 
 
-def document(records: Sequence[Record], x: Sequence[str], y: str) -> Document:
+def document(records: Sequence[Record], x: Sequence[str], y: str) -> PageDocument:
     """The values of the page of a run.
 
     Args:
@@ -173,8 +173,8 @@ def document(records: Sequence[Record], x: Sequence[str], y: str) -> Document:
     found, parts = views(records), bar_parts(records)
     opened = main_view(found, [get_metric(name).name for name in x], get_metric(y).name)
     names = list(dict.fromkeys(row.record.identity.backbone for view in found for row in view.rows))
-    return Document(
-        start=Start(found.index(opened) if opened else 0, x[0], y),
+    return PageDocument(
+        start=PageStart(found.index(opened) if opened else 0, x[0], y),
         metrics={name: Axis(name, one.title, one.unit, one.better, one.section) for name, one in METRICS.items()},
         backbones=[Backbone(backbone_name(name), f"--{name}" if name in COLORS else "--other") for name in names],
         parts=[*(part.title for part in parts), BETWEEN[0]],
@@ -190,7 +190,7 @@ def _view(view: View, backbones: Sequence[str], parts: Sequence[BarPart]) -> Pag
     return PageView(ran or setting.where, setting.how, ran, view.data, rows)
 
 
-def _row(row: Row, backbones: Sequence[str], parts: Sequence[BarPart]) -> PageRow:
+def _row(row: ModelRow, backbones: Sequence[str], parts: Sequence[BarPart]) -> PageRow:
     record, cost = row.record, row.record.cost
     identity = record.identity
     known = [metric for metric in METRICS.values() if metric.section != "accuracy"]
@@ -236,18 +236,18 @@ def _intervals(metrics: Sequence[Metric], record: Record) -> dict[str, Interval]
     return {one.name: found for one in metrics if (found := one.interval(record)) is not None}
 
 
-def _saving(record: Record, part: str | None, stage: str | None) -> Saving | None:
+def _saving(record: Record, part: str | None, stage: str | None) -> PageSaving | None:
     """The counted saving of a part, beside the realised one where it was timed."""
     cost, profile = record.cost, record.profile
     if cost is None or record.is_baseline:
         return None
     if profile is None:
-        return Saving(counted=cost.reduction_pct.get(part)) if part else None
+        return PageSaving(counted=cost.reduction_pct.get(part)) if part else None
     timed = profile if stage is None else profile.stages.get(stage)
     if timed is None:
         return None
     counted, found = timed.counted_saving_pct, timed.realised_saving_pct
-    return Saving(
+    return PageSaving(
         counted=counted.counted if counted else None,
         executed=counted.executed if counted else None,
         realised=found.value if found else None,

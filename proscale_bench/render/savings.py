@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOM = 6.0  # percentage points around what is shown
 
 
-class Saving(NamedTuple):
+class SavingPoint(NamedTuple):
     """The saving of one model in a part, in percent of the baseline's: counted, and on the clock."""
 
     name: str
@@ -62,17 +62,17 @@ def _main(records: Sequence[Record]) -> Setting | None:
     return None
 
 
-def _saving(record: Record, part: str, name: str = "") -> Saving | None:
+def _saving(record: Record, part: str, name: str = "") -> SavingPoint | None:
     profile = record.profile
     of = profile if part == "total" or profile is None else profile.stages.get(part)
     counted: CountedSaving | None = of.counted_saving_pct if of else None
     realised: RealisedSaving | None = of.realised_saving_pct if of else None
     if counted is None or counted.counted is None or realised is None:
         return None
-    return Saving(name, record.identity.backbone, counted.counted, realised)
+    return SavingPoint(name, record.identity.backbone, counted.counted, realised)
 
 
-def _panel(axes: Axes, part: str, records: Sequence[Record]) -> list[Saving]:
+def _panel(axes: Axes, part: str, records: Sequence[Record]) -> list[SavingPoint]:
     names = row_names(records)
     savings = [saving for record in records if (saving := _saving(record, part, names[record.digest]))]
     for saving in savings:
@@ -98,14 +98,14 @@ def _panel(axes: Axes, part: str, records: Sequence[Record]) -> list[Saving]:
     return savings
 
 
-def _limits(savings: Sequence[Saving]) -> tuple[float, float]:
+def _limits(savings: Sequence[SavingPoint]) -> tuple[float, float]:
     """The limits of both axes, so that the dashed line is the diagonal."""
     values = [0.0, *(one.counted for one in savings), *(one.realised.value for one in savings)]
     ends = [end for one in savings for end in one.realised.interval]
     return min(*values, *ends) - ROOM, max(*values, *ends) + ROOM
 
 
-def _label(axes: Axes, savings: Sequence[Saving]) -> None:
+def _label(axes: Axes, savings: Sequence[SavingPoint]) -> None:
     points = [(saving.counted, saving.realised.value) for saving in savings]
     names = [
         Name(saving.name, point, INK, backbone_color(saving.backbone))

@@ -8,7 +8,17 @@ from itertools import groupby
 from proscale_bench.analysis.labels import MEAN, row_names
 from proscale_bench.analysis.settings import by_setting, main_setting
 from proscale_bench.analysis.views import SideBySide
-from proscale_bench.render.columns import COSTS, FAILED, LONG, NOT_SIGNIFICANT, PUBLISHED, SHORT, Section, cells, known
+from proscale_bench.render.columns import (
+    COSTS,
+    FAILED,
+    LONG,
+    NOT_SIGNIFICANT,
+    PUBLISHED,
+    SHORT,
+    SectionName,
+    cells,
+    known,
+)
 from proscale_bench.render.style import backbone_name
 from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.record import Record
@@ -51,7 +61,7 @@ def tables(side: SideBySide, width: int = WIDE) -> Iterator[Table]:
         width: columns that there are.
     """
     columns = LONG if width >= WIDE else SHORT
-    expected: list[Section] = ["cost"]
+    expected: list[SectionName] = ["cost"]
     expected += ["profile"] if side.setting.is_timed else []
     expected += ["accuracy"] if side.key else []
     for backbone, group in groupby(side.rows, lambda row: row.record.identity.backbone):
