@@ -30,6 +30,7 @@ from proscale_bench.data.shapes.scene import VERSION, make_scene, scene_size
 from proscale_bench.data.shapes.writing import OnImageMade, write_split
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import read_regular_file
+from proscale_bench.machine import usable_cores
 
 MARKER = "made.json"  # what was made, and the state of its files
 MAX_MARKER_BYTES = 1 << 20
@@ -108,7 +109,7 @@ def training_shapes(
         return {"layout": LAYOUT, "version": VERSION, "seed": seed, "images": images, **state}
 
     def make(folder: Path) -> None:
-        _make_scenes(folder, images, seed, progress, processes or _cores())
+        _make_scenes(folder, images, seed, progress, processes or usable_cores())
 
     room = f"{images:,} images take {images * 128_000 / 1e9:.1f} GB: "
     return StoredShapes(_made_once(f"shapes-v{VERSION}-train-seed{seed}-{images}", marker, make, room))
@@ -280,10 +281,3 @@ def _write_part(path: Path, rows: NDArray[np.void], seed: int, first: int) -> ND
             for place, segment in enumerate(scene.segments):
                 row["classes"][place] = NOT_LEARNT if segment.is_crowd else CLASS_OF[segment.category_id]
     return rows
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1

@@ -24,6 +24,8 @@ from proscale_bench.evaluation.average_precision import (
     by_falling_score,
     envelope,
 )
+from proscale_bench.evaluation.panoptic import ClassCounts
+from proscale_bench.evaluation.semantic import ClassPixels
 
 RESAMPLES = 1000
 BLOCK_BYTES = 1 << 24  # of what is kept of a block of resamples
@@ -47,18 +49,16 @@ def resample_weights(images: int, resamples: int = RESAMPLES, seed: int = 0) -> 
     return weights
 
 
-def panoptic_qualities(
-    weights: Integers, iou_sum: Floats, tp: Integers, fp: Integers, fn: Integers, classes: NDArray[np.bool_]
-) -> PanopticReplicates:
+def panoptic_qualities(weights: Integers, counts: ClassCounts, classes: NDArray[np.bool_]) -> PanopticReplicates:
     """PQ, SQ and RQ of each resample: means over the chosen classes that the resample has.
 
     Args:
         weights: [resamples, images].
-        iou_sum, tp, fp, fn: [images, all classes].
-        classes: [all classes], which to average over: all, things or stuff.
+        counts: counts of each image and class.
+        classes: True for those to average over (all, things or stuff), [all classes].
     """
     drawn = weights.astype(float)
-    ious, hits, wrong, missed = (drawn @ table[:, classes].astype(float) for table in (iou_sum, tp, fp, fn))
+    ious, hits, wrong, missed = (drawn @ table[:, classes].astype(float) for table in vars(counts).values())
     there = hits + wrong + missed > 0
     weight = np.where(there, hits + wrong / 2 + missed / 2, 1)
     return PanopticReplicates(
@@ -68,15 +68,15 @@ def panoptic_qualities(
     )
 
 
-def mean_ious(weights: Integers, intersection: Integers, truth: Integers, predicted: Integers) -> Floats:
+def mean_ious(weights: Integers, pixels: ClassPixels) -> Floats:
     """mIoU of each resample, a fraction of 1: the mean over classes that have pixels in the resample's truth.
 
     Args:
         weights: [resamples, images].
-        intersection, truth, predicted: [images, classes], pixels.
+        pixels: pixels of each image and class.
     """
     drawn = weights.astype(float)
-    shared, told, found = (drawn @ table.astype(float) for table in (intersection, truth, predicted))
+    shared, told, found = (drawn @ table.astype(float) for table in vars(pixels).values())
     there = told > 0
     return _mean_over(shared / np.where(there, told + found - shared, 1), there)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -28,6 +26,7 @@ from proscale_bench.evaluation.average_precision import (
 )
 from proscale_bench.evaluation.instance_matching import Detections, Truths, engine_tables, match, take_shapes
 from proscale_bench.evaluation.instance_records import Records, detection_columns, place_of, truth_columns
+from proscale_bench.machine import no_garbage_collection
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def evaluate_instances(
         raise BenchError(f"unknown IoU type {kind_of(iou_type)}", f"known: {', '.join(IOU_TYPES)}")
     if len(max_detections) != 3 or not all(type(limit) is int and limit > 0 for limit in max_detections):
         raise BenchError(f"three limits of detections are whole numbers from 1, found {max_detections}")
-    with _no_collection():
+    with no_garbage_collection():  # JSON has no cycles; the search would take a third of the time
         return _evaluate(Path(gt_json), Path(results_json), iou_type, max_detections, reference)
 
 
@@ -300,18 +299,6 @@ def _box_warnings(found: str, masked: NDArray[np.bool_], detections: Detections,
             f"{found}: the results have boxes, whose areas pycocotools takes for the masks': the numbers of small, "
             "medium and large objects are not those of masks alone"
         )
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No search for cycles, of which JSON has none: among so many small objects it takes a third of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _records(path: Path, document: dict[str, Any], key: str) -> Records:

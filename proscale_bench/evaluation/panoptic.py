@@ -169,20 +169,18 @@ class RunningQuality:
     def __init__(self, categories: Iterable[Category]) -> None:
         self._is_thing = {category.id: category.is_thing for category in categories}
         self._iou = dict.fromkeys(self._is_thing, 0.0)
-        self._tp = dict.fromkeys(self._is_thing, 0)
-        self._fp = dict.fromkeys(self._is_thing, 0)
-        self._fn = dict.fromkeys(self._is_thing, 0)
+        self._counts = {category_id: [0, 0, 0] for category_id in self._is_thing}  # of TP, FP, FN
 
     def add(self, counts: PanopticCounts) -> None:
         """One more image."""
         for category_id, iou in counts.matches:
             if category_id in self._iou:
                 self._iou[category_id] += iou
-                self._tp[category_id] += 1
-        for totals, category_ids in ((self._fp, counts.false_positives), (self._fn, counts.false_negatives)):
+                self._counts[category_id][0] += 1
+        for place, category_ids in ((1, counts.false_positives), (2, counts.false_negatives)):
             for category_id in category_ids:
-                if category_id in totals:
-                    totals[category_id] += 1
+                if category_id in self._counts:
+                    self._counts[category_id][place] += 1
 
     @property
     def pq(self) -> float | None:
@@ -200,12 +198,7 @@ class RunningQuality:
         return PanopticQuality(_mean(list(seen.values())), things, stuff, per_class, warnings)
 
     def _per_class(self) -> dict[int, ClassQuality]:
-        return {
-            category_id: _class_quality(
-                self._iou[category_id], self._tp[category_id], self._fp[category_id], self._fn[category_id]
-            )
-            for category_id in self._is_thing
-        }
+        return {id_: _class_quality(self._iou[id_], *counts) for id_, counts in self._counts.items()}
 
 
 def panoptic_quality(counts: Iterable[PanopticCounts], categories: Sequence[Category]) -> PanopticQuality:

@@ -25,6 +25,7 @@ from proscale_bench.results.statistics import interval_of
 
 AP_OF: dict[str, IouType] = {"ap": "segm", "ap_bbox": "bbox"}
 OnStage = Callable[[str, int, int], None]  # what is being done; how much of it, of how much
+MASK_METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 SHOWN_EVERY = 50  # images
 DECIMALS = 5  # of replicates in percent: a record keeps thousands
 
@@ -96,8 +97,7 @@ def summarise(
         if quality is not None:
             replicates |= _panoptic_replicates(panoptic, dataset.categories, weights)
         if labelled is not None:
-            pixels = class_pixels(semantic, len(dataset.categories))
-            replicates["miou"] = bootstrap.mean_ious(weights, pixels.intersection, pixels.truth, pixels.predicted)
+            replicates["miou"] = bootstrap.mean_ious(weights, class_pixels(semantic, len(dataset.categories)))
         if judge is not None:
             ascending = np.argsort(np.array(list(images)))  # the matches' order of images
             for name, iou_type in AP_OF.items():
@@ -126,7 +126,7 @@ def _panoptic_replicates(
     things = np.array([category.is_thing for category in categories])
     found = {}
     for name, classes in (("", np.ones_like(things)), ("_things", things), ("_stuff", ~things)):
-        drawn = bootstrap.panoptic_qualities(weights, table.iou, table.tp, table.fp, table.fn, classes)
+        drawn = bootstrap.panoptic_qualities(weights, table, classes)
         found[f"pq{name}"] = drawn.pq
         if not name:
             found |= {"sq": drawn.sq, "rq": drawn.rq}
@@ -149,15 +149,7 @@ def _metrics(
         found |= {"pq_things": _percent(quality.things.pq), "pq_stuff": _percent(quality.stuff.pq)}
     if scores:
         masks, boxes = scores["segm"], scores["bbox"]
-        named = {
-            "ap": masks.ap,
-            "ap50": masks.ap50,
-            "ap75": masks.ap75,
-            "ap_small": masks.ap_small,
-            "ap_medium": masks.ap_medium,
-            "ap_large": masks.ap_large,
-            "ap_bbox": boxes.ap,
-        }
+        named = {name: getattr(masks, name) for name in MASK_METRICS} | {"ap_bbox": boxes.ap}
         found |= {name: None if value < 0 else _percent(value) for name, value in named.items()}
     if labelled is not None:
         found |= {"miou": labelled.miou, "fwiou": labelled.fwiou, "macc": labelled.macc, "pacc": labelled.pacc}

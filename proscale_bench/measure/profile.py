@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.machine import no_garbage_collection
 from proscale_bench.measure.environment import Environment, read_environment
 from proscale_bench.measure.latency import Limits, RoundDone, Samples, Subject, TimedStage, run_rounds
 from proscale_bench.measure.memory import is_out_of_memory, memory_guard, pass_memory
@@ -136,7 +137,8 @@ class Session:
     ) -> list[ProfileResult]:
         """Measure every schedule at a batch size, in turns. One that fails, for want of memory say, is a result too."""
         guard = memory_guard() if self.device.type == "cpu" else nullcontext()
-        with torch.inference_mode(), guard, _no_collection():
+        gc.collect()
+        with torch.inference_mode(), guard, no_garbage_collection():
             return self._measure(self.execution(batch_size), size, output_size, progress)
 
     def _measure(
@@ -259,16 +261,3 @@ def _board(device: torch.device) -> Board | str:
     if device.type != "cuda":
         return "no GPU"
     return Board.open(str(torch.cuda.get_device_properties(device).uuid))
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """The garbage collector waits."""
-    gc.collect()
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

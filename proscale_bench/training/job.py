@@ -50,8 +50,6 @@ from proscale_bench.training.log import LogWriter, TensorBoardWriter
 from proscale_bench.training.loop import NonFiniteError, Trainer
 from proscale_bench.training.samples import batch_indices
 from proscale_bench.training.setup import (
-    InitialWeights,
-    TrainingData,
     check_data,
     device_of,
     identity_of,
@@ -215,13 +213,20 @@ class _Training:
                     )
         if log is None:
             return None
-        record = write_outcome(self.run, trainer, self.job.schedule, self.data, self.start, self._sessions(), log.lines)
-        return FinishedTraining(record, self.run / WEIGHTS)
+        return FinishedTraining(self._write_outcome(log.lines), self.run / WEIGHTS)
 
     def _log(self) -> LogWriter:
         recipe, (done, seconds) = self.job.recipe, self.begun
         board = TensorBoardWriter(self.run / BOARD, done) if self.job.tensorboard else None
-        return LogWriter(self.run / LOG, done, self.unlogged, seconds, recipe.batch_size, recipe.iterations, board)
+        return LogWriter(
+            self.run / LOG,
+            done=done,
+            unlogged=self.unlogged,
+            seconds=seconds,
+            batch_size=recipe.batch_size,
+            last=recipe.iterations,
+            board=board,
+        )
 
     def _steps(self) -> Generator[TrainingStep, None, None]:
         """
@@ -264,8 +269,42 @@ class _Training:
         )
         return (*self.earlier, this)
 
+    def _write_outcome(self, log: Sequence[LogLine]) -> TrainingRecord:
+        """Write `training.json`, then `model.safetensors`: where this is, a training is done.
 
-def final_model(trainer: Trainer) -> Mask2Former:
+        Raises:
+            BenchError: they cannot be written.
+        """
+        trainer, recipe, model = self.trainer, self.job.recipe, _final_model(self.trainer)
+        record = TrainingRecord(
+            name=recipe.name,
+            recipe=recipe.model_dump(mode="json", exclude={"start", "backbone_weights"}),
+            recipe_digest=recipe.digest,
+            schedule=self.job.schedule.compact,
+            backbone=recipe.backbone,
+            seed=trainer.seed,
+            data=self.data.name,
+            data_digest=self.data.digest,
+            images=len(self.data.images),
+            classes=len(self.data.images.classes),
+            start=StartedFrom(kind=self.start.kind, file=self.start.file, digest=self.start.digest),
+            iterations=trainer.iteration,
+            seconds=trainer.seconds,
+            sessions=self._sessions(),
+            weights=WEIGHTS,
+            weights_digest=digest(model.state_dict()),
+            averaged=trainer.average is not None,
+            last=log[-1] if log else None,
+            tool_version=__version__,
+            created=now(),
+            environment=environment(),
+        )
+        write_atomic(self.run / RECORD, record.model_dump_json(indent=2) + "\n")
+        save_checkpoint(model, self.run / WEIGHTS, record.provenance())
+        return record
+
+
+def _final_model(trainer: Trainer) -> Mask2Former:
     """A copy on the CPU, its weights the average's where there is one."""
     model = copy.deepcopy(trainer.model).cpu().eval()
     if trainer.average is not None:
@@ -273,46 +312,3 @@ def final_model(trainer: Trainer) -> Mask2Former:
             for name, parameter in model.named_parameters():
                 parameter.copy_(trainer.average.parameters[name])
     return model
-
-
-def write_outcome(
-    run: Path,
-    trainer: Trainer,
-    schedule: EncoderSpec,
-    data: TrainingData,
-    start: InitialWeights,
-    sessions: tuple[TrainingSession, ...],
-    log: Sequence[LogLine],
-) -> TrainingRecord:
-    """Write `training.json`, then `model.safetensors`: where this is, a training is done.
-
-    Raises:
-        BenchError: they cannot be written.
-    """
-    recipe, model = trainer.recipe, final_model(trainer)
-    record = TrainingRecord(
-        name=recipe.name,
-        recipe=recipe.model_dump(mode="json", exclude={"start", "backbone_weights"}),
-        recipe_digest=recipe.digest,
-        schedule=schedule.compact,
-        backbone=recipe.backbone,
-        seed=trainer.seed,
-        data=data.name,
-        data_digest=data.digest,
-        images=len(data.images),
-        classes=len(data.images.classes),
-        start=StartedFrom(kind=start.kind, file=start.file, digest=start.digest),
-        iterations=trainer.iteration,
-        seconds=trainer.seconds,
-        sessions=sessions,
-        weights=WEIGHTS,
-        weights_digest=digest(model.state_dict()),
-        averaged=trainer.average is not None,
-        last=log[-1] if log else None,
-        tool_version=__version__,
-        created=now(),
-        environment=environment(),
-    )
-    write_atomic(run / RECORD, record.model_dump_json(indent=2) + "\n")
-    save_checkpoint(model, run / WEIGHTS, record.provenance())
-    return record

@@ -19,9 +19,9 @@ class LogWriter:
 
     Args:
         path: file of the log; lines of iterations that are not done, and are trained once more, are cut off.
-        done: iterations.
-        unlogged: the last of those, of which it does not tell yet.
-        seconds: spent so far.
+        done: number of iterations done.
+        unlogged: the last of those, which no line tells of yet.
+        seconds: time spent so far.
         batch_size: images of an iteration.
         last: an iteration after which there is a line in any case.
         board: is given every line, too.
@@ -33,6 +33,7 @@ class LogWriter:
     def __init__(
         self,
         path: Path,
+        *,
         done: int,
         unlogged: Sequence[TrainingStep],
         seconds: float,

@@ -118,12 +118,11 @@ class Trainer:
         batches = load_batches(
             training_set,
             self.seed,
-            self.iteration,
-            self.recipe.iterations,
+            range(self.iteration, self.recipe.iterations),
             self.recipe.batch_size,
-            self.processes.rank,
-            self.processes.size,
-            workers,
+            rank=self.processes.rank,
+            world=self.processes.size,
+            workers=workers,
         )
         with closing(batches):
             for samples in batches:

@@ -6,7 +6,7 @@ processes and accumulations sees the same images, varied in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -183,9 +183,9 @@ def batch_indices(seed: int, iteration: int, batch_size: int, length: int) -> li
 def load_batches(
     training_set: TrainingSet,
     seed: int,
-    first_iteration: int,
-    last_iteration: int,
+    iterations: Iterable[int],
     batch_size: int,
+    *,
     rank: int = 0,
     world: int = 1,
     workers: int = 2,
@@ -195,10 +195,10 @@ def load_batches(
     Closing the generator ends the threads, after the images that they are at.
 
     Args:
-        first_iteration, last_iteration: `last_iteration` itself is not loaded.
-        batch_size: over all processes.
+        iterations: numbers of the iterations to load.
+        batch_size: images of an iteration, over all processes.
         rank, world: place of this process among so many; it takes every `world`-th image.
-        workers: threads.
+        workers: number of threads.
 
     Raises:
         BenchError: a batch is not shared evenly; an image cannot be read, in its iteration's place.
@@ -210,7 +210,7 @@ def load_batches(
     share = batch_size // world
 
     def draws() -> Iterator[DrawnImage]:
-        for iteration in range(first_iteration, last_iteration):
+        for iteration in iterations:
             yield from batch_draws(seed, iteration, batch_size, len(training_set))[rank::world]
 
     def load(draw: DrawnImage) -> Sample:

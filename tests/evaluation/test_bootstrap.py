@@ -16,6 +16,8 @@ from proscale_bench.evaluation.bootstrap import (
     resample_weights,
 )
 from proscale_bench.evaluation.instance import InstanceScorer
+from proscale_bench.evaluation.panoptic import ClassCounts
+from proscale_bench.evaluation.semantic import ClassPixels
 from tests.evaluation.test_instance import boxless, categories_of, fill
 
 IOU_TYPES: tuple[IouType, ...] = ("segm", "bbox")
@@ -103,7 +105,7 @@ def test_pq_is_the_mean_over_classes_that_a_resample_has() -> None:
     iou_sum = tp * rng.uniform(0.5, 1, (images, classes))
     chosen = np.array([True, True, False, True, True, False])
     weights = resample_weights(images, 40)
-    found = panoptic_qualities(weights, iou_sum, tp, fp, fn, chosen)
+    found = panoptic_qualities(weights, ClassCounts(iou_sum, tp, fp, fn), chosen)
     for resample, row in enumerate(weights):
         qualities = []
         for index in np.flatnonzero(chosen):
@@ -113,7 +115,7 @@ def test_pq_is_the_mean_over_classes_that_a_resample_has() -> None:
                 qualities.append((ious / halves, ious / hits if hits else 0.0, hits / halves))
         expected = np.mean(qualities, axis=0)
         assert (found.pq[resample], found.sq[resample], found.rq[resample]) == pytest.approx(expected, rel=1e-12)
-    nothing = panoptic_qualities(weights, iou_sum, tp, fp, fn, np.zeros(classes, bool))
+    nothing = panoptic_qualities(weights, ClassCounts(iou_sum, tp, fp, fn), np.zeros(classes, bool))
     assert np.isnan(nothing.pq).all()
 
 
@@ -126,4 +128,4 @@ def test_miou_is_the_mean_over_classes_of_the_truth() -> None:
     for resample, row in enumerate(weights):
         told, found, both = row @ truth, row @ predicted, row @ shared
         expected = np.mean([both[one] / (told[one] + found[one] - both[one]) for one in range(5) if told[one]])
-        assert mean_ious(weights, shared, truth, predicted)[resample] == pytest.approx(expected, rel=1e-12)
+        assert mean_ious(weights, ClassPixels(shared, truth, predicted))[resample] == pytest.approx(expected, rel=1e-12)

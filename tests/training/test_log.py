@@ -25,7 +25,7 @@ def step(iteration: int, norm: float | None = 3.0) -> TrainingStep:
 
 
 def write(path: Path, first: int, last: int, unlogged: list[TrainingStep] | None = None, end: int = 100) -> LogWriter:
-    writer = LogWriter(path, first - 1, unlogged or [], 0.5 * (first - 1), 8, end)
+    writer = LogWriter(path, done=first - 1, unlogged=unlogged or [], seconds=0.5 * (first - 1), batch_size=8, last=end)
     for iteration in range(first, last + 1):
         writer.add(step(iteration))
     writer.keep()

@@ -78,9 +78,14 @@ def test_generators_are_all_different() -> None:
 @given(st.sampled_from([(1, 1), (2, 1), (4, 2), (3, 3)]), st.integers(0, 9), st.integers(1, 4))
 def test_processes_share_what_one_would_see(shape: tuple[int, int], first: int, workers: int) -> None:
     world, share = shape
-    whole = [told(batch) for batch in load_batches(Numbered(17), 5, first, first + 4, world * share)]
+    whole = [told(batch) for batch in load_batches(Numbered(17), 5, range(first, first + 4), world * share)]
     shares = [
-        [told(batch) for batch in load_batches(Numbered(17), 5, first, first + 4, world * share, rank, world, workers)]
+        [
+            told(batch)
+            for batch in load_batches(
+                Numbered(17), 5, range(first, first + 4), world * share, rank=rank, world=world, workers=workers
+            )
+        ]
         for rank in range(world)
     ]
     assert [len(batch) for one in shares for batch in one] == [share] * 4 * world
@@ -89,8 +94,8 @@ def test_processes_share_what_one_would_see(shape: tuple[int, int], first: int, 
 
 
 def test_what_is_resumed_goes_on_as_it_would_have() -> None:
-    whole = [told(batch) for batch in load_batches(Numbered(10), 1, 0, 12, 4)]
-    assert [told(batch) for batch in load_batches(Numbered(10), 1, 7, 12, 4)] == whole[7:]
+    whole = [told(batch) for batch in load_batches(Numbered(10), 1, range(12), 4)]
+    assert [told(batch) for batch in load_batches(Numbered(10), 1, range(7, 12), 4)] == whole[7:]
     assert len(whole) == 12
     images = Counter(index for batch in whole[:5] for index, _ in batch)
     assert set(images.values()) == {2}
@@ -99,17 +104,17 @@ def test_what_is_resumed_goes_on_as_it_would_have() -> None:
 
 def test_a_batch_is_shared_evenly() -> None:
     with pytest.raises(BenchError, match="8 images an iteration for 3 processes"):
-        next(load_batches(Numbered(10), 1, 0, 1, 8, 0, 3))
+        next(load_batches(Numbered(10), 1, range(1), 8, rank=0, world=3))
 
 
 def test_nothing_is_left_to_do() -> None:
-    assert list(load_batches(Numbered(10), 1, 5, 5, 4)) == []
+    assert list(load_batches(Numbered(10), 1, range(5, 5), 4)) == []
 
 
 @pytest.mark.parametrize("fault", [ValueError("what"), BenchError("x.png: damaged")])
 def test_an_error_comes_in_its_place_and_names_the_image(fault: Exception) -> None:
     indices = [index for step in range(5) for index in batch_indices(1, step, 4, 20)]
-    loader = load_batches(Numbered(20, fault, at=indices[9]), 1, 0, 5, 4)
+    loader = load_batches(Numbered(20, fault, at=indices[9]), 1, range(5), 4)
     assert [len(next(loader)), len(next(loader))] == [4, 4]
     with pytest.raises((RuntimeError, BenchError)) as caught:
         next(loader)
@@ -121,7 +126,7 @@ def test_an_error_comes_in_its_place_and_names_the_image(fault: Exception) -> No
 
 
 def test_closing_ends_the_threads() -> None:
-    loader = load_batches(Numbered(100), 1, 0, 1_000_000, 4)
+    loader = load_batches(Numbered(100), 1, range(1_000_000), 4)
     next(loader)
     assert threads() > 0
     loader.close()
