@@ -16,7 +16,7 @@ from proscale_bench.analysis.pareto import frontier, steps
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, Setting, by_backbone
 from proscale_bench.analysis.views import TableRow, main_view, views
 from proscale_bench.render.label_placement import Name, draw_names
-from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, backbone_name, style
+from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, backbone_name, draw_point, style
 from proscale_bench.results.metrics import Metric, Provenance, get_metric, metric, provenance_of
 from proscale_bench.results.record import Record, model_of
 from proscale_bench.units import reduction_pct, show_reduction
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_X = ("total_gflops", "encoder_gflops")
 DEFAULT_Y = "pq"
 MARKS: dict[Provenance, str] = {"measured": "o", "published": "D", "counted": "s"}
+ARROW = {"arrowstyle": "-|>", "linewidth": 1.0, "alpha": 0.55, "shrinkA": 6, "shrinkB": 6}
 COLUMNS = 2  # of panels
 TICKS_SHARE = 0.11  # of a panel's height, for the ticks of configurations of unknown quality
 
@@ -145,16 +146,8 @@ def _draw_points(axes: Axes, points: Sequence[Point], cost: Metric, quality: Met
     axes.margins(0.16, 0.2)
     for point in points:
         color = backbone_color(point.backbone)
-        axes.plot(
-            [point.x],
-            [point.y],
-            MARKS[provenance_of(point.record, quality.name)],
-            markersize=7,
-            markeredgewidth=1.4,
-            markeredgecolor=color,
-            markerfacecolor=color if point.best else "white",
-            zorder=4,
-        )
+        marker = MARKS[provenance_of(point.record, quality.name)]
+        draw_point(axes, point.x, point.y, color, color if point.best else "white", marker)
         for bar in _bars(point, cost, quality):
             axes.plot(*zip(*bar, strict=True), color=color, linewidth=1.0, alpha=0.6, zorder=3)
 
@@ -174,13 +167,8 @@ def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric) -> None:
     height = TICKS_SHARE / max(2, len(groups))
     for row, group in enumerate(groups.values()):
         for record in group:
-            axes.axvline(
-                metric(record, cost.name) or 0.0,
-                ymin=(row + 0.2) * height,
-                ymax=(row + 0.9) * height,
-                color=backbone_color(record.identity.backbone),
-                linewidth=1.1,
-            )
+            x, color = metric(record, cost.name) or 0.0, backbone_color(record.identity.backbone)
+            axes.axvline(x, ymin=(row + 0.2) * height, ymax=(row + 0.9) * height, color=color, linewidth=1.1)
 
 
 def _draw_lines(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metric) -> None:
@@ -193,20 +181,8 @@ def _draw_lines(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metr
         return
     axes.plot(*zip(*_frontier_line(axes, points, cost, quality), strict=True), color=FAINT, linewidth=1.1, zorder=2)
     for old, new in _arrows(points):
-        axes.annotate(
-            "",
-            (new.x, new.y),
-            (old.x, old.y),
-            arrowprops={
-                "arrowstyle": "-|>",
-                "color": backbone_color(new.backbone),
-                "linewidth": 1.0,
-                "alpha": 0.55,
-                "shrinkA": 6,
-                "shrinkB": 6,
-            },
-            zorder=3,
-        )
+        arrow = {**ARROW, "color": backbone_color(new.backbone)}
+        axes.annotate("", (new.x, new.y), (old.x, old.y), arrowprops=arrow, zorder=3)
 
 
 def _arrows(points: Sequence[Point]) -> list[tuple[Point, Point]]:

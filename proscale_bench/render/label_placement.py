@@ -35,17 +35,12 @@ class Box(NamedTuple):
     top: float
 
     def overlaps(self, other: Box) -> bool:
-        return (
-            self.left < other.right and other.left < self.right and self.bottom < other.top and other.bottom < self.top
-        )
+        across = self.left < other.right and other.left < self.right
+        return across and self.bottom < other.top and other.bottom < self.top
 
     def inside(self, frame: Box) -> bool:
-        return (
-            frame.left <= self.left
-            and self.right <= frame.right
-            and frame.bottom <= self.bottom
-            and self.top <= frame.top
-        )
+        across = frame.left <= self.left and self.right <= frame.right
+        return across and frame.bottom <= self.bottom and self.top <= frame.top
 
     def holds(self, x: float, y: float) -> bool:
         return self.left <= x <= self.right and self.bottom <= y <= self.top

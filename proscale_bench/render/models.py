@@ -32,19 +32,9 @@ def list_table() -> Table:
     for name in BACKBONES:
         specs = (mask2former(schedule, name) for schedule in COMPARED)
         old, new = (count_model(spec, parse_size(), get_rules("fvcore")) for spec in specs)
-        rows.append(
-            Row(
-                name,
-                (
-                    str(mask2former(baseline(), name).head.queries),
-                    f"{old.params_m['backbone']:.2f}",
-                    f"{old.params_m['total']:.2f}",
-                    f"{old.gflops['total']:.2f}",
-                    f"{new.params_m['total']:.2f}",
-                    f"{new.gflops['total']:.2f}",
-                ),
-            )
-        )
+        numbers = [old.params_m["backbone"]]
+        numbers += [number for count in (old, new) for number in (count.params_m["total"], count.gflops["total"])]
+        rows.append(Row(name, (str(mask2former(baseline(), name).head.queries), *(f"{n:.2f}" for n in numbers))))
     header = ("model", "queries", "backbone M", "baseline M", "GFLOPs", "3,3,3 M", "GFLOPs")
     return Table("", header, tuple(rows))
 
@@ -88,20 +78,9 @@ def head_dimensions(head: Head) -> list[tuple[str, str]]:
 def parameter_table(spec: Mask2FormerSpec) -> Table:
     """The parameters of the baseline and of 3,3,3, by part."""
     counts = [replace(spec, encoder=schedule).parameters() for schedule in COMPARED]
-
-    def line(label: str, part: str, strong: bool = False) -> Row:
-        return Row(label, tuple(f"{count[part] if part else sum(count.values()):,}" for count in counts), strong=strong)
-
-    return Table(
-        "",
-        ("parameters", *(schedule.compact for schedule in COMPARED)),
-        (
-            line("backbone", "backbone"),
-            line("encoder", "encoder"),
-            line("transformer decoder", "transformer_decoder"),
-            line("total", "", strong=True),
-        ),
-    )
+    rows = [Row(part.replace("_", " "), tuple(f"{count[part]:,}" for count in counts)) for part in counts[0]]
+    rows.append(Row("total", tuple(f"{sum(count.values()):,}" for count in counts), strong=True))
+    return Table("", ("parameters", *(schedule.compact for schedule in COMPARED)), tuple(rows))
 
 
 def published_table(results: Sequence[PublishedResult]) -> Table:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import Setting, profiled
 from proscale_bench.render.label_placement import Name, draw_names
-from proscale_bench.render.style import FAINT, INK, LEGEND, WIDTH_INCHES, backbone_color, backbone_name, style
+from proscale_bench.render.style import (
+    FAINT,
+    INK,
+    LEGEND,
+    WIDTH_INCHES,
+    backbone_color,
+    backbone_name,
+    draw_point,
+    style,
+)
 from proscale_bench.results.profile import CountedSaving, RealisedSaving
 from proscale_bench.results.record import Record
 
@@ -79,16 +88,7 @@ def _panel(axes: Axes, part: str, records: Sequence[Record]) -> list[SavingPoint
         color = backbone_color(saving.backbone)
         axes.plot([saving.counted] * 2, saving.realised.interval, color=color, linewidth=1.2, zorder=3)
         face = color if saving.realised.significant else "white"
-        axes.plot(
-            [saving.counted],
-            [saving.realised.value],
-            "o",
-            markersize=7,
-            markeredgewidth=1.4,
-            color=color,
-            markerfacecolor=face,
-            zorder=4,
-        )
+        draw_point(axes, saving.counted, saving.realised.value, color, face)
     low, high = _limits(savings)
     axes.plot([low, high], [low, high], color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=2)
     axes.axhline(0, color=FAINT, linewidth=0.7, zorder=1)

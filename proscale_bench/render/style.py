@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH_INCHES = 7.0  # of a text block; at half of it the labels still read
@@ -88,6 +89,12 @@ def backbone_name(backbone: str) -> str:
 
 def backbone_color(backbone: str) -> str:
     return COLORS.get(backbone, FAINT)
+
+
+def draw_point(axes: Axes, x: float, y: float, color: str, face: str, marker: str = "o") -> None:
+    """Draw the mark of a configuration; `face` is its inside."""
+    edge: dict[str, Any] = {"markersize": 7, "markeredgewidth": 1.4, "markeredgecolor": color}
+    axes.plot([x], [y], marker, **edge, markerfacecolor=face, zorder=4)
 
 
 @contextmanager
