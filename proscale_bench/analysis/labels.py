@@ -70,7 +70,7 @@ def row_names(records: Sequence[Record]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for group in by_setting(records).values():
-        bare = [record.model_copy(update={"accuracy": None}) for record in group]
+        bare = [one if one.is_evaluated else one.model_copy(update={"accuracy": None}) for one in group]
         found |= zip((record.digest for record in group), labels(bare, with_trainings=False), strict=True)
     return found
 
@@ -83,11 +83,13 @@ def distinct(names: Sequence[str], traits: Sequence[dict[str, str]]) -> list[str
     """
     found = list(names)
     for trait in merged(traits):
-        words = [one.get(trait, "") for one in traits]
-        if len(set(found)) == len(found):
-            break
-        if len(set(words)) > 1:
-            found = [f"{name}, {word}" if word else name for name, word in zip(found, words, strict=True)]
+        alike: dict[str, list[int]] = {}
+        for index, name in enumerate(found):
+            alike.setdefault(name, []).append(index)
+        for name, group in alike.items():
+            words = {index: traits[index].get(trait, "") for index in group}
+            if len(set(words.values())) > 1:
+                found = [f"{name}, {words[i]}" if words.get(i) else one for i, one in enumerate(found)]
     return found
 
 

@@ -47,7 +47,9 @@ class Setting:
 
     @property
     def where(self) -> str:
-        return f"{self.size}{f' (masks at {self.output})' if self.output else ''}"
+        resized = self.evaluation is not None and self.evaluation.resize != "none"
+        resize = f", resize {self.evaluation.resize.partition(',')[0]}" if resized and self.evaluation else ""
+        return f"{self.size}{resize}{f' (masks at {self.output})' if self.output else ''}"
 
     @property
     def how(self) -> str:
@@ -232,5 +234,6 @@ def _order(record: Record) -> tuple[object, ...]:
         _execution_order(record.execution),
         protocol.model_dump_json() if (protocol := protocol_of(record)) else "",
         model_order(record),
+        record.accuracy.source if record.accuracy else "",
         record.digest,
     )

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from proscale_bench.analysis.evaluations import Evaluation, EvaluationKey, evaluations_of, key_names
+from proscale_bench.analysis.evaluations import Evaluation, EvaluationKey, evaluation_key, evaluations_of, key_names
 from proscale_bench.analysis.labels import labels
 from proscale_bench.analysis.settings import Setting, by_setting, model_order, setting_of
 from proscale_bench.results.metrics import metric
@@ -129,7 +129,8 @@ class SideBySide:
 def views(records: Iterable[Record]) -> list[View]:
     """Every view of a run, in the order of `by_setting`.
 
-    An evaluation is a view of its own only where nothing else has its model; one that failed is a row of every view.
+    An evaluation is a view of its own only where nothing else has its model: its cost is at the sizes of its images, so
+    no other evaluation joins it there. One that failed is a row of every view.
     """
     found = [record for group in by_setting(records).values() for record in group]
     failed = [_bare(record) for record in found if _is_failed_evaluation(record)]
@@ -142,10 +143,17 @@ def views(records: Iterable[Record]) -> list[View]:
         if setting.execution or setting not in timed:
             shown.append(_view(setting, (group, alike, failed), evaluations))
     known = {model_of(row.record) for view in shown for row in view.rows}
+    there: set[tuple[Model, EvaluationKey]] = set()
     for setting, group in by_setting(record for record in found if record.is_evaluated).items():
-        if not {model_of(record) for record in group} <= known:
-            shown.append(_view(setting, (group, failed), evaluations))
-            known |= {model_of(record) for record in group}
+        own = {(model_of(one), evaluation_key(one)) for one in group if model_of(one) not in known}
+        if not own <= there:
+            there |= own
+            key = evaluation_key(group[0])
+            of_key = {
+                model: tuple(one for one in found_here if one.key in (None, key))
+                for model, found_here in evaluations.items()
+            }
+            shown.append(_view(setting, (group, failed), of_key))
     return shown or [_view(setting_of(one), (failed,), evaluations) for one in failed[:1]]
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from proscale_bench.analysis.labels import labels
-from proscale_bench.analysis.settings import Setting
 from proscale_bench.render.columns import Column, gflops, number, saved
 from proscale_bench.render.table import Row, Table, markdown_table, markdown_tables
 from proscale_bench.results.accuracy import ACCURACIES, Accuracy, ClassAccuracy, Evaluated
@@ -133,12 +132,16 @@ def footer(evaluations: Sequence[EvaluatedModel]) -> list[str]:
     return lines
 
 
-def section(setting: Setting, records: Sequence[Record], text: Callable[[str], str]) -> list[str]:
-    """A data set's evaluations in a report, as lines of Markdown; `text` escapes words."""
+def section(name: str, records: Sequence[Record], text: Callable[[str], str]) -> list[str]:
+    """The evaluations of one way in a report, as lines of Markdown; `text` escapes words.
+
+    Args:
+        name: the data, and the way where there are several.
+    """
     evaluations = [
         EvaluatedModel(record.accuracy, record) for record in records if record.accuracy and record.is_evaluated
     ]
-    lines = [f"## Accuracy on {text(setting.size)}", "", *markdown_table(accuracy_table(evaluations)), ""]
+    lines = [f"## Accuracy on {text(name)}", "", *markdown_table(accuracy_table(evaluations)), ""]
     return lines + [line for note in footer(evaluations) for line in (text(note[:1].upper() + note[1:]) + ".", "")]
 
 

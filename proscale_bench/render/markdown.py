@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from proscale_bench.analysis.evaluations import evaluation_key, key_names
 from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import (
     HEADLINE_SCHEDULE,
@@ -64,10 +65,10 @@ def report(
         lines += ["![Time saved against GFLOPs saved](savings.svg)", ""] if has_savings(records) else []
     for side in side_by_side(records):
         lines += side_by_side_section(side, text)
-    notes = Footnotes()
+    notes, names = Footnotes(), key_names(records)
     for setting, group in groups.items():
         if any(record.is_evaluated for record in group):
-            lines += accuracy_section(setting, group, text)
+            lines += accuracy_section(names[evaluation_key(group[0])], group, text)
             continue
         if setting.execution:
             lines += section(setting, group, text) if setting.dataset is None else []

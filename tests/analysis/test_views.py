@@ -358,9 +358,19 @@ def test_a_published_accuracy_stands_beside_the_published_model_alone() -> None:
 
 def test_an_older_evaluation_is_not_joined_with_a_newer_one() -> None:
     old, new = (evaluated(pq=pq, seed=seed, recipe=RECIPE, source=f"{seed}") for pq, seed in ((40.0, 0), (42.0, 1)))
-    (view,) = views([by_an_older_version(old), new])
-    assert [one.trainings for one in view.rows[0].evaluations] == [1, 1]
+    (view,) = views([*counted(), by_an_older_version(old), new])
+    assert [one.trainings for one in view.rows[2].evaluations] == [1, 1]
     assert len(side_by_side([by_an_older_version(old), new])) == 2
+
+
+def test_an_accuracy_stands_beside_the_cost_at_its_own_resolution() -> None:
+    small, large = judged(resize="400,1333"), judged(50.0, resize="800,1333")
+    large = [one.model_copy(update={"cost": record(one.identity.schedule, "tiny", "96x96").cost}) for one in large]
+    found = views([*small, *large])
+    assert sorted(view.setting.where for view in found) == ["val, resize 400", "val, resize 800"]
+    told = [(row.record.cost, row.evaluations[0].accuracy.pq) for view in found for row in view.rows]
+    assert all(len(row.evaluations) == 1 for view in found for row in view.rows)
+    assert [one for one in (*small, *large) if one.accuracy and (one.cost, one.accuracy.pq) not in told] == []
 
 
 def test_folders_tell_data_of_one_name_apart() -> None:
