@@ -266,7 +266,7 @@ def evaluate_model(
         guard = memory_guard() if settings.device == "cpu" else nullcontext()
         try:
             with guard:
-                evaluate(work, predictor, folder, processes, writer, on_batch)
+                evaluate(work, predictor, folder, processes, writer=writer, on_batch=on_batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -319,7 +319,7 @@ def score_files(
     predictor = FilePredictor(predictions, work, request.reference)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="proscale-bench-") as folder:
-        evaluate(work, predictor, Path(folder), Processes(), None, on_batch)
+        evaluate(work, predictor, Path(folder), Processes(), on_batch=on_batch)
         summary = summarise(
             work, Path(folder), request.resamples, request.seed, request.reference, predictor.scorer, on_stage
         )

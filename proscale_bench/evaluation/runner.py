@@ -93,6 +93,7 @@ def evaluate(
     predictor: Predictor,
     folder: Path,
     processes: Processes,
+    *,
     writer: PredictionWriter | None = None,
     on_batch: Callable[[BatchDone], None] = lambda done: None,
 ) -> None:
