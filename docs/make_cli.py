@@ -128,7 +128,7 @@ def declared(function: Callable[..., Any]) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def written(info: OptionInfo) -> list[str]:
-    """What is written for an option."""
+    """The spellings of an option."""
     return [word for word in info.param_decls or () if isinstance(word, str)]
 
 

@@ -28,7 +28,7 @@ from proscale_bench.commands.help import BenchCommand, BenchSubgroup
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.version import __version__
 
-HELP = """What a segmentation encoder's schedule costs on paper, on the machine, and in accuracy.
+HELP = """Measure what a segmentation encoder's schedule costs on paper, on the machine, and in accuracy.
 
 Example: proscale-bench flops --schedule 3,3,3
 """
@@ -64,12 +64,12 @@ class BenchGroup(BenchSubgroup):
 
 
 def of_the_system(error: OSError) -> BenchError:
-    """What the system refused: a full disk, a folder that cannot be written."""
+    """The error of what the system refused: a full disk, a folder that cannot be written."""
     return BenchError(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
 
 
 def let_go_of_stdout() -> None:
-    """What is still buffered goes nowhere, so that the interpreter's last flush is quiet."""
+    """Send nowhere what is still buffered, so that the interpreter's last flush is quiet."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -116,11 +116,11 @@ def global_options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors and reports only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and reports.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Say what is being done, and where an error arose.")
     ] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour (as does NO_COLOR).")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Use no colour, as with NO_COLOR.")] = False,
 ) -> None:
     from proscale_bench.render.console import settings
 

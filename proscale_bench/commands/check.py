@@ -136,7 +136,7 @@ def updated(path: Path, findings: Sequence[Finding]) -> bool:
 
 
 def explanations(checker: Checker, findings: Sequence[Finding]) -> Explanations:
-    """What changed since each exceeded limit was last kept."""
+    """Explain what changed since each exceeded limit was last kept."""
     from proscale_bench.analysis.explain import explain
 
     return {
@@ -221,7 +221,7 @@ def _print_text(findings: Sequence[Finding], off: int, explained: Explanations) 
 
 
 def _add_to_job_summary(findings: Sequence[Finding], off: int) -> None:
-    """To the page of the job, where GitHub Actions says there is one."""
+    """Add a table to the page of the job, where GitHub Actions says there is one."""
     from proscale_bench.render import check as render
 
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -1,4 +1,4 @@
-"""What a shell offers for the value of a flag: one function a kind, from the tables that validate it.
+"""Values that a shell offers for a flag: a function for each kind, from the tables that validate it.
 
 Typer leaves out what does not begin with what is written, and where nothing is left the shell offers files. Tables are
 imported when they are asked for, and none needs a large library: a tab is no slower than `--help`.
@@ -36,7 +36,7 @@ def sizes() -> list[str]:
 
 
 def single_sizes() -> list[str]:
-    """Any is possible: these are the defaults."""
+    """The default sizes; any other is possible."""
     return ["800x1333", "640x640"]
 
 
@@ -73,7 +73,7 @@ def layouts() -> list[str]:
 
 
 def tasks(incomplete: str) -> list[str]:
-    """Those that are not in the list yet."""
+    """The tasks that are not in the list yet."""
     begun, comma, _ = incomplete.rpartition(",")
     return [f"{begun}{comma}{task}" for task in get_args(choices.Task) if task not in begun.split(",")]
 
@@ -101,5 +101,5 @@ def metrics() -> list[str]:
 
 
 def gates() -> list[str]:
-    """Each metric with a limit of 1, to be changed."""
+    """Every metric with a limit of 1, to be changed."""
     return [f"{metric}:1" for metric in metrics()]

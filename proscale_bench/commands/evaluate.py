@@ -115,7 +115,7 @@ class EvalOptions(ExecutionOptions, ExportOptions):
     out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/eval-SPLIT]", KEPT, default=None)
 
     def check(self) -> None:
-        """As `DeviceOptions.check`; also nothing to evaluate, and flags that exclude each other."""
+        """Refuse also what gives nothing to evaluate, and flags that exclude each other; see `DeviceOptions.check`."""
         from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.specs.backbones import get_backbone
 
@@ -149,7 +149,7 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         """The weights: those given, else those that ship, unless something else is evaluated.
 
         Raises:
-            BenchError: None are given, and none that are asked for ship.
+            BenchError: none are given, and none that are asked for ship.
         """
         from proscale_bench.config.catalogue import parse_staged
         from proscale_bench.config.weights import require_shipped_weights
@@ -187,10 +187,10 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         return short, longest
 
     def request(self, dataset: Dataset) -> EvaluationRequest:
-        """What to evaluate, as far as the data go.
+        """The request: the data, and how its metrics are made.
 
         Raises:
-            BenchError: The data have no truth for a task.
+            BenchError: the data have no truth for a task.
         """
         from proscale_bench.bench.evaluate import EvaluationRequest, default_resize, tasks_on
 
@@ -210,10 +210,10 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         )
 
     def settings(self) -> ExecutionSettings:
-        """How to run the model. Loads torch.
+        """The settings that the model runs with. Loads torch.
 
         Raises:
-            BenchError: There is no such device.
+            BenchError: there is no such device.
         """
         from proscale_bench.bench.evaluate import ExecutionSettings
         from proscale_bench.results.profile import DType
@@ -342,7 +342,7 @@ def score(options: EvalOptions, request: EvaluationRequest, folder: Path) -> Ite
     """Score somebody's predictions, with a bar.
 
     Raises:
-        BenchError: The folder has nothing of the tasks, or what it has cannot be read.
+        BenchError: the folder has nothing of the tasks, or what it has cannot be read.
     """
     from proscale_bench.bench.evaluate import score_files
     from proscale_bench.commands.progress import progress_bar
@@ -365,7 +365,7 @@ def score(options: EvalOptions, request: EvaluationRequest, folder: Path) -> Ite
 
 
 def shower(bar: Bar, name: str) -> Callable[[BatchDone], None]:
-    """Shows how far the images of a model are."""
+    """A function that shows how far the images of a model are."""
 
     def show_batch(batch: BatchDone) -> None:
         pq = "" if batch.pq is None else f", PQ {batch.pq:.1f} so far"

@@ -1,4 +1,4 @@
-"""What `--export-json`, `--export-csv` and `--export-markdown` write."""
+"""The documents that `--export-json`, `--export-csv` and `--export-markdown` write."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Exports:
 
     @property
     def console(self) -> Console:
-        """Where the table goes: stderr where a document has stdout to itself."""
+        """The stream that tables go to: stdout, or stderr where a document has stdout to itself."""
         from proscale_bench.render.console import stderr_console, stdout_console
 
         return stderr_console() if STDOUT in (self.json, self.csv, self.markdown) else stdout_console()

@@ -90,7 +90,7 @@ def verify_counts(counts: Sequence[FlopCount], *, all_sizes: bool, as_executed: 
     """Count again with the other engines and say so; what agreed, for the JSON.
 
     Raises:
-        BenchError: Engines disagree, or an operator has no rule (exit code 3).
+        BenchError: engines disagree, or an operator has no rule (exit code 3).
     """
     from proscale_bench.commands.progress import progress_bar, uninterrupted
     from proscale_bench.render.console import detail, note

@@ -1,4 +1,4 @@
-"""How flags are read and help is shown: old spellings are understood, types are left out where they say nothing."""
+"""Reading of flags and showing of help: old spellings are understood, types are left out where they say nothing."""
 
 from __future__ import annotations
 

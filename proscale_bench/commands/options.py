@@ -42,12 +42,12 @@ def flag(
     """Declare a flag as manual pages write it: `flag("--batch-size, -n N", "Number of images in a batch.", HOW)`.
 
     Args:
-        written: Its spellings, and the name of its value if it takes one.
-        text: Its help; `[default: ...]` at the end says what a default of None stands for.
-        panel: Heading of the help that it stands under.
-        default: Its default, as an attribute of `Options`; inside `Annotated` it has none.
-        values: Offers the values to a shell.
-        limits: Other arguments of `typer.Option`, such as `min`.
+        written: its spellings, and the name of its value if it takes one.
+        text: its help; `[default: ...]` at the end says what a default of None stands for.
+        panel: heading of the help that it stands under.
+        default: its default, as an attribute of `Options`; inside `Annotated` it has none.
+        values: offers the values to a shell.
+        limits: other arguments of `typer.Option`, such as `min`.
     """
     *names, last = written.split(", ")
     last, _, value = last.partition(" ")
@@ -101,7 +101,7 @@ def takes(options: type[Given]) -> Callable[[Callable[[Given], None]], Callable[
 
 
 def seed_in_range(seed: int) -> int:
-    """A callback, since help shows `max=` with all its ten digits."""
+    """Check a seed. This is a callback, since help shows `max=` with all its ten digits."""
     if not 0 <= seed <= MAX_SEED:
         raise typer.BadParameter(f"{seed} is not in the range 0<=x<={MAX_SEED}.")
     return seed
@@ -130,7 +130,7 @@ class DimensionOptions(Options):
         """The models that are meant, in the order of the schedules; see `ModelChoice`.
 
         Raises:
-            BenchError: A name or a number is unknown, the weights cannot be read, or a flag contradicts them.
+            BenchError: a name or a number is unknown, the weights cannot be read, or a flag contradicts them.
         """
         from proscale_bench.bench.specs import ModelChoice
 
@@ -168,7 +168,7 @@ class ModelOptions(BackboneOptions):
     )
 
     def specs(self) -> tuple[Mask2FormerSpec, ...]:
-        """As `DimensionOptions.specs_of`."""
+        """The models that are meant; see `DimensionOptions.specs_of`."""
         return self.specs_of(self.schedule or (), self.backbone)
 
 
@@ -230,7 +230,7 @@ class DeviceOptions(Options):
         """Find what is wrong without loading torch, which takes seconds.
 
         Raises:
-            BenchError: A flag has an unknown value.
+            BenchError: a flag has an unknown value.
         """
         from proscale_bench.config.choices import DeviceType, Sampling
         from proscale_bench.errors import one_of
@@ -259,7 +259,7 @@ class ExecutionOptions(DeviceOptions):
     optimizations: OptimizationsOption = True
 
     def check(self) -> None:
-        """As `DeviceOptions.check`."""
+        """Check these flags too; see `DeviceOptions.check`."""
         from proscale_bench.config.choices import DType
         from proscale_bench.errors import one_of
 

@@ -72,7 +72,7 @@ class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
     out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/profile-BACKBONE-DEVICE]", default=None)
 
     def check(self) -> None:
-        """As `DeviceOptions.check`."""
+        """Check also the size; see `DeviceOptions.check`."""
         from proscale_bench.cost.geometry import COCO_SIZES, parse_size
 
         if self.size in COCO_SIZES:
@@ -84,10 +84,10 @@ class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
         super().check()
 
     def settings(self) -> ProfileSettings:
-        """How to run the models. Loads torch.
+        """The settings that the models run with. Loads torch.
 
         Raises:
-            BenchError: There is no such device, or it cannot do what was asked.
+            BenchError: there is no such device, or it cannot do what was asked.
         """
         import torch
 
@@ -115,7 +115,7 @@ class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
         return settings
 
     def request(self, specs: tuple[ModelSpec, ...], device: DeviceType) -> ProfileRequest:
-        """What to profile on a device."""
+        """The request to profile models on a device."""
         from proscale_bench.bench.profile import ProfileRequest
         from proscale_bench.cost.geometry import parse_size
 
@@ -202,7 +202,7 @@ def check_measured(records: Sequence[Record], fail_unstable: bool) -> None:
     """Fail, after all is shown and kept, where that is due.
 
     Raises:
-        BenchError: Nothing could be measured, something failed for another reason than memory, or a latency cannot
+        BenchError: nothing could be measured, something failed for another reason than memory, or a latency cannot
             be trusted and a gate asked for that (exit code 3).
     """
     failed = [record.error for record in records if record.error]

@@ -1,4 +1,4 @@
-"""What a person sees while something is loaded or runs: bars on a terminal's stderr, in a log a line now and then."""
+"""Progress for a person while something is loaded or runs: bars on a terminal, in a log a line now and then."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Bars(AbstractContextManager["Bars"]):
 
     Args:
         by_clock: False draws them only when there is news: a thread that draws takes time from what is measured.
-        after_s: Seconds before which nothing is drawn, for what is mostly done sooner.
-        titled: Each bar has a title on its left.
+        after_s: seconds before which nothing is drawn, for what is mostly done sooner.
+        titled: each bar has a title on its left.
     """
 
     def __init__(self, *, by_clock: bool = True, after_s: float = 0.0, titled: bool = False) -> None:
@@ -80,7 +80,7 @@ class Bars(AbstractContextManager["Bars"]):
             self.progress.refresh()
 
     def log(self, line: Callable[[], str], *, last: bool) -> None:
-        """Where no bar is seen: a line every half minute, and the last one."""
+        """Print a line where no bar is seen: one every half minute, and the last one."""
         if not self.shown and (last or time.monotonic() >= self._next_line_at):
             self._next_line_at = time.monotonic() + LINE_EVERY_S
             note(line())
@@ -105,12 +105,12 @@ class Bar:
         """Say how things stand; what is left out stays as it was.
 
         Args:
-            what: What is being done.
-            done: How much is done, as the bar counts it.
-            total: How much there is to do.
-            begun: How much is done of what is not counted yet.
-            visible: Whether the bar is drawn.
-            line: Makes the line of a log that says the same.
+            what: what is being done.
+            done: how much is done, as the bar counts it.
+            total: how much there is to do.
+            begun: how much is done of what is not counted yet.
+            visible: whether the bar is drawn.
+            line: makes the line of a log that says the same.
         """
         task = self._task
         done = task.completed if done is None else done
@@ -154,7 +154,7 @@ def uninterrupted() -> Iterator[None]:
     numpy and torch, interrupted half-way, swallow the interruption or fail in ways that name something else.
 
     Raises:
-        KeyboardInterrupt: At the end, where one came.
+        KeyboardInterrupt: at the end, where one came.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield  # somebody else's handler, or a shell that does not want us to listen

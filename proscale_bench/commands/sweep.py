@@ -129,7 +129,7 @@ def check(outcome: SweepOutcome) -> None:
     """Fail, after all is shown and kept, where that is due.
 
     Raises:
-        BenchError: Records could not be kept, or configurations failed.
+        BenchError: records could not be kept, or configurations failed.
     """
     if outcome.lost:
         raise BenchError(

@@ -108,10 +108,10 @@ class TrainOptions(DeviceOptions):
     export_json: ExportJsonOption = None
 
     def read(self) -> tuple[EncoderSpec, Recipe]:
-        """What is trained and how, checked before anything large is loaded.
+        """The schedule and the recipe, checked before anything large is loaded.
 
         Raises:
-            BenchError: A schedule, recipe, file or value is unknown or does not fit.
+            BenchError: a schedule, recipe, file or value is unknown or does not fit.
         """
         from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.config.recipe import Precision, RecipeChanges, find_recipe, read_recipe, with_changes
@@ -129,14 +129,14 @@ class TrainOptions(DeviceOptions):
         return schedule, recipe
 
     def folder(self, schedule: EncoderSpec, recipe: Recipe) -> Path:
-        """Where the run lies."""
+        """The folder of the run."""
         word = schedule.compact
         for separator in ",+:":
             word = word.replace(separator, "-")
         return self.out or Path("runs") / f"{recipe.name}-{recipe.backbone}-{word}-seed{self.seed}"
 
     def job(self, schedule: EncoderSpec, recipe: Recipe) -> TrainingJob:
-        """What runs. Loads torch."""
+        """The job that runs. Loads torch."""
         from proscale_bench.commands.progress import uninterrupted
 
         with uninterrupted():
@@ -203,7 +203,7 @@ class TrainingDisplay(Watcher):
     """Shows images being made, then iterations: losses, images/s and time left.
 
     Args:
-        what: What is trained.
+        what: what is trained.
     """
 
     def __init__(self, bars: Bars, recipe: Recipe, what: str) -> None:
