@@ -302,7 +302,6 @@ def evaluate_models(
     """Evaluate one model after the other, with a bar; outcomes in the first process alone."""
     from proscale_bench.bench.evaluate import JOURNALS, evaluate_model
     from proscale_bench.commands.progress import progress_bar, uninterrupted
-    from proscale_bench.commands.visuals import draw
     from proscale_bench.evaluation.saved import PredictionWriter
     from proscale_bench.files import locked
     from proscale_bench.render.console import detail
@@ -346,7 +345,6 @@ def score(options: EvalOptions, request: EvaluationRequest, folder: Path) -> Ite
     """
     from proscale_bench.bench.evaluate import score_files
     from proscale_bench.commands.progress import progress_bar
-    from proscale_bench.commands.visuals import draw
     from proscale_bench.evaluation.file_predictor import tasks_in
 
     if options.tasks is None and folder.is_dir():
@@ -362,6 +360,15 @@ def score(options: EvalOptions, request: EvaluationRequest, folder: Path) -> Ite
         if options.visuals:
             draw(outcome, (options.out or Path("reports/eval-predictions")) / "visuals", options.visuals)
         yield outcome
+
+
+def draw(outcome: EvaluationOutcome, folder: Path, number: int) -> None:
+    """Draw the worst images and say where they are."""
+    from proscale_bench.bench.visuals import draw_worst
+    from proscale_bench.render.console import note
+
+    paths = draw_worst(outcome, folder, number)
+    note(f"pictures: {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}" if paths else "no pictures")
 
 
 def shower(bar: Bar, name: str) -> Callable[[BatchDone], None]:

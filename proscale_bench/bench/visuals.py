@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from proscale_bench.render.overlay import Shown
 
 
-def draw(outcome: EvaluationOutcome, folder: Path, number: int) -> None:
-    """Draw the worst images and say where they are."""
-    from proscale_bench.render.console import note
-
-    paths = draw_worst(outcome, folder, number)
-    note(f"pictures: {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}" if paths else "no pictures")
-
-
 def draw_worst(outcome: EvaluationOutcome, folder: Path, number: int) -> list[Path]:
     """Draw the `number` images of the lowest PQ, worst first, as PNGs named by rank and image.
 
