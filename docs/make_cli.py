@@ -8,10 +8,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from copy import copy
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any, get_origin
 
 from typer.models import OptionInfo
 
@@ -118,13 +117,9 @@ def example(text: str) -> list[str]:
 def declared(function: Callable[..., Any]) -> Iterator[tuple[Any, Any, Any]]:
     """The type, declaration and default of every parameter that is shown."""
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        kind, info, default = parameter.annotation, parameter.default, getattr(parameter.default, "default", None)
-        if get_origin(kind) is Annotated:  # inside it Typer takes the first word for a default
-            (kind, info), default = get_args(kind), parameter.default
-            info = copy(info)
-            info.param_decls = (info.default, *(info.param_decls or ()))
+        info = parameter.default
         if not info.hidden:
-            yield kind, info, inspect.Parameter.empty if default is ... else default
+            yield parameter.annotation, info, inspect.Parameter.empty if info.default is ... else info.default
 
 
 def written(info: OptionInfo) -> list[str]:

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -25,6 +25,7 @@ from proscale_bench.commands import (
     zoo,
 )
 from proscale_bench.commands.help import BenchCommand, BenchSubgroup
+from proscale_bench.commands.options import flag
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.version import __version__
 
@@ -113,14 +114,10 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def global_options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and reports.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say what is being done, and where an error arose.")
-    ] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="Use no colour, as with NO_COLOR.")] = False,
+    version: bool = flag("--version", "Show the version and stop.", default=False, callback=_version, is_eager=True),
+    quiet: bool = flag("--quiet, -q", "Print only errors and reports.", default=False),
+    verbose: bool = flag("--verbose, -v", "Say what is being done, and where an error arose.", default=False),
+    no_color: bool = flag("--no-color", "Use no colour, as with NO_COLOR.", default=False),
 ) -> None:
     from proscale_bench.render.console import settings
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -34,22 +34,18 @@ class Format(str, Enum):
 
 
 def check(
-    budgets: Annotated[Path, typer.Argument(metavar="FILE", help="File of limits on metrics.")] = Path("budgets.yaml"),
-    records: Annotated[
-        MaybePaths,
-        flag(
-            "--records RUN",
-            "Run that latencies and accuracies come from. Repeat for several. [default: all in reports]",
-        ),
-    ] = None,
-    form: Annotated[
-        Format, flag("--format NAME", "Format of the report: text, json, github, junit or sarif.")
-    ] = Format.text,
-    update: Annotated[bool, flag("--update", "Write what was found into the file, then check.")] = False,
-    explain: Annotated[bool, flag("--explain", "Say what changed since an exceeded limit was last kept.")] = False,
-    fail_unstable: Annotated[
-        bool, flag("--fail-unstable", "Exit with 3 if a limit stands on a latency that cannot be trusted.")
-    ] = False,
+    budgets: Path = typer.Argument(Path("budgets.yaml"), metavar="FILE", help="File of limits on metrics."),
+    records: MaybePaths = flag(
+        "--records RUN", "Run that latencies and accuracies come from. Repeat for several. [default: all in reports]"
+    ),
+    form: Format = flag(
+        "--format NAME", "Format of the report: text, json, github, junit or sarif.", default=Format.text
+    ),
+    update: bool = flag("--update", "Write what was found into the file, then check.", default=False),
+    explain: bool = flag("--explain", "Say what changed since an exceeded limit was last kept.", default=False),
+    fail_unstable: bool = flag(
+        "--fail-unstable", "Exit with 3 if a limit stands on a latency that cannot be trusted.", default=False
+    ),
 ) -> None:
     """Hold costs, latencies and accuracies to a budget; exit 1 where a limit is not kept.
 

@@ -19,16 +19,11 @@ class CompareOptions(ExportOptions):
 
     old: Path = typer.Argument(metavar="OLD", help="Folder of a run, or a file that --export-json wrote.")
     new: Path = typer.Argument(metavar="NEW", help="Another one, or the same.")
-    old_schedule: MaybeStr = flag(
-        "--old SCHEDULE", "Only this schedule of OLD.", default=None, values=completion.schedules
-    )
-    new_schedule: MaybeStr = flag(
-        "--new SCHEDULE", "Only this schedule of NEW.", default=None, values=completion.schedules
-    )
+    old_schedule: MaybeStr = flag("--old SCHEDULE", "Only this schedule of OLD.", values=completion.schedules)
+    new_schedule: MaybeStr = flag("--new SCHEDULE", "Only this schedule of NEW.", values=completion.schedules)
     fail: MaybeStrs = flag(
         "--fail METRIC:PERCENT",
         "Exit with 1 if this metric got worse by more (accuracies: in points), and not by chance. Repeat for several.",
-        default=None,
         values=completion.gates,
     )
 

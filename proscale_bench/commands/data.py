@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from proscale_bench.commands.help import BenchCommand, BenchSubgroup
-from proscale_bench.commands.options import ExportJsonOption, ForceOption, MaybeStr, flag
+from proscale_bench.commands.options import EXPORT_JSON, FORCE, MaybePath, MaybeStr, flag
 from proscale_bench.errors import BenchError
 from proscale_bench.units import printable
 
@@ -30,19 +30,14 @@ app = typer.Typer(cls=BenchSubgroup, help=HELP, no_args_is_help=True)
 
 @app.command("check", cls=BenchCommand)
 def check(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="Folder with annotations/ and the folders of images, as COCO's archives unpack."
-        ),
-    ],
-    split: Annotated[
-        MaybeStr, flag("--split NAME", "Split, such as val2017. [default: val2017, val, or the only one]")
-    ] = None,
-    quick: Annotated[bool, flag("--quick", "Read only the headers of images, and decode no pixel.")] = False,
-    everything: Annotated[bool, flag("--all", "List every finding, not the first ones of a kind.")] = False,
-    export_json: ExportJsonOption = None,
-    force: ForceOption = False,
+    folder: Path = typer.Argument(
+        metavar="DIR", help="Folder with annotations/ and the folders of images, as COCO's archives unpack."
+    ),
+    split: MaybeStr = flag("--split NAME", "Split, such as val2017. [default: val2017, val, or the only one]"),
+    quick: bool = flag("--quick", "Read only the headers of images, and decode no pixel.", default=False),
+    everything: bool = flag("--all", "List every finding, not the first ones of a kind.", default=False),
+    export_json: MaybePath = EXPORT_JSON,
+    force: bool = FORCE,
 ) -> None:
     """Look through a data set: every annotation, image and map. Errors would stop an evaluation; warnings would not.
 
@@ -91,11 +86,11 @@ def show(found: DataCheck, console: Console, everything: bool) -> None:
 
 @app.command("make-shapes", cls=BenchCommand)
 def make_shapes(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; made where it is missing.")],
-    images: Annotated[int, flag("--images, -n N", "Number of images.")] = 256,
-    seed: Annotated[int, flag("--seed N", "Seed; the same one gives the same pixels, everywhere.")] = 0,
-    split: Annotated[str, flag("--split NAME", "Name of the split, as in COCO's folders.")] = "val",
-    force: Annotated[bool, flag("--force", "Replace a split of Shapes that is there.")] = False,
+    folder: Path = typer.Argument(metavar="DIR", help="Folder to write to; made where it is missing."),
+    images: int = flag("--images, -n N", "Number of images.", default=256),
+    seed: int = flag("--seed N", "Seed; the same one gives the same pixels, everywhere.", default=0),
+    split: str = flag("--split NAME", "Name of the split, as in COCO's folders.", default="val"),
+    force: bool = flag("--force", "Replace a split of Shapes that is there.", default=False),
 ) -> None:
     """Write Shapes, a made-up data set of things, stuff, crowds and void, in COCO's formats.
 

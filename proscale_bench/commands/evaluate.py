@@ -43,57 +43,37 @@ class EvalOptions(ExecutionOptions, ExportOptions):
     """The flags of `eval`."""
 
     weights: MaybePaths = flag(
-        "--weights, -w FILE",
-        "Checkpoint to evaluate. Repeat to compare several. [default: those that ship]",
-        WHAT,
-        default=None,
+        "--weights, -w FILE", "Checkpoint to evaluate. Repeat to compare several. [default: those that ship]", WHAT
     )
     random_weights: MaybeInt = flag(
-        "--random-weights SEED",
-        "Evaluate an untrained model of this seed, to try the pipeline.",
-        WHAT,
-        default=None,
-        min=0,
+        "--random-weights SEED", "Evaluate an untrained model of this seed, to try the pipeline.", WHAT, min=0
     )
-    from_predictions: MaybePath = flag(
-        "--from-predictions DIR", "Score the predictions in a folder.", WHAT, default=None
-    )
+    from_predictions: MaybePath = flag("--from-predictions DIR", "Score the predictions in a folder.", WHAT)
     training_seed: MaybeInt = flag(
-        "--training-seed SEED",
-        "Seed of the training, to choose among the weights that ship.",
-        WHAT,
-        default=None,
-        min=0,
+        "--training-seed SEED", "Seed of the training, to choose among the weights that ship.", WHAT, min=0
     )
     schedule: MaybeStr = flag(
         "--schedule, -s SCHEDULE",
         "Schedule of random weights, of those that ship, or of a file that cannot tell. [default: 3,3,3, or all]",
         WHAT,
-        default=None,
         values=completion.schedules,
     )
     backbone: str = flag(
         "--backbone, -b NAME", "Backbone of random weights.", WHAT, default="tiny", values=completion.backbones
     )
-    coco: MaybePath = flag(
-        "--coco DIR", "Folder of a data set in COCO's layout. [default: the embedded data]", ON, default=None
-    )
-    split: MaybeStr = flag(
-        "--split NAME", "Split of that data set. [default: val2017, val, or the only one]", ON, default=None
-    )
+    coco: MaybePath = flag("--coco DIR", "Folder of a data set in COCO's layout. [default: the embedded data]", ON)
+    split: MaybeStr = flag("--split NAME", "Split of that data set. [default: val2017, val, or the only one]", ON)
     tasks: MaybeStr = flag(
         "--tasks LIST",
         "Tasks, as in panoptic,instance,semantic. [default: all that the data have]",
         ON,
-        default=None,
         values=completion.tasks,
     )
-    limit: MaybeInt = flag("--limit N", "Evaluate only the first N images.", ON, default=None, min=1)
+    limit: MaybeInt = flag("--limit N", "Evaluate only the first N images.", ON, min=1)
     resize: MaybeStr = flag(
         "--resize SIDES",
         "Resize images to SHORT,LONGEST sides in pixels, or none. [default: 800,1333; none for the embedded data]",
         ON,
-        default=None,
         values=completion.resizes,
     )
     batch_size: int = flag(
@@ -107,12 +87,12 @@ class EvalOptions(ExecutionOptions, ExportOptions):
     per_class: bool = flag("--per-class", "Show also a table by class.", default=False)
     visuals: int = flag("--visuals N", "Draw the N images of the lowest PQ.", KEPT, default=0, min=0)
     save_predictions: MaybePath = flag(
-        "--save-predictions DIR", "Save the predictions to this folder in COCO's formats.", KEPT, default=None
+        "--save-predictions DIR", "Save the predictions to this folder in COCO's formats.", KEPT
     )
     resume: bool = flag(
         "--resume/--no-resume", "Continue an interrupted evaluation, or start over.", KEPT, default=True
     )
-    out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/eval-SPLIT]", KEPT, default=None)
+    out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/eval-SPLIT]", KEPT)
 
     def check(self) -> None:
         """Refuse also what gives nothing to evaluate, and flags that exclude each other; see `DeviceOptions.check`."""

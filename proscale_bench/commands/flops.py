@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.commands import completion
-from proscale_bench.commands.options import ExportOptions, ModelOptions, OutputSizeOption, SizeOption, flag, takes
+from proscale_bench.commands.options import OUTPUT_SIZE, ExportOptions, MaybeStr, ModelOptions, flag, size_flag, takes
 
 if TYPE_CHECKING:
     from proscale_bench.cost.count import FlopCount
@@ -23,8 +23,8 @@ class By(str, Enum):
 class FlopsOptions(ModelOptions, ExportOptions):
     """The flags of `flops`."""
 
-    size: SizeOption = "coco-first100"
-    output_size: OutputSizeOption = None
+    size: str = size_flag("coco-first100")
+    output_size: MaybeStr = OUTPUT_SIZE
     rules: str = flag(
         "--rules NAME",
         "Rule set of the count: fvcore, published or complete.",

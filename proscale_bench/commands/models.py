@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.help import BenchCommand, BenchSubgroup
 from proscale_bench.commands.options import (
+    EXPORT_JSON,
+    FORCE,
     SCHEDULE_HELP,
     DimensionOptions,
-    ExportJsonOption,
-    ForceOption,
+    MaybePath,
     MaybeStr,
     flag,
     takes,
@@ -29,17 +30,12 @@ HELP = """Backbones, parameters, published results, and checkpoints.
 Example: proscale-bench models list
 """
 
-FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Checkpoint: .pth, .pkl, .safetensors, or a Hugging Face folder.")
-]
-ToldScheduleOption = Annotated[
-    MaybeStr,
-    flag(
-        "--schedule, -s SCHEDULE",
-        "Schedule that it was trained with. [default: read off the file]",
-        values=completion.schedules,
-    ),
-]
+FILE = typer.Argument(metavar="FILE", help="Checkpoint: .pth, .pkl, .safetensors, or a Hugging Face folder.")
+TOLD_SCHEDULE = flag(
+    "--schedule, -s SCHEDULE",
+    "Schedule that it was trained with. [default: read off the file]",
+    values=completion.schedules,
+)
 
 app = typer.Typer(cls=BenchSubgroup, help=HELP, no_args_is_help=True)
 
@@ -111,11 +107,11 @@ def show(options: ShowOptions) -> None:
 
 @app.command("inspect", cls=BenchCommand)
 def inspect(
-    file: FileArgument,
-    schedule: ToldScheduleOption = None,
-    brief: Annotated[bool, flag("--brief", "Leave out the account of every tensor.")] = False,
-    export_json: ExportJsonOption = None,
-    force: ForceOption = False,
+    file: Path = FILE,
+    schedule: MaybeStr = TOLD_SCHEDULE,
+    brief: bool = flag("--brief", "Leave out the account of every tensor.", default=False),
+    export_json: MaybePath = EXPORT_JSON,
+    force: bool = FORCE,
 ) -> None:
     """Show what a checkpoint holds: model, schedule, and what becomes of every tensor. Nothing in it is executed.
 
@@ -147,20 +143,18 @@ def inspect(
 
 @app.command("convert", cls=BenchCommand)
 def convert(
-    file: FileArgument,
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="File to write; its end says which format: .safetensors, .pth, .pkl.")
-    ],
-    layout: Annotated[
-        str,
-        flag(
-            "--layout NAME",
-            "Layout: official, ours, or huggingface, for which OUT is a folder.",
-            values=completion.layouts,
-        ),
-    ] = "official",
-    schedule: ToldScheduleOption = None,
-    force: ForceOption = False,
+    file: Path = FILE,
+    out: Path = typer.Argument(
+        metavar="OUT", help="File to write; its end says which format: .safetensors, .pth, .pkl."
+    ),
+    layout: str = flag(
+        "--layout NAME",
+        "Layout: official, ours, or huggingface, for which OUT is a folder.",
+        default="official",
+        values=completion.layouts,
+    ),
+    schedule: MaybeStr = TOLD_SCHEDULE,
+    force: bool = FORCE,
 ) -> None:
     """Write a checkpoint in another layout or format; every value, type and shape as it is stored.
 
@@ -187,13 +181,11 @@ def convert(
 
 @app.command("warm-start", cls=BenchCommand)
 def warm_start(
-    baseline: Annotated[
-        Path, typer.Argument(metavar="BASELINE", help="Checkpoint of a model whose layers see all levels.")
-    ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, .safetensors.")],
-    schedule: Annotated[str, flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, values=completion.schedules)] = "3,3,3",
-    force: ForceOption = False,
-    seed: Annotated[int, flag("--seed N", "Seed of what stays as initialised.")] = 0,
+    baseline: Path = typer.Argument(metavar="BASELINE", help="Checkpoint of a model whose layers see all levels."),
+    out: Path = typer.Argument(metavar="OUT", help="File to write, .safetensors."),
+    schedule: str = flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, default="3,3,3", values=completion.schedules),
+    force: bool = FORCE,
+    seed: int = flag("--seed N", "Seed of what stays as initialised.", default=0),
 ) -> None:
     """Start a PRO-SCALE model from a baseline's weights: what corresponds is copied, the levels it sees are sliced.
 

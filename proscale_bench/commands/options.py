@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, TypeVar
 
 import typer
 
@@ -35,17 +35,17 @@ def flag(
     text: str | None = None,
     panel: str | None = None,
     *,
-    default: Any = ...,
+    default: Any = None,
     values: Callable[..., list[str]] | None = None,
     **limits: Any,
 ) -> Any:
-    """Declare a flag as manual pages write it: `flag("--batch-size, -n N", "Number of images in a batch.", HOW)`.
+    """Declare a flag as manual pages write it: `n: int = flag("--batch-size, -n N", "Images in a batch.", default=1)`.
 
     Args:
         written: its spellings, and the name of its value if it takes one.
         text: its help; `[default: ...]` at the end says what a default of None stands for.
         panel: heading of the help that it stands under.
-        default: its default, as an attribute of `Options`; inside `Annotated` it has none.
+        default: its value where it is not given.
         values: offers the values to a shell.
         limits: other arguments of `typer.Option`, such as `min`.
     """
@@ -53,14 +53,7 @@ def flag(
     last, _, value = last.partition(" ")
     text = text and text.replace("[", "\\[")  # no markup of rich's
     return typer.Option(
-        *(() if default is ... else (default,)),
-        *names,
-        last,
-        metavar=value or None,
-        help=text,
-        rich_help_panel=panel,
-        autocompletion=values,
-        **limits,
+        default, *names, last, metavar=value or None, help=text, rich_help_panel=panel, autocompletion=values, **limits
     )
 
 
@@ -115,16 +108,10 @@ SCHEDULE_HELP = "Schedule: a YAML file, a name of the catalogue, or compact, as 
 class DimensionOptions(Options):
     """Flags of a model's dimensions, which are those of the backbone's published model where nothing else is said."""
 
-    weights: MaybePath = flag(
-        "--weights, -w FILE", "Checkpoint whose schedule and dimensions the model has.", WHICH, default=None
-    )
-    classes: MaybeInt = flag("--classes N", "Number of classes. [default: 133]", WHICH, default=None, min=1)
-    queries: MaybeInt = flag(
-        "--queries N", "Number of queries. [default: 100; 200 for swin_l]", WHICH, default=None, min=1
-    )
-    width: MaybeInt = flag(
-        "--width N", "Number of channels of the head. [default: 256; 64 for tiny]", WHICH, default=None, min=1
-    )
+    weights: MaybePath = flag("--weights, -w FILE", "Checkpoint whose schedule and dimensions the model has.", WHICH)
+    classes: MaybeInt = flag("--classes N", "Number of classes. [default: 133]", WHICH, min=1)
+    queries: MaybeInt = flag("--queries N", "Number of queries. [default: 100; 200 for swin_l]", WHICH, min=1)
+    width: MaybeInt = flag("--width N", "Number of channels of the head. [default: 256; 64 for tiny]", WHICH, min=1)
 
     def specs_of(self, schedules: Sequence[str], backbone: str | None) -> tuple[Mask2FormerSpec, ...]:
         """The models that are meant, in the order of the schedules; see `ModelChoice`.
@@ -151,7 +138,6 @@ class BackboneOptions(DimensionOptions):
         "--backbone, -b NAME",
         "Backbone: resnet50, resnet101, swin_t, swin_s, swin_b, swin_l or tiny. [default: resnet50]",
         WHICH,
-        default=None,
         values=completion.backbones,
     )
 
@@ -163,7 +149,6 @@ class ModelOptions(BackboneOptions):
         "--schedule, -s SCHEDULE",
         f"{SCHEDULE_HELP} Repeat to compare several. [default: 3,3,3, or that of the weights]",
         WHICH,
-        default=None,
         values=completion.schedules,
     )
 
@@ -172,59 +157,43 @@ class ModelOptions(BackboneOptions):
         return self.specs_of(self.schedule or (), self.backbone)
 
 
-SizeOption = Annotated[
-    str,
-    flag(
+OUTPUT_SIZE = flag(
+    "--output-size HxW",
+    "Size of the final masks, height x width. [default: the input's]",
+    values=completion.single_sizes,
+)
+
+
+def size_flag(default: str) -> Any:
+    """The size of images, or a set of sizes."""
+    return flag(
         "--size SIZE",
         "Image size: height x width as in 800x1333, or coco-first100, or coco-val.",
+        default=default,
         values=completion.sizes,
-    ),
-]
-OutputSizeOption = Annotated[
-    MaybeStr,
-    flag(
-        "--output-size HxW",
-        "Size of the final masks, height x width. [default: the input's]",
-        values=completion.single_sizes,
-    ),
-]
+    )
+
 
 # --- How a model is run ---
 
 MAX_BATCH_SIZE = 4096
 
-DeviceOption = Annotated[
-    MaybeStr,
-    flag("--device NAME", "Device: cuda or cpu. [default: cuda if there is one]", HOW, values=completion.devices),
-]
-DtypeOption = Annotated[
-    str, flag("--dtype NAME", "Number format: fp32, tf32, or bf16 and fp16 by autocast.", HOW, values=completion.dtypes)
-]
-CompileOption = Annotated[bool, flag("--compile", "Compile the model with torch.compile.", PREPARED)]
-SamplingOption = Annotated[
-    str,
-    flag(
-        "--sampling NAME",
-        "Core of deformable attention: auto, grid_sample, embedding_bag, embedding_bag_compiled, dense, triton "
-        "or deformops.",
-        PREPARED,
-        values=completion.samplings,
-    ),
-]
-OptimizationsOption = Annotated[
-    bool, flag("--optimizations/--no-optimizations", "Run with the exact optimizations of inference.", PREPARED)
-]
-ThreadsOption = Annotated[
-    MaybeInt, flag("--threads N", "Number of CPU threads. [default: PyTorch's]", HOW, min=1, max=1024)
-]
-
 
 class DeviceOptions(Options):
     """Flags of what runs a model."""
 
-    device: DeviceOption = None
-    sampling: SamplingOption = "auto"
-    threads: ThreadsOption = None
+    device: MaybeStr = flag(
+        "--device NAME", "Device: cuda or cpu. [default: cuda if there is one]", HOW, values=completion.devices
+    )
+    sampling: str = flag(
+        "--sampling NAME",
+        "Core of deformable attention: auto, grid_sample, embedding_bag, embedding_bag_compiled, dense, triton "
+        "or deformops.",
+        PREPARED,
+        default="auto",
+        values=completion.samplings,
+    )
+    threads: MaybeInt = flag("--threads N", "Number of CPU threads. [default: PyTorch's]", HOW, min=1, max=1024)
 
     def check(self) -> None:
         """Find what is wrong without loading torch, which takes seconds.
@@ -254,9 +223,17 @@ class DeviceOptions(Options):
 class ExecutionOptions(DeviceOptions):
     """Flags of what runs a model for inference."""
 
-    dtype: DtypeOption = "fp32"
-    compiled: CompileOption = False
-    optimizations: OptimizationsOption = True
+    dtype: str = flag(
+        "--dtype NAME",
+        "Number format: fp32, tf32, or bf16 and fp16 by autocast.",
+        HOW,
+        default="fp32",
+        values=completion.dtypes,
+    )
+    compiled: bool = flag("--compile", "Compile the model with torch.compile.", PREPARED, default=False)
+    optimizations: bool = flag(
+        "--optimizations/--no-optimizations", "Run with the exact optimizations of inference.", PREPARED, default=True
+    )
 
     def check(self) -> None:
         """Check these flags too; see `DeviceOptions.check`."""
@@ -269,21 +246,17 @@ class ExecutionOptions(DeviceOptions):
 
 # --- What is written ---
 
-ExportJsonOption = Annotated[MaybePath, flag("--export-json PATH", "Write the results as JSON; - for stdout.", EXPORT)]
-ExportCsvOption = Annotated[MaybePath, flag("--export-csv PATH", "Write the results as CSV; - for stdout.", EXPORT)]
-ExportMarkdownOption = Annotated[
-    MaybePath, flag("--export-markdown PATH", "Write the tables as Markdown; - for stdout.", EXPORT)
-]
-ForceOption = Annotated[bool, flag("--force", "Overwrite existing files.", EXPORT)]
+EXPORT_JSON = flag("--export-json PATH", "Write the results as JSON; - for stdout.", EXPORT)
+FORCE = flag("--force", "Overwrite existing files.", EXPORT, default=False)
 
 
 class ExportOptions(Options):
     """Flags of the documents that a command writes."""
 
-    export_json: ExportJsonOption = None
-    export_csv: ExportCsvOption = None
-    export_markdown: ExportMarkdownOption = None
-    force: ForceOption = False
+    export_json: MaybePath = EXPORT_JSON
+    export_csv: MaybePath = flag("--export-csv PATH", "Write the results as CSV; - for stdout.", EXPORT)
+    export_markdown: MaybePath = flag("--export-markdown PATH", "Write the tables as Markdown; - for stdout.", EXPORT)
+    force: bool = FORCE
 
     def exports(self) -> Exports:
         """The documents, checked before anything is measured; see `Exports`."""

@@ -10,6 +10,7 @@ from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
     HOW,
     MAX_BATCH_SIZE,
+    OUTPUT_SIZE,
     PREPARED,
     ExecutionOptions,
     ExportOptions,
@@ -17,7 +18,6 @@ from proscale_bench.commands.options import (
     MaybePath,
     MaybeStr,
     ModelOptions,
-    OutputSizeOption,
     flag,
     seed_in_range,
     takes,
@@ -43,10 +43,9 @@ class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
     size: MaybeStr = flag(
         "--size HxW",
         "Image size, height x width. [default: 800x1333 on a GPU, 640x640 on a CPU]",
-        default=None,
         values=completion.single_sizes,
     )
-    output_size: OutputSizeOption = None
+    output_size: MaybeStr = OUTPUT_SIZE
     batch_size: list[int] = flag(
         "--batch-size, -n N",
         "Number of images in a batch. Repeat to compare several.",
@@ -62,14 +61,12 @@ class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
     max_seconds: float = flag(
         "--max-seconds S", "Time limit per schedule and batch size, in seconds.", HOW_LONG, default=30.0, min=0.1
     )
-    repeats: MaybeInt = flag(
-        "--repeats N", "Exact number of rounds. [default: until stable]", HOW_LONG, default=None, min=1
-    )
+    repeats: MaybeInt = flag("--repeats N", "Exact number of rounds. [default: until stable]", HOW_LONG, min=1)
     ceilings: bool = flag(
         "--ceilings", "Measure the device's highest speeds, and keep them for later profiles.", default=False
     )
     fail_unstable: bool = flag("--fail-unstable", "Exit with 3 if a latency cannot be trusted.", default=False)
-    out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/profile-BACKBONE-DEVICE]", default=None)
+    out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/profile-BACKBONE-DEVICE]")
 
     def check(self) -> None:
         """Check also the size; see `DeviceOptions.check`."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from proscale_bench.commands import completion
-from proscale_bench.commands.options import ForceOption, MaybePath, MaybeStrs, flag
+from proscale_bench.commands.options import FORCE, MaybePath, MaybeStrs, flag
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,21 +22,18 @@ SAVINGS_FILES = ("savings.svg", "savings.png")  # beside its baseline
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that sweep, profile or eval wrote.")],
-    out: Annotated[MaybePath, flag("--out DIR", "Folder to write to. [default: RUN]", show_default=False)] = None,
-    x: Annotated[
-        MaybeStrs,
-        flag(
-            "--x METRIC",
-            "Metric on the x axis. Repeat for several panels. [default: total_gflops, encoder_gflops]",
-            values=completion.metrics,
-        ),
-    ] = None,
-    y: Annotated[str, flag("--y METRIC", "Metric on the y axis.", values=completion.metrics)] = "pq",
-    export_parquet: Annotated[
-        MaybePath, flag("--export-parquet PATH", "Parquet file for the rows of report.csv. Needs pyarrow.")
-    ] = None,
-    force: ForceOption = False,
+    run: Path = typer.Argument(metavar="RUN", help="Folder that sweep, profile or eval wrote."),
+    out: MaybePath = flag("--out DIR", "Folder to write to. [default: RUN]", show_default=False),
+    x: MaybeStrs = flag(
+        "--x METRIC",
+        "Metric on the x axis. Repeat for several panels. [default: total_gflops, encoder_gflops]",
+        values=completion.metrics,
+    ),
+    y: str = flag("--y METRIC", "Metric on the y axis.", default="pq", values=completion.metrics),
+    export_parquet: MaybePath = flag(
+        "--export-parquet PATH", "Parquet file for the rows of report.csv. Needs pyarrow."
+    ),
+    force: bool = FORCE,
 ) -> None:
     """Render a run: one offline page, Markdown, LaTeX, CSV and figures.
 

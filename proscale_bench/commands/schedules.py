@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.help import BenchCommand, BenchSubgroup
-from proscale_bench.commands.options import SCHEDULE_HELP, BackboneOptions, MaybeStr, SizeOption, flag, takes
+from proscale_bench.commands.options import SCHEDULE_HELP, BackboneOptions, MaybeStr, flag, size_flag, takes
 from proscale_bench.errors import BenchError
 from proscale_bench.units import printable
 
@@ -44,7 +43,7 @@ class ShowOptions(BackboneOptions):
         autocompletion=completion.schedules,
         help=f"{SCHEDULE_HELP} \\[default: that of --weights]",
     )
-    size: SizeOption = "800x1333"
+    size: str = size_flag("800x1333")
     yaml: bool = flag("--yaml", "Print it as a schedule file.", default=False)
 
 
@@ -91,7 +90,7 @@ def show(options: ShowOptions) -> None:
 
 @app.command("validate", cls=BenchCommand)
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Schedule files to check.", show_default=False)],
+    files: list[Path] = typer.Argument(metavar="FILE", help="Schedule files to check.", show_default=False),
 ) -> None:
     """Check schedule files; every problem at its file, line and column.
 

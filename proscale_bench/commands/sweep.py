@@ -31,16 +31,15 @@ class SweepOptions(ExportOptions):
     spec: str = typer.Argument(
         "zoo", metavar="SPEC", autocompletion=completion.sweeps, help="Sweep: a YAML file, or zoo or paper, which ship."
     )
-    out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/NAME]", default=None)
+    out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/NAME]")
     resume: bool = flag("--resume/--no-resume", "Continue an interrupted sweep, or start over.", default=True)
     processes: MaybeInt = flag(
-        "--processes N", "Number of evaluations that run at once. [default: one per core]", WHERE, default=None, min=1
+        "--processes N", "Number of evaluations that run at once. [default: one per core]", WHERE, min=1
     )
     ray: MaybeStr = flag(
         "--ray ADDRESS",
         "Address of a Ray cluster: local, auto, HOST:PORT or ray://HOST.",
         WHERE,
-        default=None,
         values=completion.clusters,
     )
 

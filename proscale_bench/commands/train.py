@@ -10,10 +10,10 @@ import typer
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
+    EXPORT_JSON,
     HOW,
     SCHEDULE_HELP,
     DeviceOptions,
-    ExportJsonOption,
     MaybeInt,
     MaybePath,
     MaybeStr,
@@ -50,44 +50,34 @@ class TrainOptions(DeviceOptions):
         default="shapes",
         values=completion.recipes,
     )
-    coco: MaybePath = flag(
-        "--coco DIR", "Folder of a data set in COCO's layout, if the recipe asks for one.", WHAT, default=None
-    )
+    coco: MaybePath = flag("--coco DIR", "Folder of a data set in COCO's layout, if the recipe asks for one.", WHAT)
     seed: int = flag(
         "--seed N", "Seed of the weights, the images and all chance.", WHAT, default=0, callback=seed_in_range
     )
-    start: MaybePath = flag("--start FILE", "Checkpoint of a baseline to fine-tune.", FROM, default=None)
+    start: MaybePath = flag("--start FILE", "Checkpoint of a baseline to fine-tune.", FROM)
     backbone_weights: MaybePath = flag(
-        "--backbone-weights FILE", "File of ImageNet weights in torchvision's layout.", FROM, default=None
+        "--backbone-weights FILE", "File of ImageNet weights in torchvision's layout.", FROM
     )
     backbone: MaybeStr = flag(
         "--backbone, -b NAME",
         "Backbone, as models list names it. [default: the recipe's]",
         RECIPE,
-        default=None,
         values=completion.backbones,
     )
     iterations: MaybeInt = flag(
         "--iterations N",
         "Number of iterations; milestones stretch with it. [default: the recipe's]",
         RECIPE,
-        default=None,
         min=1,
         max=MOST_ITERATIONS,
     )
     batch_size: MaybeInt = flag(
-        "--batch-size, -n N",
-        "Number of images per iteration. [default: the recipe's]",
-        RECIPE,
-        default=None,
-        min=1,
-        max=MOST_IMAGES,
+        "--batch-size, -n N", "Number of images per iteration. [default: the recipe's]", RECIPE, min=1, max=MOST_IMAGES
     )
     accumulate: MaybeInt = flag(
         "--accumulate N",
         "Number of passes that share an iteration's images. [default: the recipe's]",
         RECIPE,
-        default=None,
         min=1,
         max=MOST_IMAGES,
     )
@@ -95,17 +85,14 @@ class TrainOptions(DeviceOptions):
         "--precision NAME",
         "Number format: fp32, or bf16 and fp16 mixed with it. [default: the recipe's]",
         RECIPE,
-        default=None,
         values=completion.precisions,
     )
     workers: int = flag("--workers N", "Number of threads that load images.", HOW, default=2, min=1, max=256)
-    out: MaybePath = flag(
-        "--out DIR", "Folder of the run. [default: runs/RECIPE-BACKBONE-SCHEDULE-seedN]", KEPT, default=None
-    )
+    out: MaybePath = flag("--out DIR", "Folder of the run. [default: runs/RECIPE-BACKBONE-SCHEDULE-seedN]", KEPT)
     resume: bool = flag("--resume/--no-resume", "Continue an interrupted training, or start over.", KEPT, default=True)
     force: bool = flag("--force", "With --no-resume, remove the training that is there.", KEPT, default=False)
     tensorboard: bool = flag("--tensorboard", "Write the log also for TensorBoard.", KEPT, default=False)
-    export_json: ExportJsonOption = None
+    export_json: MaybePath = EXPORT_JSON
 
     def read(self) -> tuple[EncoderSpec, Recipe]:
         """The schedule and the recipe, checked before anything large is loaded.

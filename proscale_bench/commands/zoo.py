@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -19,21 +19,16 @@ OUT = Path("runs/zoo")
 
 
 def zoo(
-    spec: Annotated[
-        MaybePath, typer.Argument(metavar="SPEC", help="YAML file of a zoo. \\[default: the one whose weights ship]")
-    ] = None,
-    out: Annotated[Path, flag("--out DIR", "Folder of the zoo.")] = OUT,
-    seed: Annotated[
-        MaybeInts, flag("--seed N", "Seed of the trainings. Repeat for several. [default: the file's]", min=0)
-    ] = None,
-    jobs: Annotated[
-        MaybeInt,
-        flag("--jobs N", "Number of trainings that run at once. [default: one per core; one on a GPU]", min=1, max=256),
-    ] = None,
-    device: Annotated[
-        MaybeStr, flag("--device NAME", "Device: cuda or cpu. [default: cpu]", values=completion.devices)
-    ] = None,
-    list_only: Annotated[bool, flag("--list", "List what is missing, and stop.")] = False,
+    spec: MaybePath = typer.Argument(
+        None, metavar="SPEC", help="YAML file of a zoo. \\[default: the one whose weights ship]"
+    ),
+    out: Path = flag("--out DIR", "Folder of the zoo.", default=OUT),
+    seed: MaybeInts = flag("--seed N", "Seed of the trainings. Repeat for several. [default: the file's]", min=0),
+    jobs: MaybeInt = flag(
+        "--jobs N", "Number of trainings that run at once. [default: one per core; one on a GPU]", min=1, max=256
+    ),
+    device: MaybeStr = flag("--device NAME", "Device: cuda or cpu. [default: cpu]", values=completion.devices),
+    list_only: bool = flag("--list", "List what is missing, and stop.", default=False),
 ) -> None:
     """Train what a zoo's folder does not hold yet: the baseline, then every schedule from there. Resumable.
 
