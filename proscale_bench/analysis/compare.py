@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from proscale_bench.analysis.labels import model_names
+from proscale_bench.analysis.labels import distinct, model_names, traits_of
 from proscale_bench.analysis.settings import in_order
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
@@ -178,13 +178,27 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
     names = model_names([*old, *new])
     return Comparison(
         tuple(
-            Pair(one, other, tuple(_changes(one, other)), (names[model_of(one)], names[model_of(other)]))
-            for one, other in pairs
+            Pair(one, other, tuple(_changes(one, other)), shown)
+            for (one, other), shown in zip(pairs, _pair_names(pairs, names), strict=True)
         ),
         tuple(vanished),
         tuple(added),
         names,
     )
+
+
+def _pair_names(pairs: Sequence[tuple[Record, Record]], names: dict[Model, str]) -> list[tuple[str, str]]:
+    """The names of each pair's two sides, with what tells it from other pairs of these models at this size."""
+    groups: dict[object, list[int]] = {}
+    for index, (one, other) in enumerate(pairs):
+        groups.setdefault((model_of(one), model_of(other), other.input.size), []).append(index)
+    sides: list[list[str]] = [[names[model_of(record)] for record in side] for side in zip(*pairs, strict=True)]
+    for group in groups.values():
+        for place, side in enumerate(sides):
+            traits = [traits_of(pairs[index][place], pairs[index][place]) for index in group]
+            for index, name in zip(group, distinct([side[index] for index in group], traits), strict=True):
+                side[index] = name
+    return list(zip(*sides, strict=True))
 
 
 def _pairs(

@@ -44,7 +44,7 @@ def labels(
         groups.setdefault((record.identity.backbone, record.identity.name, published), []).append(index)
     found = [_with_trainings(record) if with_trainings else record.identity.name for record in records]
     for group in groups.values():
-        names = distinct([found[index] for index in group], [_traits(*pairs[index]) for index in group])
+        names = distinct([found[index] for index in group], [traits_of(*pairs[index]) for index in group])
         for index, name in zip(group, names, strict=True):
             found[index] = name
     return found
@@ -113,7 +113,7 @@ def _with_trainings(record: Record) -> str:
     return f"{record.identity.name} ({source})" if source.startswith(MEAN) else record.identity.name
 
 
-def _traits(record: Record, source: Record) -> dict[str, str]:
+def traits_of(record: Record, source: Record) -> dict[str, str]:
     """All that may tell a row from another: of its model, its evaluation, how it was run, and its weights."""
     return dict([*_of_model(record), *protocol_traits(source), *execution_traits(source), *_of_weights(record, source)])
 
@@ -151,12 +151,12 @@ def execution_traits(record: Record) -> Iterator[tuple[str, str]]:
     how = record.execution
     if how is None:
         return
+    yield "device", how.device_name
     yield "dtype", how.dtype
     yield "batch size", f"batch {how.batch_size}"
     yield "mode", how.mode.replace("_", " ")
     yield "sampling", f"{how.sampling} sampling"
     yield "optimizations", "" if how.optimizations else "no optimizations"
-    yield "device", how.device_name
     yield "threads", f"{how.threads} threads"
 
 

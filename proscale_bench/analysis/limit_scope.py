@@ -28,11 +28,11 @@ def own_data(limit: Limit) -> str | None:
     embedded models are made for, COCO's for models of its classes; None for others."""
     from proscale_bench.results.published import DATASET
 
-    if limit.weights is not None and limit.weights.data is not None:
-        return EMBEDDED if limit.weights.data == SHAPES else DATASET if limit.spec.classes is None else None
-    if limit.backbone == EMBEDDED_BACKBONE:
-        return EMBEDDED
-    return DATASET if limit.spec.classes is None else None
+    embedded = limit.backbone == EMBEDDED_BACKBONE
+    if limit.weights is not None:
+        embedded, unknown = limit.weights.data == SHAPES, embedded
+        return EMBEDDED if embedded else None if unknown or limit.spec.classes else DATASET
+    return EMBEDDED if embedded else None if limit.spec.classes else DATASET
 
 
 def _is_architecture(limit: Limit, record: Record, *, open_classes: bool = False) -> bool:

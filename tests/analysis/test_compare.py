@@ -182,4 +182,7 @@ def test_files_of_weights_are_held_against_their_like_and_none_is_lost() -> None
     assert (len(more.pairs), len(more.vanished), len(more.added)) == (2, 2, 1)
     same = compare(old, [*reversed(old)])
     assert all(pair.old == pair.new for pair in same.pairs)
+    assert [pair.names for pair in same.pairs] == [
+        (f"3,3,3 on tiny, old{n}", f"3,3,3 on tiny, old{n}") for n in range(3)
+    ]
     assert len(same.pairs) == 3
