@@ -76,7 +76,7 @@ def trace_model(
     """Trace the model at every distinct size of an input.
 
     Args:
-        as_executed: after the exact rewrites of inference.
+        as_executed: after the exact optimizations of inference.
         progress: called with (sizes done, sizes in all).
 
     Returns:

@@ -73,7 +73,7 @@ def verify(
 
 
 def verify_executed(count: FlopCount, progress: OnSizeVerified = lambda what, done, total: None) -> None:
-    """Trace the model after the exact rewrites of inference, and compare with the count as executed.
+    """Trace the model after the exact optimizations of inference, and compare with the count as executed.
 
     Raises:
         BenchError: they disagree, or an operator has no rule (exit code 3).
