@@ -93,18 +93,16 @@ class _Limit(Part):
         return self
 
 
-class CostLimit(_Limit):
-    """A limit on what is counted on paper."""
+class RunScope(Part):
+    """The device and number format of what was run."""
 
-    size: Name | None = None
-
-
-class ProfileLimit(_Limit):
-    """A limit on what was measured on a device; every record that fits must keep it."""
-
-    size: Name | None = None
     device: Name | None = None
     dtype: DType | None = None
+
+
+class ProfileScope(RunScope):
+    """The execution of what was profiled."""
+
     batch_size: Number | None = None
     mode: choices.Mode | None = None
     threads: Number | None = None
@@ -112,22 +110,36 @@ class ProfileLimit(_Limit):
     optimizations: bool | None = None
 
 
-class AccuracyLimit(_Limit):
-    """A limit on an accuracy in percent; `published` lets what others found stand in where nothing was measured.
+class AccuracyScope(RunScope):
+    """The data and tasks of what was evaluated: the model's own data where none are named, and all of their images."""
 
-    Where it names no `dataset`, it is of the model's own data, and where it names no number of `images`, of all.
-    """
-
-    device: Name | None = None
-    dtype: DType | None = None
     dataset: Name | None = None
     split: Name | None = None
     images: Number | None = None
     tasks: Tasks | None = None
+
+
+class CostLimit(_Limit):
+    """A limit on what is counted on paper."""
+
+    size: Name | None = None
+
+
+class ProfileLimit(_Limit, ProfileScope):
+    """A limit on what was measured on a device; every record that fits must keep it."""
+
+    size: Name | None = None
+
+
+class AccuracyLimit(_Limit, AccuracyScope):
+    """A limit on an accuracy in percent; `published` lets what others found stand in where nothing was measured."""
+
     published: bool | None = None
 
 
-class Defaults(Part):
+class Defaults(ProfileScope, AccuracyScope):
+    """The model, and the scope of limits that leave it open."""
+
     backbone: BackboneName | None = None
     classes: Number | None = None
     queries: Number | None = None
@@ -135,17 +147,6 @@ class Defaults(Part):
     size: Name | None = None
     rules: Literal["fvcore", "published", "complete"] | None = None
     convention: Literal["mac", "flop"] | None = None
-    device: Name | None = None
-    dtype: DType | None = None
-    batch_size: Number | None = None
-    mode: choices.Mode | None = None
-    threads: Number | None = None
-    sampling: Name | None = None
-    optimizations: bool | None = None
-    dataset: Name | None = None
-    split: Name | None = None
-    images: Number | None = None
-    tasks: Tasks | None = None
     level: Level | None = None
 
 
