@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from proscale_bench.render.columns import (
 )
 from proscale_bench.render.parts import LAYER, coarse_first, depth, merged, time_between
 from proscale_bench.render.table import Row, Table, markdown_tables
-from proscale_bench.results.profile import CountedSaving, Execution, Profile, RealisedSaving, StageProfile
+from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import PartRow, Record, usual_tree
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
 from proscale_bench.specs.model import POSTPROCESSING
@@ -241,26 +240,6 @@ def section(setting: Setting, records: Sequence[Record], text: Text) -> list[str
     if cautions := _cautions(records):
         lines += ["### Cautions", "", *(f"- {text(line)}" for line in cautions), ""]
     return lines
-
-
-def commands(records: Sequence[Record]) -> list[str]:
-    """The `profile` commands that measure the same again, one for each setting and backbone."""
-    found = []
-    for setting, group in profiled(records).items():
-        for backbone, rows in by_backbone(group).items():
-            words = ["proscale-bench", "profile", "--backbone", backbone, "--size", setting.size]
-            words += ["--output-size", setting.output] if setting.output else []
-            words += [word for record in rows for word in ("--schedule", record.identity.schedule)]
-            found.append(shlex.join(words + (_flags(setting.execution) if setting.execution else [])))
-    return found
-
-
-def _flags(execution: Execution) -> list[str]:
-    flags = ["--batch-size", str(execution.batch_size), "--device", execution.device, "--dtype", execution.dtype]
-    flags += ["--compile"] if "compiled" in execution.mode else []
-    flags += ["--cuda-graphs"] if "cuda_graphs" in execution.mode else []
-    flags += ["--sampling", execution.sampling, *([] if execution.optimizations else ["--no-optimizations"])]
-    return [*flags, "--threads", str(execution.threads)]
 
 
 def _cautions(records: Sequence[Record]) -> list[str]:

@@ -9,11 +9,13 @@ from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, by_backbone, by_setting, find
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.parts import ENCODER, depth, merged, short_title
-from proscale_bench.render.profile import commands as profile_commands
 from proscale_bench.render.style import backbone_name
-from proscale_bench.results.record import PartRow, Record, usual_tree
+from proscale_bench.results.profile import Execution
+from proscale_bench.results.record import Identity, PartRow, Record, usual_tree
 from proscale_bench.specs.model import TOTAL, WHOLE
 from proscale_bench.units import show_reduction
+
+DIMENSION_FLAGS = {"classes": "--classes", "queries": "--queries", "width": "--width"}
 
 
 def headlines(records: Sequence[Record]) -> list[str]:
@@ -79,14 +81,37 @@ def origin(records: Sequence[Record]) -> list[str]:
 
 
 def commands(records: Sequence[Record]) -> list[str]:
-    """A `flops` or `profile` command for every table."""
-    found = []
-    official = [record for record in records if record.identity.classes is None]  # whose classes `flops` counts
-    for setting, group in by_setting(official).items():
-        for backbone, rows in by_backbone(group).items() if not setting.execution else ():
-            words = ["proscale-bench", "flops", "--backbone", backbone, "--size", setting.size]
-            words += ["--output-size", setting.output] if setting.output else []
-            words += ["--rules", setting.rules, "--convention", setting.convention]
-            words += [word for record in rows for word in ("--schedule", record.identity.schedule)]
-            found.append(shlex.join(words))
-    return found + profile_commands(official)
+    """A `flops` or `profile` command for every table, where flags can name its models."""
+    counted, timed = [], []
+    for setting, group in by_setting(records).items():
+        models: dict[tuple[str, ...], list[Record]] = {}
+        for record in group:
+            if (named := _model_flags(record.identity)) and (setting.is_timed or not setting.execution):
+                models.setdefault(named, []).append(record)
+        for model, rows in models.items():
+            words = [*model, "--size", setting.size, *(["--output-size", setting.output] if setting.output else [])]
+            schedules = [word for record in rows for word in ("--schedule", record.identity.schedule)]
+            if setting.execution:
+                timed.append(["profile", *words, *schedules, *_execution_flags(setting.execution)])
+            else:
+                rules = ["--rules", setting.rules, "--convention", setting.convention]
+                counted.append(["flops", *words, *rules, *schedules])
+    return [shlex.join(["proscale-bench", *words]) for words in (*counted, *timed)]
+
+
+def _model_flags(identity: Identity) -> tuple[str, ...]:
+    """The flags that name a model but for its schedule; none where its dimensions have no flags."""
+    known = {"classes": identity.classes, **(identity.dimensions or {})}
+    dimensions = {name: value for name, value in known.items() if value is not None}
+    if identity.model != Identity.model_fields["model"].default or not dimensions.keys() <= DIMENSION_FLAGS.keys():
+        return ()
+    words = [word for name, value in dimensions.items() for word in (DIMENSION_FLAGS[name], str(value))]
+    return ("--backbone", identity.backbone, *words)
+
+
+def _execution_flags(execution: Execution) -> list[str]:
+    flags = ["--batch-size", str(execution.batch_size), "--device", execution.device, "--dtype", execution.dtype]
+    flags += ["--compile"] if "compiled" in execution.mode else []
+    flags += ["--cuda-graphs"] if "cuda_graphs" in execution.mode else []
+    flags += ["--sampling", execution.sampling, *([] if execution.optimizations else ["--no-optimizations"])]
+    return [*flags, "--threads", str(execution.threads)]

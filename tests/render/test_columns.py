@@ -18,6 +18,7 @@ from proscale_bench.render.columns import (
 from proscale_bench.render.markdown import report
 from proscale_bench.render.profile import headlines
 from proscale_bench.render.profile import tables as profile_tables
+from proscale_bench.render.provenance import commands
 from proscale_bench.render.savings import savings_figure
 from proscale_bench.render.side_by_side import costs_table
 from proscale_bench.results.record import Failure, Record
@@ -86,3 +87,14 @@ def test_models_that_would_look_alike_have_one_name_everywhere() -> None:
     assert [row.label for row in table.rows] == names
     assert [label.get_text() for label in costs_figure(counted).axes[0].get_yticklabels()] == names
     assert "| 3,3,3, 20 queries | 59.13 |" in report(counted)
+
+
+def test_commands_name_the_dimensions_of_a_model() -> None:
+    official, own = swin("3,3,3"), with_queries(swin("3,3,3"), 20)
+    assert commands([official, own]) == [
+        f"proscale-bench flops --backbone swin_t {words}--size coco-first100 --rules fvcore --convention mac "
+        "--schedule 3,3,3"
+        for words in ("", "--queries 20 ")
+    ]
+    deep = official.identity.model_copy(update={"dimensions": {"decoder_layers": 3}})
+    assert commands([official.model_copy(update={"identity": deep})]) == []
