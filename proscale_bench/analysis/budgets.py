@@ -241,7 +241,7 @@ def _count(spec: ModelSpec, size: str, rules: str, convention: Convention) -> Fl
 
 def _on_data(finding: Finding, record: Record) -> Finding:
     """With the data that a record's accuracy is of, where the finding is about one."""
-    from proscale_bench.analysis.evaluations import data_of
+    from proscale_bench.results.published import data_of
     from proscale_bench.results.record import protocol_of
 
     if record.accuracy is None or finding.metric.section != "accuracy":

@@ -168,7 +168,7 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
     if len(vanished) == len(added) == 1 and vanished[0].input == added[0].input:
         pairs.append((vanished.pop(), added.pop()))
     elif len({one.identity.schedule for one in vanished}) == len({one.identity.schedule for one in added}) == 1:
-        pair(_way)
+        pair(_conditions)
     if not pairs:
         raise BenchError(
             f"nothing to compare: the {len(old)} and {len(new)} configurations have none in common",
@@ -283,10 +283,10 @@ def _differing(old: EvaluationProtocol | None, new: EvaluationProtocol | None) -
 
 def _key(record: Record) -> tuple[object, ...]:
     """A key that two records of one configuration share: all that identifies them but the weights."""
-    return (record.identity.name, *_way(record))
+    return (record.identity.name, *_conditions(record))
 
 
-def _way(record: Record) -> tuple[object, ...]:
+def _conditions(record: Record) -> tuple[object, ...]:
     """The same key without the schedule."""
     architecture = model_of(record).architecture
     return (architecture, record.input, record.convention, record.rules, record.execution, protocol_of(record))
@@ -294,4 +294,4 @@ def _way(record: Record) -> tuple[object, ...]:
 
 def _named_key(record: Record) -> tuple[object, ...]:
     """The same key with the schedule's name in its place."""
-    return (record.identity.label, *_way(record))
+    return (record.identity.label, *_conditions(record))

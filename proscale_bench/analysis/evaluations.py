@@ -13,12 +13,10 @@ from typing import NamedTuple
 
 from proscale_bench.analysis.labels import MEAN, distinct, execution_traits, protocol_traits
 from proscale_bench.results.accuracy import ACCURACIES, EXTRAS, Accuracy
-from proscale_bench.results.published import DATASET
+from proscale_bench.results.published import data_of
 from proscale_bench.results.record import EvaluationProtocol, Model, Record, model_of, protocol_of
 from proscale_bench.results.section import Interval
 from proscale_bench.results.statistics import interval_of
-
-COCO_IMAGES = 5000
 
 
 class EvaluationKey(NamedTuple):
@@ -80,13 +78,6 @@ def evaluation_key(record: Record) -> EvaluationKey:
         how.sampling if how else "",
         how.optimizations if how else None,
     )
-
-
-def data_of(accuracy: Accuracy) -> str:
-    """The data that an accuracy is of. All of `val2017` is what others published results on."""
-    how = accuracy.evaluated
-    is_coco = how is not None and how.images == COCO_IMAGES and DATASET.endswith(f" {accuracy.dataset}")
-    return DATASET if is_coco else accuracy.dataset
 
 
 def key_names(records: Iterable[Record]) -> dict[EvaluationKey, str]:

@@ -133,6 +133,7 @@ def protocol_traits(record: Record) -> Iterator[tuple[str, str]]:
     if protocol is None or record.accuracy is None or record.accuracy.evaluated is None:
         return
     short, _, longest = protocol.resize.partition(",")
+    yield "version", "by an older version" if protocol.missing else ""
     yield "dataset", protocol.dataset
     yield "folder", record.accuracy.evaluated.data_folder or ""
     yield "annotations", protocol.annotations[:DIGITS]
@@ -143,7 +144,6 @@ def protocol_traits(record: Record) -> Iterator[tuple[str, str]]:
     yield "longest side", f"longest side {longest}" if longest else ""
     for name, value in (protocol.thresholds or {}).items():
         yield f"{name} threshold", f"{name} threshold {value:g}"
-    yield "missing", "of an older version" if protocol.missing else ""
 
 
 def execution_traits(record: Record) -> Iterator[tuple[str, str]]:

@@ -87,8 +87,7 @@ def fits(limit: Limit, record: Record) -> bool:
 
 def _is_on_data(limit: Limit, record: Record) -> bool:
     """An accuracy is of the data that the limit names, or of all of the model's own."""
-    from proscale_bench.analysis.evaluations import COCO_IMAGES, data_of
-    from proscale_bench.results.published import DATASET
+    from proscale_bench.results.published import COCO_IMAGES, DATASET, data_of
     from proscale_bench.results.record import protocol_of
 
     accuracy, protocol = record.accuracy, protocol_of(record)

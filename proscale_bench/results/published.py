@@ -13,6 +13,7 @@ from proscale_bench.results.record import COCO_CLASSES, Identity, Input, Referen
 from proscale_bench.units import GIGA, MEGA
 
 DATASET = "COCO val2017"
+COCO_IMAGES = 5000  # of val2017
 PAPER_SIZE = "coco-first100"  # what the papers average their GFLOPs over
 PAPER_RULES = "published"
 OFFICIAL_SOURCE = "Mask2Former 9b0651c and PRO-SCALE 2e9cf4c under fvcore 0.1.5.post20221221"
@@ -148,6 +149,13 @@ def _is_as_published(identity: Identity) -> bool:
     """COCO's classes, and every dimension as the backbone's name stands for."""
     usual = identity.classes == COCO_CLASSES or (identity.classes is None and identity.weights is None)
     return usual and identity.dimensions is None and identity.model == Identity.model_fields["model"].default
+
+
+def data_of(accuracy: Accuracy) -> str:
+    """The data that an accuracy is of. All of `val2017` is what others published results on."""
+    how = accuracy.evaluated
+    is_coco = how is not None and how.images == COCO_IMAGES and DATASET.endswith(f" {accuracy.dataset}")
+    return DATASET if is_coco else accuracy.dataset
 
 
 @cache
