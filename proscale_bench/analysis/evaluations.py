@@ -98,7 +98,7 @@ def evaluations_of(records: Sequence[Record]) -> dict[Model, tuple[Evaluation, .
     """
     published: dict[tuple[Model, str], Record] = {}
     measured: dict[tuple[Model, EvaluationKey], dict[str | None, Record]] = {}
-    for record in sorted(records, key=lambda one: one.provenance.created):
+    for record in sorted(records, key=lambda one: (one.provenance.created, one.digest)):
         if record.is_evaluated:
             measured.setdefault((model_of(record), evaluation_key(record)), {})[record.identity.weights] = record
     for record in records:
