@@ -17,7 +17,7 @@ from proscale_bench.specs.spelling import parse_encoder
 
 @cache
 def catalogue_dir() -> Path:
-    """Where the shipped schedules lie: inside an installed package, else beside it in a checkout."""
+    """Find the folder of the shipped schedules: inside an installed package, else beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "schedules"
     return installed if installed.is_dir() else package.parent / "schedules"
@@ -45,7 +45,7 @@ def catalogue() -> tuple[tuple[Schedule, str], ...]:
 
 
 def parse_schedule(text: str | Path) -> EncoderSpec:
-    """A schedule from a YAML file's path, a name in the catalogue, or its compact spelling.
+    """Read a schedule from a YAML file's path, a name in the catalogue, or its compact spelling.
 
     Raises:
         BenchError: it is none of these, or not valid.
@@ -65,7 +65,7 @@ def parse_schedule(text: str | Path) -> EncoderSpec:
 
 
 def parse_staged(text: str | Path) -> Schedule:
-    """The same where nothing else will do: checkpoints hold encoders with stages alone.
+    """Read a schedule where nothing else will do: checkpoints hold encoders with stages alone.
 
     Raises:
         BenchError: see `parse_schedule`; or it is an encoder of another family.

@@ -25,7 +25,7 @@ EMBEDDED = "shapes-val"  # the data that come with the tool
 
 @dataclass(frozen=True)
 class PostprocessingThresholds:
-    """What a query must reach to be seen in a prediction; the defaults are the official code's.
+    """The thresholds that a query must reach to be seen in a prediction; the defaults are the official code's.
 
     Args:
         score: class probability above which a query can become a panoptic segment.

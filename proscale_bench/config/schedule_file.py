@@ -53,7 +53,7 @@ class ScheduleFile(StrictModel):
 
 
 def read_schedule_file(path: Path) -> tuple[Schedule, str]:
-    """A schedule file's schedule and description.
+    """Read a schedule file's schedule and description.
 
     Raises:
         BenchError: each problem at its `file:line:column`.
@@ -63,7 +63,7 @@ def read_schedule_file(path: Path) -> tuple[Schedule, str]:
 
 
 def dump_schedule(schedule: Schedule, name: str, description: str = "") -> str:
-    """The YAML file that reads back as this schedule."""
+    """Write the YAML file that reads back as this schedule."""
     import yaml
 
     data: dict[str, Any] = {"schema_version": 1, "name": name}

@@ -1,4 +1,4 @@
-"""From a sweep's file and its weights to what they stand for, in order: what is counted, then what is measured."""
+"""Plans a sweep: reads its file and its weights, and lists what is counted and then measured, in order."""
 
 from __future__ import annotations
 
