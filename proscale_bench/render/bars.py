@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 COLUMNS = 2  # of panels, in the figure of costs
 HIDDEN_SHARE = 0.0015  # of the widest bar: what is thinner cannot be seen, and the legend says so
-ROW_INCHES, HEAD_INCHES, ROOF_INCHES = 0.27, 0.95, 2.9
+ROW_INCHES, HEAD_INCHES, LINE_INCHES, ROOF_INCHES = 0.27, 0.95, 0.17, 2.9
 MOST_PANELS = 6  # settings and backbones; the report's tables have them all
 ALL_LAYERS = BLUES[2]  # stands for all token layers under the roof
+TITLE_LETTERS = 38  # that fit over half of the figure
 ROOM = 1.27  # beside the longest bar, for the saving
 
 
@@ -118,7 +119,8 @@ def latency_figure(records: Sequence[Record]) -> Figure:
             figure.text(0.5, 0.5, "nothing was profiled", ha="center", va="center", color=FAINT)
             return figure
         roofed = [record for _, _, rows in panels for record in rows if record.profile and record.profile.ceilings]
-        heights = [ROW_INCHES * len(rows) + HEAD_INCHES for _, _, rows in panels]
+        heads = [HEAD_INCHES + LINE_INCHES * _ran_on(setting).count("\n") for setting, _, _ in panels]
+        heights = [ROW_INCHES * len(rows) + head for head, (_, _, rows) in zip(heads, panels, strict=True)]
         heights += [ROOF_INCHES] if roofed else []
         figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + 0.75), layout="constrained")
         grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
@@ -205,10 +207,16 @@ def _describe(left: Axes, right: Axes, setting: Setting, backbone: str) -> None:
     if execution is None:
         return
     batch = execution.batch_size
-    right.set_title(f"{execution.device_name}, {execution.dtype}, batch {batch}", fontsize=9.5, loc="left")
+    right.set_title(_ran_on(setting), fontsize=9.5, loc="left")
     how = textwrap.fill(f"({', '.join(execution.words.split(', ')[3:])})", 36, break_long_words=False)
     of = f"a batch of {batch}" if batch > 1 else "one image"
     right.set_xlabel(f"realised: milliseconds of {of}\n{how}", fontsize=8.5)
+
+
+def _ran_on(setting: Setting) -> str:
+    """The device, number format and batch size, on as many lines as half of the figure needs."""
+    how = setting.execution
+    return textwrap.fill(f"{how.device_name}, {how.dtype}, batch {how.batch_size}", TITLE_LETTERS) if how else ""
 
 
 def _roof(axes: Axes, records: Sequence[Record], parts: Sequence[BarPart]) -> None:
