@@ -189,6 +189,8 @@ def _title(count: FlopCount) -> str:
 
 def headline(count: FlopCount) -> str:
     """The saving of a schedule in one sentence: every part that papers quote, never one alone."""
+    if count.baseline is None:
+        return f"{name_of(count)}: {show_gflops(count.gflops[TOTAL])} GFLOPs in all."
     quoted = [part for part in count.spec.parts if part.name in count.quoted and part.name != WHOLE]
     names = {part.name: "model" if part.name == TOTAL else short_title(part) for part in quoted}
     saved = {part.name: count.reduction_pct.get(part.name) or 0.0 for part in quoted}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from proscale_bench.render.table import Row, Table
 from proscale_bench.specs.encoders.staged import FINEST, Schedule
-from proscale_bench.specs.levels import LEVELS
+from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS
 from proscale_bench.units import show_gflops, show_tokens
 
 if TYPE_CHECKING:
@@ -29,10 +29,9 @@ def catalogue_table(entries: Sequence[tuple[Schedule, str]]) -> Table:
 
 def drawing(count: FlopCount, plain: bool = False) -> Table:
     """The levels against the layers of each stage, with tokens and cost at the count's size; `plain` keeps to ASCII."""
-    from proscale_bench.specs.levels import FEATURE_STRIDES
-
     stages = [list(layers) for _, layers in groupby(count.layers, key=lambda layer: layer.stage)]
     header = ["", *(f"stage {layers[0].stage}" for layers in stages), "tokens"]
+    levels = {level for layers in stages for level in layers[0].levels}
     rows = [
         Row(
             f"{level}  1/{FEATURE_STRIDES[level]}",
@@ -41,7 +40,7 @@ def drawing(count: FlopCount, plain: bool = False) -> Table:
                 show_tokens(round(count.level_tokens[level])),
             ),
         )
-        for level in LEVELS
+        for level in sorted({*LEVELS, *levels}, key=lambda level: -FEATURE_STRIDES[level])
     ]
     if stages:
         tokens = (show_tokens(round(layers[0].tokens)) for layers in stages)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from proscale_bench.render.bars import costs_figure
+from proscale_bench.render.flops import headline
 from proscale_bench.render.page_data import document
 from proscale_bench.render.parts import BLUES, COLORS, GREYS, KNOWN, bar_parts, coarse_first, depth, merged, short_title
 from proscale_bench.render.provenance import counting, headlines
+from proscale_bench.render.schedules import drawing
 from proscale_bench.results.record import Layer, PartRow, Record, usual_tree
 from tests.results.records import record
 
@@ -120,3 +124,16 @@ def test_sentences_name_the_parts_that_there_are() -> None:
     as_headline = one.model_copy(update={"identity": one.identity.model_copy(update={"schedule": "3,3,3"})})
     (words,) = headlines([as_headline])
     assert ": encoder −90.00%, total −70.00% at " in words
+
+
+def test_the_drawing_has_a_line_for_every_level_that_a_layer_sees() -> None:
+    layer = SimpleNamespace(stage=1, levels=("res5", "res4", "res3", "res2"), tokens=85, gflops=1.0)
+    tokens = {"res2": 64, "res3": 16, "res4": 4, "res5": 1}
+    rows = drawing(SimpleNamespace(layers=[layer] * 2, level_tokens=tokens)).rows  # type: ignore[arg-type]
+    assert [row.label for row in rows[:4]] == ["res5  1/32", "res4  1/16", "res3  1/8", "res2  1/4"]
+    assert [row.cells for row in rows[3:5]] == [("■ ■", "64"), ("85", "")]
+
+
+def test_a_model_without_a_baseline_saves_nothing() -> None:
+    count = SimpleNamespace(baseline=None, variant="custom", gflops={"total": 12.5})
+    assert headline(count) == "custom: 12.50 GFLOPs in all."  # type: ignore[arg-type]
