@@ -14,6 +14,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
 from proscale_bench.results.profile import Execution, Profile
 from proscale_bench.results.record import Cost, Record, classes_of, protocol_of
+from proscale_bench.results.section import first_problem
 from proscale_bench.results.store import has_records, load
 
 MAX_BYTES = 256 << 20
@@ -79,9 +80,7 @@ def read_export(path: Path) -> list[Record]:
         rows = [row for row in document["results"] if row["schedule"] is not None]
         records = [_record(document, row) for row in rows]
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise BenchError(f"{path}: not an exported result: {where}: {problem['msg']}", hint) from error
+        raise BenchError(f"{path}: not an exported result: {first_problem(error)}", hint) from error
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise BenchError(f"{path}: not an exported result: {type(error).__name__}", hint) from error
     if not records:

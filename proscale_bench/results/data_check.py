@@ -103,10 +103,7 @@ class Finding:
     def row(self) -> dict[str, Any]:
         return {
             "severity": self.severity,
-            "kind": self.kind,
-            "file": self.file,
-            "image_id": self.image_id,
-            "message": self.message,
+            **{key: getattr(self, key) for key in ("kind", "file", "image_id", "message")},
         }
 
     def __str__(self) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.record import COCO_CLASSES, Identity, Input, Reference, ReferenceGflops
@@ -18,17 +19,10 @@ PAPER_SIZE = "coco-first100"  # what the papers average their GFLOPs over
 PAPER_RULES = "published"
 OFFICIAL_SOURCE = "Mask2Former 9b0651c and PRO-SCALE 2e9cf4c under fvcore 0.1.5.post20221221"
 OFFICIAL_PARTS = (
-    "encoder_projection",
-    "encoder_recalibration",
-    "encoder_token_layers",
-    "pixel_embedding",
-    "encoder",
-    "fpn_upsampling",
-    "transformer_decoder",
-    "total",
-    "postprocessing",
-    "total_with_postprocessing",
+    *("encoder_projection", "encoder_recalibration", "encoder_token_layers", "pixel_embedding", "encoder"),
+    *("fpn_upsampling", "transformer_decoder", "total", "postprocessing", "total_with_postprocessing"),
 )
+NUMBERS = ("pq", "ap", "miou", "total_with_postprocessing_gflops", "params_m", "fps")
 
 
 @dataclass(frozen=True)
@@ -160,20 +154,11 @@ def data_of(accuracy: Accuracy) -> str:
 
 @cache
 def _published() -> tuple[PublishedResult, ...]:
-    def number(text: str) -> float | None:
-        return float(text) if text else None
+    def read(key: str, text: str) -> Any:
+        return text if key not in NUMBERS else float(text) if text else None
 
     return tuple(
-        PublishedResult(
-            **{key: row[key] for key in ("model", "backbone", "schedule", "pretraining")},
-            pq=number(row["pq"]),
-            ap=number(row["ap"]),
-            miou=number(row["miou"]),
-            total_with_postprocessing_gflops=number(row["total_with_postprocessing_gflops"]),
-            params_m=number(row["params_m"]),
-            fps=number(row["fps"]),
-            **{key: row[key] for key in ("fps_hardware", "source", "cost_source", "note")},
-        )
+        PublishedResult(**{field.name: read(field.name, row[field.name]) for field in fields(PublishedResult)})
         for row in _rows("published.csv")
     )
 
@@ -186,10 +171,7 @@ def official_counts() -> tuple[OfficialCount, ...]:
         OfficialCount(
             backbone=row["backbone"],
             schedule=row["schedule"],
-            flops={
-                "backbone": int(row["backbone_flops"]),
-                **{part: int(row[part]) for part in OFFICIAL_PARTS},
-            },
+            flops={"backbone": int(row["backbone_flops"])} | {part: int(row[part]) for part in OFFICIAL_PARTS},
             **{key: int(row[key]) for key in sides},
         )
         for row in _rows("official_flops.csv")

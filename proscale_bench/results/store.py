@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file, write_atomic
 from proscale_bench.results.record import Record
+from proscale_bench.results.section import first_problem
 
 FOLDER = "records"
 MAX_BYTES = 8 << 20
@@ -45,7 +46,7 @@ def read_record(path: Path) -> Record:
     try:
         record = Record.model_validate_json(read_regular_file(path, MAX_BYTES))
     except ValidationError as error:
-        raise BenchError(f"{path}: not a record: {_first(error)}") from error
+        raise BenchError(f"{path}: not a record: {first_problem(error)}") from error
     if path.stem != record.digest:
         raise BenchError(f"{path}: its name is not its digest ({record.digest[:12]}…)")
     return record
@@ -93,8 +94,9 @@ def remove_records(run: Path) -> None:
 
 
 def remove_leftovers(run: Path) -> None:
-    """Files of writes that were killed before they were moved into place."""
-    _unlink(_leftovers(run))
+    """Remove files of writes that were killed before they were moved into place."""
+    folder = run / FOLDER
+    _unlink(sorted(folder.glob(".*.json.*")) if folder.is_dir() else [])
 
 
 def _files(run: Path) -> list[Path]:
@@ -107,21 +109,9 @@ def _files(run: Path) -> list[Path]:
         raise BenchError(f"cannot read {folder}: {error.strerror or error}", "check the path") from error
 
 
-def _leftovers(run: Path) -> list[Path]:
-    folder = run / FOLDER
-    return sorted(folder.glob(".*.json.*")) if folder.is_dir() else []
-
-
 def _unlink(paths: Iterable[Path]) -> None:
     for path in paths:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise BenchError(f"cannot remove {path}: {error.strerror or error}", "check its permissions") from error
-
-
-def _first(error: ValidationError) -> str:
-    """The first of a validation's problems, in one line."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg']}" if where else problem["msg"]

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
 from proscale_bench.results.profile import DeviceType
-from proscale_bench.results.section import Amount, Count, Section, Word, written_as
+from proscale_bench.results.section import Amount, Count, Section, Word, first_problem, written_as
 
 MAX_LOG_BYTES = 1 << 28
 MAX_RECORD_BYTES = 1 << 24
@@ -152,9 +152,7 @@ def read_record(path: Path) -> TrainingRecord:
     try:
         return TrainingRecord.model_validate_json(read_regular_file(path, MAX_RECORD_BYTES))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BenchError(f"{path}: not a training's record: {where}: {first['msg']}", "remove the file") from error
+        raise BenchError(f"{path}: not a training's record: {first_problem(error)}", "remove the file") from error
 
 
 def read_log(path: Path) -> tuple[LogLine, ...]:
