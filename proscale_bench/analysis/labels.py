@@ -44,6 +44,8 @@ def labels(
         groups.setdefault((record.identity.backbone, record.identity.name, published), []).append(index)
     found = [_with_trainings(record) if with_trainings else record.identity.name for record in records]
     for group in groups.values():
+        if len({found[index] for index in group}) == len(group):
+            continue
         names = distinct([found[index] for index in group], [traits_of(*pairs[index]) for index in group])
         for index, name in zip(group, names, strict=True):
             found[index] = name
