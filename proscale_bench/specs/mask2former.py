@@ -24,7 +24,7 @@ from proscale_bench.specs.masked_decoder import (
     decoder_terms,
     postprocessing_terms,
 )
-from proscale_bench.specs.model import POSTPROCESSING, TOTAL, WHOLE, EncoderSpec, Part, Task, TokenLayer
+from proscale_bench.specs.model import POSTPROCESSING, TOTAL, WHOLE, EncoderSpec, LayerSpec, Part, Task
 from proscale_bench.specs.terms import Terms
 
 DEFAULT_HEAD = Head()
@@ -75,7 +75,7 @@ class Mask2FormerSpec:
         return (*BEFORE_ENCODER, *self.encoder.parts, *AFTER_ENCODER)
 
     @property
-    def layers(self) -> tuple[TokenLayer, ...]:
+    def layers(self) -> tuple[LayerSpec, ...]:
         """See `ModelSpec`."""
         return self.encoder.layers
 

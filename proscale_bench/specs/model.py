@@ -45,7 +45,7 @@ class Part:
         return {"name": self.name, "title": self.title, "of": self.of, "quoted": self.quoted}
 
 
-class TokenLayer(NamedTuple):
+class LayerSpec(NamedTuple):
     """One layer of an encoder: its stage, from 1, and the levels whose tokens it sees, coarse to fine."""
 
     stage: int
@@ -104,7 +104,7 @@ class EncoderSpec(Protocol):
         """The parts inside `encoder`, in forward order, and what it runs that is booked beside it."""
 
     @property
-    def layers(self) -> tuple[TokenLayer, ...]:
+    def layers(self) -> tuple[LayerSpec, ...]:
         """The token layers in order; empty where it has none."""
 
     def terms(self, channels: Channels, head: Head) -> dict[str, Terms]:
@@ -144,7 +144,7 @@ class ModelSpec(Protocol):
         """The tree of its parts in forward order, a sum after what it sums up; the root comes last."""
 
     @property
-    def layers(self) -> tuple[TokenLayer, ...]:
+    def layers(self) -> tuple[LayerSpec, ...]:
         """The token layers of its encoder, in order."""
 
     @property

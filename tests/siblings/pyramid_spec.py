@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from proscale_bench.specs.encoders import parts
 from proscale_bench.specs.levels import Channels
 from proscale_bench.specs.masked_decoder import Head
-from proscale_bench.specs.model import Part, TokenLayer
+from proscale_bench.specs.model import LayerSpec, Part
 from proscale_bench.specs.terms import Operator, Terms, Tokens, terms
 
 
@@ -19,7 +19,7 @@ class Pyramid:
 
     encoder = "pyramid"
     compact = "pyramid"
-    layers: tuple[TokenLayer, ...] = ()
+    layers: tuple[LayerSpec, ...] = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -22,7 +22,7 @@ from proscale_bench.errors import BenchError, did_you_mean, look_up
 from proscale_bench.specs.encoders import parts
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, Channels, Level
 from proscale_bench.specs.masked_decoder import Head
-from proscale_bench.specs.model import Part, TokenLayer
+from proscale_bench.specs.model import LayerSpec, Part
 from proscale_bench.specs.terms import Operator, Terms, Tokens
 from proscale_bench.units import one_line
 
@@ -111,11 +111,11 @@ class Schedule:
         return "mask2former" if self.compact.startswith("baseline") else "proscale"
 
     @property
-    def layers(self) -> tuple[TokenLayer, ...]:
+    def layers(self) -> tuple[LayerSpec, ...]:
         """Every token layer, in order."""
-        layers: list[TokenLayer] = []
+        layers: list[LayerSpec] = []
         for number, stage in enumerate(self.stages, start=1):
-            layers += [TokenLayer(number, stage.levels)] * stage.layers
+            layers += [LayerSpec(number, stage.levels)] * stage.layers
         return tuple(layers)
 
     @property
