@@ -26,7 +26,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 
 from proscale_bench.config import choices
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_tuple, load_yaml
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.mask2former import mask2former
@@ -47,16 +47,11 @@ def _printable(text: str) -> str:
     return text
 
 
-def _as_tuple(value: Any) -> Any:
-    """A word stands for a list of one."""
-    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, str) else value
-
-
 Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=-100, le=1e6, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Number = Annotated[int, Field(ge=1)]
-Tasks = Annotated[tuple[choices.Task, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
+Tasks = Annotated[tuple[choices.Task, ...], Field(min_length=1), BeforeValidator(as_tuple)]
 
 
 class Part(StrictModel):
@@ -302,7 +297,7 @@ def _model(
     """The model of a budget, its weights, and the number of classes that the file names."""
     budget, defaults = document.value.budgets[index], document.value.defaults
     place = ("budgets", index, "weights" if budget.weights else "schedule")
-    try:
+    with document.at(*(place if place in document.places else place[:2])):
         if budget.weights is None:
             if budget.schedule is None:
                 raise BenchError("no schedule and no weights", "say `schedule: 3,3,3`, or `weights: FILE`")
@@ -314,9 +309,6 @@ def _model(
         if read_weights is None:
             raise BenchError("weights cannot be read here", "give schedule and backbone")
         weights = read_weights(Path(document.path).parent / budget.weights)
-    except BenchError as error:
-        at = place if place in document.places else place[:2]
-        raise BenchError(f"{document.where(*at)}: {error.message}", error.hint) from error
     return weights.spec, weights, weights.spec.classes
 
 

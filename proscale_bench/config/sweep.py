@@ -31,7 +31,7 @@ from proscale_bench.config import choices
 from proscale_bench.config.catalogue import catalogue, parse_schedule
 from proscale_bench.config.choices import EMBEDDED
 from proscale_bench.config.weights import require_shipped_weights
-from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, as_tuple, load_yaml
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.model import EncoderSpec
@@ -40,12 +40,6 @@ from proscale_bench.units import one_line
 CATALOGUE, ZOO = "catalogue", "zoo"
 MAX_ENTRIES = 200
 MAX_SIDE_PX = 8192
-
-
-def _as_tuple(value: Any) -> Any:
-    """Let a word or number stand for a tuple of one; a tuple, since it is hashable."""
-    value = as_list(value)
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _as_section(value: Any) -> Any:
@@ -67,10 +61,10 @@ Words = Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES), Before
 Device = choices.DeviceType
 DType = choices.DType
 Sampling = choices.Sampling
-Tasks = Annotated[tuple[choices.Task, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
+Tasks = Annotated[tuple[choices.Task, ...], Field(min_length=1), BeforeValidator(as_tuple)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
-BatchSizes = Annotated[tuple[BatchSize, ...], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(_as_tuple)]
+BatchSizes = Annotated[tuple[BatchSize, ...], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(as_tuple)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Optimizations = Annotated[
     bool,

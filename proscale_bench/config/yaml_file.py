@@ -40,6 +40,12 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
 
 
+def as_tuple(value: Any) -> Any:
+    """Let a word or number stand for a tuple of one; a tuple, since it is hashable."""
+    value = as_list(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
 SchemaVersion = Annotated[Literal[1], BeforeValidator(_is_one)]
 
 
