@@ -22,7 +22,7 @@ from proscale_bench.render.columns import (
 from proscale_bench.render.parts import LAYER, coarse_first, depth, merged, time_between
 from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
-from proscale_bench.results.record import PartRow, Record, usual_tree
+from proscale_bench.results.record import PartRow, Record, model_of, usual_tree
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
 from proscale_bench.specs.model import POSTPROCESSING
 from proscale_bench.units import show_change, show_ms, show_reduction
@@ -38,10 +38,12 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
     for setting, group in profiled(records).items():
         for backbone, rows in by_backbone(group).items():
             yield summary_table(setting, backbone, rows, names)
-            base = next((record for record in rows if record.is_baseline and record.profile), None)
-            measured = [record for record in rows if record.profile and (record is not base or len(rows) == 1)]
+            measured = [record for record in rows if record.profile]
+            bases = {model_of(record).architecture: record for record in reversed(measured) if record.is_baseline}
             for record in measured:
-                yield stage_table(record, base, names)
+                base = bases.get(model_of(record).architecture)
+                if record is not base or len(rows) == 1:
+                    yield stage_table(record, base, names)
             for record in rows:
                 if record.profile and record.profile.ceilings:
                     yield roofline_table(record, record.profile, names)

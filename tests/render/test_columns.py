@@ -98,3 +98,14 @@ def test_commands_name_the_dimensions_of_a_model() -> None:
     ]
     deep = official.identity.model_copy(update={"dimensions": {"decoder_layers": 3}})
     assert commands([official.model_copy(update={"identity": deep})]) == []
+
+
+def test_stages_stand_beside_the_baseline_of_the_same_model() -> None:
+    named, own = profiled_records("3,3,3"), [with_queries(one, 20) for one in profiled_records("3,3,3")]
+    _, first, second = profile_tables([*named, *own])
+    assert (first.header[1:3], second.header[1:3]) == (
+        ("baseline ms", "3,3,3 ms"),
+        ("baseline ms", "3,3,3, 20 queries ms"),
+    )
+    _, alone, other = profile_tables([*named, own[1]])
+    assert [one.header[1] for one in (alone, other)] == ["baseline ms", "3,3,3, 20 queries ms"]
