@@ -49,18 +49,14 @@ class ClosedForm:
         }
         self._quantities = tuple(places)
         self._rounded = [place for quantity, place in places.items() if isinstance(quantity, Einsum)]
-        self._of_sets: dict[str, list[int]] = {}
 
     def count(self, size: InputSize) -> dict[str, int]:
         """FLOPs of every leaf of the model's parts, summed over the size's images."""
         values = self._values(size)
-        flops = {}
-        for part, coefficients in self._coefficients.items():
-            amount = 0
-            for place, factor in coefficients:
-                amount += factor * values[place]
-            flops[part] = amount
-        return flops
+        return {
+            part: sum([factor * values[place] for place, factor in coefficients])
+            for part, coefficients in self._coefficients.items()
+        }
 
     def _values(self, size: InputSize) -> list[int]:
         """The size's quantities in the order of `_quantities`. One image is the usual case, and thousands are kept."""
@@ -71,11 +67,7 @@ class ClosedForm:
             for place in self._rounded:
                 values[place] = self.rules.einsum(values[place])
             return values
-        if size.name not in COCO_SIZES:
-            return [_value(quantity, size, self.rules) for quantity in self._quantities]
-        if size.name not in self._of_sets:
-            self._of_sets[size.name] = [_value(quantity, size, self.rules) for quantity in self._quantities]
-        return self._of_sets[size.name]
+        return [quantity_of(quantity, size, self.rules) for quantity in self._quantities]
 
     def by_operator(self, size: InputSize) -> dict[str, Counter[Operator]]:
         """FLOPs by row and operator; numbered layers under the part that contains them.
@@ -87,7 +79,7 @@ class ClosedForm:
             row = table.setdefault(self._row_of[part], Counter())
             for (operator, quantity), amount in terms.items():
                 if factor := self.rules.factor(operator, self.convention):
-                    row[operator] += factor * amount * _value(quantity, size, self.rules)
+                    row[operator] += factor * amount * quantity_of(quantity, size, self.rules)
         return table
 
     def uncounted(self, size: InputSize) -> Counter[Operator]:
@@ -96,7 +88,7 @@ class ClosedForm:
         for _, terms in self._named_terms():
             for (operator, quantity), amount in terms.items():
                 if operator not in self.rules.counted:
-                    left_out[operator] += amount * _value(quantity, size, self.rules)
+                    left_out[operator] += amount * quantity_of(quantity, size, self.rules)
         return +left_out
 
     def _named_terms(self) -> Iterator[tuple[str, Terms]]:
@@ -112,16 +104,9 @@ class ClosedForm:
         return coefficients
 
 
-def quantity_of(quantity: Quantity, size: InputSize) -> int:
-    """A quantity, summed over the size's images; an einsum as it is, not rounded."""
-    if size.name in COCO_SIZES:
-        return _of_coco(quantity, size.name, None)
-    return _sum(quantity, size.groups, None)
-
-
-def _value(quantity: Quantity, size: InputSize, rules: Rules) -> int:
-    """A quantity under the rules, summed over the size's images."""
-    rounding = rules if rules.rounds_einsum and isinstance(quantity, Einsum) else None
+def quantity_of(quantity: Quantity, size: InputSize, rules: Rules | None = None) -> int:
+    """A quantity, summed over the size's images; einsums are rounded where the rules say so."""
+    rounding = rules if rules and rules.rounds_einsum and isinstance(quantity, Einsum) else None
     if size.name in COCO_SIZES:
         return _of_coco(quantity, size.name, rounding)
     return _sum(quantity, size.groups, rounding)
@@ -129,7 +114,7 @@ def _value(quantity: Quantity, size: InputSize, rules: Rules) -> int:
 
 @lru_cache(maxsize=1024)
 def _of_coco(quantity: Quantity, name: str, rounding: Rules | None) -> int:
-    """The sum over thousands of images: computed once for all models that share the quantity."""
+    """Over thousands of images: computed once for all models that share the quantity."""
     return _sum(quantity, parse_size(name).groups, rounding)
 
 

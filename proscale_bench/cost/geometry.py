@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -12,6 +12,7 @@ from importlib import resources
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.specs.terms import Sides
+from proscale_bench.units import Size
 
 MAX_SIDE_PX = 32_768
 COCO_SIZES = ("coco-first100", "coco-val")
@@ -31,7 +32,17 @@ class SizeGroup:
     @cached_property
     def sides(self) -> Sides:
         """The sizes of one image of the group."""
-        return Sides(self.padded_height_px, self.padded_width_px, self.output_height_px, self.output_width_px)
+        return Sides(*self.padded, *self.output)
+
+    @property
+    def padded(self) -> Size:
+        """(height, width) as the network sees it."""
+        return self.padded_height_px, self.padded_width_px
+
+    @property
+    def output(self) -> Size:
+        """(height, width) of the masks."""
+        return self.output_height_px, self.output_width_px
 
 
 @dataclass(frozen=True)
@@ -69,9 +80,7 @@ class InputSize:
         return self.name
 
 
-def parse_size(
-    size: str | tuple[int, int] = DEFAULT_SIZE, output_size: str | tuple[int, int] | None = None
-) -> InputSize:
+def parse_size(size: str | Size = DEFAULT_SIZE, output_size: str | Size | None = None) -> InputSize:
     """Read `800x1333` (height x width), (800, 1333), `coco-first100` or `coco-val`.
 
     Args:
@@ -97,10 +106,9 @@ def parse_size(
 
 def size_of_images(name: str, groups: Iterable[SizeGroup]) -> InputSize:
     """A set of images of one's own. One of COCO's sets is called by its name, whatever it is called here."""
-    images: Counter[tuple[int, int, int, int]] = Counter()
+    images: Counter[Sides] = Counter()
     for group in groups:
-        sides = (group.padded_height_px, group.padded_width_px, group.output_height_px, group.output_width_px)
-        images[sides] += group.images
+        images[group.sides] += group.images
     merged = tuple(SizeGroup(*sides, number) for sides, number in sorted(images.items()))
     for known in COCO_SIZES:
         if sorted(_coco(known).groups, key=astuple) == list(merged):
@@ -113,7 +121,7 @@ def padded(side_px: int) -> int:
     return -(-side_px // SIZE_DIVISOR) * SIZE_DIVISOR
 
 
-def _sides(size: str | tuple[int, int], what: str) -> tuple[int, int]:
+def _sides(size: str | Size, what: str) -> Size:
     if isinstance(size, str):
         match = re.fullmatch(r"([0-9]{1,9})[x×]([0-9]{1,9})", size.strip().lower())
         if not match:
@@ -134,22 +142,18 @@ def _sides(size: str | tuple[int, int], what: str) -> tuple[int, int]:
     return height, width
 
 
-def _show(size: str | tuple[int, int]) -> str:
+def _show(size: str | Size) -> str:
     return size if isinstance(size, str) else f"{size[0]}x{size[1]}"
 
 
 @cache
 def _coco(name: str) -> InputSize:
-    column = 4 if name == "coco-val" else 5
-    groups = tuple(SizeGroup(row[0], row[1], row[2], row[3], row[column]) for row in _coco_rows() if row[column])
-    return InputSize(name, groups)
-
-
-def _coco_rows() -> Iterator[tuple[int, ...]]:
-    """(padded h, padded w, original h, original w, images, of which among the first 100 by id).
-
-    From the 5,000 sizes of COCO val2017's annotations (CC BY 4.0) after the shortest-edge 800, longest 1333 resize
-    and padding to a multiple of 32.
-    """
+    """From the 5,000 sizes of COCO val2017's annotations (CC BY 4.0) after the shortest-edge 800, longest 1333 resize
+    and padding to a multiple of 32."""
     text = resources.files(__package__).joinpath("data/coco_val2017_sizes.csv").read_text("utf-8")
-    return (tuple(map(int, line.split(","))) for line in text.splitlines()[1:])
+    groups = []
+    for line in text.splitlines()[1:]:
+        padded_h, padded_w, original_h, original_w, in_all, in_first_100 = map(int, line.split(","))
+        if images := in_all if name == "coco-val" else in_first_100:
+            groups.append(SizeGroup(padded_h, padded_w, original_h, original_w, images))
+    return InputSize(name, tuple(groups))

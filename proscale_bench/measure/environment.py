@@ -38,12 +38,13 @@ class Environment:
 
     def strings(self) -> dict[str, str]:
         """The environment of a record, with versions; only what is known."""
+        on_gpu = self.device == "cuda"
         known = {
             **environment(),
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
-            "cuda": torch.version.cuda if self.device == "cuda" else None,
-            "cudnn": _cudnn() if self.device == "cuda" else None,
+            "cuda": torch.version.cuda if on_gpu else None,
+            "cudnn": str(torch.backends.cudnn.version()) if on_gpu else None,  # type: ignore[no-untyped-call,unused-ignore]
             "driver": self.driver,
             "device": self.device_name,
             "clocks": ", ".join(f"{name} {mhz} MHz" for name, mhz in self.clocks_mhz.items()) or None,
@@ -73,10 +74,6 @@ def read_environment(device: torch.device, board: Board | str) -> Environment:
         clocks_mhz=gpu.clocks_mhz() if gpu else {},
         other_gpu_processes=gpu.other_processes() if gpu else 0,
     )
-
-
-def _cudnn() -> str:
-    return str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def _load() -> float | None:

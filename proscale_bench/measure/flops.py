@@ -29,6 +29,7 @@ from proscale_bench.models.postprocess import resize_masks, semantic
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import POSTPROCESSING, ModelSpec, Part, leaves
 from proscale_bench.specs.terms import Operator
+from proscale_bench.units import Size
 
 EINSUMS = (Operator.MASK_EINSUM, Operator.SEMANTIC_EINSUM)
 
@@ -88,16 +89,13 @@ def trace_model(
     model = build(spec, device="meta")
     if as_executed:
         prepare_for_inference(model)
-    padded_sizes: dict[tuple[int, int], Trace] = {}  # the network depends on the padded size alone
+    networks: dict[Size, Trace] = {}  # the network depends on the padded size alone
     traces = []
     for done, group in enumerate(size.groups):
         progress(done, len(size.groups))
-        padded = (group.padded_height_px, group.padded_width_px)
-        if padded not in padded_sizes:
-            padded_sizes[padded] = trace_network(model, spec, *padded)
-        network = padded_sizes[padded]
-        output = (group.output_height_px, group.output_width_px)
-        post = trace_postprocessing(spec, padded, output)
+        if group.padded not in networks:
+            networks[group.padded] = trace_network(model, spec, *group.padded)
+        network, post = networks[group.padded], trace_postprocessing(spec, group.padded, group.output)
         both = Trace(network.parts, network.calls + post.calls, network.uncounted + post.uncounted)
         traces.append((both, group.images))
     progress(len(size.groups), len(size.groups))
@@ -122,7 +120,7 @@ def trace_network(model: Mask2Former, spec: ModelSpec, height_px: int, width_px:
     return recorder.trace()
 
 
-def trace_postprocessing(spec: ModelSpec, padded: tuple[int, int], output: tuple[int, int]) -> Trace:
+def trace_postprocessing(spec: ModelSpec, padded: Size, output: Size) -> Trace:
     """Trace what post-processing does before it depends on the data: the masks' resizes, the semantic product."""
     if not isinstance(spec, Mask2FormerSpec):
         raise TypeError(f"no post-processing is known for {spec!r}")

@@ -56,9 +56,7 @@ class _WithPostprocessing(nn.Module):
 
     def __init__(self, model: Mask2Former, group: SizeGroup) -> None:
         super().__init__()
-        self.model = model
-        self.padded = (group.padded_height_px, group.padded_width_px)
-        self.output = (group.output_height_px, group.output_width_px)
+        self.model, self.padded, self.output = model, group.padded, group.output
 
     def forward(self, image: Tensor) -> Tensor:
         predictions = self.model(image)
@@ -78,7 +76,7 @@ def count_with_fvcore(spec: ModelSpec, group: SizeGroup) -> FvcoreCount:
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
         raise BenchError(
-            f"not enough memory for fvcore at {group.padded_height_px}x{group.padded_width_px}: it runs the real model",
+            f"not enough memory for fvcore at {'x'.join(map(str, group.padded))}: it runs the real model",
             "verify at a smaller size; the count itself needs no memory",
         ) from error
 
@@ -86,7 +84,7 @@ def count_with_fvcore(spec: ModelSpec, group: SizeGroup) -> FvcoreCount:
 def _count(spec: ModelSpec, group: SizeGroup) -> FvcoreCount:
     model = build(spec)
     use_sampling(model, "grid_sample")  # the sampling that fvcore has a rule for
-    image = torch.zeros(1, 3, group.padded_height_px, group.padded_width_px)
+    image = torch.zeros(1, 3, *group.padded)
     analysis = FlopCountAnalysis(_WithPostprocessing(model, group).eval(), image)
     analysis.set_op_handle(f"aten::{FUSED_ATTENTION}", _fused_attention)
     # We list what has no rule ourselves.

@@ -94,9 +94,9 @@ def _own_mappings() -> Iterator[None]:
         libc.mallopt(M_TRIM_THRESHOLD, 2 * MOST_BYTES)
 
 
-def _kib(key: str) -> int:
-    """A line of this process's status."""
-    for line in STATUS.read_text().splitlines():
+def _kib(key: str, file: Path = STATUS) -> int:
+    """A line of this process's status, or of another file of the system's."""
+    for line in file.read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1])
     raise LookupError(key)
@@ -137,11 +137,7 @@ def available_bytes() -> int:
     Raises:
         OSError, LookupError: the system does not say.
     """
-    free = next(
-        int(line.split()[1]) * 1024
-        for line in Path("/proc/meminfo").read_text().splitlines()
-        if line.startswith("MemAvailable:")
-    )
+    free = _kib("MemAvailable", Path("/proc/meminfo")) * 1024
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),

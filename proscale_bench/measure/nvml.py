@@ -14,8 +14,6 @@ from typing import Any
 
 SECONDS = 2.0  # of passes at the least: the energy counter moves every few tens of milliseconds
 MIN_PASSES = 5
-SECONDS = 2.0  # of passes at the least: the energy counter moves every few tens of milliseconds
-MIN_PASSES = 5
 # Bits of nvmlDeviceGetCurrentClocksEventReasons that slow a busy GPU: nvml.h.
 THROTTLES = {
     0x0000000000000004: "its power cap",

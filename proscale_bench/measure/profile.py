@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -94,31 +94,33 @@ class Session:
         if len({spec.variant for spec in self.specs}) < len(self.specs):
             raise ValueError("models that take turns need different spellings")
         self.device = torch.device(settings.device)
-        self.board = _board(self.device)
+        self.board: Board | str = "no GPU"
+        if self.device.type == "cuda":
+            self.board = Board.open(str(torch.cuda.get_device_properties(self.device).uuid))
         self.environment: Environment
         self._sampling = settings.sampling
         self._models: list[Mask2Former] = []
-        self._state: AbstractContextManager[None] = global_state(settings.dtype, settings.threads)
 
     def __enter__(self) -> Session:
-        self._state.__enter__()
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(global_state(self.settings.dtype, self.settings.threads))
+            stack.callback(self._models.clear)
             self.environment = read_environment(self.device, self.board)
-            self._build()
-        except BaseException as error:
-            self._state.__exit__(type(error), error, error.__traceback__)
-            if isinstance(error, Exception) and is_out_of_memory(error):
+            try:
+                self._build()
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 raise BenchError(
                     f"{len(self.specs)} models on {self.specs[0].backbone_name} do not fit into memory",
                     "profile fewer schedules at a time, or a smaller backbone",
                     ExitCode.UNTRUSTED,
                 ) from error
-            raise
+            self._state = stack.pop_all()
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._models.clear()
-        self._state.__exit__(None, None, None)
+        self._state.close()
 
     def execution(self, batch_size: int) -> Execution:
         return Execution(
@@ -172,6 +174,7 @@ class Session:
         )
         throttled_by = self.board.throttled_by() if isinstance(self.board, Board) else ()
         failures |= rounds.failures
+        synchronize = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
         found: list[ProfileResult] = []
         for spec in self.specs:
             name = spec.variant
@@ -180,7 +183,7 @@ class Session:
                 continue
             subject = next(subject for subject in subjects if subject.name == name)
             progress(f"{name}: energy", None)
-            energy = pass_energy(subject.whole.call, self._synchronize, self.board, execution.batch_size)
+            energy = pass_energy(subject.whole.call, synchronize, self.board, execution.batch_size)
             found.append(
                 MeasuredProfile(
                     spec,
@@ -234,10 +237,6 @@ class Session:
         # A graph's replay would read casts that were cached outside of it, and freed since.
         return autocast(self.device, self.settings.dtype, cached=not self.settings.cuda_graphs)
 
-    def _synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
 
 def _shares_backbone(one: ModelSpec, other: ModelSpec) -> bool:
     if not isinstance(one, Mask2FormerSpec) or not isinstance(other, Mask2FormerSpec):
@@ -255,9 +254,3 @@ def _failed(spec: ModelSpec, execution: Execution, error: Exception) -> FailedPr
 def _is_failure(error: Exception) -> bool:
     """PyTorch says RuntimeError to all that goes wrong on a device."""
     return isinstance(error, (RuntimeError, MemoryError))
-
-
-def _board(device: torch.device) -> Board | str:
-    if device.type != "cuda":
-        return "no GPU"
-    return Board.open(str(torch.cuda.get_device_properties(device).uuid))

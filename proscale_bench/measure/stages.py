@@ -66,9 +66,9 @@ def take_apart(
 
     def postprocess() -> None:
         size = (images.shape[-2], images.shape[-1])
-        padded = (4 * predictions.pred_masks.shape[-2], 4 * predictions.pred_masks.shape[-1])
+        height, width = predictions.pred_masks.shape[-2:]
         for logits, masks in zip(predictions.pred_logits, predictions.pred_masks, strict=True):
-            semantic(logits, resize_masks(masks, padded, size, output_size))
+            semantic(logits, resize_masks(masks, (4 * height, 4 * width), size, output_size))
 
     batch, _, classes = predictions.pred_logits[..., :-1].shape
     output_bytes = batch * classes * output_size[0] * output_size[1] * predictions.pred_masks.element_size()
@@ -136,10 +136,9 @@ def _between_parts(model: Mask2Former, spec: ModelSpec, recorded: dict[str, list
     if left is None or "encoder" not in recorded:
         return None
     output = recorded["encoder"][0].output
-    call = model.encoder.between_parts(output)
-    return (
-        None if call is None else TimedStage(left, call, bytes_of(output.pyramid[-1]) + bytes_of(output.mask_features))
-    )
+    if (call := model.encoder.between_parts(output)) is None:
+        return None
+    return TimedStage(left, call, bytes_of(output.pyramid[-1]) + bytes_of(output.mask_features))
 
 
 def _min_bytes(call: Recorded) -> int:

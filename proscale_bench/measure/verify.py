@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from math import prod
 
 from proscale_bench.cost.closed_form import ClosedForm
 from proscale_bench.cost.count import FlopCount
-from proscale_bench.cost.geometry import InputSize, SizeGroup
+from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import get_rules
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure.flops import sum_flops, trace_model
@@ -50,23 +52,22 @@ def verify(
         BenchError: engines disagree, or an operator has no rule (exit code 3).
     """
     spec = count.spec
-    traces = trace_model(spec, count.input, lambda done, total: progress("tracing", done, total))
+    traces = trace_model(spec, count.input, partial(progress, "tracing"))
     _compare("the trace", sum_flops(traces, count.rules, count.convention), count.flops, count)
 
-    by_area = sorted(count.input.groups, key=_area)
-    groups = by_area if all_sizes else by_area[-1:]
+    by_area = sorted(count.input.groups, key=lambda group: (prod(group.padded), prod(group.output)))
+    sizes = [parse_size(group.padded, group.output) for group in (by_area if all_sizes else by_area[-1:])]
     form = ClosedForm(spec, get_rules("fvcore"))
     unseen: dict[str, int] = {}
-    for done, group in enumerate(groups):
-        progress("fvcore", done, len(groups))
-        found = count_with_fvcore(spec, group)
-        one_image = InputSize(_name(group), (SizeGroup(*_sides(group)),))
-        _compare(f"fvcore at {_name(group)}", found.flops, form.count(one_image), count)
+    for done, size in enumerate(sizes):
+        progress("fvcore", done, len(sizes))
+        found = count_with_fvcore(spec, size.groups[0])
+        _compare(f"fvcore at {size}", found.flops, form.count(size), count)
         unseen = found.unseen
-    progress("fvcore", len(groups), len(groups))
+    progress("fvcore", len(sizes), len(sizes))
     return Verification(
         traced_sizes=len(traces),
-        fvcore_sizes=tuple(_name(group) for group in groups),
+        fvcore_sizes=tuple(map(str, sizes)),
         unseen_by_fvcore=unseen,
         uncounted_calls=dict(traces[-1][0].uncounted.most_common()),
     )
@@ -79,41 +80,18 @@ def verify_executed(count: FlopCount, progress: OnSizeVerified = lambda what, do
         BenchError: they disagree, or an operator has no rule (exit code 3).
     """
     executed = count.executed
-    traces = trace_model(
-        count.spec,
-        count.input,
-        lambda done, total: progress("tracing as executed", done, total),
-        as_executed=True,
-    )
+    traces = trace_model(count.spec, count.input, partial(progress, "tracing as executed"), as_executed=True)
     _compare("the trace as executed", sum_flops(traces, count.rules, count.convention), executed.flops, executed)
 
 
 def _compare(engine: str, found: Mapping[str, int], expected: Mapping[str, int], count: FlopCount) -> None:
     if found == expected:
         return
-    differences = [
-        f"{part}: {found.get(part, 0):,} against {expected.get(part, 0):,}"
-        for part in {**expected, **found}
-        if found.get(part, 0) != expected.get(part, 0)
-    ]
+    both = {part: (found.get(part, 0), expected.get(part, 0)) for part in {**expected, **found}}
+    differences = [f"{part}: {one:,} against {other:,}" for part, (one, other) in both.items() if one != other]
     raise BenchError(
         f"{count.variant} on {count.backbone} at {count.input}: {engine} and the closed form disagree on "
         + "; ".join(differences),
         "this is a bug of ours: please report it with the output of 'pip list'",
         ExitCode.UNTRUSTED,
     )
-
-
-def _sides(group: SizeGroup) -> tuple[int, int, int, int]:
-    return (group.padded_height_px, group.padded_width_px, group.output_height_px, group.output_width_px)
-
-
-def _area(group: SizeGroup) -> tuple[int, int]:
-    return (
-        group.padded_height_px * group.padded_width_px,
-        group.output_height_px * group.output_width_px,
-    )
-
-
-def _name(group: SizeGroup) -> str:
-    return f"{group.padded_height_px}x{group.padded_width_px}"

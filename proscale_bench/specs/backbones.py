@@ -6,6 +6,7 @@ and table 7 (Swin-B and -L with window 12, as in Mask2Former's configurations). 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -79,52 +80,43 @@ def backbone_name(backbone: Backbone) -> str:
     return f"{kind}-{backbone.width}-{'-'.join(map(str, backbone.depths))}"
 
 
-def backbone_terms(backbone: Backbone, norms_folded: bool = False) -> Terms:
+def terms_of(backbone: Backbone, norms_folded: bool = False) -> Terms:
     """The coefficients of a backbone; batch norms folded into the convolutions cost nothing."""
     return _resnet_terms(backbone, norms_folded) if isinstance(backbone, ResNet) else _swin_terms(backbone)
 
 
-def backbone_parameters(backbone: Backbone) -> int:
+def parameters_of(backbone: Backbone) -> int:
     """The number of parameters. Frozen batch norms have none, as in the official models."""
-    return _resnet_parameters(backbone) if isinstance(backbone, ResNet) else _swin_parameters(backbone)
+    if isinstance(backbone, ResNet):
+        return sum(weights for weights, _, _ in _convolutions(backbone))
+    return _swin_parameters(backbone)
 
 
-@cache
-def _resnet_terms(spec: ResNet, norms_folded: bool) -> Terms:
-    """Stem 7x7 at stride 2, then bottlenecks; the stride is in the 3x3, so a first 1x1 runs at input resolution."""
-    table = Terms()
-
-    def convolution(macs: int, channels: int, places: Tokens) -> None:
-        table.add(Operator.CONV, macs, places)
-        if not norms_folded:
-            table.add(Operator.BATCH_NORM, 2 * channels, places)
-
-    convolution(7 * 7 * 3 * spec.stem_width, spec.stem_width, Tokens(2))
+def _convolutions(spec: ResNet) -> Iterator[tuple[int, int, Tokens]]:
+    """Weights, output channels and places of each: stem 7x7 at stride 2, then bottlenecks, whose stride is in the 3x3,
+    so that a first 1x1 runs at input resolution."""
+    yield 7 * 7 * 3 * spec.stem_width, spec.stem_width, Tokens(2)
     c_in = spec.stem_width
     for stage, (depth, c_out) in enumerate(zip(spec.depths, spec.channels, strict=True)):
         c, places = spec.width << stage, Tokens(4 << stage)
         for block in range(depth):
             downsamples = block == 0 and stage > 0
-            convolution(c_in * c, c, Tokens(2 << stage) if downsamples else places)
-            convolution(9 * c * c, c, places)
-            convolution(c * c_out, c_out, places)
+            yield c_in * c, c, Tokens(2 << stage) if downsamples else places
+            yield 9 * c * c, c, places
+            yield c * c_out, c_out, places
             if downsamples or c_in != c_out:  # 1x1 shortcut
-                convolution(c_in * c_out, c_out, places)
+                yield c_in * c_out, c_out, places
             c_in = c_out
+
+
+@cache
+def _resnet_terms(spec: ResNet, norms_folded: bool) -> Terms:
+    table = Terms()
+    for weights, channels, places in _convolutions(spec):
+        table.add(Operator.CONV, weights, places)
+        if not norms_folded:
+            table.add(Operator.BATCH_NORM, 2 * channels, places)
     return table
-
-
-def _resnet_parameters(spec: ResNet) -> int:
-    parameters = 7 * 7 * 3 * spec.stem_width
-    c_in = spec.stem_width
-    for stage, (depth, c_out) in enumerate(zip(spec.depths, spec.channels, strict=True)):
-        c = spec.width << stage
-        for block in range(depth):
-            parameters += c_in * c + 9 * c * c + c * c_out
-            if block == 0 and (stage > 0 or c_in != c_out):
-                parameters += c_in * c_out
-            c_in = c_out
-    return parameters
 
 
 @cache

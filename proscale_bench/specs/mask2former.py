@@ -8,22 +8,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 
 from proscale_bench.errors import BenchError
-from proscale_bench.specs.backbones import (
-    BACKBONES,
-    Backbone,
-    backbone_name,
-    backbone_parameters,
-    backbone_terms,
-    get_backbone,
-)
+from proscale_bench.specs import backbones, masked_decoder
+from proscale_bench.specs.backbones import BACKBONES, Backbone, get_backbone
 from proscale_bench.specs.encoders import staged
-from proscale_bench.specs.masked_decoder import (
-    NORM_GROUPS,
-    Head,
-    decoder_parameters,
-    decoder_terms,
-    postprocessing_terms,
-)
+from proscale_bench.specs.masked_decoder import NORM_GROUPS, Head
 from proscale_bench.specs.model import POSTPROCESSING, TOTAL, WHOLE, EncoderSpec, LayerSpec, Part, Task
 from proscale_bench.specs.terms import Terms
 
@@ -50,7 +38,7 @@ AFTER_ENCODER = (
 
 @dataclass(frozen=True)
 class Mask2FormerSpec:
-    """A Mask2Former: which backbone, whose pixel decoder, and a head of which dimensions."""
+    """A Mask2Former: which backbone, whose pixel decoder, and a head of which dimensions. The rest is `ModelSpec`'s."""
 
     backbone: Backbone
     encoder: EncoderSpec
@@ -61,27 +49,22 @@ class Mask2FormerSpec:
 
     @property
     def backbone_name(self) -> str:
-        """See `ModelSpec`."""
-        return backbone_name(self.backbone)
+        return backbones.backbone_name(self.backbone)
 
     @property
     def variant(self) -> str:
-        """The encoder's canonical spelling."""
         return self.encoder.compact
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """See `ModelSpec`."""
         return (*BEFORE_ENCODER, *self.encoder.parts, *AFTER_ENCODER)
 
     @property
     def layers(self) -> tuple[LayerSpec, ...]:
-        """See `ModelSpec`."""
         return self.encoder.layers
 
     @property
     def carries_its_parts(self) -> bool:
-        """See `ModelSpec`."""
         return not isinstance(self.encoder, staged.Schedule)
 
     @property
@@ -118,18 +101,17 @@ class Mask2FormerSpec:
                 predicted at their level's resolution (see `models/inference.py`).
         """
         return {
-            "backbone": backbone_terms(self.backbone, norms_folded=as_executed),
+            "backbone": backbones.terms_of(self.backbone, norms_folded=as_executed),
             **self.encoder.terms(self.backbone.channels, self.head),
-            "transformer_decoder": decoder_terms(self.head, masks_at_levels=as_executed),
-            POSTPROCESSING: postprocessing_terms(self.head),
+            "transformer_decoder": masked_decoder.decoder_terms(self.head, masks_at_levels=as_executed),
+            POSTPROCESSING: masked_decoder.postprocessing_terms(self.head),
         }
 
     def parameters(self) -> dict[str, int]:
-        """See `ModelSpec`."""
         return {
-            "backbone": backbone_parameters(self.backbone),
+            "backbone": backbones.parameters_of(self.backbone),
             "encoder": self.encoder.parameters(self.backbone.channels, self.head),
-            "transformer_decoder": decoder_parameters(self.head),
+            "transformer_decoder": masked_decoder.decoder_parameters(self.head),
         }
 
     def __str__(self) -> str:

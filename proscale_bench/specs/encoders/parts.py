@@ -28,14 +28,8 @@ FPN_UPSAMPLING = Part("fpn_upsampling", "FPN upsampling", modules=("encoder",)) 
 def numbered_layers(count: int) -> tuple[Part, ...]:
     """The token layers of an encoder as parts, one by one."""
     return tuple(
-        Part(
-            f"encoder_token_layer_{number}",
-            f"layer {number}",
-            TOKEN_LAYERS.name,
-            (f"encoder.layers.{number - 1}",),
-            True,
-        )
-        for number in range(1, count + 1)
+        Part(f"encoder_token_layer_{n}", f"layer {n}", TOKEN_LAYERS.name, (f"encoder.layers.{n - 1}",), numbered=True)
+        for n in range(1, count + 1)
     )
 
 

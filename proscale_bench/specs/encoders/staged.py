@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, get_args
 
 from proscale_bench.errors import BenchError, did_you_mean, look_up
@@ -56,7 +56,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What the encoder does, in canonical form.
+    """What the encoder does, in canonical form: an `EncoderSpec`.
 
     Args:
         stages: nested: each stage sees all levels of the one before.
@@ -90,20 +90,17 @@ class Schedule:
         temperature = self.recalibration_temperature
         if type(temperature) not in (int, float) or not (math.isfinite(temperature) and temperature > 0):
             raise BenchError(
-                f"re-calibration temperature {self.recalibration_temperature} is not a positive number",
+                f"re-calibration temperature {temperature} is not a positive number",
                 f"released models use {DEFAULT_TEMPERATURE}",
             )
         stages = canonical_stages(self.stages)
         gated = self.recalibration != "none"
         acts = any(stage.layers for stage in stages if FINEST not in stage.levels)
-        canonical = {
-            "stages": stages,
-            "recalibration_layout": self.recalibration_layout if gated else "official",
-            "recalibration_temperature": float(temperature) if gated else DEFAULT_TEMPERATURE,
-            "residual": self.residual and acts,
-        }
-        for key, value in canonical.items():
-            object.__setattr__(self, key, value)
+        set_field = partial(object.__setattr__, self)  # frozen from here on
+        set_field("stages", stages)
+        set_field("recalibration_layout", self.recalibration_layout if gated else "official")
+        set_field("recalibration_temperature", float(temperature) if gated else DEFAULT_TEMPERATURE)
+        set_field("residual", self.residual and acts)
 
     @property
     def encoder(self) -> Literal["mask2former", "proscale"]:
@@ -120,7 +117,6 @@ class Schedule:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The rows of its tables, in forward order: see `EncoderSpec`."""
         return (
             parts.PROJECTION,
             RECALIBRATION,
@@ -131,7 +127,7 @@ class Schedule:
         )
 
     def terms(self, channels: Channels, head: Head) -> dict[str, Terms]:
-        """The coefficients of every part (Aich et al. 2025, section 3): see `EncoderSpec`."""
+        """The coefficients of every part. Source: Aich et al. 2025, section 3."""
         width, is_conv = head.width, self.pixel_embedding == "conv"
         layers = (parts.token_layer_terms(head, levels) for _, levels in self.layers)
         return {
@@ -143,7 +139,6 @@ class Schedule:
         }
 
     def parameters(self, channels: Channels, head: Head) -> int:
-        """The number of parameters: see `EncoderSpec`."""
         width = head.width
         return (
             parts.projection_parameters(channels, width)
@@ -224,21 +219,17 @@ def from_fields(
     encoder: str,
     stages: list[dict[str, Any]],
     recalibration: Recalibration | None = None,
-    recalibration_layout: RecalibrationLayout = "official",
-    recalibration_temperature: float = DEFAULT_TEMPERATURE,
     pixel_embedding: PixelEmbedding | None = None,
-    residual: bool = False,
+    **others: Any,
 ) -> Schedule:
     """The schedule of a schedule file's fields. An encoder's own defaults fill what the file leaves out."""
     plain = encoder == "mask2former"
     return Schedule(
         tuple(Stage(tuple(stage["levels"]), stage["layers"]) for stage in stages),
         recalibration=recalibration or ("none" if plain else "linear"),
-        recalibration_layout=recalibration_layout,
-        recalibration_temperature=recalibration_temperature,
         pixel_embedding=pixel_embedding or ("conv" if plain else "maxpool"),
-        residual=residual,
         name=name,
+        **others,
     )
 
 
