@@ -13,7 +13,6 @@ from proscale_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from torch.distributed import ProcessGroup
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 TO_MEET = timedelta(minutes=2)  # at the start
@@ -95,25 +94,22 @@ def join_processes(command: str = "eval") -> Iterator[Processes]:
         mean(torch.zeros(1))
 
     def wrap(model: nn.Module, unused: bool) -> nn.Module:
-        return _wrap(patient, model, unused)  # type: ignore[arg-type]
+        from inspect import signature
+
+        from torch.nn.parallel import DistributedDataParallel
+
+        known = signature(DistributedDataParallel).parameters
+        syncs_buffers = (
+            "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        )  # its older name
+        options: dict[str, Any] = {syncs_buffers: False}  # they never change
+        return DistributedDataParallel(
+            model,
+            **options,
+            process_group=patient,  # type: ignore[arg-type]
+            find_unused_parameters=unused,  # finding out takes time
+            gradient_as_bucket_view=True,
+        )
 
     yield Processes(rank, size, local_rank, wait, mean, wrap)
     dist.destroy_process_group()  # not after an error: it would wait for those who wait for us
-
-
-def _wrap(group: ProcessGroup, model: nn.Module, unused: bool) -> nn.Module:
-    """`unused`: whether a backward pass leaves parameters out, which takes time to find out."""
-    from inspect import signature
-
-    from torch.nn.parallel import DistributedDataParallel
-
-    known = signature(DistributedDataParallel).parameters
-    syncs_buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its older name
-    options: dict[str, Any] = {syncs_buffers: False}  # they never change
-    return DistributedDataParallel(
-        model,
-        **options,
-        process_group=group,
-        find_unused_parameters=unused,
-        gradient_as_bucket_view=True,
-    )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.config.recipe import Augmentation
-from proscale_bench.data.pictures import IdMap, Pixels
+from proscale_bench.data.pictures import Pixels
 from proscale_bench.units import Size
 
 GREY = 128  # of padding
@@ -25,15 +25,6 @@ CONTRAST = SATURATION = (0.5, 1.5)
 HUE = 13  # of 256: 18 degrees
 
 Map = TypeVar("Map", bound=NDArray[Any])
-
-
-def augment(image: Pixels, ids: IdMap, augmentation: Augmentation, random: np.random.Generator) -> tuple[Pixels, IdMap]:
-    """An image [H, W, 3] and its ids [H, W], varied alike: as large as the crop, padded with grey and with void.
-
-    They follow from the generator's state alone.
-    """
-    variation = draw_variation(augmentation, ids.shape, random)
-    return variation.of_image(image), variation.of_map(ids)
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,29 @@ def restore(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
-    _put_back(path, tensors, model, optimizer, average)
+
+    def take(key: str, like: Tensor) -> Tensor:
+        value = tensors.get(key)
+        if value is None or value.shape != like.shape or value.dtype != like.dtype:
+            raise _damaged(path, f"{key} is missing, or of another shape or type")
+        return value
+
+    step = torch.zeros(())
+    found: list[tuple[Tensor, Tensor]] = []
+    moments: dict[Tensor, dict[str, Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        found.append((parameter, take(f"model.{name}", parameter)))
+        if average is not None:
+            found.append((average.parameters[name], take(f"average.{name}", parameter)))
+        if f"optimizer.step.{name}" in tensors:  # a parameter that never had a gradient has no moments
+            moments[parameter] = {
+                moment: take(f"optimizer.{moment}.{name}", step if moment == "step" else parameter).to(parameter.device)
+                for moment in MOMENTS
+            }
+    with torch.no_grad():
+        for ours, theirs in found:
+            ours.copy_(theirs)
+    optimizer.state.update(moments)
     if average is not None:
         average.updates = state.updates
 
@@ -125,10 +147,7 @@ def _damaged(path: Path, what: object) -> BenchError:
 
 
 def _refuse_another(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """
-    Raises:
-        BenchError: the first thing that differs.
-    """
+    """Raise an error of the first thing that differs."""
     theirs = dict(_flat({key: found.get(key) for key in wanted}))
     ours = dict(_flat(wanted))
     for key in (*ours, *theirs):
@@ -146,39 +165,3 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
-
-
-def _put_back(
-    path: Path,
-    tensors: Mapping[str, Tensor],
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: WeightAverage | None,
-) -> None:
-    """
-    Raises:
-        BenchError: a tensor is missing, or of another shape or type; nothing is changed.
-    """
-
-    def take(key: str, like: Tensor) -> Tensor:
-        value = tensors.get(key)
-        if value is None or value.shape != like.shape or value.dtype != like.dtype:
-            raise _damaged(path, f"{key} is missing, or of another shape or type")
-        return value
-
-    step = torch.zeros(())
-    found: list[tuple[Tensor, Tensor]] = []
-    state: dict[Tensor, dict[str, Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        found.append((parameter, take(f"model.{name}", parameter)))
-        if average is not None:
-            found.append((average.parameters[name], take(f"average.{name}", parameter)))
-        if f"optimizer.step.{name}" in tensors:  # a parameter that never had a gradient has no moments
-            state[parameter] = {
-                moment: take(f"optimizer.{moment}.{name}", step if moment == "step" else parameter).to(parameter.device)
-                for moment in MOMENTS
-            }
-    with torch.no_grad():
-        for ours, theirs in found:
-            ours.copy_(theirs)
-    optimizer.state.update(state)

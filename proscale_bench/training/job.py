@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,46 +17,19 @@ from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.checkpoint import digest
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.inference import use_sampling
-from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.processes import Processes
 from proscale_bench.models.running import check_device, device_name, global_state
 from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.profile import DeviceType
-from proscale_bench.results.training import (
-    LogLine,
-    StartedFrom,
-    TrainingRecord,
-    TrainingSession,
-    TrainingStep,
-    read_record,
-)
+from proscale_bench.results.training import StartedFrom, TrainingRecord, TrainingSession, TrainingStep, read_record
 from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.model import EncoderSpec
+from proscale_bench.training import folder, setup
 from proscale_bench.training.checkpoint import read_state
-from proscale_bench.training.folder import (
-    BOARD,
-    LOG,
-    RECORD,
-    START_OVER,
-    WEIGHTS,
-    is_begun,
-    is_finished,
-    remove_leftovers,
-    remove_training,
-    save_batch,
-)
 from proscale_bench.training.log import LogWriter, TensorBoardWriter
 from proscale_bench.training.loop import NonFiniteError, Trainer
 from proscale_bench.training.samples import batch_indices
-from proscale_bench.training.setup import (
-    check_data,
-    device_of,
-    identity_of,
-    initialise,
-    open_data,
-    sampling_for,
-)
 from proscale_bench.training.stopping import stop_between_iterations
 from proscale_bench.version import __version__
 
@@ -130,7 +103,7 @@ def run_training(
     """
     processes, watcher = processes or Processes(), watcher or Watcher()
     check_device(job.device, job.recipe.precision)
-    check_data(job.recipe, job.coco)
+    setup.check_data(job.recipe, job.coco)
     with (
         locked(run, "training") if processes.is_first else nullcontext(),
         global_state(job.recipe.precision, job.threads),
@@ -148,17 +121,13 @@ def run_training(
 
 
 def _prepare(run: Path, job: TrainingJob, start_over: bool) -> None:
-    """Refuse a folder of another training before time is spent.
-
-    Raises:
-        BenchError: it is one.
-    """
+    """Refuse a folder of another training before time is spent."""
     if start_over:
-        remove_training(run)
-    remove_leftovers(run)
-    state = read_state(run, identity_of(job.recipe, job.schedule, job.seed))
-    if state is None and is_begun(run):
-        raise BenchError(f"{run} holds weights, and no training to go on with", START_OVER)
+        folder.remove_training(run)
+    folder.remove_leftovers(run)
+    state = read_state(run, setup.identity_of(job.recipe, job.schedule, job.seed))
+    if state is None and folder.is_begun(run):
+        raise BenchError(f"{run} holds weights, and no training to go on with", folder.START_OVER)
 
 
 class _Training:
@@ -167,15 +136,15 @@ class _Training:
     def __init__(self, job: TrainingJob, run: Path, processes: Processes, watcher: Watcher) -> None:
         self.job, self.run, self.processes, self.watcher = job, run, processes, watcher
         recipe = job.recipe
-        self.data = open_data(recipe, job.coco, processes, watcher.making)
-        device = device_of(job.device, processes)
+        self.data = setup.open_data(recipe, job.coco, processes, watcher.making)
+        device = setup.device_of(job.device, processes)
         torch.manual_seed(job.seed)
         spec = mask2former(job.schedule, recipe.backbone, classes=len(self.data.images.classes))
         model = build(spec, drop_path=recipe.drop_path)
-        self.start = initialise(model, recipe)
+        self.start = setup.initialise(model, recipe)
         model.to(device)
-        self.sampling = use_sampling(model, sampling_for(job.sampling, device, recipe.augmentation.crop))
-        identity = identity_of(recipe, job.schedule, job.seed)
+        self.sampling = use_sampling(model, setup.sampling_for(job.sampling, device, recipe.augmentation.crop))
+        identity = setup.identity_of(recipe, job.schedule, job.seed)
         identity |= {"start": self.start.digest, "data": self.data.digest}
         self.trainer = Trainer(model, recipe, job.seed, identity, processes)
         state = self.trainer.resume(run)
@@ -187,12 +156,10 @@ class _Training:
         """Train to the end, and write what that gave."""
         trainer, recipe = self.trainer, self.job.recipe
         self.watcher.begins(trainer.iteration)
-        if trainer.iteration == recipe.iterations and is_finished(self.run):
-            return (
-                FinishedTraining(read_record(self.run / RECORD), self.run / WEIGHTS)
-                if self.processes.is_first
-                else None
-            )
+        if trainer.iteration == recipe.iterations and folder.is_finished(self.run):
+            if not self.processes.is_first:
+                return None
+            return FinishedTraining(read_record(self.run / folder.RECORD), self.run / folder.WEIGHTS)
         with (
             closing(self._log()) if self.processes.is_first else nullcontext() as log,
             stop_between_iterations(trainer.stop_soon),
@@ -213,31 +180,27 @@ class _Training:
                     )
         if log is None:
             return None
-        return FinishedTraining(self._write_outcome(log.lines), self.run / WEIGHTS)
+        return FinishedTraining(self._write_outcome(log), self.run / folder.WEIGHTS)
 
     def _log(self) -> LogWriter:
         recipe, (done, seconds) = self.job.recipe, self.begun
-        board = TensorBoardWriter(self.run / BOARD, done) if self.job.tensorboard else None
         return LogWriter(
-            self.run / LOG,
+            self.run / folder.LOG,
             done=done,
             unlogged=self.unlogged,
             seconds=seconds,
             batch_size=recipe.batch_size,
             last=recipe.iterations,
-            board=board,
+            board=TensorBoardWriter(self.run / folder.BOARD, done) if self.job.tensorboard else None,
         )
 
     def _steps(self) -> Generator[TrainingStep, None, None]:
-        """
-        Raises:
-            BenchError: a number that is not finite, with the batch's images and where they are kept.
-        """
+        """A number that is not finite becomes an error with the batch's images and where they are kept."""
         try:
             yield from self.trainer.run(self.data.images, self.job.workers)
         except NonFiniteError as error:
             names = self._names(error.iteration)
-            path = save_batch(self.run, error.iteration + 1, self.processes.rank, error.samples, names)
+            path = folder.save_batch(self.run, error.iteration + 1, self.processes.rank, error.samples, names)
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             raise BenchError(
                 f"{error.message}; its images: {', '.join(names[:NAMED])}{more}",
@@ -269,13 +232,14 @@ class _Training:
         )
         return (*self.earlier, this)
 
-    def _write_outcome(self, log: Sequence[LogLine]) -> TrainingRecord:
-        """Write `training.json`, then `model.safetensors`: where this is, a training is done.
-
-        Raises:
-            BenchError: they cannot be written.
-        """
-        trainer, recipe, model = self.trainer, self.job.recipe, _final_model(self.trainer)
+    def _write_outcome(self, log: LogWriter) -> TrainingRecord:
+        """Write `training.json`, then `model.safetensors`: where this is, a training is done."""
+        trainer, recipe, data, start = self.trainer, self.job.recipe, self.data, self.start
+        model = copy.deepcopy(trainer.model).cpu().eval()
+        if trainer.average is not None:
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    parameter.copy_(trainer.average.parameters[name])
         record = TrainingRecord(
             name=recipe.name,
             recipe=recipe.model_dump(mode="json", exclude={"start", "backbone_weights"}),
@@ -283,32 +247,22 @@ class _Training:
             schedule=self.job.schedule.compact,
             backbone=recipe.backbone,
             seed=trainer.seed,
-            data=self.data.name,
-            data_digest=self.data.digest,
-            images=len(self.data.images),
-            classes=len(self.data.images.classes),
-            start=StartedFrom(kind=self.start.kind, file=self.start.file, digest=self.start.digest),
+            data=data.name,
+            data_digest=data.digest,
+            images=len(data.images),
+            classes=len(data.images.classes),
+            start=StartedFrom(kind=start.kind, file=start.file, digest=start.digest),
             iterations=trainer.iteration,
             seconds=trainer.seconds,
             sessions=self._sessions(),
-            weights=WEIGHTS,
+            weights=folder.WEIGHTS,
             weights_digest=digest(model.state_dict()),
             averaged=trainer.average is not None,
-            last=log[-1] if log else None,
+            last=log.lines[-1] if log.lines else None,
             tool_version=__version__,
             created=now(),
             environment=environment(),
         )
-        write_atomic(self.run / RECORD, record.model_dump_json(indent=2) + "\n")
-        save_checkpoint(model, self.run / WEIGHTS, record.provenance())
+        write_atomic(self.run / folder.RECORD, record.model_dump_json(indent=2) + "\n")
+        save_checkpoint(model, self.run / folder.WEIGHTS, record.provenance())
         return record
-
-
-def _final_model(trainer: Trainer) -> Mask2Former:
-    """A copy on the CPU, its weights the average's where there is one."""
-    model = copy.deepcopy(trainer.model).cpu().eval()
-    if trainer.average is not None:
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(trainer.average.parameters[name])
-    return model

@@ -174,7 +174,7 @@ class Trainer:
         )
 
     def _normalizer(self, samples: Sequence[Sample]) -> LossNormalizer | None:
-        """The divisors that the parts of an iteration share, so that they add up to the loss of all its images."""
+        """The divisors that an iteration's parts share, so that they add up to the loss of all its images."""
         if self.parts == 1:
             return None
         queries, weight = len(self.model.decoder.query_features), self.recipe.loss.no_object_weight
@@ -187,13 +187,9 @@ class Trainer:
 
     def _losses(self, samples: Sequence[Sample], normalizer: LossNormalizer | None) -> Losses:
         images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).to(self.device)
-        targets = [
-            Target(
-                torch.from_numpy(sample.labels).to(self.device),
-                _padded(torch.from_numpy(sample.masks).to(self.device, torch.float32)),
-            )
-            for sample in samples
-        ]
+        labels = [torch.from_numpy(sample.labels).to(self.device) for sample in samples]
+        masks = [_padded(torch.from_numpy(sample.masks).to(self.device, torch.float32)) for sample in samples]
+        targets = list(map(Target, labels, masks))
         with autocast(self.device, self.recipe.precision):
             predictions = self._model(images.permute(0, 3, 1, 2).float())
         return criterion(predictions, targets, self.recipe.loss, normalizer=normalizer)
@@ -201,8 +197,7 @@ class Trainer:
     def _update(self, samples: Sequence[Sample]) -> float:
         """Step along the clipped gradient; its norm before that, the same in all processes.
 
-        Raises:
-            NonFiniteError: the gradient is no number; in fp16, after the losses' scale has become useless.
+        One that is no number is an error; in fp16, after the losses' scale has become useless.
         """
         self.scaler.unscale_(self.optimizer)
         limit = self.recipe.optimizer.clip_norm

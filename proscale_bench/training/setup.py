@@ -16,10 +16,9 @@ from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.embedded import identity_of_images
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.checkpoint import digest
-from proscale_bench.models.checkpoints.checks import WEIGHT_TYPES
 from proscale_bench.models.checkpoints.formats import read_stored
 from proscale_bench.models.checkpoints.infer import NoBackbone
-from proscale_bench.models.checkpoints.load import open_checkpoint
+from proscale_bench.models.checkpoints.load import WEIGHT_TYPES, open_checkpoint
 from proscale_bench.models.checkpoints.translate import INDEX
 from proscale_bench.models.checkpoints.warm_start import warm_start
 from proscale_bench.models.mask2former import Mask2Former
@@ -151,17 +150,14 @@ def initialise(model: Mask2Former, recipe: Recipe) -> InitialWeights:
             f"{recipe.start} has a backbone already, and {recipe.backbone_weights} is another", "keep one of them"
         )
     if recipe.start is not None:
-        return _from_baseline(model, Path(recipe.start))
+        path = Path(recipe.start)
+        baseline = open_checkpoint(path)
+        if isinstance(baseline.inferred.backbone, NoBackbone):
+            raise BenchError(f"{path}: a head alone", "start from a checkpoint with its backbone")
+        return InitialWeights("baseline", path.name, baseline.digest, warm_start(model, baseline))
     if recipe.backbone_weights is not None:
         return _from_backbone(model, Path(recipe.backbone_weights))
     return InitialWeights("fresh")
-
-
-def _from_baseline(model: Mask2Former, path: Path) -> InitialWeights:
-    baseline = open_checkpoint(path)
-    if isinstance(baseline.inferred.backbone, NoBackbone):
-        raise BenchError(f"{path}: a head alone", "start from a checkpoint with its backbone")
-    return InitialWeights("baseline", path.name, baseline.digest, warm_start(model, baseline))
 
 
 @torch.no_grad()
@@ -173,13 +169,10 @@ def _from_backbone(model: Mask2Former, path: Path) -> InitialWeights:
     taken: dict[str, Tensor] = {}
     for key, ours in expected.items():
         if key not in stored:
-            whole = any(WHOLE_MODEL.match(name) for name in stored)
-            raise BenchError(
-                f"{path}: {key} is missing",
-                "this is a whole model: give it as 'start'"
-                if whole
-                else "give the weights of the same backbone, under torchvision's names",
-            )
+            hint = "give the weights of the same backbone, under torchvision's names"
+            if any(WHOLE_MODEL.match(name) for name in stored):
+                hint = "this is a whole model: give it as 'start'"
+            raise BenchError(f"{path}: {key} is missing", hint)
         taken[key] = theirs = stored[key]
         if theirs.shape != ours.shape:
             raise BenchError(

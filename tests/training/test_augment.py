@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from proscale_bench.config.recipe import Augmentation
-from proscale_bench.training.augment import GREY, Colors, Variation, augment, draw_variation
+from proscale_bench.training.augment import GREY, Colors, Variation, draw_variation
 
 SIZES = st.tuples(st.integers(1, 200), st.integers(1, 200))
 SCALES = st.tuples(st.floats(0.1, 2.0), st.floats(0.1, 2.0)).map(lambda pair: (min(pair), max(pair)))
@@ -37,6 +37,14 @@ def placed(height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint3
 
 
 @settings(deadline=None)
+def augment(
+    image: NDArray[Any], ids: NDArray[Any], augmentation: Augmentation, random: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """An image [H, W, 3] and its ids [H, W], varied alike."""
+    variation = draw_variation(augmentation, (ids.shape[0], ids.shape[1]), random)
+    return variation.of_image(image), variation.of_map(ids)
+
+
 @given(SIZES, AUGMENTATIONS, SEEDS)
 def test_each_pixel_has_the_id_of_where_it_is_from(
     size: tuple[int, int], augmentation: Augmentation, seed: int

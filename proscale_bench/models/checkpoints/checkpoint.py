@@ -21,6 +21,7 @@ from proscale_bench.models.checkpoints.translate import INDEX, Translation
 from proscale_bench.results.inspection import Entry, Inspection
 
 NOT_TOLD = (METADATA, "config", "format")  # ours in one piece; Hugging Face's configuration; torch's mark
+SCHEDULED = ("encoder.recalibration.", "encoder.layers.", "encoder.pixel_embedding.")  # what a schedule decides
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Checkpoint:
         tensors = self.translation.tensors
         stored = [tensors[key].dtype for key in self.expected if key in tensors and not key.endswith(INDEX)]
         return {str(dtype).removeprefix("torch."): number for dtype, number in Counter(stored).most_common()}
+
+    def stray_of_schedule(self) -> str | None:
+        """A tensor where the schedule decides which there are, and that has no place in it; else None."""
+        shapes = self.translation.shapes
+        return next((key for key in shapes if key not in self.expected and key.startswith(SCHEDULED)), None)
 
     def inspect(self) -> Inspection:
         """The account of the file, for a reader."""

@@ -13,14 +13,15 @@ import pickle
 import stat
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from proscale_bench.config.weights import METADATA
@@ -119,19 +120,32 @@ def _check_sizes(stored: Stored, file_bytes: int) -> None:
         raise BenchError(f"{stored.path}: claims {total:,} bytes of tensors, and is a file of {file_bytes:,}")
 
 
+@contextmanager
+def _whole(path: Path, kind: str) -> Iterator[None]:
+    """Have every error be one of a damaged file, but for what we refuse: readers raise anything on such files."""
+    try:
+        yield
+    except (RefusedError, BenchError):
+        raise
+    except Exception as error:
+        raise BenchError(f"{path}: not a whole {kind}: {_first_line(error)}", "download it again") from error
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[BinaryIO]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        yield cast(BinaryIO, mapped)
+
+
 # --- safetensors ---
 
 
 def _read_safetensors(path: Path) -> Stored:
-    try:
-        with safe_open(path, framework="pt") as file:
-            keys = list(file.keys())
-            if len(keys) > MAX_TENSORS:
-                raise BenchError(f"{path}: {len(keys):,} tensors, more than {MAX_TENSORS:,}")
-            tensors = {key: file.get_tensor(key) for key in keys}
-            return Stored(path, "safetensors", tensors, dict(file.metadata() or {}))
-    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
-        raise BenchError(f"{path}: not a whole safetensors file: {_first_line(error)}", "download it again") from error
+    with _whole(path, "safetensors file"), safe_open(path, framework="pt") as file:
+        keys = list(file.keys())
+        if len(keys) > MAX_TENSORS:
+            raise BenchError(f"{path}: {len(keys):,} tensors, more than {MAX_TENSORS:,}")
+        return Stored(path, "safetensors", {key: file.get_tensor(key) for key in keys}, dict(file.metadata() or {}))
 
 
 # --- torch ---
@@ -139,20 +153,16 @@ def _read_safetensors(path: Path) -> Stored:
 
 def _read_torch(path: Path, file_bytes: int, *, legacy: bool) -> Stored:
     """`torch.save`'s two containers. A dry run first: see `unpickle`."""
-    try:
+    with _whole(path, "torch file"):
         if legacy:
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            with _mapped(path) as file:
                 for _ in range(4):  # magic number, protocol, system, then the document
-                    DataUnpickler(cast(BinaryIO, mapped), TORCH).load()
+                    DataUnpickler(file, TORCH).load()
         else:
             _vet_archive(path, file_bytes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other protocols than its own
             document = torch.load(path, map_location="cpu", weights_only=True, mmap=not legacy)
-    except (RefusedError, BenchError):
-        raise
-    except Exception as error:  # torch and pickle raise anything on a damaged file
-        raise BenchError(f"{path}: not a whole torch file: {_first_line(error)}", "download it again") from error
     return _find_state(path, "torch, legacy" if legacy else "torch", document)
 
 
@@ -177,13 +187,8 @@ def _vet_archive(path: Path, file_bytes: int) -> None:
 
 
 def _read_pickle(path: Path, file_bytes: int) -> Stored:
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            document = DataUnpickler(cast(BinaryIO, mapped), NUMPY).load()
-    except RefusedError:
-        raise
-    except Exception as error:  # what is not a pickle makes the machine stumble anywhere
-        raise BenchError(f"{path}: not a whole pickle: {_first_line(error)}", "download it again") from error
+    with _whole(path, "pickle"), _mapped(path) as file:
+        document = DataUnpickler(file, NUMPY).load()
     return _find_state(path, "detectron2 pickle", document, MAX_EXPANSION * file_bytes)
 
 
@@ -241,14 +246,9 @@ def _find_state(path: Path, format_: str, document: Any, max_array_bytes: int = 
 
 def _holds_weights(node: Any) -> bool:
     """A mapping with tensors in it, or in a wrapper inside it."""
-    if not isinstance(node, Mapping):
-        return False
-    if any(isinstance(value, (Tensor, Array)) for value in node.values()):
-        return True
-    inner = [node.get(name) for name in INNER_WRAPPERS]
-    return any(
-        isinstance(one, Mapping) and any(isinstance(value, (Tensor, Array)) for value in one.values()) for one in inner
-    )
+    inner = [node.get(name) for name in INNER_WRAPPERS] if isinstance(node, Mapping) else []
+    mappings = [one for one in (node, *inner) if isinstance(one, Mapping)]
+    return any(isinstance(value, (Tensor, Array)) for one in mappings for value in one.values())
 
 
 # --- Hugging Face folders ---

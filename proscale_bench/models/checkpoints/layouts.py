@@ -277,23 +277,55 @@ def recognise(keys: list[str]) -> tuple[KeyLayout, str]:
     )
 
 
+@dataclass(frozen=True)
+class KeyMap:
+    """The places of a file's keys: for each of ours theirs (one, or the three that it joins), and those without one."""
+
+    layout: KeyLayout
+    prefix: str
+    sources: dict[str, tuple[str, ...]]
+    unused: list[str]
+    unexpected: list[str]
+
+
+def map_keys(keys: list[str]) -> KeyMap:
+    """Find every key's place.
+
+    Raises:
+        BenchError: a layout that we do not know.
+    """
+    layout, prefix = recognise(keys)
+    found = KeyMap(layout, prefix, {}, [], [])
+    parts: dict[str, dict[int, str]] = defaultdict(dict)
+    for key in keys:
+        bare = layout.current(key.removeprefix(prefix))
+        ours, part = (key.startswith(prefix) and layout.to_ours(bare)) or (None, None)
+        if ours is None:
+            (found.unused if layout.is_unused(bare) else found.unexpected).append(key)
+        elif part is not None and part not in parts[ours]:
+            parts[ours][part] = key
+        elif ours in found.sources or part is not None:  # a second spelling of the same tensor
+            found.unexpected.append(key)
+        elif layout.is_unused(bare):
+            found.unused.append(key)
+        else:
+            found.sources[ours] = (key,)
+    for ours, thirds in parts.items():
+        if len(thirds) < 3 or ours in found.sources:
+            found.unexpected.extend(thirds.values())
+        else:
+            found.sources[ours] = (thirds[0], thirds[1], thirds[2])
+    return found
+
+
 def shapes_under_our_keys(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     """The shapes of a file's tensors under our keys, as `translate` would find them.
 
     Raises:
         BenchError: a layout that we do not know.
     """
-    layout, prefix = recognise(list(shapes))
-    found: dict[str, tuple[int, ...]] = {}
-    parts: dict[str, dict[int, tuple[int, ...]]] = defaultdict(dict)
-    for key, shape in shapes.items():
-        bare = layout.current(key.removeprefix(prefix))
-        ours = layout.to_ours(bare) if key.startswith(prefix) else None
-        if ours and ours[1] is not None:
-            parts[ours[0]].setdefault(ours[1], shape)
-        elif ours and not layout.is_unused(bare):
-            found.setdefault(ours[0], shape)
-    for key, thirds in parts.items():
-        if len(thirds) == 3 and all(thirds.values()):
-            found.setdefault(key, (sum(shape[0] for shape in thirds.values()), *thirds[0][1:]))
+    found = {}
+    for key, sources in map_keys(list(shapes)).sources.items():
+        first, *others = (shapes[source] for source in sources)
+        found[key] = (first[0] + sum(shape[0] for shape in others), *first[1:]) if others else first
     return found

@@ -24,7 +24,6 @@ from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError, look_up
 from proscale_bench.files import replacing, write_atomic
 from proscale_bench.models.checkpoints.checkpoint import Checkpoint, digest
-from proscale_bench.models.checkpoints.checks import stray_of_schedule
 from proscale_bench.models.checkpoints.hugging_face import config_of
 from proscale_bench.models.checkpoints.layouts import EXTRA, HUGGING_FACE, LAYOUTS, OFFICIAL, OURS, KeyLayout
 from proscale_bench.models.checkpoints.translate import INDEX
@@ -88,7 +87,7 @@ def convert_checkpoint(checkpoint: Checkpoint, path: Path, layout_name: str = "o
     Raises:
         BenchError: an unknown layout or container; a tensor that the layout has no place for or the container no type.
     """
-    if stray := stray_of_schedule(checkpoint):
+    if stray := checkpoint.stray_of_schedule():
         raise BenchError(
             f"{checkpoint.path}: {checkpoint.translation.spelt(stray)} has no place in schedule "
             f"{checkpoint.inferred.schedule}, which the new file would say that it has",

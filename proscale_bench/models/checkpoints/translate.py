@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.formats import Stored
-from proscale_bench.models.checkpoints.layouts import KeyLayout, recognise
+from proscale_bench.models.checkpoints.layouts import KeyLayout, map_keys
 from proscale_bench.results.inspection import STATUSES, Entry, Status
 
 INDEX = "relative_position_index"  # Swin's: official files have it square, torchvision flat, Hugging Face not at all
@@ -32,10 +31,10 @@ class Translation:
     stored: Stored
     layout: KeyLayout
     prefix: str
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    unused: dict[str, Tensor] = field(default_factory=dict)
-    unexpected: dict[str, Tensor] = field(default_factory=dict)
+    tensors: dict[str, Tensor]
+    sources: dict[str, tuple[str, ...]]
+    unused: dict[str, Tensor]
+    unexpected: dict[str, Tensor]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -75,34 +74,15 @@ def translate(stored: Stored) -> Translation:
         BenchError: a layout that we do not know, or parts that cannot be joined.
     """
     try:
-        layout, prefix = recognise(list(stored.tensors))
+        keys = map_keys(list(stored.tensors))
     except BenchError as error:
         raise BenchError(f"{stored.path}: {error.message}", error.hint) from None
-    found = Translation(stored, layout, prefix)
-    parts: dict[str, dict[int, str]] = defaultdict(dict)
-    for key, tensor in stored.tensors.items():
-        bare = layout.current(key.removeprefix(prefix))
-        ours = layout.to_ours(bare) if key.startswith(prefix) else None
-        if ours is None:
-            (found.unused if layout.is_unused(bare) else found.unexpected)[key] = tensor
-        elif ours[1] is not None and ours[1] not in parts[ours[0]]:
-            parts[ours[0]][ours[1]] = key
-        elif ours[0] in found.tensors or ours[1] is not None:  # a second spelling of the same tensor
-            found.unexpected[key] = tensor
-        elif layout.is_unused(bare):
-            found.unused[key] = tensor
-        else:
-            flat = ours[0].endswith(INDEX) and tensor.ndim == 2
-            found.tensors[ours[0]] = tensor.flatten() if flat else tensor
-            found.sources[ours[0]] = (key,)
-    for our_key, thirds in parts.items():
-        if len(thirds) < 3 or our_key in found.tensors:
-            found.unexpected.update({key: stored.tensors[key] for key in thirds.values()})
-            continue
-        sources = tuple(thirds[part] for part in range(3))
-        found.tensors[our_key] = _join(stored, sources)
-        found.sources[our_key] = sources
-    return found
+    tensors = {}
+    for ours, sources in keys.sources.items():
+        tensor = _join(stored, sources) if len(sources) > 1 else stored.tensors[sources[0]]
+        tensors[ours] = tensor.flatten() if ours.endswith(INDEX) and tensor.ndim == 2 else tensor
+    unused, unexpected = ({key: stored.tensors[key] for key in some} for some in (keys.unused, keys.unexpected))
+    return Translation(stored, keys.layout, keys.prefix, tensors, keys.sources, unused, unexpected)
 
 
 def _join(stored: Stored, keys: tuple[str, ...]) -> Tensor:

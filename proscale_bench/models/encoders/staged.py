@@ -13,18 +13,8 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from proscale_bench.models.encoders import parts
 from proscale_bench.models.encoders.interface import EncoderOutput, PixelEncoder
-from proscale_bench.models.encoders.parts import (
-    TokenGrid,
-    TokenLayer,
-    TokenRecalibration,
-    lateral,
-    mask_projection,
-    pixel_embedding,
-    projection,
-    to_map,
-    to_tokens,
-)
 from proscale_bench.models.position import pixel_centres, resize, sine_position
 from proscale_bench.specs.encoders.staged import FINEST, Schedule
 from proscale_bench.specs.levels import LEVELS
@@ -45,25 +35,23 @@ class StagedEncoder(PixelEncoder):
         super().__init__()
         width = head.width
         self.schedule = schedule
-        self.projections = nn.ModuleList(projection(channels[level], width) for level in LEVELS)
+        self.projections = nn.ModuleList(parts.projection(channels[level], width) for level in LEVELS)
         self.level_embedding = nn.Parameter(torch.empty(len(LEVELS), width).normal_())
-        self.recalibration = (
-            TokenRecalibration(
+        self.recalibration = None
+        if schedule.recalibration != "none":
+            self.recalibration = parts.TokenRecalibration(
                 width,
                 convolution=schedule.recalibration == "conv",
                 layout=schedule.recalibration_layout,
                 temperature=schedule.recalibration_temperature,
             )
-            if schedule.recalibration != "none"
-            else None
-        )
         self.layers = nn.ModuleList(
-            TokenLayer(width, head.encoder_heads, len(levels), head.encoder_points, head.encoder_ffn)
+            parts.TokenLayer(width, head.encoder_heads, len(levels), head.encoder_points, head.encoder_ffn)
             for _, levels in schedule.layers
         )
-        self.lateral = lateral(channels["res2"], width)
-        self.pixel_embedding = pixel_embedding(schedule.pixel_embedding, width)
-        self.mask_features = mask_projection(width)
+        self.lateral = parts.lateral(channels["res2"], width)
+        self.pixel_embedding = parts.pixel_embedding(schedule.pixel_embedding, width)
+        self.mask_features = parts.mask_projection(width)
 
     def forward(self, features: dict[str, Tensor]) -> EncoderOutput:
         """See `PixelEncoder`.
@@ -75,13 +63,13 @@ class StagedEncoder(PixelEncoder):
         """
         projected = {level: project(features[level]) for level, project in zip(LEVELS, self.projections, strict=True)}
         sizes: dict[str, Size] = {level: (x.shape[-2], x.shape[-1]) for level, x in projected.items()}
-        tokens: dict[str, Tensor] = {level: to_tokens(x) for level, x in projected.items()}  # [B, h*w, C]
+        tokens: dict[str, Tensor] = {level: parts.to_tokens(x) for level, x in projected.items()}  # [B, h*w, C]
         if self.recalibration is not None:
             for level in LEVELS[:-1]:
                 tokens[level] = self.recalibration(tokens[level], sizes[level], tokens[FINEST], sizes[FINEST])
         tokens = self._run_stages(tokens, sizes)
 
-        pyramid = tuple(to_map(tokens[level], sizes[level]) for level in LEVELS)
+        pyramid = tuple(parts.to_map(tokens[level], sizes[level]) for level in LEVELS)
         res2 = self.lateral(features["res2"])  # [B, C, H/4, W/4]
         embedded = self.pixel_embedding(resize(pyramid[-1], res2.shape[-2:]).add_(res2))
         return EncoderOutput(self.mask_features(embedded), pyramid)
@@ -99,7 +87,7 @@ class StagedEncoder(PixelEncoder):
         for stage in self.schedule.stages:
             if not stage.layers:
                 continue
-            grid = TokenGrid.join((sizes[level], position[level], reference[level]) for level in stage.levels)
+            grid = parts.TokenGrid.join((sizes[level], position[level], reference[level]) for level in stage.levels)
             joined = torch.cat([tokens[level] for level in stage.levels], dim=1)  # [B, N, C]
             residual = None
             if self.schedule.residual and FINEST not in stage.levels:
