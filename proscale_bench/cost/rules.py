@@ -15,18 +15,9 @@ from proscale_bench.specs.terms import Operator
 Convention = Literal["mac", "flop"]
 CONVENTIONS: tuple[Convention, ...] = ("mac", "flop")
 
-
+# Operators whose count is multiply-accumulates.
 PRODUCTS = frozenset(
-    {
-        Operator.CONV,
-        Operator.LINEAR,
-        Operator.MATMUL,
-        Operator.BMM,
-        Operator.MASKED_QK,
-        Operator.MASK_EINSUM,
-        Operator.SEMANTIC_EINSUM,
-        Operator.WEIGHTED_SUM,
-    }
+    map(Operator, ("conv", "linear", "matmul", "bmm", "masked_qk", "mask_einsum", "semantic_einsum", "weighted_sum"))
 )
 
 # Met in the model and counted by no rule set.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from proscale_bench.measure.environment import Environment
 from proscale_bench.results.profile import Caution
@@ -64,9 +65,8 @@ def of_clocks(throttled_by: Sequence[str]) -> list[Caution]:
     if not throttled_by:
         return []
     what = f"the GPU's clock was held down by {' and '.join(throttled_by)}"
-    return [
-        _unstable("throttled", what, "let it cool down, or lock its clock below the cap: nvidia-smi --lock-gpu-clocks")
-    ]
+    advice = "let it cool down, or lock its clock below the cap: nvidia-smi --lock-gpu-clocks"
+    return [_unstable("throttled", what, advice)]
 
 
 def of_stages(sum_pct: float, launch_share_pct: float | None) -> list[Caution]:
@@ -86,11 +86,9 @@ def of_note(note: str) -> list[Caution]:
     return [_unstable("not as asked", note, "compare it with eager runs only")] if note else []
 
 
-def _unstable(kind: str, message: str, advice: str) -> Caution:
-    """A caution that times cannot be trusted."""
-    return Caution(kind=kind, message=message, advice=advice, unstable=True)
+def _note(kind: str, message: str, advice: str, *, unstable: bool = False) -> Caution:
+    """A caution that leaves the times as good as they are, or with `unstable` says that they cannot be trusted."""
+    return Caution(kind=kind, message=message, advice=advice, unstable=unstable)
 
 
-def _note(kind: str, message: str, advice: str) -> Caution:
-    """A caution that leaves the times as good as they are."""
-    return Caution(kind=kind, message=message, advice=advice, unstable=False)
+_unstable = partial(_note, unstable=True)

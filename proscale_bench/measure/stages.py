@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,6 +40,11 @@ class Recorded:
 
     def __call__(self) -> object:
         return self.module(*self.args, **self.kwargs)
+
+    @property
+    def min_bytes(self) -> int:
+        """Inputs, weights and outputs, once each."""
+        return bytes_of(self.args, self.kwargs, self.output, [*self.module.parameters(), *self.module.buffers()])
 
 
 def take_apart(
@@ -76,7 +82,7 @@ def take_apart(
     for stage, calls in recorded.items():
         if stage == PIXEL_EMBEDDING.name and (between := _between_parts(model, spec, recorded)):
             stages.append(replace(between, call=inside(between.call)))
-        stages.append(TimedStage(stage, inside(_all(calls)), sum(map(_min_bytes, calls))))
+        stages.append(TimedStage(stage, inside(partial(_run_all, calls)), sum(call.min_bytes for call in calls)))
     stages.append(TimedStage(POSTPROCESSING, inside(postprocess), bytes_of(predictions) + output_bytes))
     whole = TimedStage("total", inside(lambda: model(images)))
     if graphs:
@@ -109,12 +115,9 @@ def _record(model: Mask2Former, spec: ModelSpec, images: Tensor) -> tuple[dict[s
     return recorded, predictions
 
 
-def _all(calls: list[Recorded]) -> Call:
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return run
+def _run_all(calls: list[Recorded]) -> None:
+    for call in calls:
+        call()
 
 
 def _modules_of_stages(model: nn.Module, spec: ModelSpec) -> Iterator[tuple[str, nn.Module]]:
@@ -139,12 +142,6 @@ def _between_parts(model: Mask2Former, spec: ModelSpec, recorded: dict[str, list
     if (call := model.encoder.between_parts(output)) is None:
         return None
     return TimedStage(left, call, bytes_of(output.pyramid[-1]) + bytes_of(output.mask_features))
-
-
-def _min_bytes(call: Recorded) -> int:
-    """Inputs, weights and outputs, once each."""
-    weights = [*call.module.parameters(), *call.module.buffers()]
-    return bytes_of(call.args, call.kwargs, call.output, weights)
 
 
 def bytes_of(*values: Any) -> int:

@@ -128,11 +128,7 @@ class CocoTraining:
         return Sample(variation.of_image(image), labels, masks)
 
     def _masks(self, things: Sequence[Annotation], image: ImageEntry) -> NDArray[np.bool_]:
-        """The pixels of instances, [N, H, W]; they may overlap.
-
-        Raises:
-            BenchError: a mask that is none.
-        """
+        """The pixels of instances, [N, H, W], which may overlap; an error of one whose mask is none."""
         from pycocotools import mask as coco
 
         height, width = image.height_px, image.width_px

@@ -15,11 +15,10 @@ from proscale_bench.config.recipe import OUTSIDE_DIGEST, Recipe, ShapesData
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.embedded import identity_of_images
 from proscale_bench.errors import BenchError
-from proscale_bench.models.checkpoints.checkpoint import digest
+from proscale_bench.models.checkpoints.checkpoint import INDEX, digest
 from proscale_bench.models.checkpoints.formats import read_stored
 from proscale_bench.models.checkpoints.infer import NoBackbone
 from proscale_bench.models.checkpoints.load import WEIGHT_TYPES, open_checkpoint
-from proscale_bench.models.checkpoints.translate import INDEX
 from proscale_bench.models.checkpoints.warm_start import warm_start
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.processes import Processes
@@ -44,10 +43,7 @@ class TrainingData:
 
 
 def check_data(recipe: Recipe, coco: Path | None) -> None:
-    """
-    Raises:
-        BenchError: a recipe for COCO's data without a folder of them, or the other way round.
-    """
+    """Raise a BenchError for a recipe on COCO's data without a folder of them, or the other way round."""
     if isinstance(recipe.data, ShapesData):
         if coco is not None:
             raise BenchError(

@@ -135,11 +135,8 @@ def _heads_of_schedule(rows: list[int], points: int, schedule: Schedule) -> int 
 def _heads(rows: list[int], per_head: list[int], points: int, width: int, hint: int | None, *, lenient: bool) -> int:
     """The number of heads: the last layer sees three levels if that can be, else as hinted, else eight.
 
-    Args:
-        lenient: a schedule will be held against the shapes: any number will do for that.
-
-    Raises:
-        TensorError: no number fits every layer, or several do and nothing chooses.
+    No number that fits every layer is an error, as are several between which nothing chooses; but if `lenient`, a
+    schedule will be held against the shapes, and any number will do for that.
     """
 
     def fits(heads: int) -> bool:
@@ -237,11 +234,7 @@ def _four(numbers: list[int]) -> Depths:
 
 
 def _dimension(shapes: TensorShapes, key: str, *, axis: int = 0, rank: int = 2, least: int = 1) -> int:
-    """One side of a tensor of this rank.
-
-    Raises:
-        TensorError: it is missing, of another rank, or too small.
-    """
+    """One side of a tensor of this rank; an error where it is missing, of another rank, or too small."""
     shape = shapes.get(key)
     if shape is None:
         raise TensorError(key, " is missing", "the file is damaged, or not of a model that we know")

@@ -279,7 +279,14 @@ def recognise(keys: list[str]) -> tuple[KeyLayout, str]:
 
 @dataclass(frozen=True)
 class KeyMap:
-    """The places of a file's keys: for each of ours theirs (one, or the three that it joins), and those without one."""
+    """The places of a file's keys.
+
+    Args:
+        layout: layout of the keys.
+        prefix: prefix that a wrapper has put before them.
+        sources: the file's keys of each of ours: one, or three that it joins.
+        unused, unexpected: the file's keys that matter to training alone, and those that we do not know.
+    """
 
     layout: KeyLayout
     prefix: str

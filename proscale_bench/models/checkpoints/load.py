@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import assemble, build
-from proscale_bench.models.checkpoints.checkpoint import SCHEDULED, Checkpoint
+from proscale_bench.models.checkpoints.checkpoint import INDEX, SCHEDULED, Checkpoint, Translation, translate
 from proscale_bench.models.checkpoints.formats import read_stored
 from proscale_bench.models.checkpoints.hugging_face import hints_of_config
 from proscale_bench.models.checkpoints.infer import Hints, Inferred, TensorError, infer
-from proscale_bench.models.checkpoints.translate import INDEX, Translation, translate
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.encoders.staged import Schedule, parse_compact
 from proscale_bench.units import printable
@@ -100,11 +99,7 @@ def _build(inferred: Inferred, device: str) -> Mask2Former:
 
 
 def _hints(translation: Translation) -> Hints:
-    """From our own metadata, or Hugging Face's configuration.
-
-    Raises:
-        BenchError: metadata that is ours and cannot be read, or a configuration that our model does not have.
-    """
+    """From our own metadata, which must be readable, or Hugging Face's configuration, which our model must have."""
     path, metadata = translation.stored.path, translation.stored.metadata
     if "config" in metadata:
         return hints_of_config(path / "config.json", metadata["config"])

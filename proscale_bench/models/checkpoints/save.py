@@ -23,10 +23,9 @@ from torch import Tensor
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError, look_up
 from proscale_bench.files import replacing, write_atomic
-from proscale_bench.models.checkpoints.checkpoint import Checkpoint, digest
+from proscale_bench.models.checkpoints.checkpoint import INDEX, Checkpoint, digest
 from proscale_bench.models.checkpoints.hugging_face import config_of
 from proscale_bench.models.checkpoints.layouts import EXTRA, HUGGING_FACE, LAYOUTS, OFFICIAL, OURS, KeyLayout
-from proscale_bench.models.checkpoints.translate import INDEX
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
@@ -142,9 +141,10 @@ def convert_tensors(checkpoint: Checkpoint, layout: KeyLayout) -> tuple[dict[str
             found.update(zip(theirs, tensor.chunk(len(theirs)), strict=True))
     left_out = []
     same = _origin(checkpoint) == layout.name
-    for key, tensor in (translation.unused | translation.unexpected).items():
-        bare = key.removeprefix(translation.prefix)
-        bare = bare.removeprefix(EXTRA) if translation.layout is OURS else bare
+    for key in (*translation.keys.unused, *translation.keys.unexpected):
+        tensor = translation.stored.tensors[key]
+        bare = key.removeprefix(translation.keys.prefix)
+        bare = bare.removeprefix(EXTRA) if translation.keys.layout is OURS else bare
         if layout is OURS:
             found[EXTRA + bare] = tensor
         elif same or layout.is_unused(bare):
@@ -157,8 +157,8 @@ def convert_tensors(checkpoint: Checkpoint, layout: KeyLayout) -> tuple[dict[str
 def _origin(checkpoint: Checkpoint) -> str:
     """The layout that the file's unused tensors are of: a file of ours remembers what it was converted from."""
     translation = checkpoint.translation
-    if translation.layout is not OURS:
-        return translation.layout.name
+    if translation.keys.layout is not OURS:
+        return translation.keys.layout.name
     told = json.loads(translation.stored.metadata.get(METADATA, "{}"))
     return str(told.get("extra_of", OURS.name))
 

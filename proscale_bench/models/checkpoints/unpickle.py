@@ -181,17 +181,8 @@ class DataUnpickler(pickle._Unpickler):
         super().__init__(file, encoding="latin1")
         self.admitted = admitted
         self.dispatch = _Instructions(INSTRUCTIONS)
-        self.dispatch.update(
-            {
-                pickle.REDUCE[0]: type(self).reduce,
-                pickle.BUILD[0]: type(self).build,
-                pickle.APPEND[0]: type(self).append_one,
-                pickle.APPENDS[0]: type(self).append_many,
-                pickle.SETITEM[0]: type(self).set_one,
-                pickle.SETITEMS[0]: type(self).set_many,
-                pickle.DICT[0]: type(self).make_dict,
-            }
-        )
+        for name in ("REDUCE", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "DICT"):
+            self.dispatch[getattr(pickle, name)[0]] = getattr(type(self), f"do_{name.lower()}")
 
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in self.admitted:
@@ -203,32 +194,32 @@ class DataUnpickler(pickle._Unpickler):
 
     # What the machine does with the top of its stack. `pop_mark` gives what was pushed since the last MARK.
 
-    def reduce(self) -> None:
+    def do_reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if function not in self.admitted.values() or not isinstance(arguments, tuple):
             raise RefusedError(f"a call of a {type(function).__name__}")
         self.append(function(*arguments))
 
-    def build(self) -> None:
+    def do_build(self) -> None:
         state = self.stack.pop()
         if not isinstance(self.stack[-1], StandIn):
             raise RefusedError(f"the state of a {type(self.stack[-1]).__name__}")
         self.stack[-1].set_state(state)
 
-    def append_one(self) -> None:
+    def do_append(self) -> None:
         self._extend([self.stack.pop()])
 
-    def append_many(self) -> None:
+    def do_appends(self) -> None:
         self._extend(self.pop_mark())
 
-    def set_one(self) -> None:
+    def do_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
         self._update([key, value])
 
-    def set_many(self) -> None:
+    def do_setitems(self) -> None:
         self._update(self.pop_mark())
 
-    def make_dict(self) -> None:
+    def do_dict(self) -> None:
         items = self.pop_mark()
         self.append({})
         self._update(items)

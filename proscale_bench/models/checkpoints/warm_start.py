@@ -19,9 +19,8 @@ from torch import Tensor
 
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import build
-from proscale_bench.models.checkpoints.checkpoint import Checkpoint
+from proscale_bench.models.checkpoints.checkpoint import INDEX, Checkpoint
 from proscale_bench.models.checkpoints.save import save_checkpoint
-from proscale_bench.models.checkpoints.translate import INDEX
 from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.results.inspection import WarmStart

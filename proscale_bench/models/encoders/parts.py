@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.position import level_extents, resize
 from proscale_bench.specs.encoders.staged import PixelEmbedding, RecalibrationLayout
+from proscale_bench.specs.masked_decoder import NORM_GROUPS
 from proscale_bench.units import Size
 
-NORM_GROUPS = 32
 BLOCK = 2048  # tokens
 
 

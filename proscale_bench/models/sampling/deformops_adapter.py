@@ -6,12 +6,12 @@ Import it where it is used: it needs deformops.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from deformops.registry import Backend, msda
 from torch import Tensor
 
+from proscale_bench.models.position import once_per_size
 from proscale_bench.units import Size
 
 msda.is_registered(Backend.TRITON)  # has it load its kernels now, and not while a compiler is tracing
@@ -36,19 +36,9 @@ def sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Ten
     return output
 
 
+@once_per_size
 def _levels(sizes: tuple[Size, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(h, w) of every level, [L, 2], and where it starts, [L]; made once a device, or within a graph for that graph."""
-    in_graph = torch.compiler.is_compiling() or (device.type == "cuda" and torch.cuda.is_current_stream_capturing())
-    return _make_levels(sizes, device) if in_graph else _kept_levels(sizes, device)
-
-
-@lru_cache(maxsize=1024)
-def _kept_levels(sizes: tuple[Size, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    with torch.inference_mode(False):  # training may use them, too
-        return _make_levels(sizes, device)
-
-
-def _make_levels(sizes: tuple[Size, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(h, w) of every level, [L, 2], and where it starts, [L]."""
     starts, tokens = [], 0
     for height, width in sizes:
         starts.append(tokens)
