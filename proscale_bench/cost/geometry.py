@@ -64,17 +64,10 @@ class InputSize:
 
     def row(self) -> dict[str, str | int | None]:
         """The `input` of the JSON contract: the sides are None for a set of images."""
-        group = self.groups[0] if self.is_single else None
-        return {
-            "size": self.name,
-            "height_px": self.height_px,
-            "width_px": self.width_px,
-            "padded_height_px": group.padded_height_px if group else None,
-            "padded_width_px": group.padded_width_px if group else None,
-            "output_height_px": group.output_height_px if group else None,
-            "output_width_px": group.output_width_px if group else None,
-            "images": self.images,
-        }
+        sides = self.groups[0].sides if self.is_single else (None,) * 4
+        keys = ("padded_height_px", "padded_width_px", "output_height_px", "output_width_px")
+        given = {"size": self.name, "height_px": self.height_px, "width_px": self.width_px}
+        return given | dict(zip(keys, sides, strict=True)) | {"images": self.images}
 
     def __str__(self) -> str:
         return self.name

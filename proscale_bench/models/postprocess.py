@@ -73,7 +73,6 @@ def resize_masks(
         output_size: (height, width) of the original image; by default `image_size`.
         skip_identities: leave out a step from a size to itself; the masks are the same, bit for bit.
     """
-
     masks = _resized(mask_logits, padded_size, skip_identities)
     return to_original(masks, image_size, output_size, skip_identities=skip_identities)
 

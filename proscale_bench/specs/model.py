@@ -199,11 +199,7 @@ def rows(parts: Iterable[Part]) -> list[Part]:
     it. Numbered layers have a table of their own."""
     shown: list[Part] = []
     for part in parts:
-        if part.numbered:
-            continue
-        above = next((index for index, other in enumerate(shown) if other.name == part.of), None)
-        if part.quoted and above is not None:
-            shown.insert(above + 1, part)
-        else:
-            shown.append(part)
+        if not part.numbered:
+            below = (place for place, other in enumerate(shown, start=1) if part.quoted and other.name == part.of)
+            shown.insert(next(below, len(shown)), part)
     return shown

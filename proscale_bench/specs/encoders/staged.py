@@ -162,14 +162,9 @@ class Schedule:
             spelling = ",".join(
                 f"{''.join(level[-1] for level in stage.levels)}:{stage.layers}" for stage in self.stages
             )
-        if self.pixel_embedding == "conv":
-            spelling += "+conv"
-        if self.recalibration != "linear":
-            spelling += f"+trc:{self.recalibration}"
-        if self.recalibration_layout == "spatial":
-            spelling += "+spatial"
-        if self.residual:
-            spelling += "+residual"
+        for option, (key, value) in OPTIONS.items():
+            if getattr(self, key) == value != getattr(Schedule, key):
+                spelling += f"+{option}"
         if self.recalibration_temperature != DEFAULT_TEMPERATURE:
             spelling += f"+temp:{self.recalibration_temperature!r}".replace("e+", "e")
         return spelling
@@ -180,7 +175,7 @@ class Schedule:
 
 def canonical_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """Sort levels, check nesting, merge and drop: see the module's docstring."""
-    merged: list[Stage] = []
+    layers_of: dict[tuple[Level, ...], int] = {}
     seen: tuple[Level, ...] = ()
     for index, stage in enumerate(stages):
         levels = tuple(level for level in LEVELS if level in stage.levels)
@@ -196,21 +191,15 @@ def canonical_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
             )
         if type(stage.layers) is not int or stage.layers < 0:
             raise StageError(index, f"{stage.layers} layers is not a whole number from 0")
-        again = bool(merged) and merged[-1].levels == levels
-        layers = stage.layers + (merged[-1].layers if again else 0)
+        layers = layers_of.get(levels, 0) + stage.layers
         if layers > MAX_LAYERS:
             raise StageError(index, f"{layers} layers over {', '.join(levels)}, more than {MAX_LAYERS}")
-        seen = levels
-        if stage.layers:
-            if again:
-                merged.pop()
-            merged.append(Stage(levels, layers))
+        seen, layers_of[levels] = levels, layers
     if not stages:
         raise BenchError("a schedule needs at least one stage")
-    if all(stage.levels in PREFIXES for stage in merged):
-        layers_of = {stage.levels: stage.layers for stage in merged}
+    if all(levels in PREFIXES for levels, layers in layers_of.items() if layers):
         return tuple(Stage(levels, layers_of.get(levels, 0)) for levels in PREFIXES)
-    return tuple(merged)
+    return tuple(Stage(levels, layers) for levels, layers in layers_of.items() if layers)
 
 
 def from_fields(
@@ -254,7 +243,16 @@ GRAMMAR = (
     "a schedule is a YAML file, a name from 'proscale-bench schedules list', or compact: 'baseline', "
     "'baseline:4', '3,3,3', with options '+conv +maxpool +trc:none|linear|conv +spatial +residual +temp:1.0'"
 )
-OPTIONS = ("conv", "maxpool", "trc:none", "trc:linear", "trc:conv", "spatial", "residual", "temp:0.1")
+# What each option sets, in the order of the canonical spelling. `temp:0.1` comes last, with any number.
+OPTIONS: dict[str, tuple[str, str | bool | float]] = {
+    "conv": ("pixel_embedding", "conv"),
+    "maxpool": ("pixel_embedding", "maxpool"),
+    "trc:none": ("recalibration", "none"),
+    "trc:linear": ("recalibration", "linear"),
+    "trc:conv": ("recalibration", "conv"),
+    "spatial": ("recalibration_layout", "spatial"),
+    "residual": ("residual", True),
+}
 
 
 def parse_compact(text: str) -> Schedule:
@@ -294,20 +292,13 @@ def parse_compact(text: str) -> Schedule:
 
 
 def _parse_option(text: str, option: str) -> tuple[str, str | bool | float]:
-    match option.partition(":"):
-        case ("conv" | "maxpool", "", ""):
-            return "pixel_embedding", option
-        case ("trc", ":", "none" | "linear" | "conv" as kind):
-            return "recalibration", kind
-        case ("spatial", "", ""):
-            return "recalibration_layout", "spatial"
-        case ("residual", "", ""):
-            return "residual", True
-        case ("temp", ":", number):
-            if re.fullmatch(r"[0-9]+(\.[0-9]*)?(e-?[0-9]{1,3})?", number):
-                return "recalibration_temperature", float(number)
-            raise BenchError(
-                f"schedule '{text}': '+{one_line(option)}': '{one_line(number)}' is not a positive number",
-                "as in '+temp:0.1'",
-            )
-    raise BenchError(f"schedule '{text}': unknown option '+{one_line(option)}'", did_you_mean(option, OPTIONS, GRAMMAR))
+    if option in OPTIONS:
+        return OPTIONS[option]
+    spelt, known = f"schedule '{text}': ", (*OPTIONS, "temp:0.1")
+    if not option.startswith("temp:"):
+        raise BenchError(f"{spelt}unknown option '+{one_line(option)}'", did_you_mean(option, known, GRAMMAR))
+    number = option.removeprefix("temp:")
+    if not re.fullmatch(r"[0-9]+(\.[0-9]*)?(e-?[0-9]{1,3})?", number):
+        message = f"{spelt}'+{one_line(option)}': '{one_line(number)}' is not a positive number"
+        raise BenchError(message, "as in '+temp:0.1'")
+    return "recalibration_temperature", float(number)
