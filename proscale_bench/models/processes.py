@@ -106,7 +106,7 @@ def join_processes(command: str = "eval") -> Iterator[Processes]:
         return DistributedDataParallel(
             model,
             **options,
-            process_group=patient,  # type: ignore[arg-type]
+            process_group=patient,
             find_unused_parameters=unused,  # finding out takes time
             gradient_as_bucket_view=True,
         )
