@@ -9,6 +9,8 @@ section 4.1.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,6 +26,7 @@ Features = dict[str, Tensor]  # res2 [B, C, H/4, W/4] to res5 [B, 8C, H/32, W/32
 PATCH = 4  # pixels a side of Swin's tokens
 MLP_RATIO = 4.0
 NORM_EPS = 1e-5
+_layer_norm = partial(nn.LayerNorm, eps=NORM_EPS)
 
 
 def build_backbone(spec: ResNet | Swin, drop_path: float = 0.0) -> nn.Module:
@@ -116,7 +119,7 @@ class SwinBackbone(nn.Module):
             raise ValueError(f"drop_path is {drop_path}, a rate is at least 0 and below 1")
         rates = iter([drop_path * block / max(sum(spec.depths) - 1, 1) for block in range(sum(spec.depths))])
         patches = nn.Conv2d(3, spec.width, kernel_size=PATCH, stride=PATCH)
-        embedding = nn.Sequential(patches, Permute([0, 2, 3, 1]), nn.LayerNorm(spec.width, eps=NORM_EPS))
+        embedding = nn.Sequential(patches, Permute([0, 2, 3, 1]), _layer_norm(spec.width))
         layers: list[nn.Module] = [embedding]
         for stage, (depth, channels) in enumerate(zip(spec.depths, spec.channels, strict=True)):
             if stage > 0:
@@ -153,7 +156,3 @@ class SwinBackbone(nn.Module):
                 name, norm = f"res{index // 2 + 2}", self.norms[index // 2]
                 features[name] = norm(x).permute(0, 3, 1, 2)  # [B, C, h, w], channels last in memory
         return features
-
-
-def _layer_norm(channels: int) -> nn.LayerNorm:
-    return nn.LayerNorm(channels, eps=NORM_EPS)

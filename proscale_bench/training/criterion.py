@@ -86,10 +86,7 @@ def criterion(
         normalizer: the batch that this one is an equal part of: the mean over all parts is then the loss of the whole.
         draw: places to look at; uniform ones by default.
     """
-    layers: list[LayerPrediction] = [
-        *predictions.auxiliary,
-        LayerPrediction(predictions.pred_logits, predictions.pred_masks),
-    ]
+    layers = [*predictions.auxiliary, LayerPrediction(predictions.pred_logits, predictions.pred_masks)]
     class_logits = at_least_fp32(torch.stack([layer.pred_logits for layer in layers]))  # [L, B, Q, K+1]
     mask_logits = torch.stack([layer.pred_masks for layer in layers])  # [L, B, Q, h, w]
     draw = draw or uniform_on(mask_logits.device)

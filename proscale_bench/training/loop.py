@@ -125,8 +125,7 @@ class Trainer:
             workers=workers,
         )
         with closing(batches):
-            for samples in batches:
-                yield self.step(samples)
+            yield from map(self.step, batches)
 
     def step(self, samples: Sequence[Sample]) -> TrainingStep:
         """One iteration on this process's samples.

@@ -85,7 +85,7 @@ def deformable_sampling(value: Tensor, sizes: Sequence[int], locations: Tensor, 
     from proscale_bench.models.sampling import triton_kernels
 
     output: Tensor = _empty_output(value, sizes, locations, weights)
-    inputs = value.contiguous(), _floats(sizes), locations.contiguous(), weights.contiguous()
+    inputs = value.contiguous(), tuple(map(float, sizes)), locations.contiguous(), weights.contiguous()
     grid, constants = _launch(value, locations, weights)
     with torch.cuda.device_of(value):  # type: ignore[no-untyped-call]
         triton_kernels.forward[grid](*inputs, output, value.shape[1], locations.shape[1], **constants)
@@ -103,7 +103,8 @@ def deformable_sampling_backward(
     """The gradients of values, locations and weights, given that of the output."""
     from proscale_bench.models.sampling import triton_kernels
 
-    inputs = slope.contiguous(), value.contiguous(), _floats(sizes), locations.contiguous(), weights.contiguous()
+    floats = tuple(map(float, sizes))  # see triton_kernels
+    inputs = slope.contiguous(), value.contiguous(), floats, locations.contiguous(), weights.contiguous()
     _, locations_slope, weights_slope = _empty_slopes(slope, value, sizes, locations, weights)
     value_slope = torch.zeros(value.shape, dtype=_precision(value, locations, weights), device=value.device)
     slopes = value_slope, locations_slope, weights_slope
@@ -138,10 +139,6 @@ def _differentiate(ctx: Any, slope: Tensor) -> tuple[Tensor, None, Tensor, Tenso
 
 
 deformable_sampling.register_autograd(_differentiate, setup_context=_keep)
-
-
-def _floats(sizes: Sequence[int]) -> tuple[float, ...]:
-    return tuple(float(side) for side in sizes)  # see triton_kernels
 
 
 def _precision(*tensors: Tensor) -> torch.dtype:
