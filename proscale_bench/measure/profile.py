@@ -27,6 +27,7 @@ from proscale_bench.specs.model import ModelSpec
 from proscale_bench.units import Size
 
 DEFAULT_LIMITS = Limits()
+FAILURES = (RuntimeError, MemoryError)  # PyTorch says RuntimeError to all that goes wrong on a device
 OnProfileStage = Callable[[str, float | None], None]  # what is being done; how much of it, 0 to 1, if that is known
 
 
@@ -156,9 +157,7 @@ class Session:
                 images = self._images(execution.batch_size, size)
                 subject, memories[name] = self._prepare(spec, model, images, output_size)
                 subjects.append(subject)
-            except Exception as error:
-                if not _is_failure(error):
-                    raise
+            except FAILURES as error:
                 failures[name] = error.with_traceback(None)  # which would keep the tensors
 
         def show(step: RoundDone) -> None:
@@ -169,9 +168,8 @@ class Session:
             what = "warming up" if step.warming_up else "measuring"
             progress(f"{what}, round {step.round}", None if step.warming_up else min(1.0, done))
 
-        rounds = run_rounds(
-            subjects, timer_for(self.device), self.settings.limits, is_failure=_is_failure, on_round=show
-        )
+        timer, is_failure = timer_for(self.device), lambda error: isinstance(error, FAILURES)
+        rounds = run_rounds(subjects, timer, self.settings.limits, is_failure=is_failure, on_round=show)
         throttled_by = self.board.throttled_by() if isinstance(self.board, Board) else ()
         failures |= rounds.failures
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
@@ -249,8 +247,3 @@ def _failed(spec: ModelSpec, execution: Execution, error: Exception) -> FailedPr
     reason = (str(error).splitlines() or [""])[0]
     message = f"out of memory at batch size {execution.batch_size}" if lost else f"{type(error).__name__}: {reason}"
     return FailedProfile(spec, execution, message, lost)
-
-
-def _is_failure(error: Exception) -> bool:
-    """PyTorch says RuntimeError to all that goes wrong on a device."""
-    return isinstance(error, (RuntimeError, MemoryError))

@@ -123,10 +123,7 @@ def _run_all(calls: list[Recorded]) -> None:
 def _modules_of_stages(model: nn.Module, spec: ModelSpec) -> Iterator[tuple[str, nn.Module]]:
     """Each module that is a stage or one of a stage's, with the name of the part; a part that contains others comes
     before one that is what is left of the same module. A list of modules never runs: those in it do."""
-    stages: dict[str, str] = {}
-    for part in spec.parts:
-        for name in part.modules:
-            stages.setdefault(name, part.name)
+    stages = {name: part.name for part in reversed(spec.parts) for name in part.modules}
     for name, module in model.named_modules():
         if name in stages:
             children = module.children() if isinstance(module, nn.ModuleList) else (module,)

@@ -47,11 +47,6 @@ class Processes:
         return self.rank == 0
 
 
-def under_torchrun() -> bool:
-    """True if torchrun started this process."""
-    return all(name in os.environ for name in VARIABLES)
-
-
 @contextmanager
 def join_processes(command: str = "eval") -> Iterator[Processes]:
     """The processes of this `torchrun`, ready to wait for each other; one process elsewhere.
@@ -63,7 +58,7 @@ def join_processes(command: str = "eval") -> Iterator[Processes]:
         BenchError: torchrun's variables make no sense, the processes do not find each other, or one of them ended
             before its time while another waited for it.
     """
-    if not under_torchrun():
+    if not all(name in os.environ for name in VARIABLES):  # not started by torchrun
         yield Processes()
         return
     import torch

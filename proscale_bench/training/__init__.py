@@ -1,1 +1,0 @@
-"""Training: from a recipe and images to a checkpoint."""

@@ -26,7 +26,6 @@ MAX_WINDOW = 64  # its index of relative positions has window ** 4 entries; publ
 MAX_NUMBER = 300  # layers or blocks; the deepest published stage has 36
 
 TensorShapes = Mapping[str, tuple[int, ...]]  # under our keys
-Depths = tuple[int, int, int, int]
 
 
 class TensorError(BenchError):
@@ -210,24 +209,21 @@ def _resnet(shapes: TensorShapes) -> ResNet:
 
 def _swin(shapes: TensorShapes) -> Swin:
     width = _dimension(shapes, "backbone.features.0.0.weight", rank=4)
-    depths, heads = [], []
+    stages = []
     for stage in range(4):
-        depths.append(_count(shapes, rf"backbone\.features\.{2 * stage + 1}\.(\d+)\."))
+        depth = _count(shapes, rf"backbone\.features\.{2 * stage + 1}\.(\d+)\.")
         table = f"backbone.features.{2 * stage + 1}.0.attn.relative_position_bias_table"
-        heads.append(_dimension(shapes, table, axis=1))
-        if width * 2**stage % heads[-1]:
-            raise TensorError(table, f": {heads[-1]} heads do not divide {width * 2**stage} channels")
+        heads = _dimension(shapes, table, axis=1)
+        if width * 2**stage % heads:
+            raise TensorError(table, f": {heads} heads do not divide {width * 2**stage} channels")
+        stages.append((depth, heads))
     table = "backbone.features.1.0.attn.relative_position_bias_table"
     rows = _dimension(shapes, table)
     window = (isqrt(rows) + 1) // 2
     if (2 * window - 1) ** 2 != rows or window > MAX_WINDOW:
         raise TensorError(table, f": {rows} rows are no window's (2 w - 1)^2 with w up to {MAX_WINDOW}")
-    return Swin(width, _four(depths), _four(heads), window)
-
-
-def _four(numbers: list[int]) -> Depths:
-    one, two, three, four = numbers
-    return one, two, three, four
+    (d1, h1), (d2, h2), (d3, h3), (d4, h4) = stages
+    return Swin(width, (d1, d2, d3, d4), (h1, h2, h3, h4), window)
 
 
 # --- Reading shapes ---
