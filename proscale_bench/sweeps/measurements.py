@@ -229,7 +229,7 @@ class EvaluateTask:
             mode="eager",
             **_execution(self.how),
         )
-        known = {"size": self._data_name, "images": self.how.limit or 1, "dataset": self.data_sha256}
+        known = {"size": self._data_name, "images": self.how.limit or 1, "dataset": self.key}  # as it was asked for
         given = Input.model_validate(dict.fromkeys(Input.model_fields) | known)
         return [failure_record(self.identity, given, failure, execution=execution)]
 
