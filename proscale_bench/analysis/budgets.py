@@ -130,7 +130,10 @@ class Checker:
             BenchError: a size is unknown, or a run that a limit names cannot be read.
         """
         for limit in limits:
-            _check_size(limit)
+            try:
+                parse_size(limit.size)
+            except BenchError as error:
+                raise BenchError(f"{limit.size_at}: size: {error.message}", error.hint) from error
         return [self._find(limit) for limit in limits if limit.level != "off"]
 
     def _find(self, limit: Limit) -> Finding:
@@ -160,14 +163,9 @@ class Checker:
             return _hold(limit, found, "counted", _read_cost(metric, count(limit, limit.spec.baseline())))
         known = [one for one in self._against(limit) if one.record.cost and is_of(limit, one.record)]
         if not known:
-            return Finding(
-                limit,
-                "unknown",
-                found=found,
-                source="counted",
-                why=f"no record of {limit.model} at {limit.size} to hold it against",
-                advice="write one with 'proscale-bench sweep' and commit it, or say against: baseline",
-            )
+            why = f"no record of {limit.model} at {limit.size} to hold it against"
+            advice = "write one with 'proscale-bench sweep' and commit it, or say against: baseline"
+            return Finding(limit, "unknown", found=found, source="counted", why=why, advice=advice)
         newest = max(known, key=lambda one: (one.record.provenance.created, one.record.digest, one.source))
         return _hold(limit, found, "counted", metric.read(newest.record))
 
@@ -186,14 +184,10 @@ class Checker:
             reference = (min if metric.better == "lower" else max)(values)
         samples = record.profile.samples_ms if metric.name == "latency_median_ms" and record.profile else ()
         held = _hold(limit, found, sourced.source, reference)
-        unstable = tuple(one for one in (sourced, *alike) if metric.name in TIMED and _is_unstable(one.record))
-        return replace(
-            _on_data(held, record),
-            interval=metric.interval(record),
-            samples=tuple(samples),
-            record=record,
-            unstable=unstable,
-        )
+        timed = [(one, one.record.profile) for one in (sourced, *alike) if metric.name in TIMED]
+        unstable = tuple(one for one, profile in timed if profile and profile.unstable)
+        interval = metric.interval(record)
+        return replace(_on_data(held, record), interval=interval, samples=samples, record=record, unstable=unstable)
 
     def _where_to_look(self, limit: Limit, metric: Metric) -> str:
         if metric.section == "accuracy" and (others := self._other_data(limit, metric)):
@@ -205,19 +199,12 @@ class Checker:
         return f"write one with 'proscale-bench {command}', and give its folder as --records"
 
     def _other_data(self, limit: Limit, metric: Metric) -> str:
-        """The data that there are values of this model on."""
-        found = (_on_data(Finding(limit, "unknown"), one.record) for one in self._of_model(limit, metric))
+        """The data on which values of this model were measured."""
+        records = [one.record for one in self.records if is_model(limit, one.record)]
+        known = [one for one in records if metric.read(one) is not None]
+        measured = [one for one in known if provenance_of(one, metric.name) == "measured"]
+        found = (_on_data(Finding(limit, "unknown"), record) for record in measured)
         return " and ".join(sorted({f"on {one.images or 'all'} images of {one.dataset}" for one in found}))
-
-    def _of_model(self, limit: Limit, metric: Metric) -> list[SourcedRecord]:
-        """The records that were measured of the limit's model, on whatever data."""
-        return [
-            one
-            for one in self.records
-            if is_model(limit, one.record)
-            and metric.read(one.record) is not None
-            and provenance_of(one.record, metric.name) == "measured"
-        ]
 
     def _against(self, limit: Limit) -> Sequence[SourcedRecord]:
         """The records that a relative limit is held against."""
@@ -251,12 +238,7 @@ def _on_data(finding: Finding, record: Record) -> Finding:
     return replace(finding, dataset=name, images=protocol.images if protocol else None)
 
 
-def _hold(
-    limit: Limit,
-    found: float,
-    source: str,
-    reference: float | None,
-) -> Finding:
+def _hold(limit: Limit, found: float, source: str, reference: float | None) -> Finding:
     expected = limit.value
     if reference is not None:
         sign = 1 if limit.bound == "max_increase_pct" else -1
@@ -274,12 +256,8 @@ def _shipped(limit: Limit) -> list[Finding]:
     """The limit held to the published results that come with the tool, of the very model."""
     from proscale_bench.results.published import DATASET, published_results
 
-    asked = (limit.split, limit.images, limit.tasks, limit.weights, limit.spec.classes)
-    if (
-        any(one is not None for one in asked)
-        or limit.spec.dimensions()
-        or (limit.dataset or own_data(limit)) != DATASET
-    ):
+    asked = (limit.split, limit.images, limit.tasks, limit.weights, limit.spec.classes, limit.spec.dimensions() or None)
+    if any(one is not None for one in asked) or (limit.dataset or own_data(limit)) != DATASET:
         return []
     return [
         replace(_hold(limit, value, f"published: {result.source}", None), dataset=DATASET)
@@ -301,23 +279,7 @@ def _nothing(limit: Limit, metric: Metric, advice: str) -> Finding:
     return replace(finding, why=f"{finding.why}, of {part} of {data}", dataset=data, images=limit.images)
 
 
-def _is_unstable(record: Record) -> bool:
-    return record.profile is not None and bool(record.profile.unstable)
-
-
 def _read_cost(metric: Metric, cost: FlopCount) -> float:
     """The metric's value; 0 of a part that the model does not have."""
     assert metric.read_cost is not None
     return metric.read_cost(cost) or 0.0
-
-
-def _check_size(limit: Limit) -> None:
-    try:
-        _known_size(limit.size)
-    except BenchError as error:
-        raise BenchError(f"{limit.size_at}: size: {error.message}", error.hint) from error
-
-
-@cache
-def _known_size(size: str) -> None:
-    parse_size(size)

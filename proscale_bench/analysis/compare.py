@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from proscale_bench.analysis.labels import distinct, model_names, traits_of
-from proscale_bench.analysis.settings import in_order
+from proscale_bench.analysis.settings import grouped, in_order
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
 from proscale_bench.results.record import EvaluationProtocol, Model, Record, model_of, protocol_of
@@ -189,9 +189,7 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
 
 def _pair_names(pairs: Sequence[tuple[Record, Record]], names: dict[Model, str]) -> list[tuple[str, str]]:
     """The names of each pair's two sides, with what tells it from other pairs of these models at this size."""
-    groups: dict[object, list[int]] = {}
-    for index, (one, other) in enumerate(pairs):
-        groups.setdefault((model_of(one), model_of(other), other.input.size), []).append(index)
+    groups = grouped(range(len(pairs)), lambda i: (*map(model_of, pairs[i]), pairs[i][1].input.size))
     sides: list[list[str]] = [[names[model_of(record)] for record in side] for side in zip(*pairs, strict=True)]
     for group in groups.values():
         for place, side in enumerate(sides):
@@ -211,8 +209,12 @@ def _pairs(
         for record in records:
             groups.setdefault(alike(record), ([], []))[side].append(record)
     found = []
+    traits: tuple[Callable[[Record], object], ...] = (
+        lambda one: one.identity.weights,
+        lambda one: one.evaluated.training_seed if one.evaluated else None,
+    )
     for before, after in groups.values():
-        for same in (_weights, _seed):
+        for same in traits:
             rest = {same(record): record for record in after if same(record) is not None}
             for record in list(before):
                 if (other := rest.pop(same(record), None)) is not None:
@@ -223,15 +225,6 @@ def _pairs(
             found.append((before[0], after[0]))
     place = {id(record): index for index, record in enumerate(old)}
     return sorted(found, key=lambda one: place[id(one[0])])
-
-
-def _weights(record: Record) -> str | None:
-    return record.identity.weights
-
-
-def _seed(record: Record) -> int | None:
-    how = record.accuracy.evaluated if record.accuracy else None
-    return how.training_seed if how else None
 
 
 def _changes(old: Record, new: Record) -> Iterable[Change]:
@@ -259,8 +252,7 @@ def _change(metric: Metric, old: Record, new: Record, before: float, after: floa
 
 def _accuracy_change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
     difference = after - before
-    found = [record.accuracy.evaluated if record.accuracy else None for record in (old, new)]
-    first, second = found
+    first, second = old.evaluated, new.evaluated
     if first is None or second is None:
         return Change(metric, before, after, difference, note="published")
     if first.images_digest != second.images_digest:

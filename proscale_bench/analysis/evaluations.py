@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from proscale_bench.analysis.labels import MEAN, distinct, execution_traits, protocol_traits
 from proscale_bench.results.accuracy import ACCURACIES, EXTRAS, Accuracy
+from proscale_bench.results.profile import Execution
 from proscale_bench.results.published import data_of
 from proscale_bench.results.record import EvaluationProtocol, Model, Record, model_of, protocol_of
 from proscale_bench.results.section import Interval
@@ -22,24 +23,18 @@ from proscale_bench.results.statistics import interval_of
 class EvaluationKey(NamedTuple):
     """The conditions of an accuracy that was found here. Two results under different conditions are never joined.
 
-    The machine and its threads are none of them: machines of one kind find the same.
-
     Args:
         data: their name.
         digest: of the images.
         protocol: of an older record as far as that says it, so it is another than that of a newer one.
+        execution: without the machine's name and its threads: machines of one kind find the same.
     """
 
     data: str
     images: int
     digest: str | None
     protocol: EvaluationProtocol | None
-    device: str
-    dtype: str
-    batch_size: int | None
-    mode: str
-    sampling: str
-    optimizations: bool | None
+    execution: Execution | None
 
 
 @dataclass(frozen=True)
@@ -71,12 +66,7 @@ def evaluation_key(record: Record) -> EvaluationKey:
         record.input.images,
         record.input.dataset,
         protocol_of(record),
-        how.device if how else "",
-        how.dtype if how else "",
-        how.batch_size if how else None,
-        how.mode if how else "",
-        how.sampling if how else "",
-        how.optimizations if how else None,
+        how.model_copy(update={"device_name": "", "threads": 0}) if how else None,
     )
 
 
@@ -123,9 +113,9 @@ def _trainings(records: Sequence[Record]) -> Iterator[tuple[Record, ...]]:
     """Weights of one model that were evaluated alike, those together that are trainings of one recipe."""
     groups: dict[object, list[Record]] = {}
     for record in sorted(records, key=lambda one: (_seed(one), one.identity.weights or "")):
-        how = record.accuracy.evaluated if record.accuracy else None
-        known = how is not None and how.training_seed is not None and how.training_recipe is not None
-        recipe = (how.training_recipe, how.training_start) if known and how else len(groups)
+        how = record.evaluated
+        known = how and how.training_seed is not None and how.training_recipe is not None
+        recipe = (how.training_recipe, how.training_start) if how and known else len(groups)
         groups.setdefault(recipe, []).append(record)
     for group in groups.values():
         if len({_seed(one) for one in group}) == len(group):
@@ -135,15 +125,14 @@ def _trainings(records: Sequence[Record]) -> Iterator[tuple[Record, ...]]:
 
 
 def _seed(record: Record) -> int:
-    how = record.accuracy.evaluated if record.accuracy else None
+    how = record.evaluated
     return -1 if how is None or how.training_seed is None else how.training_seed
 
 
 def _data_key(record: Record) -> tuple[str, str | None, str | None]:
     """Data that an accuracy is of: their name, the folder, and the digest of the annotations."""
-    accuracy, protocol = record.accuracy, protocol_of(record)
+    accuracy, how, protocol = record.accuracy, record.evaluated, protocol_of(record)
     assert accuracy is not None
-    how = accuracy.evaluated
     return data_of(accuracy), how.data_folder if how else None, protocol.annotations if protocol else None
 
 
@@ -204,17 +193,13 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _interval(found: Sequence[Accuracy], name: str, mean: float | None) -> Interval | None:
-    values = [getattr(one, name) for one in found]
     if mean is None:
         return None
-    off = _t(len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    t = T_975[len(found) - 2] if len(found) - 2 < len(T_975) else NORMAL_975
+    off = t * statistics.stdev([getattr(one, name) for one in found]) / len(found) ** 0.5
     low, high = mean - off, mean + off
     draws = [one.evaluated.replicates.get(name) if one.evaluated else None for one in found]
     if all(draws) and len({len(drawn) for drawn in draws if drawn}) == 1:
         of_images = interval_of([statistics.fmean(drawn) for drawn in zip(*draws, strict=True)])
         low, high = min(low, of_images[0]), max(high, of_images[1])
     return low, high
-
-
-def _t(degrees: int) -> float:
-    return T_975[degrees - 1] if degrees <= len(T_975) else NORMAL_975

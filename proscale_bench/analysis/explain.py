@@ -73,7 +73,7 @@ def _changes(finding: Finding, old: Record) -> Iterator[PartChange]:
         before, after = old.profile.stages, finding.record.profile.stages
         for name in dict.fromkeys([*before, *after]):
             medians = [stages[name].latency_median_ms if name in stages else None for stages in (before, after)]
-            yield PartChange(name, medians[0], medians[1])
+            yield PartChange(name, *medians)
 
 
 def _cost_changes(metric: str, old: Cost, new: FlopCount) -> Iterator[PartChange]:

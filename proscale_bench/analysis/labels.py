@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from proscale_bench.analysis.settings import by_setting
+from proscale_bench.analysis.settings import by_setting, grouped
 from proscale_bench.results.record import Model, Record, classes_of, model_of, protocol_of
 
 MEAN = "mean of "  # begins the source of an accuracy that is the mean of several trainings
@@ -55,9 +55,7 @@ def labels(
 def model_names(records: Iterable[Record]) -> dict[Model, str]:
     """A name for each model of the records: `3,3,3 on tiny`, with the dimensions that tell it from the others."""
     models = {model_of(record): record for record in records}
-    groups: dict[str, list[Record]] = {}
-    for record in models.values():
-        groups.setdefault(f"{record.identity.name} on {record.identity.backbone}", []).append(record)
+    groups = grouped(models.values(), lambda record: f"{record.identity.name} on {record.identity.backbone}")
     found = {}
     for name, group in groups.items():
         shown = distinct([name] * len(group), [dict(_of_model(record)) for record in group])
@@ -85,10 +83,7 @@ def distinct(names: Sequence[str], traits: Sequence[dict[str, str]]) -> list[str
     """
     found = list(names)
     for trait in merged(traits):
-        alike: dict[str, list[int]] = {}
-        for index, name in enumerate(found):
-            alike.setdefault(name, []).append(index)
-        for name, group in alike.items():
+        for name, group in grouped(range(len(found)), found.__getitem__).items():
             words = {index: traits[index].get(trait, "") for index in group}
             if len(set(words.values())) > 1:
                 found = [f"{name}, {words[i]}" if words.get(i) else one for i, one in enumerate(found)]
@@ -163,8 +158,7 @@ def execution_traits(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _of_weights(record: Record, source: Record) -> Iterator[tuple[str, str]]:
-    accuracy = record.accuracy
-    how = accuracy.evaluated if accuracy else None
+    accuracy, how = record.accuracy, record.evaluated
     if accuracy is not None and not accuracy.source.startswith(MEAN):
         yield "source", accuracy.source
     yield "seed", f"seed {how.training_seed}" if how and how.training_seed is not None else ""

@@ -40,11 +40,8 @@ def _is_architecture(limit: Limit, record: Record, *, open_classes: bool = False
     from proscale_bench.results.record import COCO_CLASSES, classes_of
 
     spec, identity = limit.spec, record.identity
-    same = (identity.model, identity.backbone, identity.dimensions or {}) == (
-        spec.family,
-        spec.backbone_name,
-        spec.dimensions(),
-    )
+    found = (identity.model, identity.backbone, identity.dimensions or {})
+    same = found == (spec.family, spec.backbone_name, spec.dimensions())
     return same and (open_classes or classes_of(record) == (spec.classes or COCO_CLASSES))
 
 
@@ -54,9 +51,8 @@ def is_model(limit: Limit, record: Record) -> bool:
     Models of the embedded data's backbone may have its classes or COCO's, where the limit does not say.
     """
     open_classes = limit.backbone == EMBEDDED_BACKBONE and limit.classes is None and limit.weights is None
-    if record.identity.schedule != limit.schedule.compact or not _is_architecture(
-        limit, record, open_classes=open_classes
-    ):
+    same = _is_architecture(limit, record, open_classes=open_classes)
+    if record.identity.schedule != limit.schedule.compact or not same:
         return False
     if limit.weights is None or record.accuracy is None or METRICS[limit.metric].section != "accuracy":
         return True
@@ -72,10 +68,7 @@ def fits(limit: Limit, record: Record) -> bool:
     if not is_model(limit, record):
         return False
     how = record.execution
-    wanted: list[tuple[object, object]] = [
-        (limit.device, how and how.device_name),
-        (limit.dtype, how and how.dtype),
-    ]
+    wanted: list[tuple[object, object]] = [(limit.device, how and how.device_name), (limit.dtype, how and how.dtype)]
     if METRICS[limit.metric].section == "accuracy":
         return all(asked is None or asked == has for asked, has in wanted) and _is_on_data(limit, record)
     wanted += [
@@ -112,7 +105,7 @@ def found_alike(one: Record, other: Record, schedule: str) -> bool:
     """Another record of the same model but this schedule, whose numbers were found in the same way."""
     from proscale_bench.results.record import model_of, protocol_of
 
-    way = [
+    first, second = (
         (model_of(record).architecture, record.input, record.execution, protocol_of(record)) for record in (one, other)
-    ]
-    return way[0] == way[1] and other.identity.schedule == schedule
+    )
+    return first == second and other.identity.schedule == schedule

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.profile import Execution
-from proscale_bench.results.record import (
-    Cost,
-    EvaluationProtocol,
-    Input,
-    Model,
-    Record,
-    Reference,
-    model_of,
-    protocol_of,
-)
+from proscale_bench.results.record import Cost, EvaluationProtocol, Record, Reference, model_of, protocol_of
 from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.units import GIGA, show_mac
@@ -25,6 +17,8 @@ SETS = ("coco-first100", "coco-val")
 HEADLINE_SCHEDULE = "3,3,3"  # the released models'
 WITH_CONV = "3,3,3+conv"
 WITHOUT_GATE = "3,3,3+trc:none"
+Item = TypeVar("Item")
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ def setting_of(record: Record) -> Setting:
     given = record.input
     return Setting(
         given.size,
-        _other_output(given),
+        _other_output(record),
         given.images,
         record.rules,
         record.convention,
@@ -76,6 +70,14 @@ def setting_of(record: Record) -> Setting:
     )
 
 
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Items with the same key together, in the order in which the keys first appear."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
 def in_order(records: Iterable[Record]) -> list[Record]:
     """Records in the order of tables: by setting, backbone and schedule; the COCO sets first."""
     return sorted(records, key=_order)
@@ -83,17 +85,11 @@ def in_order(records: Iterable[Record]) -> list[Record]:
 
 def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
     """Records that may be compared, each group in order."""
-    groups: dict[Setting, list[Record]] = {}
-    for record in in_order(records):
-        groups.setdefault(setting_of(record), []).append(record)
-    return groups
+    return grouped(in_order(records), setting_of)
 
 
 def by_backbone(records: Iterable[Record]) -> dict[str, list[Record]]:
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.identity.backbone, []).append(record)
-    return groups
+    return grouped(records, lambda record: record.identity.backbone)
 
 
 def main_setting(records: Iterable[Record]) -> Setting | None:
@@ -142,11 +138,8 @@ class ChoiceSaving:
 
 def ablation(records: Sequence[Record], without: str, with_it: str = HEADLINE_SCHEDULE) -> list[ChoiceSaving]:
     """The saving of going from one schedule to another, in every model that was counted with both."""
-    groups: dict[Model, list[Record]] = {}
-    for record in records:
-        groups.setdefault(model_of(record).architecture, []).append(record)
     savings = []
-    for model, group in groups.items():
+    for model, group in grouped(records, lambda record: model_of(record).architecture).items():
         old, new = find(group, model.backbone, without), find(group, model.backbone, with_it)
         if old and new:
             savings.append(ChoiceSaving(model.backbone, old, new))
@@ -185,16 +178,12 @@ def _cost(record: Record) -> Cost:
     return record.cost
 
 
-def _other_output(given: Input) -> str:
+def _other_output(record: Record) -> str:
     """The size of the masks, where it is not the input's."""
+    given = record.input
     if (given.output_height_px, given.output_width_px) == (given.height_px, given.width_px):
         return ""
     return f"{given.output_height_px}x{given.output_width_px}"
-
-
-def _execution_order(execution: Execution | None) -> tuple[object, ...]:
-    """A sort key: records that were not run come first, then batches from small to large."""
-    return tuple(execution.model_dump().values()) if execution else ()
 
 
 def model_order(record: Record) -> tuple[object, ...]:
@@ -228,10 +217,10 @@ def _order(record: Record) -> tuple[object, ...]:
         SETS.index(size) if size in SETS else len(SETS),
         record.input.padded_height_px or 0,
         size,
-        _other_output(record.input),
+        _other_output(record),
         record.rules,
         record.convention,
-        _execution_order(record.execution),
+        tuple(record.execution.model_dump().values()) if record.execution else (),  # what was not run comes first
         protocol.model_dump_json() if (protocol := protocol_of(record)) else "",
         model_order(record),
         record.accuracy.source if record.accuracy else "",

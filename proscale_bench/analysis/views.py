@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from proscale_bench.analysis.evaluations import Evaluation, EvaluationKey, evaluation_key, evaluations_of, key_names
 from proscale_bench.analysis.labels import labels
-from proscale_bench.analysis.settings import Setting, by_setting, model_order, setting_of
+from proscale_bench.analysis.settings import Setting, by_setting, grouped, model_order, setting_of
 from proscale_bench.results.metrics import metric
 from proscale_bench.results.record import Model, Record, model_of
 
@@ -188,7 +188,8 @@ def _is_failed_evaluation(record: Record) -> bool:
 
 def _same_device(view: View, keys: Sequence[EvaluationKey]) -> EvaluationKey | None:
     device = view.setting.execution.device if view.setting.execution else None
-    return next((key for key in keys if key.device == device), next(iter(keys), None))
+    alike = (key for key in keys if key.execution and key.execution.device == device)
+    return next(alike, next(iter(keys), None))
 
 
 def _lines(view: View, key: EvaluationKey | None, found: Sequence[View]) -> tuple[TableRow, ...]:
@@ -234,20 +235,12 @@ def _view(
 
 def _with_labels(rows: Sequence[ModelRow]) -> Iterator[ModelRow]:
     """Rows whose evaluations are told apart from all others on the same data."""
-    groups: dict[str, list[tuple[ModelRow, Evaluation]]] = {}
-    for row in rows:
-        for one in row.evaluations:
-            groups.setdefault(one.data, []).append((row, one))
-    names = {
-        data: iter(
-            labels(
-                [row.with_accuracy(one) for row, one in group],
-                [one.records[0] for _, one in group],
-                with_trainings=False,
-            )
-        )
-        for data, group in groups.items()
-    }
+    names = {}
+    for data, group in grouped(
+        ((row, one) for row in rows for one in row.evaluations), lambda pair: pair[1].data
+    ).items():
+        shown, sources = [row.with_accuracy(one) for row, one in group], [one.records[0] for _, one in group]
+        names[data] = iter(labels(shown, sources, with_trainings=False))
     for row in rows:
         yield replace(row, labels=tuple(next(names[one.data]) for one in row.evaluations))
 

@@ -45,8 +45,7 @@ def _accuracy(name: str, title: str) -> Metric:
         return value
 
     def interval(record: Record) -> Interval | None:
-        how = record.accuracy.evaluated if record.accuracy else None
-        return how.intervals.get(name) if how else None
+        return record.evaluated.intervals.get(name) if record.evaluated else None
 
     return Metric(name, title, "%", "higher", read, "accuracy", interval)
 

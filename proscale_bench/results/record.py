@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from proscale_bench.results.accuracy import Accuracy, Task
+from proscale_bench.results.accuracy import Accuracy, Evaluated, Task
 from proscale_bench.results.profile import Execution, Profile
 from proscale_bench.results.section import Amount, Count, Line, Section, Word
 from proscale_bench.specs.encoders.staged import baseline
@@ -265,9 +265,14 @@ class Record(Section):
         return cost is not None and cost.baseline is not None and cost.baseline.schedule == self.identity.schedule
 
     @property
+    def evaluated(self) -> Evaluated | None:
+        """The details of an accuracy that was found here; None of one that others published."""
+        return self.accuracy.evaluated if self.accuracy else None
+
+    @property
     def is_evaluated(self) -> bool:
         """True where the record's accuracy was found here."""
-        return self.accuracy is not None and self.accuracy.evaluated is not None
+        return self.evaluated is not None
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=1) + "\n"
@@ -343,14 +348,12 @@ def classes_of(record: Record) -> int | None:
         return record.identity.classes
     if record.identity.weights is None:
         return COCO_CLASSES
-    how = record.accuracy.evaluated if record.accuracy else None
-    return len(how.classes) or None if how else None
+    return len(record.evaluated.classes) or None if record.evaluated else None
 
 
 def protocol_of(record: Record) -> EvaluationProtocol | None:
     """The protocol of a record's evaluation, as far as the record says it; None where nothing was evaluated."""
-    accuracy = record.accuracy
-    how = accuracy.evaluated if accuracy else None
+    accuracy, how = record.accuracy, record.evaluated
     if record.evaluation is not None or accuracy is None or how is None:
         return record.evaluation
     name, limit = re.fullmatch(r"(.*?)(?:\[:(\d+)\])?", accuracy.dataset).groups()  # type: ignore[union-attr]
