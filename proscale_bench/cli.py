@@ -24,8 +24,7 @@ from proscale_bench.commands import (
     train,
     zoo,
 )
-from proscale_bench.commands.help import BenchCommand, BenchSubgroup
-from proscale_bench.commands.options import flag
+from proscale_bench.commands.options import BenchCommand, BenchSubgroup, flag
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.version import __version__
 

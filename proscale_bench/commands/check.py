@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,11 +41,9 @@ def check(
     form: Format = flag(
         "--format NAME", "Format of the report: text, json, github, junit or sarif.", default=Format.text
     ),
-    update: bool = flag("--update", "Write what was found into the file, then check.", default=False),
-    explain: bool = flag("--explain", "Say what changed since an exceeded limit was last kept.", default=False),
-    fail_unstable: bool = flag(
-        "--fail-unstable", "Exit with 3 if a limit stands on a latency that cannot be trusted.", default=False
-    ),
+    update: bool = flag("--update", "Write what was found into the file, then check."),
+    explain: bool = flag("--explain", "Say what changed since an exceeded limit was last kept."),
+    fail_unstable: bool = flag("--fail-unstable", "Exit with 3 if a limit stands on a latency that cannot be trusted."),
 ) -> None:
     """Hold costs, latencies and accuracies to a budget; exit 1 where a limit is not kept.
 
@@ -55,7 +53,8 @@ def check(
     from proscale_bench.config.budget import read_budgets
 
     gc.freeze()  # what is imported stays: looking through it again and again would take a tenth of the time
-    checker = Checker(reader_of(records), read_run)
+    paths = records or ([DEFAULT_RECORDS] if DEFAULT_RECORDS.is_dir() else [])
+    checker = Checker(lambda: read_run(*paths), read_run)
     limits = read_budgets(budgets, read_weights)
     findings = checker.check(limits)
     if update and updated(budgets, findings):
@@ -83,25 +82,13 @@ def read_weights(path: Path) -> LimitedWeights:
     return LimitedWeights(path, spec, header.digest, header.data)
 
 
-def reader_of(paths: list[Path] | None) -> Callable[[], Sequence[SourcedRecord]]:
-    """A function that reads the runs given, or those in `reports/` if there are any."""
-
-    def read() -> Sequence[SourcedRecord]:
-        return read_run(*paths) if paths else (read_run(DEFAULT_RECORDS) if DEFAULT_RECORDS.is_dir() else [])
-
-    return read
-
-
 def read_run(*paths: Path) -> Sequence[SourcedRecord]:
     """All records of runs; files that are none are named on stderr."""
-    from proscale_bench.render.console import warn
-    from proscale_bench.results.collect import collect, incomplete
+    from proscale_bench.commands.exporting import warn_of_gaps
+    from proscale_bench.results.collect import collect
 
     sourced, problems = collect(paths)
-    for problem in problems:
-        warn(f"{problem.message}; left out")
-    if said := incomplete(one.record for one in sourced):
-        warn(said)
+    warn_of_gaps(problems, (one.record for one in sourced))
     return sourced
 
 
@@ -170,29 +157,23 @@ def publish(form: str, findings: Sequence[Finding], off: int, explained: Explana
     """Write the report: machines' formats to stdout alone."""
     from proscale_bench.render import check as render
 
-    match form:
-        case "text":
-            _print_text(findings, off, explained)
-        case "json":
-            from proscale_bench.results.export import envelope, to_json
+    if form == "text":
+        _print_text(findings, off, explained)
+    elif form == "json":
+        from proscale_bench.results.export import envelope, to_json
 
-            rows = [render.row(one) for one in findings]
-            for index, explanation in explained.items():
-                rows[index]["explanation"] = render.explanation_row(explanation)
-            sys.stdout.write(to_json(envelope(rows)))
-        case "github":
-            from proscale_bench.render.check_formats import github
+        rows = [render.row(one) for one in findings]
+        for index, explanation in explained.items():
+            rows[index]["explanation"] = render.explanation_row(explanation)
+        sys.stdout.write(to_json(envelope(rows)))
+    else:
+        from proscale_bench.render.check_formats import github, junit, sarif
 
-            sys.stdout.write(github(findings, explained))
-            _add_to_job_summary(findings, off)
-        case "junit":
-            from proscale_bench.render.check_formats import junit
-
-            sys.stdout.write(junit(findings, explained))
-        case "sarif":
-            from proscale_bench.render.check_formats import sarif
-
-            sys.stdout.write(sarif(findings, explained))
+        write = {"github": github, "junit": junit, "sarif": sarif}[form]
+        sys.stdout.write(write(findings, explained))
+        if form == "github" and (path := os.environ.get("GITHUB_STEP_SUMMARY")):  # the page of the job
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(f"### Budgets\n\n{render.summary(findings, off)}\n\n{render.markdown(findings)}\n")
 
 
 def _print_text(findings: Sequence[Finding], off: int, explained: Explanations) -> None:
@@ -214,12 +195,3 @@ def _print_text(findings: Sequence[Finding], off: int, explained: Explanations) 
     for pattern, style in render.STYLES.items():
         styled.highlight_regex(pattern, style)
     stdout_console().print(styled, soft_wrap=True)
-
-
-def _add_to_job_summary(findings: Sequence[Finding], off: int) -> None:
-    """Add a table to the page of the job, where GitHub Actions says there is one."""
-    from proscale_bench.render import check as render
-
-    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(f"### Budgets\n\n{render.summary(findings, off)}\n\n{render.markdown(findings)}\n")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from proscale_bench.commands import completion
 from proscale_bench.commands.options import ExportOptions, MaybeStr, MaybeStrs, flag, takes
+from proscale_bench.errors import BenchError, ExitCode
 
 if TYPE_CHECKING:
     from proscale_bench.results.record import Record
@@ -19,12 +19,11 @@ class CompareOptions(ExportOptions):
 
     old: Path = typer.Argument(metavar="OLD", help="Folder of a run, or a file that --export-json wrote.")
     new: Path = typer.Argument(metavar="NEW", help="Another one, or the same.")
-    old_schedule: MaybeStr = flag("--old SCHEDULE", "Only this schedule of OLD.", values=completion.schedules)
-    new_schedule: MaybeStr = flag("--new SCHEDULE", "Only this schedule of NEW.", values=completion.schedules)
+    old_schedule: MaybeStr = flag("--old SCHEDULE", "Only this schedule of OLD.")
+    new_schedule: MaybeStr = flag("--new SCHEDULE", "Only this schedule of NEW.")
     fail: MaybeStrs = flag(
         "--fail METRIC:PERCENT",
         "Exit with 1 if this metric got worse by more (accuracies: in points), and not by chance. Repeat for several.",
-        values=completion.gates,
     )
 
 
@@ -34,13 +33,11 @@ def compare(options: CompareOptions) -> None:
 
     Example: proscale-bench compare reports/eval-val reports/eval-val --old baseline --new 3,3,3 --fail pq:0.5
     """
-    from rich.text import Text
-
     from proscale_bench.analysis.compare import compare as compare_records
     from proscale_bench.analysis.compare import parse_gate, regressions
-    from proscale_bench.errors import ExitCode
+    from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.render import compare as render
-    from proscale_bench.render.table import markdown_tables, rich_table
+    from proscale_bench.render.table import markdown_tables
 
     exports = options.exports()
     gates = [parse_gate(text) for text in options.fail or []]
@@ -49,11 +46,8 @@ def compare(options: CompareOptions) -> None:
     )
     regressed = regressions(comparison, gates)
     console = exports.console
-    for pair in comparison.pairs:
-        console.print(rich_table(render.table(pair)))
-        console.print()
-    for line in [*render.others(comparison), *map(render.regression, regressed)]:
-        console.print(Text(line), soft_wrap=True)
+    print_tables(console, map(render.table, comparison.pairs))
+    print_lines(console, [*render.others(comparison), *map(render.regression, regressed)], style="", soft_wrap=True)
     exports.write(
         [render.row(pair) for pair in comparison.pairs],
         lambda: "\n".join(markdown_tables(map(render.table, comparison.pairs))),
@@ -68,17 +62,13 @@ def records_of(run: Path, schedule: str | None) -> list[Record]:
     Raises:
         BenchError: neither of them, an unknown schedule, or one that the run does not hold.
     """
+    from proscale_bench.commands.exporting import warn_of_gaps
     from proscale_bench.config.catalogue import parse_schedule
-    from proscale_bench.errors import BenchError
-    from proscale_bench.render.console import warn
-    from proscale_bench.results.collect import incomplete, read_export
+    from proscale_bench.results.collect import read_export
     from proscale_bench.results.store import load
 
     records, problems = (read_export(run), []) if run.is_file() else load(run)
-    for problem in problems:
-        warn(f"{problem.message}; left out")
-    if said := incomplete(records):
-        warn(said)
+    warn_of_gaps(problems, records)
     if schedule is None:
         return records
     wanted = parse_schedule(schedule).compact

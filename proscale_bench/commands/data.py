@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from proscale_bench.commands.help import BenchCommand, BenchSubgroup
-from proscale_bench.commands.options import EXPORT_JSON, FORCE, MaybePath, MaybeStr, flag
+from proscale_bench.commands.options import EXPORT_JSON, FORCE, BenchCommand, BenchSubgroup, MaybePath, MaybeStr, flag
 from proscale_bench.errors import BenchError
 from proscale_bench.units import printable
 
@@ -34,8 +33,8 @@ def check(
         metavar="DIR", help="Folder with annotations/ and the folders of images, as COCO's archives unpack."
     ),
     split: MaybeStr = flag("--split NAME", "Split, such as val2017. [default: val2017, val, or the only one]"),
-    quick: bool = flag("--quick", "Read only the headers of images, and decode no pixel.", default=False),
-    everything: bool = flag("--all", "List every finding, not the first ones of a kind.", default=False),
+    quick: bool = flag("--quick", "Read only the headers of images, and decode no pixel."),
+    everything: bool = flag("--all", "List every finding, not the first ones of a kind."),
     export_json: MaybePath = EXPORT_JSON,
     force: bool = FORCE,
 ) -> None:
@@ -90,7 +89,7 @@ def make_shapes(
     images: int = flag("--images, -n N", "Number of images.", default=256),
     seed: int = flag("--seed N", "Seed; the same one gives the same pixels, everywhere.", default=0),
     split: str = flag("--split NAME", "Name of the split, as in COCO's folders.", default="val"),
-    force: bool = flag("--force", "Replace a split of Shapes that is there.", default=False),
+    force: bool = flag("--force", "Replace a split of Shapes that is there."),
 ) -> None:
     """Write Shapes, a made-up data set of things, stuff, crowds and void, in COCO's formats.
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
     HOW,
     MAX_BATCH_SIZE,
@@ -22,7 +21,9 @@ from proscale_bench.commands.options import (
     seed_in_range,
     takes,
 )
-from proscale_bench.errors import BenchError, look_up, one_of
+from proscale_bench.config.choices import EMBEDDED, DType, Task
+from proscale_bench.errors import BenchError, one_of
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from proscale_bench.data.dataset import Dataset
     from proscale_bench.evaluation.runner import BatchDone
     from proscale_bench.models.processes import Processes
-    from proscale_bench.results.accuracy import Task
 
 WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
 MAX_SIDE_PX = 8192
@@ -56,25 +56,18 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         "--schedule, -s SCHEDULE",
         "Schedule of random weights, of those that ship, or of a file that cannot tell. [default: 3,3,3, or all]",
         WHAT,
-        values=completion.schedules,
     )
-    backbone: str = flag(
-        "--backbone, -b NAME", "Backbone of random weights.", WHAT, default="tiny", values=completion.backbones
-    )
+    backbone: str = flag("--backbone, -b NAME", "Backbone of random weights.", WHAT, default="tiny")
     coco: MaybePath = flag("--coco DIR", "Folder of a data set in COCO's layout. [default: the embedded data]", ON)
     split: MaybeStr = flag("--split NAME", "Split of that data set. [default: val2017, val, or the only one]", ON)
     tasks: MaybeStr = flag(
-        "--tasks LIST",
-        "Tasks, as in panoptic,instance,semantic. [default: all that the data have]",
-        ON,
-        values=completion.tasks,
+        "--tasks LIST", "Tasks, as in panoptic,instance,semantic. [default: all that the data have]", ON
     )
     limit: MaybeInt = flag("--limit N", "Evaluate only the first N images.", ON, min=1)
     resize: MaybeStr = flag(
         "--resize SIDES",
         "Resize images to SHORT,LONGEST sides in pixels, or none. [default: 800,1333; none for the embedded data]",
         ON,
-        values=completion.resizes,
     )
     batch_size: int = flag(
         "--batch-size, -n N", "Number of images in a batch.", HOW, default=1, min=1, max=MAX_BATCH_SIZE
@@ -83,8 +76,8 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         "--bootstrap N", "Number of bootstrap draws; 0 for no intervals.", default=1000, min=0, max=100_000
     )
     seed: int = flag("--seed N", "Seed of the bootstrap.", default=0, callback=seed_in_range)
-    reference: bool = flag("--reference", "Compute AP by pycocotools itself, slowly.", default=False)
-    per_class: bool = flag("--per-class", "Show also a table by class.", default=False)
+    reference: bool = flag("--reference", "Compute AP by pycocotools itself, slowly.")
+    per_class: bool = flag("--per-class", "Show also a table by class.")
     visuals: int = flag("--visuals N", "Draw the N images of the lowest PQ.", KEPT, default=0, min=0)
     save_predictions: MaybePath = flag(
         "--save-predictions DIR", "Save the predictions to this folder in COCO's formats.", KEPT
@@ -141,12 +134,9 @@ class EvalOptions(ExecutionOptions, ExportOptions):
 
     def wanted_tasks(self) -> tuple[Task, ...] | None:
         """The tasks of `--tasks`, in the usual order; None: what the data have."""
-        from proscale_bench.results.accuracy import Task
-
         if self.tasks is None:
             return None
-        known = {name: name for name in get_args(Task)}
-        asked = {look_up(known, word.strip(), "task") for word in self.tasks.split(",")}
+        asked = {one_of(Task, word.strip(), "task") for word in self.tasks.split(",")}
         return tuple(task for task in get_args(Task) if task in asked)
 
     def sides(self) -> Resize | str | None:
@@ -196,7 +186,6 @@ class EvalOptions(ExecutionOptions, ExportOptions):
             BenchError: there is no such device.
         """
         from proscale_bench.bench.evaluate import ExecutionSettings
-        from proscale_bench.results.profile import DType
 
         return ExecutionSettings(
             device=self.chosen_device(),
@@ -264,7 +253,6 @@ def evaluate(options: EvalOptions) -> None:
 def open_data(options: EvalOptions) -> Dataset:
     """The data of a folder, or the embedded ones, which are made where they are missing."""
     from proscale_bench.commands.progress import progress_bar
-    from proscale_bench.config.choices import EMBEDDED
     from proscale_bench.data.coco import open_dataset
     from proscale_bench.data.embedded import embedded_validation
 
@@ -363,22 +351,16 @@ def shower(bar: Bar, name: str) -> Callable[[BatchDone], None]:
 
 def show(options: EvalOptions, outcomes: Sequence[EvaluationOutcome], folder: Path, console: Console) -> None:
     """Print tables and sentences, and what to beware of on stderr."""
-    from rich.text import Text
-
+    from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.render import evaluation as render
     from proscale_bench.render.console import warn
-    from proscale_bench.render.table import rich_table
-    from proscale_bench.units import printable
 
     evaluations = [render.EvaluatedModel(outcome.accuracy, outcome.record) for outcome in outcomes]
-    for table in render.tables(evaluations, options.per_class):
-        console.print(rich_table(table, break_labels=True))
-        console.print()
-    for line in render.footer(evaluations):
-        console.print(Text(line, style="dim"))
+    print_tables(console, render.tables(evaluations, options.per_class), break_labels=True)
+    print_lines(console, render.footer(evaluations))
     if not options.from_predictions:
         where = printable(f"records: {folder} (a page: proscale-bench report {folder})")
-        console.print(Text(where, style="dim"), soft_wrap=True)
+        print_lines(console, [where], soft_wrap=True)
     for outcome in outcomes:
         for message in outcome.accuracy.evaluated.warnings if outcome.accuracy.evaluated else ():
             warn(message)

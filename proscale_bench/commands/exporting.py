@@ -1,9 +1,9 @@
-"""The documents that `--export-json`, `--export-csv` and `--export-markdown` write."""
+"""What commands print: tables and sentences, and the documents that `--export-json` and its like write."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,9 @@ from proscale_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from proscale_bench.render.table import Table
+    from proscale_bench.results.record import Record
 
 STDOUT = Path("-")
 
@@ -70,6 +73,34 @@ class Exports:
             _write(self.csv, to_csv(flat_rows() if flat_rows else rows))
         if self.markdown is not None:
             _write(self.markdown, markdown())
+
+
+def print_tables(console: Console, tables: Iterable[Table], **drawn: Any) -> None:
+    """Print tables, each above an empty line; `drawn` are arguments of `rich_table`."""
+    from proscale_bench.render.table import rich_table
+
+    for table in tables:
+        console.print(rich_table(table, **drawn))
+        console.print()
+
+
+def print_lines(console: Console, lines: Iterable[str], style: str = "dim", soft_wrap: bool | None = None) -> None:
+    """Print sentences, in which nothing is markup."""
+    from rich.text import Text
+
+    for line in lines:
+        console.print(Text(line, style=style), soft_wrap=soft_wrap)
+
+
+def warn_of_gaps(problems: Iterable[BenchError], records: Iterable[Record]) -> None:
+    """Warn of files that were left aside, and of evaluations that lack what decides an accuracy."""
+    from proscale_bench.render.console import warn
+    from proscale_bench.results.collect import incomplete
+
+    for problem in problems:
+        warn(f"{problem.message}; left out")
+    if said := incomplete(records):
+        warn(said)
 
 
 def _write(path: Path, text: str) -> None:

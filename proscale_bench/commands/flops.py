@@ -7,8 +7,8 @@ from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from proscale_bench.commands import completion
 from proscale_bench.commands.options import OUTPUT_SIZE, ExportOptions, MaybeStr, ModelOptions, flag, size_flag, takes
+from proscale_bench.errors import one_of
 
 if TYPE_CHECKING:
     from proscale_bench.cost.count import FlopCount
@@ -25,26 +25,12 @@ class FlopsOptions(ModelOptions, ExportOptions):
 
     size: str = size_flag("coco-first100")
     output_size: MaybeStr = OUTPUT_SIZE
-    rules: str = flag(
-        "--rules NAME",
-        "Rule set of the count: fvcore, published or complete.",
-        default="fvcore",
-        values=completion.rules,
-    )
-    convention: str = flag(
-        "--convention NAME",
-        "FLOPs of one multiply-accumulate: 1 (mac) or 2 (flop).",
-        default="mac",
-        values=completion.conventions,
-    )
+    rules: str = flag("--rules NAME", "Rule set of the count: fvcore, published or complete.", default="fvcore")
+    convention: str = flag("--convention NAME", "FLOPs of one multiply-accumulate: 1 (mac) or 2 (flop).", default="mac")
     by: By = flag("--by NAME", "Rows of the table: stage, layer or operator.", default=By.stage)
-    as_executed: bool = flag(
-        "--as-executed", "Show also what inference executes, after its exact optimizations.", default=False
-    )
-    verify: bool = flag(
-        "--verify", "Repeat the count by a trace and by fvcore; --verify=all: at every size.", default=False
-    )
-    verify_all: bool = flag("--verify-all", default=False, hidden=True)
+    as_executed: bool = flag("--as-executed", "Show also what inference executes, after its exact optimizations.")
+    verify: bool = flag("--verify", "Repeat the count by a trace and by fvcore; --verify=all: at every size.")
+    verify_all: bool = flag("--verify-all", hidden=True)
 
 
 @takes(FlopsOptions)
@@ -53,16 +39,13 @@ def flops(options: FlopsOptions) -> None:
 
     Example: proscale-bench flops --schedule 3,3,3 --backbone swin_t
     """
-    from rich.text import Text
-
     from proscale_bench.bench.specs import DEFAULT_SCHEDULE
+    from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.cost.count import count_model
     from proscale_bench.cost.geometry import parse_size
     from proscale_bench.cost.rules import Convention, get_rules
-    from proscale_bench.errors import one_of
     from proscale_bench.render import flops as render
     from proscale_bench.render.console import detail
-    from proscale_bench.render.table import rich_table
 
     exports, as_executed = options.exports(), options.as_executed
     size, rules = parse_size(options.size, options.output_size), get_rules(options.rules)
@@ -77,13 +60,9 @@ def flops(options: FlopsOptions) -> None:
 
     exports.write(rows, lambda: render.markdown(counts, options.by.value, as_executed))
     console = exports.console
-    for table in render.tables(counts, options.by.value, console.width, as_executed):
-        console.print(rich_table(table))
-        console.print()
-    for line in render.headlines(counts):
-        console.print(Text(line))
-    for line in render.footer(counts[0], as_executed):
-        console.print(Text(line, style="dim"))
+    print_tables(console, render.tables(counts, options.by.value, console.width, as_executed))
+    print_lines(console, render.headlines(counts), style="")
+    print_lines(console, render.footer(counts[0], as_executed))
 
 
 def verify_counts(counts: Sequence[FlopCount], *, all_sizes: bool, as_executed: bool) -> list[dict[str, Any]]:

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 import typer
 
 from proscale_bench.commands import completion
-from proscale_bench.commands.help import BenchCommand, BenchSubgroup
 from proscale_bench.commands.options import (
     EXPORT_JSON,
     FORCE,
     SCHEDULE_HELP,
+    BenchCommand,
+    BenchSubgroup,
     DimensionOptions,
     MaybePath,
     MaybeStr,
     flag,
     takes,
 )
-from proscale_bench.errors import BenchError
+from proscale_bench.errors import BenchError, one_of
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:
@@ -31,11 +32,7 @@ Example: proscale-bench models list
 """
 
 FILE = typer.Argument(metavar="FILE", help="Checkpoint: .pth, .pkl, .safetensors, or a Hugging Face folder.")
-TOLD_SCHEDULE = flag(
-    "--schedule, -s SCHEDULE",
-    "Schedule that it was trained with. [default: read off the file]",
-    values=completion.schedules,
-)
+TOLD_SCHEDULE = flag("--schedule, -s SCHEDULE", "Schedule that it was trained with. [default: read off the file]")
 
 app = typer.Typer(cls=BenchSubgroup, help=HELP, no_args_is_help=True)
 
@@ -78,8 +75,7 @@ def show(options: ShowOptions) -> None:
 
     Example: proscale-bench models show swin_t
     """
-    from rich.text import Text
-
+    from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.render import models as render
     from proscale_bench.render.console import stdout_console
     from proscale_bench.render.flops import model_of
@@ -90,26 +86,23 @@ def show(options: ShowOptions) -> None:
         raise BenchError("Missing argument 'BACKBONE'", "name a backbone, or give --weights FILE")
     (spec,) = options.specs_of((), options.backbone)
     console = stdout_console()
-    console.print(Text(model_of(spec), style="bold"))
-    for what, how in render.dimensions(spec):
-        console.print(Text(f"{what:22} {how}"))
+    print_lines(console, [model_of(spec)], "bold")
+    print_lines(console, (f"{what:22} {how}" for what, how in render.dimensions(spec)), style="")
     console.print()
-    console.print(rich_table(render.parameter_table(spec)))
-    console.print()
+    print_tables(console, [render.parameter_table(spec)])
     as_published = spec.classes is None and not spec.dimensions()
     if published := published_results(spec.backbone_name) if as_published else ():
         console.print(rich_table(render.published_table(published)))
-        for line in render.sources(published):
-            console.print(Text(line, style="dim"))
+        print_lines(console, render.sources(published))
     else:
-        console.print(Text("no published results", style="dim"))
+        print_lines(console, ["no published results"])
 
 
 @app.command("inspect", cls=BenchCommand)
 def inspect(
     file: Path = FILE,
     schedule: MaybeStr = TOLD_SCHEDULE,
-    brief: bool = flag("--brief", "Leave out the account of every tensor.", default=False),
+    brief: bool = flag("--brief", "Leave out the account of every tensor."),
     export_json: MaybePath = EXPORT_JSON,
     force: bool = FORCE,
 ) -> None:
@@ -117,9 +110,7 @@ def inspect(
 
     Example: proscale-bench models inspect weights.pth
     """
-    from rich.text import Text
-
-    from proscale_bench.commands.exporting import Exports
+    from proscale_bench.commands.exporting import Exports, print_lines
     from proscale_bench.render import models as render
     from proscale_bench.render.table import rich_table
 
@@ -127,16 +118,15 @@ def inspect(
     checkpoint = open_told(file, schedule)
     inspection = checkpoint.inspect()
     console = exports.console
-    console.print(Text(printable(inspection.file), style="bold"))
-    for what, how in render.facts(inspection):
-        console.print(Text(printable(f"{what:22} {how}")), soft_wrap=True)
+    print_lines(console, [printable(inspection.file)], "bold")
+    facts = (printable(f"{what:22} {how}") for what, how in render.facts(inspection))
+    print_lines(console, facts, style="", soft_wrap=True)
     console.print()
     console.print(rich_table(render.account_table(inspection)))
     if not brief:
         console.print()
         for entry in inspection.entries:
-            for line in render.entry_lines(entry, console.width):
-                console.print(Text(printable(line)), soft_wrap=True)
+            print_lines(console, map(printable, render.entry_lines(entry, console.width)), style="", soft_wrap=True)
     exports.write([inspection.row()], lambda: "")
     checkpoint.require_complete()
 
@@ -148,10 +138,7 @@ def convert(
         metavar="OUT", help="File to write; its end says which format: .safetensors, .pth, .pkl."
     ),
     layout: str = flag(
-        "--layout NAME",
-        "Layout: official, ours, or huggingface, for which OUT is a folder.",
-        default="official",
-        values=completion.layouts,
+        "--layout NAME", "Layout: official, ours, or huggingface, for which OUT is a folder.", default="official"
     ),
     schedule: MaybeStr = TOLD_SCHEDULE,
     force: bool = FORCE,
@@ -161,7 +148,6 @@ def convert(
     Example: proscale-bench models convert weights.pth weights.safetensors --layout ours
     """
     from proscale_bench.config.choices import Layout
-    from proscale_bench.errors import one_of
     from proscale_bench.files import refuse_overwrite
     from proscale_bench.render.console import note
 
@@ -183,7 +169,7 @@ def convert(
 def warm_start(
     baseline: Path = typer.Argument(metavar="BASELINE", help="Checkpoint of a model whose layers see all levels."),
     out: Path = typer.Argument(metavar="OUT", help="File to write, .safetensors."),
-    schedule: str = flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, default="3,3,3", values=completion.schedules),
+    schedule: str = flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, default="3,3,3"),
     force: bool = FORCE,
     seed: int = flag("--seed N", "Seed of what stays as initialised.", default=0),
 ) -> None:

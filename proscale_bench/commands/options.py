@@ -1,4 +1,7 @@
-"""Flags that several commands share, each with one meaning everywhere, and commands that take theirs as one value."""
+"""Flags that several commands share, each with one meaning everywhere, and commands that take theirs as one value.
+
+Help leaves types out where they say nothing, and old spellings of flags are understood.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from proscale_bench.commands import completion
+from proscale_bench.config.choices import DeviceType, DType, Sampling
+from proscale_bench.errors import one_of
 
 if TYPE_CHECKING:
     from proscale_bench.commands.exporting import Exports
-    from proscale_bench.config.choices import DeviceType
     from proscale_bench.specs.mask2former import Mask2FormerSpec
 
 # Typer on Python 3.10 reads this form in every version.
@@ -28,6 +33,35 @@ MaybeStrs = Optional[list[str]]  # noqa: UP045
 Given = TypeVar("Given", bound="Options")
 WHICH, HOW, PREPARED, EXPORT = "Which model", "How it is run", "How the model is prepared", "Export"
 MAX_SEED = 2**32 - 1
+# Spellings that Typer cannot declare, and those of earlier versions, which no help shows.
+SPELLINGS = {
+    "--verify=all": "--verify-all",  # an option with an optional value
+    "--rewrites": "--optimizations",
+    "--no-rewrites": "--no-optimizations",
+}
+
+
+class BenchCommand(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [SPELLINGS.get(arg, arg) for arg in args])
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return untyped(super().get_params(ctx))
+
+
+class BenchSubgroup(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return untyped(super().get_params(ctx))
+
+
+def untyped(params: list[Any]) -> list[Any]:
+    """Flags take no value and arguments are named by what they are; Typer may write `<bool>`, `<path>` beside them."""
+    for param in params:
+        if param.param_type_name == "argument":
+            param.display_type_rich = lambda **_: None
+        elif getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
 
 
 def flag(
@@ -45,12 +79,15 @@ def flag(
         written: its spellings, and the name of its value if it takes one.
         text: its help; `[default: ...]` at the end says what a default of None stands for.
         panel: heading of the help that it stands under.
-        default: its value where it is not given.
-        values: offers the values to a shell.
+        default: its value where it is not given; a switch, which takes no value, is then off.
+        values: offers the values to a shell; None: as `completion.OFFERS` has it.
         limits: other arguments of `typer.Option`, such as `min`.
     """
     *names, last = written.split(", ")
     last, _, value = last.partition(" ")
+    values = values or completion.OFFERS.get([*names, last][0])
+    if default is None and not value:
+        default = False
     text = text and text.replace("[", "\\[")  # no markup of rich's
     return typer.Option(
         default, *names, last, metavar=value or None, help=text, rich_help_panel=panel, autocompletion=values, **limits
@@ -138,7 +175,6 @@ class BackboneOptions(DimensionOptions):
         "--backbone, -b NAME",
         "Backbone: resnet50, resnet101, swin_t, swin_s, swin_b, swin_l or tiny. [default: resnet50]",
         WHICH,
-        values=completion.backbones,
     )
 
 
@@ -149,7 +185,6 @@ class ModelOptions(BackboneOptions):
         "--schedule, -s SCHEDULE",
         f"{SCHEDULE_HELP} Repeat to compare several. [default: 3,3,3, or that of the weights]",
         WHICH,
-        values=completion.schedules,
     )
 
     def specs(self) -> tuple[Mask2FormerSpec, ...]:
@@ -157,20 +192,13 @@ class ModelOptions(BackboneOptions):
         return self.specs_of(self.schedule or (), self.backbone)
 
 
-OUTPUT_SIZE = flag(
-    "--output-size HxW",
-    "Size of the final masks, height x width. [default: the input's]",
-    values=completion.single_sizes,
-)
+OUTPUT_SIZE = flag("--output-size HxW", "Size of the final masks, height x width. [default: the input's]")
 
 
 def size_flag(default: str) -> Any:
     """The size of images, or a set of sizes."""
     return flag(
-        "--size SIZE",
-        "Image size: height x width as in 800x1333, or coco-first100, or coco-val.",
-        default=default,
-        values=completion.sizes,
+        "--size SIZE", "Image size: height x width as in 800x1333, or coco-first100, or coco-val.", default=default
     )
 
 
@@ -182,16 +210,13 @@ MAX_BATCH_SIZE = 4096
 class DeviceOptions(Options):
     """Flags of what runs a model."""
 
-    device: MaybeStr = flag(
-        "--device NAME", "Device: cuda or cpu. [default: cuda if there is one]", HOW, values=completion.devices
-    )
+    device: MaybeStr = flag("--device NAME", "Device: cuda or cpu. [default: cuda if there is one]", HOW)
     sampling: str = flag(
         "--sampling NAME",
         "Core of deformable attention: auto, grid_sample, embedding_bag, embedding_bag_compiled, dense, triton "
         "or deformops.",
         PREPARED,
         default="auto",
-        values=completion.samplings,
     )
     threads: MaybeInt = flag("--threads N", "Number of CPU threads. [default: PyTorch's]", HOW, min=1, max=1024)
 
@@ -201,9 +226,6 @@ class DeviceOptions(Options):
         Raises:
             BenchError: a flag has an unknown value.
         """
-        from proscale_bench.config.choices import DeviceType, Sampling
-        from proscale_bench.errors import one_of
-
         one_of(Sampling, self.sampling, "sampling")
         if self.device is not None:
             one_of(DeviceType, self.device, "device")
@@ -211,9 +233,6 @@ class DeviceOptions(Options):
     def chosen_device(self) -> DeviceType:
         """The device that was asked for, else a GPU if there is one. Loads torch."""
         import torch
-
-        from proscale_bench.config.choices import DeviceType
-        from proscale_bench.errors import one_of
 
         if self.device is not None:
             return one_of(DeviceType, self.device, "device")  # type: ignore[no-any-return]
@@ -223,23 +242,14 @@ class DeviceOptions(Options):
 class ExecutionOptions(DeviceOptions):
     """Flags of what runs a model for inference."""
 
-    dtype: str = flag(
-        "--dtype NAME",
-        "Number format: fp32, tf32, or bf16 and fp16 by autocast.",
-        HOW,
-        default="fp32",
-        values=completion.dtypes,
-    )
-    compiled: bool = flag("--compile", "Compile the model with torch.compile.", PREPARED, default=False)
+    dtype: str = flag("--dtype NAME", "Number format: fp32, tf32, or bf16 and fp16 by autocast.", HOW, default="fp32")
+    compiled: bool = flag("--compile", "Compile the model with torch.compile.", PREPARED)
     optimizations: bool = flag(
         "--optimizations/--no-optimizations", "Run with the exact optimizations of inference.", PREPARED, default=True
     )
 
     def check(self) -> None:
         """Check these flags too; see `DeviceOptions.check`."""
-        from proscale_bench.config.choices import DType
-        from proscale_bench.errors import one_of
-
         one_of(DType, self.dtype, "dtype")
         super().check()
 
@@ -247,7 +257,7 @@ class ExecutionOptions(DeviceOptions):
 # --- What is written ---
 
 EXPORT_JSON = flag("--export-json PATH", "Write the results as JSON; - for stdout.", EXPORT)
-FORCE = flag("--force", "Overwrite existing files.", EXPORT, default=False)
+FORCE = flag("--force", "Overwrite existing files.", EXPORT)
 
 
 class ExportOptions(Options):

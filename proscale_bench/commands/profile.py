@@ -22,14 +22,15 @@ from proscale_bench.commands.options import (
     seed_in_range,
     takes,
 )
+from proscale_bench.config.choices import DeviceType, DType
 from proscale_bench.errors import BenchError, ExitCode, one_of
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from proscale_bench.bench.profile import ProfileRequest
     from proscale_bench.measure.profile import ProfileSettings
-    from proscale_bench.results.profile import DeviceType
     from proscale_bench.results.record import Record
     from proscale_bench.specs.model import ModelSpec
 
@@ -54,18 +55,14 @@ class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
         min=1,
         max=MAX_BATCH_SIZE,
     )
-    cuda_graphs: bool = flag(
-        "--cuda-graphs", "Replay CUDA graphs of the model and its stages.", PREPARED, default=False
-    )
+    cuda_graphs: bool = flag("--cuda-graphs", "Replay CUDA graphs of the model and its stages.", PREPARED)
     seed: int = flag("--seed N", "Seed of the images and weights.", HOW, default=0, callback=seed_in_range)
     max_seconds: float = flag(
         "--max-seconds S", "Time limit per schedule and batch size, in seconds.", HOW_LONG, default=30.0, min=0.1
     )
     repeats: MaybeInt = flag("--repeats N", "Exact number of rounds. [default: until stable]", HOW_LONG, min=1)
-    ceilings: bool = flag(
-        "--ceilings", "Measure the device's highest speeds, and keep them for later profiles.", default=False
-    )
-    fail_unstable: bool = flag("--fail-unstable", "Exit with 3 if a latency cannot be trusted.", default=False)
+    ceilings: bool = flag("--ceilings", "Measure the device's highest speeds, and keep them for later profiles.")
+    fail_unstable: bool = flag("--fail-unstable", "Exit with 3 if a latency cannot be trusted.")
     out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/profile-BACKBONE-DEVICE]")
 
     def check(self) -> None:
@@ -73,10 +70,8 @@ class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
         from proscale_bench.cost.geometry import COCO_SIZES, parse_size
 
         if self.size in COCO_SIZES:
-            raise BenchError(
-                f"--size {self.size}: a latency is of one size, and this is many",
-                "give a size as in --size 800x1333; 'proscale-bench flops' counts the COCO sets",
-            )
+            hint = "give a size as in --size 800x1333; 'proscale-bench flops' counts the COCO sets"
+            raise BenchError(f"--size {self.size}: a latency is of one size, and this is many", hint)
         parse_size(self.size or DEFAULT_SIZES["cpu"], self.output_size)
         super().check()
 
@@ -92,7 +87,6 @@ class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
         from proscale_bench.measure.profile import ProfileSettings
         from proscale_bench.models.sampling import choose
         from proscale_bench.render.console import note
-        from proscale_bench.results.profile import DType
 
         device = self.chosen_device()
         if self.device is None and device == "cpu":
@@ -173,22 +167,14 @@ def measure(options: ProfileOptions, specs: tuple[ModelSpec, ...]) -> tuple[list
 
 def show(records: Sequence[Record], run: Path, console: Console) -> None:
     """Print tables and sentences, and what to beware of on stderr."""
-    from rich.text import Text
-
+    from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.render import profile as render
     from proscale_bench.render.console import warn
-    from proscale_bench.render.table import rich_table
-    from proscale_bench.units import printable
 
-    for table in render.tables(records):
-        console.print(rich_table(table, break_labels=True))
-        console.print()
-    for line in render.headlines(records):
-        console.print(Text(line))
-    for line in render.footer(records):
-        console.print(Text(line, style="dim"))
-    where = printable(f"records: {run} (figures: proscale-bench report {run})")
-    console.print(Text(where, style="dim"), soft_wrap=True)
+    print_tables(console, render.tables(records), break_labels=True)
+    print_lines(console, render.headlines(records), style="")
+    print_lines(console, render.footer(records))
+    print_lines(console, [printable(f"records: {run} (figures: proscale-bench report {run})")], soft_wrap=True)
     for line in render.failures(records):
         warn(f"{line}", "use a smaller --batch-size or --size" if "out of memory" in line else None)
     for message, advice in _cautions(records):

@@ -32,7 +32,7 @@ class Bars(AbstractContextManager["Bars"]):
         rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # of the line, and never more
         title = TextColumn("{task.fields[title]}", markup=False, table_column=Column(min_width=8, no_wrap=True))
         columns = (
-            *((title,) if titled else ()),
+            *([title] if titled else []),
             BarColumn(20, table_column=Column(min_width=20)),
             TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(min_width=7)),
@@ -102,14 +102,10 @@ class Bar:
         visible: bool = True,
         line: Callable[[], str] | None = None,
     ) -> None:
-        """Say how things stand; what is left out stays as it was.
+        """Say what is being done, and how much of how much is; what is left out stays as it was.
 
         Args:
-            what: what is being done.
-            done: how much is done, as the bar counts it.
-            total: how much there is to do.
             begun: how much is done of what is not counted yet.
-            visible: whether the bar is drawn.
             line: makes the line of a log that says the same.
         """
         task = self._task

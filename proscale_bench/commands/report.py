@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from proscale_bench.commands import completion
 from proscale_bench.commands.options import FORCE, MaybePath, MaybeStrs, flag
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,11 +25,9 @@ def report(
     run: Path = typer.Argument(metavar="RUN", help="Folder that sweep, profile or eval wrote."),
     out: MaybePath = flag("--out DIR", "Folder to write to. [default: RUN]", show_default=False),
     x: MaybeStrs = flag(
-        "--x METRIC",
-        "Metric on the x axis. Repeat for several panels. [default: total_gflops, encoder_gflops]",
-        values=completion.metrics,
+        "--x METRIC", "Metric on the x axis. Repeat for several panels. [default: total_gflops, encoder_gflops]"
     ),
-    y: str = flag("--y METRIC", "Metric on the y axis.", default="pq", values=completion.metrics),
+    y: str = flag("--y METRIC", "Metric on the y axis.", default="pq"),
     export_parquet: MaybePath = flag(
         "--export-parquet PATH", "Parquet file for the rows of report.csv. Needs pyarrow."
     ),
@@ -40,12 +38,11 @@ def report(
     Example: proscale-bench report reports/paper --x params_m
     """
     from proscale_bench.analysis.frame import parquet, require_parquet
+    from proscale_bench.commands.exporting import print_lines, warn_of_gaps
     from proscale_bench.files import refuse_overwrite, write_atomic
-    from proscale_bench.render.console import stdout_console, warn
-    from proscale_bench.results.collect import incomplete
+    from proscale_bench.render.console import stdout_console
     from proscale_bench.results.metrics import get_metric
     from proscale_bench.results.store import load
-    from proscale_bench.units import printable
 
     for name in (*(x or ()), y):
         get_metric(name)
@@ -55,14 +52,11 @@ def report(
     records, problems = load(run)
     folder = out or run
     refuse_reports(folder, force or folder.resolve() == run.resolve())
-    for problem in problems:
-        warn(f"{problem.message}; left out")
-    if said := incomplete(records):
-        warn(said)
+    warn_of_gaps(problems, records)
     path = write_report(records, folder, x or None, y)
     if export_parquet is not None:
         write_atomic(export_parquet, parquet(records))
-    stdout_console().print(printable(f"report: {path}"), markup=False, soft_wrap=True)
+    print_lines(stdout_console(), [printable(f"report: {path}")], style="", soft_wrap=True)
 
 
 def refuse_reports(folder: Path, force: bool) -> None:
@@ -96,24 +90,22 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
         import matplotlib.figure  # noqa: F401
     ordered = [record for group in by_setting(records).values() for record in group]
     costs, worth = tuple(x or default_x(ordered)), y or DEFAULT_Y
-    pareto, parts = pareto_figure(ordered, costs, worth), costs_figure(ordered)
     made_by = reproduce(ordered)
+    figures = [pareto_figure(ordered, costs, worth), costs_figure(ordered)]
+    names: tuple[str, ...] = FILES
+    if profiled(ordered):
+        figures.append(latency_figure(ordered))
+        names += PROFILE_FILES
+    if has_savings(ordered):
+        figures.append(savings_figure(ordered))
+        names += SAVINGS_FILES
     documents: list[str | bytes] = [
         page(ordered, made_by, costs, worth),
         markdown(ordered, made_by, costs, worth),
         latex(ordered),
         to_csv(rows(ordered)),
-        *(save(figure, kind) for figure in (pareto, parts) for kind in ("svg", "png")),
+        *(save(figure, kind) for figure in figures for kind in ("svg", "png")),
     ]
-    names: tuple[str, ...] = FILES
-    if profiled(ordered):
-        latency = latency_figure(ordered)
-        documents += [save(latency, kind) for kind in ("svg", "png")]
-        names += PROFILE_FILES
-    if has_savings(ordered):
-        savings = savings_figure(ordered)
-        documents += [save(savings, kind) for kind in ("svg", "png")]
-        names += SAVINGS_FILES
     for name, document in zip(names, documents, strict=True):
         write_atomic(folder / name, document)
     return folder / FILES[0]
@@ -121,37 +113,26 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
 
 def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
     """Print a run's tables, and where its report is."""
-    from rich.text import Text
-
     from proscale_bench.analysis.views import side_by_side
+    from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.render.side_by_side import footer, tables
-    from proscale_bench.render.table import rich_table
-    from proscale_bench.units import printable
 
     found = side_by_side(records)
     if not found:
         show_costs(records, console)
     for side in found:
-        for table in tables(side, console.width):
-            console.print(rich_table(table, break_labels=True))
-            console.print()
-        for line in footer(side):
-            console.print(Text(line, style="dim"))
-    console.print(Text(printable(f"report: {path}")), soft_wrap=True)
+        print_tables(console, tables(side, console.width), break_labels=True)
+        print_lines(console, footer(side))
+    print_lines(console, [printable(f"report: {path}")], style="", soft_wrap=True)
 
 
 def show_costs(records: Sequence[Record], console: Console) -> None:
     """Print what a run counted."""
-    from rich.text import Text
-
+    from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.render.side_by_side import costs_footer, costs_table
-    from proscale_bench.render.table import rich_table
 
-    if table := costs_table(records):
-        console.print(rich_table(table))
-        console.print()
-    for line in costs_footer(records):
-        console.print(Text(line, style="dim"))
+    print_tables(console, filter(None, [costs_table(records)]))
+    print_lines(console, costs_footer(records))
 
 
 def reproduce(records: Sequence[Record]) -> list[str]:

@@ -7,8 +7,16 @@ from pathlib import Path
 import typer
 
 from proscale_bench.commands import completion
-from proscale_bench.commands.help import BenchCommand, BenchSubgroup
-from proscale_bench.commands.options import SCHEDULE_HELP, BackboneOptions, MaybeStr, flag, size_flag, takes
+from proscale_bench.commands.options import (
+    SCHEDULE_HELP,
+    BackboneOptions,
+    BenchCommand,
+    BenchSubgroup,
+    MaybeStr,
+    flag,
+    size_flag,
+    takes,
+)
 from proscale_bench.errors import BenchError
 from proscale_bench.units import printable
 
@@ -44,7 +52,7 @@ class ShowOptions(BackboneOptions):
         help=f"{SCHEDULE_HELP} \\[default: that of --weights]",
     )
     size: str = size_flag("800x1333")
-    yaml: bool = flag("--yaml", "Print it as a schedule file.", default=False)
+    yaml: bool = flag("--yaml", "Print it as a schedule file.")
 
 
 @app.command("show", cls=BenchCommand)
@@ -54,8 +62,7 @@ def show(options: ShowOptions) -> None:
 
     Example: proscale-bench schedules show 3,3,3
     """
-    from rich.text import Text
-
+    from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.config.catalogue import parse_staged
     from proscale_bench.cost.count import count_model
     from proscale_bench.cost.geometry import parse_size
@@ -63,7 +70,6 @@ def show(options: ShowOptions) -> None:
     from proscale_bench.render import schedules as render
     from proscale_bench.render.console import stdout_console
     from proscale_bench.render.flops import headline, model_of
-    from proscale_bench.render.table import rich_table
     from proscale_bench.specs.encoders.staged import Schedule
 
     if options.schedule is None and options.weights is None:
@@ -79,13 +85,11 @@ def show(options: ShowOptions) -> None:
     console = stdout_console()
     count = count_model(spec, parse_size(options.size), get_rules("fvcore"))
     title = f"{schedule.name}: {schedule.compact}" if schedule.name else schedule.compact
-    console.print(Text(title, style="bold"))
-    console.print()
-    console.print(rich_table(render.drawing(count, plain=not console.encoding.startswith("utf"))))
-    console.print()
-    for what, how in render.options(schedule) if isinstance(schedule, Schedule) else ():
-        console.print(Text(f"{what:16} {how}"))
-    console.print(Text(f"\nOn {model_of(spec)} at {count.input.name}: {headline(count)}", style="dim"))
+    print_lines(console, [title, ""], "bold")
+    print_tables(console, [render.drawing(count, plain=not console.encoding.startswith("utf"))])
+    options_said = render.options(schedule) if isinstance(schedule, Schedule) else ()
+    print_lines(console, (f"{what:16} {how}" for what, how in options_said), style="")
+    print_lines(console, ["", f"On {model_of(spec)} at {count.input.name}: {headline(count)}"])
 
 
 @app.command("validate", cls=BenchCommand)

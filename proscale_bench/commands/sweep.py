@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -36,12 +35,7 @@ class SweepOptions(ExportOptions):
     processes: MaybeInt = flag(
         "--processes N", "Number of evaluations that run at once. [default: one per core]", WHERE, min=1
     )
-    ray: MaybeStr = flag(
-        "--ray ADDRESS",
-        "Address of a Ray cluster: local, auto, HOST:PORT or ray://HOST.",
-        WHERE,
-        values=completion.clusters,
-    )
+    ray: MaybeStr = flag("--ray ADDRESS", "Address of a Ray cluster: local, auto, HOST:PORT or ray://HOST.", WHERE)
 
     def executor(self, on_news: OnNews) -> Executor:
         """This machine's processes, or a Ray cluster.
@@ -68,7 +62,7 @@ def sweep(options: SweepOptions) -> None:
     """
     from proscale_bench.analysis.frame import rows
     from proscale_bench.commands.report import refuse_reports, reproduce, show_costs, show_run, write_report
-    from proscale_bench.config.sweep import find_sweep
+    from proscale_bench.config.choices import find_shipped
     from proscale_bench.render.console import warn
     from proscale_bench.render.markdown import report as markdown
     from proscale_bench.results.store import has_records
@@ -76,7 +70,7 @@ def sweep(options: SweepOptions) -> None:
     from proscale_bench.sweeps.runner import run_sweep
 
     exports = options.exports()
-    read = read_sweep(find_sweep(options.spec))
+    read = read_sweep(find_shipped("sweeps", options.spec))
     run = options.out or Path("reports") / read.name
     configurations = plan(read) if read.counts else []
     measured = measurements(read, run)
@@ -89,12 +83,13 @@ def sweep(options: SweepOptions) -> None:
     else:
         refuse_reports(run, options.force)
 
-    with SweepDisplay(configurations, measured) as display:
+    display = SweepDisplay(configurations, measured)
 
-        def show_counted(records: Sequence[Record]) -> None:
-            with display.bars.paused():
-                show_costs(records, exports.console)
+    def show_counted(records: Sequence[Record]) -> None:
+        with display.bars.paused():
+            show_costs(records, exports.console)
 
+    with display.bars:
         executor = options.executor(display.news) if measured else None
         try:
             outcome = run_sweep(
@@ -131,10 +126,8 @@ def check(outcome: SweepOutcome) -> None:
         BenchError: records could not be kept, or configurations failed.
     """
     if outcome.lost:
-        raise BenchError(
-            f"{len(outcome.lost)} records could not be kept, the first: {outcome.lost[0].message}",
-            "make room for them, and run the sweep again",
-        )
+        hint = "make room for them, and run the sweep again"
+        raise BenchError(f"{len(outcome.lost)} records could not be kept, the first: {outcome.lost[0].message}", hint)
     errors = [record.error for record in outcome.failed if record.error]
     if errors:
         raise BenchError(
@@ -144,7 +137,7 @@ def check(outcome: SweepOutcome) -> None:
         )
 
 
-class SweepDisplay(AbstractContextManager["SweepDisplay"]):
+class SweepDisplay:
     """Shows a bar for each step: how much of it is done, the time that is left, and what runs.
 
     It is drawn when there is news, not by a clock: what is drawn takes time from what is measured.
@@ -159,13 +152,6 @@ class SweepDisplay(AbstractContextManager["SweepDisplay"]):
         self._shares: dict[str, dict[str, float]] = {step: {} for step in self._of}
         self._done = dict.fromkeys(self._of, 0)
         self._lock = Lock()  # news comes from threads
-
-    def __enter__(self) -> SweepDisplay:
-        self.bars.__enter__()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.bars.__exit__(*raised)
 
     def show(self, progress: SweepProgress) -> None:
         """Show that something ended."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
     EXPORT_JSON,
     HOW,
@@ -22,6 +21,7 @@ from proscale_bench.commands.options import (
     takes,
 )
 from proscale_bench.errors import BenchError, ExitCode, one_of
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,13 +42,12 @@ STEADY = 0.9  # how much of the pace stays at each iteration
 class TrainOptions(DeviceOptions):
     """The flags of `train`."""
 
-    schedule: str = flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, WHAT, default="3,3,3", values=completion.schedules)
+    schedule: str = flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, WHAT, default="3,3,3")
     recipe: str = flag(
         "--recipe, -r NAME",
         "Recipe: a YAML file, or shapes, coco-50ep, coco-finetune, shapes-trunk or shapes-branch.",
         WHAT,
         default="shapes",
-        values=completion.recipes,
     )
     coco: MaybePath = flag("--coco DIR", "Folder of a data set in COCO's layout, if the recipe asks for one.", WHAT)
     seed: int = flag(
@@ -59,10 +58,7 @@ class TrainOptions(DeviceOptions):
         "--backbone-weights FILE", "File of ImageNet weights in torchvision's layout.", FROM
     )
     backbone: MaybeStr = flag(
-        "--backbone, -b NAME",
-        "Backbone, as models list names it. [default: the recipe's]",
-        RECIPE,
-        values=completion.backbones,
+        "--backbone, -b NAME", "Backbone, as models list names it. [default: the recipe's]", RECIPE
     )
     iterations: MaybeInt = flag(
         "--iterations N",
@@ -82,16 +78,13 @@ class TrainOptions(DeviceOptions):
         max=MOST_IMAGES,
     )
     precision: MaybeStr = flag(
-        "--precision NAME",
-        "Number format: fp32, or bf16 and fp16 mixed with it. [default: the recipe's]",
-        RECIPE,
-        values=completion.precisions,
+        "--precision NAME", "Number format: fp32, or bf16 and fp16 mixed with it. [default: the recipe's]", RECIPE
     )
     workers: int = flag("--workers N", "Number of threads that load images.", HOW, default=2, min=1, max=256)
     out: MaybePath = flag("--out DIR", "Folder of the run. [default: runs/RECIPE-BACKBONE-SCHEDULE-seedN]", KEPT)
     resume: bool = flag("--resume/--no-resume", "Continue an interrupted training, or start over.", KEPT, default=True)
-    force: bool = flag("--force", "With --no-resume, remove the training that is there.", KEPT, default=False)
-    tensorboard: bool = flag("--tensorboard", "Write the log also for TensorBoard.", KEPT, default=False)
+    force: bool = flag("--force", "With --no-resume, remove the training that is there.", KEPT)
+    tensorboard: bool = flag("--tensorboard", "Write the log also for TensorBoard.", KEPT)
     export_json: MaybePath = EXPORT_JSON
 
     def read(self) -> tuple[EncoderSpec, Recipe]:
@@ -101,12 +94,13 @@ class TrainOptions(DeviceOptions):
             BenchError: a schedule, recipe, file or value is unknown or does not fit.
         """
         from proscale_bench.config.catalogue import parse_schedule
-        from proscale_bench.config.recipe import Precision, RecipeChanges, find_recipe, read_recipe, with_changes
+        from proscale_bench.config.choices import Precision, find_shipped
+        from proscale_bench.config.recipe import RecipeChanges, read_recipe, with_changes
         from proscale_bench.specs.backbones import get_backbone
 
         schedule = parse_schedule(self.schedule)
         changes = RecipeChanges(**{field.name: getattr(self, field.name) for field in fields(RecipeChanges)})
-        recipe = with_changes(read_recipe(find_recipe(self.recipe)), changes)
+        recipe = with_changes(read_recipe(find_shipped("recipes", self.recipe)), changes)
         get_backbone(recipe.backbone)
         one_of(Precision, recipe.precision, "precision")
         self.check()
@@ -117,10 +111,9 @@ class TrainOptions(DeviceOptions):
 
     def folder(self, schedule: EncoderSpec, recipe: Recipe) -> Path:
         """The folder of the run."""
-        word = schedule.compact
-        for separator in ",+:":
-            word = word.replace(separator, "-")
-        return self.out or Path("runs") / f"{recipe.name}-{recipe.backbone}-{word}-seed{self.seed}"
+        from proscale_bench.sweeps.zoo import file_name_of
+
+        return self.out or Path("runs") / f"{recipe.name}-{recipe.backbone}-{file_name_of(schedule)}-seed{self.seed}"
 
     def job(self, schedule: EncoderSpec, recipe: Recipe) -> TrainingJob:
         """The job that runs. Loads torch."""
@@ -187,11 +180,7 @@ def train(options: TrainOptions) -> None:
 
 
 class TrainingDisplay(Watcher):
-    """Shows images being made, then iterations: losses, images/s and time left.
-
-    Args:
-        what: what is trained.
-    """
+    """Shows images being made, then iterations: losses, images/s and time left."""
 
     def __init__(self, bars: Bars, recipe: Recipe, what: str) -> None:
         self.iterations, self.batch_size, self.what = recipe.iterations, recipe.batch_size, what
@@ -224,10 +213,8 @@ class TrainingDisplay(Watcher):
 
 def show(console: Console, record: TrainingRecord, weights: Path, coco: Path | None) -> None:
     """Say what was trained, and what to do next."""
-    from rich.text import Text
-
+    from proscale_bench.commands.exporting import print_lines
     from proscale_bench.render.training import next_step, summary
-    from proscale_bench.units import printable
 
-    console.print(Text(printable(summary(record))), soft_wrap=True)
-    console.print(Text(printable(next_step(weights, coco)), style="dim"), soft_wrap=True)
+    print_lines(console, [printable(summary(record))], style="", soft_wrap=True)
+    print_lines(console, [printable(next_step(weights, coco))], soft_wrap=True)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from proscale_bench.commands import completion
 from proscale_bench.commands.options import MaybeInt, MaybeInts, MaybePath, MaybeStr, flag
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ def zoo(
     jobs: MaybeInt = flag(
         "--jobs N", "Number of trainings that run at once. [default: one per core; one on a GPU]", min=1, max=256
     ),
-    device: MaybeStr = flag("--device NAME", "Device: cuda or cpu. [default: cpu]", values=completion.devices),
-    list_only: bool = flag("--list", "List what is missing, and stop.", default=False),
+    device: MaybeStr = flag("--device NAME", "Device: cuda or cpu. [default: cpu]"),
+    list_only: bool = flag("--list", "List what is missing, and stop."),
 ) -> None:
     """Train what a zoo's folder does not hold yet: the baseline, then every schedule from there. Resumable.
 
@@ -56,7 +55,11 @@ def zoo(
             weights = [pack(training, out / "weights") for training in trained]
             path = write_sweep(read, out, weights) if weights else None
         if failed:
-            raise BenchError(_tell(failed), f"see errors.txt there; {len(trained)} of {len(plan)} trainings are done")
+            first, more = failed[0], f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+            raise BenchError(
+                f"{first.training.folder}: training ended with exit code {first.exit_code}{more}: {first.said}",
+                f"see errors.txt there; {len(trained)} of {len(plan)} trainings are done",
+            )
     stdout_console().print(rich_table(zoo_table(plan), justify="left"))
     if not list_only and path:
         note(f"measure them: proscale-bench sweep {path}")
@@ -81,9 +84,3 @@ def _train(plan: Sequence[Training], jobs: int, device: str | None, out: Path) -
             return train_missing(plan, jobs, device, show)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"what is done is kept in {out}; run the same command to go on") from None
-
-
-def _tell(failed: Sequence[FailedTraining]) -> str:
-    first = failed[0]
-    more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-    return f"{first.training.folder}: training ended with exit code {first.exit_code}{more}: {first.said}"

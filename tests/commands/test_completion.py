@@ -105,8 +105,8 @@ def test_what_is_offered_is_what_is_accepted() -> None:
     from proscale_bench.models.checkpoints.layouts import LAYOUTS
     from proscale_bench.models.sampling import AUTO, SAMPLERS
 
-    assert completion.samplings() == [AUTO, *SAMPLERS]
-    assert set(completion.layouts()) == set(LAYOUTS)
+    assert completion.OFFERS["--sampling"]() == [AUTO, *SAMPLERS]
+    assert set(completion.OFFERS["--layout"]()) == set(LAYOUTS)
     for word in (*completion.schedules(""), *completion.schedules("3,3,3+conv+trc:none+")[-3:]):
         parse_schedule(word)
     for word in completion.sizes():
