@@ -225,12 +225,12 @@ def sweep(
     from pathlib import Path
 
     from proscale_bench.analysis.frame import frame
-    from proscale_bench.config.sweep import find_sweep
+    from proscale_bench.config.choices import find_shipped
     from proscale_bench.sweeps.local import LocalExecutor
     from proscale_bench.sweeps.plan import measurements, plan, read_sweep
     from proscale_bench.sweeps.runner import run_sweep
 
-    asked = read_sweep(find_sweep(str(spec)))
+    asked = read_sweep(find_shipped("sweeps", str(spec)))
     run = Path("reports") / asked.name if out is None else Path(out)
     outcome = run_sweep(
         plan(asked) if asked.counts else [],

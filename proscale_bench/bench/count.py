@@ -84,10 +84,8 @@ def measure(configuration: Configuration, count: CostFunction) -> Record:
     cost, failure = None, None
     try:
         cost = count(configuration)
-    except BenchError as error:
-        failure = failure_of(error)
     except Exception as error:
-        failure = fault(error)
+        failure = failure_of(error)
     identity, given = configuration.identity, configuration.input
     published = published_of(identity)
     return Record(
@@ -116,13 +114,10 @@ def cost_of(count: FlopCount) -> Cost:
     return Cost.model_validate_json(json.dumps({key: row[key] for key in Cost.model_fields if key in row}))
 
 
-def failure_of(error: BenchError) -> Failure:
-    """Turn an error of ours into the section that a record keeps."""
-    return Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
-
-
-def fault(error: Exception) -> Failure:
-    """Describe an error that nobody foresaw: the others go on, and the exit code says that something failed."""
+def failure_of(error: Exception) -> Failure:
+    """Turn an error into the section that a record keeps. One that nobody foresaw does not stop the others either."""
+    if isinstance(error, BenchError):
+        return Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
     return Failure(
         message=f"{type(error).__name__}: {error}"[:1000],
         hint="this is a fault of the tool: please report it",

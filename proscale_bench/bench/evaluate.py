@@ -25,7 +25,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import Accuracy, Evaluated, Task
 from proscale_bench.results.export import now
 from proscale_bench.results.profile import DeviceType, DType, Execution
-from proscale_bench.results.record import Cost, EvaluationProtocol, Input, Origin, Record
+from proscale_bench.results.record import EvaluationProtocol, Input, Origin, Record
 from proscale_bench.results.store import write_record
 from proscale_bench.version import __version__
 
@@ -50,7 +50,6 @@ class EvaluationRequest:
         resamples: number of draws of the bootstrap; 0 for none.
         seed: seed of the bootstrap.
         reference: whether pycocotools makes the AP.
-        thresholds: thresholds of the post-processing.
     """
 
     dataset: Dataset
@@ -135,26 +134,17 @@ def tasks_on(dataset: Dataset, wanted: tuple[Task, ...] | None) -> tuple[Task, .
     Raises:
         BenchError: a task that the data have no truth for.
     """
-    there = tasks_of(dataset)
+    truths: dict[Task, object] = {
+        "panoptic": dataset.panoptic,
+        "instance": dataset.instances_json,
+        "semantic": dataset.semantic_dir or dataset.panoptic,
+    }
+    there = tuple(task for task, truth in truths.items() if truth is not None)
     for task in wanted or ():
         if task not in there:
-            raise BenchError(
-                f"{dataset.name} has no truth for the task {task}",
-                f"it has {', '.join(there)}; 'proscale-bench data check' says what is missing",
-            )
+            hint = f"it has {', '.join(there)}; 'proscale-bench data check' says what is missing"
+            raise BenchError(f"{dataset.name} has no truth for the task {task}", hint)
     return wanted or there
-
-
-def tasks_of(dataset: Dataset) -> tuple[Task, ...]:
-    """List the tasks that there is truth for."""
-    tasks: list[Task] = []
-    if dataset.panoptic is not None:
-        tasks.append("panoptic")
-    if dataset.instances_json is not None:
-        tasks.append("instance")
-    if dataset.semantic_dir is not None or dataset.panoptic is not None:
-        tasks.append("semantic")
-    return tuple(tasks)
 
 
 def default_resize(dataset: Dataset) -> Resize | None:
@@ -270,10 +260,8 @@ def evaluate_model(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise BenchError(
-                f"out of memory at batch size {request.batch_size}",
-                "use a smaller --batch-size or --resize; what is evaluated is kept, and the same command goes on",
-            ) from error
+            hint = "use a smaller --batch-size or --resize; what is evaluated is kept, and the same command goes on"
+            raise BenchError(f"out of memory at batch size {request.batch_size}", hint) from error
         processes.wait()
     if not processes.is_first:
         return None
@@ -291,7 +279,7 @@ def evaluate_model(
         rules="fvcore",
         execution=execution,
         evaluation=request.protocol,
-        cost=_cost(request, weights),
+        cost=cost_of(count_model(weights.spec, request.size, get_rules("fvcore"))),
         accuracy=accuracy,
         provenance=Origin(tool_version=__version__, created=now()),
         environment=environment.strings(),
@@ -364,11 +352,6 @@ def accuracy_of(
             warnings=tuple(message[:1000] for message in (*warnings, *summary.warnings)),
         ),
     )
-
-
-def _cost(request: EvaluationRequest, weights: Weights) -> Cost:
-    """The cost on paper, a mean over the images as the model gets them."""
-    return cost_of(count_model(weights.spec, request.size, get_rules("fvcore")))
 
 
 def _key(request: EvaluationRequest, weights: Weights, execution: Execution, writer: PredictionWriter | None) -> str:

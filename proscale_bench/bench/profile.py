@@ -34,14 +34,12 @@ from proscale_bench.units import reduction_pct
 if TYPE_CHECKING:
     from proscale_bench.measure.environment import Environment
     from proscale_bench.measure.profile import (
-        FailedProfile,
         MeasuredProfile,
         OnProfileStage,
         ProfileResult,
         ProfileSettings,
         Session,
     )
-    from proscale_bench.results.profile import Ceilings
 
 LAYER = "encoder_token_layer_"
 LAYERS = "encoder_token_layers"
@@ -99,12 +97,9 @@ def records(
             profile = Assembly(request, one, base).profile(session, environment, ceilings)
             yield record.model_copy(update={"profile": profile})
         else:
-            yield record.model_copy(update={"error": _failure(one)})
-
-
-def _failure(one: FailedProfile) -> Failure:
-    hint = "use a smaller --batch-size or --size, or fewer schedules at a time" if one.out_of_memory else None
-    return Failure(message=one.message, hint=hint, exit_code=ExitCode.UNTRUSTED.value)
+            hint = "use a smaller --batch-size or --size, or fewer schedules at a time" if one.out_of_memory else None
+            failure = Failure(message=one.message, hint=hint, exit_code=ExitCode.UNTRUSTED.value)
+            yield record.model_copy(update={"error": failure})
 
 
 class Assembly:
@@ -238,10 +233,8 @@ def profile(
     """Profile into a run's folder. A batch size's records are written as soon as it is measured, and then given.
 
     Args:
-        request: what to profile.
-        settings: how to run it.
         run: the folder; a record of the same configuration and execution is replaced by the new one.
-        progress: called with what is being done.
+        progress: called with what is being done, and the share of it that is done.
 
     Raises:
         BenchError: the folder is in use or cannot be written; the models do not fit into memory.

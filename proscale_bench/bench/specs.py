@@ -68,17 +68,12 @@ class ModelChoice:
             ("--width", self.width, head.width),
         ):
             if given is not None and given != told:
-                raise BenchError(
-                    f"{flag} {given}, and {self.weights} has {told}",
-                    f"leave out {flag}: weights say it themselves; or leave out --weights to count another model",
-                )
+                hint = f"leave out {flag}: weights say it themselves; or leave out --weights to count another model"
+                raise BenchError(f"{flag} {given}, and {self.weights} has {told}", hint)
 
 
-def read_spec(path: Path, schedule: EncoderSpec | None = None) -> Mask2FormerSpec:
+def read_spec(path: Path) -> Mask2FormerSpec:
     """The model that a checkpoint holds: off the header of a safetensors file, else off its tensors, which loads torch.
-
-    Args:
-        schedule: what the tensors cannot tell; by default what the file says.
 
     Raises:
         BenchError: unreadable, hostile, damaged, of no model that we know, or of a head alone.
@@ -86,20 +81,18 @@ def read_spec(path: Path, schedule: EncoderSpec | None = None) -> Mask2FormerSpe
     from proscale_bench.config.weights import METADATA, read_header, read_shapes
     from proscale_bench.models.checkpoints.infer import Hints, infer
     from proscale_bench.models.checkpoints.layouts import shapes_under_our_keys
-    from proscale_bench.specs.encoders.staged import Schedule
 
-    given = schedule if isinstance(schedule, Schedule) else None
     try:
         shapes, metadata = read_shapes(path)
         hints = Hints()
         if METADATA in metadata:
             header = read_header(path)
             hints = Hints(header.schedule, header.encoder_heads, header.encoder_points, header.decoder_heads)
-        spec = infer(shapes_under_our_keys(shapes), given, hints).spec
+        spec = infer(shapes_under_our_keys(shapes), hints=hints).spec
     except BenchError:
         from proscale_bench.models.checkpoints.load import open_checkpoint
 
-        spec = open_checkpoint(path, given).inferred.spec
+        spec = open_checkpoint(path).inferred.spec
     if spec is None:
         raise BenchError(f"{path}: holds a head without a backbone", "give the checkpoint of a whole model")
     return spec

@@ -26,7 +26,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 
 from proscale_bench.config import choices
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_tuple, load_yaml
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_tuple, load_yaml, seen_from
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.mask2former import mask2former
@@ -35,10 +35,8 @@ from proscale_bench.specs.model import EncoderSpec, ModelSpec
 # YAML reads the bare word off as false.
 Level = Annotated[Literal["error", "warn", "off"], BeforeValidator(lambda word: "off" if word is False else word)]
 Bound = Literal["max", "min", "max_increase_pct", "max_decrease_pct"]
-DType = choices.DType
 BOUNDS: tuple[Bound, ...] = ("max", "min", "max_increase_pct", "max_decrease_pct")
 AGAINST = ("baseline", "record")  # or the path of a run
-MAX_BUDGETS = 5_000
 
 
 def _printable(text: str) -> str:
@@ -92,7 +90,7 @@ class RunScope(Part):
     """The device and number format of what was run."""
 
     device: Name | None = None
-    dtype: DType | None = None
+    dtype: choices.DType | None = None
 
 
 class ProfileScope(RunScope):
@@ -173,15 +171,14 @@ BUDGET_METRICS = tuple(
 )
 MODEL = ("backbone", "classes", "queries", "width")
 SCOPE = set(Defaults.model_fields) - set(MODEL)
-BUILT_IN: dict[str, Any] = dict.fromkeys(SCOPE) | {
-    **{"size": "coco-first100", "rules": "fvcore", "convention": "mac", "level": "error"}
-}
+BUILT_IN: dict[str, Any] = dict.fromkeys(SCOPE)
+BUILT_IN |= {"size": "coco-first100", "rules": "fvcore", "convention": "mac", "level": "error"}
 
 
 class BudgetFile(StrictModel):
     schema_version: SchemaVersion
     defaults: Defaults = Field(default_factory=Defaults)
-    budgets: Annotated[list[Budget], Field(min_length=1, max_length=MAX_BUDGETS)]
+    budgets: Annotated[list[Budget], Field(min_length=1, max_length=5_000)]
 
 
 @dataclass(frozen=True)
@@ -274,16 +271,14 @@ def read_budgets(path: Path, read_weights: WeightsReader | None = None) -> list[
         BenchError: each problem at its `file:line:column`; unknown schedules, backbones and metrics among them.
     """
     document = load_yaml(path, BudgetFile)
-    read_schedule = cache(lambda word: parse_schedule(path.parent / word if _is_file(word) else word))
+    read_schedule = cache(lambda word: parse_schedule(seen_from(path.parent, word)))
     limits: list[Limit] = []
     read = cache(read_weights) if read_weights else None
     for index, budget in enumerate(document.value.budgets):
         found = list(_limits(document, index, *_model(document, index, read_schedule, read)))
         if not found:
-            raise BenchError(
-                f"{document.where('budgets', index)}: no limit on {budget.schedule or budget.weights}",
-                "as in encoder_gflops: {max: 63.5}",
-            )
+            message = f"no limit on {budget.schedule or budget.weights}"
+            raise document.error(("budgets", index), message, "as in encoder_gflops: {max: 63.5}")
         limits += found
     return limits
 
@@ -293,34 +288,29 @@ def _model(
     index: int,
     read_schedule: Callable[[str], EncoderSpec],
     read_weights: WeightsReader | None,
-) -> tuple[ModelSpec, LimitedWeights | None, int | None]:
-    """The model of a budget, its weights, and the number of classes that the file names."""
+) -> tuple[ModelSpec, LimitedWeights | None]:
+    """The model of a budget, and its weights."""
     budget, defaults = document.value.budgets[index], document.value.defaults
-    place = ("budgets", index, "weights" if budget.weights else "schedule")
-    with document.at(*(place if place in document.places else place[:2])):
+    with document.at("budgets", index, "weights" if budget.weights else "schedule"):
         if budget.weights is None:
             if budget.schedule is None:
                 raise BenchError("no schedule and no weights", "say `schedule: 3,3,3`, or `weights: FILE`")
             named = {name: getattr(budget, name) or getattr(defaults, name) for name in MODEL}
             named["backbone"] = named["backbone"] or "resnet50"
-            return mask2former(read_schedule(budget.schedule), **named), None, named["classes"]
+            return mask2former(read_schedule(budget.schedule), **named), None
         if said := [name for name in ("schedule", *MODEL) if getattr(budget, name) is not None]:
             raise BenchError(f"weights say their {' and '.join(said)} themselves", f"leave out {', '.join(said)}")
         if read_weights is None:
             raise BenchError("weights cannot be read here", "give schedule and backbone")
         weights = read_weights(Path(document.path).parent / budget.weights)
-    return weights.spec, weights, weights.spec.classes
+    return weights.spec, weights
 
 
 def _limits(
-    document: Document[BudgetFile],
-    index: int,
-    spec: ModelSpec,
-    weights: LimitedWeights | None,
-    classes: int | None,
+    document: Document[BudgetFile], index: int, spec: ModelSpec, weights: LimitedWeights | None
 ) -> Iterator[Limit]:
-    budget, folder = document.value.budgets[index], Path(document.path).parent
-    of_budget = BUILT_IN | _given(document.value.defaults) | _given(budget)
+    budget, defaults, folder = document.value.budgets[index], document.value.defaults, Path(document.path).parent
+    of_budget = BUILT_IN | _given(defaults) | _given(budget)
     for metric in BUDGET_METRICS:
         limit: _Limit | None = getattr(budget, metric)
         if limit is None:
@@ -329,9 +319,7 @@ def _limits(
         line, column = document.place(*key)
         scope = of_budget | _given(limit)
         if isinstance(limit, ProfileLimit) and scope["device"] is None:
-            raise BenchError(
-                f"{document.where(*key)}: {metric}: no device", "what is measured is compared on one device: name it"
-            )
+            raise document.error(key, f"{metric}: no device", "what is measured is compared on one device: name it")
         for bound in BOUNDS:
             value = getattr(limit, bound)
             if value is not None:
@@ -345,7 +333,7 @@ def _limits(
                     value=value,
                     spec=spec,
                     weights=weights,
-                    classes=classes,
+                    classes=spec.classes if weights else budget.classes or defaults.classes,
                     written=budget.schedule or budget.weights or "",
                     size_at=_size_at(document, index, metric),
                     published=getattr(limit, "published", None) or False,
@@ -367,12 +355,7 @@ def _size_at(document: Document[BudgetFile], index: int, metric: str) -> str:
 
 def _against(document: Document[BudgetFile], limit: _Limit, key: tuple[str | int, ...], folder: Path) -> str:
     if limit.against in (None, "record") and not isinstance(limit, CostLimit):
-        raise BenchError(
-            f"{document.where(*key)}: {key[-1]}: a percentage of what?", "say against: baseline, or the path of a run"
-        )
+        message = f"{key[-1]}: a percentage of what?"
+        raise document.error(key, message, "say against: baseline, or the path of a run")
     against = limit.against or "record"
     return against if against in AGAINST else str(folder / against)
-
-
-def _is_file(word: str) -> bool:
-    return word.endswith((".yaml", ".yml"))

@@ -41,7 +41,6 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value)
 
 
-Precision = choices.Precision
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -164,7 +163,7 @@ class Recipe(StrictModel):
     loss: LossSettings = LossSettings()
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    precision: Precision = "fp32"
+    precision: choices.Precision = "fp32"
     checkpoint_every: Iterations = 5_000
     start: Annotated[str, Field(min_length=1)] | None = None
     backbone_weights: Annotated[str, Field(min_length=1)] | None = None
@@ -177,20 +176,6 @@ class Recipe(StrictModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with the tool, by name."""
-    return choices.shipped("recipes")
-
-
-def find_recipe(word: str) -> Path:
-    """The file of a recipe given by name or path.
-
-    Raises:
-        BenchError: neither a shipped recipe nor a file.
-    """
-    return choices.find_shipped("recipes", word)
-
-
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe; files that it names are then seen from where the caller is.
 
@@ -199,62 +184,44 @@ def read_recipe(path: Path) -> Recipe:
     """
     document = load_yaml(path, Recipe)
     _check_together(document)
-    recipe = document.value
-    files = [key for key in ("start", "backbone_weights") if getattr(recipe, key) is not None]
-    return recipe.model_copy(update={key: _seen_from(document, key, path.parent) for key in files})
-
-
-def _seen_from(document: Document[Recipe], key: str, folder: Path) -> str:
-    """The path of a file that the recipe names."""
-    name: str = getattr(document.value, key)
-    try:
-        return str(folder / Path(name).expanduser())
-    except RuntimeError as error:  # no home of ~somebody
-        raise BenchError(
-            f"{document.where(key)}: {key}: {one_line(name)}: {one_line(str(error))}", "write the path out"
-        ) from error
+    files = {}
+    for key in ("start", "backbone_weights"):
+        if name := getattr(document.value, key):
+            try:
+                files[key] = str(path.parent / Path(name).expanduser())
+            except RuntimeError as error:  # no home of ~somebody
+                message = f"{key}: {one_line(name)}: {one_line(str(error))}"
+                raise document.error((key,), message, "write the path out") from error
+    return document.value.model_copy(update=files)
 
 
 def _check_together(document: Document[Recipe]) -> None:
-    """Check what fields ask of each other.
-
-    Raises:
-        BenchError: the first that does not fit the others.
-    """
+    """Check what fields ask of each other; the first that does not fit the others is the error."""
     recipe = document.value
     low, high = recipe.augmentation.resize
     if low > high:
-        where = document.where("augmentation", "resize")
-        raise BenchError(f"{where}: resize: {low} is more than {high}", f"the least first: [{high}, {low}]")
+        message = f"resize: {low} is more than {high}"
+        raise document.error(("augmentation", "resize"), message, f"the least first: [{high}, {low}]")
     if recipe.batch_size % recipe.accumulate:
-        where = document.where("accumulate")
-        raise BenchError(
-            f"{where}: accumulate: {recipe.batch_size} images in {recipe.accumulate} equal parts",
-            "batch_size is a multiple of accumulate",
-        )
+        message = f"accumulate: {recipe.batch_size} images in {recipe.accumulate} equal parts"
+        raise document.error(("accumulate",), message, "batch_size is a multiple of accumulate")
+    ends = f"and training ends after {recipe.iterations}"
     if isinstance(recipe.schedule, StepSchedule):
         last = 0
         for index, milestone in enumerate(recipe.schedule.milestones):
-            where = document.where("schedule", "milestones", index)
+            place, message = ("schedule", "milestones", index), f"milestones: {milestone}"
             if milestone <= last:
-                raise BenchError(f"{where}: milestones: {milestone} after {last}", "each is later than the one before")
+                raise document.error(place, f"{message} after {last}", "each is later than the one before")
             if milestone >= recipe.iterations:
-                raise BenchError(
-                    f"{where}: milestones: {milestone}, and training ends after {recipe.iterations} iterations",
-                    "a milestone is an iteration before the end",
-                )
+                hint = "a milestone is an iteration before the end"
+                raise document.error(place, f"{message}, {ends} iterations", hint)
             last = milestone
     if recipe.schedule.warmup_iterations >= recipe.iterations:
-        raise BenchError(
-            f"{document.where('schedule', 'warmup_iterations')}: warmup_iterations: "
-            f"{recipe.schedule.warmup_iterations}, and training ends after {recipe.iterations}",
-            "the warm-up ends before training does",
-        )
+        message = f"warmup_iterations: {recipe.schedule.warmup_iterations}, {ends}"
+        raise document.error(("schedule", "warmup_iterations"), message, "the warm-up ends before training does")
     if recipe.start is not None and recipe.backbone_weights is not None:
-        raise BenchError(
-            f"{document.where('backbone_weights')}: backbone_weights: 'start' has the backbone's weights already",
-            "keep one of them",
-        )
+        message = "backbone_weights: 'start' has the backbone's weights already"
+        raise document.error(("backbone_weights",), message, "keep one of them")
 
 
 @dataclass(frozen=True)
@@ -281,33 +248,25 @@ def with_changes(recipe: Recipe, changes: RecipeChanges) -> Recipe:
     """
     if changes.start is not None and changes.backbone_weights is not None:
         raise BenchError("--start has a backbone already, and --backbone-weights is another", "keep one of them")
-    update: dict[str, Any] = {
-        name: value
-        for name in ("backbone", "batch_size", "accumulate", "precision")
-        if (value := getattr(changes, name)) is not None
-    }
-    if changes.start is not None or changes.backbone_weights is not None:
-        update |= {
-            "start": changes.start and str(changes.start),
-            "backbone_weights": changes.backbone_weights and str(changes.backbone_weights),
-        }
+    plain = ("backbone", "batch_size", "accumulate", "precision")
+    update = {name: value for name in plain if (value := getattr(changes, name)) is not None}
+    files = {"start": changes.start, "backbone_weights": changes.backbone_weights}
+    if any(files.values()):
+        update |= {name: path and str(path) for name, path in files.items()}
     if changes.iterations is not None:
         update |= {"iterations": changes.iterations, "schedule": _stretched(recipe, changes.iterations)}
     found = recipe.model_copy(update=update)
     if found.batch_size % found.accumulate:
-        raise BenchError(
-            f"{found.batch_size} images an iteration in {found.accumulate} equal parts",
-            "--batch-size is a multiple of --accumulate",
-        )
+        parts = f"{found.batch_size} images an iteration in {found.accumulate} equal parts"
+        raise BenchError(parts, "--batch-size is a multiple of --accumulate")
     return found
 
 
 def _stretched(recipe: Recipe, iterations: int) -> Any:
     """The schedule of so many iterations; of milestones that fall together, one is left."""
     share = iterations / recipe.iterations
-    update: dict[str, Any] = {
-        "warmup_iterations": min(round(recipe.schedule.warmup_iterations * share), iterations - 1)
-    }
+    warmup = min(round(recipe.schedule.warmup_iterations * share), iterations - 1)
+    update: dict[str, Any] = {"warmup_iterations": warmup}
     if isinstance(recipe.schedule, StepSchedule):
         places = {round(milestone * share) for milestone in recipe.schedule.milestones}
         update["milestones"] = tuple(sorted(place for place in places if 0 < place < iterations))

@@ -20,7 +20,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
-from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import (
     DEFAULT_TEMPERATURE,
     MAX_LAYERS,
@@ -85,11 +84,8 @@ def _to_schedule(document: Document[ScheduleFile]) -> Schedule:
     try:
         schedule = from_fields(**document.value.model_dump(exclude={"schema_version", "description"}))
     except StageError as error:
-        raise BenchError(f"{document.where('stages', error.stage)}: {error.message}", error.hint) from error
+        raise document.error(("stages", error.stage), error.message, error.hint) from error
     if document.value.encoder == "mask2former" and schedule.encoder != "mask2former":
-        raise BenchError(
-            f"{document.where('encoder')}: encoder 'mask2former' has full stages, a conv embedding and no "
-            f"re-calibration, and this is {schedule.compact}",
-            "write 'encoder: proscale'",
-        )
+        what = "encoder 'mask2former' has full stages, a conv embedding and no re-calibration"
+        raise document.error(("encoder",), f"{what}, and this is {schedule.compact}", "write 'encoder: proscale'")
     return schedule

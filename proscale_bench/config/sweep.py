@@ -31,7 +31,15 @@ from proscale_bench.config import choices
 from proscale_bench.config.catalogue import catalogue, parse_schedule
 from proscale_bench.config.choices import EMBEDDED
 from proscale_bench.config.weights import require_shipped_weights
-from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, as_tuple, load_yaml
+from proscale_bench.config.yaml_file import (
+    Document,
+    SchemaVersion,
+    StrictModel,
+    as_list,
+    as_tuple,
+    load_yaml,
+    seen_from,
+)
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.model import EncoderSpec
@@ -58,9 +66,6 @@ def _resize(word: str) -> str:
 Backbones = Annotated[list[BackboneName], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(as_list)]
 Dimension = Annotated[int, Field(ge=1, le=65_536)]
 Words = Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(as_list)]
-Device = choices.DeviceType
-DType = choices.DType
-Sampling = choices.Sampling
 Tasks = Annotated[tuple[choices.Task, ...], Field(min_length=1), BeforeValidator(as_tuple)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
@@ -83,10 +88,10 @@ class ProfileStep(StrictModel):
     """The step that does what `profile` does, on every backbone and size, schedules in turns with the baseline."""
 
     batch_sizes: BatchSizes = (1,)
-    dtype: DType = "fp32"
+    dtype: choices.DType = "fp32"
     compiled: bool = False
     cuda_graphs: bool = False
-    sampling: Sampling = "auto"
+    sampling: choices.Sampling = "auto"
     optimizations: Optimizations = True
     threads: Threads | None = None  # as many as PyTorch likes
     seed: Seed = 0
@@ -104,8 +109,8 @@ class EvaluateStep(StrictModel):
     limit: Annotated[int, Field(ge=1)] | None = None
     resize: Annotated[str, AfterValidator(_resize)] = "default"  # as the official pipeline; the embedded data are not
     batch_size: BatchSize = 1
-    dtype: DType = "fp32"
-    sampling: Sampling = "auto"
+    dtype: choices.DType = "fp32"
+    sampling: choices.Sampling = "auto"
     optimizations: Optimizations = True
     threads: Threads = 1
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
@@ -139,7 +144,7 @@ class SweepFile(StrictModel):
     rules: Literal["fvcore", "published", "complete"] = "fvcore"
     convention: Literal["mac", "flop"] = "mac"
     weights: Words | None = None
-    devices: Annotated[list[Device], Field(min_length=1), BeforeValidator(as_list)] = ["cpu"]  # noqa: RUF012
+    devices: Annotated[list[choices.DeviceType], Field(min_length=1), BeforeValidator(as_list)] = ["cpu"]  # noqa: RUF012
     count: Annotated[CountStep | None, BeforeValidator(_as_section)] = None
     profile: Annotated[ProfileStep | None, BeforeValidator(_as_section)] = None
     evaluate: Annotated[EvaluateStep | None, BeforeValidator(_as_section)] = None
@@ -159,20 +164,6 @@ class SweepSpec:
     weights: tuple[Path, ...] = ()
 
 
-def shipped_sweeps() -> dict[str, Path]:
-    """The sweeps that come with the tool, by name."""
-    return choices.shipped("sweeps")
-
-
-def find_sweep(word: str) -> Path:
-    """The file of a sweep given by name or path.
-
-    Raises:
-        BenchError: neither a shipped sweep nor a file.
-    """
-    return choices.find_shipped("sweeps", word)
-
-
 def read_sweep_file(path: Path) -> SweepSpec:
     """Read a sweep's file and every schedule that it names.
 
@@ -184,16 +175,16 @@ def read_sweep_file(path: Path) -> SweepSpec:
     weights = tuple(dict.fromkeys(_weights(document, path.parent)))
     if file.evaluate is not None:
         if not weights:
-            raise BenchError(
-                f"{document.where('evaluate')}: evaluate: there are no weights",
-                "name files with `weights: [model.safetensors]`, or those that ship with `weights: zoo`",
-            )
-        if file.evaluate.data != EMBEDDED:
-            _require_folder(document, path.parent)
+            advice = "name files with `weights: [model.safetensors]`, or those that ship with `weights: zoo`"
+            raise document.error(("evaluate",), "evaluate: there are no weights", advice)
+        data = path.parent / file.evaluate.data
+        if file.evaluate.data != EMBEDDED and not os.path.isdir(data):  # noqa: PTH112 - pathlib raises on what cannot be a path
+            hint = did_you_mean(file.evaluate.data, (EMBEDDED,), f"a folder as COCO's, or the embedded {EMBEDDED}")
+            raise document.error(("evaluate", "data"), f"data: {one_line(str(data))}: no such folder", hint)
     if file.backbones is None and not weights:
-        raise BenchError(f"{document.where()}: backbones: required key is missing", "or name `weights` to take theirs")
+        raise document.error((), "backbones: required key is missing", "or name `weights` to take theirs")
     if file.profile is not None and file.profile.cuda_graphs and "cpu" in file.devices:
-        raise BenchError(f"{document.where('profile', 'cuda_graphs')}: cuda_graphs: not on a CPU", "devices: cuda")
+        raise document.error(("profile", "cuda_graphs"), "cuda_graphs: not on a CPU", "devices: cuda")
     named = None if file.schedules is None else tuple(dict.fromkeys(_schedules(document, path.parent)))
     return SweepSpec(document, named, weights)
 
@@ -203,12 +194,11 @@ def _schedules(document: Document[SweepFile], folder: Path) -> Iterator[EncoderS
         if word == CATALOGUE:
             yield from (schedule for schedule, _ in catalogue())
             continue
-        is_file = word.endswith((".yaml", ".yml"))
         try:
-            yield parse_schedule(folder / word if is_file else word)
+            yield parse_schedule(seen_from(folder, word))
         except BenchError as error:
             hint = did_you_mean(word, (CATALOGUE,), error.hint)
-            raise BenchError(f"{document.where('schedules', index)}: {error.message}", hint) from error
+            raise document.error(("schedules", index), error.message, hint) from error
 
 
 def _weights(document: Document[SweepFile], folder: Path) -> Iterator[Path]:
@@ -216,19 +206,7 @@ def _weights(document: Document[SweepFile], folder: Path) -> Iterator[Path]:
         with document.at("weights", index):
             paths = list(require_shipped_weights().values()) if word == ZOO else [folder / word]
         if not os.path.exists(paths[0]):  # noqa: PTH110 - pathlib raises on what cannot be a path
-            raise BenchError(
-                f"{document.where('weights', index)}: {one_line(str(paths[0]))}: no such file",
-                did_you_mean(word, (ZOO,), "paths are seen from the sweep's own folder; `zoo` names those that ship"),
-            )
+            otherwise = "paths are seen from the sweep's own folder; `zoo` names those that ship"
+            hint = did_you_mean(word, (ZOO,), otherwise)
+            raise document.error(("weights", index), f"{one_line(str(paths[0]))}: no such file", hint)
         yield from paths
-
-
-def _require_folder(document: Document[SweepFile], folder: Path) -> None:
-    evaluate = document.value.evaluate
-    assert evaluate is not None
-    path = folder / evaluate.data
-    if not os.path.isdir(path):  # noqa: PTH112 - pathlib raises on what cannot be a path
-        raise BenchError(
-            f"{document.where('evaluate', 'data')}: data: {one_line(str(path))}: no such folder",
-            did_you_mean(evaluate.data, (EMBEDDED,), f"a folder as COCO's, or the embedded {EMBEDDED}"),
-        )

@@ -32,8 +32,7 @@ class WeightsHeader:
     Args:
         shapes: the shape of every tensor, under our keys.
         digest: the digest of the weights; None where it does not say.
-        seed: the seed of the training; None where it does not say.
-        data: the data of the training, such as `shapes`; None where it does not say.
+        seed, data: of the training, `shapes` for example; None where it does not say.
         encoder_heads, encoder_points, decoder_heads: what no shape tells; None where it does not say.
     """
 
@@ -60,10 +59,8 @@ def require_shipped_weights(schedule: Schedule | None = None, seed: int | None =
     """
     shipped = shipped_weights()
     if not shipped:
-        raise BenchError(
-            f"no weights ship with this installation: {FOLDER} holds none",
-            "give files: --weights FILE of 'eval', `weights: [FILE]` of a sweep; or try 'eval --random-weights 0'",
-        )
+        hint = "give files: --weights FILE of 'eval', `weights: [FILE]` of a sweep; or try 'eval --random-weights 0'"
+        raise BenchError(f"no weights ship with this installation: {FOLDER} holds none", hint)
     if schedule is None and seed is None:
         return shipped
     told = {name: read_header(path) for name, path in shipped.items()}
@@ -87,10 +84,8 @@ def read_header(path: Path) -> WeightsHeader:
     shapes, metadata = read_shapes(path)
     try:
         if METADATA not in metadata:
-            raise BenchError(
-                f"{path}: does not say its schedule",
-                "'proscale-bench models convert FILE OUT.safetensors --layout ours' writes a file that does",
-            )
+            hint = "'proscale-bench models convert FILE OUT.safetensors --layout ours' writes a file that does"
+            raise BenchError(f"{path}: does not say its schedule", hint)
         told = json.loads(metadata[METADATA])
         provenance = told.get("provenance") or {}
         seed = provenance.get("seed")
@@ -126,11 +121,7 @@ def _unreadable(path: Path, error: Exception) -> BenchError:
 
 
 def _number(value: object) -> int | None:
-    """A number that the header says, or None.
-
-    Raises:
-        ValueError: it is no number that a model can have.
-    """
+    """A number that the header says, or None; a ValueError where no model can have it."""
     if value is None:
         return None
     if type(value) is not int or not 1 <= value <= MAX_HEADS:

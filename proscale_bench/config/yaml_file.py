@@ -46,6 +46,11 @@ def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def seen_from(folder: Path, word: str) -> str:
+    """A word of a file in this folder: a path where it names a YAML file, else as it is."""
+    return str(folder / word) if word.endswith((".yaml", ".yml")) else word
+
+
 SchemaVersion = Annotated[Literal[1], BeforeValidator(_is_one)]
 
 
@@ -74,6 +79,10 @@ class Document(Generic[Model]):
     def place(self, *loc: str | int) -> tuple[int, int]:
         """(line, column) of the same."""
         return _nearest(self.places, loc)
+
+    def error(self, loc: Loc, message: str, hint: str | None = None) -> BenchError:
+        """An error of the value at a location."""
+        return BenchError(f"{self.where(*loc)}: {message}", hint)
 
     @contextmanager
     def at(self, *loc: str | int) -> Iterator[None]:
@@ -178,10 +187,8 @@ def _build(loader: Any, node: yaml.Node, loc: Loc, path: str, places: dict[Loc, 
     if kind in ("int", "float") and isinstance(node, yaml.ScalarNode) and node.style in ("'", '"', "|", ">"):
         raise BenchError(f"{place}: {_short(node.value)} is text with the tag of a number", "leave quotes and tag out")
     if kind in ("int", "float") and not PLAIN_NUMBER.fullmatch(node.value):
-        raise BenchError(
-            f"{place}: YAML reads {_short(node.value)} as the number {_short(value)}",
-            "put a schedule or size in quotes, as '3,3,3' or '800x1333'; write a number in plain digits",
-        )
+        hint = "put a schedule or size in quotes, as '3,3,3' or '800x1333'; write a number in plain digits"
+        raise BenchError(f"{place}: YAML reads {_short(node.value)} as the number {_short(value)}", hint)
     return value
 
 

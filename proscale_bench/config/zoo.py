@@ -18,8 +18,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.config.recipe import MAX_SEED, Recipe, find_recipe, read_recipe
-from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml
+from proscale_bench.config.choices import find_shipped
+from proscale_bench.config.recipe import MAX_SEED, Recipe, read_recipe
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml, seen_from
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.model import EncoderSpec
 
@@ -64,28 +65,24 @@ def read_zoo(path: Path = SHIPPED) -> Zoo:
     file = document.value
     trunk_word, trunk = _recipe(document, "trunk", path.parent)
     branch_word, branch = _recipe(document, "branch", path.parent)
-    schedules = tuple(_schedule(document, index, path.parent) for index in range(len(file.schedules)))
+    schedules = []
+    for index, word in enumerate(file.schedules):
+        with document.at("schedules", index):
+            schedules.append(parse_schedule(seen_from(path.parent, word)))
     return Zoo(
-        file.name,
-        file.description,
-        file.backbone,
-        trunk,
-        branch,
-        trunk_word,
-        branch_word,
-        tuple(dict.fromkeys(schedules)),
-        tuple(dict.fromkeys(file.seeds)),
+        name=file.name,
+        description=file.description,
+        backbone=file.backbone,
+        trunk=trunk,
+        branch=branch,
+        trunk_word=trunk_word,
+        branch_word=branch_word,
+        schedules=tuple(dict.fromkeys(schedules)),
+        seeds=tuple(dict.fromkeys(file.seeds)),
     )
 
 
 def _recipe(document: Document[ZooFile], key: str, folder: Path) -> tuple[str, Recipe]:
-    word: str = getattr(document.value, key)
-    found = str(folder / word) if word.endswith((".yaml", ".yml")) else word
+    word = seen_from(folder, getattr(document.value, key))
     with document.at(key):
-        return found, read_recipe(find_recipe(found))
-
-
-def _schedule(document: Document[ZooFile], index: int, folder: Path) -> EncoderSpec:
-    word = document.value.schedules[index]
-    with document.at("schedules", index):
-        return parse_schedule(folder / word if word.endswith((".yaml", ".yml")) else word)
+        return word, read_recipe(find_shipped("recipes", word))

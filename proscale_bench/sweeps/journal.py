@@ -7,38 +7,40 @@ for are moved to `RUN/superseded/`. `RUN/.sweep` holds the sweep's name.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file, write_atomic
 from proscale_bench.results.record import Record
-from proscale_bench.results.store import DIGEST_NAME, record_path, write_record
+from proscale_bench.results.store import record_path, write_record
 from proscale_bench.sweeps.tasks import Measurement
 
 FOLDER, SUPERSEDED, NAME = "finished", "superseded", ".sweep"
 MAX_BYTES, MAX_NAME_BYTES = 256 << 20, 1 << 10
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-@dataclass(frozen=True)
-class Finished:
-    """The records that a measurement of a group found.
+class Finished(BaseModel):
+    """The records that a measurement of a group found, as its file in `RUN/finished/` has them.
 
     Args:
         key: the measurement's key.
-        digests: the digests of its records.
+        records: the digests of its records.
         pending: the records, where they are not all written yet.
         replaced: digests of older records that they take the place of.
     """
 
+    model_config = ConfigDict(frozen=True)
+
     key: str
-    digests: tuple[str, ...]
+    records: tuple[Digest, ...]
     pending: tuple[Record, ...] = ()
-    replaced: tuple[str, ...] = ()
+    replaced: tuple[Digest, ...] = ()
 
 
 def read_finished(run: Path) -> dict[str, Finished]:
@@ -46,8 +48,8 @@ def read_finished(run: Path) -> dict[str, Finished]:
     finished = {}
     for path in sorted((run / FOLDER).glob("*.json")):
         try:
-            finished[path.stem] = _finished(json.loads(read_regular_file(path, MAX_BYTES)))
-        except (BenchError, ValueError, LookupError, TypeError, RecursionError):
+            finished[path.stem] = Finished.model_validate_json(read_regular_file(path, MAX_BYTES))
+        except (BenchError, ValueError):
             continue
     return finished
 
@@ -60,7 +62,7 @@ def keep(run: Path, measurement: Measurement, records: Sequence[Record], replace
     """
     digests = tuple(record.digest for record in records)
     old = tuple(digest for digest in replaced if digest not in digests)
-    finished = Finished(measurement.key, digests, tuple(records), old)
+    finished = Finished(key=measurement.key, records=digests, pending=tuple(records), replaced=old)
     _write(run, measurement.group, finished)
     _write_out(run, measurement.group, finished)
     _clear(measurement.scratch)
@@ -135,22 +137,8 @@ def _write_out(run: Path, group: str, finished: Finished) -> None:
         write_record(run, record)
     for digest in finished.replaced:
         record_path(run, digest).unlink(missing_ok=True)
-    _write(run, group, Finished(finished.key, finished.digests))
+    _write(run, group, Finished(key=finished.key, records=finished.records))
 
 
 def _write(run: Path, group: str, finished: Finished) -> None:
-    document = {
-        "key": finished.key,
-        "records": finished.digests,
-        "pending": [record.model_dump(mode="json") for record in finished.pending],
-        "replaced": finished.replaced,
-    }
-    write_atomic(run / FOLDER / f"{group}.json", json.dumps(document) + "\n")
-
-
-def _finished(document: dict[str, Any]) -> Finished:
-    pending = tuple(Record.model_validate_json(json.dumps(one)) for one in document["pending"])
-    digests, replaced = (tuple(document[name]) for name in ("records", "replaced"))
-    if not all(DIGEST_NAME.fullmatch(digest) for digest in (*digests, *replaced)):
-        raise ValueError("not digests")
-    return Finished(str(document["key"]), digests, pending, replaced)
+    write_atomic(run / FOLDER / f"{group}.json", finished.model_dump_json() + "\n")

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from proscale_bench.bench.count import failure_of, fault
-from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.bench.count import failure_of
+from proscale_bench.errors import ExitCode
 from proscale_bench.machine import usable_cores
 from proscale_bench.results.record import Failure
 from proscale_bench.sweeps.tasks import Listener, SweepTask, TaskResult
@@ -33,7 +33,7 @@ LAST_WORDS = 300  # characters
 
 
 class LocalExecutor:
-    """See `executors.Executor`.
+    """Runs tasks in processes of this machine; see `Executor`.
 
     Args:
         processes: number of workers for tasks that need neither the machine nor a GPU for themselves; None: one a core.
@@ -105,7 +105,7 @@ class Worker:
             pass
         except Exception as error:  # nobody would wait for a thread that ended
             self._death()
-            return TaskResult(task, None, fault(error))
+            return TaskResult(task, None, failure_of(error))
         return TaskResult(task, None, self._death())
 
     def end(self) -> None:
@@ -129,7 +129,7 @@ class Worker:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._errors,
-                    env=_environment(),
+                    env=environment(),
                     start_new_session=True,  # the terminal's Ctrl-C is for the sweep
                 )
             return self._process
@@ -152,7 +152,7 @@ class Worker:
         )
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The environment of this process, with the path of this very package."""
     root = str(Path(__file__).resolve().parents[2])  # of the package
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -203,11 +203,8 @@ def outcome_of(task: SweepTask) -> dict[str, Any]:
     """Run a task: its records as JSON, or its failure."""
     try:
         return {"records": task.run()}
-    except BenchError as error:
-        failure = failure_of(error)
     except Exception as error:
-        failure = fault(error)
-    return {"failure": failure.model_dump(mode="json")}
+        return {"failure": failure_of(error).model_dump(mode="json")}
 
 
 def _say(answers: IO[str], message: dict[str, Any]) -> None:

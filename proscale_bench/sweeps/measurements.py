@@ -20,7 +20,7 @@ from proscale_bench.machine import cpu_name, usable_cores
 from proscale_bench.results.profile import DeviceType, Execution, Mode
 from proscale_bench.results.record import UNKNOWN, Failure, Identity, Input, Record
 from proscale_bench.specs.model import ModelSpec
-from proscale_bench.sweeps.tasks import Needs, StepName, digest_of, tell
+from proscale_bench.sweeps.tasks import Measurement, Needs, StepName, digest_of, tell
 
 if TYPE_CHECKING:
     from proscale_bench.bench.evaluate import EvaluationRequest
@@ -31,7 +31,7 @@ UNKNOWN_MODEL = Identity(backbone=UNKNOWN, schedule=UNKNOWN, encoder=UNKNOWN, la
 
 
 @dataclass(frozen=True)
-class ProfileTask:
+class ProfileTask(Measurement):
     """One session: models that differ in their schedule alone, in turns with their baseline, alone on the machine.
 
     Args:
@@ -80,17 +80,6 @@ class ProfileTask:
     def needs(self) -> Needs:
         return Needs(gpus=1) if self.device == "cuda" else Needs(alone=True)
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return ()
-
-    @property
-    def scratch(self) -> Path | None:
-        return None
-
-    def moved(self, places: Mapping[Path, Path]) -> ProfileTask:
-        return self
-
     def run(self) -> list[dict[str, Any]]:
         """Find a record for each model, of one session. Loads torch.
 
@@ -137,11 +126,10 @@ class ProfileTask:
 
 
 @dataclass(frozen=True)
-class EvaluateTask:
+class EvaluateTask(Measurement):
     """One evaluation: a file of weights on a data set.
 
     Args:
-        weights: the file.
         data: a folder as COCO's; None: the embedded data.
         how: see `config.sweep.EvaluateStep`.
         weights_sha256: the digest of the file's bytes; None: it cannot be read.
@@ -163,10 +151,6 @@ class EvaluateTask:
 
     def __str__(self) -> str:
         return f"{self.weights.stem} on {self._data_name}"
-
-    @property
-    def group(self) -> str:
-        return self.key
 
     @cached_property
     def key(self) -> str:

@@ -11,11 +11,11 @@ from proscale_bench.bench.count import Configuration, identity_of
 from proscale_bench.bench.evaluate import JOURNALS
 from proscale_bench.bench.specs import read_spec
 from proscale_bench.config.catalogue import catalogue
-from proscale_bench.config.choices import EMBEDDED
-from proscale_bench.config.sweep import SweepFile, SweepSpec, read_sweep_file, shipped_sweeps
+from proscale_bench.config.choices import EMBEDDED, shipped
+from proscale_bench.config.sweep import SweepFile, SweepSpec, read_sweep_file
 from proscale_bench.config.weights import read_header
 from proscale_bench.config.yaml_file import Document
-from proscale_bench.cost.geometry import COCO_SIZES, InputSize, parse_size
+from proscale_bench.cost.geometry import COCO_SIZES, parse_size
 from proscale_bench.data.layout import find_layout
 from proscale_bench.data.shapes.scene import VERSION
 from proscale_bench.errors import BenchError
@@ -84,15 +84,12 @@ def read_sweep(path: Path) -> Sweep:
     asked = tuple(one for one in weights if _is_asked_for(one, spec))
     file = spec.file.value
     if file.evaluate is not None and not asked:
-        raise BenchError(
-            f"{spec.file.where('weights')}: weights: none are of the schedules and backbones that the sweep names",
-            "name theirs too, or leave out `schedules` and `backbones`: they are then those of the weights",
-        )
+        message = "weights: none are of the schedules and backbones that the sweep names"
+        hint = "name theirs too, or leave out `schedules` and `backbones`: they are then those of the weights"
+        raise spec.file.error(("weights",), message, hint)
     if file.backbones is None and not any(one.spec for one in asked):
-        raise BenchError(
-            f"{spec.file.where('weights')}: weights: none of them tells its backbone",
-            "name `backbones`; 'proscale-bench models inspect FILE' says what a file holds",
-        )
+        hint = "name `backbones`; 'proscale-bench models inspect FILE' says what a file holds"
+        raise spec.file.error(("weights",), "weights: none of them tells its backbone", hint)
     _require_dimensions(spec.file, asked)
     return Sweep(spec.file, tuple(_models(spec, asked)), asked, tuple(one for one in weights if one not in asked))
 
@@ -103,15 +100,14 @@ def plan(sweep: Sweep) -> list[Configuration]:
     Raises:
         BenchError: a size is unknown; at its `file:line:column`.
     """
-    file = sweep.file.value
-    sizes = list(_sizes(sweep.file))
-    found = (
-        Configuration(spec, size, file.rules, file.convention)
-        for size in sizes
-        for models in sweep.models
-        for spec in models
-    )
-    return list({configuration.digest: configuration for configuration in found}.values())
+    file, found = sweep.file.value, {}
+    for index, word in enumerate(file.sizes):
+        with sweep.file.at("sizes", index):
+            size = parse_size(word)
+        for spec in (spec for models in sweep.models for spec in models):
+            configuration = Configuration(spec, size, file.rules, file.convention)
+            found[configuration.digest] = configuration
+    return list(found.values())
 
 
 def shipped_sweep_of(digests: Set[str], measures: bool = False) -> str | None:
@@ -120,7 +116,7 @@ def shipped_sweep_of(digests: Set[str], measures: bool = False) -> str | None:
     Args:
         measures: whether it profiles or evaluates too.
     """
-    for name, path in shipped_sweeps().items():
+    for name, path in shipped("sweeps").items():
         try:
             sweep = read_sweep(path)
         except BenchError:  # it needs weights, and none were installed
@@ -158,20 +154,14 @@ def _is_asked_for(weights: SweptWeights, spec: SweepSpec) -> bool:
 
 
 def _require_dimensions(file: Document[SweepFile], weights: tuple[SweptWeights, ...]) -> None:
-    """Refuse weights of other dimensions than the file names.
-
-    Raises:
-        BenchError: some are, at the `file:line:column` of the dimension.
-    """
+    """Refuse weights of other dimensions than the file names, at the `file:line:column` of the dimension."""
     for key, field in DIMENSIONS.items():
         named = getattr(file.value, key)
         for one in weights:
             found = getattr(one.spec.head, field) if one.spec else named
             if named is not None and found != named:
-                raise BenchError(
-                    f"{file.where(key)}: {key}: {named}, and {printable(one.path.name)} has {found}",
-                    f"leave out `{key}`: the models are then as the weights",
-                )
+                message = f"{key}: {named}, and {printable(one.path.name)} has {found}"
+                raise file.error((key,), message, f"leave out `{key}`: the models are then as the weights")
 
 
 def _models(spec: SweepSpec, weights: tuple[SweptWeights, ...]) -> Iterator[tuple[Mask2FormerSpec, ...]]:
@@ -196,13 +186,6 @@ def _models(spec: SweepSpec, weights: tuple[SweptWeights, ...]) -> Iterator[tupl
             yield found
 
 
-def _sizes(file: Document[SweepFile]) -> Iterator[InputSize]:
-    for index, word in enumerate(file.value.sizes):
-        with file.at("sizes", index):
-            size = parse_size(word)
-        yield size
-
-
 # --- Measurements ---
 
 
@@ -223,10 +206,9 @@ def _profiles(sweep: Sweep) -> Iterator[ProfileTask]:
     for device in file.devices:
         for index, size in enumerate(file.sizes):
             if size in COCO_SIZES:
-                raise BenchError(
-                    f"{sweep.file.where('sizes', index)}: {size}: a latency is of one size, and this is many",
-                    "give a size as in 800x1333, or leave out `profile`",
-                )
+                message = f"{size}: a latency is of one size, and this is many"
+                hint = "give a size as in 800x1333, or leave out `profile`"
+                raise sweep.file.error(("sizes", index), message, hint)
             for models in sweep.models:
                 for batch_size in how.batch_sizes:
                     yield ProfileTask(models, size, batch_size, device, how)

@@ -15,18 +15,11 @@ from proscale_bench.errors import BenchError
 from proscale_bench.files import locked
 from proscale_bench.results.record import Record
 from proscale_bench.results.store import remove_leftovers, remove_records, scan, write_record
-from proscale_bench.sweeps.journal import (
-    Finished,
-    forget,
-    keep,
-    read_finished,
-    read_name,
-    recover,
-    supersede,
-    write_name,
-)
-from proscale_bench.sweeps.tasks import Executor, Measurement, StepName, TaskResult
+from proscale_bench.sweeps import journal
+from proscale_bench.sweeps.tasks import Executor, Measurement, StepName
 from proscale_bench.version import __version__
+
+Outcome = Literal["kept", "found", "failed"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class SweepProgress:
 
     step: StepName
     what: str
-    outcome: Literal["kept", "found", "failed"]
+    outcome: Outcome
     done: int  # of this step
     total: int
 
@@ -97,14 +90,14 @@ def run_sweep(
     with locked(run):
         if start_over:
             remove_records(run)
-            forget(run, measurements)
+            journal.forget(run, measurements)
         remove_leftovers(run)
-        recover(run)
+        journal.recover(run)
         found, problems = scan(run)
-        sweep = _Sweep(run, {record.digest: record for record in found}, read_finished(run), on_progress)
+        sweep = _Sweep(run, {record.digest: record for record in found}, journal.read_finished(run), on_progress)
         superseded = sweep.set_aside(configurations, measurements, name)
         if name is not None:
-            write_name(run, name)
+            journal.write_name(run, name)
         counted = sweep.count(configurations, count or closed_form_cost)
         if counted and measurements:
             on_counted(counted)
@@ -122,7 +115,7 @@ class _Sweep:
     """
 
     def __init__(
-        self, run: Path, known: dict[str, Record], finished: dict[str, Finished], on_progress: OnProgress
+        self, run: Path, known: dict[str, Record], finished: dict[str, journal.Finished], on_progress: OnProgress
     ) -> None:
         self.run, self.known, self.finished, self.on_progress = run, known, finished, on_progress
         self.lost: list[BenchError] = []
@@ -138,22 +131,20 @@ class _Sweep:
         ours = {configuration.digest for configuration in configurations}
         for measurement in measurements:
             if finished := self.finished.get(measurement.group):
-                ours.update(finished.digests)
+                ours.update(finished.records)
         strangers = self.known.keys() - ours
         shares_none = bool(strangers) and len(strangers) == len(self.known)
-        if shares_none and (name is None or name != read_name(self.run)):
-            raise BenchError(
-                f"{self.run} holds {len(strangers)} of {len(self.known)} records of another sweep",
-                "choose another folder with --out, or start over with --no-resume --force",
-            )
-        return supersede(self.run, strangers)
+        if shares_none and (name is None or name != journal.read_name(self.run)):
+            hint = "choose another folder with --out, or start over with --no-resume --force"
+            raise BenchError(f"{self.run} holds {len(strangers)} of {len(self.known)} records of another sweep", hint)
+        return journal.supersede(self.run, strangers)
 
     def count(self, configurations: Sequence[Configuration], count: CostFunction) -> list[Record]:
         """Count all, in order. Another version may count otherwise, so what it wrote is counted anew."""
         records = []
         for done, configuration in enumerate(configurations, start=1):
             record = self.known.get(configuration.digest)
-            outcome: Literal["kept", "found", "failed"] = "kept"
+            outcome: Outcome = "kept"
             if record is None or record.cost is None or record.provenance.tool_version != __version__:
                 record = measure(configuration, count)
                 with self._going_on():
@@ -169,9 +160,9 @@ class _Sweep:
         totals = Counter(measurement.step for measurement in measurements)
         done = Counter[StepName]()
 
-        def show(measurement: Measurement, outcome: Literal["kept", "found", "failed"]) -> None:
-            done[measurement.step] += 1
+        def show(measurement: Measurement, outcome: Outcome) -> None:
             step = measurement.step
+            done[step] += 1
             self.on_progress(SweepProgress(step, str(measurement), outcome, done[step], totals[step]))
 
         missing = {}
@@ -187,10 +178,13 @@ class _Sweep:
             with closing(executor.run(list(missing.values()))) as ends:  # type: ignore[type-var]
                 for end in ends:
                     measurement = missing[end.task.key]  # type: ignore[attr-defined]
-                    records = _records_of(measurement, end)
+                    if end.failure is not None:
+                        records = measurement.failed(end.failure)
+                    else:
+                        records = [Record.model_validate_json(json.dumps(record)) for record in end.records or ()]
                     with self._going_on():
                         old = self.finished.get(measurement.group)
-                        keep(self.run, measurement, records, old.digests if old else ())
+                        journal.keep(self.run, measurement, records, old.records if old else ())
                     found[measurement.key] = records
                     show(measurement, "failed" if all(record.error for record in records) else "found")
         return [record for measurement in measurements for record in found.get(measurement.key, ())]
@@ -200,8 +194,8 @@ class _Sweep:
         finished = self.finished.get(measurement.group)
         if finished is None or finished.key != measurement.key:
             return None
-        records = [self.known[digest] for digest in finished.digests if digest in self.known]
-        whole = len(records) == len(finished.digests)
+        records = [self.known[digest] for digest in finished.records if digest in self.known]
+        whole = len(records) == len(finished.records)
         return records if whole and any(record.error is None for record in records) else None
 
     @contextmanager
@@ -211,9 +205,3 @@ class _Sweep:
             yield
         except BenchError as error:
             self.lost.append(error)
-
-
-def _records_of(measurement: Measurement, end: TaskResult) -> list[Record]:
-    if end.failure is not None:
-        return measurement.failed(end.failure)
-    return [Record.model_validate_json(json.dumps(record)) for record in end.records or ()]

@@ -39,12 +39,14 @@ class SweepTask(Protocol):
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that it reads, such as weights; they are sent along to other machines."""
+        return ()
 
     def __str__(self) -> str:
         """Its name in a progress display."""
 
     def moved(self, places: Mapping[Path, Path]) -> SweepTask:
         """The same task, with its files elsewhere."""
+        return self
 
     def run(self) -> list[dict[str, Any]]:
         """Find the records, as JSON; called in a worker's process.
@@ -93,6 +95,7 @@ class Measurement(SweepTask, Protocol):
     @property
     def group(self) -> str:
         """The digest of what it is about: another measurement of the same group replaces what an earlier one found."""
+        return self.key
 
     @property
     def key(self) -> str:
@@ -101,6 +104,7 @@ class Measurement(SweepTask, Protocol):
     @property
     def scratch(self) -> Path | None:
         """The folder of its own files, which is removed once its records are kept."""
+        return None
 
     def failed(self, failure: Failure) -> list[Record]:
         """Records that say why there are no results."""

@@ -12,6 +12,7 @@ with it, and each can be repeated by hand.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -140,7 +141,7 @@ def require_own(plan: Sequence[Training]) -> None:
 
 def file_name_of(schedule: EncoderSpec) -> str:
     """Spell a schedule for a file's name: 3-3-3-trc-none."""
-    return schedule.compact.replace(",", "-").replace("+", "-").replace(":", "-")
+    return re.sub("[,+:]", "-", schedule.compact)
 
 
 @dataclass(frozen=True)
@@ -150,14 +151,6 @@ class FailedTraining:
     training: Training
     exit_code: int
     said: str
-
-
-@dataclass
-class RunningTraining:
-    """A training's process."""
-
-    training: Training
-    process: subprocess.Popen[bytes]
 
 
 def train_missing(
@@ -179,7 +172,7 @@ def train_missing(
     """
     failed: list[FailedTraining] = []
     waiting = [training for training in plan if not training.is_done]
-    running: list[RunningTraining] = []
+    running: list[tuple[Training, subprocess.Popen[bytes]]] = []
     try:
         while waiting or running:
             for training in list(waiting):
@@ -187,42 +180,37 @@ def train_missing(
                     waiting.remove(training)
                 elif len(running) < jobs and (training.start is None or training.start.is_done):
                     waiting.remove(training)
-                    running.append(_begin(training, device))
-            on_progress([each.training for each in running])
+                    running.append((training, _begin(training, device)))
+            on_progress([training for training, _ in running])
             time.sleep(POLL_S)
-            for each in list(running):
-                if (code := each.process.poll()) is not None:
-                    running.remove(each)
-                    if not each.training.is_done:
-                        failed.append(FailedTraining(each.training, code, _last_words(each.training)))
+            for training, process in list(running):
+                if (code := process.poll()) is not None:
+                    running.remove((training, process))
+                    if not training.is_done:
+                        failed.append(FailedTraining(training, code, _last_words(training)))
     except KeyboardInterrupt:  # a terminal has told them too, `kill` has not; they keep what they have, and end
-        for each in running:
-            each.process.terminate()
-        for each in running:
-            _wait(each.process)
+        for _, process in running:
+            process.terminate()
+        for _, process in running:
+            try:
+                process.wait(TO_KEEP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         raise
     return failed
 
 
-def _begin(training: Training, device: str | None) -> RunningTraining:
+def _begin(training: Training, device: str | None) -> subprocess.Popen[bytes]:
     where = ["--device", device] if device else ["--threads", "1"]
     training.folder.mkdir(parents=True, exist_ok=True)
     with (training.folder / ERRORS).open("wb") as errors:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "proscale_bench", "train", *training.flags, *where],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
         )
-    return RunningTraining(training, process)
-
-
-def _wait(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(TO_KEEP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _last_words(training: Training) -> str:

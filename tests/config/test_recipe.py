@@ -10,15 +10,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from proscale_bench.config.choices import find_shipped, shipped
 from proscale_bench.config.recipe import (
     OUTSIDE_DIGEST,
     CocoData,
     Recipe,
     ShapesData,
     StepSchedule,
-    find_recipe,
     read_recipe,
-    shipped_recipes,
 )
 from proscale_bench.errors import BenchError
 
@@ -51,16 +50,16 @@ def read(tmp_path: Path, old: str = "", new: str = "") -> Recipe:
 
 @pytest.mark.parametrize("name", ["coco-50ep", "coco-finetune", "shapes"])
 def test_shipped_recipes_are_called_as_their_files(name: str) -> None:
-    recipe = read_recipe(find_recipe(name))
+    recipe = read_recipe(find_shipped("recipes", name))
     assert recipe.name == name
     assert recipe.description
-    assert find_recipe(name) == shipped_recipes()[name]
+    assert find_shipped("recipes", name) == shipped("recipes")[name]
     assert isinstance(recipe.data, ShapesData if name == "shapes" else CocoData)
 
 
 def test_coco_50ep_is_as_published() -> None:
     """Cheng et al. 2022, section 4.1; 368,750 iterations of 16 are 50 epochs of COCO's 118,287 images, nearly."""
-    recipe = read_recipe(find_recipe("coco-50ep"))
+    recipe = read_recipe(find_shipped("recipes", "coco-50ep"))
     assert recipe.data == CocoData(source="coco", split="train2017")
     assert (recipe.backbone, recipe.iterations, recipe.batch_size) == ("resnet50", 368_750, 16)
     assert recipe.iterations * recipe.batch_size / 118_287 == pytest.approx(50, abs=0.2)
@@ -91,7 +90,7 @@ def test_coco_50ep_is_as_published() -> None:
 
 
 def test_defaults_are_those_of_coco_50ep(tmp_path: Path) -> None:
-    published = read_recipe(find_recipe("coco-50ep"))
+    published = read_recipe(find_shipped("recipes", "coco-50ep"))
     recipe = read_recipe(
         write(tmp_path, GOOD.replace("loss: {points: 1024}\n", "").replace("learning_rate: 2.0e-4", ""))
     )
@@ -101,7 +100,7 @@ def test_defaults_are_those_of_coco_50ep(tmp_path: Path) -> None:
 
 def test_finetuning_is_a_tenth_of_it() -> None:
     """The lengths differ, and the warm-up; nothing else that is learnt from."""
-    long, short = (read_recipe(find_recipe(name)) for name in ("coco-50ep", "coco-finetune"))
+    long, short = (read_recipe(find_shipped("recipes", name)) for name in ("coco-50ep", "coco-finetune"))
     assert short.iterations * 10 == long.iterations
     assert isinstance(long.schedule, StepSchedule)
     assert isinstance(short.schedule, StepSchedule)
@@ -192,12 +191,12 @@ def test_whatever_is_written_is_a_recipe_or_a_users_error(tmp_path: Path, old: s
 
 def test_an_unknown_recipe_is_a_users_error() -> None:
     with pytest.raises(BenchError, match="unknown recipe 'coco-50epp'") as caught:
-        find_recipe("coco-50epp")
+        find_shipped("recipes", "coco-50epp")
     assert caught.value.hint == "did you mean 'coco-50ep'?"
     with pytest.raises(BenchError) as caught:
-        find_recipe("zzzzz")
+        find_shipped("recipes", "zzzzz")
     assert "coco-50ep, coco-finetune, shapes" in str(caught.value.hint)
-    assert find_recipe("mine/own.yaml") == Path("mine/own.yaml")
+    assert find_shipped("recipes", "mine/own.yaml") == Path("mine/own.yaml")
 
 
 def test_files_are_seen_from_the_recipe(tmp_path: Path) -> None:
@@ -275,4 +274,4 @@ def test_a_digest_changes_with_all_that_is_learnt_from(tmp_path: Path, path: tup
 
 
 def test_the_shipped_digests_differ() -> None:
-    assert len({read_recipe(path).digest for path in shipped_recipes().values()}) == len(shipped_recipes())
+    assert len({read_recipe(path).digest for path in shipped("recipes").values()}) == len(shipped("recipes"))

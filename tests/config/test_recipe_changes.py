@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from proscale_bench.config.recipe import Recipe, RecipeChanges, StepSchedule, find_recipe, read_recipe, with_changes
+from proscale_bench.config.choices import find_shipped
+from proscale_bench.config.recipe import Recipe, RecipeChanges, StepSchedule, read_recipe, with_changes
 from proscale_bench.errors import BenchError
 
 
 @pytest.fixture
 def published() -> Recipe:
-    return read_recipe(find_recipe("coco-50ep"))
+    return read_recipe(find_shipped("recipes", "coco-50ep"))
 
 
 def test_no_change_is_none(published: Recipe) -> None:
@@ -46,7 +47,7 @@ def test_milestones_and_warm_up_keep_their_share(published: Recipe, iterations: 
 
 
 def test_a_warm_up_without_milestones_is_stretched_too() -> None:
-    shapes = read_recipe(find_recipe("shapes"))
+    shapes = read_recipe(find_shipped("recipes", "shapes"))
     assert with_changes(shapes, RecipeChanges(iterations=600)).schedule.warmup_iterations == 10
     assert with_changes(shapes, RecipeChanges(iterations=1)).schedule.warmup_iterations == 0
 

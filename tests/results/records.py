@@ -7,7 +7,7 @@ from typing import Any
 
 from proscale_bench.bench.count import Configuration, closed_form_cost, measure
 from proscale_bench.config.catalogue import parse_schedule
-from proscale_bench.config.sweep import find_sweep
+from proscale_bench.config.choices import find_shipped
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.record import Record
@@ -41,4 +41,4 @@ def renamed(one: Record, **identity: Any) -> Record:
 @cache
 def paper() -> tuple[Record, ...]:
     """What `sweep paper` finds."""
-    return tuple(measure(one, closed_form_cost) for one in plan(read_sweep(find_sweep("paper"))))
+    return tuple(measure(one, closed_form_cost) for one in plan(read_sweep(find_shipped("sweeps", "paper"))))

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from proscale_bench.bench.count import Configuration
-from proscale_bench.config.sweep import Sampling, find_sweep, shipped_sweeps
+from proscale_bench.config.choices import Sampling, find_shipped, shipped
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.sweeps.plan import measurements, plan, read_sweep, shipped_sweep_of
@@ -67,7 +67,7 @@ def test_schedule_files_are_found_beside_the_sweep(tmp_path: Path, monkeypatch: 
 
 
 def test_the_shipped_sweep_is_the_default_of_the_paper() -> None:
-    configurations = plan(read_sweep(find_sweep("paper")))
+    configurations = plan(read_sweep(find_shipped("sweeps", "paper")))
     assert len(configurations) == 2 * 2 * 9
     assert {one.spec.backbone_name for one in configurations} == {"resnet50", "swin_t"}
     assert [str(one.size) for one in configurations[::18]] == ["coco-first100", "800x1333"]
@@ -78,14 +78,14 @@ def test_the_shipped_sweep_is_the_default_of_the_paper() -> None:
 def test_the_shipped_sweeps_are_called_as_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proscale_bench.config.weights.FOLDER", tmp_path / "shipped")
     with pytest.raises(BenchError, match=r"zoo\.yaml:6:1: no weights ship"):
-        read_sweep(shipped_sweeps()["zoo"])
+        read_sweep(shipped("sweeps")["zoo"])
     story = json.dumps({METADATA: json.dumps({"schedule": "1,1,1"})})
     header = f'{{"__metadata__": {story}}}'.encode()
     (tmp_path / "shipped").mkdir()
     (tmp_path / "shipped" / "tiny-1-1-1.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-    for name, path in shipped_sweeps().items():
+    for name, path in shipped("sweeps").items():
         assert read_sweep(path).name == name
-    (models,) = read_sweep(shipped_sweeps()["zoo"]).models
+    (models,) = read_sweep(shipped("sweeps")["zoo"]).models
     assert [spec.variant for spec in models] == ["1,1,1"]
 
 
@@ -277,7 +277,7 @@ def test_what_is_no_yaml_at_all_is_an_error(tmp_path: Path, content: bytes) -> N
 @pytest.mark.parametrize(("word", "hint"), [("papr", "paper"), ("nothing-like-it", "YAML file or one of: paper")])
 def test_an_unknown_sweep_has_a_hint(word: str, hint: str) -> None:
     with pytest.raises(BenchError, match=f"unknown sweep '{word}'") as caught:
-        find_sweep(word)
+        find_shipped("sweeps", word)
     assert hint in (caught.value.hint or "")
 
 
@@ -285,4 +285,4 @@ def test_an_unknown_sweep_has_a_hint(word: str, hint: str) -> None:
 def test_a_sweep_that_cannot_be_read_is_an_error(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BenchError):
-        read_sweep(find_sweep(path))
+        read_sweep(find_shipped("sweeps", path))

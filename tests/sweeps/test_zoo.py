@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proscale_bench.config.recipe import find_recipe
+from proscale_bench.config.choices import find_shipped
 from proscale_bench.config.weights import read_header
 from proscale_bench.config.zoo import SHIPPED, read_zoo
 from proscale_bench.errors import BenchError
@@ -34,7 +34,7 @@ SMALL = {
 def spec(tmp_path: Path) -> Path:
     """A zoo that is trained in seconds."""
     for part in ("trunk", "branch"):
-        text = find_recipe(f"shapes-{part}").read_text()
+        text = find_shipped("recipes", f"shapes-{part}").read_text()
         for ours, small in SMALL.items():
             text = text.replace(ours, small)
         (tmp_path / f"{part}.yaml").write_text(text)

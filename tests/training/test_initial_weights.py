@@ -12,7 +12,8 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from proscale_bench.config.recipe import Recipe, find_recipe, read_recipe
+from proscale_bench.config.choices import find_shipped
+from proscale_bench.config.recipe import Recipe, read_recipe
 from proscale_bench.errors import BenchError
 from proscale_bench.models.backbones import FrozenBatchNorm2d
 from proscale_bench.models.build import build
@@ -31,7 +32,7 @@ DEPTHS = (1, 2, 2, 1)
 
 def recipe(**files: Path) -> Recipe:
     names = {key: str(path) for key, path in files.items()}
-    return read_recipe(find_recipe("coco-50ep")).model_copy(update=names)
+    return read_recipe(find_shipped("recipes", "coco-50ep")).model_copy(update=names)
 
 
 def randomised(model: nn.Module) -> dict[str, Tensor]:

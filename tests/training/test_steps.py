@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from proscale_bench.config.recipe import OptimizerSettings, Recipe, find_recipe, read_recipe
+from proscale_bench.config.choices import find_shipped
+from proscale_bench.config.recipe import OptimizerSettings, Recipe, read_recipe
 from proscale_bench.training.optimizer import WeightAverage, build_optimizer, rate_factor
 from tests.models.checkpoints.samples import RESNET, small_model
 from tests.training.made import recipe, small
@@ -45,7 +46,7 @@ def test_the_warm_up_is_linear(kind: str) -> None:
 
 def test_the_published_rate_falls_twice() -> None:
     """To a tenth at 8/9 of the iterations and to a hundredth at 26/27: Cheng et al. 2022, section 4.1."""
-    published = read_recipe(find_recipe("coco-50ep"))
+    published = read_recipe(find_shipped("recipes", "coco-50ep"))
     marks = (0, 327_777, 327_778, 355_091, 355_092, 368_749)
     assert [rate_factor(published, mark) for mark in marks] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 

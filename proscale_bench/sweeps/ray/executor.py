@@ -23,6 +23,7 @@ from typing import Any
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.record import Failure
+from proscale_bench.sweeps.local import environment
 from proscale_bench.sweeps.tasks import Needs, SweepTask, TaskResult
 
 
@@ -31,8 +32,6 @@ class Job:
     """A task as the driver needs to know it.
 
     Args:
-        number: its place among the tasks.
-        name: its name in errors.
         task: the pickled task; unpickled by nobody but the process that runs it.
         files: absolute paths on this machine.
     """
@@ -90,7 +89,6 @@ CONNECT_S = 90.0  # a cluster of our own is there in seconds on an idle machine,
 SILENCE_S = 120.0  # the driver is heard every half a second, but while it sends a file of 1 GiB
 GOODBYE_S = 15.0
 MAX_FILES_BYTES = 1 << 30
-HOME = str(Path(__file__).parents[3])  # of the package
 DRIVER = ["-m", "proscale_bench.sweeps.ray.driver"]
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -165,7 +163,6 @@ class Driver:
         self.address = start.address
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the driver
         self.connection, its = Pipe()
-        path = os.pathsep.join(filter(None, [HOME, os.environ.get("PYTHONPATH")]))
         with its:
             self.process = subprocess.Popen(
                 [sys.executable, *DRIVER, str(its.fileno())],
@@ -173,7 +170,7 @@ class Driver:
                 stdin=subprocess.DEVNULL,
                 stdout=self.log,
                 stderr=self.log,
-                env=os.environ | SETTINGS | {"PYTHONPATH": path},
+                env=environment() | SETTINGS,
                 start_new_session=True,
             )
         with suppress(OSError):  # it has died already, and `hear` says why
@@ -227,11 +224,7 @@ def job(number: int, task: SweepTask) -> Job:
 
 
 def refuse_large(start: Start) -> None:
-    """Refuse to send more than 1 GiB.
-
-    Raises:
-        BenchError: the files are larger together.
-    """
+    """Refuse to send more than 1 GiB."""
     size = sum(path.stat().st_size for path in {path for job in start.jobs for path in job.files})
     if size > MAX_FILES_BYTES:
         hint = "sweep over fewer weights at a time"

@@ -59,7 +59,8 @@ def run_task(task: bytes, code: Parcel, files: Sequence[Parcel], all_threads: bo
         OSError: the cache folder cannot be written.
     """
     root = cache_dir() / "ray"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(unpacked(code, root)), *python_path()])}
+    path = filter(None, [str(unpacked(code, root)), os.environ.get("PYTHONPATH")])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
     if all_threads:
         environment.pop("OMP_NUM_THREADS", None)
     message = pickle.dumps(({parcel.path: placed(parcel, root) for parcel in files}, task))
@@ -76,10 +77,6 @@ def run_task(task: bytes, code: Parcel, files: Sequence[Parcel], all_threads: bo
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # what it may have started
         return outcome(status, answer, errors)
-
-
-def python_path() -> list[str]:
-    return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
 def outcome(status: int, answer: IO[bytes], errors: IO[bytes]) -> dict[str, Any]:
