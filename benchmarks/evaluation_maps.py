@@ -30,7 +30,7 @@ from proscale_bench.data.dataset import Category, Segment
 from proscale_bench.data.panoptic_json import PredictedSegment
 from proscale_bench.data.pictures import read_label_map
 from proscale_bench.evaluation import panoptic, semantic
-from proscale_bench.evaluation.map_files import evaluate_panoptic
+from proscale_bench.evaluation.map_files import score_panoptic_files
 from proscale_bench.results.statistics import median, ratio_of_medians
 
 HEIGHT, WIDTH, SEGMENTS, CLASSES, IGNORED = 480, 640, 14.5, 54, 255
@@ -224,7 +224,7 @@ def our_pq_in_memory(images: Sequence[Example]) -> float | None:
 
 
 def our_pq_of_files(folder: Path) -> float | None:
-    return evaluate_panoptic(folder / "gt.json", folder / "gt", folder / "pred.json", folder / "pred").all.pq
+    return score_panoptic_files(folder / "gt.json", folder / "gt", folder / "pred.json", folder / "pred").quality.all.pq
 
 
 def their_miou(images: Sequence[Example], folder: Path) -> float:

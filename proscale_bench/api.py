@@ -279,9 +279,9 @@ def evaluate_panoptic(
     """
     from pathlib import Path
 
-    from proscale_bench.evaluation.map_files import evaluate_panoptic as evaluate
+    from proscale_bench.evaluation.map_files import score_panoptic_files
 
-    quality = evaluate(Path(gt_json), Path(gt_dir), Path(pred_json), Path(pred_dir))
+    quality = score_panoptic_files(Path(gt_json), Path(gt_dir), Path(pred_json), Path(pred_dir)).quality
     _warn(quality.warnings)
     return quality
 
@@ -305,9 +305,9 @@ def evaluate_semantic(
     """
     from pathlib import Path
 
-    from proscale_bench.evaluation.map_files import evaluate_semantic as evaluate
+    from proscale_bench.evaluation.map_files import score_semantic_files
 
-    quality = evaluate(Path(gt_dir), Path(pred_dir), num_classes, ignore_label)
+    quality = score_semantic_files(Path(gt_dir), Path(pred_dir), num_classes, ignore_label).quality
     _warn(quality.warnings)
     return quality
 

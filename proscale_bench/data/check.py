@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.results.data_check import DataCheck, Finding
 
 Read = TypeVar("Read")
+Looked = tuple[tuple[int, ...], Iterable[tuple[str, str]]]  # a file's size; what else is wrong: kinds of finding, words
 
 NAMED_IDS = 3
 
@@ -78,69 +80,53 @@ class _Look:
     classes: int | None
 
     def __call__(self, image: ImageEntry) -> list[Finding]:
+        layout, entry = self.layout, (self.dataset.panoptic or {}).get(image.id)
         found: list[Finding] = []
-        if self.layout.image_dir is not None:
-            found += self._image(image, self.layout.image_dir / image.file_name)
-        if self.layout.panoptic_dir is not None and self.dataset.panoptic is not None:
-            entry = self.dataset.panoptic.get(image.id)
-            if entry is not None:
-                found += self._map(image, entry, self.layout.panoptic_dir / entry.file_name)
-        if self.layout.semantic_dir is not None:
-            found += self._labels(image, self.layout.semantic_dir / png_name(image))
+        if layout.image_dir is not None:
+            found += self._file("image", image, layout.image_dir / image.file_name, self._image)
+        if layout.panoptic_dir is not None and entry is not None:
+            found += self._file("map", image, layout.panoptic_dir / entry.file_name, partial(self._map, entry))
+        if layout.semantic_dir is not None:
+            found += self._file("labels", image, layout.semantic_dir / png_name(image), self._labels)
         return found
 
-    def _image(self, image: ImageEntry, path: Path) -> Iterator[Finding]:
+    def _file(self, what: str, image: ImageEntry, path: Path, look: Callable[[Path], Looked]) -> Iterator[Finding]:
+        place = seen_from(self.layout.root, path)
         try:
-            size = read_size(path) if self.quick else read_image(path).shape[:2]
+            size, doubts = look(path)
         except BenchError as error:
-            yield self._unread(error, "image", image, path)
-        else:
-            yield from self._size("image-size", image, path, size)
-
-    def _map(self, image: ImageEntry, entry: PanopticEntry, path: Path) -> Iterator[Finding]:
-        try:
-            if self.quick:
-                with opened(path) as header:
-                    if header.format != "PNG" or header.mode not in ("RGB", "RGBA"):
-                        raise BenchError(f"{path}: {header.format} of mode {header.mode}")
-                    yield from self._size("map-size", image, path, (header.height, header.width))
-                    return
-            ids = read_id_map(path)
-        except BenchError as error:
-            yield self._unread(error, "map", image, path)
+            missing = isinstance(error.__cause__, FileNotFoundError)
+            said = "not there" if missing else error.message.removeprefix(f"{path}: ")
+            yield Finding(f"{'missing' if missing else 'unreadable'}-{what}", place, said, image.id)
             return
-        wrong = list(self._size("map-size", image, path, ids.shape))
-        yield from wrong or (
-            Finding(kind, seen_from(self.layout.root, path), said, image.id) for kind, said in map_doubts(ids, entry)
-        )
-
-    def _labels(self, image: ImageEntry, path: Path) -> Iterator[Finding]:
-        try:
-            if self.quick:
-                with opened(path) as header:
-                    yield from self._size("labels-size", image, path, (header.height, header.width))
-                    return
-            labels = read_label_map(path)
-        except BenchError as error:
-            yield self._unread(error, "labels", image, path)
-            return
-        yield from self._size("labels-size", image, path, labels.shape)
-        if self.classes is None:
-            return
-        if unknown := unknown_labels(labels, self.classes, void_label(self.dataset)):
-            said = f"label{'s' * (len(unknown) > 1)} {_some(unknown)}, and there are {self.classes} classes"
-            yield Finding("unknown-label", seen_from(self.layout.root, path), said, image.id)
-
-    def _unread(self, error: BenchError, what: str, image: ImageEntry, path: Path) -> Finding:
-        missing = isinstance(error.__cause__, FileNotFoundError)
-        said = "not there" if missing else error.message.removeprefix(f"{path}: ")
-        kind = f"{'missing' if missing else 'unreadable'}-{what}"
-        return Finding(kind, seen_from(self.layout.root, path), said, image.id)
-
-    def _size(self, kind: str, image: ImageEntry, path: Path, size: tuple[int, ...]) -> Iterator[Finding]:
         if size != (image.height_px, image.width_px):
             said = f"{size[0]} x {size[1]} pixels, listed as {image.height_px} x {image.width_px} (height x width)"
-            yield Finding(kind, seen_from(self.layout.root, path), said, image.id)
+            yield Finding(f"{what}-size", place, said, image.id)
+            if what == "map":  # of another image: its ids say nothing of this one
+                return
+        for kind, said in doubts:
+            yield Finding(kind, place, said, image.id)
+
+    def _image(self, path: Path) -> Looked:
+        return read_size(path) if self.quick else read_image(path).shape[:2], ()
+
+    def _map(self, entry: PanopticEntry, path: Path) -> Looked:
+        if not self.quick:
+            ids = read_id_map(path)
+            return ids.shape, map_doubts(ids, entry)
+        with opened(path) as header:
+            if header.format != "PNG" or header.mode not in ("RGB", "RGBA"):
+                raise BenchError(f"{path}: {header.format} of mode {header.mode}")
+            return (header.height, header.width), ()
+
+    def _labels(self, path: Path) -> Looked:
+        if self.quick:
+            with opened(path) as header:
+                return (header.height, header.width), ()
+        labels = read_label_map(path)
+        unknown = () if self.classes is None else unknown_labels(labels, self.classes, void_label(self.dataset))
+        said = f"label{'s' * (len(unknown) > 1)} {_some(unknown)}, and there are {self.classes} classes"
+        return labels.shape, [("unknown-label", said)] if unknown else ()
 
 
 def map_doubts(ids: IdMap, entry: PanopticEntry) -> Iterator[tuple[str, str]]:
@@ -181,16 +167,13 @@ def _doubts(file: str, instances: InstancesTruth) -> Iterator[Finding]:
 
 def _unlisted(layout: SplitLayout, dataset: Dataset) -> Iterator[Finding]:
     """Files of the split's own folders that no annotation names."""
-    images = [image.file_name for image in dataset.images]
-    folders: list[tuple[Path | None, Sequence[str]]] = [
-        (layout.image_dir if layout.owns_images else None, images),
-        (
-            None if dataset.panoptic is None else layout.panoptic_dir,
-            [entry.file_name for entry in (dataset.panoptic or {}).values()],
-        ),
-        (layout.semantic_dir, [png_name(image) for image in dataset.images]),
-    ]
-    for folder, names in folders:
+    maps = [entry.file_name for entry in (dataset.panoptic or {}).values()]
+    folders = {
+        layout.image_dir if layout.owns_images else None: [image.file_name for image in dataset.images],
+        None if dataset.panoptic is None else layout.panoptic_dir: maps,
+        layout.semantic_dir: [png_name(image) for image in dataset.images],
+    }
+    for folder, names in folders.items():
         if folder is None:
             continue
         listed = {(folder / name).as_posix() for name in names}
@@ -255,6 +238,6 @@ def _described(
     )
 
 
-def _some(values: list[int]) -> str:
+def _some(values: Sequence[int]) -> str:
     more = len(values) - NAMED_IDS
     return ", ".join(map(str, values[:NAMED_IDS])) + (f" and {more} more" if more > 0 else "")

@@ -57,18 +57,18 @@ def _lists(file: str, categories: Sequence[Category], images: Sequence[ImageEntr
         yield Finding("no-images", file, "'images' is empty")
     if not categories:
         yield Finding("no-categories", file, "'categories' is empty")
-    for category_id, times in _repeated(category.id for category in categories):
+    for category_id, times in repeated(category.id for category in categories):
         yield Finding("duplicate-category", file, f"category {category_id} is listed {times} times")
-    for image_id, times in _repeated(image.id for image in images):
+    for image_id, times in repeated(image.id for image in images):
         yield Finding("duplicate-image", file, f"listed {times} times", image_id)
-    for name, times in _repeated(image.file_name for image in images):
+    for name, times in repeated(image.file_name for image in images):
         yield Finding("shared-file", file, f"'{name}' is the file of {times} images")
 
 
 def _panoptic(file: str, panoptic: PanopticTruth) -> Iterator[Finding]:
     images = {image.id: image for image in panoptic.images}
     categories = {category.id for category in panoptic.categories}
-    for image_id, times in _repeated(entry.image_id for entry in panoptic.entries):
+    for image_id, times in repeated(entry.image_id for entry in panoptic.entries):
         yield Finding("duplicate-annotation", file, f"{times} panoptic annotations", image_id)
     annotated = {entry.image_id for entry in panoptic.entries}
     for image in panoptic.images:
@@ -82,7 +82,7 @@ def _panoptic(file: str, panoptic: PanopticTruth) -> Iterator[Finding]:
 
 def _segments(file: str, entry: PanopticEntry, categories: set[int]) -> Iterator[Finding]:
     if len({segment.id for segment in entry.segments}) < len(entry.segments):
-        for segment_id, times in _repeated(segment.id for segment in entry.segments):
+        for segment_id, times in repeated(segment.id for segment in entry.segments):
             yield Finding("duplicate-segment", file, f"segment {segment_id} is listed {times} times", entry.image_id)
     for segment in entry.segments:
         if segment.category_id not in categories:
@@ -98,7 +98,7 @@ def _segments(file: str, entry: PanopticEntry, categories: set[int]) -> Iterator
 def _instances(file: str, instances: InstancesTruth) -> Iterator[Finding]:
     images = {image.id: image for image in instances.images}
     categories = {category.id for category in instances.categories}
-    for instance_id, times in _repeated(annotation["id"] for annotation in instances.annotations):
+    for instance_id, times in repeated(annotation["id"] for annotation in instances.annotations):
         yield Finding("duplicate-instance", file, f"instance {instance_id} is listed {times} times")
     for annotation in instances.annotations:
         instance, image_id = f"instance {annotation['id']}", annotation["image_id"]
@@ -150,5 +150,6 @@ def _difference(image: ImageEntry, other: ImageEntry) -> str:
     )
 
 
-def _repeated(values: Iterable[Value]) -> Iterator[tuple[Value, int]]:
+def repeated(values: Iterable[Value]) -> Iterator[tuple[Value, int]]:
+    """The values that are there more than once, and how many times."""
     return ((value, times) for value, times in Counter(values).items() if times > 1)

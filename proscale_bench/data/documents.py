@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from proscale_bench.errors import BenchError
 
 MAX_BYTES = 2 << 30  # instances_train2017.json has 0.45 GiB
+LIMIT = 2**63  # ids and areas below it fit numpy's integers
+
+Field = TypeVar("Field")
 
 
 def read_json(path: Path) -> Any:
@@ -70,23 +73,11 @@ class Reader:
 
     def integer(self, key: str, default: int | None = None) -> int:
         """A whole number; a float that is one, as some tools write areas, counts too."""
-
-        def whole(value: Any) -> int | None:
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                return None
-            return int(value) if abs(value) < 2**63 and value == int(value) else None
-
-        found: int = self._field(key, whole, "a whole number", default)
-        return found
+        return self._field(key, whole_number, "a whole number", default)
 
     def number(self, key: str, default: float | None = None) -> float:
         """Any number, NaN and infinity included."""
-
-        def number(value: Any) -> float | None:
-            return None if isinstance(value, bool) or not isinstance(value, (int, float)) else value
-
-        found: float = self._field(key, number, "a number", default)
-        return found
+        return self._field(key, lambda value: value if is_number(value) else None, "a number", default)
 
     def flag(self, key: str, default: bool | None = None) -> bool:
         """True, false, 1 or 0: whether it equals 1, as the reference tools read it."""
@@ -94,25 +85,23 @@ class Reader:
         def flag(value: Any) -> bool | None:
             return bool(value == 1) if isinstance(value, (bool, int, float)) else None
 
-        found: bool = self._field(key, flag, "true, false, 1 or 0", default)
-        return found
+        return self._field(key, flag, "true, false, 1 or 0", default)
 
     def text(self, key: str, default: str | None = None) -> str:
-        found: str = self._field(key, lambda value: value if isinstance(value, str) else None, "text", default)
-        return found
+        return self._field(key, lambda value: value if isinstance(value, str) else None, "text", default)
 
     def objects(self, key: str, *, required: bool = True) -> list[Reader]:
         """A list of objects."""
-        found: Sequence[Any] = self._field(
-            key, lambda value: value if isinstance(value, list) else None, "a list", None if required else []
-        )
-        return [Reader(self.path, f"{self._inside(key)}[{index}]", item) for index, item in enumerate(found)]
+        default: list[Any] | None = None if required else []
+        found = self._field(key, lambda value: value if isinstance(value, list) else None, "a list", default)
+        inside = f"{self.where}.{key}" if self.where else key
+        return [Reader(self.path, f"{inside}[{index}]", item) for index, item in enumerate(found)]
 
     def error(self, problem: str, hint: str | None = None) -> BenchError:
         """A problem at this place, to be raised."""
         return BenchError(f"{self.path}: {f'{self.where}: ' if self.where else ''}{problem}", hint)
 
-    def _field(self, key: str, read: Callable[[Any], Any], expected: str, default: Any) -> Any:
+    def _field(self, key: str, read: Callable[[Any], Field | None], expected: str, default: Field | None) -> Field:
         if key not in self.document:
             if default is None:
                 raise self.error(f"'{key}' is missing")
@@ -122,8 +111,23 @@ class Reader:
             raise self.error(f"'{key}': expected {expected}, found {kind_of(self.document[key])}")
         return value
 
-    def _inside(self, key: str) -> str:
-        return f"{self.where}.{key}" if self.where else key
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def whole_number(value: Any) -> int | None:
+    """A whole number below `LIMIT`, which a float may be; None for anything else."""
+    return int(value) if is_number(value) and abs(value) < LIMIT and value == int(value) else None
+
+
+def plain_integers(item: Any, *keys: str) -> list[int] | None:
+    """The values of these keys where all are plainly right; None where a `Reader` must look."""
+    try:
+        values = [item[key] for key in keys]
+    except (KeyError, TypeError, IndexError):
+        return None
+    return values if all(type(value) is int and -LIMIT < value < LIMIT for value in values) else None
 
 
 def kind_of(value: Any) -> str:

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Annotation, Category, ImageEntry
-from proscale_bench.data.documents import Reader, kind_of, read_json
+from proscale_bench.data.documents import LIMIT, Reader, is_number, kind_of, plain_integers, read_json
 from proscale_bench.data.panoptic_json import read_image_entry
 
 BOX_SLACK_PX = 2.0
 AREA_SLACK_PX = 16.0
-MAX_ID = 2**63
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def read_instances_truth(path: Path) -> InstancesTruth:
     if not isinstance(annotations, list):
         document.objects("annotations")  # says what is wrong
     for index, annotation in enumerate(annotations or ()):
-        if not _has_ids(annotation):
+        if plain_integers(annotation, "id", "image_id", "category_id", "iscrowd") is None:  # of 36,781 in val2017
             reader = Reader(path, f"annotations[{index}]", annotation)
             for key in ("id", "image_id", "category_id"):
                 annotation[key] = reader.integer(key)  # 7.0 becomes 7
@@ -61,7 +60,7 @@ def read_instances_truth(path: Path) -> InstancesTruth:
 def instance_fault(annotation: Annotation, image: ImageEntry) -> str | None:
     """The reason why no scorer could take an annotation: its area, box or mask is none. None where all is well."""
     area: Any = annotation.get("area")
-    if not _is_number(area) or area < 0:
+    if not _is_finite(area) or area < 0:
         return f"'area': expected a number of pixels, found {_found(annotation, 'area')}"
     return _box_fault(annotation) or _mask_fault(annotation, image)
 
@@ -94,7 +93,7 @@ def rle_counts(counts: list[int] | str) -> NDArray[np.int64]:
         ValueError: no such text, or a list of something else than whole numbers.
     """
     if not isinstance(counts, str):
-        if not all(type(count) is int and abs(count) < MAX_ID for count in counts):
+        if not all(type(count) is int and abs(count) < LIMIT for count in counts):
             raise ValueError("expected whole numbers")
         return np.asarray(counts, np.int64)
     # Six bits a character, from 48 on: five of the number, lowest first, and one that says whether it goes on. From
@@ -114,15 +113,6 @@ def rle_counts(counts: list[int] | str) -> NDArray[np.int64]:
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
     return numbers
-
-
-def _has_ids(annotation: Any) -> bool:
-    """True if an annotation's ids are plainly right: there are 36,781 in val2017."""
-    try:
-        ids = annotation["id"], annotation["image_id"], annotation["category_id"], annotation["iscrowd"]
-    except (KeyError, TypeError, IndexError):
-        return False
-    return all(type(value) is int and -MAX_ID < value < MAX_ID for value in ids)
 
 
 def _box_fault(annotation: Annotation) -> str | None:
@@ -151,7 +141,7 @@ def _polygons_fault(polygons: list[Any], side_px: int) -> str | None:
         if len(polygon) < 6 or len(polygon) % 2:
             return f"{where}: {len(polygon)} numbers; a polygon has three points or more, two numbers each"
         if not _are_numbers(polygon):
-            odd = next((value for value in polygon if not _is_number(value)), polygon[0])
+            odd = next((value for value in polygon if not _is_finite(value)), polygon[0])
             return f"{where}: expected a list of numbers, found {kind_of(odd)} in it"
         # COCO has points a little outside. Drawing walks along every edge, so one far away is not drawn at all.
         if min(polygon) < -side_px or max(polygon) > 2 * side_px:
@@ -202,10 +192,8 @@ def _are_numbers(values: list[Any]) -> bool:
         return False
 
 
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return math.isfinite(value) if isinstance(value, float) else abs(value) < MAX_ID
+def _is_finite(value: Any) -> bool:
+    return is_number(value) and (math.isfinite(value) if isinstance(value, float) else abs(value) < LIMIT)
 
 
 def _found(document: Mapping[str, Any], key: str) -> str:

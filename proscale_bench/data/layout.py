@@ -43,12 +43,13 @@ def find_layout(root: Path, split: str | None = None) -> SplitLayout:
     """
     splits = _splits(root)
     if split is None:
-        split = _only(root, splits)
+        split = next((name for name in PREFERRED_SPLITS if name in splits), min(splits))
+        if split not in PREFERRED_SPLITS and len(splits) > 1:
+            raise BenchError(f"{root}: several splits: {', '.join(sorted(splits))}", f"choose one, as --split {split}")
     elif split not in splits:
-        known = ", ".join(sorted(splits))
-        raise BenchError(
-            f"{root}: no split '{split}'", did_you_mean(split, sorted(splits), f"annotations has: {known}")
-        )
+        known = sorted(splits)
+        hint = did_you_mean(split, known, f"annotations has: {', '.join(known)}")
+        raise BenchError(f"{root}: no split '{split}'", hint)
     image_dir = _first(root, IMAGE_DIRS, split)
     shared = None if image_dir else _first(root, (SHARED_IMAGE_DIR,), split)
     has = splits[split]
@@ -87,17 +88,6 @@ def _splits(root: Path) -> dict[str, dict[str, Path]]:
     if not splits:
         raise BenchError(f"{folder}: no panoptic_SPLIT.json and no instances_SPLIT.json", hint)
     return splits
-
-
-def _only(root: Path, splits: dict[str, dict[str, Path]]) -> str:
-    for preferred in PREFERRED_SPLITS:
-        if preferred in splits:
-            return preferred
-    if len(splits) > 1:
-        raise BenchError(
-            f"{root}: several splits: {', '.join(sorted(splits))}", f"choose one, as --split {min(splits)}"
-        )
-    return next(iter(splits))
 
 
 def _first(root: Path, patterns: tuple[str, ...], split: str) -> Path | None:

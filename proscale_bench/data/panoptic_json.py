@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from proscale_bench.data.dataset import Category, ImageEntry, PanopticEntry, Segment
-from proscale_bench.data.documents import Reader, kind_of, read_json
+from proscale_bench.data.documents import LIMIT, Reader, kind_of, plain_integers, read_json
 
 Parsed = TypeVar("Parsed")
 
-LIMIT = 2**63  # ids and areas below it fit numpy's integers
 MAX_SIDE = 1 << 20
 
 
@@ -60,13 +59,13 @@ def read_panoptic_truth(path: Path, *, with_images: bool = True) -> PanopticTrut
     document = Reader(path, "", read_json(path))
     images = document.objects("images", required=False) if with_images else []
     return PanopticTruth(
-        categories=tuple(read_category(reader) for reader in document.objects("categories")),
+        categories=tuple(_category(reader) for reader in document.objects("categories")),
         images=tuple(read_image_entry(reader) for reader in images),
         entries=tuple(
             PanopticEntry(
                 image_id=reader.integer("image_id"),
                 file_name=read_file_name(reader),
-                segments=_segments(reader, _quick_segment, _segment),
+                segments=_segments(reader, ("id", "category_id", "iscrowd", "area"), _plain_segment, _segment),
             )
             for reader in document.objects("annotations")
         ),
@@ -84,18 +83,14 @@ def read_panoptic_predictions(path: Path) -> tuple[PredictedEntry, ...]:
         PredictedEntry(
             image_id=reader.integer("image_id"),
             file_name=read_file_name(reader),
-            segments=_segments(reader, _quick_prediction, _prediction),
+            segments=_segments(reader, ("id", "category_id"), PredictedSegment, _prediction),
         )
         for reader in document.objects("annotations")
     )
 
 
-def read_category(reader: Reader) -> Category:
-    """A category; one without a name is called by its id, and a colour that cannot be one reads as none.
-
-    Raises:
-        BenchError: a field is missing or of another type.
-    """
+def _category(reader: Reader) -> Category:
+    """A category; one without a name is called by its id, and a colour that cannot be one reads as none."""
     category_id = reader.integer("id")
     return Category(
         id=category_id,
@@ -138,7 +133,7 @@ def read_file_name(reader: Reader, key: str = "file_name") -> str:
 
 
 def _segments(
-    reader: Reader, quick: Callable[[Any], Parsed | None], careful: Callable[[Reader], Parsed]
+    reader: Reader, keys: tuple[str, ...], quick: Callable[..., Parsed], careful: Callable[[Reader], Parsed]
 ) -> tuple[Parsed, ...]:
     """An annotation's segments: there are 57,000 in val2017, so a Reader looks only at what is not plainly right."""
     found = reader.document.get("segments_info")
@@ -146,22 +141,13 @@ def _segments(
         reader.objects("segments_info")  # says what is wrong
     segments = []
     for index, info in enumerate(found or ()):
-        segment = quick(info)
-        if segment is None:
-            segment = careful(Reader(reader.path, f"{reader.where}.segments_info[{index}]", info))
-        segments.append(segment)
+        numbers = plain_integers(info, *keys)
+        where = f"{reader.where}.segments_info[{index}]"
+        segments.append(quick(*numbers) if numbers else careful(Reader(reader.path, where, info)))
     return tuple(segments)
 
 
-def _quick_segment(info: Any) -> Segment | None:
-    try:
-        segment_id, category_id, crowd, area = info["id"], info["category_id"], info["iscrowd"], info["area"]
-    except (KeyError, TypeError, IndexError):
-        return None
-    if not type(segment_id) is type(category_id) is type(crowd) is int or type(area) not in (int, float):
-        return None
-    if not (-LIMIT < segment_id < LIMIT and -LIMIT < category_id < LIMIT and -LIMIT < area < LIMIT):
-        return None
+def _plain_segment(segment_id: int, category_id: int, crowd: int, area: int) -> Segment:
     return Segment(segment_id, category_id, crowd == 1, area)
 
 
@@ -170,18 +156,6 @@ def _segment(reader: Reader) -> Segment:
     if isinstance(area, int) and not -LIMIT < area < LIMIT:
         raise reader.error(f"'area': expected a number of pixels, found {kind_of(area)}")
     return Segment(reader.integer("id"), reader.integer("category_id"), reader.flag("iscrowd"), area)
-
-
-def _quick_prediction(info: Any) -> PredictedSegment | None:
-    try:
-        segment_id, category_id = info["id"], info["category_id"]
-    except (KeyError, TypeError, IndexError):
-        return None
-    if not type(segment_id) is type(category_id) is int:
-        return None
-    if not (-LIMIT < segment_id < LIMIT and -LIMIT < category_id < LIMIT):
-        return None
-    return PredictedSegment(segment_id, category_id)
 
 
 def _prediction(reader: Reader) -> PredictedSegment:

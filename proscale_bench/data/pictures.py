@@ -47,6 +47,11 @@ def read_id_map(path: Path) -> IdMap:
     return ids.reshape(height, width)
 
 
+def id_colors(ids: NDArray[Any]) -> Pixels:
+    """A map of segment ids as the pixels of a panoptic PNG, [H, W, 3]: what `read_id_map` reads."""
+    return np.stack([ids.astype(np.uint32) >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
+
+
 def read_label_map(path: Path) -> LabelMap:
     """The class indices of a semantic PNG, [H, W]: grey of 8 or 16 bits, or a palette's indices.
 
@@ -82,24 +87,23 @@ def read_size(path: Path) -> tuple[int, int]:
         return size if silent or _orientation(image) not in LYING else size[::-1]
 
 
-def opened(path: Path) -> Image:
+def opened(path: Path, raw: bytes | None = None) -> Image:
     """An image whose header was read: size and mode are known, no pixel is decoded.
+
+    Args:
+        raw: the file's bytes, where they were read before.
 
     Raises:
         BenchError: unreadable, no image, or too large.
     """
-    return _opened(path, read_regular_file(path, MAX_BYTES))
-
-
-def _opened(path: Path, raw: bytes) -> Image:
     from PIL import Image, UnidentifiedImageError
 
+    raw = read_regular_file(path, MAX_BYTES) if raw is None else raw
     try:
         image = Image.open(io.BytesIO(raw))
-    except UnidentifiedImageError as error:
-        raise BenchError(f"{path}: not an image", "the file is damaged: copy it again") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BenchError(f"{path}: {error}", "the file is damaged: copy it again") from error
+        said = "not an image" if isinstance(error, UnidentifiedImageError) else error
+        raise BenchError(f"{path}: {said}", "the file is damaged: copy it again") from error
     if image.width * image.height > MAX_PIXELS:
         raise BenchError(
             f"{path}: {image.width:,} x {image.height:,} pixels", f"images have at most {MAX_PIXELS:,} pixels"
@@ -135,7 +139,7 @@ def _orientation(image: Image) -> int:
 def _pixels(path: Path, kind: str | None, modes: tuple[str, ...], hint: str) -> Any:
     """A map's pixels: by kornia's decoder where it reads the format, since it takes a sixth of Pillow's time."""
     raw = read_regular_file(path, MAX_BYTES)
-    with _opened(path, raw) as image:
+    with opened(path, raw) as image:
         if image.format != "PNG" or image.mode not in modes:
             raise BenchError(f"{path}: {image.format} of mode {image.mode}", hint)
         layout = DECODED_BY_KORNIA.get((image.mode, raw[24:26]))

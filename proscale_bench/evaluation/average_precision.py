@@ -95,23 +95,6 @@ class InstanceScores(NamedTuple):
         return self[3:]
 
 
-def score_matches(
-    matches: Matches,
-    category_ids: Sequence[int],
-    iou_type: IouType,
-    max_detections: tuple[int, int, int] = MAX_DETECTIONS,
-    warnings: tuple[str, ...] = (),
-) -> InstanceScores:
-    """The 12 numbers of a whole set.
-
-    Args:
-        matches: matches of all images, by image.
-        category_ids: ascending.
-    """
-    tables = accumulate(matches, len(category_ids), sorted(max_detections))
-    return score_tables(*tables, category_ids, iou_type, max_detections, warnings)
-
-
 def score_tables(
     precision: Floats,
     recall: Floats,
@@ -120,23 +103,19 @@ def score_tables(
     max_detections: tuple[int, int, int] = MAX_DETECTIONS,
     warnings: tuple[str, ...] = (),
 ) -> InstanceScores:
-    """The 12 numbers of COCOeval's tables; see `summarise`."""
-    stats = summarise(precision, recall, sorted(max_detections))
-    return InstanceScores(iou_type, per_category(precision, category_ids), warnings, *stats)
-
-
-def summarise(precision: Floats, recall: Floats, max_detections: Sequence[int]) -> tuple[float, ...]:
-    """COCOeval's 12 numbers of its own tables.
+    """The 12 numbers of COCOeval's tables, which `accumulate` makes.
 
     Args:
         precision: [thresholds, recall points, categories, areas, limits], -1 where there is no truth.
         recall: [thresholds, categories, areas, limits].
-        max_detections: the limits, ascending. The first number is always that of 100 detections, and -1 where no limit
+        category_ids: ascending.
+        max_detections: the tables' limits. The first number is always that of 100 detections, and -1 where no limit
             is 100.
     """
+    limits = sorted(max_detections)
 
     def at(limit: int) -> list[int]:
-        return [index for index, other in enumerate(max_detections) if other == limit]
+        return [index for index, other in enumerate(limits) if other == limit]
 
     def ap(limits: list[int], area: int = ALL_AREAS, thresholds: slice = slice(None)) -> float:
         return _mean(precision[thresholds][:, :, :, [area], limits])
@@ -144,19 +123,22 @@ def summarise(precision: Floats, recall: Floats, max_detections: Sequence[int]) 
     def ar(limits: list[int], area: int = ALL_AREAS) -> float:
         return _mean(recall[:, :, [area], limits])
 
-    last = at(max_detections[-1])
-    return (
+    last = at(limits[-1])
+    return InstanceScores(
+        iou_type,
+        _per_category(precision, category_ids),
+        warnings,
         ap(at(100)),
         ap(last, thresholds=slice(0, 1)),  # IoU 0.50
         ap(last, thresholds=slice(5, 6)),  # IoU 0.75
         *(ap(last, area) for area in (1, 2, 3)),
-        *(ar(at(limit)) for limit in max_detections),
+        *(ar(at(limit)) for limit in limits),
         *(ar(last, area) for area in (1, 2, 3)),
     )
 
 
-def per_category(precision: Floats, category_ids: Sequence[int]) -> dict[int, float | None]:
-    """AP of each category at the last limit, None where it has no truth; `precision` as in `summarise`."""
+def _per_category(precision: Floats, category_ids: Sequence[int]) -> dict[int, float | None]:
+    """AP of each category at the last limit, None where it has no truth; `precision` as in `score_tables`."""
     means = (_mean(precision[:, :, index, ALL_AREAS, -1]) for index in range(len(category_ids)))
     return {id_: None if mean == -1 else mean for id_, mean in zip(category_ids, means, strict=True)}
 
@@ -169,7 +151,7 @@ def by_falling_score(matches: Matches, categories: int) -> Iterator[Integers]:
 
 
 def accumulate(matches: Matches, categories: int, max_detections: Sequence[int]) -> tuple[Floats, Floats]:
-    """COCOeval's tables of precision and recall; see `summarise`. Precision stays -1 at limits that no number reads."""
+    """COCOeval's tables, as `score_tables` reads them. Precision stays -1 at limits that no number reads."""
     limits = len(max_detections)
     precision = -np.ones((NUM_THRESHOLDS, len(RECALL_POINTS), categories, len(AREA_RANGES), limits))
     recall = -np.ones((NUM_THRESHOLDS, categories, len(AREA_RANGES), limits))
@@ -205,8 +187,7 @@ def accumulate(matches: Matches, categories: int, max_detections: Sequence[int])
 def envelope(true: Floats, false: Floats) -> Floats:
     """The best precision from each place on, [..., D], of running sums of true and false detections."""
     precision = true / (false + true + np.spacing(1))
-    best: Floats = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
-    return best
+    return np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
 
 
 def _at_recall_points(recall: Floats, precision: Floats) -> Floats:
@@ -254,4 +235,4 @@ def reference_scores(
         evaluation.summarize()
     category_ids = [int(id_) for id_ in evaluation.params.catIds]
     stats: Sequence[float] = np.asarray(evaluation.stats).tolist()
-    return InstanceScores(iou_type, per_category(evaluation.eval["precision"], category_ids), warnings, *stats)
+    return InstanceScores(iou_type, _per_category(evaluation.eval["precision"], category_ids), warnings, *stats)

@@ -23,11 +23,12 @@ from proscale_bench.evaluation.average_precision import (
 )
 from proscale_bench.evaluation.instance_files import (
     columns_of,
-    match_known,
+    known_detections,
     read_ground_truth,
     read_results,
     score_columns,
 )
+from proscale_bench.evaluation.instance_matching import match
 from proscale_bench.evaluation.map_files import check_predictions
 from proscale_bench.evaluation.results import Cautions, Prediction
 from proscale_bench.evaluation.runner import Work
@@ -38,8 +39,6 @@ from proscale_bench.results.accuracy import Task
 PANOPTIC_JSONS = (PANOPTIC_JSON, "predictions.json")
 PANOPTIC_DIRS = (PANOPTIC_DIR, "panoptic_seg", ".")
 INSTANCES_JSONS = (INSTANCES_JSON, "coco_instances_results.json")
-
-
 KINDS: dict[Task, tuple[str, ...]] = {
     "panoptic": (*PANOPTIC_JSONS, PANOPTIC_DIR),
     "instance": INSTANCES_JSONS,
@@ -160,7 +159,7 @@ class FileScorer:
     def matches(self, iou_type: IouType) -> Matches:
         """The results that found a truth."""
         truths, detections, _ = self._columns[iou_type]
-        return match_known(truths, detections, MAX_DETECTIONS[-1])
+        return match(truths, known_detections(detections), MAX_DETECTIONS[-1])
 
     def scores(self) -> dict[IouType, InstanceScores]:
         """Masks and boxes."""

@@ -21,7 +21,9 @@ from proscale_bench.evaluation.average_precision import (
     Integers,
     IouType,
     Matches,
-    score_matches,
+    accumulate,
+    reference_scores,
+    score_tables,
 )
 from proscale_bench.evaluation.instance_matching import match
 from proscale_bench.evaluation.instance_records import Records, detection_columns, place_of, truth_columns
@@ -107,7 +109,10 @@ class InstanceScorer:
         if self.reference:
             return {iou_type: self._reference(iou_type) for iou_type in self.iou_types}
         return {
-            iou_type: score_matches(self.matches(iou_type), self.category_ids, iou_type) for iou_type in self.iou_types
+            kind: score_tables(
+                *accumulate(self.matches(kind), len(self.category_ids), MAX_DETECTIONS), self.category_ids, kind
+            )
+            for kind in self.iou_types
         }
 
     def _score_waiting(self) -> None:
@@ -149,8 +154,6 @@ class InstanceScorer:
         return records.take(known), image[known], category[known]
 
     def _reference(self, iou_type: IouType) -> InstanceScores:
-        from proscale_bench.evaluation.average_precision import reference_scores
-
         images, annotations, results = [], [], []
         left_away = {"bbox"} if iou_type == "segm" else set()
         for one in (one for batch in self._scored for one in batch.images):

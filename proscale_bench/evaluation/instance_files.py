@@ -20,8 +20,8 @@ from proscale_bench.evaluation.average_precision import (
     InstanceScores,
     Integers,
     IouType,
-    Matches,
-    score_matches,
+    accumulate,
+    reference_scores,
     score_tables,
 )
 from proscale_bench.evaluation.instance_matching import Detections, Truths, engine_tables, match, take_shapes
@@ -114,24 +114,14 @@ def evaluate_instances(
     if len(max_detections) != 3 or not all(type(limit) is int and limit > 0 for limit in max_detections):
         raise BenchError(f"three limits of detections are whole numbers from 1, found {max_detections}")
     with no_garbage_collection():  # JSON has no cycles; the search would take a third of the time
-        return _evaluate(Path(gt_json), Path(results_json), iou_type, max_detections, reference)
-
-
-def _evaluate(
-    gt_json: Path, results_json: Path, iou_type: IouType, max_detections: tuple[int, int, int], reference: bool
-) -> InstanceScores:
-    truth = read_ground_truth(gt_json)
-    results, image = read_results(results_json, truth)
-    columns, detections, misleading = columns_of(truth, results, image, iou_type)
-    warnings = (
-        *misleading,
-        *([] if 100 in max_detections else ["AP, the first number, is that of 100 detections, which is no limit here"]),
-    )
-    if reference:
-        from proscale_bench.evaluation.average_precision import reference_scores
-
-        return reference_scores(truth.document, list(results.items), iou_type, max_detections, warnings)
-    return score_columns(truth, columns, detections, iou_type, max_detections, warnings)
+        truth = read_ground_truth(Path(gt_json))
+        results, image = read_results(Path(results_json), truth)
+        truths, detections, warnings = columns_of(truth, results, image, iou_type)
+        if 100 not in max_detections:
+            warnings += ("AP, the first number, is that of 100 detections, which is no limit here",)
+        if reference:
+            return reference_scores(truth.document, list(results.items), iou_type, max_detections, warnings)
+        return score_columns(truth, truths, detections, iou_type, max_detections, warnings)
 
 
 def score_columns(
@@ -144,13 +134,13 @@ def score_columns(
 ) -> InstanceScores:
     """The 12 numbers of both sides, by the fastest engine that knows what they hold."""
     category_ids, detections = truth.category_ids.tolist(), known_detections(detections)
+    tables = None
     if max_detections == MAX_DETECTIONS:
         tables = engine_tables(truths, detections, len(truth.image_ids), len(category_ids))
-        if tables is not None:
-            return score_tables(*tables, category_ids, iou_type, max_detections, warnings)
-    return score_matches(
-        match(truths, detections, max(max_detections)), category_ids, iou_type, max_detections, warnings
-    )
+    if tables is None:
+        matches = match(truths, detections, max(max_detections))
+        tables = accumulate(matches, len(category_ids), sorted(max_detections))
+    return score_tables(*tables, category_ids, iou_type, max_detections, warnings)
 
 
 def read_ground_truth(path: Path) -> GroundTruth:
@@ -214,29 +204,19 @@ def read_results(path: Path, truth: GroundTruth) -> tuple[Records, Integers]:
 def columns_of(
     truth: GroundTruth, results: Records, image: Integers, iou_type: IouType
 ) -> tuple[Truths, Detections, tuple[str, ...]]:
-    """Both sides as pycocotools reads them, and where that misleads.
+    """Both sides as pycocotools reads them, a category that the truth lacks as -1, and where that misleads.
 
     Raises:
         BenchError: a record is not whole, with its place.
     """
     truths = truth.columns(iou_type)
     boxed = bool(len(results) and results.items[0].get("bbox", []) != [])
-    detections = _detections(results, image, truth, iou_type, boxed)
-    return truths, detections, tuple(_warnings(truth, truths, results, detections, iou_type, boxed))
-
-
-def _detections(results: Records, image: Integers, truth: GroundTruth, iou_type: IouType, boxed: bool) -> Detections:
-    """Every result as a row of columns; a category that the truth does not have is -1."""
     category = place_of(results.integers("category_id"), truth.category_ids)
     if not boxed and len(results) and "segmentation" not in results.items[0]:
         raise results.error(0, "neither a segmentation nor a bbox", "is this a file of instance results?")
     sizes = np.zeros((len(image), 2), np.int64) if boxed and iou_type == "bbox" else truth.sizes[image]
-    return detection_columns(results, image, category, sizes, iou_type, boxed=boxed)
-
-
-def match_known(truths: Truths, detections: Detections, most: int) -> Matches:
-    """Match the detections of categories that the truth has."""
-    return match(truths, known_detections(detections), most)
+    detections = detection_columns(results, image, category, sizes, iou_type, boxed=boxed)
+    return truths, detections, tuple(_warnings(truth, truths, results, detections, iou_type, boxed))
 
 
 def known_detections(detections: Detections) -> Detections:

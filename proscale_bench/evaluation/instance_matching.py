@@ -196,7 +196,7 @@ def _grouped(
     """
     order = np.arange(len(image)) if score is None else np.argsort(-score, kind="stable")  # NaN last
     order = order[np.lexsort((category[order], image[order]))]
-    starts = _starts(image[order], category[order])
+    starts = np.flatnonzero((np.diff(image[order], prepend=-1) != 0) | (np.diff(category[order], prepend=-1) != 0))
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
     if most is not None:
         order, rank = order[rank < most], rank[rank < most]
@@ -204,13 +204,6 @@ def _grouped(
     keys = zip(image[order[starts]].tolist(), category[order[starts]].tolist(), strict=True)
     ends = np.append(starts[1:], len(order)).tolist()
     return order, dict(zip(keys, zip(starts.tolist(), ends, strict=False), strict=False)), rank
-
-
-def _starts(image: Integers, category: Integers) -> Integers:
-    """The places where the image or the category changes."""
-    changes = np.ones(len(image), bool)
-    changes[1:] = (image[1:] != image[:-1]) | (category[1:] != category[:-1])
-    return np.flatnonzero(changes)
 
 
 def _outside(area: Floats) -> Integers:

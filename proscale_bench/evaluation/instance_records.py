@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.data.documents import kind_of
+from proscale_bench.data.documents import is_number, kind_of, whole_number
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.average_precision import Floats, Integers, IouType
 from proscale_bench.evaluation.instance_matching import Detections, MasksOrBoxes, Truths
@@ -61,18 +61,15 @@ class Records:
 
     def integers(self, key: str) -> Integers:
         """Whole numbers below 2^63; floats that are whole count too."""
-        found: Integers = self._column(key, {int}, np.int64, _integer, "a whole number")
-        return found
+        return self._column(key, {int}, np.int64, whole_number, "a whole number")
 
     def numbers(self, key: str) -> Floats:
         """Any numbers, NaN and infinity included."""
-        found: Floats = self._column(key, {int, float}, np.float64, _number, "a number")
-        return found
+        return self._column(key, {int, float}, np.float64, _number, "a number")
 
     def flags(self, key: str) -> NDArray[np.bool_]:
         """True, false, 1 or 0."""
-        found: NDArray[np.bool_] = self._column(key, {bool}, np.bool_, _flag, "0 or 1")
-        return found
+        return self._column(key, {bool}, np.bool_, _flag, "0 or 1")
 
     def boxes(self, key: str = "bbox") -> Floats:
         """(x, y, width, height) in pixels, [N, 4]."""
@@ -143,8 +140,7 @@ class Records:
 
         if not all(type(run) is int and run >= 0 for run in counts) or sum(counts) != size[0] * size[1]:
             raise self._corrupt(position, size)
-        runs: dict[str, Any] = mask.frPyObjects({"size": size, "counts": counts}, *size)
-        return runs
+        return mask.frPyObjects({"size": size, "counts": counts}, *size)
 
     def _corrupt(self, position: int, size: list[int]) -> BenchError:
         return self.error(
@@ -167,8 +163,7 @@ class Records:
                 )
             if any(_number(value) is None or not abs(value) <= FARTHEST_PX for value in polygon):
                 raise self.error(position, f"'segmentation': a corner is no number up to {FARTHEST_PX:,.0f}")
-        runs: dict[str, Any] = mask.merge(mask.frPyObjects(polygons, *size))
-        return runs
+        return mask.merge(mask.frPyObjects(polygons, *size))
 
     def values(self, key: str) -> list[Any]:
         """The values of a key, unchecked."""
@@ -178,7 +173,9 @@ class Records:
             missing = next(position for position, item in enumerate(self.items) if key not in item)
             raise self.error(missing, f"'{key}' is missing", RECORD_HINT) from None
 
-    def _column(self, key: str, plain: set[type], kind: type, read: Callable[[Any], Any], expected: str) -> Any:
+    def _column(
+        self, key: str, plain: set[type], kind: type, read: Callable[[Any], Any], expected: str
+    ) -> NDArray[Any]:
         """The values of a key, read at once where all are of plain types, else one by one."""
         values = self.values(key)
         if set(map(type, values)) <= plain:
@@ -205,17 +202,9 @@ def _plain(runs: list[Any], sizes: list[list[int]]) -> bool:
         return False
 
 
-def _integer(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1 << 63:
-        return None
-    return int(value) if value == int(value) else None
-
-
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
     try:
-        return float(value)
+        return float(value) if is_number(value) else None
     except OverflowError:
         return None
 

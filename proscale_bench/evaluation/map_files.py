@@ -6,11 +6,11 @@ image; where files mislead a metric, its number stands and a warning says so.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from proscale_bench.data.consistency import repeated
 from proscale_bench.data.dataset import Category, PanopticEntry
 from proscale_bench.data.panoptic_json import PredictedEntry, read_panoptic_predictions, read_panoptic_truth
 from proscale_bench.data.pictures import IdMap, read_id_map, read_label_map
@@ -41,13 +41,6 @@ class ScoredFiles:
     image_ids: tuple[int, ...]
     counts: tuple[PanopticCounts, ...]
     quality: PanopticQuality
-
-
-def evaluate_panoptic(
-    gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, *, progress: OnPanopticImage | None = None
-) -> PanopticQuality:
-    """PQ, SQ and RQ of predictions in COCO's panoptic format; see `score_panoptic_files`."""
-    return score_panoptic_files(gt_json, gt_dir, pred_json, pred_dir, progress=progress).quality
 
 
 def score_panoptic_files(
@@ -111,14 +104,14 @@ def _read(image_id: int, path: Path) -> IdMap:
 
 
 def _check_truth(categories: Sequence[Category], entries: Sequence[PanopticEntry], cautions: Cautions) -> None:
-    for category_id in _repeated(category.id for category in categories):
+    for category_id, _ in repeated(category.id for category in categories):
         cautions.add("category ids that stand twice in the truth; the last counts", f"{category_id}")
-    for image_id in _repeated(entry.image_id for entry in entries):
+    for image_id, _ in repeated(entry.image_id for entry in entries):
         cautions.add("images that the truth has more than once; each counts", f"image {image_id}")
     known = {category.id for category in categories}
     for entry in entries:
         place = f"image {entry.image_id}"
-        for segment_id in _repeated(segment.id for segment in entry.segments):
+        for segment_id, _ in repeated(segment.id for segment in entry.segments):
             cautions.add("true ids that stand twice in an image; the last counts", f"{place}, id {segment_id}")
         for segment in entry.segments:
             if segment.category_id not in known:
@@ -153,12 +146,12 @@ def check_predictions(
     for image_id in by_image:
         if image_id not in images:
             cautions.add("predictions for images that the truth lacks, left out", f"image {image_id}")
-    for image_id in _repeated(prediction.image_id for prediction in predictions):
+    for image_id, _ in repeated(prediction.image_id for prediction in predictions):
         cautions.add("images predicted more than once; the last counts", f"image {image_id}")
     known = {category.id for category in categories}
     for image_id in images:
         segments = by_image[image_id].segments
-        for segment_id in _repeated(segment.id for segment in segments):
+        for segment_id, _ in repeated(segment.id for segment in segments):
             cautions.add(
                 "predicted ids that stand twice in an image; the last counts", f"image {image_id}, id {segment_id}"
             )
@@ -197,10 +190,6 @@ def _check_map(entry: PanopticEntry, shared: Overlaps, cautions: Cautions) -> No
             )
 
 
-def _repeated(ids: Iterable[int]) -> list[int]:
-    return [found for found, count in Counter(ids).items() if count > 1]
-
-
 @dataclass(frozen=True)
 class ScoredLabels:
     """The quality of a folder of predictions, and the counts of each image, by ascending name."""
@@ -208,13 +197,6 @@ class ScoredLabels:
     names: tuple[str, ...]
     counts: tuple[SemanticCounts, ...]
     quality: SemanticQuality
-
-
-def evaluate_semantic(
-    gt_dir: Path, pred_dir: Path, num_classes: int, ignore_label: int = IGNORED, *, progress: OnLabelMap | None = None
-) -> SemanticQuality:
-    """mIoU, fwIoU, mACC and pACC of PNGs of class indices; see `score_semantic_files`."""
-    return score_semantic_files(gt_dir, pred_dir, num_classes, ignore_label, progress=progress).quality
 
 
 def score_semantic_files(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
-from proscale_bench.data.batches import Batch, resize, resized_size
+from proscale_bench.data.batches import Batch, padded_size, resize, resized_size
 from proscale_bench.data.dataset import Category, Dataset, ImageEntry
 from proscale_bench.data.panoptic_json import PredictedSegment
 from proscale_bench.data.pictures import read_image
@@ -24,7 +24,6 @@ from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.running import autocast
 from proscale_bench.results.accuracy import Task
 from proscale_bench.results.profile import DType
-from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.units import Size
 
 
@@ -50,8 +49,7 @@ def run_model(model: Mask2Former, images: Sequence[NDArray[np.uint8]], dtype: DT
     with torch.inference_mode(), autocast(device, dtype):
         out = model(tensors)
     height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
-    padded = (height + -height % SIZE_DIVISOR, width + -width % SIZE_DIVISOR)
-    return BatchLogits(out.pred_logits.float(), out.pred_masks.float(), padded)
+    return BatchLogits(out.pred_logits.float(), out.pred_masks.float(), padded_size((height, width)))
 
 
 class PostProcessor:

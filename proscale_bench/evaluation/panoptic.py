@@ -50,6 +50,11 @@ class ClassQuality:
     fp: int
     fn: int
 
+    @property
+    def is_seen(self) -> bool:
+        """True if truth or predictions have a segment of it."""
+        return self.tp + self.fp + self.fn > 0
+
 
 @dataclass(frozen=True)
 class GroupQuality:
@@ -185,12 +190,12 @@ class RunningQuality:
     @property
     def pq(self) -> float | None:
         """The mean over classes seen so far; None before the first segment."""
-        return _mean([quality for quality in self._per_class().values() if _seen(quality)]).pq
+        return _mean([quality for quality in self._per_class().values() if quality.is_seen]).pq
 
     def quality(self, warnings: tuple[str, ...] = ()) -> PanopticQuality:
         """PQ, SQ and RQ of all classes, things, stuff and each class."""
         per_class = self._per_class()
-        seen = {category_id: quality for category_id, quality in per_class.items() if _seen(quality)}
+        seen = {category_id: quality for category_id, quality in per_class.items() if quality.is_seen}
         things, stuff = (
             _mean([quality for category_id, quality in seen.items() if self._is_thing[category_id] == wanted])
             for wanted in (True, False)
@@ -244,7 +249,12 @@ def _tables(
     areas: dict[int, int] = {}
     for (_, predicted_id), pixels in shared.items():
         areas[predicted_id] = areas.get(predicted_id, 0) + pixels
-    _check_ids(category_of, areas)
+    for predicted_id in areas:
+        if predicted_id not in category_of and predicted_id != VOID:
+            raise ValueError(f"id {predicted_id} is in the map and not among the segments")
+    if absent := sorted(category_of.keys() - areas.keys()):
+        listed = ", ".join(map(str, absent[:5])) + (", …" if len(absent) > 5 else "")
+        raise ValueError(f"id{'s' if len(absent) > 1 else ''} {listed} among the segments and not in the map")
     return truth, category_of, areas
 
 
@@ -273,25 +283,11 @@ def _paired(true_ids: Map, predicted_ids: Map) -> NDArray[np.uint64]:
     return paired
 
 
-def _check_ids(category_of: Mapping[int, int], areas: Mapping[int, int]) -> None:
-    for predicted_id in areas:
-        if predicted_id not in category_of and predicted_id != VOID:
-            raise ValueError(f"id {predicted_id} is in the map and not among the segments")
-    absent = sorted(predicted_id for predicted_id in category_of if predicted_id not in areas)
-    if absent:
-        listed = ", ".join(str(predicted_id) for predicted_id in absent[:5]) + (", …" if len(absent) > 5 else "")
-        raise ValueError(f"id{'s' if len(absent) > 1 else ''} {listed} among the segments and not in the map")
-
-
 def _class_quality(iou: float, tp: int, fp: int, fn: int) -> ClassQuality:
     if not tp + fp + fn:
         return ClassQuality(0.0, 0.0, 0.0, 0, 0, 0)
     weight = tp + 0.5 * fp + 0.5 * fn
     return ClassQuality(iou / weight, iou / tp if tp else 0.0, tp / weight, tp, fp, fn)
-
-
-def _seen(quality: ClassQuality) -> bool:
-    return quality.tp + quality.fp + quality.fn > 0
 
 
 def _mean(qualities: Sequence[ClassQuality]) -> GroupQuality:

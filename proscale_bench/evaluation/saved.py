@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import ImageEntry
+from proscale_bench.data.pictures import id_colors
 from proscale_bench.data.truth import png_name
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.results import ImageResult, Prediction
@@ -60,9 +61,7 @@ class PredictionWriter:
     def write(self, image: ImageEntry, prediction: Prediction) -> None:
         """The PNGs of one image."""
         if prediction.panoptic_ids is not None:
-            ids = prediction.panoptic_ids.astype(np.uint32)
-            channels = np.stack([ids >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
-            write_atomic(self.folder / PANOPTIC_DIR / png_name(image), _png(channels))
+            write_atomic(self.folder / PANOPTIC_DIR / png_name(image), _png(id_colors(prediction.panoptic_ids)))
         if prediction.labels is not None:
             labels = prediction.labels
             narrow = labels.astype(np.uint8 if not labels.size or labels.max() < 256 else np.uint16)

@@ -145,8 +145,8 @@ def _metrics(
     found: dict[str, float | None] = {}
     if quality is not None:
         groups = {"pq": quality.all.pq, "sq": quality.all.sq, "rq": quality.all.rq}
+        groups |= {"pq_things": quality.things.pq, "pq_stuff": quality.stuff.pq}
         found |= {name: _percent(value) for name, value in groups.items()}
-        found |= {"pq_things": _percent(quality.things.pq), "pq_stuff": _percent(quality.stuff.pq)}
     if scores:
         masks, boxes = scores["segm"], scores["bbox"]
         named = {name: getattr(masks, name) for name in MASK_METRICS} | {"ap_bbox": boxes.ap}
@@ -162,15 +162,15 @@ def _classes(
     found = []
     for index, category in enumerate(work.dataset.categories):
         panoptic = quality.per_class[category.id] if quality else None
-        seen = panoptic is not None and panoptic.tp + panoptic.fp + panoptic.fn > 0
+        fractions = panoptic if panoptic and panoptic.is_seen else None
         masks, boxes = (scores[kind].per_category.get(category.id) if scores else None for kind in ("segm", "bbox"))
         found.append(
             ClassAccuracy(
                 name=category.name,
                 is_thing=category.is_thing,
-                pq=_percent(panoptic.pq) if panoptic and seen else None,
-                sq=_percent(panoptic.sq) if panoptic and seen else None,
-                rq=_percent(panoptic.rq) if panoptic and seen else None,
+                pq=_percent(fractions.pq) if fractions else None,
+                sq=_percent(fractions.sq) if fractions else None,
+                rq=_percent(fractions.rq) if fractions else None,
                 true_positives=panoptic.tp if panoptic else None,
                 false_positives=panoptic.fp if panoptic else None,
                 false_negatives=panoptic.fn if panoptic else None,

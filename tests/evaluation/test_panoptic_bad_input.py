@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from proscale_bench.errors import BenchError
-from proscale_bench.evaluation.map_files import evaluate_panoptic
+from proscale_bench.evaluation.map_files import score_panoptic_files
 from tests.data.test_pictures import bomb
 from tests.evaluation.golden import unpack
 
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 def refused(folder: Path, message: str) -> None:
     with pytest.raises(BenchError, match=message) as caught:
-        evaluate_panoptic(folder / "gt.json", folder / "gt", folder / "pred.json", folder / "pred")
+        score_panoptic_files(folder / "gt.json", folder / "gt", folder / "pred.json", folder / "pred")
     str(caught.value).encode()  # it can be printed
 
 

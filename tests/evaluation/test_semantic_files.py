@@ -16,7 +16,7 @@ from PIL import Image
 
 import proscale_bench as psb
 from proscale_bench.errors import BenchError
-from proscale_bench.evaluation.map_files import evaluate_semantic, score_semantic_files
+from proscale_bench.evaluation.map_files import score_semantic_files
 from proscale_bench.evaluation.semantic import class_pixels
 from tests.data.test_pictures import bomb
 from tests.evaluation.golden import shared, unpack
@@ -64,12 +64,12 @@ def test_the_public_function_takes_text_and_warns(folder: Path) -> None:
 
 def test_progress_counts_images(folder: Path) -> None:
     seen: list[tuple[int, int]] = []
-    evaluate_semantic(folder / "gt", folder / "pred", 15, progress=lambda done, images: seen.append((done, images)))
+    score_semantic_files(folder / "gt", folder / "pred", 15, progress=lambda done, images: seen.append((done, images)))
     assert seen == [(done, 20) for done in range(1, 21)]
 
 
 def test_palettes_and_sixteen_bits_are_read_as_indices(folder: Path) -> None:
-    expected = evaluate_semantic(folder / "gt", folder / "pred", 15)
+    expected = score_semantic_files(folder / "gt", folder / "pred", 15)
     for index, path in enumerate(sorted((folder / "pred").iterdir())):
         labels = np.asarray(Image.open(path))
         if index % 2:
@@ -78,7 +78,7 @@ def test_palettes_and_sixteen_bits_are_read_as_indices(folder: Path) -> None:
             image.save(path)
         else:
             Image.fromarray(labels.astype(np.uint16)).save(path)
-    assert evaluate_semantic(folder / "gt", folder / "pred", 15) == expected
+    assert score_semantic_files(folder / "gt", folder / "pred", 15) == expected
 
 
 def test_scoring_never_imports_torch(folder: Path) -> None:
@@ -148,7 +148,7 @@ def linked(folder: Path) -> None:
 def test_bad_files_are_named(folder: Path, spoil: Callable[[Path], object], message: str) -> None:
     spoil(folder)
     with pytest.raises(BenchError, match=message) as caught:
-        evaluate_semantic(folder / "gt", folder / "pred", 15)
+        score_semantic_files(folder / "gt", folder / "pred", 15)
     assert caught.value.hint
 
 
@@ -160,4 +160,4 @@ def test_a_number_of_classes_that_cannot_be_is_refused(folder: Path, num_classes
 
 def test_too_few_classes_are_named(folder: Path) -> None:
     with pytest.raises(BenchError, match=r"a (predicted label|label of the truth) is 1[1-4]; classes are 0 to 10"):
-        evaluate_semantic(folder / "gt", folder / "pred", 11)
+        score_semantic_files(folder / "gt", folder / "pred", 11)

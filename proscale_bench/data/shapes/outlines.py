@@ -104,49 +104,41 @@ def rim(mask: Mask) -> Mask:
 
 
 def _disc(u: Int32s, v: Int32s, radius: int, _: int) -> Mask:
-    mask: Mask = u * u + v * v <= radius * radius
-    return mask
+    return u * u + v * v <= radius * radius
 
 
 def _square(u: Int32s, v: Int32s, radius: int, detail: int) -> Mask:
     """A square of half its width as radius; it is a little less high than wide."""
-    mask: Mask = (np.abs(u) <= radius) & (np.abs(v) <= radius * (210 + detail * 46 // 256) >> 8)
-    return mask
+    return (np.abs(u) <= radius) & (np.abs(v) <= radius * (210 + detail * 46 // 256) >> 8)
 
 
 def _bar(u: Int32s, v: Int32s, radius: int, detail: int) -> Mask:
     """A bar that is 3.5 to 4.7 times as long as wide."""
-    mask: Mask = (np.abs(u) <= radius) & (np.abs(v) <= radius * (54 + detail * 20 // 256) >> 8)
-    return mask
+    return (np.abs(u) <= radius) & (np.abs(v) <= radius * (54 + detail * 20 // 256) >> 8)
 
 
 def _triangle(u: Int32s, v: Int32s, radius: int, _: int) -> Mask:
-    mask: Mask = _nearer(u, v, THIRDS, radius // 2) == len(THIRDS)
-    return mask
+    return _nearer(u, v, THIRDS, radius // 2) >= len(THIRDS)
 
 
 def _star(u: Int32s, v: Int32s, radius: int, _: int) -> Mask:
     """A pentagram: what is on the inner side of all of its five lines, or of all but one."""
-    mask: Mask = _nearer(u, v, FIFTHS, radius * FIFTHS[1][0] >> UNIT) >= len(FIFTHS) - 1
-    return mask
+    return _nearer(u, v, FIFTHS, radius * FIFTHS[1][0] >> UNIT) >= len(FIFTHS) - 1
 
 
 def _cross(u: Int32s, v: Int32s, radius: int, detail: int) -> Mask:
     across, along = np.abs(u), np.abs(v)
     arm = radius * (66 + detail * 24 // 256) >> 8
-    mask: Mask = (np.minimum(across, along) <= arm) & (np.maximum(across, along) <= radius)
-    return mask
+    return (np.minimum(across, along) <= arm) & (np.maximum(across, along) <= radius)
 
 
 def _ring(u: Int32s, v: Int32s, radius: int, detail: int) -> Mask:
-    mask: Mask = _disc(u, v, radius, 0) & ~_disc(u, v, radius * (118 + detail * 40 // 256) >> 8, 0)
-    return mask
+    return _disc(u, v, radius, 0) & ~_disc(u, v, radius * (118 + detail * 40 // 256) >> 8, 0)
 
 
 def _crescent(u: Int32s, v: Int32s, radius: int, detail: int) -> Mask:
     bitten = u - (radius * (112 + detail * 32 // 256) >> 8)
-    mask: Mask = _disc(u, v, radius, 0) & ~_disc(bitten, v, radius * 210 >> 8, 0)
-    return mask
+    return _disc(u, v, radius, 0) & ~_disc(bitten, v, radius * 210 >> 8, 0)
 
 
 def _nearer(u: Int32s, v: Int32s, normals: tuple[tuple[int, int], ...], distance: int) -> NDArray[np.int8]:

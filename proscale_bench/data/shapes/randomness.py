@@ -84,8 +84,7 @@ class Random:
         column, across = _blend(width, log_cell)
         rows: Int32s = lattice[row] * (256 - down)[:, None] + lattice[row + 1] * down[:, None]
         left, right = rows[:, column], rows[:, column + 1]
-        blended: Int32s = (left * (256 - across) + right * across) >> 16
-        return blended
+        return (left * (256 - across) + right * across) >> 16
 
 
 def _blend(length: int, log_cell: int) -> tuple[Int32s, Int32s]:

@@ -139,8 +139,7 @@ def _regions(random: Random, count: int, height: int, width: int) -> NDArray[np.
         region: NDArray[np.int64] = np.array(parts)[distances.argmin(0)]
         if np.bincount(region.reshape(-1), minlength=count).min() * 10 >= height * width:
             return region
-    bands: NDArray[np.int64] = np.arange(height)[:, None] * count // height + np.zeros((1, width), np.int64)
-    return bands
+    return np.arange(height)[:, None] * count // height + np.zeros((1, width), np.int64)
 
 
 def _squared(one: tuple[int, int], other: tuple[int, int]) -> int:

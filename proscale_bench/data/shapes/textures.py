@@ -36,8 +36,7 @@ def stuff_tone(name: str, random: Random, height: int, width: int) -> Int32s:
         cosine, sine = direction(random)
         u = (x * cosine + y * sine >> UNIT) // size
         v = (y * cosine - x * sine >> UNIT) // size
-        board: Int32s = 32 + ((u + v) & 1) * 192
-        return board
+        return 32 + ((u + v) & 1) * 192
     # gravel: stones of several sizes, one in each cell of a grid and none across its border
     cell = random.between(6, 9)
     row, inside_y = np.divmod(y, cell)
@@ -93,5 +92,4 @@ def color(hue: int, strength: int, brightness: int) -> Color:
 
 def _wave(phase: Int32s) -> Int32s:
     """A triangle wave in 0..256 of period 256 of the phase."""
-    wave: Int32s = 256 - np.abs((phase & 255) * 2 - 256)
-    return wave
+    return 256 - abs((phase & 255) * 2 - 256)

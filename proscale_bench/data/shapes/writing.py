@@ -7,8 +7,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Annotation
 from proscale_bench.data.documents import read_json
+from proscale_bench.data.pictures import id_colors
 from proscale_bench.data.shapes.categories import CLASSES
 from proscale_bench.data.shapes.scene import VERSION, Scene, make_scene
 from proscale_bench.errors import BenchError
@@ -73,7 +74,7 @@ def write_shapes(
     _check(images, seed, split)
     parts = (split, f"panoptic_{split}", f"annotations/panoptic_{split}.json", f"annotations/instances_{split}.json")
     _refuse_others(folder, parts, force)
-    with _named(folder):
+    try:
         new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -92,6 +93,10 @@ def write_shapes(
                 with suppress(OSError):
                     folder.rmdir()  # where it is empty
             raise
+    except OSError as error:
+        raise BenchError(
+            f"cannot write {folder}: {error.strerror or error}", "check the path, its permissions and the disk's space"
+        ) from error
     return written
 
 
@@ -116,7 +121,7 @@ def write_split(folder: Path, images: int, seed: int, split: str, progress: OnIm
         name = f"{index + 1:012}.png"
         # Grain does not compress, so little is tried.
         Image.fromarray(scene.image).save(picture_dir / name, compress_level=1)
-        Image.fromarray(as_colors(scene.ids)).save(map_dir / name, compress_level=6)
+        Image.fromarray(id_colors(scene.ids)).save(map_dir / name, compress_level=6)
         digest.update(f"{height}x{width}:".encode() + scene.image.tobytes() + scene.ids.astype("<u4").tobytes())
         entries.append({"id": index + 1, "file_name": name, "height": height, "width": width, "license": 1})
         segments = segments_of(scene)
@@ -124,7 +129,14 @@ def write_split(folder: Path, images: int, seed: int, split: str, progress: OnIm
         instances += instances_of(scene, segments, index + 1, len(instances) + 1)
         if progress:
             progress(index + 1, images)
-    common = {"info": _info(images, seed), "licenses": [LICENCE], "images": entries}
+    info = {
+        "description": DESCRIPTION,
+        "version": str(VERSION),
+        "seed": seed,
+        "images": images,
+        "contributor": "made by proscale-bench data make-shapes",
+    }
+    common = {"info": info, "licenses": [LICENCE], "images": entries}
     documents = {
         "panoptic": {**common, "annotations": panoptic, "categories": categories()},
         "instances": {**common, "annotations": instances, "categories": categories(things_only=True)},
@@ -147,11 +159,6 @@ def write_split(folder: Path, images: int, seed: int, split: str, progress: OnIm
         ),
         digest=digest.hexdigest(),
     )
-
-
-def as_colors(ids: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """A map of ids as COCO's PNGs have it, [H, W, 3]: id = R + 256 G + 65536 B."""
-    return np.stack([ids >> np.uint32(shift) & np.uint32(255) for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
 
 
 def segments_of(scene: Scene) -> list[Annotation]:
@@ -195,16 +202,6 @@ def categories(things_only: bool = False) -> list[Annotation]:
     ]
 
 
-def _info(images: int, seed: int) -> Annotation:
-    return {
-        "description": DESCRIPTION,
-        "version": str(VERSION),
-        "seed": seed,
-        "images": images,
-        "contributor": "made by proscale-bench data make-shapes",
-    }
-
-
 def _box(mask: NDArray[np.bool_]) -> list[int]:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     top, left = int(rows[0]), int(columns[0])
@@ -244,13 +241,3 @@ def _refuse_others(folder: Path, parts: tuple[str, ...], force: bool) -> None:
         ours = False
     if not ours:
         raise BenchError(f"{there[0]} is not of Shapes", "choose another folder or --split, or remove it yourself")
-
-
-@contextmanager
-def _named(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise BenchError(
-            f"cannot write {folder}: {error.strerror or error}", "check the path, its permissions and the disk's space"
-        ) from error
