@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from operator import mul
 from pathlib import Path
 from typing import Any
@@ -59,10 +60,18 @@ def read_instances_truth(path: Path) -> InstancesTruth:
 
 def instance_fault(annotation: Annotation, image: ImageEntry) -> str | None:
     """The reason why no scorer could take an annotation: its area, box or mask is none. None where all is well."""
-    area: Any = annotation.get("area")
+    area, box, segmentation = (annotation.get(key) for key in ("area", "bbox", "segmentation"))
     if not _is_finite(area) or area < 0:
         return f"'area': expected a number of pixels, found {_found(annotation, 'area')}"
-    return _box_fault(annotation) or _mask_fault(annotation, image)
+    if not isinstance(box, list) or len(box) != 4 or not _are_numbers(box):
+        return f"'bbox': expected four numbers [x, y, width, height], found {_found(annotation, 'bbox')}"
+    if box[2] < 0 or box[3] < 0:
+        return f"'bbox': {box[2]} x {box[3]} pixels"
+    if isinstance(segmentation, list):
+        return _polygons_fault(segmentation, max(image.height_px, image.width_px))
+    if isinstance(segmentation, Mapping):
+        return _rle_fault(segmentation, image)
+    return f"'segmentation': expected polygons or an RLE, found {_found(annotation, 'segmentation')}"
 
 
 def instance_doubts(annotation: Annotation) -> dict[str, str]:
@@ -74,7 +83,8 @@ def instance_doubts(annotation: Annotation) -> dict[str, str]:
     if isinstance(segmentation, list):
         pixels = sum(map(_polygon_area, segmentation))
         x, y, width, height = annotation["bbox"]
-        box, around = (x, y, x + width, y + height), _box_around(segmentation)
+        xs, ys = (list(chain.from_iterable(polygon[axis::2] for polygon in segmentation)) for axis in (0, 1))
+        box, around = (x, y, x + width, y + height), (min(xs), min(ys), max(xs), max(ys))
         if any(abs(listed - found) > BOX_SLACK_PX for listed, found in zip(box, around, strict=True)):
             doubts["instance-box"] = (
                 "box from ({:g}, {:g}) to ({:g}, {:g}), mask from ({:g}, {:g}) to ({:g}, {:g})".format(*box, *around)
@@ -113,22 +123,6 @@ def rle_counts(counts: list[int] | str) -> NDArray[np.int64]:
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
     return numbers
-
-
-def _box_fault(annotation: Annotation) -> str | None:
-    box = annotation.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not _are_numbers(box):
-        return f"'bbox': expected four numbers [x, y, width, height], found {_found(annotation, 'bbox')}"
-    return f"'bbox': {box[2]} x {box[3]} pixels" if box[2] < 0 or box[3] < 0 else None
-
-
-def _mask_fault(annotation: Annotation, image: ImageEntry) -> str | None:
-    segmentation = annotation.get("segmentation")
-    if isinstance(segmentation, list):
-        return _polygons_fault(segmentation, max(image.height_px, image.width_px))
-    if isinstance(segmentation, Mapping):
-        return _rle_fault(segmentation, image)
-    return f"'segmentation': expected polygons or an RLE, found {_found(annotation, 'segmentation')}"
 
 
 def _polygons_fault(polygons: list[Any], side_px: int) -> str | None:
@@ -172,16 +166,6 @@ def _polygon_area(polygon: list[float]) -> float:
     xs, ys = polygon[::2], polygon[1::2]
     before_x, before_y = xs[-1:] + xs[:-1], ys[-1:] + ys[:-1]
     return 0.5 * abs(math.fsum(map(mul, xs, before_y)) - math.fsum(map(mul, ys, before_x)))
-
-
-def _box_around(polygons: list[list[float]]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom."""
-    return (
-        min(min(polygon[::2]) for polygon in polygons),
-        min(min(polygon[1::2]) for polygon in polygons),
-        max(max(polygon[::2]) for polygon in polygons),
-        max(max(polygon[1::2]) for polygon in polygons),
-    )
 
 
 def _are_numbers(values: list[Any]) -> bool:

@@ -75,11 +75,8 @@ class FilePredictor:
             self._panoptic_json = _find(folder, PANOPTIC_JSONS, "panoptic")
             self._panoptic_dir = _find(folder, PANOPTIC_DIRS, "panoptic")
             chosen, known = ({image.id for image in some} for some in (images, work.dataset.images))
-            entries = [
-                entry
-                for entry in read_panoptic_predictions(self._panoptic_json)
-                if entry.image_id in chosen or entry.image_id not in known
-            ]
+            entries = read_panoptic_predictions(self._panoptic_json)
+            entries = tuple(one for one in entries if one.image_id in chosen or one.image_id not in known)
             self._panoptic = {entry.image_id: entry for entry in entries}
             truth = work.dataset.panoptic
             assert truth is not None

@@ -89,14 +89,11 @@ class InstanceScorer:
         """
         self._score_waiting()
         ids = np.array(self.image_ids, np.int64)
-        parts = [
-            replace(
-                batch.matches[iou_type],
-                image=place_of(batch.image_ids[batch.matches[iou_type].image], ids),
-                truth_image=place_of(batch.image_ids[batch.matches[iou_type].truth_image], ids),
-            )
-            for batch in self._scored
-        ]
+        parts = []
+        for batch in self._scored:
+            found = batch.matches[iou_type]
+            image, truth_image = (place_of(batch.image_ids[one], ids) for one in (found.image, found.truth_image))
+            parts.append(replace(found, image=image, truth_image=truth_image))
         return _joined(parts)
 
     def scores(self) -> dict[IouType, InstanceScores]:
@@ -155,15 +152,13 @@ class InstanceScorer:
 
     def _reference(self, iou_type: IouType) -> InstanceScores:
         images, annotations, results = [], [], []
-        left_away = {"bbox"} if iou_type == "segm" else set()
+        left_away = "bbox" if iou_type == "segm" else None
         for one in (one for batch in self._scored for one in batch.images):
             entry, own = one.entry, {"image_id": one.entry.id}
             images.append({"id": entry.id, "height": entry.height_px, "width": entry.width_px})
             annotations += [{**truth, **own} for truth in one.truths]
-            results += [
-                {**{key: value for key, value in found.items() if key not in left_away}, **own}
-                for found in one.detections
-            ]
+            for found in one.detections:
+                results.append({key: value for key, value in found.items() if key != left_away} | own)
         categories = [{"id": id_} for id_ in self.category_ids]
         truth = {"images": images, "annotations": annotations, "categories": categories}
         return reference_scores(truth, results, iou_type)
@@ -194,13 +189,10 @@ class _Batch:
 
 def _joined(parts: Sequence[Matches]) -> Matches:
     """Several tables as one, detections by image."""
-    kinds = {"score": np.float64}
-    columns = {
-        field.name: np.concatenate(
-            [np.empty(0, kinds.get(field.name, np.int64)), *(getattr(part, field.name) for part in parts)]
-        )
-        for field in fields(Matches)
-    }
+    columns = {}
+    for name in (field.name for field in fields(Matches)):
+        nothing = np.empty(0, float if name == "score" else np.int64)
+        columns[name] = np.concatenate([nothing, *(getattr(part, name) for part in parts)])
     order = np.argsort(columns["image"], kind="stable")
     sorted_ones = ("image", "category", "score", "rank", "matched", "ignored")
     return Matches(**{name: values[order] if name in sorted_ones else values for name, values in columns.items()})

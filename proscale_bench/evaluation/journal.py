@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,13 +51,7 @@ class JournalWriter:
         self._file.close()
 
 
-@dataclass(frozen=True)
-class LinePlace:
-    """The place of an image's line: bytes of a file."""
-
-    path: Path
-    offset: int
-    length: int
+LinePlace = tuple[Path, int, int]  # of an image's line: its file, first byte and length
 
 
 class Journal:
@@ -86,12 +79,11 @@ class Journal:
         files: dict[Path, Any] = {}
         try:
             for image_id in image_ids:
-                place = self._places[image_id]
-                if place.path not in files:
-                    files[place.path] = place.path.open("rb")
-                file = files[place.path]
-                file.seek(place.offset)
-                yield json.loads(file.read(place.length))
+                path, offset, length = self._places[image_id]
+                if path not in files:
+                    files[path] = path.open("rb")
+                files[path].seek(offset)
+                yield json.loads(files[path].read(length))
         finally:
             for file in files.values():
                 file.close()
@@ -110,7 +102,7 @@ def _scan(path: Path) -> Iterator[tuple[int, LinePlace]]:
     offset = 0
     with path.open("rb") as file:
         for line in file:
-            place = LinePlace(path, offset, len(line))
+            place = (path, offset, len(line))
             offset += len(line)
             if not line.endswith(b"\n"):
                 continue

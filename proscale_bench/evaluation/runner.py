@@ -177,11 +177,9 @@ def results_of(work: Work, folder: Path) -> Iterator[ImageResult]:
 def _truth(work: Work, image: ImageEntry) -> tuple[Any, Any]:
     """The true panoptic map and the true classes of an image, as far as the tasks need them; one PNG serves both."""
     dataset = work.dataset
-    if "panoptic" not in work.tasks:
-        return None, semantic_truth(dataset, image) if "semantic" in work.tasks else None
-    ids, entry = panoptic_truth(dataset, image)
+    ids, entry = panoptic_truth(dataset, image) if "panoptic" in work.tasks else (None, None)
     if "semantic" not in work.tasks:
         return ids, None
-    if dataset.semantic_dir is not None:
+    if ids is None or entry is None or dataset.semantic_dir is not None:
         return ids, semantic_truth(dataset, image)
     return ids, labels_of(ids, entry, dataset.class_of, void_label(dataset))

@@ -12,7 +12,7 @@ import pytest
 from proscale_bench.data import shapes
 from proscale_bench.data.shapes import CATEGORIES, SIZES, STUFF, THINGS, Scene, make_scene, scene_size
 from proscale_bench.data.shapes.canvas import Canvas, Paint
-from proscale_bench.data.shapes.outlines import COVERS, direction, draw_outline
+from proscale_bench.data.shapes.outlines import KINDS, direction, draw_outline
 from proscale_bench.data.shapes.randomness import Random
 from proscale_bench.data.shapes.textures import color
 
@@ -71,7 +71,7 @@ def test_directions_have_one_length_and_go_all_round() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", sorted(COVERS))
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_an_outline_covers_about_the_area_it_was_drawn_for_within_its_reach(kind: str) -> None:
     random = Random(21)
     areas = []

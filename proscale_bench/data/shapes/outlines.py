@@ -28,7 +28,7 @@ class Outline:
     """A thing's shape and place.
 
     Args:
-        kind: a key of `COVERS`.
+        kind: a key of `KINDS`.
         x, y: its centre.
         radius: radius of its corners, or half a square's side.
         cosine, sine: direction that it is turned to, of length 2^14.
@@ -61,12 +61,13 @@ class Outline:
     def covers(self, u: Int32s, v: Int32s) -> Mask:
         """True for the places that lie inside."""
         across = v if self.kind in ("square", "bar") else v * self.stretch >> 8
-        return COVERS[self.kind](u, across, self.radius, self.detail)
+        is_inside, _ = KINDS[self.kind]
+        return is_inside(u, across, self.radius, self.detail)
 
 
 def draw_outline(random: Random, kind: str, area_px: int, height: int, width: int) -> Outline:
     """An outline of about an area, somewhere in an image of this size; part of it may lie outside."""
-    radius = max(isqrt(area_px * 256_000 // AREAS[kind]), 32)
+    radius = max(isqrt(area_px * 256_000 // KINDS[kind][1]), 32)
     cosine, sine = direction(random)
     margin = min(radius * 3 // 4, 4 * height, 4 * width)
     return Outline(
@@ -149,24 +150,14 @@ def _nearer(u: Int32s, v: Int32s, normals: tuple[tuple[int, int], ...], distance
     return inside
 
 
-COVERS: dict[str, Callable[[Int32s, Int32s, int, int], Mask]] = {
-    "disc": _disc,
-    "square": _square,
-    "triangle": _triangle,
-    "bar": _bar,
-    "ring": _ring,
-    "star": _star,
-    "cross": _cross,
-    "crescent": _crescent,
-}
-# What an outline of radius 1 covers, in thousandths, at the middle of its proportions.
-AREAS = {
-    "disc": 2790,
-    "square": 3640,
-    "triangle": 1150,
-    "bar": 1000,
-    "ring": 1975,
-    "star": 1000,
-    "cross": 1830,
-    "crescent": 1330,
+# What is inside, and what an outline of radius 1 covers, in thousandths, at the middle of its proportions.
+KINDS: dict[str, tuple[Callable[[Int32s, Int32s, int, int], Mask], int]] = {
+    "disc": (_disc, 2790),
+    "square": (_square, 3640),
+    "triangle": (_triangle, 1150),
+    "bar": (_bar, 1000),
+    "ring": (_ring, 1975),
+    "star": (_star, 1000),
+    "cross": (_cross, 1830),
+    "crescent": (_crescent, 1330),
 }
