@@ -60,7 +60,8 @@ def read_instances_truth(path: Path) -> InstancesTruth:
 
 def instance_fault(annotation: Annotation, image: ImageEntry) -> str | None:
     """The reason why no scorer could take an annotation: its area, box or mask is none. None where all is well."""
-    area, box, segmentation = (annotation.get(key) for key in ("area", "bbox", "segmentation"))
+    found: list[Any] = [annotation.get(key) for key in ("area", "bbox", "segmentation")]
+    area, box, segmentation = found
     if not _is_finite(area) or area < 0:
         return f"'area': expected a number of pixels, found {_found(annotation, 'area')}"
     if not isinstance(box, list) or len(box) != 4 or not _are_numbers(box):

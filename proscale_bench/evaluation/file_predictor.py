@@ -77,16 +77,11 @@ class FilePredictor:
             chosen, known = ({image.id for image in some} for some in (images, work.dataset.images))
             entries = read_panoptic_predictions(self._panoptic_json)
             entries = tuple(one for one in entries if one.image_id in chosen or one.image_id not in known)
-            self._panoptic = {entry.image_id: entry for entry in entries}
             truth = work.dataset.panoptic
             assert truth is not None
-            check_predictions(
-                self._panoptic_json,
-                work.dataset.categories,
-                [truth[image.id] for image in images],
-                entries,
-                self._panoptic,
-                cautions,
+            annotated = [truth[image.id] for image in images]
+            self._panoptic = check_predictions(
+                self._panoptic_json, work.dataset.categories, annotated, entries, cautions
             )
         if "instance" in work.tasks:
             truth_json = work.dataset.instances_json

@@ -24,7 +24,7 @@ from proscale_bench.evaluation.average_precision import (
     reference_scores,
     score_tables,
 )
-from proscale_bench.evaluation.instance_matching import Detections, Truths, engine_tables, match, take_shapes
+from proscale_bench.evaluation.instance_matching import Detections, Truths, engine_tables, match
 from proscale_bench.evaluation.instance_records import Records, detection_columns, place_of, truth_columns
 from proscale_bench.machine import no_garbage_collection
 
@@ -163,16 +163,9 @@ def read_ground_truth(path: Path) -> GroundTruth:
     image = place_of(annotations.integers("image_id"), image_ids)
     category = place_of(annotations.integers("category_id"), category_ids)
     known = (image >= 0) & (category >= 0)
+    annotations, left_out = annotations.take(known), int(np.count_nonzero(~known))
     return GroundTruth(
-        path,
-        document,
-        image_ids,
-        category_ids,
-        images,
-        annotations.take(known),
-        image[known],
-        category[known],
-        int(np.count_nonzero(~known)),
+        path, document, image_ids, category_ids, images, annotations, image[known], category[known], left_out
     )
 
 
@@ -223,14 +216,7 @@ def known_detections(detections: Detections) -> Detections:
     """The detections of categories that the truth has."""
     if (detections.category >= 0).all():
         return detections
-    known = np.flatnonzero(detections.category >= 0)
-    return Detections(
-        detections.image[known],
-        detections.category[known],
-        detections.score[known],
-        detections.area[known],
-        take_shapes(detections.shapes, known),
-    )
+    return detections.take(np.flatnonzero(detections.category >= 0))
 
 
 def _warnings(

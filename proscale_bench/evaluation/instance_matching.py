@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from proscale_bench.evaluation.average_precision import (
     ALL_BITS,
+    ALL_THRESHOLDS,
     AREA_BITS,
     AREA_RANGES,
     IOU_THRESHOLDS,
@@ -26,12 +27,7 @@ from proscale_bench.evaluation.average_precision import (
 MasksOrBoxes = Sequence[dict[str, Any]] | Floats  # COCO's run lengths, or boxes [N, 4] (x, y, width, height)
 
 # What an IoU that reaches n thresholds is good for, in every size range.
-REACHED = np.array(
-    [
-        sum(((1 << n) - 1) << NUM_THRESHOLDS * area for area in range(len(AREA_RANGES)))
-        for n in range(NUM_THRESHOLDS + 1)
-    ]
-)
+REACHED = ((1 << np.arange(NUM_THRESHOLDS + 1)) - 1) * (ALL_BITS // ALL_THRESHOLDS)
 
 
 @dataclass(frozen=True)
@@ -64,6 +60,11 @@ class Detections:
     area: Floats
     shapes: MasksOrBoxes
 
+    def take(self, places: Integers) -> Detections:
+        """The detections at the places."""
+        image, category, shapes = self.image[places], self.category[places], take_shapes(self.shapes, places)
+        return Detections(image, category, self.score[places], self.area[places], shapes)
+
 
 def match(truths: Truths, detections: Detections, most: int) -> Matches:
     """Match the best `most` detections of every category and image.
@@ -81,29 +82,21 @@ def match(truths: Truths, detections: Detections, most: int) -> Matches:
     order, groups, rank = _grouped(detections.image, detections.category, detections.score, most)
     truth_order, truth_groups, _ = _grouped(truths.image, truths.category)
     ignored_truths = _outside(truths.area) | np.where(truths.crowd, ALL_BITS, 0)
-    shapes, truth_shapes = take_shapes(detections.shapes, order), take_shapes(truths.shapes, truth_order)
+    best, truth_shapes = detections.take(order), take_shapes(truths.shapes, truth_order)
     crowd, named = truths.crowd[truth_order].tolist(), truths.named[truth_order].tolist()
     places, slots, overlaps = [np.empty(0, int)], [np.empty(0, int)], [np.empty(0)]
     for key in groups.keys() & truth_groups.keys():
         (first, end), (truth_first, truth_end) = groups[key], truth_groups[key]
-        table = iou(shapes[first:end], truth_shapes[truth_first:truth_end], crowd[truth_first:truth_end])
+        table = iou(best.shapes[first:end], truth_shapes[truth_first:truth_end], crowd[truth_first:truth_end])
         near = np.nonzero(table >= IOU_THRESHOLDS[0])
         places.append(near[0] + first)
         slots.append(near[1] + truth_first)
         overlaps.append(table[near])
     place, slot, overlap = (np.concatenate(parts) for parts in (places, slots, overlaps))
     matched, ignored = _assign(place, slot, overlap, len(order), ignored_truths[truth_order], crowd, named)
-    ignored |= ~matched & _outside(detections.area[order])
+    ignored |= ~matched & _outside(best.area)
     return Matches(
-        detections.image[order],
-        detections.category[order],
-        detections.score[order],
-        rank,
-        matched,
-        ignored,
-        truths.image,
-        truths.category,
-        ignored_truths,
+        best.image, best.category, best.score, rank, matched, ignored, truths.image, truths.category, ignored_truths
     )
 
 

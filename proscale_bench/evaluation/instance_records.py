@@ -92,12 +92,11 @@ class Records:
     def unique(self, key: str = "id") -> Integers:
         """Ids, none of them twice."""
         ids = self.integers(key)
-        if len(np.unique(ids)) < len(ids):
-            seen: dict[int, int] = {}
-            for position, id_ in enumerate(ids.tolist()):
-                if id_ in seen:
-                    raise self.error(position, f"'{key}': {id_} is also that of [{self.index[seen[id_]]}]")
-                seen[id_] = position
+        _, firsts, which = np.unique(ids, return_index=True, return_inverse=True)
+        again = np.flatnonzero(firsts[which] != np.arange(len(ids)))
+        if len(again):
+            first = self.index[firsts[which[again[0]]]]
+            raise self.error(int(again[0]), f"'{key}': {ids[again[0]]} is also that of [{first}]")
         return ids
 
     def masks(self, sizes: Integers, *, drawn: bool) -> tuple[list[dict[str, Any]], Integers]:

@@ -63,9 +63,8 @@ def score_panoptic_files(
             raise BenchError(f"{folder}: not a folder", "give the folder of the PNG maps")
 
     cautions = Cautions()
-    by_image = {entry.image_id: entry for entry in predictions}  # the last of each
     _check_truth(truth.categories, truth.entries, cautions)
-    check_predictions(pred_json, truth.categories, truth.entries, predictions, by_image, cautions)
+    by_image = check_predictions(pred_json, truth.categories, truth.entries, predictions, cautions)
 
     running, counts = RunningQuality(truth.categories), []
     for done, entry in enumerate(truth.entries, start=1):
@@ -128,14 +127,14 @@ def check_predictions(
     categories: Sequence[Category],
     entries: Sequence[PanopticEntry],
     predictions: Sequence[PredictedEntry],
-    by_image: dict[int, PredictedEntry],
     cautions: Cautions,
-) -> None:
-    """Every image of the truth is predicted, in categories that it knows; what misleads is added to the cautions.
+) -> dict[int, PredictedEntry]:
+    """The prediction of each image, the last where there are several; what misleads is added to the cautions.
 
     Raises:
-        BenchError: otherwise.
+        BenchError: an image of the truth is not predicted, or in categories that the truth does not know.
     """
+    by_image = {entry.image_id: entry for entry in predictions}
     images = dict.fromkeys(entry.image_id for entry in entries)  # once each, in order
     absent = [entry.image_id for entry in entries if entry.image_id not in by_image]
     if absent:
@@ -163,6 +162,7 @@ def check_predictions(
                 )
             if segment.id == VOID:
                 cautions.add("predicted segments with id 0, which is void to the truth", f"image {image_id}")
+    return by_image
 
 
 def _check_map(entry: PanopticEntry, shared: Overlaps, cautions: Cautions) -> None:

@@ -96,21 +96,14 @@ class PostProcessor:
                 PredictedSegment(segment.id, int(self.category_ids[segment.category])) for segment in found.segments
             )
         if "instance" in self.tasks:
-            instances = postprocess.instances(
-                classes, masks, top_k=self.thresholds.instances, thing_classes=self.things
+            best = postprocess.instances(classes, masks, top_k=self.thresholds.instances, thing_classes=self.things)
+            scores, places, shapes, boxes = (
+                tensor.cpu().numpy() for tensor in (best.scores, best.classes, best.masks, best.boxes)
             )
-            detections = tuple(
-                detections_of(
-                    image_id,
-                    instances.scores.cpu().numpy(),
-                    self.category_ids[instances.classes.cpu().numpy()],
-                    instances.masks.cpu().numpy(),
-                    instances.boxes.cpu().numpy(),
-                )
-            )
+            detections = tuple(detections_of(image_id, scores, self.category_ids[places], shapes, boxes))
         if "semantic" in self.tasks:
-            best = postprocess.semantic(classes, masks).max(dim=0).indices
-            labels = best.to(torch.int16).cpu().numpy().astype(np.uint16)
+            likeliest = postprocess.semantic(classes, masks).max(dim=0).indices
+            labels = likeliest.to(torch.int16).cpu().numpy().astype(np.uint16)
         return Prediction(image_id, ids, segments, detections, labels)
 
 

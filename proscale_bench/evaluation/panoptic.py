@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,22 +221,16 @@ def panoptic_quality(counts: Iterable[PanopticCounts], categories: Sequence[Cate
 def class_counts(counts: Sequence[PanopticCounts], categories: Sequence[Category]) -> ClassCounts:
     """Counts by image and class; segments of other categories are left out."""
     class_of = {category.id: index for index, category in enumerate(categories)}
-    shape = (len(counts), len(categories))
-    cells: tuple[list[int], list[int], list[int]] = ([], [], [])  # of matches, false positives, false negatives
-    ious: list[float] = []
+    tables = np.zeros((4, len(counts), len(categories)))
     for image, found in enumerate(counts):
-        row = image * len(categories)
         for category_id, iou in found.matches:
             if category_id in class_of:
-                cells[0].append(row + class_of[category_id])
-                ious.append(iou)
-        for taken, category_ids in ((cells[1], found.false_positives), (cells[2], found.false_negatives)):
-            taken.extend(row + class_of[category_id] for category_id in category_ids if category_id in class_of)
-
-    def table(taken: list[int], weights: list[float] | None = None) -> NDArray[Any]:
-        return np.bincount(np.array(taken, np.intp), weights, shape[0] * shape[1]).reshape(shape)
-
-    return ClassCounts(table(cells[0], ious).astype(float), *(table(taken) for taken in cells))
+                tables[:2, image, class_of[category_id]] += (iou, 1)
+        for table, category_ids in ((tables[2], found.false_positives), (tables[3], found.false_negatives)):
+            for category_id in category_ids:
+                if category_id in class_of:
+                    table[image, class_of[category_id]] += 1
+    return ClassCounts(tables[0], *tables[1:].astype(np.int64))
 
 
 def _tables(

@@ -189,17 +189,11 @@ def _crowd(canvas: Canvas, random: Random) -> ShapeClass | None:
     for _ in range(TRIES):
         y, x = random.between(height // 5, height * 4 // 5), random.between(width // 5, width * 4 // 5)
         spread = random.between(height // 7, height // 4)
-        paints = [
-            _stamp(
-                canvas,
-                random,
-                shape_class,
-                area * random.between(60, 140) // 100,
-                _look(random, shape_class),
-                (y + _throw(random, spread), x + _throw(random, spread * 3 // 2)),
-            )
-            for _ in range(count)
-        ]
+        paints = []
+        for _ in range(count):
+            size, look = area * random.between(60, 140) // 100, _look(random, shape_class)
+            at = (y + _throw(random, spread), x + _throw(random, spread * 3 // 2))
+            paints.append(_stamp(canvas, random, shape_class, size, look, at))
         if canvas.put([paint for paint in paints if paint is not None], keep=SEEN_PERCENT):
             return shape_class
     return None
