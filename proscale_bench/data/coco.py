@@ -58,6 +58,9 @@ def assemble(layout: SplitLayout, panoptic: PanopticTruth | None, instances: Ins
         digest.update(hashlib.sha256(raw).digest())
         # The name is looked for before the document is read once more: no other data set pays for it.
         resizes = resizes and not (f'"{SHAPES}"'.encode() in raw and _description(path) == SHAPES)
+    by_image: dict[int, list[Annotation]] = {}
+    for annotation in () if instances is None else instances.annotations:
+        by_image.setdefault(annotation["image_id"], []).append(annotation)
     return Dataset(
         name=layout.split,
         images=source.images,
@@ -69,15 +72,8 @@ def assemble(layout: SplitLayout, panoptic: PanopticTruth | None, instances: Ins
         semantic_dir=layout.semantic_dir,
         digest=digest.hexdigest(),
         resizes=resizes,
-        instances=None if instances is None else _by_image(instances),
+        instances=None if instances is None else {id_: tuple(found) for id_, found in by_image.items()},
     )
-
-
-def _by_image(instances: InstancesTruth) -> dict[int, tuple[Annotation, ...]]:
-    grouped: dict[int, list[Annotation]] = {}
-    for annotation in instances.annotations:
-        grouped.setdefault(annotation["image_id"], []).append(annotation)
-    return {image_id: tuple(annotations) for image_id, annotations in grouped.items()}
 
 
 def _description(path: Path) -> object:

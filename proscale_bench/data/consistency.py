@@ -26,7 +26,11 @@ def inconsistencies(
     Args:
         images_needed: False where nobody will look at them: their folder may be missing.
     """
-    yield from _missing_folders(layout, images_needed)
+    if images_needed and layout.image_dir is None:
+        yield Finding("missing-folder", layout.split, f"no folder {layout.split}/ or images/{layout.split}/ of images")
+    if layout.panoptic_json is not None and layout.panoptic_dir is None:
+        name = f"panoptic_{layout.split}"
+        yield Finding("missing-folder", name, f"no folder {name}/ or annotations/{name}/ of panoptic PNGs")
     if panoptic is not None and layout.panoptic_json is not None:
         file = seen_from(layout.root, layout.panoptic_json)
         yield from _lists(file, panoptic.categories, panoptic.images)
@@ -42,14 +46,6 @@ def inconsistencies(
 def seen_from(root: Path, path: Path) -> str:
     """A path as a finding has it."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-def _missing_folders(layout: SplitLayout, images_needed: bool) -> Iterator[Finding]:
-    if images_needed and layout.image_dir is None:
-        yield Finding("missing-folder", layout.split, f"no folder {layout.split}/ or images/{layout.split}/ of images")
-    if layout.panoptic_json is not None and layout.panoptic_dir is None:
-        name = f"panoptic_{layout.split}"
-        yield Finding("missing-folder", name, f"no folder {name}/ or annotations/{name}/ of panoptic PNGs")
 
 
 def _lists(file: str, categories: Sequence[Category], images: Sequence[ImageEntry]) -> Iterator[Finding]:

@@ -81,11 +81,9 @@ class Reader:
 
     def flag(self, key: str, default: bool | None = None) -> bool:
         """True, false, 1 or 0: whether it equals 1, as the reference tools read it."""
-
-        def flag(value: Any) -> bool | None:
-            return bool(value == 1) if isinstance(value, (bool, int, float)) else None
-
-        return self._field(key, flag, "true, false, 1 or 0", default)
+        return self._field(
+            key, lambda value: value == 1 if isinstance(value, (int, float)) else None, "true, false, 1 or 0", default
+        )
 
     def text(self, key: str, default: str | None = None) -> str:
         return self._field(key, lambda value: value if isinstance(value, str) else None, "text", default)

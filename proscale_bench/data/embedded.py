@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
@@ -108,9 +109,7 @@ def training_shapes(
         state = {"bytes": (folder / SCENES).stat().st_size, "table": zlib.crc32(table)}
         return {"layout": LAYOUT, "version": VERSION, "seed": seed, "images": images, **state}
 
-    def make(folder: Path) -> None:
-        _make_scenes(folder, images, seed, progress, processes or usable_cores())
-
+    make = partial(_make_scenes, images=images, seed=seed, progress=progress, processes=processes or usable_cores())
     room = f"{images:,} images take {images * 128_000 / 1e9:.1f} GB: "
     return StoredShapes(_made_once(f"shapes-v{VERSION}-train-seed{seed}-{images}", marker, make, room))
 
@@ -171,7 +170,6 @@ def _made_once(
     Args:
         marker: contents of a folder by the state of its files, which takes some milliseconds; its marker says the same
             where it is whole. Scenes are checked when they are read.
-        make: makes a folder of this path.
         room: words for the room that it takes, to begin a hint with.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,12 +92,8 @@ def _splits(root: Path) -> dict[str, dict[str, Path]]:
 
 
 def _first(root: Path, patterns: tuple[str, ...], split: str) -> Path | None:
-    paths = (root / pattern.format(split) for pattern in patterns)
-    return next((path for path in paths if _is_folder(path)), None)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # its parent may not be looked into
-        return False
+    for path in (root / pattern.format(split) for pattern in patterns):
+        with suppress(OSError):  # its parent may not be looked into
+            if path.is_dir():
+                return path
+    return None

@@ -163,8 +163,5 @@ def _prediction(reader: Reader) -> PredictedSegment:
 
 
 def _color(found: Any) -> tuple[int, int, int] | None:
-    if not isinstance(found, list) or len(found) != 3:
-        return None
-    if not all(type(channel) is int and 0 <= channel <= 255 for channel in found):
-        return None
-    return found[0], found[1], found[2]
+    plain = isinstance(found, list) and all(type(channel) is int and 0 <= channel <= 255 for channel in found)
+    return (found[0], found[1], found[2]) if plain and len(found) == 3 else None

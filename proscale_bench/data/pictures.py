@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +59,7 @@ def read_label_map(path: Path) -> LabelMap:
     Raises:
         BenchError: unreadable, too large, or in colour.
     """
-    labels: LabelMap = _pixels(
-        path, None, ("L", "P", "1", "I;16", "I"), "a semantic map is a grey PNG of class indices"
-    )
-    return labels
+    return _pixels(path, None, ("L", "P", "1", "I;16", "I"), "a semantic map is a grey PNG of class indices")
 
 
 def read_image(path: Path) -> Pixels:
@@ -71,7 +69,7 @@ def read_image(path: Path) -> Pixels:
         BenchError: unreadable, cut off or too large.
     """
     with opened(path) as image:
-        return np.asarray(_loaded(path, lambda: _upright(image).convert("RGB")))
+        return _loaded(path, lambda: _upright(image).convert("RGB"))
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -136,7 +134,7 @@ def _orientation(image: Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _pixels(path: Path, kind: str | None, modes: tuple[str, ...], hint: str) -> Any:
+def _pixels(path: Path, kind: str | None, modes: tuple[str, ...], hint: str) -> NDArray[Any]:
     """A map's pixels: by kornia's decoder where it reads the format, since it takes a sixth of Pillow's time."""
     raw = read_regular_file(path, MAX_BYTES)
     with opened(path, raw) as image:
@@ -154,7 +152,7 @@ def _pixels(path: Path, kind: str | None, modes: tuple[str, ...], hint: str) -> 
         return _loaded(path, lambda: image if kind is None else image.convert(kind))
 
 
-def _loaded(path: Path, decode: Any) -> Any:
+def _loaded(path: Path, decode: Callable[[], Image]) -> NDArray[Any]:
     try:
         return np.asarray(decode())
     except Exception as error:  # Pillow lets through whatever a damaged file makes it stumble on

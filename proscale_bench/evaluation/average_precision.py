@@ -118,10 +118,10 @@ def score_tables(
         return [index for index, other in enumerate(limits) if other == limit]
 
     def ap(limits: list[int], area: int = ALL_AREAS, thresholds: slice = slice(None)) -> float:
-        return _mean(precision[thresholds][:, :, :, [area], limits])
+        return mean_of_defined(precision[thresholds][:, :, :, [area], limits])
 
     def ar(limits: list[int], area: int = ALL_AREAS) -> float:
-        return _mean(recall[:, :, [area], limits])
+        return mean_of_defined(recall[:, :, [area], limits])
 
     last = at(limits[-1])
     return InstanceScores(
@@ -139,7 +139,7 @@ def score_tables(
 
 def _per_category(precision: Floats, category_ids: Sequence[int]) -> dict[int, float | None]:
     """AP of each category at the last limit, None where it has no truth; `precision` as in `score_tables`."""
-    means = (_mean(precision[:, :, index, ALL_AREAS, -1]) for index in range(len(category_ids)))
+    means = (mean_of_defined(precision[:, :, index, ALL_AREAS, -1]) for index in range(len(category_ids)))
     return {id_: None if mean == -1 else mean for id_, mean in zip(category_ids, means, strict=True)}
 
 
@@ -197,7 +197,7 @@ def _at_recall_points(recall: Floats, precision: Floats) -> Floats:
     return np.take_along_axis(padded, places, axis=1)
 
 
-def _mean(values: Floats) -> float:
+def mean_of_defined(values: Floats) -> float:
     """The mean of what is defined, in the order of the table; -1 where nothing is."""
     defined = values[values > -1]
     return float(np.mean(defined)) if len(defined) else -1.0

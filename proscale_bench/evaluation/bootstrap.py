@@ -23,6 +23,7 @@ from proscale_bench.evaluation.average_precision import (
     Matches,
     by_falling_score,
     envelope,
+    mean_of_defined,
 )
 from proscale_bench.evaluation.panoptic import ClassCounts
 from proscale_bench.evaluation.semantic import ClassPixels
@@ -105,8 +106,7 @@ def average_precisions(
         for category, curve in enumerate(curves):
             curve.fill(precision[..., category], drawn)
         for row, table in enumerate(precision):
-            defined = table[table > -1]
-            replicates[start + row] = np.mean(defined) if len(defined) else -1.0
+            replicates[start + row] = mean_of_defined(table)
         if on_block is not None:
             on_block(min(start + block, resamples), resamples)
     return replicates

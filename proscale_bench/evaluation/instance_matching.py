@@ -111,10 +111,8 @@ def engine_tables(truths: Truths, detections: Detections, images: int, categorie
     """
     from hotcoco import COCO, COCOeval
 
-    numbers = (truths.area, detections.area, detections.score)
-    if not (len(truths.image) and len(detections.image) and truths.named.all()):
-        return None
-    if not all(np.isfinite(column).all() for column in numbers):
+    finite = all(np.isfinite(column).all() for column in (truths.area, detections.area, detections.score))
+    if not (finite and len(truths.image) and len(detections.image) and truths.named.all()):
         return None
 
     def boxes_and_masks(shapes: MasksOrBoxes) -> tuple[Floats, list[Any] | None]:

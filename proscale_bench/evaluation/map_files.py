@@ -149,19 +149,17 @@ def check_predictions(
         cautions.add("images predicted more than once; the last counts", f"image {image_id}")
     known = {category.id for category in categories}
     for image_id in images:
-        segments = by_image[image_id].segments
+        place, segments = f"image {image_id}", by_image[image_id].segments
         for segment_id, _ in repeated(segment.id for segment in segments):
-            cautions.add(
-                "predicted ids that stand twice in an image; the last counts", f"image {image_id}, id {segment_id}"
-            )
+            cautions.add("predicted ids that stand twice in an image; the last counts", f"{place}, id {segment_id}")
         for segment in {segment.id: segment for segment in segments}.values():
             if segment.category_id not in known:
                 raise BenchError(
-                    f"{path}: image {image_id}: segment {segment.id}: unknown category {segment.category_id}",
+                    f"{path}: {place}: segment {segment.id}: unknown category {segment.category_id}",
                     "predictions have the category ids of the truth, not class indices",
                 )
             if segment.id == VOID:
-                cautions.add("predicted segments with id 0, which is void to the truth", f"image {image_id}")
+                cautions.add("predicted segments with id 0, which is void to the truth", place)
     return by_image
 
 

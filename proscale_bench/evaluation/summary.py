@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -158,28 +158,24 @@ def _metrics(
 
 def _classes(
     work: Work, quality: PanopticQuality | None, scores: dict[Any, InstanceScores], labelled: SemanticQuality | None
-) -> Sequence[ClassAccuracy]:
-    found = []
+) -> Iterator[ClassAccuracy]:
     for index, category in enumerate(work.dataset.categories):
         panoptic = quality.per_class[category.id] if quality else None
         fractions = panoptic if panoptic and panoptic.is_seen else None
         masks, boxes = (scores[kind].per_category.get(category.id) if scores else None for kind in ("segm", "bbox"))
-        found.append(
-            ClassAccuracy(
-                name=category.name,
-                is_thing=category.is_thing,
-                pq=_percent(fractions.pq) if fractions else None,
-                sq=_percent(fractions.sq) if fractions else None,
-                rq=_percent(fractions.rq) if fractions else None,
-                true_positives=panoptic.tp if panoptic else None,
-                false_positives=panoptic.fp if panoptic else None,
-                false_negatives=panoptic.fn if panoptic else None,
-                ap=_percent(masks),
-                ap_bbox=_percent(boxes),
-                iou=labelled.iou[index] if labelled else None,
-            )
+        yield ClassAccuracy(
+            name=category.name,
+            is_thing=category.is_thing,
+            pq=_percent(fractions.pq) if fractions else None,
+            sq=_percent(fractions.sq) if fractions else None,
+            rq=_percent(fractions.rq) if fractions else None,
+            true_positives=panoptic.tp if panoptic else None,
+            false_positives=panoptic.fp if panoptic else None,
+            false_negatives=panoptic.fn if panoptic else None,
+            ap=_percent(masks),
+            ap_bbox=_percent(boxes),
+            iou=labelled.iou[index] if labelled else None,
         )
-    return found
 
 
 def _percent(fraction: float | None) -> float | None:

@@ -6,7 +6,9 @@ Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OO
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
@@ -51,12 +53,7 @@ class Random:
 
     def weighted(self, weights: Sequence[int]) -> int:
         """An index, as often as its weight has it."""
-        left = self.below(sum(weights))
-        for index, weight in enumerate(weights):
-            left -= weight
-            if left < 0:
-                return index
-        raise AssertionError("the weights add up to their sum")
+        return bisect_right(list(accumulate(weights)), self.below(sum(weights)))
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """So many 64-bit words, [count]: what `count` steps of the stream give, at once."""

@@ -71,7 +71,12 @@ def write_shapes(
         BenchError: bad numbers or split; the split is there and `force` is off, or is not of Shapes; the folder cannot
             be written, or the disk is full.
     """
-    _check(images, seed, split)
+    if not 1 <= images <= MAX_IMAGES:
+        raise BenchError(f"{images:,} images", f"make 1 to {MAX_IMAGES:,}")
+    if not 0 <= seed <= MAX_SEED:
+        raise BenchError(f"seed {seed}", f"a seed is 0 to {MAX_SEED}")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", split) or split == "annotations":
+        raise BenchError(f"split '{split}'", "a split is named by letters, digits, - and _, as in val or train")
     parts = (split, f"panoptic_{split}", f"annotations/panoptic_{split}.json", f"annotations/instances_{split}.json")
     _refuse_others(folder, parts, force)
     try:
@@ -215,15 +220,6 @@ def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
     if flat[0]:
         ends.insert(0, 0)
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _check(images: int, seed: int, split: str) -> None:
-    if not 1 <= images <= MAX_IMAGES:
-        raise BenchError(f"{images:,} images", f"make 1 to {MAX_IMAGES:,}")
-    if not 0 <= seed <= MAX_SEED:
-        raise BenchError(f"seed {seed}", f"a seed is 0 to {MAX_SEED}")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", split) or split == "annotations":
-        raise BenchError(f"split '{split}'", "a split is named by letters, digits, - and _, as in val or train")
 
 
 def _refuse_others(folder: Path, parts: tuple[str, ...], force: bool) -> None:
