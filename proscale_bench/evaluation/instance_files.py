@@ -214,8 +214,6 @@ def columns_of(
 
 def known_detections(detections: Detections) -> Detections:
     """The detections of categories that the truth has."""
-    if (detections.category >= 0).all():
-        return detections
     return detections.take(np.flatnonzero(detections.category >= 0))
 
 

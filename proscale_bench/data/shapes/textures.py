@@ -24,7 +24,7 @@ def stuff_tone(name: str, random: Random, height: int, width: int) -> Int32s:
     if name == "water":  # waves across, never straight
         period = random.between(7, 11)
         phase = (y << 8) // period + random.clouds(height, width, 4) + 2 * random.clouds(height, width, 5)
-        return _wave(phase)
+        return 256 - abs((phase & 255) * 2 - 256)  # a triangle wave in 0..256, of period 256
     if name == "bricks":  # courses of stones, half a stone apart, each of its own tone
         tall, wide = random.between(7, 11), random.between(15, 24)
         course, inside_y = np.divmod(y + random.below(tall), tall)
@@ -88,8 +88,3 @@ def color(hue: int, strength: int, brightness: int) -> Color:
         brightness * (255 * 255 - strength * (255 - min(max(channel, 0), 255))) // (255 * 255) for channel in full
     )
     return red, green, blue
-
-
-def _wave(phase: Int32s) -> Int32s:
-    """A triangle wave in 0..256 of period 256 of the phase."""
-    return 256 - abs((phase & 255) * 2 - 256)
