@@ -146,11 +146,8 @@ def unstable(findings: Sequence[Finding]) -> BenchError | None:
         return None
     kinds = sorted({caution.kind for finding in shaky for caution in finding.cautions})
     of = f"{len(shaky)} of {len(findings)} limits stand" if len(shaky) > 1 else f"1 of {len(findings)} limits stands"
-    return BenchError(
-        f"{of} on latencies that cannot be trusted: {', '.join(kinds)}",
-        "; ".join(dict.fromkeys(caution.advice for finding in shaky for caution in finding.cautions)),
-        ExitCode.UNTRUSTED,
-    )
+    hint = "; ".join(dict.fromkeys(caution.advice for finding in shaky for caution in finding.cautions))
+    return BenchError(f"{of} on latencies that cannot be trusted: {', '.join(kinds)}", hint, ExitCode.UNTRUSTED)
 
 
 def publish(form: str, findings: Sequence[Finding], off: int, explained: Explanations) -> None:

@@ -56,10 +56,8 @@ def check(
     show(found, exports.console, everything)
     exports.write([found.row()], lambda: "")
     if found.errors:
-        raise BenchError(
-            f"{folder}: {found.errors:,} problem{'' if found.errors == 1 else 's'} would stop an evaluation",
-            None if everything else "--all lists every one, --export-json writes them to a file",
-        )
+        hint = None if everything else "--all lists every one, --export-json writes them to a file"
+        raise BenchError(f"{folder}: {_counted(found.errors, 'problem')} would stop an evaluation", hint)
 
 
 def show(found: DataCheck, console: Console, everything: bool) -> None:
@@ -95,8 +93,7 @@ def make_shapes(
 
     Example: proscale-bench data make-shapes shapes --images 2000 --seed 1 --split train
     """
-    from rich.text import Text
-
+    from proscale_bench.commands.exporting import print_lines
     from proscale_bench.commands.progress import progress_bar, uninterrupted
     from proscale_bench.render.console import stdout_console
 
@@ -111,9 +108,8 @@ def make_shapes(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"nothing is left in {folder}") from None
     console = stdout_console()
-    for line in _said(written, folder, split, seed):
-        console.print(Text(printable(line)), soft_wrap=True)
-    console.print(Text(printable(f"check it: proscale-bench data check {folder}"), style="dim"), soft_wrap=True)
+    print_lines(console, map(printable, _said(written, folder, split, seed)), style="", soft_wrap=True)
+    print_lines(console, [printable(f"check it: proscale-bench data check {folder}")], soft_wrap=True)
 
 
 def _said(written: Written, folder: Path, split: str, seed: int) -> list[str]:

@@ -150,10 +150,8 @@ class EvalOptions(ExecutionOptions, ExportOptions):
             raise BenchError(f"--resize {self.resize}: not two sides", "as in --resize 800,1333, or --resize none")
         short, longest = (int(part) for part in parts)
         if not 1 <= short <= longest <= MAX_SIDE_PX:
-            raise BenchError(
-                f"--resize {self.resize}: the short side comes first, and both are 1 to {MAX_SIDE_PX:,} pixels",
-                "as in --resize 800,1333",
-            )
+            message = f"--resize {self.resize}: the short side comes first, and both are 1 to {MAX_SIDE_PX:,} pixels"
+            raise BenchError(message, "as in --resize 800,1333")
         return short, longest
 
     def request(self, dataset: Dataset) -> EvaluationRequest:
@@ -318,10 +316,10 @@ def score(options: EvalOptions, request: EvaluationRequest, folder: Path) -> Ite
     if options.tasks is None and folder.is_dir():
         there = tuple(task for task in request.tasks if task in tasks_in(folder))
         if not there:
-            raise BenchError(
-                f"{folder}: no predictions for {', '.join(request.tasks)}",
-                "it holds panoptic.json and panoptic/, instances.json or semantic/, as --save-predictions writes them",
+            hint = (
+                "it holds panoptic.json and panoptic/, instances.json or semantic/, as --save-predictions writes them"
             )
+            raise BenchError(f"{folder}: no predictions for {', '.join(request.tasks)}", hint)
         request = replace(request, tasks=there)
     with progress_bar("reading the predictions") as bar:
         outcome = score_files(request, folder, on_batch=shower(bar, str(folder)), on_stage=bar.show)

@@ -192,19 +192,13 @@ def check_measured(records: Sequence[Record], fail_unstable: bool) -> None:
     faults = [error for error in failed if "out of memory" not in error.message]
     if failed and (faults or len(failed) == len(records)):
         first = (faults or failed)[0]
-        raise BenchError(
-            f"{len(failed)} of {len(records)} could not be measured, the first: {first.message}",
-            first.hint,
-            ExitCode.UNTRUSTED,
-        )
+        message = f"{len(failed)} of {len(records)} could not be measured, the first: {first.message}"
+        raise BenchError(message, first.hint, ExitCode.UNTRUSTED)
     unstable = [record.profile for record in records if record.profile and record.profile.unstable]
     if fail_unstable and unstable:
         kinds = sorted({caution.kind for profile in unstable for caution in profile.unstable})
-        raise BenchError(
-            f"{len(unstable)} of {len(records)} latencies cannot be trusted: {', '.join(kinds)}",
-            "the warnings above say what to do",
-            ExitCode.UNTRUSTED,
-        )
+        message = f"{len(unstable)} of {len(records)} latencies cannot be trusted: {', '.join(kinds)}"
+        raise BenchError(message, "the warnings above say what to do", ExitCode.UNTRUSTED)
 
 
 def _cautions(records: Sequence[Record]) -> Iterator[tuple[str, str]]:

@@ -130,11 +130,9 @@ def check(outcome: SweepOutcome) -> None:
         raise BenchError(f"{len(outcome.lost)} records could not be kept, the first: {outcome.lost[0].message}", hint)
     errors = [record.error for record in outcome.failed if record.error]
     if errors:
-        raise BenchError(
-            f"{len(errors)} of {len(outcome.records)} configurations failed, the first: {errors[0].message}",
-            "the report names them all; run the sweep again to try them again",
-            ExitCode(max(error.exit_code for error in errors)),
-        )
+        message = f"{len(errors)} of {len(outcome.records)} configurations failed, the first: {errors[0].message}"
+        hint = "the report names them all; run the sweep again to try them again"
+        raise BenchError(message, hint, ExitCode(max(error.exit_code for error in errors)))
 
 
 class SweepDisplay:

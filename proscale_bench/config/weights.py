@@ -131,6 +131,7 @@ def _number(value: object) -> int | None:
 
 def _header(path: Path) -> dict[str, Any]:
     """Read the header's JSON object, and no more of the file."""
+    wrong = f"{path}: not a safetensors file: its header"
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -139,16 +140,14 @@ def _header(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > min(MAX_HEADER_BYTES, max(0, status.st_size - 8)):
-                raise BenchError(
-                    f"{path}: not a safetensors file: its header would have {length:,} bytes", "is this the right file?"
-                )
+                raise BenchError(f"{wrong} would have {length:,} bytes", "is this the right file?")
             raw = file.read(length)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise BenchError(f"{path}: {getattr(error, 'strerror', None) or error}", "check the path") from error
     try:
         header = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise BenchError(f"{path}: not a safetensors file: its header is no JSON", "is this the right file?") from error
+        raise BenchError(f"{wrong} is no JSON", "is this the right file?") from error
     if not isinstance(header, dict):
-        raise BenchError(f"{path}: not a safetensors file: its header is no JSON object", "is this the right file?")
+        raise BenchError(f"{wrong} is no JSON object", "is this the right file?")
     return header
