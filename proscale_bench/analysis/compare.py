@@ -163,8 +163,11 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
             vanished.remove(one)
             added.remove(other)
 
-    pair(_key)
-    pair(_named_key, lambda record: record.identity.label != record.identity.schedule)
+    pair(lambda record: (record.identity.name, *_conditions(record)))
+    pair(
+        lambda record: (record.identity.label, *_conditions(record)),
+        lambda record: record.identity.label != record.identity.schedule,
+    )
     if len(vanished) == len(added) == 1 and vanished[0].input == added[0].input:
         pairs.append((vanished.pop(), added.pop()))
     elif len({one.identity.schedule for one in vanished}) == len({one.identity.schedule for one in added}) == 1:
@@ -273,17 +276,7 @@ def _differing(old: EvaluationProtocol | None, new: EvaluationProtocol | None) -
     return [name for name in EvaluationProtocol.model_fields if getattr(old, name) != getattr(new, name)]
 
 
-def _key(record: Record) -> tuple[object, ...]:
-    """A key that two records of one configuration share: all that identifies them but the weights."""
-    return (record.identity.name, *_conditions(record))
-
-
 def _conditions(record: Record) -> tuple[object, ...]:
-    """The same key without the schedule."""
+    """A key that two records of one configuration share: all that identifies them but schedule and weights."""
     architecture = model_of(record).architecture
     return (architecture, record.input, record.convention, record.rules, record.execution, protocol_of(record))
-
-
-def _named_key(record: Record) -> tuple[object, ...]:
-    """The same key with the schedule's name in its place."""
-    return (record.identity.label, *_conditions(record))

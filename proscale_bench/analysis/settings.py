@@ -121,17 +121,17 @@ class ChoiceSaving:
     """The GFLOPs that one design choice takes off the encoder, and its share of the whole saving in percent."""
 
     backbone: str
-    without: Record
-    with_it: Record
+    without: Cost
+    with_it: Cost
 
     @property
     def gflops(self) -> float:
-        return _cost(self.without).gflops["encoder"] - _cost(self.with_it).gflops["encoder"]
+        return self.without.gflops["encoder"] - self.with_it.gflops["encoder"]
 
     @property
     def of_the_saving_pct(self) -> float | None:
         """Its share of all that the schedule saves against the baseline, in percent."""
-        cost = _cost(self.with_it)
+        cost = self.with_it
         saved = cost.baseline.gflops["encoder"] - cost.gflops["encoder"] if cost.baseline else 0.0
         return 100 * self.gflops / saved if saved else None
 
@@ -141,8 +141,8 @@ def ablation(records: Sequence[Record], without: str, with_it: str = HEADLINE_SC
     savings = []
     for model, group in grouped(records, lambda record: model_of(record).architecture).items():
         old, new = find(group, model.backbone, without), find(group, model.backbone, with_it)
-        if old and new:
-            savings.append(ChoiceSaving(model.backbone, old, new))
+        if old and new and old.cost and new.cost:
+            savings.append(ChoiceSaving(model.backbone, old.cost, new.cost))
     return savings
 
 
@@ -155,7 +155,7 @@ class Agreement:
 
     def flops(self, part: str) -> tuple[int, int]:
         """(official, ours)"""
-        ours = _cost(self.record).gflops.get(part, 0.0)
+        ours = self.record.cost.gflops.get(part, 0.0) if self.record.cost else 0.0
         official: float = getattr(self.reference.gflops, part)
         return round(official * GIGA), round(ours * GIGA)
 
@@ -170,12 +170,6 @@ def against_official(records: Iterable[Record]) -> list[Agreement]:
         and reference.kind == "official_code"
         and (reference.rules, reference.convention) == (record.rules, record.convention)
     ]
-
-
-def _cost(record: Record) -> Cost:
-    if record.cost is None:
-        raise ValueError(f"{record.identity.label} has no cost")
-    return record.cost
 
 
 def _other_output(record: Record) -> str:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import Setting, by_backbone, by_setting, main_setting, profiled
 from proscale_bench.render.columns import NOT_SIGNIFICANT, show_saving
 from proscale_bench.render.parts import BETWEEN, BLUES, BarPart, bar_parts, time_between
 from proscale_bench.render.style import FAINT, HALO, INK, LEGEND, WIDTH_INCHES, backbone_name, style
-from proscale_bench.results.profile import Ceilings, Profile, StageProfile
+from proscale_bench.results.profile import Profile, StageProfile
 from proscale_bench.results.record import Cost, Record
 from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
 from proscale_bench.units import show_mac, show_reduction
@@ -184,10 +184,8 @@ def _stacks(axes: Axes, names: Sequence[str], bars: Sequence[Stack]) -> float:
             axes.plot([low, high], [row, row], color=INK, linewidth=1.6, gid="interval")
             end = max(end, high)
         longest = max(longest, end)
-        said = bar.beside.replace("-", "−")
-        if not said:
-            continue
-        axes.annotate(said, (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5, bbox=HALO)
+        if said := bar.beside.replace("-", "−"):
+            axes.annotate(said, (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5, bbox=HALO)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -224,34 +222,22 @@ def _roof(axes: Axes, records: Sequence[Record], parts: Sequence[BarPart]) -> No
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    first = records[0].profile
-    assert first is not None
-    ceilings = first.ceilings
+    ceilings = _both(records[0])[1].ceilings
     assert ceilings is not None
     stages = [*((part.stage, part.color) for part in parts if part.stage), (TOKEN_LAYERS.name, ALL_LAYERS)]
-    intensities, heights = [], []
-    for record in records:
-        profile = record.profile
-        if profile is None:
-            continue
-        for stage, color in stages:
-            point = _point(profile.stages.get(stage))
-            if point is None:
-                continue
-            intensities.append(point[0])
-            heights.append(point[1])
-            face = "white" if record.is_baseline else color
-            axes.plot(
-                *point,
-                "o",
-                markersize=6.5,
-                markeredgewidth=1.5,
-                color=color,
-                markerfacecolor=face,
-                zorder=5 if record.is_baseline else 4,  # a ring around what it hides
-            )
-    if not intensities:
+    points = [
+        (point, color, record.is_baseline)
+        for record in records
+        for stage, color in stages
+        if (point := _point(_both(record)[1].stages.get(stage)))
+    ]
+    if not points:
         return
+    for point, color, is_baseline in points:
+        face, order = ("white", 5) if is_baseline else (color, 4)  # a ring around what it hides
+        look: dict[str, Any] = {"markersize": 6.5, "markeredgewidth": 1.5, "markerfacecolor": face, "zorder": order}
+        axes.plot(*point, "o", color=color, **look)
+    intensities, heights = zip(*(point for point, _, _ in points), strict=True)
     ridge = ceilings.matmul_gflops_per_s / ceilings.copy_gb_per_s
     low, high = min(*intensities, ridge) / 2, max(*intensities, ridge) * 2
     roof = [(low, low * ceilings.copy_gb_per_s), (ridge, ceilings.matmul_gflops_per_s)]
@@ -264,7 +250,8 @@ def _roof(axes: Axes, records: Sequence[Record], parts: Sequence[BarPart]) -> No
         axis.set_minor_formatter(NullFormatter())
     axes.set_xlim(low, high)
     axes.set_ylim(min(heights) / 2, ceilings.matmul_gflops_per_s * 2.2)
-    axes.set_title(f"Against the device: {_roof_words(ceilings)}", fontsize=9.5, loc="left")
+    product, copy = f"{ceilings.matmul_gflops_per_s:,.0f} GFLOP/s", f"{ceilings.copy_gb_per_s:,.0f} GB/s"
+    axes.set_title(f"Against the device: {product} (a matrix product), {copy} (a copy)", fontsize=9.5, loc="left")
     axes.set_xlabel("FLOPs executed for each byte that must move at the least (log; 1 MAC = 2 FLOPs)", fontsize=8.5)
     axes.set_ylabel("achieved GFLOP/s (log)", fontsize=8.5)
     marks = [
@@ -281,12 +268,6 @@ def _point(stage: StageProfile | None) -> tuple[float, float] | None:
     if stage is None or not stage.achieved_gflops_per_s or not stage.min_bandwidth_gb_per_s:
         return None
     return stage.achieved_gflops_per_s / stage.min_bandwidth_gb_per_s, stage.achieved_gflops_per_s
-
-
-def _roof_words(ceilings: Ceilings) -> str:
-    return (
-        f"{ceilings.matmul_gflops_per_s:,.0f} GFLOP/s (a matrix product), {ceilings.copy_gb_per_s:,.0f} GB/s (a copy)"
-    )
 
 
 def _legend(figure: Figure, parts: Sequence[tuple[str, str]], there: set[str]) -> None:

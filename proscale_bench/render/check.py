@@ -159,9 +159,7 @@ def row(finding: Finding) -> dict[str, Any]:
         "samples": list(finding.samples),
         "source": finding.source or None,
         "unstable": [{"kind": one.kind, "message": one.message, "advice": one.advice} for one in finding.cautions],
-        "file": limit.file,
-        "line": limit.line,
-        "column": limit.column,
+        **{name: getattr(limit, name) for name in ("file", "line", "column")},
         "message": message(finding),
         "hint": finding.advice or (edit(finding) if finding.status == "exceeded" else None),
     }

@@ -14,10 +14,8 @@ def table(pair: Pair) -> Table:
     rows = []
     for change in pair.changes:
         unit = f", {change.metric.unit}" if change.metric.unit else ""
-        values = (_value(change, change.old), _value(change, change.new))
-        rows.append(
-            Row(f"{change.metric.title}{unit}", (*values, _difference(change), _interval(change), verdict(change)))
-        )
+        values = (_value(change, change.old), _value(change, change.new), _difference(change), _interval(change))
+        rows.append(Row(f"{change.metric.title}{unit}", (*values, verdict(change))))
     title = pair.names[1] if not pair.renamed else " against ".join(pair.names)
     return Table(f"{title}, {pair.new.input.size}", ("", "old", "new", "change", "95 %", ""), tuple(rows))
 

@@ -12,12 +12,10 @@ EXAMPLES = 3
 def facts(check: DataCheck) -> list[tuple[str, str]]:
     """The contents of the data set as pairs of (name, value)."""
     looked = "headers read" if check.quick else "every file read"
+    where = f"in {check.image_dir}, {looked}" if check.image_dir else "listed"
     lines = [
         ("split", check.split),
-        (
-            "images",
-            f"{check.images:,} in {check.image_dir}, {looked}" if check.image_dir else f"{check.images:,} listed",
-        ),
+        ("images", f"{check.images:,} {where}"),
         ("categories", f"{check.things + check.stuff:,}: {check.things:,} things, {check.stuff:,} stuff"),
     ]
     if check.maps is None or check.segments is None:

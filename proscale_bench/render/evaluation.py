@@ -9,34 +9,40 @@ from typing import Any
 from proscale_bench.analysis.labels import labels
 from proscale_bench.render.columns import Column, gflops, number, saved
 from proscale_bench.render.table import Row, Table, markdown_table, markdown_tables
-from proscale_bench.results.accuracy import ACCURACIES, Accuracy, ClassAccuracy, Evaluated
+from proscale_bench.results.accuracy import ACCURACIES, Accuracy, Evaluated
 from proscale_bench.results.record import Record
 
 NOTHING = "–"
-# (label, metric, indent, strong), by task; the first of a task is what its name stands for
-PANOPTIC = (
-    ("PQ", "pq", 0, True),
-    ("SQ", "sq", 1, False),
-    ("RQ", "rq", 1, False),
-    ("PQ of things", "pq_things", 1, False),
-    ("PQ of stuff", "pq_stuff", 1, False),
-)
-INSTANCE = (
-    ("mask AP", "ap", 0, True),
-    ("at IoU 0.50", "ap50", 1, False),
-    ("at IoU 0.75", "ap75", 1, False),
-    ("small, under 32² px", "ap_small", 1, False),
-    ("medium", "ap_medium", 1, False),
-    ("large, over 96² px", "ap_large", 1, False),
-    ("box AP", "ap_bbox", 0, True),
-)
-SEMANTIC = (
-    ("mIoU", "miou", 0, True),
-    ("weighted by pixels", "fwiou", 1, False),
-    ("mean accuracy", "macc", 1, False),
-    ("pixel accuracy", "pacc", 1, False),
-)
-METRICS = {"panoptic": PANOPTIC, "instance": INSTANCE, "semantic": SEMANTIC}
+METRICS = {  # (label, metric, indent) by task; what has no indent is strong
+    "panoptic": (
+        ("PQ", "pq", 0),
+        ("SQ", "sq", 1),
+        ("RQ", "rq", 1),
+        ("PQ of things", "pq_things", 1),
+        ("PQ of stuff", "pq_stuff", 1),
+    ),
+    "instance": (
+        ("mask AP", "ap", 0),
+        ("at IoU 0.50", "ap50", 1),
+        ("at IoU 0.75", "ap75", 1),
+        ("small, under 32² px", "ap_small", 1),
+        ("medium", "ap_medium", 1),
+        ("large, over 96² px", "ap_large", 1),
+        ("box AP", "ap_bbox", 0),
+    ),
+    "semantic": (
+        ("mIoU", "miou", 0),
+        ("weighted by pixels", "fwiou", 1),
+        ("mean accuracy", "macc", 1),
+        ("pixel accuracy", "pacc", 1),
+    ),
+}
+COUNTS = {"found": "true_positives", "wrong": "false_positives", "missed": "false_negatives"}
+CLASS_COLUMNS: dict[str, dict[str, str]] = {  # the field of a class by its title, by task
+    "panoptic": {"PQ": "pq", "SQ": "sq", "RQ": "rq", **COUNTS},
+    "instance": {"mask AP": "ap", "box AP": "ap_bbox"},
+    "semantic": {"IoU": "iou"},
+}
 COSTS = (  # with their indents
     (Column("encoder GFLOPs", gflops("encoder")), 0),
     (Column("against the baseline", saved("encoder")), 1),
@@ -78,13 +84,13 @@ def accuracy_table(evaluations: Sequence[EvaluatedModel]) -> Table:
     for task, metrics in METRICS.items():
         if not any(task in one.how.tasks for one in evaluations):
             continue
-        for label, name, indent, strong in metrics:
+        for label, name, indent in metrics:
             cells: list[str] = []
             for one in evaluations:
-                cells.append(_percent(getattr(one.accuracy, name)))
+                cells.append(_shown(getattr(one.accuracy, name)))
                 cells += [_interval(one.how, name)] if with_intervals else []
             if any(cell not in ("", NOTHING) for cell in cells):
-                rows.append(Row(label, tuple(cells), indent, strong))
+                rows.append(Row(label, tuple(cells), indent, strong=not indent))
     rows += _cost_rows(evaluations, with_intervals)
     names = _names(evaluations)
     header = [cell for name in names for cell in ((name, "95 %") if with_intervals else (name,))]
@@ -96,25 +102,16 @@ def accuracy_table(evaluations: Sequence[EvaluatedModel]) -> Table:
 def class_table(one: EvaluatedModel) -> Table:
     """One line for each class, in the order of the data set."""
     how = one.how
-    columns: list[tuple[str, Callable[[ClassAccuracy], str]]] = []
-    if "panoptic" in how.tasks:
-        columns += [
-            ("PQ", lambda found: _percent(found.pq)),
-            ("SQ", lambda found: _percent(found.sq)),
-            ("RQ", lambda found: _percent(found.rq)),
-            ("found", lambda found: _count(found.true_positives)),
-            ("wrong", lambda found: _count(found.false_positives)),
-            ("missed", lambda found: _count(found.false_negatives)),
-        ]
-    if "instance" in how.tasks:
-        columns += [("mask AP", lambda found: _percent(found.ap)), ("box AP", lambda found: _percent(found.ap_bbox))]
-    if "semantic" in how.tasks:
-        columns += [("IoU", lambda found: _percent(found.iou))]
+    columns = {
+        title: name for task in CLASS_COLUMNS if task in how.tasks for title, name in CLASS_COLUMNS[task].items()
+    }
     rows = tuple(
-        Row(found.name, ("thing" if found.is_thing else "stuff", *(read(found) for _, read in columns)))
+        Row(
+            found.name, ("thing" if found.is_thing else "stuff", *(_shown(getattr(found, n)) for n in columns.values()))
+        )
         for found in how.classes
     )
-    return Table(f"{one.name} by class of {one.accuracy.dataset}", ("", "", *(name for name, _ in columns)), rows)
+    return Table(f"{one.name} by class of {one.accuracy.dataset}", ("", "", *columns), rows)
 
 
 def footer(evaluations: Sequence[EvaluatedModel]) -> list[str]:
@@ -166,17 +163,16 @@ def _names(evaluations: Sequence[EvaluatedModel]) -> list[str]:
     return names
 
 
-def _percent(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.2f}"
+def _shown(value: float | None) -> str:
+    """An accuracy in percent, or a count."""
+    if value is None:
+        return NOTHING
+    return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
 
 
 def _interval(how: Evaluated, name: str) -> str:
     interval = how.intervals.get(name)
     return "" if interval is None else f"{interval[0]:.1f}–{interval[1]:.1f}"
-
-
-def _count(number: int | None) -> str:
-    return NOTHING if number is None else f"{number:,}"
 
 
 def row(evaluation: EvaluatedModel) -> dict[str, Any]:

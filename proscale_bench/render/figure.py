@@ -73,11 +73,11 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
         for axes, cost in zip(panels, costs, strict=True):
             axes.set_xlabel(axis_label(cost, setting))
         for row in cells:
-            row[0].set_ylabel(_y_label(quality, setting, data))
+            row[0].set_ylabel(axis_label(quality, setting, data))
         drawn = [_points(rows, cost, quality) for cost in costs]
         for axes, cost, points in zip(panels, costs, drawn, strict=True):
             _draw_points(axes, points, cost, quality)
-            _draw_ticks(axes, _ticks(shown, cost, quality), cost)
+            _draw_ticks(axes, shown, cost, quality)
         low, high = panels[0].get_ylim()  # shared
         panels[0].set_ylim(low - TICKS_SHARE * (high - low), high)
         for axes, cost, points in zip(panels, costs, drawn, strict=True):
@@ -96,10 +96,13 @@ def default_x(records: Sequence[Record]) -> tuple[str, ...]:
     return (*DEFAULT_X, *(["latency_median_ms"] if any(one.key for row in timed for one in row.evaluations) else []))
 
 
-def axis_label(shown: Metric, setting: Setting | None) -> str:
-    """A metric with its unit, and how a cost was counted (convention, rules, input size) or a measurement taken."""
+def axis_label(shown: Metric, setting: Setting | None, data: Sequence[str] = ()) -> str:
+    """A metric with its unit, and how a cost was counted (convention, rules, input size), a measurement taken, or what
+    data an accuracy is of."""
     name = f"{shown.title}, {shown.unit}" if shown.unit != "GFLOPs" else f"{shown.title} {shown.unit}"
-    if shown.section == "accuracy" or shown.name == "params_m" or setting is None:
+    if shown.section == "accuracy":
+        return f"{name} ({', '.join(data)})" if data else name
+    if shown.name == "params_m" or setting is None:
         return name
     return f"{name}\n({setting.how})" if shown.section == "cost" else fill(f"{name} ({_unbroken(setting.ran)})", 52)
 
@@ -111,12 +114,6 @@ def _unbroken(words: str) -> str:
     )
 
 
-def _y_label(shown: Metric, setting: Setting | None, data: Sequence[str]) -> str:
-    if shown.section == "accuracy" and data:
-        return f"{shown.title}, {shown.unit} ({', '.join(data)})"
-    return axis_label(shown, setting)
-
-
 def _points(rows: Sequence[TableRow], cost: Metric, quality: Metric) -> list[Point]:
     pairs = [(metric(row.record, cost.name), metric(row.record, quality.name)) for row in rows]
     best = set(frontier(pairs, cost.better, quality.better))
@@ -124,13 +121,6 @@ def _points(rows: Sequence[TableRow], cost: Metric, quality: Metric) -> list[Poi
         Point(row.record, row.label, a, b, index in best)
         for index, (row, (a, b)) in enumerate(zip(rows, pairs, strict=True))
         if a is not None and b is not None
-    ]
-
-
-def _ticks(records: Sequence[Record], cost: Metric, quality: Metric) -> list[Record]:
-    """The records with a cost and no known quality."""
-    return [
-        record for record in records if metric(record, cost.name) is not None and metric(record, quality.name) is None
     ]
 
 
@@ -161,9 +151,10 @@ def _bars(point: Point, cost: Metric, quality: Metric) -> list[list[tuple[float,
     ]
 
 
-def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric) -> None:
+def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric, quality: Metric) -> None:
     """Draw a short line at the foot for each configuration of unknown quality, one row for each backbone."""
-    groups = by_backbone(records)
+    costed = [record for record in records if metric(record, cost.name) is not None]
+    groups = by_backbone(record for record in costed if metric(record, quality.name) is None)
     height = TICKS_SHARE / max(2, len(groups))
     for row, group in enumerate(groups.values()):
         for record in group:

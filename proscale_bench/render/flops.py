@@ -59,7 +59,7 @@ def tables(
     for count in counts:
         if count.is_baseline:
             continue
-        widest = max(map(len, broken(name_of(count)).splitlines()))
+        widest = max(map(len, broken(count.variant).splitlines()))
         width = SCHEDULE_COLUMNS + max(0, widest - VALUE_COLUMNS)
         if chunks[-1] and width > room:
             chunks.append([])
@@ -84,9 +84,7 @@ def _stage_table(counts: Sequence[FlopCount], as_executed: bool = False) -> Tabl
             rows.append(_part_row("as executed", part, [count.executed for count in counts], 1))
     parameters = [(f"{count.params_m['total']:.2f}", "") for count in counts]
     rows.append(Row("parameters, millions", _cells(counts, parameters)))
-    return Table(
-        _title(counts[0]), ("GFLOPs", *_cells(counts, [(name_of(count), "") for count in counts])), tuple(rows)
-    )
+    return Table(_title(counts[0]), ("GFLOPs", *_cells(counts, [(count.variant, "") for count in counts])), tuple(rows))
 
 
 def _part_row(title: str, part: Part, counts: Sequence[FlopCount], indent: int, strong: bool = False) -> Row:
@@ -116,24 +114,16 @@ def _cells(counts: Sequence[FlopCount], pairs: Sequence[tuple[str, str]]) -> tup
 
 def _layer_table(count: FlopCount) -> Table:
     """One line for each token layer, or that there are none."""
-    title = f"{_title(count)} · {name_of(count)}"
+    title = f"{_title(count)} · {count.variant}"
     header = ("", "stage", "levels", "tokens", "GFLOPs", "of the encoder")
     if not count.layers:
         return Table(title, header, (Row("no token layers", ("–",) * 5),))
     encoder = count.gflops[ENCODER]
-    rows = [
-        Row(
-            f"layer {index}",
-            (
-                str(layer.stage),
-                " + ".join(layer.levels),
-                show_tokens(round(layer.tokens)),
-                show_gflops(layer.gflops),
-                f"{100 * layer.gflops / encoder:.1f}%",
-            ),
-        )
-        for index, layer in enumerate(count.layers, start=1)
-    ]
+    rows = []
+    for index, layer in enumerate(count.layers, start=1):
+        seen = (str(layer.stage), " + ".join(layer.levels), show_tokens(round(layer.tokens)))
+        share = f"{100 * layer.gflops / encoder:.1f}%"
+        rows.append(Row(f"layer {index}", (*seen, show_gflops(layer.gflops), share)))
     whole = sum(layer.gflops for layer in count.layers)
     cells = ("", "", "", show_gflops(whole), f"{100 * whole / encoder:.1f}%")
     return Table(title, header, (*rows, Row(TOKEN_LAYERS.title, cells, strong=True)))
@@ -159,14 +149,10 @@ def _operator_table(count: FlopCount, as_executed: bool = False) -> Table:
             rows.append(Row(OPERATOR_NAMES[operator], tuple(show_gflops(v) if v else "–" for v in values)))
     sums = tuple(show_gflops(sum(table.values())) for table in tables)
     return Table(
-        f"{_title(count)} · {name_of(count)}",
+        f"{_title(count)} · {count.variant}",
         ("GFLOPs", *shown),
         (*rows, Row("total with post-processing", sums, strong=True)),
     )
-
-
-def name_of(count: FlopCount) -> str:
-    return count.variant
 
 
 def model_of(spec: ModelSpec) -> str:
@@ -190,16 +176,16 @@ def _title(count: FlopCount) -> str:
 def headline(count: FlopCount) -> str:
     """The saving of a schedule in one sentence: every part that papers quote, never one alone."""
     if count.baseline is None:
-        return f"{name_of(count)}: {show_gflops(count.gflops[TOTAL])} GFLOPs in all."
+        return f"{count.variant}: {show_gflops(count.gflops[TOTAL])} GFLOPs in all."
     quoted = [part for part in count.spec.parts if part.name in count.quoted and part.name != WHOLE]
     names = {part.name: "model" if part.name == TOTAL else short_title(part) for part in quoted}
     saved = {part.name: count.reduction_pct.get(part.name) or 0.0 for part in quoted}
     if any(pct < 0 for pct in saved.values()):
         changes = ", ".join(f"{names[part]} {show_reduction(pct)}" for part, pct in saved.items())
-        return f"{name_of(count)} against the baseline: {changes}."
+        return f"{count.variant} against the baseline: {changes}."
     inside = {part.name for part in quoted if part.of == ENCODER}
     savings = (f"{pct:.2f}% of {'its' if part in inside else 'the'} {names[part]}" for part, pct in saved.items())
-    return f"{name_of(count)} saves {', '.join(savings)}."
+    return f"{count.variant} saves {', '.join(savings)}."
 
 
 def headlines(counts: Sequence[FlopCount]) -> list[str]:

@@ -125,10 +125,9 @@ def _around(label: Wanted, gap: float) -> Iterator[tuple[int, Box]]:
     for ring in range(1, RINGS + 1):
         distance = gap + (ring - 1) * label.height / 2
         for dx, dy in DIRECTIONS:
-            diagonal = 0.7 if dx and dy else 1.0
-            x = label.x + dx * (distance * diagonal + label.width / 2)
-            y = label.y + dy * (distance * diagonal + label.height / 2)
+            along = distance * (0.7 if dx and dy else 1.0)  # less of each on a diagonal
             half_width, half_height = label.width / 2, label.height / 2
+            x, y = label.x + dx * (along + half_width), label.y + dy * (along + half_height)
             yield ring, Box(x - half_width, y - half_height, x + half_width, y + half_height)
 
 

@@ -5,20 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from proscale_bench.analysis import settings
 from proscale_bench.analysis.evaluations import evaluation_key, key_names
 from proscale_bench.analysis.labels import row_names
-from proscale_bench.analysis.settings import (
-    HEADLINE_SCHEDULE,
-    WITH_CONV,
-    WITHOUT_GATE,
-    Setting,
-    ablation,
-    against_official,
-    by_backbone,
-    by_setting,
-    main_setting,
-    profiled,
-)
 from proscale_bench.analysis.views import side_by_side
 from proscale_bench.config.catalogue import catalogue_names
 from proscale_bench.render.columns import REPORT, Column, cells
@@ -54,18 +43,19 @@ def report(
         x: metrics on the figure's x axes.
         y: the metric on its y axis.
     """
-    groups = by_setting(records)
+    groups = settings.by_setting(records)
     records = [record for group in groups.values() for record in group]
-    shown = main_setting(records)
+    shown = settings.main_setting(records)
     lines = ["# Cost, latency and accuracy of encoder schedules", ""]
     if shown:
         lines += [*_headlines(shown, groups[shown]), ""]
-        lines += ["![GFLOPs beside milliseconds, by part](latency.svg)", ""] if profiled(records) else []
+        lines += ["![GFLOPs beside milliseconds, by part](latency.svg)", ""] if settings.profiled(records) else []
         lines += _figures(x, y)
         lines += ["![Time saved against GFLOPs saved](savings.svg)", ""] if has_savings(records) else []
     for side in side_by_side(records):
         lines += side_by_side_section(side, text)
-    notes, names = Footnotes(), key_names(records)
+    sources: dict[str, int] = {}  # their numbers, in the order of their first use
+    names = key_names(records)
     for setting, group in groups.items():
         if any(record.is_evaluated for record in group):
             lines += accuracy_section(names[evaluation_key(group[0])], group, text)
@@ -73,31 +63,17 @@ def report(
         if setting.execution:
             lines += section(setting, group, text) if setting.dataset is None else []
             continue
-        lines += [f"## {text(setting.where)}", "", f"{_size_sentence(setting)} {_how_sentence(setting)}", ""]
-        for backbone, rows in by_backbone(group).items():
-            lines += [f"### {text(backbone_name(backbone))}", "", *markdown_table(_costs(rows, notes)), ""]
-    lines += [*notes.lines, ""] if notes.lines else []
+        lines += [f"## {text(setting.where)}", "", _conditions(setting), ""]
+        for backbone, rows in settings.by_backbone(group).items():
+            lines += [f"### {text(backbone_name(backbone))}", "", *markdown_table(_costs(rows, sources)), ""]
+    lines += [*(f"{number}. {source}" for source, number in sources.items()), ""] if sources else []
     if shown:
         lines += _choices(groups[shown])
     lines += _official(records)
     lines += _failures(records)
-    lines += _not_counted(records)
+    lines += ["## What is counted", "", *(f"- {text(line)}" for line in counting(records)), ""]
     lines += _origin(records, reproduce)
     return "\n".join(lines).rstrip() + "\n"
-
-
-class Footnotes:
-    """Numbered sources, in the order of their first use."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-
-    def mark(self, source: str) -> str:
-        return f"[{self._numbers.setdefault(source, len(self._numbers) + 1)}]"
-
-    @property
-    def lines(self) -> list[str]:
-        return [f"{number}. {source}" for source, number in self._numbers.items()]
 
 
 def text(words: str) -> str:
@@ -105,7 +81,7 @@ def text(words: str) -> str:
     return MARKUP.sub(r"\\\1", words).replace("\n", " ")
 
 
-def _headlines(setting: Setting, records: Sequence[Record]) -> list[str]:
+def _headlines(setting: settings.Setting, records: Sequence[Record]) -> list[str]:
     found = headlines(records)
     if not found:
         return [f"{len(records)} configurations at {text(setting.where)}."]
@@ -123,11 +99,11 @@ def _figures(x: Sequence[str], y: str) -> list[str]:
     ]
 
 
-def _costs(records: Sequence[Record], notes: Footnotes) -> Table:
+def _costs(records: Sequence[Record], sources: dict[str, int]) -> Table:
     columns = [
         *REPORT,
-        Column("PQ, published", lambda record: _pq(record.accuracy, "published", notes), "accuracy"),
-        Column("PQ, measured", lambda record: _pq(record.accuracy, "measured", notes), "accuracy"),
+        Column("PQ, published", lambda record: _pq(record.accuracy, "published", sources), "accuracy"),
+        Column("PQ, measured", lambda record: _pq(record.accuracy, "measured", sources), "accuracy"),
     ]
     if not any(record.accuracy and record.accuracy.provenance == "measured" for record in records):
         columns.pop()
@@ -147,19 +123,19 @@ def _names(records: Sequence[Record]) -> dict[str, str]:
     return found
 
 
-def _pq(accuracy: Accuracy | None, provenance: Provenance, notes: Footnotes) -> str:
+def _pq(accuracy: Accuracy | None, provenance: Provenance, sources: dict[str, int]) -> str:
     """An accuracy of that provenance, with the number of its source."""
     if accuracy is None or accuracy.pq is None or accuracy.provenance != provenance:
         return ""
     note = f"; {text(accuracy.note)}" if accuracy.note else ""
     source = f"{accuracy.provenance}: {text(accuracy.source)} ({text(accuracy.dataset)}{note})"
-    return f"{accuracy.pq:.2f} {notes.mark(source)}"
+    return f"{accuracy.pq:.2f} [{sources.setdefault(source, len(sources) + 1)}]"
 
 
 def _choices(records: Sequence[Record]) -> list[str]:
     """The GFLOPs that the max-pool embedding saves and that the re-calibration adds."""
-    embedding = ablation(records, WITH_CONV)
-    gate = ablation(records, WITHOUT_GATE)
+    embedding = settings.ablation(records, settings.WITH_CONV)
+    gate = settings.ablation(records, settings.WITHOUT_GATE)
     if not embedding and not gate:
         return []
     lines = ["## Cost of LPE and TRC", ""]
@@ -168,7 +144,7 @@ def _choices(records: Sequence[Record]) -> list[str]:
         lines.append(
             f"- {text(backbone_name(saving.backbone))}: the light pixel embedding (max-pool for the 3x3 "
             f"convolution) takes {show_gflops(saving.gflops)} GFLOPs off the encoder"
-            + (f", {share:.1f} % of all that {HEADLINE_SCHEDULE} saves." if share is not None else ".")
+            + (f", {share:.1f} % of all that {settings.HEADLINE_SCHEDULE} saves." if share is not None else ".")
         )
     for saving in gate:
         name, added = text(backbone_name(saving.backbone)), show_gflops(-saving.gflops)
@@ -177,7 +153,7 @@ def _choices(records: Sequence[Record]) -> list[str]:
 
 
 def _official(records: Sequence[Record]) -> list[str]:
-    agreements = against_official(records)
+    agreements = settings.against_official(records)
     if not agreements:
         return []
     rows, differing = [], 0
@@ -232,10 +208,6 @@ def _failures(records: Sequence[Record]) -> list[str]:
     return ["## Failed", "", *lines, ""] if lines else []
 
 
-def _not_counted(records: Sequence[Record]) -> list[str]:
-    return ["## What is counted", "", *(f"- {text(line)}" for line in counting(records)), ""]
-
-
 def _origin(records: Sequence[Record], reproduce: Sequence[str]) -> list[str]:
     lines = ["## Origin of the numbers", "", *(f"- {text(line)}" for line in origin(records))]
     shown = reproduce or commands(records)
@@ -246,11 +218,9 @@ def _minus(cell: str) -> str:
     return f"−{cell[1:]}" if cell.startswith("-") else cell
 
 
-def _size_sentence(setting: Setting) -> str:
+def _conditions(setting: settings.Setting) -> str:
+    """Sentences on the input, and on how it was counted."""
+    counted = f"{show_mac(setting.convention)}; rules {text(setting.rules)}."
     if setting.images > 1:
-        return f"GFLOPs of one image, a mean over {setting.images:,} images of COCO val2017."
-    return "GFLOPs of one image of that height and width, padded to a multiple of 32."
-
-
-def _how_sentence(setting: Setting) -> str:
-    return f"{show_mac(setting.convention)}; rules {text(setting.rules)}."
+        return f"GFLOPs of one image, a mean over {setting.images:,} images of COCO val2017. {counted}"
+    return f"GFLOPs of one image of that height and width, padded to a multiple of 32. {counted}"

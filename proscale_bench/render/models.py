@@ -86,20 +86,13 @@ def parameter_table(spec: Mask2FormerSpec) -> Table:
 def published_table(results: Sequence[PublishedResult]) -> Table:
     """Published results on COCO val2017, each with the number of its source."""
     marks = {source: index for index, source in enumerate(_sources(results), start=1)}
-    rows = tuple(
-        Row(
-            result.schedule,
-            (
-                result.pretraining,
-                *(_known(value) for value in (result.pq, result.ap, result.miou, result.fps)),
-                f"[{marks[result.source]}]",
-            ),
-        )
-        for result in results
-    )
-    return Table(
-        "published, COCO val2017 panoptic", ("schedule", "pretraining", "PQ", "AP", "mIoU", "FPS", "source"), rows
-    )
+    rows = []
+    for result in results:
+        found = (result.pq, result.ap, result.miou, result.fps)
+        numbers = ("–" if value is None else f"{value:g}" for value in found)
+        rows.append(Row(result.schedule, (result.pretraining, *numbers, f"[{marks[result.source]}]")))
+    header = ("schedule", "pretraining", "PQ", "AP", "mIoU", "FPS", "source")
+    return Table("published, COCO val2017 panoptic", header, tuple(rows))
 
 
 def sources(results: Sequence[PublishedResult]) -> list[str]:
@@ -107,10 +100,6 @@ def sources(results: Sequence[PublishedResult]) -> list[str]:
     lines = [f"[{index}] {source}" for index, source in enumerate(_sources(results), start=1)]
     hardware = dict.fromkeys(result.fps_hardware for result in results if result.fps is not None)
     return lines + [f"FPS: {words}" for words in hardware]
-
-
-def _known(value: float | None) -> str:
-    return "–" if value is None else f"{value:g}"
 
 
 def _sources(results: Sequence[PublishedResult]) -> list[str]:

@@ -114,11 +114,8 @@ def _leads(records: Sequence[Record]) -> str:
     found = headlines(by_setting(records)[shown])[:MOST_LEADS] if shown else []
     for setting, group in list(profiled(records).items())[:1]:
         device = setting.execution.device_name if setting.execution else ""
-        timed = [
-            line
-            for line in profile_headlines(group)
-            if line.startswith((f"{HEADLINE_SCHEDULE}:", f"{HEADLINE_SCHEDULE} "))
-        ]
+        begins = (f"{HEADLINE_SCHEDULE}:", f"{HEADLINE_SCHEDULE} ")
+        timed = [line for line in profile_headlines(group) if line.startswith(begins)]
         found += [f"Timed on {device}: {MINUS.sub('−', line)}" for line in timed[:1]]
     return "\n".join(f'<p class="lead">{html.escape(line)}</p>' for line in found)
 

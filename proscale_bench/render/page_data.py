@@ -28,7 +28,6 @@ SAVINGS = (
     ("pixel embedding", None, "pixel_embedding"),
 )
 
-
 EXTRA_NAMES = {
     "ap50": "mask AP at IoU 0.50",
     "ap75": "mask AP at IoU 0.75",
@@ -313,7 +312,7 @@ def _of_training(record: Record) -> Detail:
     """A training among several: its seed, main accuracies and weights."""
     accuracy = record.accuracy
     assert accuracy is not None
-    seed = accuracy.evaluated.training_seed if accuracy.evaluated else None
+    seed = record.evaluated.training_seed if record.evaluated else None
     words = [f"seed {seed}"] if seed is not None else []
     words += [f"{METRICS[name].title} {value:.2f}" for name in MAIN if (value := getattr(accuracy, name)) is not None]
     weights = f"; weights {record.identity.weights[:16]}" if record.identity.weights else ""

@@ -7,18 +7,8 @@ from typing import NamedTuple
 
 from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import Setting, by_backbone, profiled
-from proscale_bench.render.columns import (
-    ENERGY,
-    NOT_SIGNIFICANT,
-    Cell,
-    Column,
-    cells,
-    latency,
-    latency_precision,
-    number,
-    show_saving,
-    time_saved,
-)
+from proscale_bench.render import columns
+from proscale_bench.render.columns import Cell, Column, number
 from proscale_bench.render.parts import LAYER, coarse_first, depth, merged, time_between
 from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
@@ -52,35 +42,31 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
 def summary_table(setting: Setting, backbone: str, records: Sequence[Record], names: Names) -> Table:
     """One line for each schedule: latency, throughput, memory, energy, counted and realised savings."""
     profiles = [record.profile for record in records if record.profile]
-    columns = [
-        Column("median ms", latency, "profile"),
-        Column("", latency_precision, "profile"),
+    shown = [
+        Column("median ms", columns.latency, "profile"),
+        Column("", columns.latency_precision, "profile"),
         Column("p95 ms", lambda record: show_ms(record.profile.latency_p95_ms) if record.profile else "", "profile"),
         Column("images/s", number("throughput_ips", ".3g"), "profile"),
         Column("MiB", _or_dash(number("peak_memory_mib", ",.0f")), "profile"),
     ]
     if any(profile.energy_j is not None for profile in profiles):
-        columns.append(Column("J/image", _or_dash(ENERGY.cell), "profile"))
-    columns.append(Column("FLOPs", lambda record: _counted(_saving(record), False)[0], "profile"))
+        shown.append(Column("J/image", _or_dash(columns.ENERGY.cell), "profile"))
+    shown.append(Column("FLOPs", lambda record: _counted(record.profile)[0], "profile"))
     if any(_differ(profile.counted_saving_pct) for profile in profiles):
-        columns.append(Column("executed", lambda record: _counted(_saving(record), True)[1], "profile"))
-    columns.append(Column("time", time_saved, "profile"))
+        shown.append(Column("executed", lambda record: _counted(record.profile)[1], "profile"))
+    shown.append(Column("time", columns.time_saved, "profile"))
     rows = (
-        Row(names[record.digest], cells(columns, [record], ["profile"]), strong=record.is_baseline)
+        Row(names[record.digest], columns.cells(shown, [record], ["profile"]), strong=record.is_baseline)
         for record in records
     )
     batch = f", batch {setting.execution.batch_size}" if setting.execution else ""
     title = f"{backbone} at {setting.where}{batch}"
-    return Table(title, ("", *(column.title for column in columns)), tuple(rows))
+    return Table(title, ("", *(column.title for column in shown)), tuple(rows))
 
 
 def _or_dash(cell: Cell) -> Cell:
     """A cell that shows a dash where a profile lacks the number."""
     return lambda record: cell(record) or ("–" if record.profile else "")
-
-
-def _saving(record: Record) -> CountedSaving | None:
-    return record.profile.counted_saving_pct if record.profile else None
 
 
 def stage_table(record: Record, base: Record | None, names: Names) -> Table:
@@ -102,8 +88,8 @@ def stage_table(record: Record, base: Record | None, names: Names) -> Table:
         cells = [*([show_ms(before.latency_median_ms) if before else "–"] if old else [])]
         cells.append(show_ms(new.latency_median_ms))
         if old:
-            cells += _counted(new.counted_saving_pct, with_executed)
-            cells.append(show_saving(new.realised_saving_pct) if before else "")
+            cells += _counted(new)[: 1 + with_executed]
+            cells.append(columns.show_saving(new.realised_saving_pct) if before else "")
         else:
             cells.append(f"{100 * new.latency_median_ms / profile.latency_median_ms:.0f}%")
         rows.append(Row(stage.title, tuple(cells), stage.indent, stage.strong))
@@ -208,7 +194,7 @@ def footer(records: Sequence[Record]) -> list[str]:
         execution.model_copy(update={"batch_size": 1}).words.replace(", batch 1", "")
         + f" · {shown} rounds in turns with the baseline, after warm-up",
         "latency: from images on the device to logits, median with its 95 % interval; FLOPs, time: savings "
-        f"against the baseline; {NOT_SIGNIFICANT}: not significant",
+        f"against the baseline; {columns.NOT_SIGNIFICANT}: not significant",
         "MiB: peak memory of a pass, beyond weights and input",
         f"stages timed by themselves add up to {sums[0]:.0f} %"
         + (f" to {sums[-1]:.0f} %" if round(sums[0]) != round(sums[-1]) else "")
@@ -290,11 +276,10 @@ def _layers(record: Record) -> dict[tuple[str, ...], list[float]]:
     return table
 
 
-def _counted(saving: CountedSaving | None, with_executed: bool) -> list[str]:
-    """The cells of the counted saving, and of the executed one where there is a column for it."""
-    if saving is None:
-        return [""] * (1 + with_executed)
-    return [show_reduction(saving.counted), *([show_reduction(saving.executed)] if with_executed else [])]
+def _counted(timed: Profile | StageProfile | None) -> tuple[str, str]:
+    """The cells of the counted and of the executed saving."""
+    saving = timed.counted_saving_pct if timed else None
+    return (show_reduction(saving.counted), show_reduction(saving.executed)) if saving else ("", "")
 
 
 def _differ(saving: CountedSaving | None) -> bool:

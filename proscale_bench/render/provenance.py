@@ -11,7 +11,7 @@ from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.parts import ENCODER, depth, merged, short_title
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.profile import Execution
-from proscale_bench.results.record import Identity, PartRow, Record, usual_tree
+from proscale_bench.results.record import Cost, Identity, PartRow, Record, usual_tree
 from proscale_bench.specs.model import TOTAL, WHOLE
 from proscale_bench.units import show_reduction
 
@@ -22,24 +22,19 @@ def headlines(records: Sequence[Record]) -> list[str]:
     """The savings of the paper's schedule (encoder, whole and token layers, never one alone), the largest first."""
     names = row_names(records)
     found = [find(records, backbone, HEADLINE_SCHEDULE) for backbone in by_backbone(records)]
-    best = sorted((record for record in found if record and record.cost), key=_encoder_saving, reverse=True)
-    return [sentence for record in best if (sentence := _headline(record, names[record.digest]))]
+    costed = [(record, record.cost) for record in found if record and record.cost]
+    costed.sort(key=lambda pair: pair[1].reduction_pct.get(ENCODER) or 0.0, reverse=True)
+    return [_headline(record, cost, names[record.digest]) for record, cost in costed]
 
 
-def _headline(record: Record, name: str) -> str | None:
-    if record.cost is None:
-        return None
-    tree = merged([record.cost.tree])
+def _headline(record: Record, cost: Cost, name: str) -> str:
+    tree = merged([cost.tree])
     quoted = [part for part in tree.values() if part.quoted and part.name != WHOLE]
     quoted.sort(key=lambda part: depth(part.name, tree))
-    saved = [(short_title(part), record.cost.reduction_pct.get(part.name)) for part in quoted]
+    saved = [(short_title(part), cost.reduction_pct.get(part.name)) for part in quoted]
     words = ", ".join(f"{title} {show_reduction(pct)}" for title, pct in saved if pct is not None)
     where = f"{name} on {backbone_name(record.identity.backbone)}"
     return f"{where}: {words} at {record.input.size}.".replace(" -", " −")
-
-
-def _encoder_saving(record: Record) -> float:
-    return (record.cost.reduction_pct.get("encoder") if record.cost else None) or 0.0
 
 
 def counting(records: Sequence[Record]) -> list[str]:

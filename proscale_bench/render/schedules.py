@@ -32,16 +32,11 @@ def drawing(count: FlopCount, plain: bool = False) -> Table:
     stages = [list(layers) for _, layers in groupby(count.layers, key=lambda layer: layer.stage)]
     header = ["", *(f"stage {layers[0].stage}" for layers in stages), "tokens"]
     levels = {level for layers in stages for level in layers[0].levels}
-    rows = [
-        Row(
-            f"{level}  1/{FEATURE_STRIDES[level]}",
-            (
-                *(_marks(SEEN if level in layers[0].levels else UNSEEN, len(layers), plain) for layers in stages),
-                show_tokens(round(count.level_tokens[level])),
-            ),
-        )
-        for level in sorted({*LEVELS, *levels}, key=lambda level: -FEATURE_STRIDES[level])
-    ]
+    rows = []
+    for level in sorted({*LEVELS, *levels}, key=lambda level: -FEATURE_STRIDES[level]):
+        marks = (_marks(SEEN if level in layers[0].levels else UNSEEN, len(layers), plain) for layers in stages)
+        cells = (*marks, show_tokens(round(count.level_tokens[level])))
+        rows.append(Row(f"{level}  1/{FEATURE_STRIDES[level]}", cells))
     if stages:
         tokens = (show_tokens(round(layers[0].tokens)) for layers in stages)
         rows.append(Row("tokens a layer", (*tokens, ""), strong=True))
@@ -51,12 +46,9 @@ def drawing(count: FlopCount, plain: bool = False) -> Table:
 
 def options(schedule: Schedule) -> list[tuple[str, str]]:
     """The options of a schedule beside its layers, as pairs of (name, value)."""
-    gate = {
-        "none": "none",
-        "linear": f"linear on {FINEST}, temperature {schedule.recalibration_temperature:g}",
-        "conv": f"1x1 convolution on {FINEST}, temperature {schedule.recalibration_temperature:g}",
-    }[schedule.recalibration]
+    gate = {"none": "none", "linear": "linear", "conv": "1x1 convolution"}[schedule.recalibration]
     if schedule.recalibration != "none":
+        gate += f" on {FINEST}, temperature {schedule.recalibration_temperature:g}"
         gate += f", gates res5 and res4 ({schedule.recalibration_layout} layout)"
     return [
         ("re-calibration", gate),

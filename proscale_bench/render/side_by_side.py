@@ -8,17 +8,7 @@ from itertools import groupby
 from proscale_bench.analysis.labels import MEAN, row_names
 from proscale_bench.analysis.settings import by_setting, main_setting
 from proscale_bench.analysis.views import SideBySide
-from proscale_bench.render.columns import (
-    COSTS,
-    FAILED,
-    LONG,
-    NOT_SIGNIFICANT,
-    PUBLISHED,
-    SHORT,
-    SectionName,
-    cells,
-    known,
-)
+from proscale_bench.render import columns
 from proscale_bench.render.style import backbone_name
 from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.record import Record
@@ -34,17 +24,21 @@ def costs_table(records: Sequence[Record]) -> Table | None:
         return None
     names = row_names(records)
     rows = tuple(
-        Row(names[record.digest], (record.identity.backbone, *cells(COSTS, [record])), strong=record.is_baseline)
+        Row(
+            names[record.digest],
+            (record.identity.backbone, *columns.cells(columns.COSTS, [record])),
+            strong=record.is_baseline,
+        )
         for record in by_setting(records)[setting]
     )
-    return Table(f"GFLOPs, {setting.how}", ("schedule", "backbone", *(column.title for column in COSTS)), rows)
+    return Table(f"GFLOPs, {setting.how}", ("schedule", "backbone", *(column.title for column in columns.COSTS)), rows)
 
 
 def costs_footer(records: Sequence[Record]) -> list[str]:
     """Sentences below `costs_table`: its columns and marks, and what the report has beside them."""
     lines = ["percentages: savings against the baseline; tokens: savings of the encoder's token layers"]
     if any(record.accuracy and record.accuracy.provenance == "published" for record in records):
-        lines.append(f"{PUBLISHED}: published by others, sources in the report")
+        lines.append(f"{columns.PUBLISHED}: published by others, sources in the report")
     shown = main_setting(records)
     others = [
         f"{len(group)} configurations at {setting.where}"
@@ -60,13 +54,14 @@ def tables(side: SideBySide, width: int = WIDE) -> Iterator[Table]:
     Args:
         width: columns that there are.
     """
-    columns = LONG if width >= WIDE else SHORT
-    expected: list[SectionName] = ["cost"]
+    shown = columns.LONG if width >= WIDE else columns.SHORT
+    expected: list[columns.SectionName] = ["cost"]
     expected += ["profile"] if side.setting.is_timed else []
     expected += ["accuracy"] if side.key else []
     for backbone, group in groupby(side.rows, lambda row: row.record.identity.backbone):
         lines = list(group)
-        titles, rows = known(columns, [cells(columns, line.records, expected) for line in lines])
+        found = [columns.cells(shown, line.records, expected) for line in lines]
+        titles, rows = columns.known(shown, found)
         yield Table(
             f"{backbone_name(backbone)}: {_title(side)}",
             ("schedule", *titles),
@@ -83,22 +78,23 @@ def footer(side: SideBySide) -> list[str]:
     if side.setting.is_timed:
         rounds = sorted({len(record.profile.samples_ms) for record in records if record.profile})
         shown = " to ".join(dict.fromkeys(map(str, (*rounds[:1], *rounds[-1:])))) or "no"
-        lines.append(
-            f"ms: a pass, the median of {shown} rounds in turns with the baseline; {NOT_SIGNIFICANT}: not significant"
-        )
+        timed = f"ms: a pass, the median of {shown} rounds in turns with the baseline"
+        lines.append(f"{timed}; {columns.NOT_SIGNIFICANT}: not significant")
     if side.key:
-        draws = {one.resamples for record in records if (one := record.accuracy and record.accuracy.evaluated)}
+        draws = {one.resamples for record in records if (one := record.evaluated)}
         drawn = f"; ±: 95 %, from {max(draws):,} bootstrap draws of the images" if any(draws) else ""
         lines.append(f"PQ, AP, mIoU: percent, on {side.key.images:,} images{drawn}")
     known = [record.accuracy for record in records if record.accuracy]
     if sources := dict.fromkeys(one.source for one in known if one.provenance == "published"):
-        lines.append(f"{PUBLISHED}: published: {', '.join(sources)}")
+        lines.append(f"{columns.PUBLISHED}: published: {', '.join(sources)}")
     if any(one.source.startswith(MEAN) for one in known):
         lines.append(
             "mean of seeds: of these trainings; ±: of the mean, over images and trainings, the wider of the two"
         )
     lines += [
-        f"{row.label} {FAILED}: {row.record.error.message}".replace("\n", " ") for row in side.rows if row.record.error
+        f"{row.label} {columns.FAILED}: {row.record.error.message}".replace("\n", " ")
+        for row in side.rows
+        if row.record.error
     ]
     return lines
 

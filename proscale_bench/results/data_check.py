@@ -161,20 +161,16 @@ class DataCheck:
 
     def row(self) -> dict[str, Any]:
         """The row of `data check --export-json`."""
+        panoptic = {"maps": self.maps, "segments": self.segments, "dir": self.map_dir}
+        instances = {"instances": self.instances, "crowds": self.crowds, "images": self.images_with_instances}
         return {
-            "folder": self.folder,
-            "split": self.split,
-            "quick": self.quick,
+            **{name: getattr(self, name) for name in ("folder", "split", "quick")},
             "usable": self.errors == 0,
             "tasks": list(self.tasks),
             "images": {"listed": self.images, "dir": self.image_dir},
             "categories": {"things": self.things, "stuff": self.stuff},
-            "panoptic": None
-            if self.maps is None
-            else {"maps": self.maps, "segments": self.segments, "dir": self.map_dir},
-            "instances": None
-            if self.instances is None
-            else {"instances": self.instances, "crowds": self.crowds, "images": self.images_with_instances},
+            "panoptic": None if self.maps is None else panoptic,
+            "instances": None if self.instances is None else instances,
             "semantic": {"dir": self.semantic_dir},
             "errors": self.errors,
             "warnings": self.warnings,

@@ -90,10 +90,7 @@ class Inspection:
         """The JSON of `models inspect`."""
         kind = {ResNet: "resnet", Swin: "swin", type(None): "none"}[type(self.backbone)]
         return {
-            "file": self.file,
-            "format": self.format,
-            "layout": self.layout,
-            "entry": self.entry,
+            **{name: getattr(self, name) for name in ("file", "format", "layout", "entry")},
             "left_behind": list(self.left_behind),
             "backbone": self.backbone_name,
             "backbone_dimensions": {"kind": kind, "channels": self.channels}
@@ -104,10 +101,7 @@ class Inspection:
             "queries": self.head.queries,
             "classes": self.head.num_classes,
             "head_dimensions": vars(self.head),
-            "dtypes": self.dtypes,
-            "parameters": self.parameters,
-            "metadata": self.metadata,
-            "digest": self.digest,
+            **{name: getattr(self, name) for name in ("dtypes", "parameters", "metadata", "digest")},
             "account": {status: self.count()[status] for status in STATUSES},
             "tensors": [vars(entry) for entry in self.entries],
         }

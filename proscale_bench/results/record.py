@@ -298,10 +298,7 @@ class Record(Section):
             "exit_code": error.exit_code if error else None,
         }
         return {
-            "label": identity.label,
-            "backbone": identity.backbone,
-            "schedule": identity.schedule,
-            "encoder": identity.encoder,
+            **{name: getattr(identity, name) for name in ("label", "backbone", "schedule", "encoder")},
             "input": self.input.model_dump(mode="json", exclude={"dataset"} if self.input.dataset is None else None),
             "convention": self.convention,
             "rules": self.rules,

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+    Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
 CONFIDENCE_PCT = 95.0
 RESAMPLES = 2000
 SEED = 0
@@ -54,10 +56,7 @@ def percentile(samples: Sequence[float], percent: float) -> float:
 
 def median_interval(samples: Sequence[float]) -> tuple[float, float]:
     """The interval of the median."""
-    import numpy as np
-
-    values = np.asarray(samples, dtype=float)
-    return _interval(np.median(values[_resampled(len(values))], axis=1))
+    return _interval(_medians(samples, _resampled(len(samples))))
 
 
 def ratio_of_medians(new: Sequence[float], old: Sequence[float]) -> Ratio:
@@ -66,12 +65,10 @@ def ratio_of_medians(new: Sequence[float], old: Sequence[float]) -> Ratio:
     Raises:
         ValueError: they are not of the same rounds.
     """
-    import numpy as np
-
     if len(new) != len(old) or not len(new):
         raise ValueError(f"expected pairs of samples, got {len(new)} and {len(old)}")
     rounds = _resampled(len(new))
-    tops, bottoms = (np.median(np.asarray(samples, dtype=float)[rounds], axis=1) for samples in (new, old))
+    tops, bottoms = (_medians(samples, rounds) for samples in (new, old))
     low, high = _interval(tops / bottoms)
     return Ratio(median(new) / median(old), low, high, len(new))
 
@@ -80,14 +77,8 @@ def independent_ratio(new: Sequence[float], old: Sequence[float]) -> Ratio:
     """`new` against `old` where they share no rounds: each is resampled by itself; the pairs are the fewer samples."""
     import numpy as np
 
-    def medians(samples: Sequence[float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        values = np.asarray(samples, dtype=float)
-        found: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-        found = np.median(values[generator.integers(len(values), size=(RESAMPLES, len(values)))], axis=1)
-        return found
-
     generator = np.random.default_rng(SEED)
-    tops, bottoms = medians(new), medians(old)
+    tops, bottoms = (_medians(one, generator.integers(len(one), size=(RESAMPLES, len(one)))) for one in (new, old))
     low, high = _interval(tops / bottoms)
     return Ratio(median(new) / median(old), low, high, min(len(new), len(old)))
 
@@ -128,7 +119,15 @@ def _resampled(count: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     return np.random.default_rng(SEED).integers(count, size=(RESAMPLES, count))
 
 
-def _interval(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float]:
+def _medians(samples: Sequence[float], draws: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Values:
+    """The median of each row of `draws`, which are indices of samples."""
+    import numpy as np
+
+    found: Values = np.median(np.asarray(samples, dtype=float)[draws], axis=1)
+    return found
+
+
+def _interval(values: Values) -> tuple[float, float]:
     import numpy as np
 
     tail = (100 - CONFIDENCE_PCT) / 2

@@ -126,11 +126,7 @@ class TrainingRecord(Section):
         last = self.sessions[-1]
         return {
             "recipe": self.name,
-            "recipe_digest": self.recipe_digest,
-            "schedule": self.schedule,
-            "seed": self.seed,
-            "data": self.data,
-            "iterations": self.iterations,
+            **{name: getattr(self, name) for name in ("recipe_digest", "schedule", "seed", "data", "iterations")},
             "seconds": round(self.seconds, 1),
             "averaged": self.averaged,
             "start": self.start.model_dump(mode="json"),

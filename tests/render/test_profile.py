@@ -8,9 +8,10 @@ from xml.etree import ElementTree
 import pytest
 
 from proscale_bench.render.bars import latency_figure
+from proscale_bench.render.columns import show_saving
 from proscale_bench.render.figure import pareto_figure
 from proscale_bench.render.markdown import report
-from proscale_bench.render.profile import failures, footer, headlines, markdown, show_saving, tables
+from proscale_bench.render.profile import failures, footer, headlines, markdown, tables
 from proscale_bench.render.style import save
 from proscale_bench.results.profile import CountedSaving, RealisedSaving
 from proscale_bench.results.record import Record
