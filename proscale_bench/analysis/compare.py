@@ -179,15 +179,9 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
             "choose a schedule each",
         )
     names = model_names([*old, *new])
-    return Comparison(
-        tuple(
-            Pair(one, other, tuple(_changes(one, other)), shown)
-            for (one, other), shown in zip(pairs, _pair_names(pairs, names), strict=True)
-        ),
-        tuple(vanished),
-        tuple(added),
-        names,
-    )
+    named = zip(pairs, _pair_names(pairs, names), strict=True)
+    found = tuple(Pair(one, other, tuple(_changes(one, other)), shown) for (one, other), shown in named)
+    return Comparison(found, tuple(vanished), tuple(added), names)
 
 
 def _pair_names(pairs: Sequence[tuple[Record, Record]], names: dict[Model, str]) -> list[tuple[str, str]]:

@@ -89,9 +89,8 @@ def require_parquet() -> None:
         BenchError: pyarrow is not installed.
     """
     if find_spec("pyarrow") is None:
-        raise BenchError(
-            "a Parquet file needs pyarrow, which is not installed", "pip install 'proscale-bench[parquet]'"
-        )
+        hint = "pip install 'proscale-bench[parquet]'"
+        raise BenchError("a Parquet file needs pyarrow, which is not installed", hint)
 
 
 def _row(row: ModelRow, label: str, evaluation: Evaluation | None) -> Iterator[tuple[str, Any]]:

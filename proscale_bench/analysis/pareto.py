@@ -16,8 +16,9 @@ def frontier(points: Sequence[Coordinates], x_better: Better = "lower", y_better
 
     A point with None or NaN in it is neither on the frontier nor beats another.
     """
+    x_sign, y_sign = (1 if better == "lower" else -1 for better in (x_better, y_better))  # so that less is better
     known = [
-        (_costs((x, y), x_better, y_better), index)
+        ((x_sign * x, y_sign * y), index)
         for index, (x, y) in enumerate(points)
         if x is not None and y is not None and not (math.isnan(x) or math.isnan(y))
     ]
@@ -42,9 +43,3 @@ def steps(points: Sequence[Known]) -> list[Known]:
         if not corners or corners[-1] != (x, y):
             corners.append((x, y))
     return corners
-
-
-def _costs(point: Known, x_better: Better, y_better: Better) -> Known:
-    """Both coordinates so that less is better."""
-    x, y = point
-    return (x if x_better == "lower" else -x, y if y_better == "lower" else -y)

@@ -108,11 +108,9 @@ def profiled(records: Iterable[Record]) -> dict[Setting, list[Record]]:
 def find(records: Iterable[Record], backbone: str, schedule: str) -> Record | None:
     """The record of a configuration that has a cost, or None; of several models, of the one that differs the least
     from what the backbone's name stands for."""
-    found = [
-        record
-        for record in records
-        if (record.identity.backbone, record.identity.schedule) == (backbone, schedule) and record.cost
-    ]
+    wanted = (backbone, schedule)
+    costed = (record for record in records if record.cost)
+    found = (record for record in costed if (record.identity.backbone, record.identity.schedule) == wanted)
     return min(found, key=model_order, default=None)
 
 

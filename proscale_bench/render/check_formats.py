@@ -63,9 +63,7 @@ def junit(findings: Sequence[Finding], explained: Explained = NOTHING) -> str:
     for index, finding in enumerate(findings):
         _case(suite, finding, explained.get(index))
     ElementTree.indent(suites)
-    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=False).join(
-        ("<?xml version='1.0' encoding='UTF-8'?>\n", "\n")
-    )
+    return f"<?xml version='1.0' encoding='UTF-8'?>\n{ElementTree.tostring(suites, encoding='unicode')}\n"
 
 
 def _case(suite: ElementTree.Element, finding: Finding, found: Explanation | None) -> None:

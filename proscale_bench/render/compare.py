@@ -94,7 +94,5 @@ def _interval(change: Change) -> str:
 
 def _identity(record: Record) -> dict[str, object]:
     """The model's names, and what tells it from the one that they usually stand for."""
-    identity = record.identity.model_dump(
-        mode="json", include={"backbone", "schedule", "label", "classes", "dimensions"}
-    )
-    return {key: value for key, value in identity.items() if value is not None}
+    shown = {"backbone", "schedule", "label", "classes", "dimensions"}
+    return record.identity.model_dump(mode="json", include=shown, exclude_none=True)

@@ -144,10 +144,8 @@ def section(name: str, records: Sequence[Record], text: Callable[[str], str]) ->
 
 def _cost_rows(evaluations: Sequence[EvaluatedModel], with_intervals: bool) -> Iterator[Row]:
     for column, indent in COSTS:
-        cells: list[str] = []
-        for one in evaluations:
-            cells.append(column.cell(one.record) if one.record else "")
-            cells += [""] if with_intervals else []
+        found = [column.cell(one.record) if one.record else "" for one in evaluations]
+        cells = [cell for value in found for cell in ((value, "") if with_intervals else (value,))]
         if any(cells):
             yield Row(column.title, tuple(cells), indent, strong=not indent)
 

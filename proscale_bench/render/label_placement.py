@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proscale_bench.render.style import HALO
 
@@ -160,12 +160,8 @@ def draw_names(
         a, b = axes.transData.transform(point)
         return float(a), float(b)
 
-    drawn = [
-        axes.annotate(
-            name.text, name.point, (0, 0), textcoords="offset points", color=name.color, fontsize=9, bbox=HALO
-        )
-        for name in names
-    ]
+    look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "bbox": HALO}
+    drawn = [axes.annotate(name.text, name.point, (0, 0), color=name.color, **look) for name in names]
     wanted = []
     for name, text in zip(names, drawn, strict=True):
         extent = text.get_window_extent()

@@ -122,10 +122,8 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
         lines.append(("beside them", f"{named}, and {more} more" if more > 0 else named))
     lines.append(("schedule", f"{inspection.schedule} ({HOW_KNOWN[inspection.schedule_from]})"))
     if inspection.backbone is None:
-        lines += [
-            ("backbone", "missing: the file holds a head alone"),
-            ("channels res2 to res5", dashed(inspection.channels)),
-        ]
+        lines.append(("backbone", "missing: the file holds a head alone"))
+        lines.append(("channels res2 to res5", dashed(inspection.channels)))
     else:
         name = inspection.backbone_name
         lines += backbone_dimensions(inspection.backbone, f"{name}:" if name else "custom")

@@ -73,9 +73,8 @@ def side_by_side(
         draw.text((left, BAR_PX // 2), title, INK, font, anchor="lm")
         if ids is not None:
             _label(draw, font, ids, segments, (left, top), scale)
-    draw.text(
-        (GAP_PX, canvas.height - BAR_PX // 2), _fitting(draw, font, caption, canvas.width), FAINT, font, anchor="lm"
-    )
+    below = _fitting(draw, font, caption, canvas.width)
+    draw.text((GAP_PX, canvas.height - BAR_PX // 2), below, FAINT, font, anchor="lm")
     return canvas
 
 

@@ -321,12 +321,8 @@ def _of_training(record: Record) -> Detail:
 
 def _of_cost(cost: Cost) -> Iterator[Detail]:
     yield Detail("total with post-processing", f"{show_gflops(cost.gflops['total_with_postprocessing'])} GFLOPs")
-    params = cost.params_m
-    yield Detail(
-        "parameters by part",
-        ", ".join(f"{part.replace('_', ' ')} {millions:.2f}" for part, millions in params.items() if part != "total")
-        + " M",
-    )
+    params = [f"{part.replace('_', ' ')} {amount:.2f}" for part, amount in cost.params_m.items() if part != "total"]
+    yield Detail("parameters by part", f"{', '.join(params)} M")
     layers = [(len(list(same)), tokens) for tokens, same in groupby(layer.tokens for layer in cost.layers)]
     if layers:
         yield Detail("tokens by layer", ", ".join(f"{count} × {tokens:,.0f}" for count, tokens in layers))
@@ -338,28 +334,18 @@ def _of_cost(cost: Cost) -> Iterator[Detail]:
 def _of_reference(reference: Reference) -> Iterator[Detail]:
     """A cost of the same configuration that others found."""
     known = reference.gflops
-    words = [
-        f"{name} {show_gflops(value)}"
-        for name, value in (
-            ("encoder", known.encoder),
-            ("total", known.total),
-            ("with post-processing", known.total_with_postprocessing),
-        )
-        if value is not None
-    ]
+    amounts = {"encoder": known.encoder, "total": known.total, "with post-processing": known.total_with_postprocessing}
+    words = [f"{name} {show_gflops(value)}" for name, value in amounts.items() if value is not None]
     if words:
         who = "official code" if reference.kind == "official_code" else "paper"
         yield Detail(who, f"{', '.join(words)} GFLOPs (rules {reference.rules}; {reference.source})")
 
 
 def _of_profile(profile: Profile) -> Iterator[Detail]:
-    yield Detail(
-        "latency, p90 / p95 / p99",
-        " / ".join(map(show_ms, (profile.latency_p90_ms, profile.latency_p95_ms, profile.latency_p99_ms))) + " ms",
-    )
-    yield Detail(
-        "timed", f"{len(profile.samples_ms)} rounds after {profile.warmup_rounds} warm-up rounds, {profile.session}"
-    )
+    percentiles = (profile.latency_p90_ms, profile.latency_p95_ms, profile.latency_p99_ms)
+    yield Detail("latency, p90 / p95 / p99", f"{' / '.join(map(show_ms, percentiles))} ms")
+    rounds = f"{len(profile.samples_ms)} rounds after {profile.warmup_rounds} warm-up rounds"
+    yield Detail("timed", f"{rounds}, {profile.session}")
     if profile.launch_share_pct is not None:
         yield Detail("time to launch", f"{profile.launch_share_pct:.0f} % of the latency")
     if profile.memory:

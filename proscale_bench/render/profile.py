@@ -151,10 +151,8 @@ def roofline_table(record: Record, profile: Profile, names: Names) -> Table:
             f"{100 * stage.min_bandwidth_gb_per_s / ceilings.copy_gb_per_s:.0f}%",
         )
         rows.append(Row(label, cells, indent, strong))
-    title = (
-        f"{name_of(record, names)}, against the device: {ceilings.matmul_gflops_per_s:,.0f} GFLOP/s, "
-        f"{ceilings.copy_gb_per_s:,.0f} GB/s"
-    )
+    most = f"{ceilings.matmul_gflops_per_s:,.0f} GFLOP/s, {ceilings.copy_gb_per_s:,.0f} GB/s"
+    title = f"{name_of(record, names)}, against the device: {most}"
     return Table(title, ("", "GFLOP/s", "of that", "GB/s, at least", "of that"), tuple(rows))
 
 

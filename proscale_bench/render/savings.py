@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import Setting, profiled
+from proscale_bench.render import style
 from proscale_bench.render.label_placement import Name, draw_names
-from proscale_bench.render.style import (
-    FAINT,
-    INK,
-    LEGEND,
-    WIDTH_INCHES,
-    backbone_color,
-    backbone_name,
-    draw_point,
-    style,
-)
 from proscale_bench.results.profile import CountedSaving, RealisedSaving
 from proscale_bench.results.record import Record
 
@@ -48,8 +39,8 @@ def savings_figure(records: Sequence[Record]) -> Figure:
 
     setting = _main(records)
     rows = profiled(records)[setting] if setting else []
-    with style():
-        figure = Figure(figsize=(WIDTH_INCHES, 3.75), layout="constrained")
+    with style.style():
+        figure = Figure(figsize=(style.WIDTH_INCHES, 3.75), layout="constrained")
         left, right = figure.subplots(1, 2)
         drawn = [_panel(axes, title, rows) for axes, title in ((left, "encoder"), (right, "total"))]
         left.set_ylabel("time saved against the baseline, %")
@@ -85,13 +76,13 @@ def _panel(axes: Axes, part: str, records: Sequence[Record]) -> list[SavingPoint
     names = row_names(records)
     savings = [saving for record in records if (saving := _saving(record, part, names[record.digest]))]
     for saving in savings:
-        color = backbone_color(saving.backbone)
+        color = style.backbone_color(saving.backbone)
         axes.plot([saving.counted] * 2, saving.realised.interval, color=color, linewidth=1.2, zorder=3)
         face = color if saving.realised.significant else "white"
-        draw_point(axes, saving.counted, saving.realised.value, color, face)
+        style.draw_point(axes, saving.counted, saving.realised.value, color, face)
     low, high = _limits(savings)
-    axes.plot([low, high], [low, high], color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=2)
-    axes.axhline(0, color=FAINT, linewidth=0.7, zorder=1)
+    axes.plot([low, high], [low, high], color=style.FAINT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=2)
+    axes.axhline(0, color=style.FAINT, linewidth=0.7, zorder=1)
     axes.set_xlim(min([0.0, *(saving.counted for saving in savings)]) - ROOM, high)
     axes.set_ylim(low, high)
     axes.set_xlabel(f"{part} GFLOPs saved against the baseline, %")
@@ -108,7 +99,7 @@ def _limits(savings: Sequence[SavingPoint]) -> tuple[float, float]:
 def _label(axes: Axes, savings: Sequence[SavingPoint]) -> None:
     points = [(saving.counted, saving.realised.value) for saving in savings]
     names = [
-        Name(saving.name, point, INK, backbone_color(saving.backbone))
+        Name(saving.name, point, style.INK, style.backbone_color(saving.backbone))
         for saving, point in zip(savings, points, strict=True)
     ]
     bars = [[(saving.counted, end) for end in saving.realised.interval] for saving in savings]
@@ -120,12 +111,12 @@ def _legend(figure: Figure, records: Sequence[Record]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], linestyle="none", marker="s", color=backbone_color(name), label=backbone_name(name))
+        Line2D([], [], linestyle="none", marker="s", color=style.backbone_color(name), label=style.backbone_name(name))
         for name in dict.fromkeys(record.identity.backbone for record in records)
     ]
     handles += [
-        Line2D([], [], linestyle="none", marker="o", color=INK, label="median and 95 % interval"),
-        Line2D([], [], linestyle="none", marker="o", color=INK, markerfacecolor="white", label="not significant"),
-        Line2D([], [], color=FAINT, linestyle=(0, (4, 3)), label="a saved FLOP is saved time"),
+        Line2D([], [], linestyle="none", marker="o", color=style.INK, label="median and 95 % interval"),
+        Line2D([], [], linestyle="none", marker="o", color=style.INK, markerfacecolor="white", label="not significant"),
+        Line2D([], [], color=style.FAINT, linestyle=(0, (4, 3)), label="a saved FLOP is saved time"),
     ]
-    figure.legend(handles=handles, **{**LEGEND, "ncols": 4})
+    figure.legend(handles=handles, **{**style.LEGEND, "ncols": 4})
