@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from proscale_bench.bench.specs import count_flops
+from proscale_bench.config.weights import shipped_weights
 from tests.cli import COMMANDS, run
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +72,7 @@ def test_links_lead_somewhere(page: str) -> None:
 def test_every_command_of_the_readme_is_accepted(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-schedule.yaml").write_text((ROOT / "schedules" / "proscale-3-3-3.yaml").read_text())
+    shutil.copy(next(iter(shipped_weights().values())), tmp_path / "mine.pth")  # formats are told by content
     words = line.partition("#")[0].split()[1:]
     words = [{"800x1333": "64x96"}.get(word, word) for word in words]  # verified at a size that takes no time
     result = run(*words, *(["-b", "tiny"] if "--verify" in words else []))
