@@ -182,6 +182,17 @@ def test_an_operator_without_a_rule_stops_the_count(operation, named: str) -> No
     assert caught.value.exit_code == ExitCode.UNTRUSTED
 
 
+def test_a_module_with_a_name_among_the_layers_is_counted_where_it_runs() -> None:
+    model = build(TINY, device="meta")
+    expected = trace_network(model, TINY, 64, 64).flops(RULES["fvcore"])
+    extra = nn.Conv2d(64, 64, kernel_size=1, device="meta")
+    model.encoder.layers.add_module("extra", extra)  # type: ignore[operator,union-attr]
+    model.encoder.lateral.register_forward_hook(lambda module, inputs, output: extra(output))  # type: ignore[operator,union-attr]
+    found = trace_network(model, TINY, 64, 64).flops(RULES["fvcore"])
+    changed = {part: found[part] - expected[part] for part in found if found[part] != expected[part]}
+    assert changed == {"pixel_embedding": 16 * 16 * 64 * 64}
+
+
 def test_what_the_trace_meets_and_does_not_count_is_listed() -> None:
     model = build(TINY, device="meta")
     uncounted = trace_network(model, TINY, 64, 64).uncounted
