@@ -1,4 +1,4 @@
-"""What commands print: tables and sentences, and the documents that `--export-json` and its like write."""
+"""The output of commands: tables and sentences, and the documents that `--export-json` and its like write."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class ClosedForm:
         return table
 
     def uncounted(self, size: InputSize) -> Counter[Operator]:
-        """What the model runs and the rules leave out, in each operator's own amount (see `Operator`)."""
+        """Operations that the model runs and the rules leave out, in each operator's own amount (see `Operator`)."""
         left_out: Counter[Operator] = Counter()
         for _, terms in self._named_terms():
             for (operator, quantity), amount in terms.items():

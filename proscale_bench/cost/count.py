@@ -140,7 +140,7 @@ class FlopCount:
 
     @cached_property
     def reduction_pct(self) -> ByPart[float | None]:
-        """What is saved of each quoted part, in percent of the baseline's; None where either has no such part."""
+        """The saving of each quoted part, in percent of the baseline's; None where either has no such part."""
         old = self.baseline.gflops if self.baseline else {}
         return ByPart(
             {
@@ -158,7 +158,7 @@ class FlopCount:
 
     @cached_property
     def uncounted_ops(self) -> dict[str, float]:
-        """What the model runs and these rules leave out, by operator, in G of its own amount (see `Operator`)."""
+        """Operations that the model runs and these rules leave out, by operator, in G of its amount (see `Operator`)."""
         unit = GIGA * self.input.images
         return {str(op): n / unit for op, n in self.closed_form.uncounted(self.input).items()}
 

@@ -47,7 +47,7 @@ class SizeGroup:
 
 @dataclass(frozen=True)
 class InputSize:
-    """What `--size` names. `height_px` and `width_px` are None for the COCO sets."""
+    """The input that `--size` names. `height_px` and `width_px` are None for the COCO sets."""
 
     name: str
     groups: tuple[SizeGroup, ...]

@@ -43,7 +43,7 @@ class Rules:
     description: str
 
     def factor(self, operator: Operator, convention: Convention) -> int:
-        """What one count of an operator is worth."""
+        """The worth of one count of an operator in FLOPs."""
         if operator not in self.counted:
             return 0
         return 2 if convention == "flop" and operator in PRODUCTS else 1

@@ -45,7 +45,7 @@ def stderr_console() -> Console:
 
 
 def shows_progress() -> bool:
-    """Whether a progress bar would be seen and is wanted."""
+    """True where a progress bar would be seen and is wanted."""
     return sys.stderr.isatty() and not settings.quiet
 
 

@@ -29,7 +29,7 @@ class SavingPoint(NamedTuple):
 
 
 def has_savings(records: Sequence[Record]) -> bool:
-    """Whether anything was timed beside its baseline."""
+    """True where anything was timed beside its baseline."""
     return _main(records) is not None
 
 

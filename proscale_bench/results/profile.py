@@ -126,7 +126,7 @@ class Ceilings(Section):
 
 
 class Caution(Section):
-    """Why a number may mislead, and what to do. `unstable` ones fail `--fail-unstable`."""
+    """A reason why a number may mislead, and what to do. `unstable` ones fail `--fail-unstable`."""
 
     kind: Word
     message: Line

@@ -222,7 +222,7 @@ class Reference(Section):
 
 
 class Failure(Section):
-    """Why a configuration has no results."""
+    """The reason why a configuration has no results."""
 
     message: Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(printable)]
     hint: str | None = None
@@ -230,7 +230,7 @@ class Failure(Section):
 
 
 class Origin(Section):
-    """Which tool wrote the record, and when (UTC)."""
+    """The tool that wrote the record, and when (UTC)."""
 
     tool_version: Word
     created: Word

@@ -89,7 +89,7 @@ class EncoderSpec(Protocol):
 
     @property
     def name(self) -> str | None:
-        """What the catalogue or its file calls it; no part of its identity."""
+        """The name in the catalogue or its file; no part of its identity."""
 
     @property
     def encoder(self) -> str:
@@ -137,7 +137,7 @@ class ModelSpec(Protocol):
 
     @property
     def tasks(self) -> frozenset[Task]:
-        """What its predictions can be judged by; empty where it is counted and timed alone."""
+        """The tasks that its predictions can be judged by; empty where it is counted and timed alone."""
 
     @property
     def parts(self) -> tuple[Part, ...]:

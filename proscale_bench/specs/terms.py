@@ -56,7 +56,7 @@ class Quantity(Protocol):
 
 @dataclass(frozen=True)
 class One:
-    """What does not depend on the size."""
+    """The quantity of all that does not depend on the size."""
 
     def at(self, sides: Sides) -> int:
         return 1

@@ -1,4 +1,4 @@
-"""Which records belong to a sweep, and which of them a measurement found, so that it is never repeated.
+"""The records that belong to a sweep, and those that a measurement found, so that it is never repeated.
 
 What a measurement found is first kept in `RUN/finished/GROUP.json` as a whole, then written as records, then struck out
 there: killed at any moment, a session of several records is there or it is not. Records that the sweep no longer asks

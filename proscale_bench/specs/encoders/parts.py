@@ -1,4 +1,4 @@
-"""What encoders have in common: the cost of a projection, a token layer, the path to the mask features.
+"""Parts that encoders have in common: the cost of a projection, a token layer, the path to the mask features.
 
 Sources: Zhu et al. 2021 (Deformable DETR), appendix A.1; Cheng et al. 2022, section 3. The modules are
 `models/encoders/parts.py`.

@@ -56,7 +56,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What the encoder does, in canonical form: an `EncoderSpec`.
+    """An encoder whose token layers see more and more levels, in canonical form: an `EncoderSpec`.
 
     Args:
         stages: nested: each stage sees all levels of the one before.
