@@ -158,7 +158,7 @@ class FlopCount:
 
     @cached_property
     def uncounted_ops(self) -> dict[str, float]:
-        """Operations that the model runs and these rules leave out, by operator, in G of its amount (see `Operator`)."""
+        """Operations that a model runs and these rules leave out, by operator, in G of its amount (see `Operator`)."""
         unit = GIGA * self.input.images
         return {str(op): n / unit for op, n in self.closed_form.uncounted(self.input).items()}
 
