@@ -70,8 +70,9 @@ def here(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my-sweep.yaml").write_text(SWEEP)
     for name in ("paper", "a", "b"):
         shutil.copytree(ROOT / "reports" / "paper", folder / "reports" / name)
+    shutil.copytree(ROOT / "reports" / "zoo", folder / "reports" / "zoo")
     baseline = ROOT / "proscale_bench" / "weights" / "tiny-baseline.safetensors"
-    for name in ("model.pth", "baseline.pth", "model_final.pkl"):
+    for name in ("model.pth", "baseline.pth", "model_final.pkl", "mine.pth"):
         call(programs, folder, f"proscale-bench models convert {baseline} {name}")
     for split in ("val2017", "train2017"):
         call(programs, folder, f"proscale-bench data make-shapes coco --split {split} --images 4")
