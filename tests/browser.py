@@ -23,7 +23,7 @@ PATIENCE_MS = 120_000  # on a busy machine; nothing waits without need
 
 @dataclass
 class Heard:
-    """What a page said and asked for besides itself."""
+    """Errors that a page reported, and requests that it made besides that for itself."""
 
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)

@@ -37,6 +37,6 @@ class Result:
 
 
 def run(*arguments: str) -> Result:
-    """What `proscale-bench ARGUMENTS` prints and returns. A traceback is an error of the test."""
+    """Run `proscale-bench ARGUMENTS` and return what it prints. A traceback is an error of the test."""
     result = CliRunner().invoke(app, list(arguments), prog_name="proscale-bench", catch_exceptions=False)
     return Result(result.exit_code, result.stdout, result.stderr)

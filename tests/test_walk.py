@@ -36,7 +36,7 @@ def options(command: str) -> list[Any]:
 
 @cache
 def wrong_values() -> list[tuple[str, str, str]]:
-    """Of every flag with a type or a table, a value that does not fit: (command, flag, value)."""
+    """Return a value that does not fit for every flag with a type or a table: (command, flag, value)."""
     found = []
     for _, command, _, function in DECLARED["commands"]():
         for kind, info, _ in DECLARED["declared"](function):

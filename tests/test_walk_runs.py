@@ -103,7 +103,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(world: Path) -> dict[str, Result]:
-    """What every command said. Neither stream is a terminal."""
+    """Output of every command. Neither stream is a terminal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(world)
         return {command: run(*command.split(), *words) for command, words in RUNS.items()}
@@ -129,7 +129,7 @@ def test_with_export_json_stdout_is_one_document(results: dict[str, Result]) -> 
 
 
 def on_terminal(folder: Path, width: int, *commands: list[str], **environment: str) -> str:
-    """What commands, one after another in one process, write to a terminal of a width."""
+    """Return what commands, one after another in one process, write to a terminal of the given width."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}

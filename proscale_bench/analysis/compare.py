@@ -15,7 +15,7 @@ from proscale_bench.analysis.labels import distinct, model_names, traits_of
 from proscale_bench.analysis.settings import grouped, in_order
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
-from proscale_bench.results.record import EvaluationProtocol, Model, Record, model_of, protocol_of
+from proscale_bench.results.record import EvaluationProtocol, ModelKey, Record, model_of, protocol_of
 from proscale_bench.results.section import Interval
 from proscale_bench.results.statistics import MIN_PAIRS, independent_ratio, interval_of
 
@@ -82,7 +82,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     vanished: tuple[Record, ...]
     added: tuple[Record, ...]
-    names: dict[Model, str]
+    names: dict[ModelKey, str]
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
     return Comparison(found, tuple(vanished), tuple(added), names)
 
 
-def _pair_names(pairs: Sequence[tuple[Record, Record]], names: dict[Model, str]) -> list[tuple[str, str]]:
+def _pair_names(pairs: Sequence[tuple[Record, Record]], names: dict[ModelKey, str]) -> list[tuple[str, str]]:
     """The names of each pair's two sides, with what tells it from other pairs of these models at this size."""
     groups = grouped(range(len(pairs)), lambda i: (*map(model_of, pairs[i]), pairs[i][1].input.size))
     sides: list[list[str]] = [[names[model_of(record)] for record in side] for side in zip(*pairs, strict=True)]

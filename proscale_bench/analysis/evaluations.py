@@ -15,7 +15,7 @@ from proscale_bench.analysis.labels import MEAN, distinct, execution_traits, pro
 from proscale_bench.results.accuracy import ACCURACIES, EXTRAS, Accuracy
 from proscale_bench.results.profile import Execution
 from proscale_bench.results.published import data_of
-from proscale_bench.results.record import EvaluationProtocol, Model, Record, model_of, protocol_of
+from proscale_bench.results.record import EvaluationProtocol, ModelKey, Record, model_of, protocol_of
 from proscale_bench.results.section import Interval
 from proscale_bench.results.statistics import interval_of
 
@@ -81,13 +81,13 @@ def key_names(records: Iterable[Record]) -> dict[EvaluationKey, str]:
     return dict(zip(first, names, strict=True))
 
 
-def evaluations_of(records: Sequence[Record]) -> dict[Model, tuple[Evaluation, ...]]:
+def evaluations_of(records: Sequence[Record]) -> dict[ModelKey, tuple[Evaluation, ...]]:
     """The evaluations of every model: first what is published, then what was found here.
 
     What is published is the same wherever it stands; of two records of one file of weights, the newer.
     """
-    published: dict[tuple[Model, str], Record] = {}
-    measured: dict[tuple[Model, EvaluationKey], dict[str | None, Record]] = {}
+    published: dict[tuple[ModelKey, str], Record] = {}
+    measured: dict[tuple[ModelKey, EvaluationKey], dict[str | None, Record]] = {}
     for record in sorted(records, key=lambda one: (one.provenance.created, one.digest)):
         if record.is_evaluated:
             measured.setdefault((model_of(record), evaluation_key(record)), {})[record.identity.weights] = record
@@ -95,7 +95,7 @@ def evaluations_of(records: Sequence[Record]) -> dict[Model, tuple[Evaluation, .
         if record.accuracy is not None and not record.is_evaluated:
             published.setdefault((model_of(record), record.accuracy.model_dump_json()), record)
     names = _data_names([record for group in measured.values() for record in group.values()])
-    found: dict[Model, list[Evaluation]] = {}
+    found: dict[ModelKey, list[Evaluation]] = {}
     for (model, _), record in published.items():
         assert record.accuracy is not None
         found.setdefault(model, []).append(Evaluation(data_of(record.accuracy), record.accuracy, (record,)))

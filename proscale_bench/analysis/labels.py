@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from proscale_bench.analysis.settings import by_setting, grouped
-from proscale_bench.results.record import Model, Record, classes_of, model_of, protocol_of
+from proscale_bench.results.record import ModelKey, Record, classes_of, model_of, protocol_of
 
 MEAN = "mean of "  # begins the source of an accuracy that is the mean of several trainings
 DIMENSIONS = {
@@ -52,7 +52,7 @@ def labels(
     return found
 
 
-def model_names(records: Iterable[Record]) -> dict[Model, str]:
+def model_names(records: Iterable[Record]) -> dict[ModelKey, str]:
     """A name for each model of the records: `3,3,3 on tiny`, with the dimensions that tell it from the others."""
     models = {model_of(record): record for record in records}
     groups = grouped(models.values(), lambda record: f"{record.identity.name} on {record.identity.backbone}")

@@ -15,7 +15,7 @@ from proscale_bench.analysis.evaluations import Evaluation, EvaluationKey, evalu
 from proscale_bench.analysis.labels import labels
 from proscale_bench.analysis.settings import Setting, by_setting, grouped, model_order, setting_of
 from proscale_bench.results.metrics import metric
-from proscale_bench.results.record import Model, Record, model_of
+from proscale_bench.results.record import ModelKey, Record, model_of
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def views(records: Iterable[Record]) -> list[View]:
         if setting.execution or setting not in timed:
             shown.append(_view(setting, (group, alike, failed), evaluations))
     known = {model_of(row.record) for view in shown for row in view.rows}
-    there: set[tuple[Model, EvaluationKey]] = set()
+    there: set[tuple[ModelKey, EvaluationKey]] = set()
     for setting, group in by_setting(record for record in found if record.is_evaluated).items():
         own = {(model_of(one), evaluation_key(one)) for one in group if model_of(one) not in known}
         if not own <= there:
@@ -215,12 +215,12 @@ def _bare(record: Record) -> Record:
 
 
 def _view(
-    setting: Setting, parts: Sequence[Sequence[Record]], evaluations: dict[Model, tuple[Evaluation, ...]]
+    setting: Setting, parts: Sequence[Sequence[Record]], evaluations: dict[ModelKey, tuple[Evaluation, ...]]
 ) -> View:
     """Make a view: of two records of a model in one part the first, and what it lacks of the parts that follow."""
-    rows: dict[Model, Record] = {}
+    rows: dict[ModelKey, Record] = {}
     for part in parts:
-        first: dict[Model, Record] = {}
+        first: dict[ModelKey, Record] = {}
         for record in part:
             first.setdefault(model_of(record), record)
         rows |= {model: _filled(rows[model], record) if model in rows else record for model, record in first.items()}

@@ -57,7 +57,7 @@ def list_models() -> None:
         console.print("of the embedded data: 'proscale-bench eval' says what they are worth", style="dim")
 
 
-class ShowOptions(DimensionOptions):
+class ModelShowOptions(DimensionOptions):
     """The flags of `models show`."""
 
     backbone: MaybeStr = typer.Argument(
@@ -69,8 +69,8 @@ class ShowOptions(DimensionOptions):
 
 
 @app.command("show", cls=BenchCommand)
-@takes(ShowOptions)
-def show(options: ShowOptions) -> None:
+@takes(ModelShowOptions)
+def show(options: ModelShowOptions) -> None:
     """Show one model: dimensions, parameters by part, published results with their sources.
 
     Example: proscale-bench models show swin_t

@@ -42,7 +42,7 @@ def list_schedules() -> None:
     stdout_console().print(rich_table(catalogue_table(catalogue()), justify="left"))
 
 
-class ShowOptions(BackboneOptions):
+class ScheduleShowOptions(BackboneOptions):
     """The flags of `schedules show`."""
 
     schedule: MaybeStr = typer.Argument(
@@ -56,8 +56,8 @@ class ShowOptions(BackboneOptions):
 
 
 @app.command("show", cls=BenchCommand)
-@takes(ShowOptions)
-def show(options: ShowOptions) -> None:
+@takes(ScheduleShowOptions)
+def show(options: ScheduleShowOptions) -> None:
     """Draw a schedule: which levels each token layer sees, and its tokens at a size.
 
     Example: proscale-bench schedules show 3,3,3

@@ -52,13 +52,13 @@ Number = Annotated[int, Field(ge=1)]
 Tasks = Annotated[tuple[choices.Task, ...], Field(min_length=1), BeforeValidator(as_tuple)]
 
 
-class Part(StrictModel):
+class BudgetSection(StrictModel):
     """A part of the file, which is never read by itself: its own reader is not built."""
 
     model_config = ConfigDict(defer_build=True)
 
 
-class _Limit(Part):
+class _Limit(BudgetSection):
     """Bounds that a metric must keep within; a percentage is of what the limit is held `against`."""
 
     max: Amount | None = None
@@ -86,7 +86,7 @@ class _Limit(Part):
         return self
 
 
-class RunScope(Part):
+class RunScope(BudgetSection):
     """The device and number format of what was run."""
 
     device: Name | None = None

@@ -22,7 +22,7 @@ from proscale_bench.data.panoptic_json import PanopticTruth, read_panoptic_truth
 from proscale_bench.data.pictures import IdMap, opened, read_id_map, read_image, read_label_map, read_size
 from proscale_bench.data.truth import png_name, runs_of, unknown_labels, void_label
 from proscale_bench.errors import BenchError
-from proscale_bench.results.data_check import DataCheck, Finding
+from proscale_bench.results.data_check import DataCheck, DataFinding
 
 Read = TypeVar("Read")
 Looked = tuple[tuple[int, ...], Iterable[tuple[str, str]]]  # a file's size; what else is wrong: kinds of finding, words
@@ -50,7 +50,7 @@ def check_dataset(
         BenchError: there is nothing to check: no folder, no annotations, or a choice of splits.
     """
     layout = find_layout(root, split)
-    findings: list[Finding] = []
+    findings: list[DataFinding] = []
     panoptic = _read(layout, layout.panoptic_json, read_panoptic_truth, findings)
     instances = _read(layout, layout.instances_json, read_instances_truth, findings)
     findings += inconsistencies(layout, panoptic, instances)
@@ -79,9 +79,9 @@ class _Look:
     quick: bool
     classes: int | None
 
-    def __call__(self, image: ImageEntry) -> list[Finding]:
+    def __call__(self, image: ImageEntry) -> list[DataFinding]:
         layout, entry = self.layout, (self.dataset.panoptic or {}).get(image.id)
-        found: list[Finding] = []
+        found: list[DataFinding] = []
         if layout.image_dir is not None:
             found += self._file("image", image, layout.image_dir / image.file_name, self._image)
         if layout.panoptic_dir is not None and entry is not None:
@@ -90,22 +90,22 @@ class _Look:
             found += self._file("labels", image, layout.semantic_dir / png_name(image), self._labels)
         return found
 
-    def _file(self, what: str, image: ImageEntry, path: Path, look: Callable[[Path], Looked]) -> Iterator[Finding]:
+    def _file(self, what: str, image: ImageEntry, path: Path, look: Callable[[Path], Looked]) -> Iterator[DataFinding]:
         place = seen_from(self.layout.root, path)
         try:
             size, doubts = look(path)
         except BenchError as error:
             missing = isinstance(error.__cause__, FileNotFoundError)
             said = "not there" if missing else error.message.removeprefix(f"{path}: ")
-            yield Finding(f"{'missing' if missing else 'unreadable'}-{what}", place, said, image.id)
+            yield DataFinding(f"{'missing' if missing else 'unreadable'}-{what}", place, said, image.id)
             return
         if size != (image.height_px, image.width_px):
             said = f"{size[0]} x {size[1]} pixels, listed as {image.height_px} x {image.width_px} (height x width)"
-            yield Finding(f"{what}-size", place, said, image.id)
+            yield DataFinding(f"{what}-size", place, said, image.id)
             if what == "map":  # of another image: its ids say nothing of this one
                 return
         for kind, said in doubts:
-            yield Finding(kind, place, said, image.id)
+            yield DataFinding(kind, place, said, image.id)
 
     def _image(self, path: Path) -> Looked:
         return read_size(path) if self.quick else read_image(path).shape[:2], ()
@@ -145,27 +145,29 @@ def map_doubts(ids: IdMap, entry: PanopticEntry) -> Iterator[tuple[str, str]]:
             yield "segment-area", f"segment {segment.id}: area {segment.area_px:.15g}, has {areas[segment.id]} pixels"
 
 
-def _read(layout: SplitLayout, path: Path | None, read: Callable[[Path], Read], findings: list[Finding]) -> Read | None:
+def _read(
+    layout: SplitLayout, path: Path | None, read: Callable[[Path], Read], findings: list[DataFinding]
+) -> Read | None:
     if path is None:
         return None
     try:
         return read(path)
     except BenchError as error:
         said = error.message.removeprefix(str(path)).removeprefix(": ").removeprefix(":")
-        findings.append(Finding("unreadable-annotations", seen_from(layout.root, path), said))
+        findings.append(DataFinding("unreadable-annotations", seen_from(layout.root, path), said))
         return None
 
 
-def _doubts(file: str, instances: InstancesTruth) -> Iterator[Finding]:
+def _doubts(file: str, instances: InstancesTruth) -> Iterator[DataFinding]:
     images = {image.id: image for image in instances.images}
     for annotation in instances.annotations:
         image = images.get(annotation["image_id"])
         if image is not None and instance_fault(annotation, image) is None:
             for kind, said in instance_doubts(annotation).items():
-                yield Finding(kind, file, f"instance {annotation['id']}: {said}", image.id)
+                yield DataFinding(kind, file, f"instance {annotation['id']}: {said}", image.id)
 
 
-def _unlisted(layout: SplitLayout, dataset: Dataset) -> Iterator[Finding]:
+def _unlisted(layout: SplitLayout, dataset: Dataset) -> Iterator[DataFinding]:
     """Files of the split's own folders that no annotation names."""
     maps = [entry.file_name for entry in (dataset.panoptic or {}).values()]
     folders = {
@@ -180,11 +182,11 @@ def _unlisted(layout: SplitLayout, dataset: Dataset) -> Iterator[Finding]:
         try:
             there = sorted(path.as_posix() for path in _files(folder))
         except OSError as error:
-            yield Finding("unreadable-folder", seen_from(layout.root, folder), str(error.strerror or error))
+            yield DataFinding("unreadable-folder", seen_from(layout.root, folder), str(error.strerror or error))
             continue
         for path in there:
             if path not in listed:
-                yield Finding("unlisted-file", seen_from(layout.root, Path(path)), "no annotation names it")
+                yield DataFinding("unlisted-file", seen_from(layout.root, Path(path)), "no annotation names it")
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -205,7 +207,7 @@ def _described(
     panoptic: PanopticTruth | None,
     instances: InstancesTruth | None,
     quick: bool,
-    findings: list[Finding],
+    findings: list[DataFinding],
 ) -> DataCheck:
     has_maps = panoptic is not None and layout.panoptic_dir is not None
     things = 0 if dataset is None else len(dataset.thing_classes)

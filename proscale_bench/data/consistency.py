@@ -11,7 +11,7 @@ from proscale_bench.data.dataset import Category, ImageEntry, PanopticEntry
 from proscale_bench.data.instances_json import InstancesTruth, instance_fault
 from proscale_bench.data.layout import SplitLayout
 from proscale_bench.data.panoptic_json import PanopticTruth
-from proscale_bench.results.data_check import Finding
+from proscale_bench.results.data_check import DataFinding
 
 Value = TypeVar("Value", bound=Hashable)
 
@@ -20,17 +20,19 @@ MAX_SEGMENT_ID = 2**24 - 1  # three bytes of a PNG
 
 def inconsistencies(
     layout: SplitLayout, panoptic: PanopticTruth | None, instances: InstancesTruth | None, images_needed: bool = True
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     """Everything that can be said without opening an image, folder by folder and file by file.
 
     Args:
         images_needed: False where nobody will look at them: their folder may be missing.
     """
     if images_needed and layout.image_dir is None:
-        yield Finding("missing-folder", layout.split, f"no folder {layout.split}/ or images/{layout.split}/ of images")
+        yield DataFinding(
+            "missing-folder", layout.split, f"no folder {layout.split}/ or images/{layout.split}/ of images"
+        )
     if layout.panoptic_json is not None and layout.panoptic_dir is None:
         name = f"panoptic_{layout.split}"
-        yield Finding("missing-folder", name, f"no folder {name}/ or annotations/{name}/ of panoptic PNGs")
+        yield DataFinding("missing-folder", name, f"no folder {name}/ or annotations/{name}/ of panoptic PNGs")
     if panoptic is not None and layout.panoptic_json is not None:
         file = seen_from(layout.root, layout.panoptic_json)
         yield from _lists(file, panoptic.categories, panoptic.images)
@@ -48,93 +50,95 @@ def seen_from(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _lists(file: str, categories: Sequence[Category], images: Sequence[ImageEntry]) -> Iterator[Finding]:
+def _lists(file: str, categories: Sequence[Category], images: Sequence[ImageEntry]) -> Iterator[DataFinding]:
     if not images:
-        yield Finding("no-images", file, "'images' is empty")
+        yield DataFinding("no-images", file, "'images' is empty")
     if not categories:
-        yield Finding("no-categories", file, "'categories' is empty")
+        yield DataFinding("no-categories", file, "'categories' is empty")
     for category_id, times in repeated(category.id for category in categories):
-        yield Finding("duplicate-category", file, f"category {category_id} is listed {times} times")
+        yield DataFinding("duplicate-category", file, f"category {category_id} is listed {times} times")
     for image_id, times in repeated(image.id for image in images):
-        yield Finding("duplicate-image", file, f"listed {times} times", image_id)
+        yield DataFinding("duplicate-image", file, f"listed {times} times", image_id)
     for name, times in repeated(image.file_name for image in images):
-        yield Finding("shared-file", file, f"'{name}' is the file of {times} images")
+        yield DataFinding("shared-file", file, f"'{name}' is the file of {times} images")
 
 
-def _panoptic(file: str, panoptic: PanopticTruth) -> Iterator[Finding]:
+def _panoptic(file: str, panoptic: PanopticTruth) -> Iterator[DataFinding]:
     images = {image.id: image for image in panoptic.images}
     categories = {category.id for category in panoptic.categories}
     for image_id, times in repeated(entry.image_id for entry in panoptic.entries):
-        yield Finding("duplicate-annotation", file, f"{times} panoptic annotations", image_id)
+        yield DataFinding("duplicate-annotation", file, f"{times} panoptic annotations", image_id)
     annotated = {entry.image_id for entry in panoptic.entries}
     for image in panoptic.images:
         if image.id not in annotated:
-            yield Finding("no-annotation", file, "no panoptic annotation", image.id)
+            yield DataFinding("no-annotation", file, "no panoptic annotation", image.id)
     for entry in panoptic.entries:
         if entry.image_id not in images:
-            yield Finding("unknown-image", file, "annotated, and not among the images", entry.image_id)
+            yield DataFinding("unknown-image", file, "annotated, and not among the images", entry.image_id)
         yield from _segments(file, entry, categories)
 
 
-def _segments(file: str, entry: PanopticEntry, categories: set[int]) -> Iterator[Finding]:
+def _segments(file: str, entry: PanopticEntry, categories: set[int]) -> Iterator[DataFinding]:
     if len({segment.id for segment in entry.segments}) < len(entry.segments):
         for segment_id, times in repeated(segment.id for segment in entry.segments):
-            yield Finding("duplicate-segment", file, f"segment {segment_id} is listed {times} times", entry.image_id)
+            yield DataFinding(
+                "duplicate-segment", file, f"segment {segment_id} is listed {times} times", entry.image_id
+            )
     for segment in entry.segments:
         if segment.category_id not in categories:
             unknown = f"segment {segment.id}: category {segment.category_id} is not listed"
-            yield Finding("unknown-category", file, unknown, entry.image_id)
+            yield DataFinding("unknown-category", file, unknown, entry.image_id)
         if not 0 < segment.id <= MAX_SEGMENT_ID:
             beyond = f"segment id {segment.id}: ids are 1 to {MAX_SEGMENT_ID}, 0 is void"
-            yield Finding("bad-segment", file, beyond, entry.image_id)
+            yield DataFinding("bad-segment", file, beyond, entry.image_id)
         if not 0 <= segment.area_px < float("inf"):  # NaN is not either
-            yield Finding("bad-segment", file, f"segment {segment.id}: area {segment.area_px}", entry.image_id)
+            yield DataFinding("bad-segment", file, f"segment {segment.id}: area {segment.area_px}", entry.image_id)
 
 
-def _instances(file: str, instances: InstancesTruth) -> Iterator[Finding]:
+def _instances(file: str, instances: InstancesTruth) -> Iterator[DataFinding]:
     images = {image.id: image for image in instances.images}
     categories = {category.id for category in instances.categories}
     for instance_id, times in repeated(annotation["id"] for annotation in instances.annotations):
-        yield Finding("duplicate-instance", file, f"instance {instance_id} is listed {times} times")
+        yield DataFinding("duplicate-instance", file, f"instance {instance_id} is listed {times} times")
     for annotation in instances.annotations:
         instance, image_id = f"instance {annotation['id']}", annotation["image_id"]
         image = images.get(image_id)
         if annotation["category_id"] not in categories:
             unknown = f"{instance}: category {annotation['category_id']} is not listed"
-            yield Finding("unknown-category", file, unknown, image_id)
+            yield DataFinding("unknown-category", file, unknown, image_id)
         if image is None:
-            yield Finding("unknown-image", file, f"{instance}: its image is not among the images", image_id)
+            yield DataFinding("unknown-image", file, f"{instance}: its image is not among the images", image_id)
         elif fault := instance_fault(annotation, image):
-            yield Finding("bad-instance", file, f"{instance}: {fault}", image_id)
+            yield DataFinding("bad-instance", file, f"{instance}: {fault}", image_id)
 
 
-def _against_panoptic(file: str, panoptic: PanopticTruth, instances: InstancesTruth) -> Iterator[Finding]:
+def _against_panoptic(file: str, panoptic: PanopticTruth, instances: InstancesTruth) -> Iterator[DataFinding]:
     """The instances' categories are the panoptic things, and both list the same images."""
     known = {category.id: category for category in panoptic.categories}
     for category in instances.categories:
         other = known.get(category.id)
         said = f"category {category.id} is '{category.name}' here"
         if other is None:
-            yield Finding("category-clash", file, f"{said}, and not in the panoptic file")
+            yield DataFinding("category-clash", file, f"{said}, and not in the panoptic file")
         elif other.name != category.name:
-            yield Finding("category-clash", file, f"{said}, and '{other.name}' in the panoptic file")
+            yield DataFinding("category-clash", file, f"{said}, and '{other.name}' in the panoptic file")
         elif not other.is_thing:
-            yield Finding("category-clash", file, f"{said}, and stuff in the panoptic file")
+            yield DataFinding("category-clash", file, f"{said}, and stuff in the panoptic file")
     listed = {category.id for category in instances.categories}
     for category in panoptic.categories:
         if category.is_thing and category.id not in listed:
-            yield Finding("categories-differ", file, f"thing {category.id}, '{category.name}', has no instances")
+            yield DataFinding("categories-differ", file, f"thing {category.id}, '{category.name}', has no instances")
 
     ours = {image.id: image for image in panoptic.images}
     theirs = {image.id: image for image in instances.images}
     for image in instances.images:
         if image.id not in ours:
-            yield Finding("images-differ", file, "listed here, and not in the panoptic file", image.id)
+            yield DataFinding("images-differ", file, "listed here, and not in the panoptic file", image.id)
         elif ours[image.id] != image:
-            yield Finding("images-differ", file, _difference(image, ours[image.id]), image.id)
+            yield DataFinding("images-differ", file, _difference(image, ours[image.id]), image.id)
     for image in panoptic.images:
         if image.id not in theirs:
-            yield Finding("images-differ", file, "listed in the panoptic file, and not here", image.id)
+            yield DataFinding("images-differ", file, "listed in the panoptic file, and not here", image.id)
 
 
 def _difference(image: ImageEntry, other: ImageEntry) -> str:

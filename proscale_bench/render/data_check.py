@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proscale_bench.results.data_check import DataCheck, Finding, Kind
+from proscale_bench.results.data_check import DataCheck, DataFinding, Kind
 
 EXAMPLES = 3
 
@@ -36,12 +36,12 @@ def facts(check: DataCheck) -> list[tuple[str, str]]:
     return lines
 
 
-def heading(kind: Kind, found: list[Finding]) -> str:
+def heading(kind: Kind, found: list[DataFinding]) -> str:
     """The heading of a kind of problem: `error: image file is missing (12)`."""
     return f"{kind.severity}: {kind.title} ({len(found):,})"
 
 
-def example_lines(found: list[Finding], everything: bool) -> Iterator[str]:
+def example_lines(found: list[DataFinding], everything: bool) -> Iterator[str]:
     """The first few findings of a kind, or all of them."""
     shown = found if everything or len(found) <= EXAMPLES + 1 else found[:EXAMPLES]
     yield from map(str, shown)

@@ -116,7 +116,7 @@ class PageView:
 
 
 @dataclass(frozen=True)
-class Backbone:
+class LegendEntry:
     name: str
     color: str  # a CSS variable's name
 
@@ -147,7 +147,7 @@ class PageDocument:
 
     start: PageStart
     metrics: dict[str, Axis]
-    backbones: list[Backbone]
+    backbones: list[LegendEntry]
     parts: list[str]
     savings: list[str]
     views: list[PageView]
@@ -175,7 +175,7 @@ def document(records: Sequence[Record], x: Sequence[str], y: str) -> PageDocumen
     return PageDocument(
         start=PageStart(found.index(opened) if opened else 0, x[0], y),
         metrics={name: Axis(name, one.title, one.unit, one.better, one.section) for name, one in METRICS.items()},
-        backbones=[Backbone(backbone_name(name), f"--{name}" if name in COLORS else "--other") for name in names],
+        backbones=[LegendEntry(backbone_name(name), f"--{name}" if name in COLORS else "--other") for name in names],
         parts=[*(part.title for part in parts), BETWEEN[0]],
         savings=[name for name, _, _ in SAVINGS],
         views=[_view(view, names, parts) for view in found],

@@ -88,7 +88,7 @@ KINDS: dict[str, Kind] = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class DataFinding:
     """A problem: its kind (of `KINDS`), the file as seen from the data set's folder, and what is wrong."""
 
     kind: str
@@ -142,7 +142,7 @@ class DataCheck:
     images_with_instances: int | None
     semantic_dir: str | None
     tasks: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[DataFinding, ...]
 
     @property
     def errors(self) -> int:
@@ -152,9 +152,9 @@ class DataCheck:
     def warnings(self) -> int:
         return len(self.findings) - self.errors
 
-    def by_kind(self) -> list[tuple[Kind, list[Finding]]]:
+    def by_kind(self) -> list[tuple[Kind, list[DataFinding]]]:
         """The findings by kind, errors first, in the order of `KINDS`."""
-        found: dict[str, list[Finding]] = {}
+        found: dict[str, list[DataFinding]] = {}
         for finding in self.findings:
             found.setdefault(finding.kind, []).append(finding)
         return [(kind, found[name]) for name, kind in KINDS.items() if name in found]
@@ -178,7 +178,7 @@ class DataCheck:
         }
 
 
-def first_error(findings: Iterable[Finding]) -> tuple[Finding | None, int]:
+def first_error(findings: Iterable[DataFinding]) -> tuple[DataFinding | None, int]:
     """The first error among findings, and how many there are."""
     errors = [finding for finding in findings if finding.severity == "error"]
     return (errors[0] if errors else None), len(errors)

@@ -312,7 +312,7 @@ class Record(Section):
         }
 
 
-class Model(NamedTuple):
+class ModelKey(NamedTuple):
     """A model as tables tell it from others. Weights are not in it: several trainings are of one model.
 
     Args:
@@ -328,15 +328,16 @@ class Model(NamedTuple):
     dimensions: tuple[tuple[str, Any], ...]
 
     @property
-    def architecture(self) -> Model:
+    def architecture(self) -> ModelKey:
         """All but the schedule: what a model shares with its baseline."""
         return self._replace(schedule="")
 
 
-def model_of(record: Record) -> Model:
+def model_of(record: Record) -> ModelKey:
     """The model that a record is about."""
     one = record.identity
-    return Model(one.model, one.backbone, one.name, classes_of(record), tuple(sorted((one.dimensions or {}).items())))
+    dimensions = tuple(sorted((one.dimensions or {}).items()))
+    return ModelKey(one.model, one.backbone, one.name, classes_of(record), dimensions)
 
 
 def classes_of(record: Record) -> int | None:

@@ -157,7 +157,7 @@ def test_an_accuracy_is_the_worst_of_its_weights(tmp_path: Path) -> None:
 
 
 def on_shapes(one: Record, images: int = 256) -> Record:
-    """As an evaluation on the embedded data, on all of them or on the first few."""
+    """Return the record as an evaluation on the embedded data, on all images or on the first few."""
     assert one.accuracy is not None
     assert one.accuracy.evaluated is not None
     assert one.evaluation is not None

@@ -260,7 +260,7 @@ def test_what_opens_is_the_first_view_with_a_point_on_every_axis() -> None:
 
 
 def names(records: list[Record]) -> list[str]:
-    """What the lines of all tables are called, with what the tables are."""
+    """Return the labels of the lines of all tables, each with its table's data."""
     return [
         f"{row.label} on {row.record.identity.backbone} | {table.data}"
         for table in side_by_side(records)

@@ -246,7 +246,7 @@ BLOCKED = ("torch", "torchvision", "fvcore", "pandas", "matplotlib", "numpy", "P
 
 
 def test_two_hundred_budgets_without_torch_or_numpy(folder: Path) -> None:
-    """What action.yml installs is enough."""
+    """The packages that action.yml installs are enough."""
     backbones = ("resnet50", "swin_t", "swin_l", "tiny")
     budgets = "".join(
         f"  - {{schedule: '{n % 5},{n % 3},{1 + n % 4}', backbone: {backbones[n % 4]}, encoder_gflops: {{max: 999}}}}\n"

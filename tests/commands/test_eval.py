@@ -648,7 +648,7 @@ def test_bad_predictions_are_named(name: str, saved: tuple[dict[str, Any], Path]
 
 
 def test_what_the_files_have_is_scored(saved: tuple[dict[str, Any], Path], data: Made, tmp_path: Path) -> None:
-    """Of the first images: entries of the others are no surprise."""
+    """The first images are scored, and entries of the others are no surprise."""
     shutil.copytree(saved[1] / "panoptic", tmp_path / "files" / "panoptic")
     shutil.copy(saved[1] / "panoptic.json", tmp_path / "files")
     flags = ("--from-predictions", str(tmp_path / "files"), "--coco", str(data.root), "--limit", "2")

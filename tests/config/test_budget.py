@@ -109,7 +109,7 @@ def test_a_problem_is_shown_at_its_place(
 
 
 def test_what_reads_a_file_rewrites_it() -> None:
-    """Of PyYAML's two parsers, one refuses this tab."""
+    """One of PyYAML's two parsers refuses this tab."""
     text, _ = rewrite("a:\n  {max:\t60.0,\tx: é}", {("a", "max"): 63.471})
     assert text == "a:\n  {max:\t63.5,\tx: é}"
 

@@ -25,7 +25,7 @@ VOID = 255
 
 @dataclass(frozen=True)
 class Made:
-    """Where a data set lies, and how to change its annotations."""
+    """A data set on disk, whose annotations can be changed."""
 
     root: Path
 

@@ -82,7 +82,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def by_category(counts: list[PanopticCounts]) -> dict[str, dict[str, float]]:
-    """As the golden has it: sums of categories that were met."""
+    """Sum up the categories that were met, in the golden's form."""
     found: dict[str, dict[str, float]] = {}
 
     def of(category_id: int) -> dict[str, float]:

@@ -70,7 +70,7 @@ class NVMLError(Exception):
 
 
 class FakeNvml:
-    """As much of `pynvml` as is used. A GPU that draws 100 W while `clock` runs."""
+    """The part of `pynvml` that is used, with a GPU that draws 100 W while `clock` runs."""
 
     NVML_CLOCK_SM, NVML_CLOCK_MEM = 1, 2
     NVMLError = NVMLError

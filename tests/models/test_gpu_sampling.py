@@ -31,7 +31,7 @@ needs_triton = pytest.mark.skipif(not gpu.INSTALLED["triton"], reason="needs Tri
 
 
 class Case(NamedTuple):
-    """What is sampled: a block has 1024 / channels queries, so some cases fill one, others one and a bit."""
+    """The sizes of one sampling: a block has 1024 / channels queries, so some cases fill one, others one and a bit."""
 
     channels: int
     queries: int
@@ -212,7 +212,7 @@ def test_our_kernels_compile_for_gpus(  # which takes none
 
 
 class TestOnGpu:
-    """What no interpreter can show."""
+    """Checks that no interpreter can make."""
 
     pytestmark = needs_gpu
 

@@ -145,7 +145,7 @@ def test_linear_and_conv_gates_differ_only_on_the_official_layout() -> None:
 @pytest.mark.parametrize("convolution", [False, True])
 @torch.no_grad()
 def test_the_official_gate_reads_memory_untransposed(convolution: bool) -> None:
-    """As the method page has it, with the gate written as a plain dot product."""
+    """The gate equals a plain dot product over the same memory."""
     torch.manual_seed(0)
     gate = TokenRecalibration(32, convolution=convolution, layout="official", temperature=0.5)
     tokens, finest = torch.randn(2, 15, 32), torch.randn(2, 240, 32)

@@ -54,7 +54,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the programs of an environment lie that holds the wheel and what it asks for, and nothing else."""
+    """Folder of the programs of an environment that holds the wheel and what it asks for, and nothing else."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", "--no-compile", wheel], check=True)
@@ -84,7 +84,7 @@ def here(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(programs: Path, folder: Path, command: str) -> str:
-    """What a command prints, which must end with 0."""
+    """Return what a command prints, which must end with 0."""
     program, *words = shlex.split(command)
     env = {**os.environ, "HOME": str(folder), NAMED_SHELL: "1"}
     done = subprocess.run(

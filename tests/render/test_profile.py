@@ -50,7 +50,7 @@ TABLE = """\
 
 
 def with_executed(one: Record, pct: float) -> Record:
-    """As if a rewrite had saved some of what is counted."""
+    """Return the record as if a rewrite had saved some of what is counted."""
     assert one.profile is not None
     saving = CountedSaving(counted=28.0, executed=pct)
     return one.model_copy(update={"profile": one.profile.model_copy(update={"counted_saving_pct": saving})})

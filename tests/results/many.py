@@ -37,7 +37,7 @@ def many() -> tuple[Record, ...]:
 
 
 def evaluation(of: Record, pq: float, half: float, **changes: Any) -> Record:
-    """What a record's model is worth, with intervals of such a half width."""
+    """Make up an evaluation of a record's model, with intervals of the given half width."""
     values = {name: pq + index for index, name in enumerate(ACCURACIES)}
     how = Evaluated(
         tasks=ALL_TASKS,

@@ -40,5 +40,5 @@ def renamed(one: Record, **identity: Any) -> Record:
 
 @cache
 def paper() -> tuple[Record, ...]:
-    """What `sweep paper` finds."""
+    """Records of the shipped sweep `paper`."""
     return tuple(measure(one, closed_form_cost) for one in plan(read_sweep(find_shipped("sweeps", "paper"))))

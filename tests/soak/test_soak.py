@@ -223,7 +223,7 @@ def test_records(case: Case, number: int) -> None:
 
 
 def _digest(raw: str | bytes) -> str | None:
-    """What a record that is one all the same would be called."""
+    """Return the digest of a text that is a record all the same, or None."""
     try:
         return Record.model_validate_json(raw).digest
     except ValueError:

@@ -89,7 +89,7 @@ def main(spec: Path, folder: Path, seed: int) -> None:
 
 
 def found(run: Path) -> dict[str, Any]:
-    """What a finished sweep's folder holds."""
+    """Return the contents of a finished sweep's folder."""
     others = [path for path in run.rglob("*") if path.is_file() and path.parent.name not in ("records", "finished")]
     return {
         "records": {name: timeless(json.loads(content)) for name, content in records(run).items()},

@@ -126,7 +126,7 @@ def profiled_records(
 
 
 def with_energy(one: Record, joules: float) -> Record:
-    """As if a GPU had told what an image takes."""
+    """Return the record as if a GPU had told the energy of an image."""
     assert one.profile is not None
     changes = {"energy_j": joules, "energy_note": "the GPU's counter"}
     return one.model_copy(update={"profile": one.profile.model_copy(update=changes)})

@@ -81,7 +81,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def eventually(holds: Callable[[], object]) -> bool:
-    """Whether it does within a time that no machine is too slow for."""
+    """Tell whether it holds within a time that no machine is too slow for."""
     until = time.monotonic() + 100
     while not holds():
         if time.monotonic() > until:

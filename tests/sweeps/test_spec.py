@@ -188,7 +188,7 @@ PROBLEMS |= {
 
 @pytest.fixture(autouse=True)
 def weights(tmp_path: Path) -> None:
-    """What `STEPS` names."""
+    """Make the files that `STEPS` names."""
     (tmp_path / "model.safetensors").write_bytes(b"no weights, and nobody looks yet")
     (tmp_path / "coco" / "annotations").mkdir(parents=True)
     (tmp_path / "coco" / "annotations" / "panoptic_val.json").write_text("{}")

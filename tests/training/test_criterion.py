@@ -62,7 +62,7 @@ def split(leaf: Tensor) -> Predictions:
 
 
 def theirs(found: Predictions, wanted: list[Target], monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
-    """What Hugging Face says of the same predictions at the same points."""
+    """Return Hugging Face's losses of the same predictions at the same points."""
     config = Mask2FormerConfig(num_labels=CLASSES, train_num_points=SETTINGS.points)
     loss = Mask2FormerLoss(config, {})
     monkeypatch.setattr(torch, "rand", places)

@@ -47,7 +47,7 @@ def fixed_points(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def gradients(of: Trainer, samples: list[Sample]) -> tuple[dict[str, Tensor], TrainingStep]:
-    """Of one iteration, before clipping."""
+    """Return the gradients of one iteration, before clipping."""
     kept: dict[str, Tensor] = {}
     update = of._update
 

@@ -194,7 +194,7 @@ def test_who_makes_parts_ends_with_the_killed_process_that_asked(fresh: Path) ->
 
 
 def is_running(process: str) -> bool:
-    """Whether it is there, and no zombie that nobody asked for its end."""
+    """Tell whether the process is there, and is no zombie that nobody asked for its end."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -147,7 +147,7 @@ PICKLES |= {
 
 
 def inspect(path: Path) -> str:
-    """What `models inspect` says of a bad file."""
+    """Return what `models inspect` says of a bad file."""
     result = run("models", "inspect", str(path))
     assert result.exit_code == 2, result.stdout[-2000:]
     assert "Traceback" not in result.stderr

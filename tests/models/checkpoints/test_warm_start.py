@@ -63,7 +63,7 @@ def test_rows_are_those_of_the_levels(levels: tuple[str, ...]) -> None:
 
 
 def test_a_layer_that_sees_all_its_weight_on_the_kept_levels_computes_the_same(tmp_path: Path) -> None:
-    """Where the baseline looks at res5 alone, its sliced layer gives the same tokens."""
+    """The sliced layer gives the same tokens as the baseline's where that one looks at res5 alone."""
     source = small_model("baseline:1")
     attention = source.encoder.layers[0].attention
     with torch.no_grad():
