@@ -28,13 +28,16 @@ Constants = TypeVar("Constants")
 def once_per_size(compute: Callable[Arguments, Constants]) -> Callable[Arguments, Constants]:
     """Keep the last few results of a function of sizes and devices: nobody may write to them.
 
-    What is made while a CUDA graph is captured or a model compiled belongs to that graph, and is not kept.
+    What is made while a CUDA graph is captured or a model compiled belongs to that graph, and is not kept; nor is what
+    is made on the meta device, where a trace sees the same operators whatever ran before it.
     """
     kept = lru_cache(maxsize=KEPT)(compute)
 
     @wraps(compute)
     def remember(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Constants:
         if torch.compiler.is_compiling() or (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
+            return compute(*args, **kwargs)
+        if any(isinstance(one, torch.device) and one.type == "meta" for one in (*args, *kwargs.values())):
             return compute(*args, **kwargs)
         with torch.inference_mode(False):  # a tensor made in it could never be trained with
             return kept(*args, **kwargs)  # type: ignore[arg-type] # sizes and devices are hashable

@@ -195,7 +195,8 @@ def test_a_module_with_a_name_among_the_layers_is_counted_where_it_runs() -> Non
 
 def test_what_the_trace_meets_and_does_not_count_is_listed() -> None:
     model = build(TINY, device="meta")
-    uncounted = trace_network(model, TINY, 64, 64).uncounted
+    trace_network(model, TINY, 64, 64)
+    uncounted = trace_network(model, TINY, 64, 64).uncounted  # whatever was traced before
     assert {"aten._softmax", "aten.relu", "aten.max_pool2d_with_indices", "aten.sin", "aten.add"} <= set(uncounted)
     assert "aten.view" not in uncounted
 
