@@ -72,18 +72,23 @@ class ModelChoice:
                 raise BenchError(f"{flag} {given}, and {self.weights} has {told}", hint)
 
 
-def read_spec(path: Path) -> Mask2FormerSpec:
+def read_spec(path: Path, cut_short: bool = False) -> Mask2FormerSpec:
     """The model that a checkpoint holds: off the header of a safetensors file, else off its tensors, which loads torch.
+
+    Args:
+        cut_short: take a file that lacks the end of its tensors, which whoever evaluates it will refuse.
 
     Raises:
         BenchError: unreadable, hostile, damaged, of no model that we know, or of a head alone.
     """
-    from proscale_bench.config.weights import METADATA, read_header, read_shapes
+    from proscale_bench.config.weights import METADATA, read_header, read_shapes, require_whole
     from proscale_bench.models.checkpoints.infer import Hints, infer
     from proscale_bench.models.checkpoints.layouts import shapes_under_our_keys
 
     try:
         shapes, metadata = read_shapes(path)
+        if not cut_short:
+            require_whole(path)
         hints = Hints()
         if METADATA in metadata:
             header = read_header(path)

@@ -116,6 +116,25 @@ def read_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]
         raise _unreadable(path, error) from error
 
 
+def require_whole(path: Path) -> None:
+    """Refuse a safetensors file that was cut short, where nobody is going to read its tensors.
+
+    Raises:
+        BenchError: unreadable, or shorter than its header says.
+    """
+    header = _header(path)
+    ends = [entry.get("data_offsets") for entry in header.values() if isinstance(entry, dict)]
+    tensors = max(
+        (end[1] for end in ends if isinstance(end, list) and len(end) == 2 and type(end[1]) is int), default=0
+    )
+    with path.open("rb") as file:
+        claimed = 8 + int.from_bytes(file.read(8), "little") + tensors
+    found = path.stat().st_size
+    if claimed > found:
+        what = f"not a whole safetensors file: it has {found:,} of {claimed:,} bytes"
+        raise BenchError(f"{path}: {what}", "download it again")
+
+
 def _unreadable(path: Path, error: Exception) -> BenchError:
     return BenchError(f"{path}: its header cannot be read: {str(error)[:200]}", "the file is damaged")
 

@@ -138,7 +138,7 @@ def _read_weights(path: Path) -> SweptWeights:
     except BenchError:
         header = None
     try:
-        spec = read_spec(path)
+        spec = read_spec(path, cut_short=True)
     except BenchError:
         spec = None
     schedule = spec.encoder if spec else header.schedule if header else None

@@ -65,6 +65,14 @@ def test_weights_say_what_is_counted_without_torch(tmp_path: Path) -> None:
     )
 
 
+def test_weights_that_were_cut_short_are_not_counted(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(shipped_weights()["tiny-3-3-3"].read_bytes()[:-1000])
+    result = run("flops", "--weights", str(cut))
+    assert result.exit_code == 2
+    assert f"{cut}: not a whole safetensors file" in result.stderr
+
+
 def test_any_layout_says_what_is_counted(foreign: Path) -> None:
     (row,) = rows("--weights", str(foreign))
     model = small_model("2,1,1")
