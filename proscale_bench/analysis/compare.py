@@ -76,13 +76,13 @@ class Comparison:
     """Two runs: what is in both, and what is in one alone.
 
     Args:
-        names: what each model is called, unlike every other.
+        names: of what is in one alone, in words, by its digest; unlike those of the pairs at its size.
     """
 
     pairs: tuple[Pair, ...]
     vanished: tuple[Record, ...]
     added: tuple[Record, ...]
-    names: dict[ModelKey, str]
+    names: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -178,10 +178,12 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
             "both runs must hold the same backbone, schedule, input and device, evaluated alike; --old and --new "
             "choose a schedule each",
         )
-    names = model_names([*old, *new])
-    named = zip(pairs, _pair_names(pairs, names), strict=True)
+    alone = [*vanished, *added]
+    names = _pair_names([*pairs, *((record, record) for record in alone)], model_names([*old, *new]))
+    named = zip(pairs, names, strict=False)
     found = tuple(Pair(one, other, tuple(_changes(one, other)), shown) for (one, other), shown in named)
-    return Comparison(found, tuple(vanished), tuple(added), names)
+    rest = zip(alone, names[len(pairs) :], strict=True)
+    return Comparison(found, tuple(vanished), tuple(added), {record.digest: shown for record, (shown, _) in rest})
 
 
 def _pair_names(pairs: Sequence[tuple[Record, Record]], names: dict[ModelKey, str]) -> list[tuple[str, str]]:

@@ -9,18 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from proscale_bench.analysis.settings import by_setting, grouped
 from proscale_bench.results.record import ModelKey, Record, classes_of, model_of, protocol_of
+from proscale_bench.specs.model import dimension_words, model_words
 
 MEAN = "mean of "  # begins the source of an accuracy that is the mean of several trainings
-DIMENSIONS = {
-    "width": "width {}",
-    "queries": "{} queries",
-    "encoder_points": "{} points",
-    "encoder_heads": "{} encoder heads",
-    "encoder_ffn": "encoder FFN {}",
-    "decoder_heads": "{} decoder heads",
-    "decoder_ffn": "decoder FFN {}",
-    "decoder_layers": "{} decoder layers",
-}
 DIGITS = 8  # of a digest: enough to tell two of a run apart
 
 
@@ -30,7 +21,7 @@ def labels(
     """A name for each row, in order: `3,3,3`; `3,3,3, 20 queries`; `3,3,3, resize 400`; `3,3,3, model_b.pth`.
 
     Rows look alike where backbone and schedule are the same, and both are found here or both published. Tables and
-    marks tell the rest.
+    marks tell the rest. A dimension in which models on one backbone differ is always named, since it costs.
 
     Args:
         records: rows that stand together, each with the accuracy that is shown in it.
@@ -42,7 +33,8 @@ def labels(
     for index, (record, _) in enumerate(pairs):
         published = record.accuracy is not None and record.accuracy.provenance == "published"
         groups.setdefault((record.identity.backbone, record.identity.name, published), []).append(index)
-    found = [_with_trainings(record) if with_trainings else record.identity.name for record in records]
+    bare = [_with_trainings(record) if with_trainings else record.identity.name for record in records]
+    found = _with_dimensions(bare, records)
     for group in groups.values():
         if len({found[index] for index in group}) == len(group):
             continue
@@ -53,14 +45,21 @@ def labels(
 
 
 def model_names(records: Iterable[Record]) -> dict[ModelKey, str]:
-    """A name for each model of the records: `3,3,3 on tiny`, with the dimensions that tell it from the others."""
+    """A name for each model of the records: `3,3,3 on tiny`, with its dimensions and what else tells it from others."""
     models = {model_of(record): record for record in records}
-    groups = grouped(models.values(), lambda record: f"{record.identity.name} on {record.identity.backbone}")
-    found = {}
-    for name, group in groups.items():
-        shown = distinct([name] * len(group), [dict(_of_model(record)) for record in group])
-        found.update({model_of(record): one for record, one in zip(group, shown, strict=True)})
-    return found
+    found = list(models.values())
+    identities = [record.identity for record in found]
+    own = [f"{one.name} on {model_words(one.backbone, one.dimensions or {})}" for one in identities]
+    names = distinct(own, [dict(_of_model(record)) for record in found])
+    return dict(zip(models, names, strict=True))
+
+
+def shared_model(records: Sequence[Record]) -> dict[str, object]:
+    """The dimensions that all models of a table have, by name: those that its title names, and not its rows."""
+    if not records:
+        return {}
+    first, *others = [record.identity.dimensions or {} for record in records]
+    return {name: value for name, value in first.items() if all(one.get(name) == value for one in others)}
 
 
 def row_names(records: Sequence[Record]) -> dict[str, str]:
@@ -104,6 +103,18 @@ def merged(rows: Iterable[Mapping[str, object]]) -> list[str]:
     return order
 
 
+def _with_dimensions(names: Sequence[str], records: Sequence[Record]) -> list[str]:
+    """Names with every dimension in which models on one backbone differ; those of its name go without saying."""
+    words = [dimension_words(dict(sorted((record.identity.dimensions or {}).items()))) for record in records]
+    found = list(names)
+    for group in grouped(range(len(found)), lambda index: records[index].identity.backbone).values():
+        for name in merged(words[index] for index in group):
+            if len({words[index].get(name) for index in group}) > 1:
+                for index in group:
+                    found[index] += f", {words[index][name]}" if name in words[index] else ""
+    return found
+
+
 def _with_trainings(record: Record) -> str:
     """The schedule, and the trainings that its accuracy is the mean of."""
     source = record.accuracy.source if record.accuracy else ""
@@ -118,9 +129,7 @@ def traits_of(record: Record, source: Record) -> dict[str, str]:
 def _of_model(record: Record) -> Iterator[tuple[str, str]]:
     classes = classes_of(record)
     yield "family", record.identity.model
-    for name, value in sorted((record.identity.dimensions or {}).items()):
-        shown = "-".join(map(str, value)) if isinstance(value, tuple) else value
-        yield name, DIMENSIONS.get(name, f"{name.replace('_', ' ')} {{}}").format(shown)
+    yield from dimension_words(dict(sorted((record.identity.dimensions or {}).items()))).items()
     yield "classes", f"{classes} classes" if classes else "unknown classes"
 
 

@@ -16,7 +16,7 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.published import published_of, references_of
 from proscale_bench.results.record import COCO_CLASSES, Cost, Failure, Identity, Input, Origin, Record, digest
-from proscale_bench.specs.model import EncoderSpec, ModelSpec
+from proscale_bench.specs.model import EncoderSpec, ModelSpec, model_words
 from proscale_bench.version import __version__
 
 
@@ -71,9 +71,8 @@ def label_of(encoder: EncoderSpec) -> str:
 
 
 def backbone_of(spec: ModelSpec) -> str:
-    """Name a model's backbone, with the head's dimensions that its name does not stand for: "tiny, queries 20"."""
-    own = {name: one for name, one in spec.dimensions().items() if not name.startswith("backbone_")}
-    return ", ".join((spec.backbone_name, *(f"{name.replace('_', ' ')} {one}" for name, one in own.items())))
+    """Name a model's backbone, with the head's dimensions that its name does not stand for: "tiny, 20 queries"."""
+    return model_words(spec.backbone_name, spec.dimensions())
 
 
 CostFunction = Callable[[Configuration], Cost]

@@ -30,7 +30,7 @@ from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.mask2former import mask2former
-from proscale_bench.specs.model import EncoderSpec, ModelSpec
+from proscale_bench.specs.model import EncoderSpec, ModelSpec, model_words
 
 # YAML reads the bare word off as false.
 Level = Annotated[Literal["error", "warn", "off"], BeforeValidator(lambda word: "off" if word is False else word)]
@@ -252,10 +252,9 @@ class Limit:
 
     @property
     def model(self) -> str:
-        """The model in words: `3,3,3 on tiny, queries 20`."""
+        """The model in words: `3,3,3 on tiny, 20 queries`."""
         own = dict(self.spec.dimensions()) | ({"classes": self.classes} if self.classes else {})
-        words = [f"{name.replace('_', ' ')} {value}" for name, value in own.items() if not name.startswith("backbone_")]
-        return ", ".join([f"{self.written} on {self.backbone}", *words])
+        return f"{self.written} on {model_words(self.backbone, own)}"
 
 
 WeightsReader = Callable[[Path], LimitedWeights]

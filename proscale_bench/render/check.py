@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from proscale_bench.config.budget import AGAINST
 from proscale_bench.results.metrics import METRICS
-from proscale_bench.units import printable
+from proscale_bench.units import printable, show_share
 
 if TYPE_CHECKING:
     from proscale_bench.analysis.budgets import Finding
@@ -103,7 +103,7 @@ def expected(finding: Finding) -> str:
 def excess(finding: Finding) -> str:
     """The distance from the bound: `3.47 GFLOPs (5.8 %)`."""
     assert finding.excess is not None
-    share = f" ({finding.excess_pct:.2g} %)" if finding.excess_pct else ""
+    share = f" ({show_share(finding.excess_pct)})" if finding.excess_pct else ""
     return f"{finding.excess:#.3g}{unit(finding)}{share}"
 
 

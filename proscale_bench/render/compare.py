@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proscale_bench.analysis.compare import Change, Comparison, Pair, Regression
 from proscale_bench.render.table import Row, Table
-from proscale_bench.results.record import Record, model_of
+from proscale_bench.results.record import Record
 
 NOT_SIGNIFICANT = "not significant"
 
@@ -40,7 +40,7 @@ def others(comparison: Comparison) -> list[str]:
         elif pair.schedule_changed:
             lines.append(f"changed: {label} was {pair.names[0]} and is {pair.names[1]}, {size}")
     for what, records in (("vanished", comparison.vanished), ("added", comparison.added)):
-        lines += [f"{what}: {comparison.names[model_of(record)]}, {record.input.size}" for record in records]
+        lines += [f"{what}: {comparison.names[record.digest]}, {record.input.size}" for record in records]
     return lines
 
 

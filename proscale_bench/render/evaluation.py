@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proscale_bench.analysis.labels import labels
+from proscale_bench.analysis.labels import labels, shared_model
 from proscale_bench.render.columns import Column, gflops, number, saved
 from proscale_bench.render.table import Row, Table, markdown_table, markdown_tables
 from proscale_bench.results.accuracy import ACCURACIES, Accuracy, Evaluated
 from proscale_bench.results.record import Record
+from proscale_bench.specs.model import dimension_words
 
 NOTHING = "–"
 METRICS = {  # (label, metric, indent) by task; what has no indent is strong
@@ -96,6 +97,9 @@ def accuracy_table(evaluations: Sequence[EvaluatedModel]) -> Table:
     header = [cell for name in names for cell in ((name, "95 %") if with_intervals else (name,))]
     images = evaluations[0].how.images
     title = f"{evaluations[0].accuracy.dataset}, {images:,} image{'s' if images > 1 else ''}, in percent"
+    shared = shared_model([one.record for one in evaluations if one.record])
+    if shared:
+        title = f"{', '.join(dimension_words(shared).values())}: {title}"
     return Table(title, ("", *header), tuple(rows))
 
 

@@ -10,7 +10,7 @@ from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.parts import ENCODER, coarse_first, depth, merged, short_title
 from proscale_bench.render.table import Row, Table, broken, markdown_tables
 from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
-from proscale_bench.specs.model import TOTAL, WHOLE, ModelSpec, Part
+from proscale_bench.specs.model import TOTAL, WHOLE, ModelSpec, Part, model_words
 from proscale_bench.specs.terms import Operator
 from proscale_bench.units import GIGA, show_gflops, show_mac, show_reduction, show_tokens
 
@@ -160,13 +160,8 @@ def model_of(spec: ModelSpec) -> str:
 
     `resnet50, 3 classes, 20 queries, width 128`
     """
-    own = {"classes": spec.classes} if spec.classes is not None else {}
-    words = (
-        f"{number} {what}" if what in ("classes", "queries") else f"{what.replace('_', ' ')} {number}"
-        for what, number in (own | spec.dimensions()).items()
-        if not what.startswith("backbone_")  # its name has them
-    )
-    return ", ".join((spec.backbone_name, *words))
+    classes = {"classes": spec.classes} if spec.classes is not None else {}
+    return model_words(spec.backbone_name, {**classes, **spec.dimensions()})
 
 
 def _title(count: FlopCount) -> str:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from proscale_bench.analysis.labels import MEAN
+from proscale_bench.analysis.labels import MEAN, shared_model
 from proscale_bench.analysis.settings import Setting, by_setting
 from proscale_bench.analysis.views import TableRow, View, views
 from proscale_bench.render.columns import PAPER, PUBLISHED, SectionName, cells, known
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.record import Record
+from proscale_bench.specs.model import model_words
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -59,8 +60,10 @@ def _table(view: View) -> str:
     lines += [SHRUNK, rf"\begin{{tabular}}{{l{'r' * len(titles)}}}", r"\toprule"]
     lines.append(_line("schedule", *map(escape, titles)))
     for backbone, group in groupby(zip(rows, table, strict=True), lambda pair: pair[0].record.identity.backbone):
-        lines += [r"\midrule", rf"\multicolumn{{{len(titles) + 1}}}{{l}}{{{escape(backbone_name(backbone))}}} \\"]
-        lines += [_line(escape(row.label), *map(_cell, found)) for row, found in group]
+        found = list(group)
+        model = model_words(backbone_name(backbone), shared_model([row.record for row, _ in found]))
+        lines += [r"\midrule", rf"\multicolumn{{{len(titles) + 1}}}{{l}}{{{escape(model)}}} \\"]
+        lines += [_line(escape(row.label), *map(_cell, shown)) for row, shown in found]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from proscale_bench.analysis import settings
 from proscale_bench.analysis.evaluations import evaluation_key, key_names
-from proscale_bench.analysis.labels import row_names
+from proscale_bench.analysis.labels import row_names, shared_model
 from proscale_bench.analysis.views import side_by_side
 from proscale_bench.config.catalogue import catalogue_names
 from proscale_bench.render.columns import REPORT, Column, cells
@@ -22,6 +22,7 @@ from proscale_bench.render.table import Row, Table, markdown_table
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import Provenance, get_metric
 from proscale_bench.results.record import Record
+from proscale_bench.specs.model import model_words
 from proscale_bench.units import show_gflops, show_mac
 
 AGREEMENT_PARTS = {
@@ -65,7 +66,8 @@ def report(
             continue
         lines += [f"## {text(setting.where)}", "", _conditions(setting), ""]
         for backbone, rows in settings.by_backbone(group).items():
-            lines += [f"### {text(backbone_name(backbone))}", "", *markdown_table(_costs(rows, sources)), ""]
+            model = model_words(backbone_name(backbone), shared_model(rows))
+            lines += [f"### {text(model)}", "", *markdown_table(_costs(rows, sources)), ""]
     lines += [*(f"{number}. {source}" for source, number in sources.items()), ""] if sources else []
     if shown:
         lines += _choices(groups[shown])

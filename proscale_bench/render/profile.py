@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from proscale_bench.analysis.labels import row_names
+from proscale_bench.analysis.labels import row_names, shared_model
 from proscale_bench.analysis.settings import Setting, by_backbone, profiled
 from proscale_bench.render import columns
 from proscale_bench.render.columns import Cell, Column, number
@@ -14,7 +14,7 @@ from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import PartRow, Record, model_of, usual_tree
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
-from proscale_bench.specs.model import POSTPROCESSING
+from proscale_bench.specs.model import POSTPROCESSING, model_words
 from proscale_bench.units import show_change, show_ms, show_reduction
 
 Names = Mapping[str, str]  # of models, by the digests of their records
@@ -60,7 +60,7 @@ def summary_table(setting: Setting, backbone: str, records: Sequence[Record], na
         for record in records
     )
     batch = f", batch {setting.execution.batch_size}" if setting.execution else ""
-    title = f"{backbone} at {setting.where}{batch}"
+    title = f"{model_words(backbone, shared_model(records))} at {setting.where}{batch}"
     return Table(title, ("", *(column.title for column in shown)), tuple(rows))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
-from proscale_bench.analysis.labels import MEAN, row_names
-from proscale_bench.analysis.settings import by_setting, main_setting
+from proscale_bench.analysis.labels import MEAN, row_names, shared_model
+from proscale_bench.analysis.settings import by_backbone, by_setting, main_setting
 from proscale_bench.analysis.views import SideBySide
 from proscale_bench.render import columns
 from proscale_bench.render.style import backbone_name
 from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.record import Record
+from proscale_bench.specs.model import model_words
 from proscale_bench.units import show_mac
 
 WIDE = 140  # columns of text that the long form takes
@@ -22,14 +23,15 @@ def costs_table(records: Sequence[Record]) -> Table | None:
     setting = main_setting(records)
     if setting is None:
         return None
-    names = row_names(records)
+    names, shown = row_names(records), by_setting(records)[setting]
+    shared = {backbone: model_words(backbone, shared_model(group)) for backbone, group in by_backbone(shown).items()}
     rows = tuple(
         Row(
             names[record.digest],
-            (record.identity.backbone, *columns.cells(columns.COSTS, [record])),
+            (shared[record.identity.backbone], *columns.cells(columns.COSTS, [record])),
             strong=record.is_baseline,
         )
-        for record in by_setting(records)[setting]
+        for record in shown
     )
     return Table(f"GFLOPs, {setting.how}", ("schedule", "backbone", *(column.title for column in columns.COSTS)), rows)
 
@@ -60,10 +62,11 @@ def tables(side: SideBySide, width: int = WIDE) -> Iterator[Table]:
     expected += ["accuracy"] if side.key else []
     for backbone, group in groupby(side.rows, lambda row: row.record.identity.backbone):
         lines = list(group)
+        shared = shared_model([line.record for line in lines])
         found = [columns.cells(shown, line.records, expected) for line in lines]
         titles, rows = columns.known(shown, found)
         yield Table(
-            f"{backbone_name(backbone)}: {_title(side)}",
+            f"{model_words(backbone_name(backbone), shared)}: {_title(side)}",
             ("schedule", *titles),
             tuple(Row(line.label, row, strong=line.record.is_baseline) for line, row in zip(lines, rows, strict=True)),
         )

@@ -16,6 +16,7 @@ from proscale_bench.specs.terms import Quantity, Terms, Tokens
 
 Task = Literal["panoptic", "instance", "semantic"]
 Number = TypeVar("Number", int, float)
+PLURALS = ("classes", "queries", "points", "heads", "layers")  # dimensions that are numbers of things
 TOTAL, POSTPROCESSING, WHOLE = "total", "postprocessing", "total_with_postprocessing"
 
 
@@ -170,6 +171,22 @@ class ModelSpec(Protocol):
 
     def parameters(self) -> dict[str, int]:
         """The number of parameters by top part."""
+
+
+def dimension_words(dimensions: Mapping[str, object]) -> dict[str, str]:
+    """Say dimensions in words, by their names: `width 128`, `20 queries`, `8 encoder heads`."""
+    found = {}
+    for name, value in dimensions.items():
+        words = name.replace("_", " ").replace("ffn", "FFN")
+        shown = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        found[name] = f"{shown} {words}" if words.rpartition(" ")[2] in PLURALS else f"{words} {shown}"
+    return found
+
+
+def model_words(backbone: str, dimensions: Mapping[str, object]) -> str:
+    """Name a model but for its encoder: `resnet50, 3 classes, width 128`. A backbone's name has its dimensions."""
+    own = {name: value for name, value in dimensions.items() if not name.startswith("backbone_")}
+    return ", ".join((backbone, *dimension_words(own).values()))
 
 
 def leaves(parts: Iterable[Part]) -> list[Part]:

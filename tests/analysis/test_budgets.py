@@ -187,8 +187,8 @@ def test_a_limit_that_names_no_data_is_on_all_of_the_models_own(tmp_path: Path) 
     assert on_coco.status == "unknown"
     assert on_coco.dataset == "COCO val2017"
     finding = check(tmp_path, limit, [few], classes="3")
-    assert finding.why == "3,3,3 on resnet50, classes 3 has no data of its own that an accuracy could be of"
-    assert where(finding) == "3,3,3 on resnet50, classes 3, no data"
+    assert finding.why == "3,3,3 on resnet50, 3 classes has no data of its own that an accuracy could be of"
+    assert where(finding) == "3,3,3 on resnet50, 3 classes, no data"
 
 
 def test_a_limit_may_name_data_split_images_and_tasks(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_models_of_other_dimensions_are_held_to_limits_of_their_own(tmp_path: Pa
     assert check(tmp_path, "pq: {min: 1}", [mine, usual], backbone="tiny").found == 60.0
     assert check(tmp_path, "pq: {min: 1}", [mine, usual], backbone="tiny", queries="20").found == 30.0
     finding = check(tmp_path, "pq: {min: 1}", [usual], backbone="tiny", queries="20")
-    assert (finding.status, where(finding)) == ("unknown", "3,3,3 on tiny, queries 20, shapes-val")
+    assert (finding.status, where(finding)) == ("unknown", "3,3,3 on tiny, 20 queries, shapes-val")
     costs = [
         check(tmp_path, "total_gflops: {max: 9999}", queries=queries, classes=classes).found or 0.0
         for queries, classes in (("20", "133"), ("100", "133"), ("100", "3"))

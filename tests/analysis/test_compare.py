@@ -157,6 +157,13 @@ def test_models_of_other_dimensions_are_no_pair_but_where_each_is_alone() -> Non
     assert next(one for one in pair.changes if one.metric.name == "pq").significant  # the same images
 
 
+def test_what_stands_alone_has_a_name_that_no_pair_has() -> None:
+    here, there = evaluated("3,3,3"), evaluated("3,3,3", images="d" * 64)
+    found = compare([here, there], [here])
+    (gone,) = found.vanished
+    assert found.names[gone.digest] not in found.pairs[0].names
+
+
 def test_evaluations_at_other_resolutions_are_no_pair() -> None:
     old = [evaluated("3,3,3", resize="800,1333"), evaluated("1,1,1", resize="800,1333")]
     new = [evaluated("3,3,3", resize="400,1333"), evaluated("1,1,1", resize="400,1333")]
