@@ -1,23 +1,34 @@
 """Changes between two runs, and whether they are more than chance. Pure functions of records.
 
 Counts are exact. Accuracies are compared draw by draw: both were found on the same images, drawn anew alike
-(`results/accuracy.py`), so what is common to two models drops out. Latencies of two sessions are compared by
-resampling each.
+(`results/accuracy.py`), so what is common to two models drops out. What a clock, a meter or an allocator says is paired
+by round where two models took turns; else it takes several sessions a side, whose spread is part of the interval: from
+one alone a change cannot be told from the machine. Savings are paired in their own sessions already.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import hypot, isfinite, nan
 
 from proscale_bench.analysis.labels import distinct, model_names, traits_of
 from proscale_bench.analysis.settings import grouped, in_order
-from proscale_bench.errors import BenchError
+from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
+from proscale_bench.results.profile import Profile, Verdict
 from proscale_bench.results.record import EvaluationProtocol, ModelKey, Record, model_of, protocol_of
 from proscale_bench.results.section import Interval
-from proscale_bench.results.statistics import MIN_PAIRS, independent_ratio, interval_of
+from proscale_bench.results.statistics import (
+    MIN_PAIRS,
+    Ratio,
+    in_sessions,
+    independent_ratio,
+    interval_of,
+    paired_ratio,
+)
+
+SAMPLED = ("latency_median_ms", "throughput_ips")  # read off a clock in every round
 
 
 @dataclass(frozen=True)
@@ -25,19 +36,24 @@ class Change:
     """One metric before and after.
 
     Args:
-        difference: percentage points for accuracies, percent of the old for all else; None where that is nothing.
+        difference: points for metrics in percent, percent of the old for all else; None where that is nothing.
+        verdict: what can be said of the difference.
         interval: 95 %, of the difference; None where there is none, or none is needed.
-        significant: None where nothing tells.
-        note: why nothing tells.
+        note: more about a verdict that leaves it open.
     """
 
     metric: Metric
     old: float
     new: float
     difference: float | None
+    verdict: Verdict
     interval: Interval | None = None
-    significant: bool | None = None
     note: str = ""
+
+    @property
+    def significant(self) -> bool | None:
+        """None where nothing tells."""
+        return {"significant": True, "not significant": False}.get(self.verdict)
 
 
 @dataclass(frozen=True)
@@ -123,20 +139,27 @@ def regressions(comparison: Comparison, gates: Sequence[Gate]) -> list[Regressio
     """The changes that are worse than the gates allow, where chance does not explain them.
 
     Raises:
-        BenchError: no pair has the metric of a gate: it would never fail.
+        BenchError: no pair has the metric of a gate, or none in a way that could tell (exit code 3): it would never
+            fail.
     """
     found = []
     for gate in gates:
         held = [(pair, change) for pair in comparison.pairs for change in pair.changes if change.metric == gate.metric]
         if not held:
             raise BenchError(f"--fail {gate.metric.name}: neither side knows it of any configuration in both")
+        if gate.metric.section == "profile" and all(change.significant is None for _, change in held):
+            why = held[0][1].verdict
+            hint = (
+                "'profile --sessions 5' on both sides measures how sessions differ; latency_saving_pct is paired in one"
+            )
+            raise BenchError(f"--fail {gate.metric.name}: nothing tells: {why}", hint, ExitCode.UNTRUSTED)
         found += [Regression(pair, change, gate) for pair, change in held if _is_worse(change, gate.percent)]
     return found
 
 
 def _is_worse(change: Change, percent: float) -> bool:
     sign = 1 if change.metric.better == "lower" else -1
-    if change.significant is False:
+    if change.significant is False or (change.metric.section == "profile" and not change.significant):
         return False
     if change.difference is None:  # the old is nothing
         return sign * (change.new - change.old) > 0
@@ -236,33 +259,72 @@ def _changes(old: Record, new: Record) -> Iterable[Change]:
 def _change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
     if metric.section == "accuracy":
         return _accuracy_change(metric, old, new, before, after)
-    difference = 100 * (after / before - 1) if before else None
-    if metric.section == "cost":
-        return Change(metric, before, after, difference, None, before != after)
-    if metric.name != "latency_median_ms" or old.profile is None or new.profile is None:
-        return Change(metric, before, after, difference)
-    samples = new.profile.samples_ms, old.profile.samples_ms
-    if min(map(len, samples)) < MIN_PAIRS:
-        return Change(metric, before, after, difference, note=f"fewer than {MIN_PAIRS} samples")
-    ratio = independent_ratio(*samples)
-    interval = (100 * (ratio.low - 1), 100 * (ratio.high - 1))
-    return Change(metric, before, after, difference, interval, ratio.significant)
+    difference = after - before if metric.in_points else 100 * (after / before - 1) if before else None
+    if metric.section == "cost" or before == after:
+        return Change(metric, before, after, difference, "not significant" if before == after else "significant")
+    assert old.profile is not None
+    assert new.profile is not None
+    if metric.in_points:
+        return _saving_change(metric, old, new, before, after)
+    ratio = _ratio(metric, old.profile, new.profile)
+    if not isinstance(ratio, Ratio):
+        return Change(metric, before, after, difference, ratio)
+    difference, interval = 100 * (ratio.value - 1), (100 * (ratio.low - 1), 100 * (ratio.high - 1))
+    few = ratio.pairs < MIN_PAIRS and metric.name in SAMPLED
+    return Change(metric, before, after, difference, "too few samples" if few else _clear(interval), interval)
+
+
+def _ratio(metric: Metric, old: Profile, new: Profile) -> Ratio | Verdict:
+    """The new against the old of what is measured anew in every session, or why there is none."""
+    in_turns = old.session == new.session and old.rounds == new.rounds
+    before, after = _by_session(metric, old), _by_session(metric, new)
+    if before is None or after is None:
+        return "too few samples"
+    if metric.name == "throughput_ips":  # images a time, not time an image
+        before, after = after, before
+    if in_turns and (len(before) > 1 or metric.name in SAMPLED):
+        return paired_ratio(after, before)
+    if in_turns:
+        return "too few samples"
+    return independent_ratio(after, before) if min(len(before), len(after)) > 1 else "another session"
+
+
+def _by_session(metric: Metric, profile: Profile) -> Sequence[Sequence[float]] | None:
+    """The samples of each session, or the one number that a session has; None where one has none."""
+    if metric.name in SAMPLED:
+        return in_sessions(profile.samples_ms, profile.rounds)
+    numbers = [getattr(one, metric.name) for one in profile.sessions]
+    return None if None in numbers or not numbers else [[number] for number in numbers]
+
+
+def _saving_change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
+    """Two savings, each paired in its own sessions: their errors have nothing in common, and add up in squares."""
+    (old_low, old_high), (new_low, new_high) = (metric.interval(one) or (nan, nan) for one in (old, new))
+    difference = after - before
+    below, above = hypot(after - new_low, old_high - before), hypot(new_high - after, before - old_low)
+    interval = (difference - below, difference + above)
+    few = min(len(one.profile.samples_ms) for one in (old, new) if one.profile) < MIN_PAIRS
+    return Change(metric, before, after, difference, "too few samples" if few else _clear(interval), interval)
+
+
+def _clear(interval: Interval) -> Verdict:
+    return "not significant" if interval[0] <= 0 <= interval[1] else "significant"
 
 
 def _accuracy_change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
     difference = after - before
     first, second = old.evaluated, new.evaluated
     if first is None or second is None:
-        return Change(metric, before, after, difference, note="published")
+        return Change(metric, before, after, difference, "too few samples", note="published")
     if first.images_digest != second.images_digest:
-        return Change(metric, before, after, difference, note="other images")
+        return Change(metric, before, after, difference, "other data", note="other images")
     if differ := _differing(protocol_of(old), protocol_of(new)):
-        return Change(metric, before, after, difference, note=f"other {', '.join(differ)}")
+        return Change(metric, before, after, difference, "other data", note=f"other {', '.join(differ)}")
     draws = first.replicates.get(metric.name), second.replicates.get(metric.name)
     if not draws[0] or not draws[1] or len(draws[0]) != len(draws[1]) or first.seed != second.seed:
-        return Change(metric, before, after, difference, note="no common draws")
-    low, high = interval_of([after - before for before, after in zip(*draws, strict=True)])  # type: ignore[arg-type]
-    return Change(metric, before, after, difference, (low, high), not low <= 0 <= high)
+        return Change(metric, before, after, difference, "too few samples", note="no common draws")
+    interval = interval_of([after - before for before, after in zip(*draws, strict=True)])  # type: ignore[arg-type]
+    return Change(metric, before, after, difference, _clear(interval), interval)
 
 
 def _differing(old: EvaluationProtocol | None, new: EvaluationProtocol | None) -> list[str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LAYER = "encoder_token_layer_"  # one layer of one schedule has no like in another
 NAMES = {"encoder_token_layers": "token_layers"}  # of a part, as metrics have it
 PROTOCOL = ("split", "limit", "resize")
-RATES = tuple(name for name, metric in METRICS.items() if metric.section == "profile" and name != "latency_median_ms")
+TIMED = tuple(name for name, metric in METRICS.items() if metric.section == "profile" and name != "latency_median_ms")
 
 
 def rows(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -133,9 +133,12 @@ def _profile(record: Record) -> Iterator[tuple[str, Any]]:
     how, profile = record.execution, record.profile
     yield from ((name, getattr(how, name, None)) for name in Execution.model_fields)
     yield from _timing("latency_median_ms", profile)
-    for name in ("latency_p90_ms", "latency_p95_ms", "latency_p99_ms", "launch_share_pct", *RATES):
+    for name in ("latency_p90_ms", "latency_p95_ms", "latency_p99_ms", "launch_share_pct"):
         yield name, getattr(profile, name, None)
+    for name in TIMED:
+        yield name, METRICS[name].read(record)
     yield "rounds", len(profile.samples_ms) if profile else None
+    yield "sessions", len(profile.rounds) if profile else None
     if profile is not None:
         yield from _savings("", profile)
         for stage, found in profile.stages.items():

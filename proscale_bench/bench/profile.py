@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from proscale_bench.bench.count import Configuration, closed_form_cost, measure
@@ -19,13 +20,22 @@ from proscale_bench.results.profile import (
     Ceilings,
     CountedSaving,
     Profile,
+    ProfileSession,
     RealisedSaving,
     StageGflops,
     StageProfile,
     Timing,
 )
 from proscale_bench.results.record import Failure, Record
-from proscale_bench.results.statistics import median, median_interval, percentile, ratio_of_medians
+from proscale_bench.results.statistics import (
+    Ratio,
+    Sessions,
+    median,
+    paired_ratio,
+    percentile,
+    typical,
+    typical_interval,
+)
 from proscale_bench.results.store import remove_leftovers, write_record
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING
 from proscale_bench.specs.model import ModelSpec
@@ -87,7 +97,7 @@ def records(
     """Make the records of one batch size, in which the models took turns."""
     from proscale_bench.measure.profile import MeasuredProfile
 
-    session = now()
+    session = f"{now()}-{token_hex(3)}"  # two machines may begin in one second
     measured = [one for one in found if isinstance(one, MeasuredProfile)]
     for one in found:
         base = next((other for other in measured if other.spec == one.spec.baseline()), None)
@@ -118,13 +128,14 @@ class Assembly:
         from proscale_bench.measure import stability
 
         samples, execution = self.one.samples, self.one.execution
-        whole = timing(samples.whole_ms)
+        whole = timing([samples.whole_ms])
         times = stage_samples(samples.stages_ms, samples.whole_ms)
         sum_pct = 100 * sum(median(times[name]) for name in IN_TURN if name in times) / whole.latency_median_ms
         launch_pct = None
         if execution.device == "cuda":
             launch_pct = 100 * median(samples.launch_ms) / whole.latency_median_ms
-        memory = self.one.memory
+        memory, energy_j = self.one.memory, self.one.energy.per_image_j
+        peak_mib = memory.allocated_mib - memory.before_mib if memory else None
         cautions: list[Caution] = [
             *stability.of_samples(samples.whole_ms, self.one.warm),
             *stability.of_stages(sum_pct, launch_pct),
@@ -138,8 +149,8 @@ class Assembly:
             warmup_rounds=self.one.warmup_rounds,
             throughput_ips=MS_A_SECOND * execution.batch_size / whole.latency_median_ms,
             launch_share_pct=launch_pct,
-            peak_memory_mib=memory.allocated_mib - memory.before_mib if memory else None,
-            energy_j=self.one.energy.per_image_j,
+            peak_memory_mib=peak_mib,
+            energy_j=energy_j,
             counted_saving_pct=self._counted_saving("total"),
             realised_saving_pct=self._realised_saving(samples.whole_ms, None),
             stages={name: self._stage(name, values, whole) for name, values in times.items()},
@@ -148,10 +159,18 @@ class Assembly:
             energy_note=self.one.energy.note,
             ceilings=ceilings,
             warnings=tuple(cautions),
+            sessions=(
+                ProfileSession(
+                    started=session.rpartition("-")[0],
+                    rounds=len(samples.whole_ms),
+                    energy_j=energy_j,
+                    peak_memory_mib=peak_mib,
+                ),
+            ),
         )
 
     def _stage(self, name: str, samples_ms: Sequence[float], whole: Timing) -> StageProfile:
-        measured = timing(samples_ms)
+        measured = timing([samples_ms])
         seconds = measured.latency_median_ms / MS_A_SECOND
         stages = [stage for stage in self.one.stages if stage.name == name or (name == LAYERS and LAYER in stage.name)]
         moved = sum(stage.min_bytes for stage in stages)
@@ -187,22 +206,24 @@ class Assembly:
         old = theirs.whole_ms if stage is None else stage_samples(theirs.stages_ms, theirs.whole_ms).get(stage)
         if old is None or (stage or "").startswith(LAYER) or len(old) != len(samples_ms):
             return None  # one layer of one schedule has no like in another
-        ratio = ratio_of_medians(samples_ms, old)
-        return RealisedSaving(
-            value=100 * (1 - ratio.value),
-            interval=(100 * (1 - ratio.high), 100 * (1 - ratio.low)),
-            significant=ratio.significant,
-        )
+        return saving(paired_ratio([samples_ms], [old]))
 
 
-def timing(samples_ms: Sequence[float]) -> Timing:
-    """Summarise samples."""
+def saving(ratio: Ratio) -> RealisedSaving:
+    """The saving that a ratio of latencies is."""
+    low, high = 100 * (1 - ratio.high), 100 * (1 - ratio.low)
+    return RealisedSaving(value=100 * (1 - ratio.value), interval=(low, high), significant=ratio.significant)
+
+
+def timing(sessions: Sessions) -> Timing:
+    """Summarise samples in milliseconds, by session."""
+    samples_ms = [sample for session in sessions for sample in session]
     return Timing(
-        latency_median_ms=median(samples_ms),
+        latency_median_ms=typical(sessions),
         latency_p90_ms=percentile(samples_ms, 90),
         latency_p95_ms=percentile(samples_ms, 95),
         latency_p99_ms=percentile(samples_ms, 99),
-        latency_interval_ms=median_interval(samples_ms),
+        latency_interval_ms=typical_interval(sessions),
         samples_ms=tuple(samples_ms),
     )
 
@@ -228,33 +249,61 @@ def _gflops(count: FlopCount, stage: str) -> float | None:
 
 
 def profile(
-    request: ProfileRequest, settings: ProfileSettings, run: Path, progress: OnProfileStage
+    request: ProfileRequest, settings: ProfileSettings, run: Path, progress: OnProfileStage, sessions: int = 1
 ) -> Iterator[Record]:
-    """Profile into a run's folder. A batch size's records are written as soon as it is measured, and then given.
+    """Profile into a run's folder. Records are written as soon as a batch size, or a session, is measured.
 
     Args:
         run: the folder; a record of the same configuration and execution is replaced by the new one.
         progress: called with what is being done, and the share of it that is done.
+        sessions: number of fresh processes that share the time; 1: all in this process.
 
     Raises:
         BenchError: the folder is in use or cannot be written; the models do not fit into memory.
     """
-    from proscale_bench.measure.profile import Session
-
     with locked(run, "profile"):
         remove_leftovers(run)
-        progress("building the models", None)
-        with Session(settings, request.in_turns) as session:
-            ceilings = _ceilings(session, request, progress)
-            for batch_size in request.batch_sizes:
-
-                def show(what: str, share: float | None, batch_size: int = batch_size) -> None:
-                    progress(f"batch {batch_size}: {what}", share)
-
-                found = session.measure(batch_size, request.sides, request.output_sides, show)
-                for record in records(request, found, session.environment, ceilings):
+        if sessions == 1:
+            for batch in measured_here(request, settings, progress):
+                for record in batch:
                     write_record(run, record)
-                    yield record
+                yield from batch
+            return
+        from proscale_bench.bench.sessions import measured_in_sessions
+
+        found: list[Record] = []
+        try:
+            for found in measured_in_sessions(request, settings, sessions, progress):
+                for record in found:
+                    write_record(run, record)
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            raise KeyboardInterrupt(f"the sessions that ended are kept in {run}") from None
+        yield from found
+
+
+def measured_here(
+    request: ProfileRequest, settings: ProfileSettings, progress: OnProfileStage
+) -> Iterator[list[Record]]:
+    """Measure in this process: the records of each batch size. Loads torch.
+
+    Raises:
+        BenchError: no such device, or the models do not fit into memory.
+    """
+    from proscale_bench.measure.profile import Session
+
+    progress("building the models", None)
+    with Session(settings, request.in_turns) as session:
+        ceilings = _ceilings(session, request, progress)
+        for batch_size in request.batch_sizes:
+            named = f"batch {batch_size}: " if len(request.batch_sizes) > 1 else ""
+
+            def show(what: str, share: float | None, named: str = named) -> None:
+                progress(f"{named}{what}", share)
+
+            found = session.measure(batch_size, request.sides, request.output_sides, show)
+            yield list(records(request, found, session.environment, ceilings))
 
 
 def _ceilings(session: Session, request: ProfileRequest, progress: OnProfileStage) -> Ceilings | None:

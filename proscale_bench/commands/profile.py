@@ -61,6 +61,14 @@ class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
         "--max-seconds S", "Time limit per schedule and batch size, in seconds.", HOW_LONG, default=30.0, min=0.1
     )
     repeats: MaybeInt = flag("--repeats N", "Exact number of rounds. [default: until stable]", HOW_LONG, min=1)
+    sessions: int = flag(
+        "--sessions N",
+        "Number of fresh processes that share the time limit: their spread is part of every interval.",
+        HOW_LONG,
+        default=1,
+        min=1,
+        max=1000,
+    )
     ceilings: bool = flag("--ceilings", "Measure the device's highest speeds, and keep them for later profiles.")
     fail_unstable: bool = flag("--fail-unstable", "Exit with 3 if a latency cannot be trusted.")
     out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/profile-BACKBONE-DEVICE]")
@@ -155,11 +163,12 @@ def measure(options: ProfileOptions, specs: tuple[ModelSpec, ...]) -> tuple[list
         settings = options.settings()
         run = options.out or Path("reports") / f"profile-{specs[0].backbone_name}-{settings.device}"
         try:
-            for record in profile_into(options.request(specs, settings.device), settings, run, show_progress):
+            request = options.request(specs, settings.device)
+            for record in profile_into(request, settings, run, show_progress, options.sessions):
                 records.append(record)
                 detail(f"{record.identity.schedule}, batch {record.execution and record.execution.batch_size}: kept")
-        except KeyboardInterrupt:
-            if not records:
+        except KeyboardInterrupt as interrupt:
+            if not records or interrupt.args:
                 raise
             raise KeyboardInterrupt(f"what is measured is kept in {run}") from None
     return records, run

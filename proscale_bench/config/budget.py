@@ -154,6 +154,8 @@ class Budget(Defaults):
     params_m: CostLimit | None = None
     latency_median_ms: ProfileLimit | None = None
     throughput_ips: ProfileLimit | None = None
+    latency_saving_pct: ProfileLimit | None = None
+    encoder_latency_saving_pct: ProfileLimit | None = None
     peak_memory_mib: ProfileLimit | None = None
     energy_j: ProfileLimit | None = None
     pq: AccuracyLimit | None = None

@@ -97,6 +97,7 @@ class ProfileStep(StrictModel):
     seed: Seed = 0
     max_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0  # a schedule
     repeats: Annotated[int, Field(ge=1)] | None = None  # until stable
+    sessions: Annotated[int, Field(ge=1, le=1000)] = 1  # fresh processes that share the time
 
 
 class EvaluateStep(StrictModel):

@@ -14,21 +14,16 @@ WIDE = 0.03  # of the median, either way
 DRIFTED = 0.03  # between the halves
 HONEST_SUM_PCT = 15.0  # the stages may differ from the whole by so much
 LAUNCH_BOUND_PCT = 90.0
+QUIET = "close other programs, and give it more --max-seconds"
 BUSY = 0.5  # cores that others may use
 
 
 def of_samples(samples_ms: Sequence[float], warm: bool) -> list[Caution]:
-    """Cautions from the samples themselves."""
-    found = []
+    """Cautions from the samples of one session themselves."""
     count, reach, change = len(samples_ms), half_width(samples_ms), drift(samples_ms)
-    quiet = "close other programs, and give it more --max-seconds"
-    if count < FEW:
-        what = f"{count} sample{'s' if count > 1 else ''} only: the interval is a guess"
-        found.append(_unstable("few samples", what, "give it more --max-seconds"))
+    found = of_precision(count, reach)
     if not warm:
-        found.append(_unstable("warm-up", "the warm-up did not become stable", quiet))
-    if reach > WIDE:
-        found.append(_unstable("wide interval", f"the median is known to ±{100 * reach:.1f} % only", quiet))
+        found.append(_unstable("warm-up", "the warm-up did not become stable", QUIET))
     if count >= FEW and abs(change) > max(DRIFTED, reach):
         what = f"the second half of the samples is {100 * abs(change):.1f} % {'slower' if change > 0 else 'faster'}"
         advice = "let the machine cool down or wait until other programs have ended, and measure again"
@@ -36,6 +31,21 @@ def of_samples(samples_ms: Sequence[float], warm: bool) -> list[Caution]:
     if count >= FEW and (far := len(outliers(samples_ms))):
         what = f"{far} of {count} samples lie far out: the median bears that, the 95th and 99th do not"
         found.append(_note("outliers", what, "close other programs, and measure again before quoting a percentile"))
+    return found
+
+
+def of_precision(samples: int, reach: float) -> list[Caution]:
+    """Cautions from how much was measured.
+
+    Args:
+        reach: the wider half of the interval, as a fraction of the value.
+    """
+    found = []
+    if samples < FEW:
+        what = f"{samples} sample{'s' if samples > 1 else ''} only: the interval is a guess"
+        found.append(_unstable("few samples", what, "give it more --max-seconds"))
+    if reach > WIDE:
+        found.append(_unstable("wide interval", f"the median is known to ±{100 * reach:.1f} % only", QUIET))
     return found
 
 

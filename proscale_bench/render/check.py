@@ -184,7 +184,7 @@ def numbers(finding: Finding) -> tuple[str, str]:
 
 
 def _number(finding: Finding, value: float) -> str:
-    return f"{value:,.2f}" if finding.metric.section == "accuracy" or abs(value) >= 1 else f"{value:#.3g}"
+    return f"{value:,.2f}" if finding.metric.in_points or abs(value) >= 1 else f"{value:#.3g}"
 
 
 def _written(value: float) -> str:

@@ -6,7 +6,7 @@ from proscale_bench.analysis.compare import Change, Comparison, Pair, Regression
 from proscale_bench.render.table import Row, Table
 from proscale_bench.results.record import Record
 
-NOT_SIGNIFICANT = "not significant"
+ANOTHER_SESSION = "another session: cannot be told from the machine"
 
 
 def table(pair: Pair) -> Table:
@@ -22,10 +22,12 @@ def table(pair: Pair) -> Table:
 
 def verdict(change: Change) -> str:
     """The meaning of a change in a word: better, worse, the same, or why nothing can be said."""
+    if change.verdict == "another session":
+        return ANOTHER_SESSION
     if change.significant is None:
-        return change.note
+        return f"{change.verdict}: {change.note}" if change.note else change.verdict
     if not change.significant:
-        return NOT_SIGNIFICANT if change.old != change.new else "the same"
+        return change.verdict if change.old != change.new else "the same"
     better = (change.new < change.old) == (change.metric.better == "lower")
     return "better" if better else "worse"
 
@@ -47,7 +49,7 @@ def others(comparison: Comparison) -> list[str]:
 def regression(found: Regression) -> str:
     """A regression in one line: the metric, its values, and the change that was allowed."""
     pair, change = found.pair, found.change
-    unit = "points" if change.metric.section == "accuracy" else "%"
+    unit = "points" if change.metric.in_points else "%"
     return (
         f"regression: {change.metric.name} of {pair.names[1]}, {pair.new.input.size}: "
         f"{_value(change, change.old)} is now {_value(change, change.new)} ({_difference(change) or 'from nothing'}), "
@@ -66,9 +68,10 @@ def row(pair: Pair) -> dict[str, object]:
                 "old": change.old,
                 "new": change.new,
                 "difference": change.difference,
-                "unit": "points" if change.metric.section == "accuracy" else "percent",
+                "unit": "points" if change.metric.in_points else "percent",
                 "interval": change.interval,
                 "significant": change.significant,
+                "verdict": change.verdict,
                 "note": change.note,
             }
             for change in pair.changes
@@ -77,7 +80,7 @@ def row(pair: Pair) -> dict[str, object]:
 
 
 def _value(change: Change, value: float) -> str:
-    return f"{value:,.2f}" if change.metric.section == "accuracy" or abs(value) >= 1 else f"{value:#.3g}"
+    return f"{value:,.2f}" if change.metric.in_points or abs(value) >= 1 else f"{value:#.3g}"
 
 
 def _difference(change: Change) -> str:
@@ -85,7 +88,7 @@ def _difference(change: Change) -> str:
         return ""
     # What rounds to nothing and is something keeps a digit.
     digits = f"{change.difference:+.2f}" if round(change.difference, 2) else f"{change.difference:+.1g}"
-    return digits + ("" if change.metric.section == "accuracy" else "%")
+    return digits + ("" if change.metric.in_points else "%")
 
 
 def _interval(change: Change) -> str:

@@ -345,7 +345,9 @@ def _of_profile(profile: Profile) -> Iterator[Detail]:
     percentiles = (profile.latency_p90_ms, profile.latency_p95_ms, profile.latency_p99_ms)
     yield Detail("latency, p90 / p95 / p99", f"{' / '.join(map(show_ms, percentiles))} ms")
     rounds = f"{len(profile.samples_ms)} rounds after {profile.warmup_rounds} warm-up rounds"
-    yield Detail("timed", f"{rounds}, {profile.session}")
+    sessions = f" in {len(profile.sessions)} sessions" if len(profile.sessions) > 1 else ""
+    started = profile.sessions[0].started if profile.sessions else profile.session
+    yield Detail("timed", f"{rounds}{sessions}, {started}")
     if profile.launch_share_pct is not None:
         yield Detail("time to launch", f"{profile.launch_share_pct:.0f} % of the latency")
     if profile.memory:

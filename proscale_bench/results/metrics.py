@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from proscale_bench.errors import look_up
 
 if TYPE_CHECKING:  # a record's classes take longer to make than a cost on paper to count
+    from proscale_bench.results.profile import RealisedSaving
     from proscale_bench.results.record import Record
     from proscale_bench.results.section import Interval
 
@@ -30,6 +31,11 @@ class Metric:
     section: Literal["cost", "accuracy", "profile"]
     interval: Callable[[Record], Interval | None] = lambda record: None
     read_cost: Callable[[Any], float | None] | None = None
+
+    @property
+    def in_points(self) -> bool:
+        """Two of them differ by percentage points, and not by a share of either."""
+        return self.unit == "%"
 
 
 def _cost(name: str, title: str, unit: str, read: Callable[[Any], float | None]) -> Metric:
@@ -58,8 +64,30 @@ def _profile(name: str, title: str, unit: str, better: Literal["lower", "higher"
     return Metric(name, title, unit, better, read, "profile")
 
 
-def _latency_interval(record: Record) -> Interval | None:
-    return record.profile.latency_interval_ms if record.profile else None
+def _timed(name: str, title: str, unit: str, better: Literal["lower", "higher"], interval: str) -> Metric:
+    """A metric of a profile whose interval stands beside it."""
+
+    def read(record: Record) -> Interval | None:
+        found: Interval | None = getattr(record.profile, interval) if record.profile else None
+        return found
+
+    return replace(_profile(name, title, unit, better), interval=read)
+
+
+def _saving(name: str, title: str, stage: str | None) -> Metric:
+    """The time that a model, or a stage of it, saves against the baseline in the same rounds."""
+
+    def saving(record: Record) -> RealisedSaving | None:
+        timed = record.profile if stage is None or record.profile is None else record.profile.stages.get(stage)
+        return timed.realised_saving_pct if timed else None
+
+    def read(record: Record) -> float | None:
+        return one.value if (one := saving(record)) else None
+
+    def interval(record: Record) -> Interval | None:
+        return one.interval if (one := saving(record)) else None
+
+    return Metric(name, title, "%", "higher", read, "profile", interval)
 
 
 METRICS: dict[str, Metric] = {
@@ -69,8 +97,10 @@ METRICS: dict[str, Metric] = {
         _cost("token_layers_gflops", "token layers", "GFLOPs", lambda cost: cost.gflops.get("encoder_token_layers")),
         _cost("total_gflops", "total", "GFLOPs", lambda cost: cost.gflops.get("total")),
         _cost("params_m", "parameters", "millions", lambda cost: cost.params_m.get("total")),
-        replace(_profile("latency_median_ms", "latency, median", "ms"), interval=_latency_interval),
-        _profile("throughput_ips", "throughput", "images/s", "higher"),
+        _timed("latency_median_ms", "latency, median", "ms", "lower", "latency_interval_ms"),
+        _timed("throughput_ips", "throughput", "images/s", "higher", "throughput_interval_ips"),
+        _saving("latency_saving_pct", "time saved", None),
+        _saving("encoder_latency_saving_pct", "time of the encoder saved", "encoder"),
         _profile("peak_memory_mib", "peak memory of a pass", "MiB"),
         _profile("energy_j", "energy of an image", "J"),
         _accuracy("pq", "PQ"),

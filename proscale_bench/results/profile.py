@@ -6,7 +6,7 @@ Raw samples are kept in the order of the rounds; beside them stands what was der
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from proscale_bench.config import choices
 from proscale_bench.results.section import Amount, Count, Interval, Line, Section, Word, written_as
@@ -14,6 +14,10 @@ from proscale_bench.results.section import Amount, Count, Interval, Line, Sectio
 DeviceType = choices.DeviceType
 DType = choices.DType
 Mode = choices.Mode
+
+
+# An answer about a difference. `another session`: of one session a side, it cannot be told from the machine.
+Verdict = Literal["significant", "not significant", "too few samples", "another session", "other data"]
 
 
 class Execution(Section):
@@ -56,6 +60,20 @@ class RealisedSaving(Section):
     value: float
     interval: Interval
     significant: bool  # the interval does not contain 0, and there are samples enough
+
+    @property
+    def verdict(self) -> Verdict:
+        """An interval that is clear of 0 and yet not significant is one of too few samples."""
+        if self.significant:
+            return "significant"
+        return "not significant" if self.interval[0] <= 0 <= self.interval[1] else "too few samples"
+
+    @property
+    def speedup(self) -> tuple[float, float, float]:
+        """How many times as fast as the baseline: 1.28, and its interval."""
+        low, high = self.interval
+        value, least, most = (1 / max(1 - pct / 100, 1e-9) for pct in (self.value, low, high))
+        return value, least, most
 
 
 class StageGflops(Section):
@@ -134,8 +152,23 @@ class Caution(Section):
     unstable: bool
 
 
+class ProfileSession(Section):
+    """A fresh process in which models took turns, with what is measured once in it.
+
+    Sessions differ in what rounds do not tell: memory layout, clocks, the load of their minutes.
+    """
+
+    started: Word  # UTC
+    rounds: Count  # of the samples, in their order
+    energy_j: Amount | None = None
+    peak_memory_mib: Amount | None = None
+
+
 class Profile(Timing):
     """The whole model, from images on the device to logits, and its stages.
+
+    Of several sessions, `latency_median_ms` is the geometric mean of their medians, and every interval draws sessions
+    first and rounds within them. Energy and peak memory are then means of what the sessions found.
 
     `peak_memory_mib` is what one pass takes at its peak, over what was there before it. Stages whose names are those
     of the counts are counted there; `encoder` is the module, which does the FPN upsampling too.
@@ -155,6 +188,19 @@ class Profile(Timing):
     energy_note: Line  # how it was measured, or why not
     ceilings: Ceilings | None
     warnings: tuple[Caution, ...]
+    sessions: tuple[ProfileSession, ...] = ()  # of earlier versions' records, one that does not say more
+
+    @property
+    def rounds(self) -> tuple[int, ...]:
+        """The number of samples of each session, in their order."""
+        return tuple(one.rounds for one in self.sessions) or (len(self.samples_ms),)
+
+    @property
+    def throughput_interval_ips(self) -> Interval:
+        """The interval of the throughput, which is that of the latency turned round."""
+        low, high = self.latency_interval_ms
+        scale = self.throughput_ips * self.latency_median_ms
+        return scale / max(high, 1e-9), scale / max(low, 1e-9)
 
     @property
     def unstable(self) -> tuple[Caution, ...]:

@@ -1,6 +1,9 @@
 """Statistics of samples: medians with intervals, ratios, outliers, drift. Never a bare mean.
 
-Intervals are percentile bootstraps at 95 %, with a fixed seed: the same samples give the same interval.
+Intervals are percentile bootstraps at 95 %, with a fixed seed: the same samples give the same interval. Over several
+sessions the sessions are drawn first and the rounds within them; few sessions vary less among themselves than sessions
+do, so the draws are stretched by sqrt(S / (S - 1)) and by Student's t over the normal quantile (Hesterberg 2015, "What
+Teachers Should Know About the Bootstrap", 3.2), with Welch's degrees of freedom for two sides.
 """
 
 from __future__ import annotations
@@ -16,12 +19,16 @@ if TYPE_CHECKING:
 
     Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
+Sessions = Sequence[Sequence[float]]  # samples by session
+
 CONFIDENCE_PCT = 95.0
 RESAMPLES = 2000
 SEED = 0
 MIN_PAIRS = 6  # fewer that all point one way happen by chance in over 5 % of cases: 2 / 2^5
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 OUTLIER_DEVIATIONS = 5.0
+NORMAL = statistics.NormalDist().inv_cdf((1 + CONFIDENCE_PCT / 100) / 2)
+LEAST = 1e-12  # nothing that is measured is less
 FINEST_DEVIATION = 0.001  # of the median: a clock that always says the same makes nothing an outlier
 
 
@@ -73,14 +80,66 @@ def ratio_of_medians(new: Sequence[float], old: Sequence[float]) -> Ratio:
     return Ratio(median(new) / median(old), low, high, len(new))
 
 
-def independent_ratio(new: Sequence[float], old: Sequence[float]) -> Ratio:
-    """`new` against `old` where they share no rounds: each is resampled by itself; the pairs are the fewer samples."""
-    import numpy as np
+def in_sessions(samples: Sequence[float], rounds: Sequence[int]) -> Sessions:
+    """Samples, one session after another, by session.
 
-    generator = np.random.default_rng(SEED)
-    tops, bottoms = (_medians(one, generator.integers(len(one), size=(RESAMPLES, len(one)))) for one in (new, old))
-    low, high = _interval(tops / bottoms)
-    return Ratio(median(new) / median(old), low, high, min(len(new), len(old)))
+    Args:
+        rounds: the number of samples of each session; of none, all are of one.
+
+    Raises:
+        ValueError: they do not add up.
+    """
+    if not rounds:
+        return [samples]
+    if sum(rounds) != len(samples):
+        raise ValueError(f"expected {sum(rounds)} samples of {len(rounds)} sessions, got {len(samples)}")
+    ends = [sum(rounds[: index + 1]) for index in range(len(rounds))]
+    return [samples[end - count : end] for end, count in zip(ends, rounds, strict=True)]
+
+
+def typical(sessions: Sessions) -> float:
+    """The median of one session; of several, the geometric mean of their medians."""
+    return math.exp(statistics.fmean(map(_log, map(median, sessions)))) if len(sessions) > 1 else median(sessions[0])
+
+
+def typical_interval(sessions: Sessions) -> tuple[float, float]:
+    """The interval of `typical`: of one session by its rounds alone, of several by sessions and rounds."""
+    if len(sessions) == 1:
+        return median_interval(sessions[0])
+    side = _Side([_LogMedian(samples) for samples in sessions])
+    low, high = side.interval()
+    return math.exp(low), math.exp(high)
+
+
+def paired_ratio(new: Sessions, old: Sessions) -> Ratio:
+    """`new` against `old`, which took turns in every session, paired by round.
+
+    Raises:
+        ValueError: they are not of the same rounds of the same sessions.
+    """
+    if len(new) != len(old):
+        raise ValueError(f"expected the same sessions, got {len(new)} and {len(old)}")
+    if len(new) == 1:
+        return ratio_of_medians(new[0], old[0])
+    if any(len(one) != len(other) for one, other in zip(new, old, strict=True)):
+        raise ValueError("expected pairs of samples in every session")
+    side = _Side([_LogMedian(*pair) for pair in zip(new, old, strict=True)])
+    low, high = map(math.exp, side.interval())
+    return Ratio(math.exp(side.middle), low, high, sum(map(len, new)))
+
+
+def independent_ratio(new: Sessions, old: Sessions) -> Ratio:
+    """`new` against `old` of other sessions. The pairs are the fewer samples.
+
+    Raises:
+        ValueError: one session on a side: it cannot tell how sessions differ.
+    """
+    if min(len(new), len(old)) < 2:
+        raise ValueError("expected two sessions a side at the least")
+    tops, bottoms = (_Side([_LogMedian(one) for one in side], seed) for seed, side in enumerate((new, old)))
+    low, high = map(math.exp, tops.interval(bottoms))
+    value = math.exp(tops.middle - bottoms.middle)
+    return Ratio(value, low, high, min(sum(map(len, side)) for side in (new, old)))
 
 
 def interval_of(replicates: Sequence[float]) -> tuple[float, float]:
@@ -133,3 +192,68 @@ def _interval(values: Values) -> tuple[float, float]:
     tail = (100 - CONFIDENCE_PCT) / 2
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
+
+
+class _LogMedian:
+    """The logarithm of a session's median, or of the ratio of two that took turns in it."""
+
+    def __init__(self, samples: Sequence[float], against: Sequence[float] | None = None) -> None:
+        self.samples, self.against = samples, against
+        self.value = _log(median(samples)) - (_log(median(against)) if against is not None else 0.0)
+
+    def drawn(self, count: int, generator: np.random.Generator) -> Values:
+        """The same of rounds drawn anew, so many times."""
+        import numpy as np
+
+        draws = generator.integers(len(self.samples), size=(count, len(self.samples)))
+        found: Values = np.log(np.maximum(_medians(self.samples, draws), LEAST))
+        if self.against is not None:
+            found -= np.log(np.maximum(_medians(self.against, draws), LEAST))
+        return found
+
+
+class _Side:
+    """Several sessions of one thing: their mean, and how it scatters where sessions and rounds are drawn anew."""
+
+    def __init__(self, sessions: Sequence[_LogMedian], seed: int = 0) -> None:
+        import numpy as np
+
+        self.count = len(sessions)
+        values = [one.value for one in sessions]
+        self.middle = statistics.fmean(values)
+        self.variance = statistics.variance(values) / self.count  # of the mean
+        generator = np.random.default_rng((SEED, seed))
+        means = np.zeros(RESAMPLES)
+        for chosen in generator.integers(self.count, size=(self.count, RESAMPLES)):
+            for index, session in enumerate(sessions):
+                here = chosen == index
+                means[here] += session.drawn(int(here.sum()), generator) / self.count
+        self.deviations: Values = (means - self.middle) * math.sqrt(self.count / (self.count - 1))
+
+    def interval(self, against: _Side | None = None) -> tuple[float, float]:
+        """The interval of the mean, or of its distance from that of other sessions."""
+        sides = [self, *([against] if against else [])]
+        middle = self.middle - (against.middle if against else 0.0)
+        deviations = self.deviations - (against.deviations if against else 0.0)
+        low, high = _interval(deviations)
+        stretch = _student(_freedom(sides)) / NORMAL
+        return middle + stretch * low, middle + stretch * high
+
+
+def _freedom(sides: Sequence[_Side]) -> float:
+    """Welch's degrees of freedom."""
+    total = sum(side.variance for side in sides)
+    if not total:
+        return float(min(side.count for side in sides) - 1)
+    return total**2 / sum(side.variance**2 / (side.count - 1) for side in sides)
+
+
+def _student(freedom: float) -> float:
+    """The two-sided quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + CONFIDENCE_PCT / 100) / 2))
+
+
+def _log(value: float) -> float:
+    return math.log(max(value, LEAST))

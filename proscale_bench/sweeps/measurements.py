@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.bench.count import backbone_of, failure_record, identity_of
-from proscale_bench.bench.profile import ProfileRequest, records
+from proscale_bench.bench.profile import ProfileRequest, measured_here
+from proscale_bench.bench.sessions import measured_in_sessions
 from proscale_bench.config.choices import EMBEDDED
 from proscale_bench.config.sweep import EvaluateStep, ProfileStep
 from proscale_bench.cost.geometry import parse_size
@@ -65,6 +66,7 @@ class ProfileTask(Measurement):
     def _about(self) -> dict[str, Any]:
         """All that decides what is found but the schedules. A named model's is as it was before others had one."""
         first = self.models[0]
+        unsaid = {"batch_sizes", *(["sessions"] if self.how.sessions == 1 else [])}  # before there were sessions
         return {
             "backbone": first.backbone_name,
             "classes": first.classes,
@@ -73,7 +75,7 @@ class ProfileTask(Measurement):
             "batch_size": self.batch_size,
             "device": self.device,
             "step": self.step,
-            "how": self.how.model_dump(mode="json", exclude={"batch_sizes"}),
+            "how": self.how.model_dump(mode="json", exclude=unsaid),
         }
 
     @property
@@ -86,19 +88,17 @@ class ProfileTask(Measurement):
         Raises:
             BenchError: no such device, or the models do not fit into memory.
         """
-        from proscale_bench.measure.ceilings import cached_ceilings
         from proscale_bench.measure.latency import Limits
-        from proscale_bench.measure.profile import ProfileSettings, Session
+        from proscale_bench.measure.profile import ProfileSettings
 
         how = self.how
-        shared = how.model_dump(by_alias=False, exclude={"batch_sizes", "max_seconds", "repeats"})
+        shared = how.model_dump(by_alias=False, exclude={"batch_sizes", "max_seconds", "repeats", "sessions"})
         settings = ProfileSettings(device=self.device, limits=Limits(how.max_seconds, how.repeats), **shared)
-        request = self._request
-        tell("building the models")
-        with Session(settings, request.in_turns) as session:
-            found = session.measure(self.batch_size, request.sides, request.output_sides, tell)
-            ceilings = cached_ceilings(session.execution(self.batch_size))
-            return [record.model_dump(mode="json") for record in records(request, found, session.environment, ceilings)]
+        if how.sessions > 1:
+            *_, found = measured_in_sessions(self._request, settings, how.sessions, tell)
+        else:
+            (found,) = measured_here(self._request, settings, tell)
+        return [record.model_dump(mode="json") for record in found]
 
     def failed(self, failure: Failure) -> list[Record]:
         execution = Execution(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from proscale_bench.analysis.compare import Change, compare, parse_gate, regressions
+from proscale_bench.bench.profile import records
+from proscale_bench.bench.sessions import merged
 from proscale_bench.errors import BenchError
 from proscale_bench.results.record import Record
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
-from tests.sweeps.profiles import profiled_records
+from tests.sweeps.profiles import MACHINE, measured, profiled_records, request, slowed, with_energy
 
 
 def change(old: object, new: object, name: str) -> Change:
@@ -59,16 +61,75 @@ def test_counts_are_exact() -> None:
     assert change(old, record("3,3,3"), "encoder_gflops").significant is False
 
 
-def test_latencies_are_resampled() -> None:
-    slow, fast = profiled_records("3,3,3"), profiled_records("1,1,1")
-    pairs = compare(slow, fast)
-    changes = {pair.new.identity.schedule: pair.changes for pair in pairs.pairs}
-    same = next(one for one in changes["baseline"] if one.metric.name == "latency_median_ms")
-    less = next(one for one in changes["1,1,1"] if one.metric.name == "latency_median_ms")
-    assert same.significant is False
-    assert less.significant is True
+TIMED = ("latency_median_ms", "throughput_ips")
+
+
+def test_what_took_turns_is_paired_by_round() -> None:
+    _, slow, fast = profiled_records("3,3,3", "1,1,1")
+    less, more = (change(slow, fast, name) for name in TIMED)
+    assert less.verdict == more.verdict == "significant"
     assert less.interval is not None
     assert less.interval[1] < 0
+    assert more.interval is not None
+    assert more.interval[0] > 0
+    assert change(slow, slow, "latency_median_ms").verdict == "not significant"
+
+
+def test_one_session_a_side_cannot_be_told_from_the_machine() -> None:
+    (_, slow), (_, fast) = profiled_records("3,3,3"), profiled_records("1,1,1")
+    for name in TIMED:
+        found = change(slow, fast, name)
+        assert (found.verdict, found.significant, found.interval) == ("another session", None, None)
+        assert found.difference != 0
+    saved = change(slow, fast, "latency_saving_pct")  # each against the baseline of its own session
+    assert saved.verdict == "significant"
+    assert saved.difference == pytest.approx(saved.new - saved.old)
+    with pytest.raises(BenchError, match="another session") as problem:
+        regressions(compare([fast], [slow]), [parse_gate("latency_median_ms:1")])
+    assert problem.value.exit_code == 3
+    assert "--sessions" in (problem.value.hint or "")
+    assert regressions(compare([fast], [slow]), [parse_gate("latency_saving_pct:1")])
+
+
+def test_several_sessions_a_side_tell_and_their_spread_counts() -> None:
+    (_, slow), (_, fast) = sessions(1.0, 1.01, 0.99), sessions(0.9, 0.91, 0.89)
+    for name in TIMED:
+        found = change(slow, fast, name)
+        assert found.verdict == "significant"
+        assert found.interval is not None
+        assert found.difference is not None
+        assert found.interval[0] < found.difference < found.interval[1]
+    assert change(slow, slow, "latency_median_ms").verdict == "not significant"
+    (_, torn), (_, other) = sessions(1.0, 1.2, 0.8), sessions(0.9, 1.1, 0.7)
+    assert change(torn, other, "latency_median_ms").verdict == "not significant"
+    assert regressions(compare([fast], [slow]), [parse_gate("throughput_ips:5")])
+    assert not regressions(compare([other], [torn]), [parse_gate("throughput_ips:5")])
+
+
+def test_what_is_measured_once_a_session_needs_sessions_too() -> None:
+    (_, one), (_, other) = profiled_records("3,3,3"), profiled_records("3,3,3")
+    more = with_peaks(other, 999.0)
+    assert change(one, more, "peak_memory_mib").verdict == "another session"
+    assert change(with_energy(one, 3.0), with_energy(other, 4.0), "energy_j").verdict == "too few samples"
+    (_, few), (_, many) = sessions(1.0, 1.01, 0.99), sessions(1.0, 1.01, 0.99)
+    few, many = with_peaks(few, 500.0, 501.0, 502.0), with_peaks(many, 600.0, 601.0, 602.0)
+    assert change(few, many, "peak_memory_mib").verdict == "significant"
+
+
+def sessions(*speeds: float) -> list[Record]:
+    """Profiles of the baseline and of 3,3,3 in several sessions, in each of which all took so much longer."""
+    asked = request("3,3,3")
+    found = [[slowed(measured(spec), by) for spec in asked.in_turns] for by in speeds]
+    return merged([list(records(asked, session, MACHINE, None)) for session in found])
+
+
+def with_peaks(one: Record, *peaks_mib: float) -> Record:
+    """The record as if each of its sessions had found such a peak."""
+    assert one.profile is not None
+    found = zip(one.profile.sessions, peaks_mib, strict=True)
+    changes = {"sessions": tuple(session.model_copy(update={"peak_memory_mib": mib}) for session, mib in found)}
+    update = {**changes, "peak_memory_mib": sum(peaks_mib) / len(peaks_mib)}
+    return one.model_copy(update={"profile": one.profile.model_copy(update=update)})
 
 
 def test_all_that_was_found_of_one_schedule_is_held_against_all_of_another() -> None:

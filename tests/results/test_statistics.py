@@ -11,12 +11,17 @@ from proscale_bench.results.statistics import (
     MIN_PAIRS,
     drift,
     half_width,
+    in_sessions,
+    independent_ratio,
     interval_of,
     median,
     median_interval,
     outliers,
+    paired_ratio,
     percentile,
     ratio_of_medians,
+    typical,
+    typical_interval,
 )
 
 SAMPLES = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=40)
@@ -102,3 +107,71 @@ def test_drift_is_the_second_half_against_the_first() -> None:
 
 def test_the_interval_of_replicates_holds_95_percent() -> None:
     assert interval_of([float(value) for value in range(1001)]) == (25.0, 975.0)
+
+
+# --- Sessions: a simulated clock, in which whole sessions are slower or faster by a percent or two ---
+
+PAIRS = 120
+
+
+def simulated(
+    generator: np.random.Generator, sessions: int, between: float = 0.01, within: float = 0.01, slower: float = 1.0
+) -> list[list[float]]:
+    """Rounds of several sessions of one model, in milliseconds."""
+    levels = 100 * slower * np.exp(generator.normal(0, between, size=sessions))
+    return [list(level * np.exp(generator.normal(0, within, size=15))) for level in levels]
+
+
+def found_different(seed: int, slower: float, **how: float) -> float:
+    """The share of pairs of five sessions a side that are called different."""
+    generator = np.random.default_rng(seed)
+    sides = ((simulated(generator, 5, slower=slower, **how), simulated(generator, 5, **how)) for _ in range(PAIRS))
+    return sum(independent_ratio(new, old).significant for new, old in sides) / PAIRS
+
+
+def test_the_same_thing_in_other_sessions_is_not_called_different() -> None:
+    assert found_different(1, 1.0) <= 0.05
+    assert found_different(2, 1.0, between=0.0, within=0.03) <= 0.05
+
+
+def test_a_slowdown_of_3_percent_is_found_over_sessions() -> None:
+    assert found_different(3, 1.03) >= 0.8
+
+
+def test_one_session_a_side_would_be_called_different_most_of_the_time() -> None:
+    """The rounds of a session do not know how sessions differ: this is why one is never enough."""
+    generator = np.random.default_rng(4)
+    pairs = [(simulated(generator, 1)[0], simulated(generator, 1)[0]) for _ in range(PAIRS)]
+    assert sum(ratio_of_medians(new, old).significant for new, old in pairs) > 0.4 * PAIRS
+    with pytest.raises(ValueError, match="two sessions"):
+        independent_ratio([pairs[0][0]], [pairs[0][1]])
+
+
+def test_the_saving_of_one_session_is_paired_so_that_the_session_drops_out() -> None:
+    generator = np.random.default_rng(5)
+
+    def share_found(slower: float) -> float:
+        count = 0
+        for _ in range(PAIRS):
+            rounds = np.exp(generator.normal(0, 0.05, size=20))
+            new, old = (list(100 * by * rounds * np.exp(generator.normal(0, 0.01, size=20))) for by in (slower, 1.0))
+            count += paired_ratio([new], [old]).significant
+        return count / PAIRS
+
+    assert share_found(1.0) <= 0.05
+    assert share_found(1.03) >= 0.95
+
+
+def test_sessions_are_split_and_summarised() -> None:
+    samples = [1.0, 2.0, 3.0, 40.0, 50.0]
+    sessions = in_sessions(samples, (3, 2))
+    assert sessions == [[1.0, 2.0, 3.0], [40.0, 50.0]]
+    assert typical(sessions) == pytest.approx((2 * 45) ** 0.5)
+    low, high = typical_interval(sessions)
+    assert low < 2
+    assert high > 45  # two sessions know next to nothing
+    assert in_sessions(samples, ()) == [samples]
+    assert typical([samples]) == median(samples)
+    assert typical_interval([samples]) == median_interval(samples)
+    with pytest.raises(ValueError, match="expected 4 samples"):
+        in_sessions(samples, (2, 2))

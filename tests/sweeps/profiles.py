@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from proscale_bench.bench.profile import ProfileRequest, records
 from proscale_bench.config.catalogue import parse_schedule
@@ -112,6 +113,19 @@ def out_of_memory(schedule: str, how: Execution | None = None) -> FailedProfile:
     how = how or execution()
     return FailedProfile(
         mask2former(parse_schedule(schedule)), how, f"out of memory at batch size {how.batch_size}", True
+    )
+
+
+def slowed(one: MeasuredProfile, factor: float) -> MeasuredProfile:
+    """The same measurement where all took so much longer."""
+    samples = one.samples
+    return replace(
+        one,
+        samples=Samples(
+            [factor * ms for ms in samples.whole_ms],
+            [factor * ms for ms in samples.launch_ms],
+            {name: [factor * ms for ms in values] for name, values in samples.stages_ms.items()},
+        ),
     )
 
 
