@@ -16,6 +16,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.units import one_line
 
 LOCK = ".lock"
+MEBIBYTE = 1 << 20
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
@@ -25,12 +26,13 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
         BenchError: missing, no regular file, unreadable, or larger than `max_bytes`.
     """
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
             raise BenchError(f"{path}: {what}", "give the path of a file")
         with path.open("rb") as file:
-            raw = file.read(max_bytes + 1)
+            # A read reserves what it is told to. Files of /proc say that they have no bytes.
+            raw = file.read(min(max(status.st_size, MEBIBYTE), max_bytes) + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         shown = one_line(str(path))
         raise BenchError(f"{shown}: {getattr(error, 'strerror', None) or error}", "check the path") from error

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from proscale_bench.data.dataset import Category, ImageEntry, PanopticEntry, Segment
@@ -121,7 +121,7 @@ def read_file_name(reader: Reader, key: str = "file_name") -> str:
     """
     name = reader.text(key)
     try:
-        possible = bool(os.fsencode(name)) and "\0" not in name
+        possible = bool(os.fsencode(name)) and "\0" not in name and bool(PurePath(name).name)  # "." has none
     except UnicodeEncodeError:  # half a surrogate pair
         possible = False
     if not possible:

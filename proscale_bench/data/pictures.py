@@ -66,9 +66,10 @@ def read_image(path: Path) -> Pixels:
     """A photograph as RGB, [H, W, 3], turned as its EXIF orientation says.
 
     Raises:
-        BenchError: unreadable, cut off or too large.
+        BenchError: unreadable, cut off, too large, or of more than 8 bits a channel.
     """
     with opened(path) as image:
+        _require_8_bits(path, image)
         return _loaded(path, lambda: _upright(image).convert("RGB"))
 
 
@@ -76,9 +77,10 @@ def read_size(path: Path) -> tuple[int, int]:
     """The height and width that `read_image` would find, from the header.
 
     Raises:
-        BenchError: unreadable, no image, or too large.
+        BenchError: unreadable, no image, too large, or of more than 8 bits a channel.
     """
     with opened(path) as image:
+        _require_8_bits(path, image)
         size = image.height, image.width
         # Of a PNG that says nothing before its pixels, Pillow would decode them all to look behind them.
         silent = image.format == "PNG" and "exif" not in image.info
@@ -107,6 +109,19 @@ def opened(path: Path, raw: bytes | None = None) -> Image:
             f"{path}: {image.width:,} x {image.height:,} pixels", f"images have at most {MAX_PIXELS:,} pixels"
         )
     return image
+
+
+def _require_8_bits(path: Path, image: Image) -> None:
+    """Refuse grey of 16 or 32 bits, integer or float: which of its values is white, no file says.
+
+    Pillow would cut every value at 255, so that nearly all pixels become white, or black where white is 1.0.
+    """
+    if image.mode.startswith(("I", "F")):
+        bits = 16 if image.mode.startswith("I;16") else 32
+        raise BenchError(
+            f"{path}: {image.format} of mode {image.mode}, {bits} bits a channel",
+            "a photograph has 8 bits a channel: scale its values to 0 to 255 and save it again",
+        )
 
 
 def _upright(image: Image) -> Image:

@@ -53,7 +53,11 @@ KINDS: dict[str, Kind] = {
         ("bad-segment", "segment that cannot be one", MEND_JSON),
         ("bad-instance", "instance that cannot be read", MEND_JSON),
         ("missing-image", "image file is missing", COPY_AGAIN),
-        ("unreadable-image", "image cannot be read", COPY_AGAIN),
+        (
+            "unreadable-image",
+            "image cannot be read",
+            "eval stops there: copy or unpack the file again, or save it with 8 bits a channel",
+        ),
         ("image-size", "image of another size than listed", "eval stops there: the annotations are of another image"),
         ("missing-map", "panoptic PNG is missing", COPY_AGAIN),
         ("unreadable-map", "panoptic PNG cannot be read", COPY_AGAIN),

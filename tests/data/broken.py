@@ -76,6 +76,11 @@ def drawn(path: str, mode: str, size: tuple[int, int] = (32, 24)) -> Callable[[M
     return lambda made: Image.new(mode, size).save(made.root / path)
 
 
+def deep(path: str) -> Callable[[Made], object]:
+    """A picture of 16 bits a channel."""
+    return lambda made: Image.fromarray(np.full((24, 32), 40_000, np.uint16)).save(made.root / path, "PNG")
+
+
 def remove(path: str) -> Callable[[Made], object]:
     def how(made: Made) -> None:
         whole = made.root / path
@@ -171,6 +176,10 @@ UNREADABLE = [
     Break("climbing image path", image(file_name="a/../../x.jpg"), "unreadable-annotations", "leads out"),
     Break("climbing Windows path", image(file_name="..\\x.jpg"), "unreadable-annotations", "leads out"),
     Break("image name with a zero", image(file_name="a\0.jpg"), "unreadable-annotations", "no name of a file"),
+    Break("image name of a folder", image(file_name="."), "unreadable-annotations", "no name of a file"),
+    Break(
+        "image name of its folder's folder", image(file_name="a/../."), "unreadable-annotations", "no name|leads out"
+    ),
     Break(
         "climbing map path",
         panoptic(lambda d: d["annotations"][0].update(file_name="../x.png")),
@@ -294,6 +303,7 @@ BROKEN_FILES = [
         ("image a page of HTML", put(JPEG, b"<html>404</html>"), "unreadable-image", "not an image"),
         ("image cut", cut(JPEG, 0.7), "unreadable-image", "truncated"),
         ("image a pipe", pipe(JPEG), "unreadable-image", "not a regular file"),
+        ("image of 16 bits", deep(JPEG), "unreadable-image", "16 bits a channel"),
         ("image a folder", folder(JPEG), "unreadable-image", "a folder"),
         ("image a bomb", lambda made: bomb(made.images / f"{FIRST}.jpg"), "unreadable-image", "60,?000"),
         ("image of another size", drawn(JPEG, "RGB", (30, 24)), "image-size", "24 x 30 pixels, listed as 24 x 32"),

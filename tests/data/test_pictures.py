@@ -45,6 +45,41 @@ def test_labels_of_8_and_16_bits(tmp_path: Path, mode: str) -> None:
     assert np.array_equal(read_label_map(tmp_path / "labels.png"), labels)
 
 
+DEEP = {  # of more than 8 bits a channel, by the ending that can hold it
+    "16 bits": ("png", np.full((4, 6), 40_000, np.uint16)),
+    "12 bits in 16": ("png", np.full((4, 6), 4_000, np.uint16)),
+    "16 bits TIFF": ("tif", np.full((4, 6), 40_000, np.uint16)),
+    "32 bits TIFF": ("tif", np.full((4, 6), 70_000, np.int32)),
+    "float TIFF": ("tif", np.full((4, 6), 0.5, np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_photograph_of_more_than_8_bits_is_refused(tmp_path: Path, name: str) -> None:
+    """Not read as all white, as Pillow's conversion would."""
+    ending, pixels = DEEP[name]
+    path = tmp_path / f"photo.{ending}"
+    Image.fromarray(pixels).save(path)
+    for read in (read_image, read_size):
+        with pytest.raises(BenchError, match=r"bits a channel") as caught:
+            read(path)
+        assert caught.value.hint is not None
+        assert "0 to 255" in caught.value.hint
+
+
+def test_colours_of_16_bits_are_scaled(tmp_path: Path) -> None:
+    """PNG says that 65,535 is white, and Pillow keeps the upper byte of each channel."""
+    rows = b"".join(b"\0" + struct.pack(">3H", 65_535, 32_768, 0) * 2 for _ in range(2))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
+    path = tmp_path / "deep.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    assert read_image(path).tolist() == [[[255, 128, 0]] * 2] * 2
+
+
 def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
     image = Image.fromarray(np.zeros((4, 6, 3), np.uint8))
     exif = image.getexif()
