@@ -18,6 +18,7 @@ from proscale_bench.commands import (
     flops,
     models,
     profile,
+    recipes,
     report,
     schedules,
     sweep,
@@ -103,6 +104,7 @@ app.command("report", cls=BenchCommand, rich_help_panel=RUN)(report.report)
 app.add_typer(data.app, name="data", rich_help_panel=LOOK)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=LOOK)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK)
+app.add_typer(recipes.app, name="recipes", rich_help_panel=LOOK)
 
 
 def _version(wanted: bool) -> None:

@@ -21,6 +21,7 @@ BEFORE = {
     "compare": [str(ROOT / "reports/cpu")] * 2,
     "report": [str(ROOT / "reports/paper"), "--out", "report"],
     "schedules show": ["3,3,3"],
+    "recipes show": ["shapes"],
     "models inspect": ["a.pth"],
     "models convert": ["a.pth", "b.pth"],
     "models warm-start": ["a.pth", "b.safetensors"],
@@ -54,7 +55,7 @@ def wrong_values() -> list[tuple[str, str, str]]:
 
 
 def test_the_walk_finds_them_all() -> None:
-    assert GROUPS == ["", "data", "schedules", "models"]
+    assert GROUPS == ["", "data", "schedules", "models", "recipes"]
     assert {"flops", "profile", "eval", "train", "sweep", "models warm-start", "data make-shapes"} <= set(COMMANDS)
     assert [name for _, name, _, _ in DECLARED["commands"]()] == COMMANDS
     assert len(wrong_values()) > 60

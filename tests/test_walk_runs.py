@@ -48,6 +48,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "schedules validate": (str(ROOT / "schedules" / "proscale-3-3-3.yaml"),),
     "models list": (),
     "models show": ("tiny",),
+    "recipes list": (),
+    "recipes show": ("own-tiny",),
 }
 FILES = {
     "recipe.yaml": {

@@ -50,6 +50,10 @@ def tasks(incomplete: str) -> list[str]:
     return [f"{begun}{comma}{task}" for task in get_args(choices.Task) if task not in begun.split(",")]
 
 
+def recipes() -> list[str]:
+    return list(choices.shipped("recipes"))
+
+
 def sweeps() -> list[str]:
     return list(choices.shipped("sweeps"))
 
@@ -71,7 +75,7 @@ OFFERS: dict[str, Callable[..., list[str]]] = {
     "--output-size": single_sizes,
     "--precision": _words(get_args(choices.Precision)),
     "--ray": _words(["local", "auto"]),
-    "--recipe": lambda: list(choices.shipped("recipes")),
+    "--recipe": recipes,
     "--resize": _words(["800,1333", "none"]),
     "--rules": _table("cost.rules", "RULES"),
     "--sampling": _words(get_args(choices.Sampling)),

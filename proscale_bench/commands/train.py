@@ -26,9 +26,10 @@ from proscale_bench.units import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from proscale_bench.bench.train import SplitValidator
     from proscale_bench.commands.progress import Bars
     from proscale_bench.config.recipe import Recipe
-    from proscale_bench.results.training import TrainingRecord, TrainingStep
+    from proscale_bench.results.training import TrainingRecord, TrainingStep, ValidationScores
     from proscale_bench.specs.model import EncoderSpec
     from proscale_bench.training.job import TrainingJob, Watcher
 else:
@@ -43,13 +44,19 @@ class TrainOptions(DeviceOptions):
     """The flags of `train`."""
 
     schedule: str = flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, WHAT, default="3,3,3")
-    recipe: str = flag(
+    recipe: MaybeStr = flag(
         "--recipe, -r NAME",
-        "Recipe: a YAML file, or shapes, coco-50ep, coco-finetune, shapes-trunk or shapes-branch.",
+        "Recipe: a YAML file, or a name of recipes list. [default: shapes; with --coco one that fits the data]",
         WHAT,
-        default="shapes",
     )
-    coco: MaybePath = flag("--coco DIR", "Folder of a data set in COCO's layout, if the recipe asks for one.", WHAT)
+    coco: MaybePath = flag(
+        "--coco DIR",
+        "Folder of a data set in COCO's layout; its classes are learnt. [default: the embedded data]",
+        WHAT,
+    )
+    split: MaybeStr = flag(
+        "--split NAME", "Split of DIR to learn from. [default: the recipe's; train2017, train or the only one]", WHAT
+    )
     seed: int = flag(
         "--seed N", "Seed of the weights, the images and all chance.", WHAT, default=0, callback=seed_in_range
     )
@@ -80,6 +87,18 @@ class TrainOptions(DeviceOptions):
     precision: MaybeStr = flag(
         "--precision NAME", "Number format: fp32, or bf16 and fp16 mixed with it. [default: the recipe's]", RECIPE
     )
+    validate_every: MaybeInt = flag(
+        "--validate-every N",
+        "Number of iterations between two evaluations; 0 for none. [default: the recipe's]",
+        RECIPE,
+        min=0,
+        max=MOST_ITERATIONS,
+    )
+    val_split: MaybeStr = flag(
+        "--val-split NAME",
+        "Split of DIR to evaluate on. [default: the recipe's; val2017, val or the only other]",
+        RECIPE,
+    )
     workers: int = flag("--workers N", "Number of threads that load images.", HOW, default=2, min=1, max=256)
     out: MaybePath = flag("--out DIR", "Folder of the run. [default: runs/RECIPE-BACKBONE-SCHEDULE-seedN]", KEPT)
     resume: bool = flag("--resume/--no-resume", "Continue an interrupted training, or start over.", KEPT, default=True)
@@ -93,6 +112,7 @@ class TrainOptions(DeviceOptions):
         Raises:
             BenchError: a schedule, recipe, file or value is unknown or does not fit.
         """
+        from proscale_bench.bench.train import fitting_recipe, on_folder
         from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.config.choices import Precision, find_shipped
         from proscale_bench.config.recipe import RecipeChanges, read_recipe, with_changes
@@ -100,7 +120,9 @@ class TrainOptions(DeviceOptions):
 
         schedule = parse_schedule(self.schedule)
         changes = RecipeChanges(**{field.name: getattr(self, field.name) for field in fields(RecipeChanges)})
-        recipe = with_changes(read_recipe(find_shipped("recipes", self.recipe)), changes)
+        backbone = self.backbone or (str(self.backbone_weights) if self.backbone_weights else None)
+        chosen = self.recipe or fitting_recipe(self.coco, self.split, starts=bool(self.start), backbone=backbone)
+        recipe = on_folder(with_changes(read_recipe(find_shipped("recipes", chosen)), changes), self.coco)
         get_backbone(recipe.backbone)
         one_of(Precision, recipe.precision, "precision")
         self.check()
@@ -115,7 +137,7 @@ class TrainOptions(DeviceOptions):
 
         return self.out or Path("runs") / f"{recipe.name}-{recipe.backbone}-{file_name_of(schedule)}-seed{self.seed}"
 
-    def job(self, schedule: EncoderSpec, recipe: Recipe) -> TrainingJob:
+    def job(self, schedule: EncoderSpec, recipe: Recipe, validator: SplitValidator | None) -> TrainingJob:
         """The job that runs. Loads torch."""
         from proscale_bench.commands.progress import uninterrupted
 
@@ -134,6 +156,7 @@ class TrainOptions(DeviceOptions):
             workers=self.workers,
             sampling=self.sampling,
             tensorboard=self.tensorboard,
+            validator=validator,
         )
 
 
@@ -145,11 +168,12 @@ def train(options: TrainOptions) -> None:
 
     On several GPUs or processes: torchrun --nproc-per-node 2 -m proscale_bench train ...
     """
+    from proscale_bench.bench.train import validator_of
     from proscale_bench.commands.exporting import Exports
     from proscale_bench.commands.progress import Bars
     from proscale_bench.config.recipe import CocoData
     from proscale_bench.models.processes import join_processes
-    from proscale_bench.render.console import detail, settings, warn
+    from proscale_bench.render.console import detail, note, settings, warn
 
     schedule, recipe = options.read()
     exports = Exports(options.export_json, force=options.force)
@@ -157,7 +181,13 @@ def train(options: TrainOptions) -> None:
     with join_processes("train") as processes:
         if not processes.is_first:
             settings.quiet = True
-        job = options.job(schedule, recipe)
+        if options.recipe is None and isinstance(recipe.data, CocoData):
+            note(f"by the recipe {recipe.name}, on {recipe.data.split}; 'proscale-bench recipes list' has others")
+        validator = validator_of(recipe, options.coco)
+        if validator is None and recipe.validation is not None:
+            hint = "the last weights are kept, not the best; --val-split names a split"
+            warn(f"{options.coco} has no split to validate on beside the one to learn from", hint)
+        job = options.job(schedule, recipe, validator)
         from proscale_bench.training.folder import START_OVER, is_begun
         from proscale_bench.training.job import run_training
 
@@ -175,7 +205,8 @@ def train(options: TrainOptions) -> None:
                 raise
             raise typer.Exit(ExitCode.INTERRUPTED) from None  # the first one has said it
     if trained is not None:
-        show(exports.console, trained.record, trained.weights, options.coco)
+        best = trained.weights if trained.record.best is None else folder / trained.record.best.weights
+        show(exports.console, trained.record, best, options.coco)
         exports.write([trained.record.row()], str)
 
 
@@ -209,6 +240,15 @@ class TrainingDisplay(Watcher):
             step.iteration,
             line=lambda: line(step, self.iterations, images_per_second, (self.iterations - step.iteration) * pace_s),
         )
+
+    def validating(self, done: int, total: int) -> None:
+        self.bar.show(f"validating, image {done} of {total}")
+
+    def validated(self, iteration: int, scores: ValidationScores, is_best: bool) -> None:
+        from proscale_bench.render.console import note
+        from proscale_bench.render.training import validated
+
+        note(validated(iteration, scores, is_best))
 
 
 def show(console: Console, record: TrainingRecord, weights: Path, coco: Path | None) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from proscale_bench.config import choices
+from proscale_bench.config.weights import shipped_weights
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
@@ -24,9 +25,11 @@ MAX_ITERATIONS = 100_000_000
 MAX_BATCH = 65_536
 MAX_SEED = (1 << 32) - 1
 MAX_CROP_PX = 8192
-# What two runs of one training may differ in: words, how often it is kept, and where files of weights lie, which have
-# digests of their own.
-OUTSIDE_DIGEST = frozenset({"schema_version", "name", "description", "checkpoint_every", "start", "backbone_weights"})
+# What two runs of one training may differ in: words, how often it is kept and validated, and where files of weights
+# lie, which have digests of their own.
+OUTSIDE_DIGEST = frozenset(
+    {"schema_version", "name", "description", "checkpoint_every", "validation", "start", "backbone_weights"}
+)
 
 
 def _as_pair(value: Any) -> Any:
@@ -47,6 +50,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Iterations = Annotated[int, Field(ge=1, le=MAX_ITERATIONS)]
 Scale = Annotated[float, Field(ge=0.01, le=100)]
 Side = Annotated[int, Field(ge=32, le=MAX_CROP_PX)]
+SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class ShapesData(StrictModel):
@@ -58,10 +62,28 @@ class ShapesData(StrictModel):
 
 
 class CocoData(StrictModel):
-    """A split of a folder laid out as COCO; the command line says which folder."""
+    """A split of a folder laid out as COCO; the command line says which folder.
+
+    Args:
+        split: name of the split; null for `train2017`, `train`, or the only split of the folder.
+    """
 
     source: Literal["coco"]
-    split: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "train2017"
+    split: SplitName | None = "train2017"
+
+
+class ValidationSettings(StrictModel):
+    """Evaluations during a training, of which the best weights are kept; they change nothing that is learnt.
+
+    Args:
+        every: number of iterations between two; there is one after the last iteration too.
+        split: name of the split; null for `val2017`, `val`, or the only other split of the folder.
+        images: number of images, the first of the split; null for all.
+    """
+
+    every: Iterations
+    split: SplitName | None = None
+    images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
 class Augmentation(StrictModel):
@@ -145,7 +167,8 @@ class Recipe(StrictModel):
         drop_path: the rate of the last block of a Swin; ResNets have none.
         ema: how much of the average stays at each iteration; null for no average.
         checkpoint_every: iterations.
-        start: a baseline's checkpoint to start from, as seen from the recipe's folder.
+        validation: null for no evaluations during the training.
+        start: a baseline's checkpoint to start from, as seen from the recipe's folder, or weights that ship by name.
         backbone_weights: the backbone's weights from ImageNet, under torchvision's names.
     """
 
@@ -165,8 +188,27 @@ class Recipe(StrictModel):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     precision: choices.Precision = "fp32"
     checkpoint_every: Iterations = 5_000
+    validation: ValidationSettings | None = None
     start: Annotated[str, Field(min_length=1)] | None = None
     backbone_weights: Annotated[str, Field(min_length=1)] | None = None
+
+    def require_folder(self, folder: Path | None) -> None:
+        """Check that a folder is named where the data are a folder's, and none where they are embedded.
+
+        Raises:
+            BenchError: it is not so.
+        """
+        if isinstance(self.data, ShapesData):
+            if folder is not None:
+                raise BenchError(
+                    f"the recipe {self.name} trains on the embedded data, not on {folder}",
+                    "leave --coco out, or give a recipe whose data have 'source: coco'",
+                )
+        elif folder is None:
+            split = self.data.split or "a split"
+            raise BenchError(
+                f"the recipe {self.name} trains on {split} of a folder as COCO's", "name it with --coco DIR"
+            )
 
     @property
     def digest(self) -> str:
@@ -184,9 +226,12 @@ def read_recipe(path: Path) -> Recipe:
     """
     document = load_yaml(path, Recipe)
     _check_together(document)
-    files = {}
+    files: dict[str, str] = {}
     for key in ("start", "backbone_weights"):
         if name := getattr(document.value, key):
+            if key == "start" and name in (ours := shipped_weights()):
+                files[key] = str(ours[name])
+                continue
             try:
                 files[key] = str(path.parent / Path(name).expanduser())
             except RuntimeError as error:  # no home of ~somebody
@@ -235,6 +280,9 @@ class RecipeChanges:
     precision: str | None = None
     start: Path | None = None
     backbone_weights: Path | None = None
+    split: str | None = None
+    val_split: str | None = None
+    validate_every: int | None = None
 
 
 def with_changes(recipe: Recipe, changes: RecipeChanges) -> Recipe:
@@ -255,11 +303,31 @@ def with_changes(recipe: Recipe, changes: RecipeChanges) -> Recipe:
         update |= {name: path and str(path) for name, path in files.items()}
     if changes.iterations is not None:
         update |= {"iterations": changes.iterations, "schedule": _stretched(recipe, changes.iterations)}
+    update |= _other_data(recipe, changes)
     found = recipe.model_copy(update=update)
     if found.batch_size % found.accumulate:
         parts = f"{found.batch_size} images an iteration in {found.accumulate} equal parts"
         raise BenchError(parts, "--batch-size is a multiple of --accumulate")
     return found
+
+
+def _other_data(recipe: Recipe, changes: RecipeChanges) -> dict[str, Any]:
+    """The fields that say what is learnt from and validated on, where flags change them."""
+    update: dict[str, Any] = {}
+    if changes.split is not None:
+        if isinstance(recipe.data, ShapesData):
+            raise BenchError(f"--split: the recipe {recipe.name} trains on the embedded data", "leave --split out")
+        update["data"] = recipe.data.model_copy(update={"split": changes.split})
+    if changes.validate_every == 0:
+        if changes.val_split is not None:
+            raise BenchError("--val-split with --validate-every 0", "leave one of them out")
+        return update | {"validation": None}
+    if changes.validate_every is None and changes.val_split is None:
+        return update
+    settings = recipe.validation or ValidationSettings(every=recipe.checkpoint_every)
+    changed = {"every": changes.validate_every, "split": changes.val_split}
+    changed = {name: value for name, value in changed.items() if value is not None}
+    return update | {"validation": settings.model_copy(update=changed)}
 
 
 def _stretched(recipe: Recipe, iterations: int) -> Any:

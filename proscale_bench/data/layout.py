@@ -10,6 +10,7 @@ from proscale_bench.errors import BenchError, did_you_mean
 
 ANNOTATIONS = "annotations"
 PREFERRED_SPLITS = ("val2017", "val")
+TRAINING_SPLITS = ("train2017", "train")
 IMAGE_DIRS = ("{}", "images/{}")
 SHARED_IMAGE_DIR = "images"  # of data sets that keep the images of all splits together
 PANOPTIC_DIRS = ("panoptic_{}", "annotations/panoptic_{}")
@@ -64,6 +65,47 @@ def find_layout(root: Path, split: str | None = None) -> SplitLayout:
         panoptic_dir=_first(root, PANOPTIC_DIRS, split) if "panoptic" in has else None,
         semantic_dir=_first(root, SEMANTIC_DIRS, split),
     )
+
+
+def training_split(root: Path, split: str | None = None) -> str:
+    """The split to learn from: `train2017`, `train`, or the only one, where none is named.
+
+    Raises:
+        BenchError: see `find_layout`.
+    """
+    splits = _splits(root)
+    found = split or next((name for name in TRAINING_SPLITS if name in splits), None)
+    if found is None and len(splits) > 1:
+        hint = f"choose one, as --split {min(splits)}"
+        raise BenchError(f"{root}: several splits to learn from: {', '.join(sorted(splits))}", hint)
+    return find_layout(root, found or min(splits)).split
+
+
+def count_images(root: Path, split: str) -> int:
+    """The number of files in a split's folder of images: about how many it has, without reading its annotations."""
+    image_dir = find_layout(root, split).image_dir
+    if image_dir is None:
+        return 0
+    try:
+        return sum(1 for _ in image_dir.iterdir())
+    except OSError as error:
+        raise BenchError(f"{image_dir}: {error.strerror}", "check the path") from error
+
+
+def validation_split(root: Path, training: str, split: str | None = None) -> str | None:
+    """The split to validate on: `val2017`, `val`, or the only one beside the training's; None where there is none.
+
+    Raises:
+        BenchError: see `find_layout`; a choice of splits.
+    """
+    if split is not None:
+        return find_layout(root, split).split
+    others = [name for name in _splits(root) if name != training]
+    preferred = next((name for name in PREFERRED_SPLITS if name in others), None)
+    if preferred is None and len(others) > 1:
+        hint = f"choose one, as --val-split {min(others)}, or leave validation out with --validate-every 0"
+        raise BenchError(f"{root}: several splits to validate on: {', '.join(sorted(others))}", hint)
+    return preferred or next(iter(others), None)
 
 
 def _splits(root: Path) -> dict[str, dict[str, Path]]:

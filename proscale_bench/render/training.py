@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from proscale_bench.config.recipe import Recipe
 from proscale_bench.render.table import Row, Table
-from proscale_bench.results.training import TrainingRecord, TrainingStep
+from proscale_bench.results.training import TrainingRecord, TrainingStep, ValidationScores
 from proscale_bench.units import show_duration
 
 
@@ -25,13 +26,25 @@ def line(step: TrainingStep, iterations: int, images_per_second: float, left_s: 
     )
 
 
+def validated(iteration: int, scores: ValidationScores, is_best: bool) -> str:
+    """A validation in one line: `iteration 500: PQ 43.21 on 100 images of val2017, the best so far`"""
+    name, value = scores.decisive
+    shown = f"{value:.2f}" if value >= 0 else "undefined"
+    best = ", the best so far" if is_best else ""
+    return f"iteration {iteration:,}: {name} {shown} on {scores.images:,} images of {scores.split}{best}"
+
+
 def summary(record: TrainingRecord) -> str:
     """A finished training: `3,3,3 on tiny: 6,000 iterations in 52 min; the loss was 23.1 at the end`"""
     start = f", from {record.start.file}" if record.start.kind != "fresh" else ""
+    best = ""
+    if record.best is not None:
+        name, value = record.best.validation.decisive
+        best = f"; the best {name} was {value:.2f} at iteration {record.best.iteration:,}"
     loss = f"; the loss was {record.last.loss:.1f} at the end" if record.last else ""
     return (
         f"{record.schedule} on {record.backbone}: {record.iterations:,} iterations by {record.name}{start} "
-        f"in {show_duration(record.seconds)}{loss}"
+        f"in {show_duration(record.seconds)}{loss}{best}"
     )
 
 
@@ -39,6 +52,20 @@ def next_step(weights: Path, coco: Path | None) -> str:
     """The command that evaluates the weights."""
     data = f" --coco {shlex.quote(str(coco))}" if coco else ""
     return f"next: proscale-bench eval --weights {shlex.quote(str(weights))}{data}"
+
+
+def recipes_table(recipes: Sequence[Recipe]) -> Table:
+    """One line for each recipe: its data, backbone, length and purpose."""
+    rows = (
+        Row(one.name, (_data(one), one.backbone, f"{one.iterations:,} × {one.batch_size} images", one.description))
+        for one in recipes
+    )
+    return Table("", ("recipe", "--coco", "backbone", "iterations", "what it is"), tuple(rows))
+
+
+def _data(recipe: Recipe) -> str:
+    data = recipe.data
+    return "embedded" if data.source == "shapes" else f"{data.split} of DIR" if data.split else "DIR"
 
 
 class Trained(Protocol):

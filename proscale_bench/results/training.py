@@ -17,6 +17,7 @@ MAX_RECORD_BYTES = 1 << 24
 
 Place = Annotated[int, Field(ge=0)]
 Loss = Annotated[float, Field(allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100)] | None
 
 
 class TrainingStep(Section):
@@ -40,6 +41,35 @@ class TrainingStep(Section):
     seconds: Amount
 
 
+class ValidationScores(Section):
+    """Accuracies of a model during its training, in percent; None where a task was not asked for or nothing is defined.
+
+    Args:
+        split: name of the split, as `val2017`.
+        images: number of images.
+    """
+
+    split: Word
+    images: Count
+    pq: Percent = None
+    sq: Percent = None
+    rq: Percent = None
+    pq_things: Percent = None
+    pq_stuff: Percent = None
+    ap: Percent = None
+    ap_bbox: Percent = None
+
+    @property
+    def decisive(self) -> tuple[str, float]:
+        """The metric that tells the best weights, and its value: PQ; the mask AP where there is no panoptic truth."""
+        name, value = ("PQ", self.pq) if self.pq is not None else ("AP", self.ap)
+        return name, -1.0 if value is None else value
+
+    def is_no_worse_than(self, other: ValidationScores | None) -> bool:
+        """True if the weights of these scores take the place of those of the others, which are older."""
+        return other is None or self.decisive[1] >= other.decisive[1]
+
+
 class LogLine(Section):
     """A line of `log.jsonl`: the mean of the iterations since the line before.
 
@@ -48,6 +78,7 @@ class LogLine(Section):
         loss, loss_class, loss_mask, loss_dice, gradient_norm, learning_rate: see `TrainingStep`.
         images_per_second: over these iterations.
         seconds: since the training began, pauses aside.
+        validation: scores after the last of them; None, and not in the file, where there was no validation.
     """
 
     iteration: Count
@@ -59,6 +90,11 @@ class LogLine(Section):
     learning_rate: Amount
     images_per_second: Amount
     seconds: Amount
+    validation: ValidationScores | None = None
+
+    def text(self) -> str:
+        """The line as the file has it."""
+        return self.model_dump_json(exclude=set() if self.validation else {"validation"}) + "\n"
 
 
 class TrainingSession(Section):
@@ -83,6 +119,14 @@ class StartedFrom(Section):
     digest: str = ""
 
 
+class BestWeights(Section):
+    """The weights of the best validation: their file, the iteration that they are of, and what was found."""
+
+    weights: Word
+    iteration: Count
+    validation: ValidationScores
+
+
 class TrainingRecord(Section):
     """The record of a finished training: `training.json`.
 
@@ -92,6 +136,7 @@ class TrainingRecord(Section):
         weights: the file, `weights_digest` of the tensors in it.
         averaged: whether they are the moving average.
         last: the end of the log.
+        best: weights of the best validation; None where there was none.
     """
 
     schema_version: Literal[1] = 1
@@ -113,6 +158,7 @@ class TrainingRecord(Section):
     weights_digest: Word
     averaged: bool
     last: LogLine | None
+    best: BestWeights | None = None
     tool_version: Word
     created: Word
     environment: dict[str, str]
@@ -121,10 +167,11 @@ class TrainingRecord(Section):
         """For `--export-json`."""
         return self.model_dump(mode="json", exclude={"schema_version", "tool_version", "created", "environment"})
 
-    def provenance(self) -> dict[str, Any]:
-        """The provenance that the file of weights carries."""
+    def provenance(self, best: BestWeights | None = None) -> dict[str, Any]:
+        """The provenance that the file of weights carries; `best`: of the best ones, not the last."""
         last = self.sessions[-1]
-        return {
+        found = {} if best is None else best.model_dump(mode="json", include={"validation"})
+        return found | {
             "recipe": self.name,
             **{name: getattr(self, name) for name in ("recipe_digest", "schedule", "seed", "data", "iterations")},
             "seconds": round(self.seconds, 1),

@@ -151,6 +151,8 @@ def _refuse_another(path: Path, found: Mapping[str, Any], wanted: Mapping[str, A
     theirs = dict(_flat({key: found.get(key) for key in wanted}))
     ours = dict(_flat(wanted))
     for key in (*ours, *theirs):
+        if any(other.startswith(f"{key}.") for other in (*ours, *theirs)):
+            continue  # nothing on one side, settings on the other: those are named
         if theirs.get(key, MISSING) != ours.get(key, MISSING):
             raise BenchError(
                 f"{path}: another training: {key} is {theirs.get(key, MISSING)}, not {ours.get(key, MISSING)}",

@@ -5,6 +5,7 @@ log.jsonl               a line every few iterations
 tensorboard/            the same, if asked for
 training.json           at the end: what it was
 model.safetensors       at the end: the weights, the average's where there is one
+best.safetensors        those of the best validation so far, where there are validations
 not-finite-*.npz        where it broke down: the batch
 """
 
@@ -21,14 +22,14 @@ from proscale_bench.files import replacing
 from proscale_bench.training.samples import Sample
 
 STATE, LOG, BOARD = "training.safetensors", "log.jsonl", "tensorboard"
-RECORD, WEIGHTS = "training.json", "model.safetensors"
+RECORD, WEIGHTS, BEST = "training.json", "model.safetensors", "best.safetensors"
 NOT_FINITE = "not-finite"
 START_OVER = "choose another folder with --out, or start over with --no-resume --force"
 
 
 def is_begun(run: Path) -> bool:
     """True if the folder holds something that starting over would remove, and that took time to make."""
-    return any((run / name).exists() for name in (STATE, RECORD, WEIGHTS))
+    return any((run / name).exists() for name in (STATE, RECORD, WEIGHTS, BEST))
 
 
 def is_finished(run: Path) -> bool:
@@ -43,7 +44,7 @@ def remove_training(run: Path) -> None:
         BenchError: it cannot be removed.
     """
     try:
-        for name in (STATE, LOG, RECORD, WEIGHTS):
+        for name in (STATE, LOG, RECORD, WEIGHTS, BEST):
             (run / name).unlink(missing_ok=True)
         for path in run.glob(f"{NOT_FINITE}-*.npz"):
             path.unlink()
@@ -55,7 +56,7 @@ def remove_training(run: Path) -> None:
 
 def remove_leftovers(run: Path) -> None:
     """Remove the files that a killed training was writing."""
-    for name in (STATE, LOG, RECORD, WEIGHTS):
+    for name in (STATE, LOG, RECORD, WEIGHTS, BEST):
         for path in run.glob(f".{name}.*"):
             path.unlink(missing_ok=True)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Generator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,12 +17,21 @@ from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.checkpoint import digest
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.inference import use_sampling
+from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.processes import Processes
 from proscale_bench.models.running import check_device, device_name, global_state
 from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.profile import DeviceType
-from proscale_bench.results.training import StartedFrom, TrainingRecord, TrainingSession, TrainingStep, read_record
+from proscale_bench.results.training import (
+    BestWeights,
+    StartedFrom,
+    TrainingRecord,
+    TrainingSession,
+    TrainingStep,
+    ValidationScores,
+    read_record,
+)
 from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.training import folder, setup
@@ -31,6 +40,7 @@ from proscale_bench.training.log import LogWriter, TensorBoardWriter
 from proscale_bench.training.loop import NonFiniteError, Trainer
 from proscale_bench.training.samples import batch_indices
 from proscale_bench.training.stopping import stop_between_iterations
+from proscale_bench.training.validation import Validator, trained_model
 from proscale_bench.version import __version__
 
 NAMED = 8  # images of a batch
@@ -48,6 +58,7 @@ class TrainingJob:
         workers: number of threads that load images.
         sampling: `auto` or a name of `sampling.SAMPLERS`.
         tensorboard: True writes the log for TensorBoard too.
+        validator: evaluates the model as often as the recipe says; None where there is nothing to validate on.
     """
 
     recipe: Recipe
@@ -59,6 +70,13 @@ class TrainingJob:
     workers: int = 2
     sampling: str = AUTO
     tensorboard: bool = False
+    validator: Validator | None = None
+
+    def is_validated(self, iteration: int) -> bool:
+        """True if there is a validation after so many iterations."""
+        if self.validator is None or self.recipe.validation is None or not iteration:
+            return False
+        return iteration == self.recipe.iterations or iteration % self.recipe.validation.every == 0
 
 
 class Watcher:
@@ -72,6 +90,12 @@ class Watcher:
 
     def step(self, step: TrainingStep) -> None:
         """Called after every iteration."""
+
+    def validating(self, done: int, total: int) -> None:
+        """Called while the model is validated, image by image."""
+
+    def validated(self, iteration: int, scores: ValidationScores, is_best: bool) -> None:
+        """Called after a validation."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +127,7 @@ def run_training(
     """
     processes, watcher = processes or Processes(), watcher or Watcher()
     check_device(job.device, job.recipe.precision)
-    setup.check_data(job.recipe, job.coco)
+    job.recipe.require_folder(job.coco)
     with (
         locked(run, "training") if processes.is_first else nullcontext(),
         global_state(job.recipe.precision, job.threads),
@@ -125,9 +149,17 @@ def _prepare(run: Path, job: TrainingJob, start_over: bool) -> None:
     if start_over:
         folder.remove_training(run)
     folder.remove_leftovers(run)
-    state = read_state(run, setup.identity_of(job.recipe, job.schedule, job.seed))
+    state = read_state(run, _identity(job))
     if state is None and folder.is_begun(run):
         raise BenchError(f"{run} holds weights, and no training to go on with", folder.START_OVER)
+
+
+def _identity(job: TrainingJob) -> dict[str, Any]:
+    """Everything that the files of a training follow from, as far as it is known before anything is opened."""
+    settings, validation = job.recipe.validation, None
+    if job.validator is not None and settings is not None:
+        validation = {"every": settings.every, "split": job.validator.split, "images": settings.images}
+    return setup.identity_of(job.recipe, job.schedule, job.seed) | {"validation": validation}
 
 
 class _Training:
@@ -144,8 +176,9 @@ class _Training:
         self.start = setup.initialise(model, recipe)
         model.to(device)
         self.sampling = use_sampling(model, setup.sampling_for(job.sampling, device, recipe.augmentation.crop))
-        identity = setup.identity_of(recipe, job.schedule, job.seed)
-        identity |= {"start": self.start.digest, "data": self.data.digest}
+        identity = _identity(job) | {"start": self.start.digest, "data": self.data.digest}
+        if job.validator is not None and processes.is_first:
+            identity["validation data"] = job.validator.open(self.data.images.classes)
         self.trainer = Trainer(model, recipe, job.seed, identity, processes)
         state = self.trainer.resume(run)
         self.begun = (self.trainer.iteration, self.trainer.seconds)
@@ -165,11 +198,13 @@ class _Training:
             stop_between_iterations(trainer.stop_soon),
             closing(self._steps()) as steps,
         ):
+            if log is not None and log.unlogged and self.job.is_validated(trainer.iteration):
+                self._validate(log)  # it was stopped before this was done
             for step in steps:
-                is_last = step.iteration == recipe.iterations
+                is_last, is_validated = step.iteration == recipe.iterations, self.job.is_validated(step.iteration)
                 if log is not None:
-                    log.add(step)
-                    if is_last or trainer.stops or step.iteration % recipe.checkpoint_every == 0:
+                    log.add(step, held=is_validated)
+                    if is_last or is_validated or trainer.stops or step.iteration % recipe.checkpoint_every == 0:
                         log.keep()
                         trainer.keep(self.run, log.unlogged, self._sessions())
                 self.watcher.step(step)
@@ -178,9 +213,28 @@ class _Training:
                         f"iteration {step.iteration:,} of {recipe.iterations:,} is kept in {self.run}; "
                         "the same command goes on"
                     )
+                if log is not None and is_validated:
+                    self._validate(log)
         if log is None:
             return None
         return FinishedTraining(self._write_outcome(log), self.run / folder.WEIGHTS)
+
+    def _validate(self, log: LogWriter) -> None:
+        """Evaluate the model, keep its weights if they are the best so far, and then write the line that says so.
+
+        One that is killed here has the state of this iteration and no line of it, and is validated anew.
+        """
+        validator, trainer, before = self.job.validator, self.trainer, log.best
+        assert validator is not None
+        scores = validator.scores(trained_model(trainer), self.watcher.validating)
+        is_best = before is None or scores.is_no_worse_than(before.validation)
+        if is_best:
+            best = BestWeights(weights=folder.BEST, iteration=trainer.iteration, validation=scores)
+            model = trained_model(trainer).cpu()
+            save_checkpoint(model, self.run / folder.BEST, self._record(model, log, best).provenance(best))
+        log.write(scores)
+        trainer.rest()
+        self.watcher.validated(trainer.iteration, scores, is_best)
 
     def _log(self) -> LogWriter:
         recipe, (done, seconds) = self.job.recipe, self.begun
@@ -234,13 +288,18 @@ class _Training:
 
     def _write_outcome(self, log: LogWriter) -> TrainingRecord:
         """Write `training.json`, then `model.safetensors`: where this is, a training is done."""
+        model, best = trained_model(self.trainer).cpu(), None
+        if (line := log.best) is not None and line.validation is not None:
+            best = BestWeights(weights=folder.BEST, iteration=line.iteration, validation=line.validation)
+        record = self._record(model, log, best)
+        write_atomic(self.run / folder.RECORD, record.model_dump_json(indent=2) + "\n")
+        save_checkpoint(model, self.run / folder.WEIGHTS, record.provenance())
+        return record
+
+    def _record(self, model: Mask2Former, log: LogWriter, best: BestWeights | None) -> TrainingRecord:
+        """The record of the training as it stands, whose weights are those of `model`."""
         trainer, recipe, data, start = self.trainer, self.job.recipe, self.data, self.start
-        model = copy.deepcopy(trainer.model).cpu().eval()
-        if trainer.average is not None:
-            with torch.no_grad():
-                for name, parameter in model.named_parameters():
-                    parameter.copy_(trainer.average.parameters[name])
-        record = TrainingRecord(
+        return TrainingRecord(
             name=recipe.name,
             recipe=recipe.model_dump(mode="json", exclude={"start", "backbone_weights"}),
             recipe_digest=recipe.digest,
@@ -259,10 +318,8 @@ class _Training:
             weights_digest=digest(model.state_dict()),
             averaged=trainer.average is not None,
             last=log.lines[-1] if log.lines else None,
+            best=best,
             tool_version=__version__,
             created=now(),
             environment=environment(),
         )
-        write_atomic(self.run / folder.RECORD, record.model_dump_json(indent=2) + "\n")
-        save_checkpoint(model, self.run / folder.WEIGHTS, record.provenance())
-        return record

@@ -9,7 +9,7 @@ from typing import Any
 
 from proscale_bench.errors import BenchError
 from proscale_bench.files import write_atomic
-from proscale_bench.results.training import LogLine, TrainingStep, read_log
+from proscale_bench.results.training import LogLine, TrainingStep, ValidationScores, read_log
 
 EVERY = 10  # iterations
 
@@ -44,19 +44,30 @@ class LogWriter:
         self.unlogged = list(unlogged)
         self._seconds, self._batch_size, self._last, self._board = seconds, batch_size, last, board
         self.lines = [line for line in read_log(path) if line.iteration <= done]
-        write_atomic(path, "".join(line.model_dump_json() + "\n" for line in self.lines))
+        if self.lines and self.lines[-1].iteration == done:
+            self.unlogged.clear()  # it was killed between a validation's line and the next state
+        write_atomic(path, "".join(line.text() for line in self.lines))
         self._file = path.open("a", encoding="utf-8")
 
-    def add(self, step: TrainingStep) -> None:
-        """Take an iteration in, and write the line that it completes."""
+    @property
+    def best(self) -> LogLine | None:
+        """The line of the best validation, the last of equal ones; None where there is none."""
+        validated = [line for line in self.lines if line.validation is not None]
+        return max(validated, key=_score, default=None)
+
+    def add(self, step: TrainingStep, *, held: bool = False) -> None:
+        """Take an iteration in, and write the line that it completes, unless it is held until it is validated."""
         self.unlogged.append(step)
         self._seconds += step.seconds
-        if step.iteration % EVERY and step.iteration != self._last:
-            return
-        line = summed_up(self.unlogged, self._seconds, self._batch_size)
+        if not held and (step.iteration % EVERY == 0 or step.iteration == self._last):
+            self.write()
+
+    def write(self, validation: ValidationScores | None = None) -> None:
+        """Write the line of all iterations since the last one, with what their validation found."""
+        line = summed_up(self.unlogged, self._seconds, self._batch_size, validation)
         self.unlogged.clear()
         self.lines.append(line)
-        self._file.write(line.model_dump_json() + "\n")
+        self._file.write(line.text())
         self._file.flush()
         if self._board is not None:
             self._board.add(line)
@@ -71,7 +82,13 @@ class LogWriter:
             self._board.close()
 
 
-def summed_up(steps: Sequence[TrainingStep], seconds: float, batch_size: int) -> LogLine:
+def _score(line: LogLine) -> tuple[float, int]:
+    return (line.validation.decisive[1] if line.validation else -1.0, line.iteration)
+
+
+def summed_up(
+    steps: Sequence[TrainingStep], seconds: float, batch_size: int, validation: ValidationScores | None = None
+) -> LogLine:
     """A line of at least one iteration."""
     norms = [step.gradient_norm for step in steps if step.gradient_norm is not None]
     spent = sum(step.seconds for step in steps)
@@ -85,6 +102,7 @@ def summed_up(steps: Sequence[TrainingStep], seconds: float, batch_size: int) ->
         learning_rate=steps[-1].learning_rate,
         images_per_second=batch_size * len(steps) / spent if spent else 0.0,
         seconds=seconds,
+        validation=validation,
     )
 
 
@@ -112,8 +130,9 @@ class TensorBoardWriter:
         self._writer: Any = SummaryWriter(str(folder), purge_step=done + 1)
 
     def add(self, line: LogLine) -> None:
-        for name, value in line:
-            if name != "iteration" and value is not None:
+        validation = dict(line.validation) if line.validation else {}
+        for name, value in {**dict(line), **validation}.items():
+            if name != "iteration" and isinstance(value, (int, float)):
                 self._writer.add_scalar(name, value, line.iteration)
 
     def close(self) -> None:

@@ -103,6 +103,10 @@ class Trainer:
         )
         save_training(run, state, self.model, self.optimizer, self.average)
 
+    def rest(self) -> None:
+        """Leave the time since the last iteration out of the next one's."""
+        self._since = time.perf_counter()
+
     def stop_soon(self) -> None:
         """Stop all processes after the iteration that they are at, once one of them is told."""
         self.asked_to_stop = True

@@ -42,20 +42,6 @@ class TrainingData:
     digest: str
 
 
-def check_data(recipe: Recipe, coco: Path | None) -> None:
-    """Raise a BenchError for a recipe on COCO's data without a folder of them, or the other way round."""
-    if isinstance(recipe.data, ShapesData):
-        if coco is not None:
-            raise BenchError(
-                f"the recipe {recipe.name} trains on the embedded data, not on {coco}",
-                "leave --coco out, or give a recipe whose data have 'source: coco'",
-            )
-    elif coco is None:
-        raise BenchError(
-            f"the recipe {recipe.name} trains on {recipe.data.split} of a folder as COCO's", "name it with --coco DIR"
-        )
-
-
 def open_data(
     recipe: Recipe, coco: Path | None, processes: Processes, on_progress: Callable[[int, int], None]
 ) -> TrainingData:
@@ -70,7 +56,7 @@ def open_data(
         dataset = open_dataset(coco, data.split)
         if not dataset.images:
             raise BenchError(f"{coco}: {data.split} has no images", "there is nothing to learn from")
-        return TrainingData(CocoTraining(dataset, recipe.augmentation), data.split, dataset.digest)
+        return TrainingData(CocoTraining(dataset, recipe.augmentation), dataset.name, dataset.digest)
     if not processes.is_first:
         processes.wait()
     shapes = ShapesTraining(data.images, data.seed, recipe.augmentation, on_progress)

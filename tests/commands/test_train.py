@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,9 @@ import pytest
 import torch
 import yaml
 
+from proscale_bench.bench.train import fitting_recipe
+from proscale_bench.config.choices import shipped
+from proscale_bench.config.recipe import read_recipe
 from proscale_bench.errors import BenchError
 from proscale_bench.models.processes import Processes
 from proscale_bench.results.training import read_log, read_record
@@ -200,3 +204,107 @@ def test_torchrun_learns_what_one_process_learns(
     assert alone.exit_code == 0, alone.stderr
     assert read_record(Path("two") / RECORD).sessions[0].processes == 2
     assert_close(Path("two"), Path("one"))
+
+
+# --- On a folder of one's own ---
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with the splits `train` and `val`."""
+    made = make_dataset(tmp_path / "own", 4)
+    for kind in ("panoptic", "instances"):
+        for split in ("train", "val"):
+            shutil.copy(made.root / f"annotations/{kind}_val2017.json", made.root / f"annotations/{kind}_{split}.json")
+        (made.root / f"annotations/{kind}_val2017.json").unlink()
+    for split in ("train", "val"):
+        shutil.copytree(made.images, made.root / split)
+        shutil.copytree(made.maps, made.root / f"panoptic_{split}")
+    return made.root
+
+
+SHORT = ("-s", "1,1,1", "--threads", "1", "--device", "cpu", "--iterations", "1", "--batch-size", "1")
+
+
+def test_a_folder_is_all_that_train_needs(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(own.parent)
+    done = run("train", "--coco", "own", *SHORT, "--export-json", "-")
+    assert done.exit_code == 0, done.stderr
+    assert "by the recipe own-tiny, on train; 'proscale-bench recipes list' has others" in done.stderr
+    (row,) = json.loads(done.stdout)["results"]
+    assert (row["data"], row["classes"], row["start"]["file"]) == ("train", 4, "tiny-baseline.safetensors")
+    assert (row["recipe"]["data"]["split"], row["best"]["iteration"], row["best"]["validation"]["split"]) == (
+        "train",
+        1,
+        "val",
+    )
+    assert "iteration 1: PQ " in done.stderr
+    assert "images of val, the best so far" in done.stderr
+    assert "eval --weights runs/own-tiny-tiny-1-1-1-seed0/best.safetensors --coco own" in done.stderr
+
+
+def test_the_recipe_fits_the_data_and_the_start(own: Path) -> None:
+    assert fitting_recipe(None, None, starts=False, backbone=None) == "shapes"
+    assert fitting_recipe(own, None, starts=False, backbone="tiny") == "own-tiny"
+    assert fitting_recipe(own, "val", starts=True, backbone=None) == "own-finetune"
+    assert fitting_recipe(own, None, starts=False, backbone="resnet50") == "own-finetune"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("proscale_bench.bench.train.MOST_SMALL_IMAGES", 3)
+        assert fitting_recipe(own, None, starts=False, backbone="resnet50") == "coco-50ep"
+        assert fitting_recipe(own, None, starts=True, backbone=None) == "coco-finetune"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said", "hint"),
+    [
+        (["--split", "trian"], "no split 'trian'", "did you mean 'train'?"),
+        (["--val-split", "vla"], "no split 'vla'", "did you mean 'val'?"),
+        (["--val-split", "val", "--validate-every", "0"], "--val-split with --validate-every 0", "leave one"),
+        (["-r", "shapes", "--split", "train"], "trains on the embedded data", "leave --split out"),
+    ],
+)
+def test_a_split_that_is_not_there_is_refused_before_anything_starts(
+    own: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], said: str, hint: str
+) -> None:
+    monkeypatch.chdir(own.parent)
+    result = run("train", "--coco", "own", *SHORT, *flags)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert hint in result.stderr
+    assert not Path("runs").exists()
+
+
+def test_splits_to_choose_from_are_named(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(own.parent)
+    for old, new in (("train", "one"), ("val", "two")):
+        (own / f"annotations/panoptic_{old}.json").rename(own / f"annotations/panoptic_{new}.json")
+        (own / f"annotations/instances_{old}.json").unlink()
+    result = run("train", "--coco", "own", *SHORT)
+    assert result.exit_code == 2
+    assert "several splits to learn from: one, two" in result.stderr
+    assert "--split one" in result.stderr
+
+
+def test_the_only_split_is_learnt_from_and_the_missing_validation_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_dataset(tmp_path / "own", 2)
+    monkeypatch.chdir(tmp_path)
+    done = run("train", "--coco", str(made.root), *SHORT, "--out", "run")
+    assert done.exit_code == 0, done.stderr
+    assert "no split to validate on" in done.stderr
+    assert not Path("run/best.safetensors").exists()
+
+
+def test_recipes_are_listed_and_printed_to_be_copied(tmp_path: Path) -> None:
+    listed = run("recipes", "list")
+    assert listed.exit_code == 0
+    for name in shipped("recipes"):
+        assert name in listed.stdout
+        shown = run("recipes", "show", name)
+        assert shown.stdout == shipped("recipes")[name].read_text()
+        (tmp_path / "mine.yaml").write_text(shown.stdout)
+        assert read_recipe(tmp_path / "mine.yaml") == read_recipe(shipped("recipes")[name])
+    unknown = run("recipes", "show", "own-tniy")
+    assert unknown.exit_code == 2
+    assert "did you mean 'own-tiny'?" in unknown.stderr

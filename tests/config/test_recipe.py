@@ -195,7 +195,7 @@ def test_an_unknown_recipe_is_a_users_error() -> None:
     assert caught.value.hint == "did you mean 'coco-50ep'?"
     with pytest.raises(BenchError) as caught:
         find_shipped("recipes", "zzzzz")
-    assert "coco-50ep, coco-finetune, shapes" in str(caught.value.hint)
+    assert "coco-50ep, coco-finetune, own-finetune, own-tiny, shapes" in str(caught.value.hint)
     assert find_shipped("recipes", "mine/own.yaml") == Path("mine/own.yaml")
 
 

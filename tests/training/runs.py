@@ -22,6 +22,7 @@ from proscale_bench.training.job import FinishedTraining, TrainingJob, Watcher, 
 from tests.training.made import recipe
 
 ITERATIONS = 5
+KILLED = -signal.SIGKILL
 # Started from a process that has loaded torch already, and has no threads that a copy would lack.
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.training.runs"])
@@ -119,7 +120,12 @@ def train_until_killed(moment: str, coco: str, run: str, number: int = 1) -> Non
 
 def killed(moment: str, coco: Path, run: Path, number: int = 1) -> int | None:
     """The exit code of a training that dies at a moment."""
-    process = FORKS.Process(target=train_until_killed, args=(moment, str(coco), str(run), number))
+    return in_another_process(train_until_killed, moment, str(coco), str(run), number)
+
+
+def in_another_process(function: Any, *arguments: Any) -> int | None:
+    """The exit code of a process that calls a function."""
+    process = FORKS.Process(target=function, args=arguments)
     process.start()
     process.join(300)
     return process.exitcode

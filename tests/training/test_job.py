@@ -26,9 +26,19 @@ from proscale_bench.training.job import FinishedTraining, run_training
 from proscale_bench.training.loop import Trainer
 from tests.data.made import CATEGORIES, make_dataset
 from tests.models.checkpoints.samples import same
-from tests.training.runs import ITERATIONS, At, assert_same, interrupt, job, killed, lines, tensors, together, train
-
-KILLED = -signal.SIGKILL
+from tests.training.runs import (
+    ITERATIONS,
+    KILLED,
+    At,
+    assert_same,
+    interrupt,
+    job,
+    killed,
+    lines,
+    tensors,
+    together,
+    train,
+)
 
 
 @pytest.fixture(scope="module")
