@@ -1,4 +1,10 @@
-"""`python -m proscale_bench`."""
+"""`python -m proscale_bench`, as torchrun starts it. Its working folder is no place for modules to come from."""
+
+import sys
+from pathlib import Path
+
+if sys.path[0] == str(Path.cwd()) != str(Path(__file__).resolve().parents[1]):
+    del sys.path[0]
 
 from proscale_bench.cli import main
 

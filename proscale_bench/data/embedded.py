@@ -7,24 +7,24 @@ of every training of a seed shares one copy in the system's page cache: 1.0 GB f
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
+import subprocess
+import sys
 import tempfile
-import threading
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context, parent_process
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.cache import cache_dir
+from proscale_bench.children import start
 from proscale_bench.data.pictures import Pixels
 from proscale_bench.data.shapes.categories import CATEGORIES
 from proscale_bench.data.shapes.scene import VERSION, make_scene, scene_size
@@ -48,6 +48,7 @@ MAX_TABLE_BYTES = 1 << 28
 MAX_SEGMENTS = 15  # of a scene; there are never more than 12
 NOT_LEARNT = 255  # in place of a class: a crowd, or no segment
 PART = 64  # scenes that a process makes at a time
+NUMBER_BYTES = 8
 
 ROW = np.dtype(
     [
@@ -234,32 +235,46 @@ def _parts(path: Path, table: NDArray[np.void], seed: int, processes: int) -> It
             yield first, _write_part(path, table[first : first + PART], seed, first)
         return
     # Started anew rather than forked: a copy of a process that has threads may wait for one it has not.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(starts)), context, initializer=_end_with_parent) as pool:
-        waiting = {pool.submit(_write_part, path, table[first : first + PART], seed, first): first for first in starts}
+    count, arguments = min(processes, len(starts)), (str(path), str(seed), str(len(table)))
+    options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    helpers = [start(__name__, *arguments, **options, start_new_session=True) for _ in range(count)]  # Ctrl-C is ours
+    free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+    for helper in helpers:
+        free.put(helper)
+
+    def made(first: int) -> NDArray[np.void]:
+        helper = free.get()
+        assert helper.stdin is not None
+        assert helper.stdout is not None
+        rows = table[first : first + PART]
+        try:
+            helper.stdin.write(first.to_bytes(NUMBER_BYTES, "little") + rows.tobytes())
+            helper.stdin.flush()
+            return np.frombuffer(helper.stdout.read(rows.nbytes), ROW, len(rows))
+        finally:
+            free.put(helper)
+
+    with ThreadPoolExecutor(count) as pool:
+        waiting = {pool.submit(made, first): first for first in starts}
         try:
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
-        except BrokenProcessPool as error:
-            raise BenchError(
-                "a process that made Shapes ended before its time",
-                "try again; a script of one's own calls this below: if __name__ == '__main__':",
-            ) from error
+        except (BrokenPipeError, ValueError) as error:
+            raise BenchError("a process that made Shapes ended before its time", "try again") from error
         finally:
+            for helper in helpers:
+                helper.kill()
+                helper.wait()
             pool.shutdown(cancel_futures=True)
 
 
-def _end_with_parent() -> None:
-    """Ctrl-C is the parent's to handle; if it is killed, nobody else would end those who wait for its orders."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def main(path: str, seed: str, images: str) -> None:
+    """Make parts until stdin ends: the number of a first scene comes with its part's rows, which go back completed."""
+    while number := sys.stdin.buffer.read(NUMBER_BYTES):
+        first = int.from_bytes(number, "little")
+        rows = np.frombuffer(sys.stdin.buffer.read(min(PART, int(images) - first) * ROW.itemsize), ROW)
+        sys.stdout.buffer.write(_write_part(Path(path), rows, int(seed), first).tobytes())
+        sys.stdout.buffer.flush()
 
 
 def _write_part(path: Path, rows: NDArray[np.void], seed: int, first: int) -> NDArray[np.void]:
@@ -279,3 +294,7 @@ def _write_part(path: Path, rows: NDArray[np.void], seed: int, first: int) -> ND
             for place, segment in enumerate(scene.segments):
                 row["classes"][place] = NOT_LEARNT if segment.is_crowd else CLASS_OF[segment.category_id]
     return rows
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

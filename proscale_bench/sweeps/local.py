@@ -1,6 +1,6 @@
 """Runs tasks in processes of this machine: latencies alone, one at a time; the rest several at once.
 
-A worker is `python -m proscale_bench.sweeps.local`: it runs tasks one after another. They come pickled through stdin,
+A worker is a process of this module's `main`: it runs tasks one after another. They come pickled through stdin,
 from the process that started it and nobody else; a line of JSON a message goes back: {"doing": ..., "share": ...}, and
 for every task at its end {"records": [...]} or {"failure": {...}}. When stdin ends, however that came, the worker does:
 it never outlives a killed sweep.
@@ -19,10 +19,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from proscale_bench.bench.count import failure_of
+from proscale_bench.children import start
 from proscale_bench.errors import ExitCode
 from proscale_bench.machine import usable_cores
 from proscale_bench.results.record import Failure
@@ -124,12 +124,11 @@ class Worker:
             if self._process is None:
                 self._errors.seek(0)
                 self._errors.truncate()
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "proscale_bench.sweeps.local"],
+                self._process = start(
+                    "proscale_bench.sweeps.local",
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._errors,
-                    env=environment(),
                     start_new_session=True,  # the terminal's Ctrl-C is for the sweep
                 )
             return self._process
@@ -150,13 +149,6 @@ class Worker:
             hint="it may have run out of memory: use fewer --processes, or run the sweep again",
             exit_code=ExitCode.UNTRUSTED.value,
         )
-
-
-def environment() -> dict[str, str]:
-    """The environment of this process, with the path of this very package."""
-    root = str(Path(__file__).resolve().parents[2])  # of the package
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 NEWS_EVERY_S = 0.5  # what is drawn takes time from what is measured

@@ -14,13 +14,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from proscale_bench.children import start
 from proscale_bench.config.recipe import Recipe, ShapesData
 from proscale_bench.config.weights import METADATA, read_shapes
 from proscale_bench.config.zoo import Zoo
@@ -205,9 +205,12 @@ def _begin(training: Training, device: str | None) -> subprocess.Popen[bytes]:
     where = ["--device", device] if device else ["--threads", "1"]
     training.folder.mkdir(parents=True, exist_ok=True)
     with (training.folder / ERRORS).open("wb") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-m", "proscale_bench", "train", *training.flags, *where],
-            stdin=subprocess.DEVNULL,
+        return start(
+            "proscale_bench",
+            "train",
+            *training.flags,
+            *where,
+            ends_with_parent=True,
             stdout=subprocess.DEVNULL,
             stderr=errors,
         )

@@ -273,8 +273,19 @@ def test_what_answers_is_not_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             next(RayExecutor(f"127.0.0.1:{port}").run([Toy("toy", tmp_path)]))
 
 
+def test_nothing_of_the_working_folder_runs(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ray", "numpy", "torch", "pydantic", "proscale_bench", "psutil"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'EXECUTED')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    (end,) = RayExecutor(cluster).run([Toy("toy", tmp_path)])
+    assert end.records is not None, end.failure
+    assert not (tmp_path / "EXECUTED").exists()
+
+
 def test_a_driver_that_dies_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_executor, "DRIVER", ["-c", "import sys; sys.exit('no memory')"])
+    (tmp_path / "without_memory.py").write_text("import sys; sys.exit('no memory')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(ray_executor, "DRIVER", "without_memory")
     with pytest.raises(BenchError, match="the connection to Ray at local ended: no memory"):
         next(RayExecutor("local").run([Toy("toy", tmp_path)]))
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,41 @@ def test_an_interruption_is_passed_on_and_all_is_kept(spec: Path, tmp_path: Path
     assert said.strip() == f"interrupted: what is done is kept in {out}; run the same command to go on"
     assert (log.parent / "training.safetensors").is_file()
     assert "is kept in" in (log.parent / "errors.txt").read_text()
+
+
+def test_trainings_end_with_a_killed_zoo_and_the_same_command_goes_on(spec: Path, tmp_path: Path) -> None:
+    trunk = tmp_path / "trunk.yaml"
+    short = trunk.read_text()
+    trunk.write_text(short.replace("iterations: 2", "iterations: 100000", 1))
+    out = tmp_path / "zoo"
+    command = [sys.executable, "-m", "proscale_bench", "zoo", str(spec), "--out", str(out), "--jobs", "1"]
+    log = out / "seed3" / "trunk" / "log.jsonl"
+    for begun in (1, 2):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as zoo:
+            deadline = time.monotonic() + 120
+            size = log.stat().st_size if log.is_file() else 0
+            while zoo.poll() is None and time.monotonic() < deadline:
+                if log.is_file() and log.stat().st_size > size:
+                    break
+                time.sleep(0.1)
+            assert zoo.poll() is None, begun
+            zoo.kill()
+        trainings = processes_in(out)
+        deadline = time.monotonic() + 10
+        while trainings and time.monotonic() < deadline:
+            time.sleep(0.05)
+            trainings = processes_in(out)
+        assert not trainings
+
+
+def processes_in(folder: Path) -> list[str]:
+    """The command lines of living processes that name a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if str(folder).encode() in (words := path.read_bytes()) and words:
+                found.append(words.decode())
+    return found
 
 
 def test_the_list_tells_how_far_each_is(spec: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The process that talks to Ray: `python -m proscale_bench.sweeps.ray.driver FD`, started by `executor`.
+"""The process that talks to Ray: this module's `main`, started by `executor`.
 
 It is apart from the sweep, so that nothing that Ray does (hang, end its process, print) happens to the sweep. The two
 hold the ends of one connection; when the sweep's end closes, however it ended, this process ends all that it started.
@@ -24,7 +24,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from proscale_bench import cache
+from proscale_bench import cache, children
 from proscale_bench.config.catalogue import catalogue_dir
 from proscale_bench.errors import BenchError
 from proscale_bench.sweeps.ray import node as on_nodes
@@ -278,7 +278,7 @@ def cluster(address: str) -> Iterator[None]:
         import ray
         from ray import cloudpickle
 
-        for module in (on_nodes, cache):  # nodes do not have them yet
+        for module in (on_nodes, cache, children):  # nodes do not have them yet
             cloudpickle.register_pickle_by_value(module)
         try:
             ray.init(address=address, **settings)

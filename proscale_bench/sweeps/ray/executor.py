@@ -11,7 +11,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -21,9 +20,9 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+from proscale_bench.children import start as start_process
 from proscale_bench.errors import BenchError
 from proscale_bench.results.record import Failure
-from proscale_bench.sweeps.local import environment
 from proscale_bench.sweeps.tasks import Needs, SweepTask, TaskResult
 
 
@@ -89,7 +88,8 @@ CONNECT_S = 90.0  # a cluster of our own is there in seconds on an idle machine,
 SILENCE_S = 120.0  # the driver is heard every half a second, but while it sends a file of 1 GiB
 GOODBYE_S = 15.0
 MAX_FILES_BYTES = 1 << 30
-DRIVER = ["-m", "proscale_bench.sweeps.ray.driver"]
+DRIVER = "proscale_bench.sweeps.ray.driver"
+NEUTRAL = "/"  # Ray puts the working folder of its driver on the path of every worker
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_AUTO_CONNECT": "0",  # when a cluster is lost, Ray would start one here
@@ -164,13 +164,15 @@ class Driver:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the driver
         self.connection, its = Pipe()
         with its:
-            self.process = subprocess.Popen(
-                [sys.executable, *DRIVER, str(its.fileno())],
+            self.process = start_process(
+                DRIVER,
+                str(its.fileno()),
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self.log,
                 stderr=self.log,
-                env=environment() | SETTINGS,
+                env=os.environ | SETTINGS,
+                cwd=NEUTRAL,
                 start_new_session=True,
             )
         with suppress(OSError):  # it has died already, and `hear` says why

@@ -3,7 +3,7 @@
 A node may know nothing of the package, so this module is sent to it by value, with what it uses of others. What arrives
 is kept in the node's cache folder under its digest: the next task, and the next sweep, find it there.
 
-The new process is `python -m proscale_bench.sweeps.ray.node`: it reads the task from stdin and writes its outcome to
+The new process runs this module's `main`: it reads the task from stdin and writes its outcome to
 stdout. The end of stdin means that the worker is gone.
 """
 
@@ -28,6 +28,7 @@ from threading import Thread
 from typing import IO, Any
 
 from proscale_bench.cache import cache_dir
+from proscale_bench.children import start
 from proscale_bench.sweeps.local import outcome_of
 
 PIECE_BYTES = 1 << 20
@@ -59,15 +60,19 @@ def run_task(task: bytes, code: Parcel, files: Sequence[Parcel], all_threads: bo
         OSError: the cache folder cannot be written.
     """
     root = cache_dir() / "ray"
-    path = filter(None, [str(unpacked(code, root)), os.environ.get("PYTHONPATH")])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
+    environment = dict(os.environ)
     if all_threads:
         environment.pop("OMP_NUM_THREADS", None)
     message = pickle.dumps(({parcel.path: placed(parcel, root) for parcel in files}, task))
-    command = [sys.executable, "-m", "proscale_bench.sweeps.ray.node"]
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as errors:
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=answer, stderr=errors, env=environment, start_new_session=True
+        with start(
+            "proscale_bench.sweeps.ray.node",
+            root=unpacked(code, root),
+            stdin=subprocess.PIPE,
+            stdout=answer,
+            stderr=errors,
+            env=environment,
+            start_new_session=True,
         ) as process:
             assert process.stdin is not None
             with suppress(BrokenPipeError):  # it has ended already, and its errors say why
