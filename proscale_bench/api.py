@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from proscale_bench.bench.specs import count_flops
 from proscale_bench.config.catalogue import parse_schedule, parse_staged
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from proscale_bench.bench.predict import PredictedImage
     from proscale_bench.evaluation.average_precision import InstanceScores, IouType
     from proscale_bench.evaluation.panoptic import PanopticQuality
     from proscale_bench.evaluation.semantic import SemanticQuality
     from proscale_bench.models.mask2former import Mask2Former
+    from proscale_bench.results.accuracy import Task
     from proscale_bench.results.profile import DeviceType
     from proscale_bench.sweeps.tasks import Measurement
 
@@ -34,6 +36,7 @@ __all__ = [
     "evaluate_semantic",
     "load_checkpoint",
     "parse_schedule",
+    "predict",
     "profile",
     "read_run",
     "sweep",
@@ -204,6 +207,58 @@ def evaluate(
     data = None if step.data == EMBEDDED else Path(step.data)
     files = [Path(one) for one in weights] or list(require_shipped_weights().values())
     return _measured([EvaluateTask(path, data, device, step) for path in files], out)
+
+
+def predict(
+    weights: str | PathLike[str],
+    *images: str | PathLike[str],
+    categories: str | PathLike[str] | None = None,
+    tasks: Sequence[Task] = ("panoptic", "instance", "semantic"),
+    resize: tuple[int, int] | Literal["default"] | None = "default",
+    batch_size: int = 1,
+    device: DeviceType = "cpu",
+    threads: int | None = None,
+    out: str | PathLike[str] | None = None,
+) -> list[PredictedImage]:
+    """Predict pictures of which no truth is known, in this process. Loads torch.
+
+    Args:
+        weights: a checkpoint.
+        images: files, folders, and patterns such as `photos/*.jpg`.
+        categories: a JSON with COCO's list of categories, the weights' classes in order; the ids of its images are used
+            too. None: what the weights say.
+        resize: (short side, longest side) in pixels, or None: pictures are given as they are; by default as the weights
+            say, else 800 and 1333.
+        threads: number of CPU threads; None: as many as PyTorch likes.
+        out: a new folder that results and pictures are written to, as `proscale-bench predict` does; None: they are
+            not kept.
+
+    Returns:
+        A value for each picture, in order, all in memory: maps take five bytes a pixel.
+
+    Raises:
+        BenchError: pictures or weights cannot be read, nothing says what the classes are called, or `out` is there.
+    """
+    from pathlib import Path
+
+    from proscale_bench.bench.evaluate import ExecutionSettings
+    from proscale_bench.bench.predict import COMMAND, PredictionRequest, named, predictions, write_predictions
+    from proscale_bench.bench.vocabulary import read_categories, vocabulary_of
+    from proscale_bench.bench.weights import read_weights
+    from proscale_bench.data.image_files import find_pictures, look_at
+    from proscale_bench.data.whole_folder import whole_folder
+
+    told = None if categories is None else read_categories(Path(categories))
+    files = look_at(*find_pictures([str(image) for image in images]), told.image_ids if told else {})
+    loaded = read_weights(Path(weights))
+    words = vocabulary_of(loaded, Path(weights), told)
+    scale = words.resize if resize == "default" else resize
+    asked = PredictionRequest(files, words.categories, tuple(tasks), scale, batch_size)
+    found = list(predictions(asked, ExecutionSettings(device, threads=threads), loaded))
+    if out is not None:
+        with whole_folder(Path(out), COMMAND) as folder:
+            write_predictions(folder, asked, iter(found))
+    return named(asked, found)
 
 
 def sweep(

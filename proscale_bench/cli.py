@@ -17,6 +17,7 @@ from proscale_bench.commands import (
     evaluate,
     flops,
     models,
+    predict,
     profile,
     recipes,
     report,
@@ -95,6 +96,7 @@ COUNT, RUN, LOOK = "Count and compare", "Run many", "Look things up"
 app.command("flops", cls=BenchCommand, rich_help_panel=COUNT)(flops.flops)
 app.command("profile", cls=BenchCommand, rich_help_panel=COUNT)(profile.profile)
 app.command("eval", cls=BenchCommand, rich_help_panel=COUNT)(evaluate.evaluate)
+app.command("predict", cls=BenchCommand, rich_help_panel=RUN)(predict.predict)
 app.command("check", cls=BenchCommand, rich_help_panel=COUNT)(check.check)
 app.command("compare", cls=BenchCommand, rich_help_panel=COUNT)(compare.compare)
 app.command("train", cls=BenchCommand, rich_help_panel=RUN)(train.train)

@@ -19,6 +19,7 @@ DECLARED: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "make_cli.py"))
 # What a command needs before it looks at the words of its flags. No file is there.
 BEFORE = {
     "compare": [str(ROOT / "reports/cpu")] * 2,
+    "predict": ["a.png", "--weights", "a.pth", "--out", "out"],
     "report": [str(ROOT / "reports/paper"), "--out", "report"],
     "schedules show": ["3,3,3"],
     "recipes show": ["shapes"],

@@ -36,6 +36,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("--weights", str(SHIPPED / "tiny-3-3-3.safetensors"), "--coco", "shapes", "--resize", "none", "--limit", "2"),
         *("--bootstrap", "10", "--threads", "1", "--out", "evaluated", *JSON),
     ),
+    "predict": ("shapes/val", "--weights", str(SHIPPED / "tiny-1-1-1.safetensors"), "--threads", "1", "--out", "seen"),
     "profile": (*SMALL, "--repeats", "2", "--threads", "1", "--device", "cpu", "--out", "profiled", *JSON),
     "sweep": ("sweep.yaml", "--out", "swept", *JSON),
     "report": ("swept", "--out", "reported", "--x", "params_m"),

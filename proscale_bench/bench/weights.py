@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,13 +37,14 @@ UNKNOWN_ORIGIN = TrainingOrigin()
 
 @dataclass(frozen=True)
 class Weights:
-    """A loaded model with its spec, its digest and its origin."""
+    """A loaded model with its spec, its digest, its origin, and what its file says of itself."""
 
     model: Mask2Former
     spec: ModelSpec
     digest: str
     source: str  # the file's name, or how else they came about
     origin: TrainingOrigin = UNKNOWN_ORIGIN
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
@@ -60,12 +61,14 @@ def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
     spec = checkpoint.inferred.spec
     if spec is None:
         raise BenchError(f"{path}: holds a head without a backbone", "images need a whole model")
+    metadata = checkpoint.translation.stored.metadata
     return Weights(
         model_of(checkpoint),
         spec,
         checkpoint.digest,
         printable(path.name).replace("\n", " ")[:MAX_SOURCE] or str(path)[:MAX_SOURCE],
-        read_origin(checkpoint.translation.stored.metadata),
+        read_origin(metadata),
+        metadata,
     )
 
 

@@ -134,25 +134,11 @@ class EvalOptions(ExecutionOptions, ExportOptions):
 
     def wanted_tasks(self) -> tuple[Task, ...] | None:
         """The tasks of `--tasks`, in the usual order; None: what the data have."""
-        if self.tasks is None:
-            return None
-        asked = {one_of(Task, word.strip(), "task") for word in self.tasks.split(",")}
-        return tuple(task for task in get_args(Task) if task in asked)
+        return None if self.tasks is None else tasks_of(self.tasks)
 
     def sides(self) -> Resize | str | None:
         """The sides of `--resize` in pixels, None for `none`, or `default`."""
-        if self.resize is None:
-            return "default"
-        if self.resize.strip().lower() == "none":
-            return None
-        parts = self.resize.split(",")
-        if len(parts) != 2 or not all(part.strip().isdecimal() and len(part.strip()) < 7 for part in parts):
-            raise BenchError(f"--resize {self.resize}: not two sides", "as in --resize 800,1333, or --resize none")
-        short, longest = (int(part) for part in parts)
-        if not 1 <= short <= longest <= MAX_SIDE_PX:
-            message = f"--resize {self.resize}: the short side comes first, and both are 1 to {MAX_SIDE_PX:,} pixels"
-            raise BenchError(message, "as in --resize 800,1333")
-        return short, longest
+        return "default" if self.resize is None else sides_of(self.resize)
 
     def request(self, dataset: Dataset) -> EvaluationRequest:
         """The request: the data, and how its metrics are made.
@@ -207,6 +193,26 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         schedule = None if self.schedule is None else parse_staged(self.schedule)
         for path in self.files():
             yield read_weights(path, schedule)
+
+
+def tasks_of(words: str) -> tuple[Task, ...]:
+    """The tasks of a list as in `panoptic,semantic`, in the usual order."""
+    asked = {one_of(Task, word.strip(), "task") for word in words.split(",")}
+    return tuple(task for task in get_args(Task) if task in asked)
+
+
+def sides_of(words: str) -> Resize | None:
+    """The sides of `--resize` in pixels; None for `none`."""
+    if words.strip().lower() == "none":
+        return None
+    parts = words.split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() and len(part.strip()) < 7 for part in parts):
+        raise BenchError(f"--resize {words}: not two sides", "as in --resize 800,1333, or --resize none")
+    short, longest = (int(part) for part in parts)
+    if not 1 <= short <= longest <= MAX_SIDE_PX:
+        message = f"--resize {words}: the short side comes first, and both are 1 to {MAX_SIDE_PX:,} pixels"
+        raise BenchError(message, "as in --resize 800,1333")
+    return short, longest
 
 
 @takes(EvalOptions)

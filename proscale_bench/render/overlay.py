@@ -1,8 +1,8 @@
-"""An image with its true and its predicted segments side by side, as a picture."""
+"""An image with its segments as a picture: alone, or true and predicted ones side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 IdMap = NDArray[np.integer]
 
+ALONE_PX = 640  # the longer side of an image that is drawn alone, at least
 PANEL_PX = 420  # the longer side of a panel, at least; smaller images are enlarged by whole factors
 GAP_PX, BAR_PX, FONT_PX = 8, 26, 14
 PAPER, INK, FAINT = (255, 255, 255), (34, 34, 34), (110, 110, 110)
 RIGHT, WRONG = (255, 255, 255), (213, 0, 50)
 OPACITY = 0.55
 MIN_LABEL_SHARE = 0.004  # of the panel: a smaller segment goes without a name
+COARSE_PX = 320  # of a longer side, as many pixels decide where a name stands
 GOLDEN_ANGLE = 0.618033988749895
 
 
@@ -76,6 +78,52 @@ def side_by_side(
     below = _fitting(draw, font, caption, canvas.width)
     draw.text((GAP_PX, canvas.height - BAR_PX // 2), below, FAINT, font, anchor="lm")
     return canvas
+
+
+def overlaid(image: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Image:
+    """Draw an image with its segments over it: tinted, outlined, named where they have room, and all classes below.
+
+    Small images are enlarged, and letters grow with large ones.
+
+    Args:
+        image: RGB [H, W, 3].
+        ids: [H, W]; pixels whose id no segment has stay as they are, darkened.
+    """
+    from PIL import Image as Images
+    from PIL import ImageDraw, ImageFont
+
+    scale = max(1, ALONE_PX // max(image.shape[:2]))
+    large_ids = np.repeat(np.repeat(ids, scale, axis=0), scale, axis=1)
+    tinted = _tinted(image, ids, segments)
+    outlined = _outlined(np.repeat(np.repeat(tinted, scale, axis=0), scale, axis=1), large_ids, segments)
+    height, width = large_ids.shape
+    size_px = max(FONT_PX, max(height, width) // 64)
+    font = ImageFont.load_default(size_px)
+    places, below = _legend(segments, font.getlength, width, size_px)
+    canvas = Images.new("RGB", (width, height + below), PAPER)
+    canvas.paste(Images.fromarray(outlined), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    _label(draw, font, ids, segments, (0, 0), scale)
+    for (category, name), (left, top) in places.items():
+        draw.rectangle((left, height + top, left + size_px, height + top + size_px), color_of(category), FAINT)
+        fitting = _fitting(draw, font, name, width - left - size_px)
+        draw.text((left + 1.4 * size_px, height + top + size_px // 2), fitting, INK, font, anchor="lm")
+    return canvas
+
+
+def _legend(
+    segments: Sequence[Shown], length: Callable[[str], float], width: int, size_px: int
+) -> tuple[dict[tuple[int, str], tuple[int, int]], int]:
+    """The corner of each class in lines of a width, and the height of all lines."""
+    places: dict[tuple[int, str], tuple[int, int]] = {}
+    left, top = size_px // 2, size_px // 2
+    for category, name in sorted({(segment.category, segment.name) for segment in segments}):
+        takes = round(length(name) + 2.4 * size_px)
+        if left + takes > width and left > size_px // 2:
+            left, top = size_px // 2, top + round(1.5 * size_px)
+        places[category, name] = (left, top)
+        left += takes
+    return places, top + round(1.5 * size_px) if places else 0
 
 
 def color_of(category: int) -> tuple[int, int, int]:
@@ -138,13 +186,16 @@ def _label(
 
 
 def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """A pixel far inside a mask: one of the last that shrinking leaves."""
-    left = mask
+    """A pixel far inside a mask: one of the last that shrinking leaves. Of a large mask, every few pixels are seen."""
+    step = max(1, max(mask.shape) // COARSE_PX)
+    left = mask[::step, ::step]
+    if not left.any():
+        left, step = mask, 1
     while (smaller := _shrunk(left, 1)).any():
         left = smaller
     rows, columns = np.nonzero(left)
     middle = len(rows) // 2
-    return int(rows[middle]), int(columns[middle])
+    return int(rows[middle]) * step, int(columns[middle]) * step
 
 
 def _fitting(draw: ImageDraw, font: object, words: str, width: int) -> str:

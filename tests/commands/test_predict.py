@@ -1,0 +1,182 @@
+"""`predict`: pictures and COCO results without any truth, equal to what `eval` sees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import proscale_bench as psb
+from proscale_bench.config.weights import shipped_weights
+from proscale_bench.data.shapes.writing import write_shapes
+from tests.cli import run
+from tests.data.made import CATEGORIES, make_dataset
+
+WEIGHTS = str(next(path for name, path in shipped_weights().items() if name == "tiny-1-1-1"))
+METRICS = ("pq", "sq", "rq", "pq_things", "pq_stuff", "ap", "ap_bbox", "miou")
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(folder, 6, 3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predicted(shapes: Path) -> Path:
+    out = shapes.parent / "predictions"
+    result = run("predict", "--weights", WEIGHTS, str(shapes / "val"), "--out", str(out), "--threads", "1")
+    assert result.exit_code == 0, result.stderr
+    assert f"6 pictures predicted by 1,1,1 tiny-1-1-1.safetensors: {out}" in result.stdout
+    return out
+
+
+def scores(*arguments: str, at: Path) -> dict[str, float]:
+    result = run("eval", *arguments, "--bootstrap", "0", "--export-json", str(at), "--force", "--threads", "1")
+    assert result.exit_code == 0, result.stderr
+    (row,) = json.loads(at.read_text())["results"]
+    return {metric: row[metric] for metric in METRICS}
+
+
+def test_its_predictions_score_as_the_weights_do(shapes: Path, predicted: Path, tmp_path: Path) -> None:
+    data = ("--coco", str(shapes), "--out", str(tmp_path / "run"))
+    by_weights = scores("--weights", WEIGHTS, *data, at=tmp_path / "a.json")
+    assert scores("--from-predictions", str(predicted), *data, at=tmp_path / "b.json") == by_weights
+    assert by_weights["pq"] > 0
+
+
+def test_batches_and_ids_of_an_annotation_file_change_nothing_else(shapes: Path, tmp_path: Path) -> None:
+    """Ids that no file name tells come from the JSON of the classes; results are in the order of the pictures."""
+    annotations = shapes / "annotations" / "panoptic_val.json"
+    document = json.loads(annotations.read_text())
+    for image in document["images"]:
+        image["id"] += 100
+    (tmp_path / "ids.json").write_text(json.dumps(document))
+    flags = ("--categories", str(tmp_path / "ids.json"), "--batch-size", "4", "--tasks", "panoptic,instance")
+    arguments = (str(shapes / "val" / "*.png"), "--out", str(tmp_path / "out"), "--no-pictures")
+    assert run("predict", "-w", WEIGHTS, *arguments, *flags).exit_code == 0
+    found = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    ids = [100 + index for index in range(1, 7)]
+    assert [entry["image_id"] for entry in found["annotations"]] == [image["id"] for image in found["images"]] == ids
+    detected = [one["image_id"] for one in json.loads((tmp_path / "out" / "instances.json").read_text())]
+    assert detected == sorted(detected)
+    assert set(detected) <= set(ids)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.name[0] != ".") == [
+        "instances.json",
+        "panoptic",
+        "panoptic.json",
+    ]
+
+
+def test_pictures_are_drawn_with_names_and_a_legend(shapes: Path, predicted: Path) -> None:
+    for path in (shapes / "val").iterdir():
+        with Image.open(path) as image, Image.open(predicted / "pictures" / path.name) as drawn:
+            scale = 640 // max(image.size)
+            assert drawn.width == image.width * scale
+            assert drawn.height > image.height * scale, "the legend stands below"
+
+
+def test_the_python_function_gives_the_same(shapes: Path, predicted: Path, tmp_path: Path) -> None:
+    found = psb.predict(WEIGHTS, shapes / "val", threads=1)
+    listed = json.loads((predicted / "panoptic.json").read_text())
+    assert [one.image_id for one in found] == [entry["image_id"] for entry in listed["annotations"]]
+    for one, entry in zip(found, listed["annotations"], strict=True):
+        assert one.file == (shapes / "val" / f"{one.image_id:012}.png").resolve()
+        pixels = np.asarray(Image.open(predicted / "panoptic" / entry["file_name"]), np.uint32)
+        assert (one.panoptic == pixels @ np.array([1, 256, 65536], np.uint32)).all()
+        assert (one.semantic == np.asarray(Image.open(predicted / "semantic" / entry["file_name"]))).all()
+        segments = [{"id": segment.id, "category_id": segment.category_id} for segment in one.segments]
+        assert segments == entry["segments_info"]
+        assert all(segment.area_px == (one.panoptic == segment.id).sum() for segment in one.segments)
+    detections = [detection for one in found for detection in one.instances]
+    assert detections == json.loads((predicted / "instances.json").read_text())
+    assert found[0].segments[0].name in {"sky", "water", "bricks", "tiles", "gravel"} | {
+        *("disc", "square", "triangle", "bar", "ring", "star", "cross", "crescent")
+    }
+    psb.predict(WEIGHTS, shapes / "val", out=tmp_path / "out", threads=1)
+    for name in ("panoptic.json", "instances.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (predicted / name).read_bytes()
+
+
+def test_every_unreadable_picture_is_named_before_torch_is_loaded(shapes: Path, tmp_path: Path) -> None:
+    good = sorted((shapes / "val").iterdir())[0]
+    (tmp_path / "cut.png").write_bytes(good.read_bytes()[:900])
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "good.png").write_bytes(good.read_bytes())
+    result = run("predict", "-w", WEIGHTS, str(tmp_path), "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert "2 pictures cannot be read" in result.stderr
+    assert "cut.png" in result.stderr
+    assert "text.jpg: not an image" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("missing.jpg",), "missing.jpg: no such file or folder"),
+        (("none*.jpg",), "none*.jpg: nothing matches this pattern"),
+        (("empty",), "no picture in this folder"),
+        (("a.png", "a.jpg"), "differ in the ending alone"),
+        (("a.png", "--weights", "missing.pth"), "missing.pth: no such file"),
+        (("a.png", "--tasks", "boxes!"), "unknown task"),
+        (("a.png", "--resize", "9"), "not two sides"),
+        (("a.png", "--categories", "two.json"), "knows 13 classes, and 4 categories are given"),
+        (("a.png", "--categories", "a.png"), "a.png"),
+    ],
+)
+def test_bad_input_is_named(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    for name in ("a.png", "a.jpg"):
+        Image.new("RGB", (32, 32)).save(name)
+    Path("two.json").write_text(json.dumps({"categories": CATEGORIES}))
+    given = () if "--weights" in arguments else ("--weights", WEIGHTS)
+    result = run("predict", *given, *arguments, "--out", "out")
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert not Path("out").exists()
+
+
+def test_only_its_own_folders_are_replaced(predicted: Path, shapes: Path, tmp_path: Path) -> None:
+    picture = str(shapes / "val" / "000000000001.png")
+    again = ("predict", "-w", WEIGHTS, picture, "--out")
+    assert f"{predicted} exists" in run(*again, str(predicted)).stderr
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    for arguments in ((*again, str(mine)), (*again, str(mine), "--force")):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert f"{mine} exists" in result.stderr
+    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+    out = tmp_path / "out"
+    assert run(*again, str(out)).exit_code == 0
+    assert run(*again, str(out), "--force", "--tasks", "panoptic").exit_code == 0
+    assert not (out / "instances.json").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"], "nothing is left beside them"
+
+
+def test_weights_that_name_no_classes_ask_for_them(tmp_path: Path) -> None:
+    """A model of four classes that no training of ours wrote."""
+    import torch
+
+    model = psb.build_model("1,1,1", "tiny", num_classes=4)
+    torch.save(model.state_dict(), tmp_path / "four.pth")
+    made = make_dataset(tmp_path / "made")
+    arguments = ("predict", "-w", str(tmp_path / "four.pth"), str(made.images), "--out", str(tmp_path / "out"))
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "knows 4 classes, and nothing says what they are called" in result.stderr
+    assert "--categories" in result.stderr
+    flags = ("--categories", str(made.panoptic_json), "--resize", "64,96")
+    assert run(*arguments, *flags).exit_code == 0
+    listed = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert [image["id"] for image in listed["images"]] == [10, 11, 12]
+    assert [category["name"] for category in listed["categories"]] == ["person", "dog", "grass", "sky"]
