@@ -118,9 +118,22 @@ def test_what_is_offered_is_what_is_accepted() -> None:
 def test_every_flag_that_chooses_from_a_table_offers_it() -> None:
     """By what its value is called; names of splits are the user's own."""
     declared: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "make_cli.py"))
-    tables = {"SCHEDULE", "NAME", "SIZE", "HxW", "METRIC", "METRIC:PERCENT", "LIST", "SIDES", "BACKBONE", "ADDRESS"}
+    tables = {
+        "SCHEDULE",
+        "NAME",
+        "SIZE",
+        "HxW",
+        "METRIC",
+        "METRIC:PERCENT",
+        "LIST",
+        "SIDES",
+        "BACKBONE",
+        "ADDRESS",
+        "RECIPE",
+    }
     for _, command, _, function in declared["commands"]():
         for kind, info, _ in declared["declared"](function):
             names = declared["written"](info) if type(info).__name__ == "OptionInfo" else [info.metavar]
-            chosen = info.metavar in tables and not declared["choices"](kind) and "--split" not in names
+            is_split = {"--split", "--val-split"} & set(names)
+            chosen = info.metavar in tables and not declared["choices"](kind) and not is_split
             assert bool(info.autocompletion) == (chosen or info.autocompletion is completion.sweeps), (command, names)
