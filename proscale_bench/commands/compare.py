@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,13 @@ class CompareOptions(ExportOptions):
         "--fail METRIC:PERCENT",
         "Exit with 1 if this metric got worse by more (accuracies: in points), and not by chance. Repeat for several.",
     )
+    min_change: float = flag(
+        "--min-change PERCENT",
+        "Least change that counts (accuracies: in points): what changed by less is shown as the same, and never fails.",
+        default=0.0,
+        min=0,
+    )
+    everything: bool = flag("--all", "Show what did not change, too.")
 
 
 @takes(CompareOptions)
@@ -33,24 +42,35 @@ def compare(options: CompareOptions) -> None:
 
     Example: proscale-bench compare reports/eval-val reports/eval-val --old baseline --new 3,3,3 --fail pq:0.5
     """
+    from proscale_bench.analysis.changes import select
     from proscale_bench.analysis.compare import compare as compare_records
     from proscale_bench.analysis.compare import parse_gate, regressions
     from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.render import compare as render
-    from proscale_bench.render.table import markdown_tables
+    from proscale_bench.render.table import markdown_tables, markdown_text
+    from proscale_bench.units import one_line
 
+    if not isfinite(options.min_change):
+        raise BenchError(f"--min-change {options.min_change}: not a number from 0", "as in --min-change 0.5")
     exports = options.exports()
     gates = [parse_gate(text) for text in options.fail or []]
     comparison = compare_records(
         records_of(options.old, options.old_schedule), records_of(options.new, options.new_schedule)
     )
-    regressed = regressions(comparison, gates)
-    console = exports.console
-    print_tables(console, map(render.table, comparison.pairs))
-    print_lines(console, [*render.others(comparison), *map(render.regression, regressed)], style="", soft_wrap=True)
+    regressed = regressions(
+        comparison, [replace(gate, percent=max(gate.percent, options.min_change)) for gate in gates]
+    )
+    selection = select(comparison, options.min_change, options.everything)
+    tables = render.tables(comparison, selection)
+    lines = [*render.others(comparison), *render.open_questions(comparison), *map(render.regression, regressed)]
+    lines.append(render.summary(comparison, selection))
+    print_tables(exports.console, tables, fold_labels=True)
+    print_lines(exports.console, map(one_line, lines), style="", soft_wrap=True)
     exports.write(
         [render.row(pair) for pair in comparison.pairs],
-        lambda: "\n".join(markdown_tables(map(render.table, comparison.pairs))),
+        lambda: "\n".join(
+            [*markdown_tables(tables, markdown_text), *(f"- {markdown_text(line)}" for line in lines), ""]
+        ),
     )
     if regressed:
         raise typer.Exit(ExitCode.EXCEEDED)

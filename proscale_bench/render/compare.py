@@ -2,58 +2,133 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from proscale_bench.analysis.changes import EVERYTHING, Family, Selection, by_metric, is_of_few, largest_first
 from proscale_bench.analysis.compare import Change, Comparison, Pair, Regression
+from proscale_bench.analysis.settings import grouped
 from proscale_bench.render.table import Row, Table
+from proscale_bench.results.metrics import Metric
 from proscale_bench.results.record import Record
 
+SAME = "the same"
 ANOTHER_SESSION = "another session: cannot be told from the machine"
+HEADER = ("", "old", "new", "change", "95 %", "")
 
 
-def table(pair: Pair) -> Table:
+def tables(comparison: Comparison, selection: Selection = EVERYTHING) -> list[Table]:
+    """A table for each metric, or for each pair where that is shorter; what changed most comes first."""
+    if is_of_few(comparison):
+        return [shown for pair in comparison.pairs if (shown := table(pair, selection)).rows]
+    return [
+        _table(metric_words(one.metric), (row for family in one.families for row in _rows(family, selection)))
+        for one in by_metric(comparison, selection)
+    ]
+
+
+def table(pair: Pair, selection: Selection = EVERYTHING) -> Table:
     """One line for each metric that both have: before, after, the change, and whether it is more than chance."""
-    rows = []
-    for change in pair.changes:
-        unit = f", {change.metric.unit}" if change.metric.unit else ""
-        values = (_value(change, change.old), _value(change, change.new), _difference(change), _interval(change))
-        rows.append(Row(f"{change.metric.title}{unit}", (*values, verdict(change))))
+    shown = [change for change in pair.changes if selection.shows(change)]
+    rows = (Row(metric_words(change.metric), _cells(change, selection)) for change in largest_first(shown))
     title = pair.names[1] if not pair.renamed else " against ".join(pair.names)
-    return Table(f"{title}, {pair.new.input.size}", ("", "old", "new", "change", "95 %", ""), tuple(rows))
+    return _table(f"{title}, {pair.new.input.size}", rows)
 
 
-def verdict(change: Change) -> str:
-    """The meaning of a change in a word: better, worse, the same, or why nothing can be said."""
-    if change.verdict == "another session":
-        return ANOTHER_SESSION
-    if change.significant is None:
-        return f"{change.verdict}: {change.note}" if change.note else change.verdict
+def _rows(family: Family, selection: Selection) -> Iterator[Row]:
+    """A line for each configuration; of several backbones below one with their geometric mean."""
+    size = family.shown[0].pair.new.input.size
+    if family.backbones > 1:
+        mean = ("", "") if family.mean is None else (f"{_rounded(family.mean)}%", "geometric mean")
+        yield Row(f"{pair_words(family.shown[0].pair)[0]}, {size}", ("", "", mean[0], "", mean[1]))
+    for one in family.shown:
+        schedule, model = pair_words(one.pair)
+        label = model if family.backbones > 1 else f"{schedule} on {model}, {size}"
+        yield Row(label, _cells(one.change, selection), indent=int(family.backbones > 1))
+
+
+def _table(title: str, rows: Iterable[Row]) -> Table:
+    """A table without the column of intervals where there is none."""
+    found = tuple(rows)
+    if any(row.cells[3] for row in found):
+        return Table(title, HEADER, found)
+    bare = tuple(Row(row.label, row.cells[:3] + row.cells[4:], row.indent) for row in found)
+    return Table(title, HEADER[:4] + HEADER[5:], bare)
+
+
+def _cells(change: Change, selection: Selection) -> tuple[str, ...]:
+    values = (_value(change, change.old), _value(change, change.new), _difference(change), _interval(change))
+    return (*values, ": ".join(filter(None, (verdict(change, selection), change.note))))
+
+
+def metric_words(metric: Metric) -> str:
+    """The metric and its unit: `encoder, GFLOPs`."""
+    return f"{metric.title}, {metric.unit}" if metric.unit else metric.title
+
+
+def pair_words(pair: Pair) -> tuple[str, str]:
+    """The schedule of a pair, and the rest of its model: `2,2,2 → 2,3,2` and `swin_t`."""
+    changed = [
+        " → ".join(dict.fromkeys(words)) for words in zip(*(name.split(" on ", 1) for name in pair.names), strict=False)
+    ]
+    return changed[0], " on ".join(changed[1:])
+
+
+def verdict(change: Change, selection: Selection = EVERYTHING) -> str:
+    """The meaning of a change in a word: better, worse, the same, too small to count, or why nothing can be said."""
+    if selection.is_small(change):
+        return f"below {selection.min_change:g} {_unit(change.metric)}"
+    if change.old == change.new:
+        return SAME
     if not change.significant:
-        return change.verdict if change.old != change.new else "the same"
+        return change.verdict
     better = (change.new < change.old) == (change.metric.better == "lower")
     return "better" if better else "worse"
 
 
+def summary(comparison: Comparison, selection: Selection) -> str:
+    """The number of values by what became of them, and which of those are not shown: one line."""
+    counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+    for change in (change for pair in comparison.pairs for change in pair.changes):
+        counts[selection.shows(change)][verdict(change, selection)] += 1
+    shown, hidden = (
+        ", ".join(f"{number} {word}" for word, number in counts[is_shown].most_common()) for is_shown in (True, False)
+    )
+    values = sum(map(Counter.total, counts.values()))
+    of = f"{_number(values, 'value')} of {_number(len(comparison.pairs), 'configuration')}"
+    return f"{of}: " + "; ".join(
+        [*([shown] if shown else []), *([f"not shown without --all: {hidden}"] if hidden else [])]
+    )
+
+
+def open_questions(comparison: Comparison) -> list[str]:
+    """A line on what cannot be told, where there is such a change."""
+    verdicts = {change.verdict for pair in comparison.pairs for change in pair.changes}
+    return [ANOTHER_SESSION] if "another session" in verdicts else []
+
+
 def others(comparison: Comparison) -> list[str]:
     """Lines about configurations that were renamed, or are in one run alone."""
-    lines = []
+    found = []
     for pair in comparison.pairs:
         size, label = pair.new.input.size, pair.old.identity.label
         if pair.label_changed:
-            lines.append(f"renamed: {label} is now {pair.new.identity.label}: {pair.names[1]}, {size}")
+            found.append((f"renamed: {label} is now {pair.new.identity.label}: {pair.names[1]}", size))
         elif pair.schedule_changed:
-            lines.append(f"changed: {label} was {pair.names[0]} and is {pair.names[1]}, {size}")
+            found.append((f"changed: {label} was {pair.names[0]} and is {pair.names[1]}", size))
     for what, records in (("vanished", comparison.vanished), ("added", comparison.added)):
-        lines += [f"{what}: {comparison.names[record.digest]}, {record.input.size}" for record in records]
-    return lines
+        found += [(f"{what}: {comparison.names[record.digest]}", record.input.size) for record in records]
+    alike = grouped(found, lambda line: line[0])
+    return [f"{line}, {' and '.join(dict.fromkeys(size for _, size in group))}" for line, group in alike.items()]
 
 
 def regression(found: Regression) -> str:
     """A regression in one line: the metric, its values, and the change that was allowed."""
     pair, change = found.pair, found.change
-    unit = "points" if change.metric.in_points else "%"
     return (
         f"regression: {change.metric.name} of {pair.names[1]}, {pair.new.input.size}: "
         f"{_value(change, change.old)} is now {_value(change, change.new)} ({_difference(change) or 'from nothing'}), "
-        f"worse by more than {found.gate.percent:g} {unit}"
+        f"worse by more than {found.gate.percent:g} {_unit(change.metric)}"
     )
 
 
@@ -86,9 +161,20 @@ def _value(change: Change, value: float) -> str:
 def _difference(change: Change) -> str:
     if change.difference is None:
         return ""
-    # What rounds to nothing and is something keeps a digit.
-    digits = f"{change.difference:+.2f}" if round(change.difference, 2) else f"{change.difference:+.1g}"
-    return digits + ("" if change.metric.in_points else "%")
+    return _rounded(change.difference) + ("" if change.metric.in_points else "%")
+
+
+def _rounded(difference: float) -> str:
+    """Two decimals; what rounds to nothing and is something keeps a digit."""
+    return f"{difference:+.2f}" if round(difference, 2) or not difference else f"{difference:+.1g}"
+
+
+def _unit(metric: Metric) -> str:
+    return "points" if metric.in_points else "%"
+
+
+def _number(amount: int, what: str) -> str:
+    return f"{amount} {what}{'' if amount == 1 else 's'}"
 
 
 def _interval(change: Change) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from proscale_bench.analysis import settings
@@ -19,6 +18,7 @@ from proscale_bench.render.savings import has_savings
 from proscale_bench.render.side_by_side import section as side_by_side_section
 from proscale_bench.render.style import backbone_name
 from proscale_bench.render.table import Row, Table, markdown_table
+from proscale_bench.render.table import markdown_text as text
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import Provenance, get_metric
 from proscale_bench.results.record import Record
@@ -30,7 +30,6 @@ AGREEMENT_PARTS = {
     "encoder_token_layers": "token layers",
     "total_with_postprocessing": "total with post-processing",
 }
-MARKUP = re.compile(r"([\\`*_\[\]<>#~&$])")  # a table cell's bar is escaped by the table
 
 
 def report(
@@ -76,11 +75,6 @@ def report(
     lines += ["## What is counted", "", *(f"- {text(line)}" for line in counting(records)), ""]
     lines += _origin(records, reproduce)
     return "\n".join(lines).rstrip() + "\n"
-
-
-def text(words: str) -> str:
-    """Words with Markdown's special characters escaped, so that nothing in them is markup."""
-    return MARKUP.sub(r"\\\1", words).replace("\n", " ")
 
 
 def _headlines(setting: settings.Setting, records: Sequence[Record]) -> list[str]:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+MARKUP = re.compile(r"([\\`*_\[\]<>#~&$])")  # a table cell's bar is escaped by the table
+LINKS = re.compile(r"(?i)(@|:(?=//)|\bwww(?=\.))")  # of these GitHub makes mentions and links without any markup
+
 
 @dataclass(frozen=True)
 class Row:
@@ -30,8 +33,16 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def rich_table(table: Table, justify: Literal["left", "right"] = "right", break_labels: bool = False) -> RichTable:
-    """A table for the terminal; `justify` is of the columns after the labels, which `break_labels` keeps narrow."""
+def rich_table(
+    table: Table, justify: Literal["left", "right"] = "right", break_labels: bool = False, fold_labels: bool = False
+) -> RichTable:
+    """A table for the terminal.
+
+    Args:
+        justify: of the columns after the labels.
+        break_labels: put each option of a schedule on a line of its own, which keeps the labels narrow.
+        fold_labels: break labels between words where the terminal is too narrow.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -46,7 +57,7 @@ def rich_table(table: Table, justify: Literal["left", "right"] = "right", break_
         header_style="bold",
     )
     vertical: Literal["top", "bottom"] = "bottom" if justify == "right" else "top"  # of headers, and of wrapped text
-    drawn.add_column(Text(table.header[0], style="dim"), no_wrap=justify == "right")
+    drawn.add_column(Text(table.header[0], style="dim"), no_wrap=justify == "right" and not fold_labels)
     for name in table.header[1:]:
         drawn.add_column(Text(broken(name)), justify=justify, vertical=vertical, no_wrap=justify == "right")
     for row in table.rows:
@@ -59,6 +70,11 @@ def rich_table(table: Table, justify: Literal["left", "right"] = "right", break_
 def broken(name: str) -> str:
     """A schedule's name with each option on a line of its own, so that a column stays narrow."""
     return re.sub(r"(?<=\S)\+", "\n+", name)
+
+
+def markdown_text(words: str) -> str:
+    """Words on one line with all that Markdown and GitHub read as markup, mention or link escaped."""
+    return LINKS.sub(r"\1<!-- -->", MARKUP.sub(r"\\\1", words).replace("\n", " "))
 
 
 def markdown_tables(tables: Iterable[Table], text: Callable[[str], str] = str, heading: str = "### ") -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,69 @@ def test_every_configuration_and_metric(runs: tuple[str, str]) -> None:
     line = next(line for line in result.stdout.splitlines() if line.startswith("PQ, %"))
     assert line.split() == ["PQ,", "%", "41.00", "41.50", "+0.50", "+0.50", "…", "+0.50", "better"]
     assert "the same" in result.stdout  # costs
+
+
+def test_two_sweeps_are_a_page(tmp_path: Path) -> None:
+    """One schedule of three was edited, on two backbones: its changes stand first, and the rest in one line."""
+    for name, edited in (("old", "2,2,2"), ("new", "2,3,2")):
+        for backbone in ("resnet50", "swin_t"):
+            for schedule in ("3,3,3", "1,1,1"):
+                write_record(tmp_path / name, record(schedule, backbone))
+            write_record(tmp_path / name, renamed(record(edited, backbone), label="mine"))
+    runs = (str(tmp_path / "old"), str(tmp_path / "new"))
+    shown = run("compare", *runs).stdout
+    first, *rest = [" ".join(line.split()) for line in shown.splitlines()]
+    assert first == "encoder, GFLOPs"
+    assert re.fullmatch(r"2,2,2 → 2,3,2, 64x64 \+\d+\.\d\d% geometric mean", rest[2])
+    assert re.fullmatch(r"swin_t [\d.]+ [\d.]+ \+\d+\.\d\d% worse", rest[3])
+    assert "3,3,3" not in shown
+    assert rest[-1] == "26 values of 6 configurations: 8 worse; not shown without --all: 18 the same"
+    everything = run("compare", *runs, "--all").stdout
+    assert "3,3,3, 64x64" in everything
+    assert "not shown" not in everything
+    assert len(everything.splitlines()) > len(shown.splitlines()) + 16
+
+
+def test_what_changed_most_stands_first(tmp_path: Path) -> None:
+    write_record(tmp_path / "old", evaluated(pq=40.0, source="old"))
+    write_record(tmp_path / "new", evaluated("2,2,2", pq=40.5, source="new"))
+    lines = run("compare", str(tmp_path / "old"), str(tmp_path / "new")).stdout.splitlines()
+    costs = [float(line.split()[-2].rstrip("%")) for line in lines if "GFLOPs" in line]
+    assert len(costs) == 3
+    assert costs == sorted(costs, key=abs, reverse=True)
+
+
+def test_nothing_changed(runs: tuple[str, str]) -> None:
+    assert run("compare", runs[0], runs[0]).stdout == (
+        "24 values of 2 configurations: not shown without --all: 24 the same\n"
+    )
+
+
+def test_the_least_change_that_counts(runs: tuple[str, str], tmp_path: Path) -> None:
+    """It hides a change, and no gate fails over it, however strict."""
+    backwards = tuple(reversed(runs))
+    assert run("compare", *backwards, "--fail", "pq:0", "--min-change", "0.4").exit_code == 1
+    result = run("compare", *backwards, "--fail", "pq:0", "--min-change", "0.6")
+    assert result.exit_code == 0, result.stdout
+    assert "PQ, %" not in result.stdout
+    assert "16 below 0.6 points" in result.stdout
+    assert "below 0.6 points" in run("compare", *backwards, "--min-change", "0.6", "--all").stdout
+    for wrong in ("nan", "inf", "-1"):
+        assert run("compare", *runs, "--min-change", wrong).exit_code == 2
+
+
+def test_nothing_in_a_name_is_markup(tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)> @octocat [x](https://e.org)|`"
+    for side, schedule in (("old", "2,2,2"), ("new", "2,3,2")):
+        write_record(tmp_path / side, renamed(record(schedule), label=name))
+        write_record(tmp_path / side, renamed(record(), label=f"the {side} {name}"))
+    result = run("compare", str(tmp_path / "old"), str(tmp_path / "new"), "--export-markdown", str(tmp_path / "c.md"))
+    assert result.exit_code == 0, result.stderr
+    text = (tmp_path / "c.md").read_text()
+    assert "\\<img src=x" in text
+    for markup in ("<img", "@octocat", "[x](", "https://"):
+        assert not re.search(rf"(?<!\\){re.escape(markup)}", text)
+    assert name in result.stdout
 
 
 def test_two_schedules_of_one_run(runs: tuple[str, str]) -> None:
