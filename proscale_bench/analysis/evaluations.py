@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from proscale_bench.analysis.labels import MEAN, distinct, execution_traits, protocol_traits
-from proscale_bench.results.accuracy import ACCURACIES, EXTRAS, Accuracy
+from proscale_bench.analysis.mean_interval import interval_of_mean
+from proscale_bench.results.accuracy import ACCURACIES, EXTRAS, Accuracy, Evaluated
 from proscale_bench.results.profile import Execution
 from proscale_bench.results.published import data_of
 from proscale_bench.results.record import EvaluationProtocol, ModelKey, Record, model_of, protocol_of
@@ -154,16 +155,10 @@ def _data_names(records: Iterable[Record]) -> dict[tuple[str, str | None, str | 
     return names
 
 
-# Student's t, 97.5 %, by degrees of freedom: how far the mean of a few seeds may be off. Beyond, the normal's.
-T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-NORMAL_975 = 1.96
-
-
 def mean_accuracy(found: Sequence[Accuracy]) -> Accuracy | None:
     """The accuracy of one training, or the mean of several with its interval; None of none.
 
-    The interval of a mean has two parts: the images that were drawn (the seeds' draws are the same, so their
-    replicates are averaged draw by draw) and the trainings (Student's t); it is the wider of the two.
+    Its interval joins two sources, images and trainings: see `interval_of_mean`.
     """
     if len(found) < 2:
         return found[0] if found else None
@@ -172,7 +167,8 @@ def mean_accuracy(found: Sequence[Accuracy]) -> Accuracy | None:
     means = {name: _mean([getattr(one, name) for one in found]) for name in names}
     how = first.evaluated
     if how is not None:
-        intervals = {name: interval for name in how.intervals if (interval := _interval(found, name, means[name]))}
+        named = [name for name in how.intervals if means[name] is not None]
+        intervals = {name: interval for name in named if (interval := _interval(found, name))}
         own: dict[str, object] = {"replicates": {}, "classes": (), "training_seed": None}  # of a single training
         warnings = tuple(dict.fromkeys(line for one in found if one.evaluated for line in one.evaluated.warnings))
         how = how.model_copy(update={**own, "intervals": intervals, "warnings": warnings})
@@ -192,14 +188,23 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if len(known) == len(values) else None
 
 
-def _interval(found: Sequence[Accuracy], name: str, mean: float | None) -> Interval | None:
-    if mean is None:
+def _interval(found: Sequence[Accuracy], name: str) -> Interval | None:
+    """The interval of a mean; None where that of a training is not known."""
+    how = [one.evaluated for one in found if one.evaluated and name in one.evaluated.intervals]
+    if len(how) < len(found):
         return None
-    t = T_975[len(found) - 2] if len(found) - 2 < len(T_975) else NORMAL_975
-    off = t * statistics.stdev([getattr(one, name) for one in found]) / len(found) ** 0.5
-    low, high = mean - off, mean + off
-    draws = [one.evaluated.replicates.get(name) if one.evaluated else None for one in found]
-    if all(draws) and len({len(drawn) for drawn in draws if drawn}) == 1:
-        of_images = interval_of([statistics.fmean(drawn) for drawn in zip(*draws, strict=True)])
-        low, high = min(low, of_images[0]), max(high, of_images[1])
+    return interval_of_mean([getattr(one, name) for one in found], _over_images(how, name))
+
+
+def _over_images(how: Sequence[Evaluated], name: str) -> Interval:
+    """The interval of a mean over the images alone, which all trainings share.
+
+    Replicates of the same draws are averaged draw by draw. Those of different draws cannot be: as if what is hard for
+    one training were hard for all, its ends are then the means of theirs, which is never too narrow.
+    """
+    drawn = [one.replicates.get(name, ()) for one in how]
+    draws = {(one.seed, one.images_digest, len(replicates)) for one, replicates in zip(how, drawn, strict=True)}
+    if all(drawn) and len(draws) == 1:
+        return interval_of([statistics.fmean(draw) for draw in zip(*drawn, strict=True)])
+    low, high = (statistics.fmean(ends) for ends in zip(*(one.intervals[name] for one in how), strict=True))
     return low, high

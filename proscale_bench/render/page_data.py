@@ -297,7 +297,7 @@ def details_of_evaluation(evaluation: Evaluation) -> list[Detail]:
 def _of_evaluation(how: Evaluated, evaluation: Evaluation) -> Iterator[Detail]:
     yield Detail("images", f"{how.images:,}, resized: {how.resize}")
     if how.intervals and evaluation.trainings > 1:
-        yield Detail("intervals", "95 %, of the mean, over images and over trainings, the wider of the two")
+        yield Detail("intervals", "95 %, of the mean, over images and over trainings together")
     elif how.intervals:
         yield Detail("intervals", f"95 %, from {how.resamples:,} bootstrap draws of the images")
     if evaluation.trainings == 1:

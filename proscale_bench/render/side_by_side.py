@@ -91,9 +91,7 @@ def footer(side: SideBySide) -> list[str]:
     if sources := dict.fromkeys(one.source for one in known if one.provenance == "published"):
         lines.append(f"{columns.PUBLISHED}: published: {', '.join(sources)}")
     if any(one.source.startswith(MEAN) for one in known):
-        lines.append(
-            "mean of seeds: of these trainings; ±: of the mean, over images and trainings, the wider of the two"
-        )
+        lines.append("mean of seeds: of these trainings; ±: of the mean, over images and trainings together")
     lines += [
         f"{row.label} {columns.FAILED}: {row.record.error.message}".replace("\n", " ")
         for row in side.rows

@@ -57,7 +57,7 @@ def test_a_failure_stands_where_it_failed() -> None:
 
 def test_several_trainings_are_one_row_that_says_so() -> None:
     document = latex([*counted(), *seeds(40.0, 43.0, 44.5)])
-    assert cells_of(document, "baseline (mean of seeds 0, 1, 2)")[r"PQ \%"] == r"42.50 $\pm$ 5.7"
+    assert cells_of(document, "baseline (mean of seeds 0, 1, 2)")[r"PQ \%"] == r"42.50 $\pm$ 5.8"
     assert "Mean of seeds: of these trainings, with the 95 \\% interval of the mean" in document
     assert "ean of" not in latex([*counted(), *seeds(40.0)])
 
