@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -77,6 +78,11 @@ class Finding:
     @property
     def warned(self) -> bool:
         return self.status != "kept" and self.limit.level == "warn"
+
+    @property
+    def tolerated(self) -> bool:
+        """The value is beyond the bound by less than counts."""
+        return self.status == "kept" and (self.excess or 0) > 0
 
     @property
     def cautions(self) -> list[Caution]:
@@ -243,8 +249,15 @@ def _hold(limit: Limit, found: float, source: str, reference: float | None) -> F
     if reference is not None:
         sign = 1 if limit.bound == "max_increase_pct" else -1
         expected = reference * (1 + sign * limit.value / 100)
-    exceeded = found > expected if limit.bound in ("max", "max_increase_pct") else found < expected
-    return Finding(limit, "exceeded" if exceeded else "kept", expected, found, source, reference)
+    finding = Finding(limit, "kept", expected, found, source, reference)
+    return replace(finding, status="exceeded") if _counts(finding) else finding
+
+
+def _counts(finding: Finding) -> bool:
+    """The value is beyond the bound, and by no less than the limit says that a change must be."""
+    excess, bound = finding.excess or 0.0, abs(finding.expected or 0.0)
+    share = excess if finding.metric.in_points else 100 * excess / bound if bound else inf
+    return excess > 0 and share >= finding.limit.min_change
 
 
 def _badness(finding: Finding) -> tuple[bool, float]:

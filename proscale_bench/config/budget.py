@@ -11,6 +11,7 @@ budgets:
   - weights: mine.safetensors     # or schedule and backbone, with `classes`, `queries` or `width` of one's own
     pq: {min: 40, dataset: my_data, images: 500}
 
+`min_change: 0.1`, at a limit, a budget or in `defaults`: an excess below 0.1 % does not count.
 What a limit leaves open is as its budget has it, then as `defaults` has it.
 """
 
@@ -47,6 +48,7 @@ def _printable(text: str) -> str:
 
 Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=-100, le=1e6, allow_inf_nan=False)]
+MinChange = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Number = Annotated[int, Field(ge=1)]
 Tasks = Annotated[tuple[choices.Task, ...], Field(min_length=1), BeforeValidator(as_tuple)]
@@ -67,6 +69,7 @@ class _Limit(BudgetSection):
     max_decrease_pct: Percent | None = None
     against: Name | None = None
     level: Level | None = None
+    min_change: MinChange | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -141,6 +144,7 @@ class Defaults(ProfileScope, AccuracyScope):
     rules: Literal["fvcore", "published", "complete"] | None = None
     convention: Literal["mac", "flop"] | None = None
     level: Level | None = None
+    min_change: MinChange | None = None
 
 
 class Budget(Defaults):
@@ -174,7 +178,7 @@ BUDGET_METRICS = tuple(
 MODEL = ("backbone", "classes", "queries", "width")
 SCOPE = set(Defaults.model_fields) - set(MODEL)
 BUILT_IN: dict[str, Any] = dict.fromkeys(SCOPE)
-BUILT_IN |= {"size": "coco-first100", "rules": "fvcore", "convention": "mac", "level": "error"}
+BUILT_IN |= {"size": "coco-first100", "rules": "fvcore", "convention": "mac", "level": "error", "min_change": 0.0}
 
 
 class BudgetFile(StrictModel):
@@ -207,6 +211,7 @@ class Limit:
         key: where the bound's number stands in the document.
         line, column: of the metric's key, from 1; `size_at` is `file:line:column` of the size.
         against: `baseline`, `record`, or the path of a run; None where the bound is absolute.
+        min_change: an excess below so many percent of the bound (metrics in percent: points) does not count.
     """
 
     file: str
@@ -217,6 +222,7 @@ class Limit:
     bound: Bound
     value: float
     level: Level
+    min_change: float
     spec: ModelSpec
     weights: LimitedWeights | None
     classes: int | None

@@ -85,7 +85,19 @@ def message(finding: Finding) -> str:
 
 
 def expected(finding: Finding) -> str:
-    """The bound in words: `at most 63.5 GFLOPs`, `at most 64.11 GFLOPs, 1 % above the record's 63.47`."""
+    """The bound in words: `at most 63.5 GFLOPs`, `at most 64.11 GFLOPs, 1 % above the record's 63.47`; and by how much
+    it is exceeded where that does not count."""
+    words = _bound(finding)
+    if not finding.tolerated:
+        return words
+    assert finding.excess is not None
+    amount = f"{finding.excess:.2g} points" if finding.metric.in_points else show_share(finding.excess_pct or 0)
+    return (
+        f"{words}; {amount} {'more' if finding.is_ceiling else 'less'}, below min_change {finding.limit.min_change:g}"
+    )
+
+
+def _bound(finding: Finding) -> str:
     limit = finding.limit
     side = "at most" if finding.is_ceiling else "at least"
     on = f" on {limit.device}" if device(limit) else ""
@@ -150,6 +162,7 @@ def row(finding: Finding) -> dict[str, Any]:
         "status": finding.status,
         "bound": limit.bound,
         "limit": limit.value,
+        "min_change": limit.min_change,
         "expected": finding.expected,
         "found": finding.found,
         "excess": finding.excess if finding.status == "exceeded" else None,
@@ -178,7 +191,7 @@ def numbers(finding: Finding) -> tuple[str, str]:
     """The found and the expected number, with as many digits as tell them apart; empty where unknown."""
     values = (finding.found, finding.expected)
     shown = ["" if value is None else _number(finding, value) for value in values]
-    if finding.status == "exceeded" and shown[0] == shown[1]:
+    if (finding.status == "exceeded" or finding.tolerated) and shown[0] == shown[1]:
         shown = [repr(value) for value in values]
     return shown[0], shown[1]
 
