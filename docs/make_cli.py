@@ -41,11 +41,13 @@ TAIL = """\
 | variable | |
 |---|---|
 | `NO_COLOR` | No colour, as `--no-color` has it. |
+| `TERMINAL_WIDTH` | Width of help, in characters; `COLUMNS` where it is not set, or no number. |
 | `FORCE_COLOR` | Colour where there is no terminal too. |
 | `COLUMNS` | The width of help, and of tables on a terminal, in place of the terminal's own. |
 | `PROSCALE_BENCH_CACHE` | The folder of the cache. |
 | `XDG_CACHE_HOME` | The folder that holds the cache, `proscale-bench`, where the former is not set. |
 | `GITHUB_STEP_SUMMARY` | The file that `check --format github` adds a table to. |
+| `GITHUB_WORKSPACE` | The repository, from whose root annotations and SARIF name a file; else the nearest folder with `.git`. |
 | `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `MASTER_ADDR`, `MASTER_PORT` | By torchrun: `eval` and `train` share work. |
 | `RAY_AUTH_TOKEN` | What `sweep --ray` shows to the cluster. |
 | `CXX` | The compiler of the sampling `embedding_bag_compiled`. |

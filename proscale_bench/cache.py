@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,29 @@ MAX_BYTES = 1 << 20
 
 
 def cache_dir() -> Path:
-    """`$PROSCALE_BENCH_CACHE`, else `$XDG_CACHE_HOME/proscale-bench`, else `~/.cache/proscale-bench`."""
+    """`$PROSCALE_BENCH_CACHE`, else `$XDG_CACHE_HOME/proscale-bench`, else `~/.cache/proscale-bench`.
+
+    A user without a home, as in many containers, has a folder of the system's for what is temporary.
+
+    Raises:
+        BenchError: that folder is somebody else's.
+    """
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen)
     home = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification has relative paths ignored.
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "proscale-bench"  # noqa: PTH117
+    try:
+        return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "proscale-bench"  # noqa: PTH117
+    except RuntimeError:  # no HOME, and no entry among the system's users
+        return _temporary()
+
+
+def _temporary() -> Path:
+    folder = Path(tempfile.gettempdir(), f"proscale-bench-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid() or folder.is_symlink():
+        raise BenchError(f"{folder}: of another user", f"name a folder of your own as {VARIABLE}")
+    return folder
 
 
 def read_cache(name: str) -> dict[str, Any]:

@@ -26,8 +26,9 @@ from proscale_bench.commands import (
     train,
     zoo,
 )
-from proscale_bench.commands.options import BenchCommand, BenchSubgroup, flag
+from proscale_bench.commands.options import BenchCommand, BenchSubgroup, flag, plain_usage_errors
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.units import printable
 from proscale_bench.version import __version__
 
 HELP = """Measure what a segmentation encoder's schedule costs on paper, on the machine, and in accuracy.
@@ -46,11 +47,16 @@ class BenchGroup(BenchSubgroup):
     """Every command runs inside this one catch. Global flags may stand before or after the command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, sorted(args, key=lambda arg: arg not in GLOBAL_FLAGS))
+        from proscale_bench.render.console import settings
+
+        settings.no_color = "--no-color" in args  # in help and usage errors too, which come before the flags are read
+        with plain_usage_errors():
+            return super().parse_args(ctx, sorted(args, key=lambda arg: arg not in GLOBAL_FLAGS))
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            result = super().invoke(ctx)
+            with plain_usage_errors():
+                result = super().invoke(ctx)
             sys.stdout.flush()
         except BenchError as error:
             fail(error)
@@ -60,7 +66,7 @@ class BenchGroup(BenchSubgroup):
         except OSError as error:
             fail(of_the_system(error))
         except KeyboardInterrupt as interrupt:
-            sys.stderr.write(f"\ninterrupted{f': {interrupt}' if interrupt.args else ''}\n")
+            sys.stderr.write(f"\ninterrupted{printable(f': {interrupt}') if interrupt.args else ''}\n")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         return result
 
@@ -130,8 +136,6 @@ def global_options(
 def main() -> None:
     """The entry point. What goes wrong before a command begins, such as writing its help, is caught here."""
     prepare_streams()
-    if "--no-color" in sys.argv:  # Typer's own help and usage errors know the variable alone
-        os.environ["NO_COLOR"] = "1"
     try:
         app(prog_name="proscale-bench")
     except KeyboardInterrupt:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, TypeVar, get_args
+
+from proscale_bench.units import printable
 
 Value = TypeVar("Value")
 
@@ -24,17 +26,31 @@ class BenchError(Exception):
 
     Raised where it is understood and caught once, in `cli.py`.
 
+    Names in it are shown escaped, so that none can begin a line of its own or drive a terminal.
+
     Args:
-        message: fault, place (`file:line:column` for files) and value.
+        message: fault, place (`file:line:column` for files) and value; several faults are a list, a line each.
         hint: the next step to take.
         exit_code: exit code of the process.
     """
 
-    def __init__(self, message: str, hint: str | None = None, exit_code: ExitCode = ExitCode.USAGE) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+    def __init__(
+        self, message: str | Sequence[str], hint: str | None = None, exit_code: ExitCode = ExitCode.USAGE
+    ) -> None:
+        self.lines = tuple(map(printable, [message] if isinstance(message, str) else message))
+        super().__init__(self.message)
+        self.hint = hint and printable(hint)
         self.exit_code = exit_code
+
+    @property
+    def message(self) -> str:
+        """All lines."""
+        return "\n".join(self.lines)
+
+    def within(self, place: str, hint: str | None = None) -> BenchError:
+        """The same error of something that is named at a place: `budgets.yaml:4:5: mine.yaml:2:1: unknown key`."""
+        first, *others = self.lines
+        return BenchError([f"{place}: {first}", *others], hint or self.hint, self.exit_code)
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message

@@ -48,13 +48,20 @@ def show_tokens(tokens: int) -> str:
 
 
 def printable(text: str) -> str:
-    """User input shown back: control characters as escapes, so that a file name cannot drive the terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+    """What a user, a file or data name, as a person is shown it: in one line, and nothing that a reader obeys.
+
+    Control characters (of C0 and C1), line and paragraph separators, marks that turn the direction of writing, and all
+    else that leaves no mark of its own become escapes, so that no name drives a terminal or begins a line of a log.
+    """
+    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def one_line(text: str) -> str:
-    """The same within a line: a word cannot begin another."""
-    return printable(text).replace("\n", "\\n")
+def printable_lines(text: str) -> str:
+    """Text of the tool's own, of several lines, each as in `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+one_line = printable
 
 
 def show_duration(seconds: float) -> str:

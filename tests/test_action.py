@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -15,7 +16,10 @@ import yaml
 from check_jsonschema import main as check_jsonschema
 from click.testing import CliRunner
 
+from proscale_bench.results.profile import Caution
+from proscale_bench.results.store import write_record
 from tests.cli import run
+from tests.sweeps.profiles import profiled_records
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -100,6 +104,45 @@ def test_the_action_hands_on_flags(tmp_path: Path) -> None:
     assert "{max: 0.1}" not in (tmp_path / "budgets.yaml").read_text()
 
 
+@pytest.mark.parametrize("flags", ["--explain --fail-unstable", "--explain\n--fail-unstable\n", "\n --fail-unstable"])
+def test_every_line_of_flags_counts_with_sarif_and_without(flags: str, tmp_path: Path) -> None:
+    """An unstable latency that keeps its limit: exit 3, with annotations, summary and warnings."""
+    budgets = BUDGETS.replace("MAX", "100") + "    total_gflops: {max: 0.1, level: warn}\n"
+    budgets += "    latency_median_ms: {max: 400.0, size: 640x640, device: a CPU}\n"
+    for sarif in ("", "new/budgets.sarif"):
+        folder = tmp_path / (sarif or "plain").replace("/", "-")
+        folder.mkdir()
+        (folder / "budgets.yaml").write_text(budgets)
+        for one in profiled_records("3,3,3"):
+            assert one.profile is not None
+            drifts = Caution(kind="drift", message="it got slower", advice="wait", unstable=True)
+            unstable = one.profile.model_copy(update={"warnings": (drifts,)})
+            write_record(folder / "reports/a", one.model_copy(update={"profile": unstable}))
+        done = run_action(folder, flags=flags, sarif=sarif)
+        assert done.returncode == 3, done.stderr
+        assert "warning: budgets.yaml:7:5: latency_median_ms" in done.stderr
+        assert "::warning file=budgets.yaml,line=6,col=5,title=total_gflops::" in done.stdout
+        assert "::warning title=proscale-bench check::1 of 3 limits stands on" in done.stdout
+        assert "2 of 3 limits kept" in (folder / "summary.md").read_text()
+        assert not sarif or json.loads((folder / sarif).read_text())["runs"][0]["results"][0]["level"] == "warning"
+
+
+def test_the_action_leaves_no_sarif_of_what_it_could_not_check(tmp_path: Path) -> None:
+    (tmp_path / "budgets.yaml").write_text(BUDGETS.replace("MAX", "x"))
+    (tmp_path / "out.sarif").write_text("of the last job")
+    done = run_action(tmp_path, sarif="out.sarif")
+    assert done.returncode == 2
+    assert done.stdout.startswith("::error file=budgets.yaml,line=5,col=22,title=proscale-bench check::max: 'x'")
+    assert not (tmp_path / "out.sarif").exists()
+
+
+def test_the_action_needs_a_sarif_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "budgets.yaml").write_text(BUDGETS.replace("MAX", "100"))
+    done = run_action(tmp_path, sarif="./budgets.yaml")
+    assert (done.returncode, "not a file to write to" in done.stderr) == (2, True)
+    assert (tmp_path / "budgets.yaml").exists()
+
+
 def test_the_action_installs_what_the_project_asks_for(tmp_path: Path) -> None:
     (tmp_path / "budgets.yaml").write_text(BUDGETS.replace("MAX", "100"))
     run_action(tmp_path)
@@ -111,14 +154,43 @@ def test_the_action_installs_what_the_project_asks_for(tmp_path: Path) -> None:
     assert itself.split()[-2:] == ["--no-deps", str(ROOT)]
 
 
-def test_the_hook_runs_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    tool, *arguments = shlex.split(HOOK["entry"])
-    assert tool in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    for most, code in (("100", 0), ("0.1", 1)):
-        (tmp_path / "budgets.yaml").write_text(BUDGETS.replace("MAX", most))
-        assert run(*arguments, *HOOK.get("args", [])).exit_code == code
-    assert HOOK["pass_filenames"] is False
+def run_hook(folder: Path, *files: str, installed: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the hook as pre-commit does: in the root of the repository, with the files that triggered it."""
+    tools = folder / "tools"
+    tools.mkdir(exist_ok=True)
+    (tools / "proscale-bench").write_text(TOOL)
+    (tools / "proscale-bench").chmod(0o755 if installed else 0o644)
+    environment = {"PATH": f"{tools}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "REAL_PYTHON": sys.executable}
+    command = [*shlex.split(HOOK["entry"]), *HOOK.get("args", []), *files]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_hook_checks_the_files_that_triggered_it(tmp_path: Path) -> None:
+    (tmp_path / "packages/seg/schedules").mkdir(parents=True)
+    (tmp_path / "budgets.yaml").write_text(BUDGETS.replace("MAX", "100"))
+    (tmp_path / "packages/seg/budgets.yaml").write_text(BUDGETS.replace("MAX", "0.1"))
+    (tmp_path / "other.yaml").write_text(BUDGETS.replace("MAX", "0.1"))
+    mine = "packages/seg/schedules/mine.yaml"
+    (tmp_path / mine).write_text((ROOT / "schedules/proscale-3-3-3.yaml").read_text())
+    (tmp_path / "broken.yaml").write_text("schema_version: 1\nstages: 3\n")
+    assert run_hook(tmp_path, "budgets.yaml").returncode == 0
+    for files in (["packages/seg/budgets.yaml"], ["budgets.yaml", "packages/seg/budgets.yaml"], [mine]):
+        done = run_hook(tmp_path, *files)
+        assert done.returncode == 1, done.stderr
+        assert "error: packages/seg/budgets.yaml:5:5: encoder_gflops" in done.stdout
+    assert "broken.yaml:2:1: stages" in run_hook(tmp_path, "broken.yaml").stderr
+    (tmp_path / "budgets.yaml").unlink()
+    (tmp_path / "packages/seg/budgets.yaml").unlink()
+    assert "no budget file is above it" in run_hook(tmp_path, mine).stderr
+
+
+def test_the_hook_installs_nothing_and_says_what_it_needs(tmp_path: Path) -> None:
+    assert HOOK["language"] == "system"
+    assert HOOK.get("pass_filenames", True)
+    assert "proscale-bench" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    done = run_hook(tmp_path, "budgets.yaml", installed=False)
+    assert done.returncode == 2
+    assert "proscale-bench is not installed: see docs/ci.md" in done.stdout
     for path in ("budgets.yaml", "a/budgets.yml", "schedules/mine.yaml", "a/schedules/mine.yml"):
         assert re.search(HOOK["files"], path)
     assert not re.search(HOOK["files"], "src/model.py")

@@ -139,7 +139,7 @@ class Checker:
             try:
                 parse_size(limit.size)
             except BenchError as error:
-                raise BenchError(f"{limit.size_at}: size: {error.message}", error.hint) from error
+                raise error.within(f"{limit.size_at}: size") from error
         return [self._find(limit) for limit in limits if limit.level != "off"]
 
     def _find(self, limit: Limit) -> Finding:
@@ -219,7 +219,7 @@ class Checker:
         try:
             return self._run(Path(limit.against or ""))
         except BenchError as error:
-            raise BenchError(f"{limit.at}: against: {error.message}", error.hint) from error
+            raise error.within(f"{limit.at}: against") from error
 
 
 def count(limit: Limit, spec: ModelSpec | None = None) -> FlopCount:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Sequence
 from enum import Enum
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from proscale_bench.commands.options import MaybePaths, flag
+from proscale_bench.commands.options import MaybePath, MaybePaths, flag
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from proscale_bench.analysis.budgets import Checker, Finding
     from proscale_bench.analysis.explain import Explanation
-    from proscale_bench.config.budget import LimitedWeights
+    from proscale_bench.config.budget import Limit, LimitedWeights
     from proscale_bench.results.collect import SourcedRecord
 
 DEFAULT_RECORDS = Path("reports")
@@ -34,7 +36,9 @@ class Format(str, Enum):
 
 
 def check(
-    budgets: Path = typer.Argument(Path("budgets.yaml"), metavar="FILE", help="File of limits on metrics."),
+    files: list[Path] = typer.Argument(
+        [Path("budgets.yaml")], metavar="FILE", help="Files of limits on metrics, or of schedules that they hold."
+    ),
     records: MaybePaths = flag(
         "--records RUN", "Run that latencies and accuracies come from. Repeat for several. [default: all in reports]"
     ),
@@ -42,6 +46,7 @@ def check(
         "--format NAME", "Format of the report: text, json, github, junit or sarif.", default=Format.text
     ),
     update: bool = flag("--update", "Write what was found into the file, then check."),
+    sarif: MaybePath = flag("--sarif PATH", "Write the findings as SARIF too, in place of an older file."),
     explain: bool = flag("--explain", "Say what changed since an exceeded limit was last kept."),
     fail_unstable: bool = flag("--fail-unstable", "Exit with 3 if a limit stands on a latency that cannot be trusted."),
 ) -> None:
@@ -49,23 +54,75 @@ def check(
 
     Example: proscale-bench check budgets.yaml --records reports/cpu
     """
+    try:
+        if sarif is not None:
+            remove_sarif(sarif, files)
+        budgets = list(dict.fromkeys(path for file in files for path in budgets_of(file)))
+        checker, findings, off = examine(budgets, records, update)
+        explained = explanations(checker, findings) if explain else {}
+        if sarif is not None:
+            write_sarif(sarif, findings, explained)
+        publish(form.value, findings, off, explained)
+        problem = unstable(findings) if fail_unstable else None
+        is_failed = any(finding.failed for finding in findings)
+        if problem and not is_failed:
+            raise problem
+    except BenchError as error:
+        if form is Format.github:
+            from proscale_bench.render.check_formats import github_error
+
+            sys.stdout.write(github_error(error))
+        raise
+    if is_failed:
+        raise typer.Exit(ExitCode.EXCEEDED)
+
+
+def budgets_of(file: Path) -> list[Path]:
+    """The file itself, or where it holds a schedule, whose cost is to be held, the budget files above it.
+
+    Raises:
+        BenchError: the schedule is none.
+    """
+    from proscale_bench.config.schedule_file import read_schedule_file
+    from proscale_bench.config.yaml_file import read_text
+    from proscale_bench.render.console import note
+
+    text = read_text(file)
+    if not re.search(r"(?m)^(stages|encoder)\s*:", text) or re.search(r"(?m)^budgets\s*:", text):
+        return [file]
+    read_schedule_file(file)
+    names = ("budgets.yaml", "budgets.yml")
+    above = [folder / name for folder in file.parents for name in names if (folder / name).is_file()]
+    if not above:
+        note(f"{file}: no budget file is above it")
+    return above
+
+
+def examine(
+    budgets: Sequence[Path], records: Sequence[Path] | None, update: bool
+) -> tuple[Checker, Sequence[Finding], int]:
+    """Hold everything to its limits: what was found, and the number of limits that are off.
+
+    Raises:
+        BenchError: a budget file, or what it names, cannot be read.
+    """
     from proscale_bench.analysis.budgets import Checker
     from proscale_bench.config.budget import read_budgets
 
     gc.freeze()  # what is imported stays: looking through it again and again would take a tenth of the time
     paths = records or ([DEFAULT_RECORDS] if DEFAULT_RECORDS.is_dir() else [])
     checker = Checker(lambda: read_run(*paths), read_run)
-    limits = read_budgets(budgets, read_weights)
-    findings = checker.check(limits)
-    if update and updated(budgets, findings):
-        limits = read_budgets(budgets, read_weights)
-        findings = checker.check(limits)
-    publish(form.value, findings, len(limits) - len(findings), explanations(checker, findings) if explain else {})
-    problem = unstable(findings) if fail_unstable else None
-    if any(finding.failed for finding in findings):
-        raise typer.Exit(ExitCode.EXCEEDED)
-    if problem:
-        raise problem
+
+    def found() -> tuple[list[Limit], list[Finding]]:
+        limits = [limit for path in budgets for limit in read_budgets(path, read_weights)]
+        return limits, checker.check(limits)
+
+    limits, findings = found()
+    if update:
+        for path in budgets:
+            updated(path, [one for one in findings if one.limit.file == str(path)])
+        limits, findings = found()
+    return checker, findings, len(limits) - len(findings)
 
 
 def read_weights(path: Path) -> LimitedWeights:
@@ -92,8 +149,8 @@ def read_run(*paths: Path) -> Sequence[SourcedRecord]:
     return sourced
 
 
-def updated(path: Path, findings: Sequence[Finding]) -> bool:
-    """Write what was found over the absolute limits of a file; whether anything changed.
+def updated(path: Path, findings: Sequence[Finding]) -> None:
+    """Write what was found over the absolute limits of a file.
 
     Raises:
         BenchError: the file would not be one of budgets any more; it is left as it was.
@@ -109,13 +166,12 @@ def updated(path: Path, findings: Sequence[Finding]) -> bool:
     try:
         parse_yaml(text, str(path), BudgetFile)
     except BenchError as error:
-        raise BenchError(f"what was found cannot be written: {error.message}", "the file is as it was") from error
+        raise error.within("what was found cannot be written", "the file is as it was") from error
     for one in done:
         note(f"{path}:{one.line}: {one.key[-2]}: {one.key[-1]}: {one.old} is now {one.new}")
     if done:
         mark = "\ufeff" if path.read_bytes().startswith(b"\xef\xbb\xbf") else ""
         write_atomic(path, mark + text)
-    return bool(done)
 
 
 def explanations(checker: Checker, findings: Sequence[Finding]) -> Explanations:
@@ -133,7 +189,6 @@ def unstable(findings: Sequence[Finding]) -> BenchError | None:
     """Warn of every limit that stands on times that cannot be trusted; the error that they are to a gate."""
     from proscale_bench.render.check import where
     from proscale_bench.render.console import warn
-    from proscale_bench.units import printable
 
     shaky = [finding for finding in findings if finding.unstable]
     for finding in shaky:
@@ -141,7 +196,7 @@ def unstable(findings: Sequence[Finding]) -> BenchError | None:
         records = ", ".join(dict.fromkeys(one.source for one in finding.unstable))
         for caution in finding.cautions:
             what = f"{limit.at}: {limit.metric} of {where(finding)} in {records} is unstable ({caution.kind})"
-            warn(printable(f"{what}: {caution.message}"), printable(caution.advice))
+            warn(f"{what}: {caution.message}", caution.advice)
     if not shaky:
         return None
     kinds = sorted({caution.kind for finding in shaky for caution in finding.cautions})
@@ -168,19 +223,56 @@ def publish(form: str, findings: Sequence[Finding], off: int, explained: Explana
 
         write = {"github": github, "junit": junit, "sarif": sarif}[form]
         sys.stdout.write(write(findings, explained))
-        if form == "github" and (path := os.environ.get("GITHUB_STEP_SUMMARY")):  # the page of the job
-            with Path(path).open("a", encoding="utf-8") as file:
-                file.write(f"### Budgets\n\n{render.summary(findings, off)}\n\n{render.markdown(findings)}\n")
+        if form == "github" and (page := os.environ.get("GITHUB_STEP_SUMMARY")):
+            _append(page, f"### Budgets\n\n{render.summary(findings, off)}\n\n{render.markdown(findings)}\n")
+
+
+def _append(page: str, text: str) -> None:
+    """Add to the page of the job, without which the check is no less true."""
+    from proscale_bench.render.console import warn
+
+    try:
+        # Where it is a pipe, a reader would be waited for.
+        number = os.open(page, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
+        with os.fdopen(number, "wb") as file:
+            file.write(text.encode())
+    except OSError as error:
+        warn(f"cannot write the job's summary {page}: {error.strerror or error}", "see $GITHUB_STEP_SUMMARY")
+
+
+def write_sarif(path: Path, findings: Sequence[Finding], explained: Explanations) -> None:
+    """Write the findings as SARIF beside the report.
+
+    Raises:
+        BenchError: the file cannot be written.
+    """
+    from proscale_bench.files import write_atomic
+    from proscale_bench.render.check_formats import sarif
+
+    write_atomic(path, sarif(findings, explained))
+
+
+def remove_sarif(path: Path, files: Sequence[Path]) -> None:
+    """Remove the file of an earlier run, which would pass for this one's where this one fails.
+
+    Raises:
+        BenchError: it is one of the files that are read, or cannot be removed.
+    """
+    if str(path) == "-" or path.resolve() in {file.resolve() for file in files}:
+        raise BenchError(f"--sarif {path}: not a file to write to", "give another path; --format sarif has stdout")
+    if path.is_file():
+        path.unlink()
 
 
 def _print_text(findings: Sequence[Finding], off: int, explained: Explanations) -> None:
     from proscale_bench.render import check as render
 
-    shown = ["\n".join(render.lines(findings))]
+    shown = [render.lines(findings)]
     for index, finding in enumerate(findings):
         if finding.failed or finding.warned:
-            shown.append("\n".join(render.details(finding, explained.get(index))))
-    text = "\n\n".join([*shown, render.summary(findings, off)])
+            shown.append(render.details(finding, explained.get(index)))
+    paragraphs = ["\n".join(map(printable, lines)) for lines in [*shown, [render.summary(findings, off)]]]
+    text = "\n\n".join(paragraphs)
     if not sys.stdout.isatty():
         sys.stdout.write(text + "\n")
         return

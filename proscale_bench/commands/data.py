@@ -73,12 +73,12 @@ def show(found: DataCheck, console: Console, everything: bool) -> None:
     for kind, findings in found.by_kind():
         console.print()
         style = "bold red" if kind.severity == "error" else "bold yellow"
-        console.print(Text(render.heading(kind, findings), style=style))
+        console.print(Text(printable(render.heading(kind, findings)), style=style))
         for line in render.example_lines(findings, everything):
             console.print(Padding(Text(printable(line)), (0, 0, 0, 2), expand=False))
         console.print(Padding(Text(kind.meaning, style="dim"), (0, 0, 0, 2), expand=False))
     console.print()
-    console.print(Text(render.verdict(found), style="bold"))
+    console.print(Text(printable(render.verdict(found)), style="bold"))
 
 
 @app.command("make-shapes", cls=BenchCommand)
@@ -108,8 +108,8 @@ def make_shapes(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"nothing is left in {folder}") from None
     console = stdout_console()
-    print_lines(console, map(printable, _said(written, folder, split, seed)), style="", soft_wrap=True)
-    print_lines(console, [printable(f"check it: proscale-bench data check {folder}")], soft_wrap=True)
+    print_lines(console, _said(written, folder, split, seed), style="", soft_wrap=True)
+    print_lines(console, [f"check it: proscale-bench data check {folder}"], soft_wrap=True)
 
 
 def _said(written: Written, folder: Path, split: str, seed: int) -> list[str]:

@@ -23,7 +23,6 @@ from proscale_bench.commands.options import (
 )
 from proscale_bench.config.choices import EMBEDDED, DType, Task
 from proscale_bench.errors import BenchError, one_of
-from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -363,8 +362,7 @@ def show(options: EvalOptions, outcomes: Sequence[EvaluationOutcome], folder: Pa
     print_tables(console, render.tables(evaluations, options.per_class), break_labels=True)
     print_lines(console, render.footer(evaluations))
     if not options.from_predictions:
-        where = printable(f"records: {folder} (a page: proscale-bench report {folder})")
-        print_lines(console, [where], soft_wrap=True)
+        print_lines(console, [f"records: {folder} (a page: proscale-bench report {folder})"], soft_wrap=True)
     for outcome in outcomes:
         for message in outcome.accuracy.evaluated.warnings if outcome.accuracy.evaluated else ():
             warn(message)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.errors import BenchError
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,11 +86,11 @@ def print_tables(console: Console, tables: Iterable[Table], **drawn: Any) -> Non
 
 
 def print_lines(console: Console, lines: Iterable[str], style: str = "dim", soft_wrap: bool | None = None) -> None:
-    """Print sentences, in which nothing is markup."""
+    """Print sentences, each in one line and as it is: nothing in it is markup, or drives the terminal."""
     from rich.text import Text
 
     for line in lines:
-        console.print(Text(line, style=style), soft_wrap=soft_wrap)
+        console.print(Text(printable(line), style=style), soft_wrap=soft_wrap)
 
 
 def warn_of_gaps(problems: Iterable[BenchError], records: Iterable[Record]) -> None:

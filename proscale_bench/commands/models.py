@@ -118,15 +118,15 @@ def inspect(
     checkpoint = open_told(file, schedule)
     inspection = checkpoint.inspect()
     console = exports.console
-    print_lines(console, [printable(inspection.file)], "bold")
-    facts = (printable(f"{what:22} {how}") for what, how in render.facts(inspection))
+    print_lines(console, [inspection.file], "bold")
+    facts = (f"{what:22} {how}" for what, how in render.facts(inspection))
     print_lines(console, facts, style="", soft_wrap=True)
     console.print()
     console.print(rich_table(render.account_table(inspection)))
     if not brief:
         console.print()
         for entry in inspection.entries:
-            print_lines(console, map(printable, render.entry_lines(entry, console.width)), style="", soft_wrap=True)
+            print_lines(console, render.entry_lines(entry, console.width), style="", soft_wrap=True)
     exports.write([inspection.row()], lambda: "")
     checkpoint.require_complete()
 
@@ -162,7 +162,7 @@ def convert(
     what = f"{written.layout} layout, {written.tensors} tensors, schedule {checkpoint.inferred.schedule}"
     typer.echo(printable(f"{out}: {what}"))
     if written.left_out:
-        note(printable(f"left out: {', '.join(written.left_out)}"))
+        note(f"left out: {', '.join(written.left_out)}")
 
 
 @app.command("warm-start", cls=BenchCommand)
@@ -187,7 +187,7 @@ def warm_start(
     from proscale_bench.models.checkpoints.warm_start import start_from
 
     for line in warm_start_lines(start_from(checkpoint, target, out, seed)):
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 def open_told(file: Path, schedule: str | None) -> Checkpoint:

@@ -6,7 +6,10 @@ Help leaves types out where they say nothing, and old spellings of flags are und
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, TypeVar
@@ -17,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from proscale_bench.commands import completion
 from proscale_bench.config.choices import DeviceType, DType, Sampling
 from proscale_bench.errors import one_of
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from proscale_bench.commands.exporting import Exports
@@ -41,7 +45,44 @@ SPELLINGS = {
 }
 
 
+# The width of Typer's help; it stumbles over what is none, and a very large one would be padded with spaces.
+TERMINAL_WIDTH = re.compile("[1-9][0-9]{1,3}")
+USAGE_ERROR: Any = typer.BadParameter.__base__
+
+
+def tame_help() -> None:
+    """Let Typer's help and usage errors follow the rules that our own output follows.
+
+    A stream is coloured where it is a terminal, or FORCE_COLOR says that it is, and never with NO_COLOR or
+    `--no-color`; Typer takes every job on GitHub for a terminal. This is called when help is written, not before, since
+    what it imports takes as long as a whole `check`.
+    """
+    from proscale_bench.render.console import is_coloured
+
+    if not TERMINAL_WIDTH.fullmatch(os.environ.get("TERMINAL_WIDTH", "")):
+        os.environ.pop("TERMINAL_WIDTH", None)
+    from typer import rich_utils
+
+    rich_utils.FORCE_TERMINAL = None
+    rich_utils.COLOR_SYSTEM = "auto" if is_coloured() else None
+
+
+@contextmanager
+def plain_usage_errors() -> Iterator[None]:
+    """What is wrong with the command line is said in one line, as everything else is: see `tame_help`."""
+    try:
+        yield
+    except USAGE_ERROR as error:
+        tame_help()
+        error.message = printable(error.message)
+        raise
+
+
 class BenchCommand(TyperCommand):
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        tame_help()
+        super().format_help(ctx, formatter)
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [SPELLINGS.get(arg, arg) for arg in args])
 
@@ -50,6 +91,10 @@ class BenchCommand(TyperCommand):
 
 
 class BenchSubgroup(TyperGroup):
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        tame_help()
+        super().format_help(ctx, formatter)
+
     def get_params(self, ctx: Any) -> list[Any]:
         return untyped(super().get_params(ctx))
 

@@ -24,7 +24,6 @@ from proscale_bench.commands.options import (
 )
 from proscale_bench.config.choices import DeviceType, DType
 from proscale_bench.errors import BenchError, ExitCode, one_of
-from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -183,9 +182,9 @@ def show(records: Sequence[Record], run: Path, console: Console) -> None:
     print_tables(console, render.tables(records), break_labels=True)
     print_lines(console, render.headlines(records), style="")
     print_lines(console, render.footer(records))
-    print_lines(console, [printable(f"records: {run} (figures: proscale-bench report {run})")], soft_wrap=True)
+    print_lines(console, [f"records: {run} (figures: proscale-bench report {run})"], soft_wrap=True)
     for line in render.failures(records):
-        warn(f"{line}", "use a smaller --batch-size or --size" if "out of memory" in line else None)
+        warn(line.split("\n"), "use a smaller --batch-size or --size" if "out of memory" in line else None)
     for message, advice in _cautions(records):
         warn(message, advice)
 
@@ -202,7 +201,7 @@ def check_measured(records: Sequence[Record], fail_unstable: bool) -> None:
     if failed and (faults or len(failed) == len(records)):
         first = (faults or failed)[0]
         message = f"{len(failed)} of {len(records)} could not be measured, the first: {first.message}"
-        raise BenchError(message, first.hint, ExitCode.UNTRUSTED)
+        raise BenchError(message.split("\n"), first.hint, ExitCode.UNTRUSTED)
     unstable = [record.profile for record in records if record.profile and record.profile.unstable]
     if fail_unstable and unstable:
         kinds = sorted({caution.kind for profile in unstable for caution in profile.unstable})
@@ -210,7 +209,7 @@ def check_measured(records: Sequence[Record], fail_unstable: bool) -> None:
         raise BenchError(message, "the warnings above say what to do", ExitCode.UNTRUSTED)
 
 
-def _cautions(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
+def _cautions(records: Sequence[Record]) -> Iterator[tuple[list[str], str]]:
     """Warnings with advice, one a kind, with the records that it is about unless it is about all."""
     from proscale_bench.analysis.labels import row_names
     from proscale_bench.render.profile import name_of
@@ -228,4 +227,4 @@ def _cautions(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
             message if len(names) == len(measured) else f"{' and '.join(names)}: {message}"
             for message, names in messages.items()
         ]
-        yield "\n  ".join(lines), advice[kind]
+        yield [lines[0], *(f"  {line}" for line in lines[1:])], advice[kind]

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from proscale_bench.render.console import note, shows_progress, stderr_console
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
@@ -60,7 +61,9 @@ class Bars(AbstractContextManager["Bars"]):
 
     def add(self, what: str, total: float | None = None, *, title: str = "", visible: bool = True) -> Bar:
         """A bar below those that are there; without a total it only moves."""
-        task = self.progress.add_task(what, total=total, visible=visible, title=title, count=_count(0, total))
+        task = self.progress.add_task(
+            printable(what), total=total, visible=visible, title=printable(title), count=_count(0, total)
+        )
         return Bar(self, task)
 
     @contextmanager
@@ -109,6 +112,7 @@ class Bar:
             line: makes the line of a log that says the same.
         """
         task = self._task
+        what = what and printable(what)
         done = task.completed if done is None else done
         total = task.total if total is None else total
         self._bars.progress.update(
@@ -121,7 +125,7 @@ class Bar:
     def restart(self, what: str, done: float, total: float) -> None:
         """Begin with something else, whose pace is its own."""
         self._bars.progress.reset(
-            self._id, description=what, completed=int(done), total=total, count=_count(done, total)
+            self._id, description=printable(what), completed=int(done), total=total, count=_count(done, total)
         )
 
     @property

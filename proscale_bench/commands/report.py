@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from proscale_bench.commands.options import FORCE, MaybePath, MaybeStrs, flag
-from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +55,7 @@ def report(
     path = write_report(records, folder, x or None, y)
     if export_parquet is not None:
         write_atomic(export_parquet, parquet(records))
-    print_lines(stdout_console(), [printable(f"report: {path}")], style="", soft_wrap=True)
+    print_lines(stdout_console(), [f"report: {path}"], style="", soft_wrap=True)
 
 
 def refuse_reports(folder: Path, force: bool) -> None:
@@ -123,7 +122,7 @@ def show_run(records: Sequence[Record], path: Path, console: Console) -> None:
     for side in found:
         print_tables(console, tables(side, console.width), break_labels=True)
         print_lines(console, footer(side))
-    print_lines(console, [printable(f"report: {path}")], style="", soft_wrap=True)
+    print_lines(console, [f"report: {path}"], style="", soft_wrap=True)
 
 
 def show_costs(records: Sequence[Record], console: Console) -> None:

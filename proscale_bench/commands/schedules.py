@@ -112,4 +112,4 @@ def validate(
             typer.echo(printable(f"{path}: ok, {schedule.compact}"))
     if problems:
         hints = list(dict.fromkeys(problem.hint for problem in problems if problem.hint))
-        raise BenchError("\n".join(problem.message for problem in problems), "; ".join(hints) or None)
+        raise BenchError([line for problem in problems for line in problem.lines], "; ".join(hints) or None)

@@ -132,7 +132,7 @@ def check(outcome: SweepOutcome) -> None:
     if errors:
         message = f"{len(errors)} of {len(outcome.records)} configurations failed, the first: {errors[0].message}"
         hint = "the report names them all; run the sweep again to try them again"
-        raise BenchError(message, hint, ExitCode(max(error.exit_code for error in errors)))
+        raise BenchError(message.split("\n"), hint, ExitCode(max(error.exit_code for error in errors)))
 
 
 class SweepDisplay:

@@ -21,7 +21,6 @@ from proscale_bench.commands.options import (
     takes,
 )
 from proscale_bench.errors import BenchError, ExitCode, one_of
-from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -256,5 +255,5 @@ def show(console: Console, record: TrainingRecord, weights: Path, coco: Path | N
     from proscale_bench.commands.exporting import print_lines
     from proscale_bench.render.training import next_step, summary
 
-    print_lines(console, [printable(summary(record))], style="", soft_wrap=True)
-    print_lines(console, [printable(next_step(weights, coco))], soft_wrap=True)
+    print_lines(console, [summary(record)], style="", soft_wrap=True)
+    print_lines(console, [next_step(weights, coco)], soft_wrap=True)

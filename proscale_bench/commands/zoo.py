@@ -57,7 +57,7 @@ def zoo(
         if failed:
             first, more = failed[0], f", and {len(failed) - 1} more" if len(failed) > 1 else ""
             raise BenchError(
-                f"{first.training.folder}: training ended with exit code {first.exit_code}{more}: {first.said}",
+                [f"{first.training.folder}: training ended with exit code {first.exit_code}{more}:", *first.said],
                 f"see errors.txt there; {len(trained)} of {len(plan)} trainings are done",
             )
     stdout_console().print(rich_table(zoo_table(plan), justify="left"))

@@ -61,7 +61,7 @@ def parse_schedule(text: str | Path) -> EncoderSpec:
         return parse_encoder(word)
     except BenchError as error:
         hint = did_you_mean(word, catalogue_names(), error.hint) if word[:1].isalpha() else error.hint
-        raise BenchError(error.message, hint) from None
+        raise BenchError(error.lines, hint) from None
 
 
 def parse_staged(text: str | Path) -> Schedule:

@@ -199,7 +199,7 @@ def _schedules(document: Document[SweepFile], folder: Path) -> Iterator[EncoderS
             yield parse_schedule(seen_from(folder, word))
         except BenchError as error:
             hint = did_you_mean(word, (CATALOGUE,), error.hint)
-            raise document.error(("schedules", index), error.message, hint) from error
+            raise error.within(document.where("schedules", index), hint) from error
 
 
 def _weights(document: Document[SweepFile], folder: Path) -> Iterator[Path]:

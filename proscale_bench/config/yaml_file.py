@@ -90,7 +90,7 @@ class Document(Generic[Model]):
         try:
             yield
         except BenchError as error:
-            raise BenchError(f"{self.where(*loc)}: {error.message}", error.hint, error.exit_code) from error
+            raise error.within(self.where(*loc)) from error
 
 
 def read_text(path: Path) -> str:
@@ -264,7 +264,7 @@ def _error_at_its_place(
             hints.append(hint)
     if len(problems) > SHOWN_PROBLEMS:
         lines.append(f"{path}: and {len(problems) - SHOWN_PROBLEMS} more problems")
-    return BenchError("\n".join(lines), hints[0] if hints else None)
+    return BenchError(lines, hints[0] if hints else None)
 
 
 def _name(loc: Loc) -> str:

@@ -99,7 +99,7 @@ def _read(image_id: int, path: Path) -> IdMap:
     try:
         return read_id_map(path)
     except BenchError as error:
-        raise BenchError(f"image {image_id}: {error.message}", error.hint) from error
+        raise error.within(f"image {image_id}") from error
 
 
 def _check_truth(categories: Sequence[Category], entries: Sequence[PanopticEntry], cautions: Cautions) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from proscale_bench.units import printable
+from proscale_bench.units import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,15 +45,20 @@ def stderr_console() -> Console:
     return _console(sys.stderr)
 
 
+def is_coloured() -> bool:
+    """False where neither a colour nor bold is wanted, wherever a stream leads."""
+    return not (settings.no_color or os.environ.get("NO_COLOR"))
+
+
 def shows_progress() -> bool:
     """True where a progress bar would be seen and is wanted."""
     return sys.stderr.isatty() and not settings.quiet
 
 
-def warn(message: str, hint: str | None = None) -> None:
-    """A warning on stderr; nothing with `--quiet`."""
+def warn(message: str | Sequence[str], hint: str | None = None) -> None:
+    """A warning, or a list of its lines, on stderr; nothing with `--quiet`."""
     if not settings.quiet:
-        _say("warning", "yellow", message, hint)
+        _say("warning", "yellow", [message] if isinstance(message, str) else message, hint)
 
 
 def note(message: str) -> None:
@@ -64,7 +70,7 @@ def note(message: str) -> None:
 def detail(message: str) -> None:
     """A line about the work in progress, on stderr; only with `--verbose`."""
     if settings.verbose:
-        stderr_console().print(printable(message), style="dim", markup=False)
+        stderr_console().print(printable_lines(message), style="dim", markup=False)
 
 
 def show_error(error: BenchError) -> None:
@@ -73,14 +79,14 @@ def show_error(error: BenchError) -> None:
         import traceback
 
         detail("".join(traceback.format_exception(error)).rstrip())
-    _say("error", "red", error.message, error.hint)
+    _say("error", "red", error.lines, error.hint)
 
 
-def _say(kind: str, color: str, message: str, hint: str | None) -> None:
+def _say(kind: str, color: str, lines: Iterable[str], hint: str | None) -> None:
     from rich.text import Text
 
     console = stderr_console()
-    console.print(Text.assemble((f"{kind}: ", f"bold {color}"), printable(message)))
+    console.print(Text.assemble((f"{kind}: ", f"bold {color}"), "\n".join(map(printable, lines))))
     if hint:
         console.print(Text.assemble(("hint: ", "bold cyan"), printable(hint)))
 
@@ -98,7 +104,7 @@ def _console(stream: TextIO) -> Console:
     console = PatientConsole(
         file=stream,
         width=None if stream.isatty() else UNWRAPPED,
-        color_system=None if settings.no_color or os.environ.get("NO_COLOR") else "auto",  # nor bold, nor dim
+        color_system="auto" if is_coloured() else None,  # nor bold, nor dim
         highlight=False,
         emoji=False,
     )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from proscale_bench.units import printable
+
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
@@ -48,7 +50,7 @@ def rich_table(
     from rich.text import Text
 
     drawn = RichTable(
-        title=Text(table.title, style="bold") if table.title else None,
+        title=Text(printable(table.title), style="bold") if table.title else None,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -57,13 +59,13 @@ def rich_table(
         header_style="bold",
     )
     vertical: Literal["top", "bottom"] = "bottom" if justify == "right" else "top"  # of headers, and of wrapped text
-    drawn.add_column(Text(table.header[0], style="dim"), no_wrap=justify == "right" and not fold_labels)
+    drawn.add_column(Text(printable(table.header[0]), style="dim"), no_wrap=justify == "right" and not fold_labels)
     for name in table.header[1:]:
-        drawn.add_column(Text(broken(name)), justify=justify, vertical=vertical, no_wrap=justify == "right")
+        drawn.add_column(Text(broken(printable(name))), justify=justify, vertical=vertical, no_wrap=justify == "right")
     for row in table.rows:
         style = "bold" if row.strong else ("dim" if row.indent > 1 else "")
-        label = broken(row.label) if break_labels else row.label
-        drawn.add_row(Text("  " * row.indent + label), *map(Text, row.cells), style=style)
+        label = broken(printable(row.label)) if break_labels else printable(row.label)
+        drawn.add_row(Text("  " * row.indent + label), *(Text(printable(cell)) for cell in row.cells), style=style)
     return drawn
 
 

@@ -27,7 +27,7 @@ from proscale_bench.results.profile import Execution, Profile
 from proscale_bench.results.section import Amount, Count, Line, Section, Word
 from proscale_bench.specs.encoders.staged import baseline
 from proscale_bench.specs.mask2former import mask2former
-from proscale_bench.units import printable
+from proscale_bench.units import printable_lines
 
 SCHEMA_VERSION: Literal[1] = 1
 UNKNOWN = "unknown"
@@ -224,7 +224,7 @@ class Reference(Section):
 class Failure(Section):
     """The reason why a configuration has no results."""
 
-    message: Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(printable)]
+    message: Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(printable_lines)]
     hint: str | None = None
     exit_code: int
 

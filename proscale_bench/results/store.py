@@ -78,8 +78,8 @@ def load(run: Path) -> tuple[list[Record], list[BenchError]]:
         raise BenchError(f"{run}: {'not a folder' if run.exists() else 'no such folder'}", hint)
     records, problems = scan(run)
     if not records:
-        names = "".join(f"\n{problem.message}" for problem in problems[:10])
-        raise BenchError(f"{run}: no records{' that can be read' if problems else ''}{names}", hint)
+        what = f"{run}: no records{' that can be read' if problems else ''}"
+        raise BenchError([what, *(problem.message for problem in problems[:10])], hint)
     return records, problems
 
 

@@ -150,7 +150,7 @@ class FailedTraining:
 
     training: Training
     exit_code: int
-    said: str
+    said: list[str]  # lines
 
 
 def train_missing(
@@ -216,10 +216,10 @@ def _begin(training: Training, device: str | None) -> subprocess.Popen[bytes]:
         )
 
 
-def _last_words(training: Training) -> str:
+def _last_words(training: Training) -> list[str]:
     """The last lines that a failed training printed."""
     lines = (training.folder / ERRORS).read_text(errors="replace").strip().splitlines()
-    return "\n".join(lines[-3:]) or "it said nothing"
+    return lines[-3:] or ["it said nothing"]
 
 
 def pack(training: Training, folder: Path) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -347,3 +349,77 @@ def test_no_file_ends_in_a_traceback(folder: Path, seed: int, changes: int, form
     result = run("check", "--format", form, *(["--update"] if seed % 2 else []), *(["--explain"] if seed % 3 else []))
     assert result.exit_code in (0, 1, 2)
     assert (result.exit_code == 2) == ("error: " in result.stderr)
+
+
+def test_a_broken_file_is_annotated_at_its_line(folder: Path) -> None:
+    (folder / "budgets.yaml").write_text(BUDGETS.replace("60.5", "x").replace("pq:", "pqq:"))
+    result = run("check", "--format", "github")
+    assert result.exit_code == 2
+    first, second = result.stdout.splitlines()
+    assert first.startswith("::error file=budgets.yaml,line=6,col=")
+    assert second.startswith("::error file=budgets.yaml,line=10,col=")
+    assert "%0Ahint: " in second
+    assert run("check", "nope.yaml", "--format", "github").stdout.startswith("::error title=proscale-bench check::nope")
+
+
+@pytest.mark.parametrize("written", ["budgets.yaml", "./budgets.yaml", "../seg/budgets.yaml", "{folder}/budgets.yaml"])
+@pytest.mark.parametrize("workspace", [None, "repository", "above"])
+def test_places_are_seen_from_the_repository(
+    written: str, workspace: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a sub-folder, whether the workspace is the checkout, holds it, or is unknown."""
+    root = folder / "a b"
+    seg = root / "packages/seg"
+    seg.mkdir(parents=True)
+    (root / ".git").mkdir()
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    if workspace:
+        monkeypatch.setenv("GITHUB_WORKSPACE", str(root if workspace == "repository" else folder))
+    for place in (root, seg):
+        (place / "budgets.yaml").write_text(BUDGETS.replace("60.5", "0.25"))
+    monkeypatch.chdir(seg)
+    for file, expected in (
+        (written.format(folder=seg), "packages/seg/budgets.yaml"),
+        ("../../budgets.yaml", "budgets.yaml"),
+    ):
+        assert run("check", file, "--format", "github").stdout.startswith(f"::error file={expected},line=6")
+        assert f'"uri": "{expected}"' in run("check", file, "--format", "sarif").stdout
+
+
+def test_outside_a_repository_the_workspace_is_the_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "seg").mkdir()
+    (folder / "seg/budgets.yaml").write_text(BUDGETS.replace("60.5", "0.25"))
+    monkeypatch.chdir(folder / "seg")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(folder))
+    assert run("check", "--format", "github").stdout.startswith("::error file=seg/budgets.yaml,line=6")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(folder / "elsewhere"))
+    assert run("check", "--format", "github").stdout.startswith("::error file=budgets.yaml,line=6")
+
+
+@pytest.mark.parametrize("kind", ["folder", "nowhere", "pipe", "full"])
+def test_a_summary_that_cannot_be_written_is_a_warning(
+    kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(folder / "pipe")
+    pages = {"folder": folder, "nowhere": folder / "none/page", "pipe": folder / "pipe", "full": Path("/dev/full")}
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pages[kind]))
+    result = run("check", "--format", "github")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("::warning file=budgets.yaml,line=9")
+    assert "warning: cannot write the job's summary" in result.stderr
+
+
+def test_a_name_of_a_record_begins_no_workflow_command(folder: Path) -> None:
+    """A record that the tool did not name, whose path holds what a job on GitHub would obey."""
+    forged = "x\n::stop-commands::token\r::error::\x85\u2028::add-mask::"
+    text = record().to_json()
+    for name in (f"{forged}.json", f"\u202e{forged}.json"):
+        (folder / "reports/run/records").mkdir(parents=True, exist_ok=True)
+        (folder / "reports/run/records" / name).write_text(text)
+    (folder / "b.yaml").write_text("schema_version: 1\nbudgets: [{schedule: '3,3,3', pq: {min: 1}}]\n")
+    for form in ("text", "json", "github", "junit", "sarif"):
+        for path in (folder / "b.yaml", folder / f"{forged}.yaml"):
+            result = run("check", str(path), "--records", "reports/run", "--format", form)
+            for line in re.split(r"[\n\r\x85\u2028]", result.stdout + result.stderr):
+                assert not line.startswith(("::stop", "::error::", "::add-mask")), result
+            assert not set("\u202e\u2028\x85\r") & set(result.stderr)

@@ -163,7 +163,7 @@ def translate(stored: Stored) -> Translation:
     try:
         keys = map_keys(list(stored.tensors))
     except BenchError as error:
-        raise BenchError(f"{stored.path}: {error.message}", error.hint) from None
+        raise error.within(str(stored.path)) from None
     tensors = {}
     for ours, sources in keys.sources.items():
         tensor = _join(stored, sources) if len(sources) > 1 else stored.tensors[sources[0]]
