@@ -10,6 +10,8 @@ import pytest
 
 from proscale_bench.bench.specs import count_flops
 from proscale_bench.config.weights import shipped_weights
+from proscale_bench.render.style import PNG_DPI
+from proscale_bench.results.published import published_result
 from tests.cli import COMMANDS, run
 
 ROOT = Path(__file__).parents[1]
@@ -17,11 +19,32 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_terminal_output_is_real() -> None:
-    (block,) = re.findall(r"```console\n\$ proscale-bench (.+?)\n(.+?)```", README, re.DOTALL)
-    arguments, shown = block
-    printed = [line.rstrip() for line in run(*arguments.split()).stdout.splitlines()]
-    shown_lines = shown.rstrip().splitlines()
-    assert printed[: len(shown_lines)] == shown_lines
+    blocks = re.findall(r"```console\n\$ proscale-bench (.+?)\n(.+?)```", README, re.DOTALL)
+    assert [arguments.split()[0] for arguments, _ in blocks] == ["schedules", "flops"]
+    for arguments, shown in blocks:
+        printed = [line.rstrip() for line in run(*arguments.split()).stdout.splitlines()]
+        shown_lines = shown.rstrip().splitlines()
+        assert printed[: len(shown_lines)] == shown_lines
+
+
+def test_the_published_accuracies_are_the_tables() -> None:
+    """What schedules lose on COCO, in words and in numbers."""
+    for backbone, lost in (("swin_t", "0.3"), ("resnet50", "0.5")):
+        results = [published_result(backbone, schedule) for schedule in ("baseline", "3,3,3")]
+        before, after = (one.pq for one in results if one and one.pq is not None)
+        assert f"{before:.2f} to {after:.2f}" in README
+        assert f"{before - after:.1f}" == lost
+        assert f"{lost} points" in README or f"{lost} with" in README
+
+
+def test_the_picture_is_readable_where_a_repository_page_shows_it() -> None:
+    """A page shows it at most 830 pixels wide; the smallest letters of a figure are of 8.2 points."""
+    from PIL import Image
+
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README.partition("## ")[0])
+    assert len(pictures) == 1
+    with Image.open(ROOT / pictures[0]) as image:
+        assert 8.2 / 72 * PNG_DPI * min(1, 830 / image.width) >= 11
 
 
 def test_the_headline_is_computed() -> None:

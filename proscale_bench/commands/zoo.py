@@ -21,6 +21,7 @@ def zoo(
     spec: MaybePath = typer.Argument(
         None, metavar="SPEC", help="YAML file of a zoo. \\[default: the one whose weights ship]"
     ),
+    coco: MaybePath = flag("--coco DIR", "Folder of images in COCO's layout, for recipes that learn from one."),
     out: Path = flag("--out DIR", "Folder of the zoo.", default=OUT),
     seed: MaybeInts = flag("--seed N", "Seed of the trainings. Repeat for several. [default: the file's]", min=0),
     jobs: MaybeInt = flag(
@@ -46,14 +47,14 @@ def zoo(
     if device is not None:
         one_of(DeviceType, device, "device")
     read = read_zoo(spec or SHIPPED)
-    plan = plan_zoo(read, out, seed or ())
+    plan = plan_zoo(read, out, seed or (), coco)
     require_own(plan)
     if not list_only:
         with locked(out, "zoo"):
             failed = _train(plan, jobs or (1 if device == "cuda" else usable_cores()), device, out)
             trained = require_weights(plan) if not failed else [each for each in plan if each.is_done and each.start]
             weights = [pack(training, out / "weights") for training in trained]
-            path = write_sweep(read, out, weights) if weights else None
+            path = write_sweep(read, out, weights, coco) if weights else None
         if failed:
             first, more = failed[0], f", and {len(failed) - 1} more" if len(failed) > 1 else ""
             raise BenchError(

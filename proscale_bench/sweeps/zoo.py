@@ -17,14 +17,17 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
+from proscale_bench.bench.train import on_folder, validator_of
 from proscale_bench.children import start
-from proscale_bench.config.recipe import Recipe, ShapesData
+from proscale_bench.config.recipe import CocoData, Recipe, ShapesData
 from proscale_bench.config.weights import METADATA, read_shapes
 from proscale_bench.config.zoo import Zoo
+from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.embedded import identity_of_images
+from proscale_bench.data.layout import validation_split
 from proscale_bench.errors import BenchError
 from proscale_bench.files import write_atomic
 from proscale_bench.results.training import TrainingRecord, read_log, read_record
@@ -43,6 +46,7 @@ class Training:
     Args:
         name: the name of its folder and of its weights.
         recipe_word: the word that names its recipe.
+        coco: the folder of its data; None for the embedded data.
         start: the training that it goes on from; None for a trunk.
     """
 
@@ -53,6 +57,7 @@ class Training:
     recipe_word: str
     backbone: str
     folder: Path
+    coco: Path | None = None
     start: Training | None = None
 
     @property
@@ -98,22 +103,43 @@ class Training:
         """Flags of `train` that repeat it by hand."""
         flags = ("--schedule", self.schedule.compact, "--recipe", self.recipe_word, "--backbone", self.backbone)
         start = ("--start", str(self.start.folder / MODEL)) if self.start else ()
-        return (*flags, "--seed", str(self.seed), *start, "--out", str(self.folder))
+        coco = ("--coco", str(self.coco)) if self.coco else ()
+        return (*flags, *coco, "--seed", str(self.seed), *start, "--out", str(self.folder))
 
 
-def plan_zoo(zoo: Zoo, folder: Path, seeds: Sequence[int] = ()) -> tuple[Training, ...]:
-    """List all trainings, seed by seed, each after the one that it starts from. `seeds` replace the zoo's own."""
+def plan_zoo(zoo: Zoo, folder: Path, seeds: Sequence[int] = (), coco: Path | None = None) -> tuple[Training, ...]:
+    """List all trainings, seed by seed, each after the one that it starts from. `seeds` replace the zoo's own.
+
+    Args:
+        coco: the folder of data that recipes of COCO's learn from.
+
+    Raises:
+        BenchError: a recipe on a folder's data without a folder, a folder that no recipe asks for, or no such split.
+    """
+    if coco is not None and all(isinstance(recipe.data, ShapesData) for recipe in (zoo.trunk, zoo.branch)):
+        raise BenchError(f"the zoo {zoo.name} trains on the embedded data, not on {coco}", "leave --coco out")
+    (trunk, of_trunk), (branch, of_branch) = (_with_data(recipe, coco) for recipe in (zoo.trunk, zoo.branch))
     plan: list[Training] = []
     for seed in seeds or zoo.seeds:
         of_seed = folder / f"seed{seed}"
-        trunk = Training("trunk", baseline(), seed, zoo.trunk, zoo.trunk_word, zoo.backbone, of_seed / "trunk")
-        plan.append(trunk)
+        first = Training("trunk", baseline(), seed, trunk, zoo.trunk_word, zoo.backbone, of_seed / "trunk", of_trunk)
+        plan.append(first)
         for schedule in zoo.schedules:
             name = f"{zoo.backbone}-{file_name_of(schedule)}"
             plan.append(
-                Training(name, schedule, seed, zoo.branch, zoo.branch_word, zoo.backbone, of_seed / name, trunk)
+                Training(
+                    name, schedule, seed, branch, zoo.branch_word, zoo.backbone, of_seed / name, of_branch, start=first
+                )
             )
     return tuple(plan)
+
+
+def _with_data(recipe: Recipe, coco: Path | None) -> tuple[Recipe, Path | None]:
+    """A recipe with its split, and the folder that it learns from; None for the embedded data."""
+    folder = None if isinstance(recipe.data, ShapesData) else coco
+    found = on_folder(recipe, folder)
+    validator_of(found, folder)  # says what is wrong with its split
+    return found, folder
 
 
 def require_own(plan: Sequence[Training]) -> None:
@@ -128,15 +154,23 @@ def require_own(plan: Sequence[Training]) -> None:
             continue
         if not (training.folder / RECORD).is_file():
             raise BenchError(f"{training.folder}: a {MODEL} without the {RECORD} that says what it is", anew)
-        found, recipe, data = training.record, training.recipe, training.recipe.data
+        found, recipe = training.record, training.recipe
         differs = {"another recipe": found.recipe_digest != recipe.digest}
-        if isinstance(data, ShapesData):
-            differs["other data"] = found.data_digest != identity_of_images(data.seed, data.images)
+        differs["other data"] = found.data_digest != _data_digest(recipe.data, training.coco)
         if training.start and training.start.is_done:
             differs["another start"] = found.start.digest != training.start.record.weights_digest
         for what, is_other in differs.items():
             if is_other:
                 raise BenchError(f"{training.folder}: trained with {what} than {recipe.name} has now", anew)
+
+
+@lru_cache(maxsize=4)  # a folder's annotations are read for it
+def _data_digest(data: ShapesData | CocoData, coco: Path | None) -> str:
+    """The digest of what a training's images follow from."""
+    if isinstance(data, ShapesData):
+        return identity_of_images(data.seed, data.images)
+    assert coco is not None
+    return open_dataset(coco, data.split).digest
 
 
 def file_name_of(schedule: EncoderSpec) -> str:
@@ -240,17 +274,27 @@ def pack(training: Training, folder: Path) -> Path:
     return path
 
 
-def write_sweep(zoo: Zoo, folder: Path, weights: Sequence[Path]) -> Path:
-    """The sweep that measures all weights of a zoo.
+def write_sweep(zoo: Zoo, folder: Path, weights: Sequence[Path], coco: Path | None = None) -> Path:
+    """The sweep that measures all weights of a zoo: at 160x160 and on the embedded data, or on a folder's own.
+
+    Args:
+        coco: the folder; images are then resized to fit the branch's crop, as in training.
 
     Raises:
         BenchError: it cannot be written.
     """
     listed = "".join(f"  - weights/{path.name}\n" for path in sorted(weights))
+    size, evaluated = "160x160", "evaluate:\n  data: shapes-val\n"
+    branch, of_branch = _with_data(zoo.branch, coco)
+    if of_branch is not None and isinstance(branch.data, CocoData) and branch.data.split is not None:
+        crop = branch.augmentation.crop
+        size, split = f"{crop[0]}x{crop[1]}", validation_split(of_branch, branch.data.split)
+        data = f"  data: {json.dumps(str(of_branch.resolve()))}\n  split: {split}\n"
+        evaluated = f'evaluate:\n{data}  resize: "{min(crop)},{max(crop)}"\n' if split else ""
     text = (
         f"schema_version: 1\nname: {zoo.name}\ndescription: {json.dumps(zoo.description)}\n"
-        f"weights:\n{listed}backbones: {zoo.backbone}\nsizes: 160x160\n"
-        "count:\nprofile:\n  threads: 1\n  repeats: 20\nevaluate:\n  data: shapes-val\n"
+        f"weights:\n{listed}backbones: {zoo.backbone}\nsizes: {size}\n"
+        f"count:\nprofile:\n  threads: 1\n  repeats: 20\n{evaluated}"
     )
     path = folder / "sweep.yaml"
     write_atomic(path, text)

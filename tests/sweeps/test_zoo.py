@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proscale_bench.config.choices import find_shipped
+from proscale_bench.config.recipe import CocoData
 from proscale_bench.config.weights import read_header
 from proscale_bench.config.zoo import SHIPPED, read_zoo
 from proscale_bench.errors import BenchError
+from proscale_bench.results.training import read_record
+from proscale_bench.sweeps import zoo as zoo_module
 from proscale_bench.sweeps.plan import read_sweep
-from proscale_bench.sweeps.zoo import MODEL, RECORD, Training, pack, plan_zoo, train_missing, write_sweep
+from proscale_bench.sweeps.zoo import MODEL, RECORD, Training, pack, plan_zoo, require_own, train_missing, write_sweep
 from tests.cli import run
+from tests.data.made import edit_json, make_dataset
 
 SMALL = {
     "images: 8192": "images: 4",
@@ -197,3 +203,61 @@ def test_weights_are_packed_in_half_precision(spec: Path, tmp_path: Path) -> Non
         kinds = {str(file.get_tensor(key).dtype) for key in file.keys() if "index" not in key}  # noqa: SIM118
     assert kinds == {"torch.float16"}
     assert write_sweep(read_zoo(spec), tmp_path, [path]).is_file()
+
+
+# --- On a folder of data ---
+
+
+@pytest.fixture
+def on_coco(spec: Path) -> Path:
+    """The same zoo, whose recipes learn from a folder."""
+    for part in ("trunk", "branch"):
+        path = spec.parent / f"{part}.yaml"
+        path.write_text(path.read_text().replace("{source: shapes, images: 4, seed: 1}", "{source: coco, split: null}"))
+    return spec
+
+
+def test_a_zoo_on_a_folder_is_refused_before_anything_starts(on_coco: Path, tmp_path: Path) -> None:
+    out = tmp_path / "zoo"
+    refused = run("zoo", str(on_coco), "--out", str(out))
+    assert refused.exit_code == 2
+    assert "shapes-trunk trains on a split of a folder" in refused.stderr
+    assert "name it with --coco DIR" in refused.stderr
+    nowhere = run("zoo", str(on_coco), "--coco", "nowhere", "--out", str(out))
+    assert (nowhere.exit_code, "no such folder" in nowhere.stderr) == (2, True)
+    embedded = run("zoo", "--coco", str(tmp_path), "--out", str(out))
+    assert embedded.exit_code == 2
+    assert "trains on the embedded data" in embedded.stderr
+    assert not out.exists()
+
+
+def test_a_zoo_on_a_folder_is_trained_and_measured_there(
+    on_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = tmp_path / "own data", tmp_path / "zoo"
+    made = make_dataset(data, 3)
+    flags = ("zoo", str(on_coco), "--coco", str(data), "--out", str(out), "--jobs", "1")
+    done = run(*flags)
+    assert done.exit_code == 0, done.stderr
+    assert read_record(out / "seed3" / "tiny-1-1-1" / RECORD).data == "val2017"  # the only split
+    assert "evaluate" not in (out / "sweep.yaml").read_text()  # nothing is left to evaluate on
+    assert [file.path.name for file in read_sweep(out / "sweep.yaml").weights] == ["tiny-1-1-1-seed3.safetensors"]
+    for split in (("panoptic", "val"), ("instances", "val")):
+        kind, name = split
+        (data / f"annotations/{kind}_{name}.json").write_text((data / f"annotations/{kind}_val2017.json").read_text())
+    (data / "val").symlink_to(made.images)
+    (data / "panoptic_val").symlink_to(made.maps)
+    zoo = read_zoo(on_coco)
+    learnt = {"data": CocoData(source="coco", split="val2017")}
+    zoo = replace(zoo, trunk=zoo.trunk.model_copy(update=learnt), branch=zoo.branch.model_copy(update=learnt))
+    path = write_sweep(zoo, out, [out / "weights/tiny-1-1-1-seed3.safetensors"], data)
+    assert f"data: {json.dumps(str(data.resolve()))}" in path.read_text()
+    assert 'resize: "64,64"' in path.read_text()
+    assert "sizes: 64x64" in path.read_text()
+    plan = plan_zoo(zoo, out, coco=data)
+    require_own(plan)
+    for kind in ("panoptic", "instances"):
+        edit_json(data / f"annotations/{kind}_val2017.json", lambda document: document.update(info={}))
+    monkeypatch.setattr(zoo_module, "_data_digest", zoo_module._data_digest.__wrapped__)
+    with pytest.raises(BenchError, match="trained with other data"):
+        require_own(plan)
