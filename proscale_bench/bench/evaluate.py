@@ -270,7 +270,13 @@ def evaluate_model(
         on_stage("writing the predictions", 0, 1)
         writer.finish(work.images, results_of(work, folder), request.tasks)
     accuracy = accuracy_of(
-        request, summary, weights.source, processes.size, time.perf_counter() - start, origin=weights.origin
+        request,
+        summary,
+        weights.source,
+        processes.size,
+        time.perf_counter() - start,
+        weights.cautions,
+        origin=weights.origin,
     )
     record = Record(
         identity=identity_of(weights.spec, weights.digest),

@@ -45,7 +45,7 @@ class ModelChoice:
         """
         encoders = [parse_schedule(one) if isinstance(one, str) else one for one in self.schedules]
         if self.weights is not None:
-            found = read_spec(self.weights)
+            found = read_spec(self.weights, any_depth=bool(encoders))
             self._check_against(found)
             return tuple(replace(found, encoder=encoder) for encoder in encoders) or (found,)
         return tuple(
@@ -72,14 +72,16 @@ class ModelChoice:
                 raise BenchError(f"{flag} {given}, and {self.weights} has {told}", hint)
 
 
-def read_spec(path: Path, cut_short: bool = False) -> Mask2FormerSpec:
+def read_spec(path: Path, cut_short: bool = False, *, any_depth: bool = False) -> Mask2FormerSpec:
     """The model that a checkpoint holds: off the header of a safetensors file, else off its tensors, which loads torch.
 
     Args:
         cut_short: take a file that lacks the end of its tensors, which whoever evaluates it will refuse.
+        any_depth: take one without token layers that does not say so: its dimensions are wanted, not its schedule.
 
     Raises:
-        BenchError: unreadable, hostile, damaged, of no model that we know, or of a head alone.
+        BenchError: unreadable, hostile, damaged, of no model that we know, with tensors of the encoder that have no
+            place, or of a head alone.
     """
     from proscale_bench.config.weights import METADATA, read_header, read_shapes, require_whole
     from proscale_bench.models.checkpoints.infer import Hints, infer
@@ -94,10 +96,14 @@ def read_spec(path: Path, cut_short: bool = False) -> Mask2FormerSpec:
             header = read_header(path)
             hints = Hints(header.schedule, header.encoder_heads, header.encoder_points, header.decoder_heads)
         spec = infer(shapes_under_our_keys(shapes), hints=hints).spec
+        if spec is not None and not spec.layers and hints.schedule is None and not any_depth:
+            raise BenchError(f"{path}: no token layers")
     except BenchError:
         from proscale_bench.models.checkpoints.load import open_checkpoint
 
-        spec = open_checkpoint(path).inferred.spec
+        checkpoint = open_checkpoint(path)
+        checkpoint.require_complete(any_depth=any_depth)
+        spec = checkpoint.inferred.spec
     if spec is None:
         raise BenchError(f"{path}: holds a head without a backbone", "give the checkpoint of a whole model")
     return spec

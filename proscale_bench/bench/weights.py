@@ -45,6 +45,7 @@ class Weights:
     source: str  # the file's name, or how else they came about
     origin: TrainingOrigin = UNKNOWN_ORIGIN
     metadata: Mapping[str, str] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()  # what a user should know of the file
 
 
 def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
@@ -69,6 +70,7 @@ def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
         printable(path.name).replace("\n", " ")[:MAX_SOURCE] or str(path)[:MAX_SOURCE],
         read_origin(metadata),
         metadata,
+        checkpoint.cautions,
     )
 
 

@@ -158,6 +158,7 @@ def convert(
     checkpoint.require_complete()
     from proscale_bench.models.checkpoints.save import convert_checkpoint
 
+    say_cautions(checkpoint)
     written = convert_checkpoint(checkpoint, out, layout)
     what = f"{written.layout} layout, {written.tensors} tensors, schedule {checkpoint.inferred.schedule}"
     typer.echo(printable(f"{out}: {what}"))
@@ -186,8 +187,17 @@ def warm_start(
     checkpoint = open_told(baseline, None)
     from proscale_bench.models.checkpoints.warm_start import start_from
 
+    say_cautions(checkpoint)
     for line in warm_start_lines(start_from(checkpoint, target, out, seed)):
         typer.echo(printable(line))
+
+
+def say_cautions(checkpoint: Checkpoint) -> None:
+    """Warn of what a file has that its model has no place for."""
+    from proscale_bench.render.console import warn
+
+    for caution in checkpoint.cautions:
+        warn(caution, "'models inspect' lists what is unexpected")
 
 
 def open_told(file: Path, schedule: str | None) -> Checkpoint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,11 @@ from proscale_bench.models.checkpoints.formats import Stored
 from proscale_bench.models.checkpoints.infer import Inferred, NoBackbone
 from proscale_bench.models.checkpoints.layouts import KeyMap, map_keys
 from proscale_bench.results.inspection import STATUSES, Entry, Inspection, Status
+from proscale_bench.units import printable
 
 INDEX = "relative_position_index"  # Swin's: official files have it square, torchvision flat, Hugging Face not at all
 NOT_TOLD = (METADATA, "config", "format")  # ours in one piece; Hugging Face's configuration; torch's mark
+FIRST_LAYER = "encoder.layers.0.attention.sampling_offsets.weight"
 SCHEDULED = ("encoder.recalibration.", "encoder.layers.", "encoder.pixel_embedding.")  # what a schedule decides
 
 
@@ -111,10 +113,25 @@ class Checkpoint:
         stored = [tensors[key].dtype for key in self.expected if key in tensors and not key.endswith(INDEX)]
         return {_name(dtype): number for dtype, number in Counter(stored).most_common()}
 
-    def stray_of_schedule(self) -> str | None:
-        """A tensor where the schedule decides which there are, and that has no place in it; else None."""
-        shapes = self.translation.shapes
-        return next((key for key in shapes if key not in self.expected and key.startswith(SCHEDULED)), None)
+    @property
+    def unplaced(self) -> tuple[str, ...]:
+        """The file's names of tensors that have no place in the model."""
+        return tuple(entry.key for entry in self.entries if entry.status == "unexpected")
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What a user should know of the file before its weights are used."""
+        count = len(self.unplaced)
+        if not count:
+            return ()
+        are = "tensor has" if count == 1 else "tensors have"
+        return (printable(f"{self.path}: {count:,} {are} no place in the model; the first is {self.unplaced[0]}"),)
+
+    def strays_of_encoder(self) -> list[str]:
+        """The file's names of tensors that are the encoder's, and that its schedule has no place for."""
+        translation = self.translation
+        ours = [key for key in translation.shapes if key.startswith("encoder.") and key not in self.expected]
+        return [*map(translation.spelt, ours), *translation.keys.strays_of_encoder()]
 
     def inspect(self) -> Inspection:
         """The account of the file, for a reader."""
@@ -139,19 +156,41 @@ class Checkpoint:
             entries=self.entries,
         )
 
-    def require_complete(self) -> None:
-        """Make sure that nothing is missing.
+    def require_complete(self, *, any_depth: bool = False) -> None:
+        """Make sure that nothing is missing, and that the encoder is what the file's tensors make.
+
+        A token layer under another name would else be read as no layer, and the model as another one.
+
+        Args:
+            any_depth: take no token layers for true where nobody says that there should be none.
 
         Raises:
-            BenchError: the first missing tensor and their number.
+            BenchError: the first tensor that is missing, or of the encoder and without a place, and their number; or no
+                token layers, where nobody says that there should be none.
         """
-        missing = [entry for entry in self.entries if entry.status == "missing"]
-        if missing:
-            others = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+        schedule = self.inferred.schedule
+        if strays := self.strays_of_encoder():
             raise BenchError(
-                f"{self.path}: {missing[0].key} is missing{others}",
+                f"{self.path}: {strays[0]} has no place in schedule {schedule}{_and_more(strays)}",
+                "another encoder, or layers under another name; if it is nothing of the model's, leave it out of the "
+                "file: 'models inspect' lists what is unexpected",
+            )
+        missing = [entry.key for entry in self.entries if entry.status == "missing"]
+        if missing:
+            raise BenchError(
+                f"{self.path}: {missing[0]} is missing{_and_more(missing)}",
                 "the file is incomplete, or not of a model that we know; 'models inspect' lists them",
             )
+        if not schedule.layers and self.schedule_from == "shapes" and not any_depth:
+            layer = self.translation.spelt(FIRST_LAYER)
+            raise BenchError(
+                f"{self.path}: no token layers in it: {layer} is missing",
+                f"if the model was trained without any, say so: --schedule {schedule}",
+            )
+
+
+def _and_more(names: Sequence[str]) -> str:
+    return f", and {len(names) - 1:,} more" if len(names) > 1 else ""
 
 
 def translate(stored: Stored) -> Translation:
@@ -163,7 +202,9 @@ def translate(stored: Stored) -> Translation:
     try:
         keys = map_keys(list(stored.tensors))
     except BenchError as error:
-        raise error.within(str(stored.path)) from None
+        entries = [*filter(None, [stored.entry]), *stored.left_behind]
+        told = f" (entries: {', '.join(entries)[:500]})" if entries else ""
+        raise BenchError(error.message + told, error.hint).within(str(stored.path)) from None
     tensors = {}
     for ours, sources in keys.sources.items():
         tensor = _join(stored, sources) if len(sources) > 1 else stored.tensors[sources[0]]

@@ -38,8 +38,12 @@ TORCH_LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # its magic numb
 SUPPORTED = "supported: .pth, .pkl (detectron2), .safetensors, and Hugging Face folders"
 
 # Where checkpoints keep their weights. Averaged weights come first: they are what their authors evaluate.
-WRAPPERS = ("model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "ema_state", "ema", "model", "state_dict")
-INNER_WRAPPERS = ("module", "model", "state_dict")  # inside one of those
+WRAPPERS = (
+    *("model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "ema_state", "params_ema", "ema"),
+    *("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network", "weights", "params"),
+)
+MAX_DEPTH = 3  # entries inside one another: Lightning's, of a strategy, of a compiled model
+NAMED_ENTRIES = 12  # in an error
 
 
 @dataclass(frozen=True)
@@ -210,24 +214,24 @@ def _from_numpy(path: Path, key: str, array: Array) -> Tensor:
 
 
 def _find_state(path: Path, format_: str, document: Any, max_array_bytes: int = 0) -> Stored:
-    """Go down to the mapping of names to tensors; arrays become tensors, in so many bytes altogether."""
-    entry: list[str] = []
+    """Go down to the mapping of names to tensors; arrays become tensors, in so many bytes altogether.
+
+    Weights are the mapping with the most tensors, or one with half as many that is preferred: what counts the updates
+    of an average is none of them.
+    """
+    found = dict(_states(document))
+    most = max(found.values(), default=0)
+    places = sorted((place for place, number in found.items() if 2 * number >= most), key=_preference)
+    if not places or (len(places) > 1 and _preference(places[0]) == _preference(places[1])):
+        raise _no_state(path, document, [".".join(place) for place in places])
+    entry = places[0]
     left_behind: list[str] = []
     node = document
-    names: tuple[str, ...] = WRAPPERS
-    while isinstance(node, Mapping):
-        wrapper = next((name for name in names if _holds_weights(node.get(name))), None)
-        if wrapper is None:
-            break
-        left_behind += [".".join([*entry, str(key)]) for key in node if key != wrapper]
-        entry.append(wrapper)
-        node, names = node[wrapper], INNER_WRAPPERS
-        if len(entry) > len(WRAPPERS):
-            break
-    if not _holds_weights(node):
-        raise BenchError(f"{path}: no tensors in it under names", "expected a state dict, or one under 'model'")
+    for depth, name in enumerate(entry):
+        left_behind += [".".join([*entry[:depth], str(key)]) for key in node if key != name]
+        node = node[name]
     metadata = {}
-    if isinstance(document, Mapping) and isinstance(told := document.get(METADATA), str):
+    if isinstance(told := document.get(METADATA), str):
         metadata[METADATA] = told
         left_behind = [name for name in left_behind if name != METADATA]
     tensors = {}
@@ -244,11 +248,34 @@ def _find_state(path: Path, format_: str, document: Any, max_array_bytes: int = 
     return Stored(path, format_, tensors, metadata, ".".join(entry), tuple(left_behind))
 
 
-def _holds_weights(node: Any) -> bool:
-    """A mapping with tensors in it, or in a wrapper inside it."""
-    inner = [node.get(name) for name in INNER_WRAPPERS] if isinstance(node, Mapping) else []
-    mappings = [one for one in (node, *inner) if isinstance(one, Mapping)]
-    return any(isinstance(value, (Tensor, Array)) for one in mappings for value in one.values())
+def _states(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The mappings of names to tensors in a document, by their place, with the number of their tensors."""
+    if not isinstance(node, Mapping):
+        return
+    if number := sum(isinstance(key, str) and isinstance(value, (Tensor, Array)) for key, value in node.items()):
+        yield place, number
+    if len(place) < MAX_DEPTH:
+        for key, value in node.items():
+            if isinstance(key, str) and isinstance(value, Mapping):
+                yield from _states(value, (*place, key))
+
+
+def _preference(place: tuple[str, ...]) -> tuple[int, ...]:
+    """A rank by the names of entries, the least first; names that we do not know are alike."""
+    return tuple(WRAPPERS.index(name) if name in WRAPPERS else len(WRAPPERS) for name in place)
+
+
+def _no_state(path: Path, document: Any, places: list[str]) -> BenchError:
+    """The error of a document with no weights in it, or with several that nothing chooses between."""
+    entries = [str(key)[:100] for key in document] if isinstance(document, Mapping) else []
+    more = [f"and {len(entries) - NAMED_ENTRIES:,} more"] if len(entries) > NAMED_ENTRIES else []
+    told = f"entries: {', '.join([*entries[:NAMED_ENTRIES], *more])}" if entries else f"a {type(document).__name__}"
+    if places:
+        both = " and ".join(places[:2])
+        return BenchError(
+            f"{path}: weights under {both}, and nothing chooses ({told})", "save those that are meant alone"
+        )
+    return BenchError(f"{path}: no tensors in it under names ({told})", "expected a state dict, or one under 'model'")
 
 
 # --- Hugging Face folders ---

@@ -35,9 +35,7 @@ def hints_of_config(path: Path, text: str) -> Hints:
     """
     config = json.loads(text)
     for setting, allowed in REQUIRED.items():
-        found: Any = config
-        for key in setting.split("."):
-            found = found.get(key) if isinstance(found, dict) else None
+        found = _setting(config, setting)
         if found is not None and found not in allowed:
             raise BenchError(
                 f"{path}: {setting} is {json.dumps(found)[:100]}, and our model has {json.dumps(allowed[0])}",
@@ -49,23 +47,52 @@ def hints_of_config(path: Path, text: str) -> Hints:
     return Hints(encoder_heads=heads, decoder_heads=heads)
 
 
-def config_of(inferred: Inferred) -> dict[str, Any]:
-    """The configuration with which `transformers` builds the same model.
+def refuse_contradiction(path: Path, text: str, inferred: Inferred) -> None:
+    """Hold a configuration against what the tensors beside it make.
 
     Raises:
-        BenchError: a backbone that it cannot build.
+        BenchError: it says otherwise than they do, naming the first setting.
     """
+    config = json.loads(text)
+    labels = config.get("id2label")
+    if isinstance(labels, dict) and len(labels) != inferred.head.num_classes:
+        raise _contradiction(path, "id2label", f"of {len(labels):,} classes", inferred.head.num_classes)
+    dimensions = _dimensions(inferred)
+    backbone = {f"backbone_config.{key}": one for key, one in dimensions.pop("backbone_config").items()}
+    for setting, ours in (dimensions | backbone).items():
+        found = _setting(config, setting)
+        if found is not None and found != ours:
+            raise _contradiction(path, setting, json.dumps(found)[:100], ours)
+
+
+def _contradiction(path: Path, setting: str, told: str, ours: Any) -> BenchError:
+    return BenchError(
+        f"{path}: {setting} is {told}, and the tensors are of {json.dumps(ours)}",
+        "tensors are missing or under another name, or the configuration is another model's; "
+        "'models inspect' of the file of weights alone lists them",
+    )
+
+
+def _setting(config: Any, name: str) -> Any:
+    """A setting by its dotted name; None where there is none."""
+    for key in name.split("."):
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
+
+
+def _dimensions(inferred: Inferred) -> dict[str, Any]:
+    """The settings that follow from a model's dimensions."""
     backbone, head = inferred.backbone, inferred.head
-    stages = {"out_features": [f"stage{stage}" for stage in range(1, 5)], "out_indices": [1, 2, 3, 4]}
+    described: dict[str, Any] = {}
     if isinstance(backbone, Swin):
-        described: dict[str, Any] = {
+        described = {
             "model_type": "swin",
             "embed_dim": backbone.width,
             "depths": list(backbone.depths),
             "num_heads": list(backbone.heads),
             "window_size": backbone.window,
         }
-    elif isinstance(backbone, ResNet) and backbone.expansion == 4:
+    elif isinstance(backbone, ResNet):
         described = {
             "model_type": "resnet",
             "layer_type": "bottleneck",
@@ -73,24 +100,40 @@ def config_of(inferred: Inferred) -> dict[str, Any]:
             "hidden_sizes": list(backbone.channels),
             "depths": list(backbone.depths),
         }
-    else:
-        raise BenchError("Hugging Face has no backbone of these dimensions", "write the official layout")
-    if head.encoder_points != POINTS or head.decoder_heads != head.encoder_heads:
-        raise BenchError("Hugging Face has four points and one number of heads", "write the official layout")
-    labels = {str(index): f"LABEL_{index}" for index in range(head.num_classes)}
+    layers = len(inferred.schedule.layers)
     return {
-        "architectures": ["Mask2FormerForUniversalSegmentation"],
-        "model_type": "mask2former",
-        "backbone_config": described | stages,
+        "encoder_layers": layers,
+        "backbone_config": described,
         "feature_size": head.width,
         "mask_feature_size": head.width,
         "hidden_dim": head.width,
-        "encoder_feedforward_dim": head.encoder_ffn,
-        "encoder_layers": len(inferred.schedule.layers),
+        **({"encoder_feedforward_dim": head.encoder_ffn} if layers else {}),
         "decoder_layers": head.decoder_layers + 1,  # it counts the learned queries
         "num_attention_heads": head.encoder_heads,
         "dim_feedforward": head.decoder_ffn,
         "num_queries": head.queries,
+    }
+
+
+def config_of(inferred: Inferred) -> dict[str, Any]:
+    """The configuration with which `transformers` builds the same model.
+
+    Raises:
+        BenchError: a backbone that it cannot build.
+    """
+    backbone, head = inferred.backbone, inferred.head
+    if not isinstance(backbone, Swin) and not (isinstance(backbone, ResNet) and backbone.expansion == 4):
+        raise BenchError("Hugging Face has no backbone of these dimensions", "write the official layout")
+    if head.encoder_points != POINTS or head.decoder_heads != head.encoder_heads:
+        raise BenchError("Hugging Face has four points and one number of heads", "write the official layout")
+    stages = {"out_features": [f"stage{stage}" for stage in range(1, 5)], "out_indices": [1, 2, 3, 4]}
+    dimensions = _dimensions(inferred)
+    labels = {str(index): f"LABEL_{index}" for index in range(head.num_classes)}
+    return {
+        "architectures": ["Mask2FormerForUniversalSegmentation"],
+        "model_type": "mask2former",
+        **dimensions,
+        "backbone_config": dimensions["backbone_config"] | stages,
         "id2label": labels,
         "label2id": {label: int(index) for index, label in labels.items()},
     }

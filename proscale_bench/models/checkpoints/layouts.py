@@ -1,7 +1,8 @@
 """The layouts that we know: tables of a code base's names of tensors and ours, read both ways.
 
 A template names a family of keys: `layers.{s}.blocks.{b}.` is every key that begins so, `{2s+1}` is an odd number that
-stands for s. A template that ends with `$` is one whole key.
+stands for s. A template that ends with `$` is one whole key. The names that wrappers of modules put into keys are taken
+out before, wherever they stand.
 
 Sources: keys of the official checkpoints (Mask2Former on detectron2, PRO-SCALE), and of
 `transformers.Mask2FormerForUniversalSegmentation` with Swin and ResNet backbones.
@@ -18,6 +19,10 @@ from functools import cached_property
 from proscale_bench.errors import BenchError
 
 _FIELD = re.compile(r"\{(\d*)([a-z])([+-]\d+)?\}")
+# Of torch.compile, activation checkpointing, FSDP (old and new), Lightning's strategies, and DataParallel.
+_WRAPPER = re.compile(
+    r"(?:^|(?<=\.))(?:_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module|_fpw_module|_forward_module|module)\."
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class KeyLayout:
         name: name of the layout.
         anchors: keys of which every checkpoint has one; what stands before it is a wrapper's prefix.
         rules: the first that fits wins, in either direction.
+        encoder: a pattern of the keys that are the encoder's, whether they have a place or not.
         older: (pattern, replacement): other spellings, brought to the table's.
         unused: a pattern of keys that matter to training alone.
     """
@@ -85,6 +91,7 @@ class KeyLayout:
     name: str
     anchors: tuple[str, ...]
     rules: tuple[KeyRule, ...]
+    encoder: str
     older: tuple[tuple[str, str], ...] = ()
     unused: str = r"(?!)"
 
@@ -128,10 +135,16 @@ class KeyLayout:
 
 EXTRA = "extra."  # in our own files: what the model has no use for and a conversion gives back
 
+_ENCODER = (
+    *("projections.", "level_embedding$", "layers.{i}.", "recalibration.score."),
+    *("mask_features.", "lateral.", "pixel_embedding."),
+)
+
 OURS = KeyLayout(
     "ours",
     anchors=("encoder.mask_features.weight",),
-    rules=tuple(rule(part, part) for part in ("backbone.", "encoder.", "decoder.")),
+    rules=tuple(rule(part, part) for part in ("backbone.", *(f"encoder.{part}" for part in _ENCODER), "decoder.")),
+    encoder=r"encoder\.",
     unused=EXTRA.replace(".", r"\."),
 )
 
@@ -177,6 +190,7 @@ OFFICIAL = KeyLayout(
         rule(f"{_PREDICTOR}.class_embed.", "decoder.class_head."),
         rule(f"{_PREDICTOR}.mask_embed.layers.{{i}}.", "decoder.mask_head.{2i}."),
     ),
+    encoder=r"(sem_seg_head\.)?pixel_decoder\.|sem_seg_head\.(transformer|input_proj|mask_features|adapter_1|layer_1)\.",
     older=(
         (r"^(?=(pixel_decoder|predictor)\.)", "sem_seg_head."),  # a head alone
         (r"^sem_seg_head\.(?!(pixel_decoder|predictor)\.)", f"{_PIXEL}."),  # of Mask2Former's first version
@@ -244,6 +258,7 @@ HUGGING_FACE = KeyLayout(
         rule(f"{_TRANSFORMER}.decoder.mask_predictor.mask_embedder.{{i}}.0.", "decoder.mask_head.{2i}."),
         rule("class_predictor.", "decoder.class_head."),
     ),
+    encoder=rf"{_LEVEL}\.decoder\.",
     older=(  # Swin as transformers 5 has it in memory; its files keep the names above
         (rf"^({_LEVEL}\.encoder)\.swin\.(?=embeddings|encoder)", r"\1."),
         (rf"^({_LEVEL}\.encoder\..*\.attention)\.q_proj\.", r"\1.self.query."),
@@ -265,12 +280,20 @@ def recognise(keys: list[str]) -> tuple[KeyLayout, str]:
 
     Where two sets of weights lie in one file, the averaged one is meant.
 
+    Args:
+        keys: without the names of wrappers.
+
     Raises:
-        BenchError: none that we know.
+        BenchError: none that we know, or several models that nothing chooses between.
     """
     for layout in LAYOUTS.values():
-        if prefixes := layout.prefixes(keys):
-            return layout, min(prefixes, key=lambda prefix: ("ema" not in prefix, len(prefix)))
+        if prefixes := sorted(set(layout.prefixes(keys)), key=lambda prefix: ("ema" not in prefix, len(prefix))):
+            first, *others = prefixes
+            if others and first not in ("", "model.") and "ema" not in first:
+                raise BenchError(
+                    f"several models in it, under {', '.join(sorted(prefixes))}", "save the one that is meant by itself"
+                )
+            return layout, first
     raise BenchError(
         f"no Mask2Former in it: {len(keys)} tensors, the first is {min(keys, default='none')[:200]}",
         "known layouts: official (detectron2), Hugging Face, and our own",
@@ -283,7 +306,7 @@ class KeyMap:
 
     Args:
         layout: layout of the keys.
-        prefix: prefix that a wrapper has put before them.
+        prefix: what stands before them, as the file spells it.
         sources: the file's keys of each of ours: one, or three that it joins.
         unused, unexpected: the file's keys that matter to training alone, and those that we do not know.
     """
@@ -294,6 +317,19 @@ class KeyMap:
     unused: list[str]
     unexpected: list[str]
 
+    def bare(self, key: str) -> str:
+        """A key of the file as its layout has it."""
+        return unwrapped(key).removeprefix(unwrapped(self.prefix))
+
+    def strays_of_encoder(self) -> list[str]:
+        """The file's keys that are the encoder's and that we do not know."""
+        return [key for key in self.unexpected if re.match(self.layout.encoder, self.bare(key))]
+
+
+def unwrapped(key: str) -> str:
+    """A key without the names that wrappers have put into it."""
+    return _WRAPPER.sub("", key)
+
 
 def map_keys(keys: list[str]) -> KeyMap:
     """Find every key's place.
@@ -301,12 +337,14 @@ def map_keys(keys: list[str]) -> KeyMap:
     Raises:
         BenchError: a layout that we do not know.
     """
-    layout, prefix = recognise(keys)
-    found = KeyMap(layout, prefix, {}, [], [])
+    layout, prefix = recognise([unwrapped(key) for key in keys])
+    spelt = (key.removesuffix(anchor) for key in keys for anchor in layout.anchors if key.endswith(anchor))
+    ours = (before for before in spelt if unwrapped(before) == prefix)
+    found = KeyMap(layout, next(ours, prefix), {}, [], [])
     parts: dict[str, dict[int, str]] = defaultdict(dict)
     for key in keys:
-        bare = layout.current(key.removeprefix(prefix))
-        ours, part = (key.startswith(prefix) and layout.to_ours(bare)) or (None, None)
+        bare = layout.current(found.bare(key))
+        ours, part = (unwrapped(key).startswith(prefix) and layout.to_ours(bare)) or (None, None)
         if ours is None:
             (found.unused if layout.is_unused(bare) else found.unexpected).append(key)
         elif part is not None and part not in parts[ours]:
@@ -329,10 +367,13 @@ def shapes_under_our_keys(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tu
     """The shapes of a file's tensors under our keys, as `translate` would find them.
 
     Raises:
-        BenchError: a layout that we do not know.
+        BenchError: a layout that we do not know, or an encoder that has tensors without a place.
     """
     found = {}
-    for key, sources in map_keys(list(shapes)).sources.items():
+    keys = map_keys(list(shapes))
+    if strays := keys.strays_of_encoder():
+        raise BenchError(f"{strays[0]} has no place in the encoder")
+    for key, sources in keys.sources.items():
         first, *others = (shapes[source] for source in sources)
         found[key] = (first[0] + sum(shape[0] for shape in others), *first[1:]) if others else first
     return found

@@ -14,11 +14,10 @@ from proscale_bench.errors import BenchError
 from proscale_bench.models.build import assemble, build
 from proscale_bench.models.checkpoints.checkpoint import INDEX, SCHEDULED, Checkpoint, Translation, translate
 from proscale_bench.models.checkpoints.formats import read_stored
-from proscale_bench.models.checkpoints.hugging_face import hints_of_config
+from proscale_bench.models.checkpoints.hugging_face import hints_of_config, refuse_contradiction
 from proscale_bench.models.checkpoints.infer import Hints, Inferred, TensorError, infer
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.encoders.staged import Schedule, parse_compact
-from proscale_bench.units import printable
 
 WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_DERIVED_BYTES = 256 * 2**20  # indices that a file leaves out: Swin-L's take 4 MiB
@@ -39,6 +38,8 @@ def open_checkpoint(path: Path, schedule: Schedule | None = None) -> Checkpoint:
         inferred = infer(translation.shapes, schedule, hints)
     except TensorError as error:
         raise BenchError(f"{path}: {translation.spelt(error.key)}{error.what}", error.hint) from None
+    if "config" in translation.stored.metadata:
+        refuse_contradiction(path / "config.json", translation.stored.metadata["config"], inferred)
     told_by = "given" if schedule else "metadata" if hints.schedule else "shapes"
     model = _build(inferred, "meta")
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -59,12 +60,8 @@ def load_checkpoint(path: Path, schedule: Schedule | None = None) -> Mask2Former
     """
     checkpoint = open_checkpoint(path, schedule)
     checkpoint.require_complete()
-    strangers = [entry.key for entry in checkpoint.entries if entry.status == "unexpected"]
-    if strangers:
-        first = printable(strangers[0])
-        warnings.warn(
-            f"{path}: {len(strangers)} tensors have no place in the model; the first is {first}", stacklevel=3
-        )
+    for caution in checkpoint.cautions:
+        warnings.warn(caution, stacklevel=3)
     return model_of(checkpoint)
 
 
@@ -144,7 +141,7 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
                 f"{checkpoint.path}: {translation.spelt(key)}: shape {list(shapes[key])}, expected {list(needed)}",
                 "the other tensors say so; the file is damaged, or of a model that we do not know",
             )
-    stray = checkpoint.stray_of_schedule()
+    stray = next((key for key in shapes if key.startswith(SCHEDULED) and key not in checkpoint.expected), None)
     if stray and told_by:
         raise contradiction(stray, "has no place in it")
     derived = [expected for key, expected in checkpoint.expected.items() if key not in shapes and key.endswith(INDEX)]

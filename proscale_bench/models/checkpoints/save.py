@@ -84,14 +84,10 @@ def convert_checkpoint(checkpoint: Checkpoint, path: Path, layout_name: str = "o
         layout_name: `official`, `ours` or `huggingface`.
 
     Raises:
-        BenchError: an unknown layout or container; a tensor that the layout has no place for or the container no type.
+        BenchError: a file that is not whole; an unknown layout or container; a tensor that the layout has no place
+            for or the container no type.
     """
-    if stray := checkpoint.stray_of_schedule():
-        raise BenchError(
-            f"{checkpoint.path}: {checkpoint.translation.spelt(stray)} has no place in schedule "
-            f"{checkpoint.inferred.schedule}, which the new file would say that it has",
-            "leave the tensor out of the file: 'models inspect' lists what is unexpected",
-        )
+    checkpoint.require_complete()
     layout = look_up(LAYOUTS, layout_name, "layout")
     folder = layout is HUGGING_FACE
     if not folder and path.suffix not in CONTAINERS:
@@ -143,7 +139,7 @@ def convert_tensors(checkpoint: Checkpoint, layout: KeyLayout) -> tuple[dict[str
     same = _origin(checkpoint) == layout.name
     for key in (*translation.keys.unused, *translation.keys.unexpected):
         tensor = translation.stored.tensors[key]
-        bare = key.removeprefix(translation.keys.prefix)
+        bare = translation.keys.bare(key)
         bare = bare.removeprefix(EXTRA) if translation.keys.layout is OURS else bare
         if layout is OURS:
             found[EXTRA + bare] = tensor
