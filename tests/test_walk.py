@@ -27,6 +27,7 @@ BEFORE = {
     "models convert": ["a.pth", "b.pth"],
     "models warm-start": ["a.pth", "b.safetensors"],
     "data make-shapes": ["data"],
+    "data convert": ["yolo", "data", "out"],
     "data check": ["data"],
 }
 

@@ -25,6 +25,7 @@ SMALL = ("-b", "tiny", "--size", "32x32")
 RUNS: dict[str, tuple[str, ...]] = {
     "data make-shapes": ("shapes", "--images", "2"),
     "data check": ("shapes", *JSON),
+    "data convert": ("coco-instances", "shapes", "converted"),
     "train": (
         *("--recipe", "recipe.yaml", "--coco", "shapes", "-s", "1,1,1", "--iterations", "1", "--threads", "1"),
         *("--out", "trained", *JSON),

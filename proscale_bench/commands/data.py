@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from proscale_bench.commands.options import EXPORT_JSON, FORCE, BenchCommand, BenchSubgroup, MaybePath, MaybeStr, flag
-from proscale_bench.errors import BenchError
+from proscale_bench.commands.options import (
+    EXPORT_JSON,
+    FORCE,
+    BenchCommand,
+    BenchSubgroup,
+    MaybePath,
+    MaybeStr,
+    MaybeStrs,
+    flag,
+)
+from proscale_bench.errors import BenchError, one_of
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:
@@ -19,7 +29,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 2  # what takes no longer has no bar
 
-HELP = """Data sets: look through one, make the embedded one.
+HELP = """Data sets: look through one, convert one, make the embedded one.
 
 Example: proscale-bench data check ~/coco
 """
@@ -110,6 +120,57 @@ def make_shapes(
     console = stdout_console()
     print_lines(console, _said(written, folder, split, seed), style="", soft_wrap=True)
     print_lines(console, [f"check it: proscale-bench data check {folder}"], soft_wrap=True)
+
+
+@app.command("convert", cls=BenchCommand)
+def convert(
+    kind: str = typer.Argument(
+        metavar="KIND", help="Layout: cityscapes, ade20k, coco-instances, index-pngs, yolo or segments-info."
+    ),
+    source: Path = typer.Argument(metavar="SOURCE", help="Folder of the data set, or YOLO's YAML file."),
+    out: Path = typer.Argument(metavar="OUT", help="Folder to write to, in COCO's layout."),
+    split: MaybeStrs = flag("--split NAME", "Split of the source. Repeat for several. [default: all]"),
+    classes: MaybePath = flag("--classes FILE", "List of classes, for index-pngs and segments-info."),
+    void: MaybeStrs = flag("--void LABEL", "Label without a class, by number or name, for index-pngs. [default: 255]"),
+    no_images: bool = flag("--no-images", "Convert the annotations alone."),
+    copy: bool = flag("--copy", "Copy images, and make no hard links."),
+    allow_unlabelled: bool = flag(
+        "--allow-unlabelled", "Take images without labels as empty (yolo), or leave them out (index-pngs)."
+    ),
+    force: bool = flag("--force", "Replace a folder that convert wrote."),
+) -> None:
+    """Convert a data set to COCO's layout, which eval and train read. It is written whole, or not at all.
+
+    Example: proscale-bench data convert cityscapes ~/cityscapes cityscapes-coco --split val
+    """
+    from proscale_bench.commands.exporting import print_lines
+    from proscale_bench.commands.progress import progress_bar
+    from proscale_bench.data.convert.convert import convert
+    from proscale_bench.data.convert.source import ConvertRequest, Kind
+    from proscale_bench.render.console import stdout_console
+
+    request = ConvertRequest(source, tuple(split or ()), classes, tuple(void or ()), not no_images, allow_unlabelled)
+    start = time.monotonic()
+    try:
+        with progress_bar("images", after_s=PATIENCE_S) as bar:
+
+            def show_progress(done: int, total: int) -> None:
+                is_long = time.monotonic() - start > PATIENCE_S
+                bar.show("images", done, total, line=(lambda: f"{done:,}/{total:,} images") if is_long else None)
+
+            written = convert(one_of(Kind, kind, "kind"), request, out, force=force, copy=copy, progress=show_progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"nothing is left in {out}") from None
+    console = stdout_console()
+    for one in written:
+        hidden = f"; {_counted(one.hidden, 'instance')} wholly below others, in no panoptic map" if one.hidden else ""
+        said = (
+            f"{one.name}: {_counted(one.images, 'image')}, {_counted(one.segments, 'segment')}, "
+            f"{_counted(one.instances, 'instance')} ({_counted(one.crowds, 'crowd')}), "
+            f"{one.categories:,} categories{hidden}"
+        )
+        print_lines(console, [printable(said)], style="", soft_wrap=True)
+    print_lines(console, [printable(f"check it: proscale-bench data check {out}")], soft_wrap=True)
 
 
 def _said(written: Written, folder: Path, split: str, seed: int) -> list[str]:
