@@ -24,6 +24,7 @@ from proscale_bench.results.metrics import METRICS, Metric, provenance_of
 from proscale_bench.specs.model import ModelSpec
 
 if TYPE_CHECKING:
+    from proscale_bench.analysis.compare import Change
     from proscale_bench.results.collect import SourcedRecord
     from proscale_bench.results.profile import Caution
     from proscale_bench.results.record import Record
@@ -179,17 +180,21 @@ class Checker:
         record = sourced.record
         found = metric.read(record)
         assert found is not None
-        reference, alike = None, []
+        reference, alike, told = None, [], None
         if limit.against is not None:
             wanted = "baseline" if limit.against == "baseline" else record.identity.schedule
             alike = [other for other in self._against(limit) if found_alike(record, other.record, wanted)]
-            values = [value for other in alike if (value := metric.read(other.record)) is not None]
+            values = {value: other for other in alike if (value := metric.read(other.record)) is not None}
             if not values:
                 why = f"{limit.against} has no {metric.name} of {wanted} on {limit.backbone} that was found alike"
                 return replace(_on_data(Finding(limit, "unknown", found=found, why=why), record), source=sourced.source)
             reference = (min if metric.better == "lower" else max)(values)
+            if metric.section == "profile":
+                from proscale_bench.analysis.compare import change
+
+                told = change(metric, values[reference].record, record, reference, found)
         samples = record.profile.samples_ms if metric.name == "latency_median_ms" and record.profile else ()
-        held = _hold(limit, found, sourced.source, reference)
+        held = _by_more_than_chance(_hold(limit, found, sourced.source, reference), told)
         timed = [(one, one.record.profile) for one in (sourced, *alike) if metric.name in TIMED]
         unstable = tuple(one for one, profile in timed if profile and profile.unstable)
         interval = metric.interval(record)
@@ -258,6 +263,17 @@ def _counts(finding: Finding) -> bool:
     excess, bound = finding.excess or 0.0, abs(finding.expected or 0.0)
     share = excess if finding.metric.in_points else 100 * excess / bound if bound else inf
     return excess > 0 and share >= finding.limit.min_change
+
+
+def _by_more_than_chance(finding: Finding, told: Change | None) -> Finding:
+    """The finding, unless what exceeds a relative limit may be chance, or cannot be told at all."""
+    if told is None or finding.status != "exceeded" or told.verdict == "significant":
+        return finding
+    if told.verdict == "not significant":
+        return replace(finding, status="kept")
+    why = f"beyond the limit, and it cannot be told from chance: {told.verdict}"
+    advice = "measure both with 'profile --sessions 5', or limit latency_saving_pct, which is paired in one session"
+    return replace(finding, status="unknown", why=why, advice=advice)
 
 
 def _badness(finding: Finding) -> tuple[bool, float]:

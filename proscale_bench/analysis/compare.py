@@ -253,10 +253,11 @@ def _changes(old: Record, new: Record) -> Iterable[Change]:
     for metric in METRICS.values():
         before, after = metric.read(old), metric.read(new)
         if before is not None and after is not None:
-            yield _change(metric, old, new, before, after)
+            yield change(metric, old, new, before, after)
 
 
-def _change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
+def change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
+    """The change of a metric from one record, which says `before`, to another, which says `after`."""
     if metric.section == "accuracy":
         return _accuracy_change(metric, old, new, before, after)
     difference = after - before if metric.in_points else 100 * (after / before - 1) if before else None

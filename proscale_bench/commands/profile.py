@@ -187,6 +187,7 @@ def show(records: Sequence[Record], run: Path, console: Console) -> None:
         warn(line.split("\n"), "use a smaller --batch-size or --size" if "out of memory" in line else None)
     for message, advice in _cautions(records):
         warn(message, advice)
+    print_lines(console, render.speedups(records), style="")
 
 
 def check_measured(records: Sequence[Record], fail_unstable: bool) -> None:

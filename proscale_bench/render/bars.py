@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import Setting, by_backbone, by_setting, main_setting, profiled
-from proscale_bench.render.columns import NOT_SIGNIFICANT, show_saving
+from proscale_bench.render.columns import MARKS, show_saving
 from proscale_bench.render.parts import BETWEEN, BLUES, BarPart, bar_parts, time_between
 from proscale_bench.render.style import FAINT, HALO, INK, LEGEND, WIDTH_INCHES, backbone_name, style
 from proscale_bench.results.profile import Profile, StageProfile
@@ -276,8 +276,7 @@ def _legend(figure: Figure, parts: Sequence[tuple[str, str]], there: set[str]) -
     figure.legend(
         handles=[Patch(facecolor=color, label=title) for title, color in parts if title in there],
         **LEGEND,
-        title=f"beside each bar: saved against the baseline, {NOT_SIGNIFICANT} not significant; "
-        "black: the whole with its 95 % interval",
+        title=f"beside each bar: saved against the baseline, {MARKS}; black: the whole with its 95 % interval",
         title_fontsize=LEGEND["fontsize"],
         alignment="left",
     )

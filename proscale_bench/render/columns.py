@@ -16,7 +16,8 @@ from proscale_bench.results.record import Record
 from proscale_bench.units import show_change, show_gflops, show_ms, show_reduction
 
 FAILED = "failed"
-NOT_SIGNIFICANT = "n.s."
+NOT_SIGNIFICANT, FEW = "n.s.", "?"
+MARKS = f"{NOT_SIGNIFICANT}: not significant; {FEW}: from too few samples"
 PUBLISHED = "*"
 
 SectionName = Literal["cost", "profile", "accuracy"]
@@ -134,7 +135,9 @@ def show_saving(saving: RealisedSaving | None) -> str:
     """A measured saving, `-22.4%`, or the mark of one that may be chance."""
     if saving is None:
         return ""
-    return show_change(saving.value) if saving.significant else NOT_SIGNIFICANT
+    if saving.verdict == "not significant":
+        return NOT_SIGNIFICANT
+    return show_change(saving.value) + ("" if saving.significant else FEW)
 
 
 ENCODER, ENCODER_SAVED = Column("encoder", gflops("encoder")), Column("", saved("encoder"))

@@ -9,7 +9,7 @@ from itertools import groupby
 from proscale_bench.analysis.labels import MEAN, shared_model
 from proscale_bench.analysis.settings import Setting, by_setting
 from proscale_bench.analysis.views import TableRow, View, views
-from proscale_bench.render.columns import PAPER, PUBLISHED, SectionName, cells, known
+from proscale_bench.render.columns import MARKS, PAPER, PUBLISHED, SectionName, cells, known
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.record import Record
 from proscale_bench.specs.model import model_words
@@ -91,7 +91,7 @@ def _caption(setting: Setting, rows: Sequence[TableRow], data: Sequence[str]) ->
     if any(row.record.cost for row in rows):
         words.append(f"GFLOPs of one image: {setting.how}; percentages against the baseline.")
     if setting.execution and any(row.record.profile for row in rows):
-        words.append(f"Latency: median with its 95 % interval, {setting.execution.words}; n.s.: not significant.")
+        words.append(f"Latency: median with its 95 % interval, {setting.execution.words}; {MARKS}.")
     found = [record.accuracy for row in rows for record in row.records if record.accuracy]
     if found and data:
         words.append(f"Accuracy on {', '.join(data)}.")

@@ -174,6 +174,23 @@ def headlines(records: Sequence[Record]) -> list[str]:
     return lines
 
 
+def speedups(records: Sequence[Record]) -> list[str]:
+    """The lines that people quote: `3,3,3 ran 1.28x [1.26, 1.31] as fast as baseline`."""
+    names = row_names(records)
+    lines = []
+    for record in records:
+        profile = record.profile
+        if profile is None or profile.realised_saving_pct is None:
+            continue
+        value, low, high = profile.realised_saving_pct.speedup
+        over = f", over {len(profile.rounds)} sessions" if len(profile.rounds) > 1 else ""
+        verdict = profile.realised_saving_pct.verdict
+        told = "" if verdict == "significant" else f": {verdict}"
+        line = f"{name_of(record, names)} ran {value:.2f}x [{low:.2f}, {high:.2f}] as fast as baseline"
+        lines.append(f"{line}{over}{told}")
+    return lines
+
+
 def failures(records: Sequence[Record]) -> list[str]:
     names = row_names(records)
     return [f"{name_of(record, names)}: {record.error.message}" for record in records if record.error]
@@ -192,7 +209,7 @@ def footer(records: Sequence[Record]) -> list[str]:
         execution.model_copy(update={"batch_size": 1}).words.replace(", batch 1", "")
         + f" · {shown} rounds in turns with the baseline, after warm-up",
         "latency: from images on the device to logits, median with its 95 % interval; FLOPs, time: savings "
-        f"against the baseline; {columns.NOT_SIGNIFICANT}: not significant",
+        f"against the baseline; {columns.MARKS}",
         "MiB: peak memory of a pass, beyond weights and input",
         f"stages timed by themselves add up to {sums[0]:.0f} %"
         + (f" to {sums[-1]:.0f} %" if round(sums[0]) != round(sums[-1]) else "")
@@ -206,7 +223,9 @@ def footer(records: Sequence[Record]) -> list[str]:
 def markdown(records: Sequence[Record]) -> str:
     """The document of `profile --export-markdown`: tables, sentences and footer."""
     lines = markdown_tables(tables(records))
-    lines += [f"- {line}" for line in (*headlines(records), *failures(records), *_cautions(records))]
+    lines += [
+        f"- {line}" for line in (*headlines(records), *speedups(records), *failures(records), *_cautions(records))
+    ]
     lines += ["", *(f"<sub>{line}</sub>  " for line in footer(records))]
     return "\n".join(lines) + "\n"
 
@@ -290,7 +309,7 @@ def _savings(counted: CountedSaving, realised: RealisedSaving | None) -> str:
     if realised is None:
         return flops
     low, high = (-side for side in reversed(realised.interval))
-    time = f"{show_change(realised.value)} time" if realised.significant else "time not significant"
-    if not realised.significant and not low <= 0 <= high:
-        time = "time from too few samples"
-    return f"{flops}, {time} [{low:+.1f}, {high:+.1f}]"
+    if realised.verdict == "not significant":
+        return f"{flops}, time not significant [{low:+.1f}, {high:+.1f}]"
+    few = "" if realised.significant else ", from too few samples"
+    return f"{flops}, {show_change(realised.value)} time [{low:+.1f}, {high:+.1f}]{few}"

@@ -82,7 +82,7 @@ def footer(side: SideBySide) -> list[str]:
         rounds = sorted({len(record.profile.samples_ms) for record in records if record.profile})
         shown = " to ".join(dict.fromkeys(map(str, (*rounds[:1], *rounds[-1:])))) or "no"
         timed = f"ms: a pass, the median of {shown} rounds in turns with the baseline"
-        lines.append(f"{timed}; {columns.NOT_SIGNIFICANT}: not significant")
+        lines.append(f"{timed}; {columns.MARKS}")
     if side.key:
         draws = {one.resamples for record in records if (one := record.evaluated)}
         drawn = f"; ±: 95 %, from {max(draws):,} bootstrap draws of the images" if any(draws) else ""

@@ -11,7 +11,7 @@ from proscale_bench.render.bars import latency_figure
 from proscale_bench.render.columns import show_saving
 from proscale_bench.render.figure import pareto_figure
 from proscale_bench.render.markdown import report
-from proscale_bench.render.profile import failures, footer, headlines, markdown, tables
+from proscale_bench.render.profile import failures, footer, headlines, markdown, speedups, tables
 from proscale_bench.render.style import save
 from proscale_bench.results.profile import CountedSaving, RealisedSaving
 from proscale_bench.results.record import Record
@@ -76,10 +76,19 @@ def test_what_is_not_significant_has_no_number_to_quote() -> None:
     assert show_saving(saving) == "n.s."
     same = [measured("baseline"), measured("baseline:6+trc:linear")]
     base, new = profiled_records("baseline:6+trc:linear", found=same)
-    assert "time from too few samples" in headlines(profiled_records("3,3,3", found=few()))[0]
+    line = headlines(profiled_records("3,3,3", found=few()))[0]
+    assert "-16.5% time [-16.5, -16.5], from too few samples" in line  # clear of zero: a number, and what it lacks
+    assert show_saving(saving.model_copy(update={"interval": (0.5, 3.0)})) == "-1.2%?"
     assert new.profile is not None
     quiet = new.profile.model_copy(update={"realised_saving_pct": saving})
     assert "time not significant [-3.0, +0.5]" in headlines([base, new.model_copy(update={"profile": quiet})])[0]
+
+
+def test_the_last_line_says_how_many_times_as_fast() -> None:
+    (line,) = speedups(profiled_records("3,3,3"))
+    assert re.fullmatch(r"3,3,3, batch 1 ran 1\.20x \[1\.\d\d, 1\.\d\d\] as fast as baseline", line)
+    (line,) = speedups(profiled_records("3,3,3", found=few()))
+    assert line.endswith(" as fast as baseline: too few samples")
 
 
 def few() -> list[object]:

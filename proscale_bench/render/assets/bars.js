@@ -36,7 +36,7 @@ function drawStack(picture, row, lengths, line, metric, ms) {
     left += length;
   });
   const saving = row.savings?.[0];
-  const saved = ms ? (known(saving?.realised) ? (saving.significant ? showSaved(saving.realised, 1) : "n.s.") : "")
+  const saved = ms ? (known(saving?.realised) ? shortRealised(saving) : "")
     : known(saving?.counted) ? showSaved(saving.counted, 1) : "";
   stack.append(svg("text", { class: "beside", x: picture.at(left) + 6, y: y + 12.5 },
     `${show(metric, left)}`, saved ? svg("tspan", { class: "saved", dx: 6 }, saved) : null));
@@ -121,5 +121,5 @@ function drawSaving(picture, saving, line, row) {
     svg("line", { class: "bounds", x1: at(saving.low), x2: at(saving.high), y1: y, y2: y }),
     svg("path", { class: "realised", d: MARKS.measured(5), transform: `translate(${at(saving.realised)},${y})` }),
     svg("text", { class: "beside", x: picture.width, y: y + 4.5, "text-anchor": "end" },
-      saving.significant ? showSaved(saving.realised, 1) : "n.s.")));
+      shortRealised(saving))));
 }

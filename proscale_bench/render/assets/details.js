@@ -43,8 +43,13 @@ function savingDetails(saving, name) {
 
 function showRealised(saving) {
   const bounds = `[${showSaved(saving.high, 1)}, ${showSaved(saving.low, 1)}]`.replaceAll("%", "");
-  return saving.significant ? `${showSaved(saving.realised, 1)} ${bounds}` : `not significant ${bounds}`;
+  if (saving.significant) return `${showSaved(saving.realised, 1)} ${bounds}`;
+  return isClear(saving) ? `${showSaved(saving.realised, 1)} ${bounds}, too few samples` : `not significant ${bounds}`;
 }
+
+const isClear = ({ low, high }) => low > 0 || high < 0; // of no saving: not significant all the same is for want of samples
+
+const shortRealised = (saving) => (isClear(saving) ? showSaved(saving.realised, 1) + (saving.significant ? "" : "?") : "n.s.");
 
 function heading(point) {
   return [html("span", { class: "swatch", "--c": color(point.row) }), html("b", {}, nameOf(point)), " ", html("span", { class: "soft" }, backboneOf(point))];

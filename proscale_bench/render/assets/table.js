@@ -12,11 +12,11 @@ function columns() {
   const saving = (n, key) => (point) => point.row.savings?.[n]?.[key];
   const time = savedColumn("time-saved", "time saved", saving(0, "realised"), (value) => showSaved(value, 1));
   const list = [
-    ...Object.values(data.metrics).map(metricColumn),
+    ...Object.values(data.metrics).filter(({ name }) => !name.endsWith("_saving_pct")).map(metricColumn), // "time saved" is it
     savedColumn("encoder_gflops-saved", "saved", saving(1, "counted"), (value) => showSaved(value, 2)),
     savedColumn("token_layers_gflops-saved", "tokens saved", saving(2, "counted"), (value) => showSaved(value, 2)),
     savedColumn("total_gflops-saved", "saved", saving(0, "counted"), (value) => showSaved(value, 2)),
-    { ...time, text: (p) => (known(time.value(p)) && !p.row.savings[0].significant ? "n.s." : time.text(p)) },
+    { ...time, text: (p) => (known(time.value(p)) ? shortRealised(p.row.savings[0]) : "") },
     { key: "provenance", head: "accuracy", text: (p) => originOf(p) ?? "", value: originOf },
     { key: "error", head: "failed", text: (p) => p.row.error ?? "", value: (p) => (p.row.values || p.evaluation ? p.row.error : null) },
   ].filter((column) => shown.some((point) => known(column.value(point))));

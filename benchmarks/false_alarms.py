@@ -1,0 +1,170 @@
+"""How often is the same thing called different? Run by hand: python benchmarks/false_alarms.py RUNS.jsonl [--pairs 200]
+
+Sessions are measured one after another, each in a fresh process as `profile --sessions` does: the baseline, (3,3,3) and
+a twin of it, which does the very same (another re-calibration temperature), in turns. Then every question that
+`compare`, `check` and `profile` answer is asked of pairs of which the answer is known:
+
+- A/A: of sessions i to i+S-1 against the S that follow; and of (3,3,3) against its twin in each session.
+- A/B: the same, with all times of (3,3,3) on one side 3 % longer.
+
+Pairs overlap, so their number says less than it seems to; they are in the order in which they were measured, so what
+drifts in the machine is in them. Sessions are kept in RUNS.jsonl as they end: started again, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from proscale_bench.analysis.compare import change
+from proscale_bench.bench.profile import ProfileRequest, saving, timing
+from proscale_bench.bench.sessions import in_fresh_process, merged
+from proscale_bench.bench.specs import ModelChoice
+from proscale_bench.cost.geometry import parse_size
+from proscale_bench.machine import cpu_name, usable_cores
+from proscale_bench.measure.latency import Limits
+from proscale_bench.measure.profile import ProfileSettings
+from proscale_bench.results.metrics import METRICS
+from proscale_bench.results.profile import Profile
+from proscale_bench.results.record import Record
+from proscale_bench.results.statistics import paired_ratio
+
+MODEL, TWIN = "3,3,3", "3,3,3+temp:0.2"
+TIMES = ("latency_median_ms", "throughput_ips")
+SAVINGS = ("latency_saving_pct", "encoder_latency_saving_pct")
+SessionRecords = dict[str, Record]  # by schedule
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One question, asked of many pairs."""
+
+    question: str
+    metric: str
+    pairs: int
+    different: int
+    target: str
+
+    @property
+    def row(self) -> str:
+        share = 100 * self.different / self.pairs
+        return f"| {self.question} | `{self.metric}` | {self.pairs} | {share:.1f} % | {self.target} |"
+
+
+def measured(path: Path, count: int, size: str, rounds: int) -> list[SessionRecords]:
+    """Sessions of earlier runs, and as many more as are asked for."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    sessions = [[Record.model_validate(row) for row in json.loads(line)] for line in lines]
+    request = ProfileRequest(ModelChoice(schedules=[MODEL, TWIN], backbone="tiny").specs(), parse_size(size), (1,))
+    settings = ProfileSettings(device="cpu", threads=1, limits=Limits(60.0, rounds))
+    with path.open("a") as file:
+        while len(sessions) < count:
+            sessions.append(in_fresh_process(request, settings, lambda what, share: None))
+            print(json.dumps([record.model_dump(mode="json") for record in sessions[-1]]), file=file, flush=True)
+            print(f"session {len(sessions)} of {count}", flush=True)
+    return [{record.identity.name: record for record in records} for records in sessions]
+
+
+def together(sessions: Sequence[SessionRecords]) -> SessionRecords:
+    """Several sessions as `profile --sessions` has them."""
+    return {record.identity.name: record for record in merged([list(one.values()) for one in sessions])}
+
+
+def slower(session: SessionRecords, percent: float) -> SessionRecords:
+    """The session as if every time of (3,3,3) had been so much longer."""
+    base, one = session["baseline"].profile, session[MODEL].profile
+    assert base is not None
+    assert one is not None
+    by = 1 + percent / 100
+    stages = {
+        name: stage.model_copy(
+            update={
+                **dict(timing([[by * ms for ms in stage.samples_ms]])),
+                "realised_saving_pct": _against(by, stage.samples_ms, base.stages[name].samples_ms)
+                if stage.realised_saving_pct
+                else None,
+            }
+        )
+        for name, stage in one.stages.items()
+    }
+    profile: Profile = one.model_copy(
+        update={
+            **dict(timing([[by * ms for ms in one.samples_ms]])),
+            "throughput_ips": one.throughput_ips / by,
+            "realised_saving_pct": _against(by, one.samples_ms, base.samples_ms),
+            "stages": stages,
+        }
+    )
+    return {**session, MODEL: session[MODEL].model_copy(update={"profile": profile})}
+
+
+def _against(by: float, samples_ms: Sequence[float], base_ms: Sequence[float]) -> object:
+    return saving(paired_ratio([[by * ms for ms in samples_ms]], [list(base_ms)]))
+
+
+def is_different(metric: str, old: Record, new: Record) -> bool:
+    before, after = METRICS[metric].read(old), METRICS[metric].read(new)
+    assert before is not None
+    assert after is not None
+    return change(METRICS[metric], old, new, before, after).verdict == "significant"
+
+
+def answers(sessions: Sequence[SessionRecords], count: int, a_side: int, percent: float) -> Iterator[Answers]:
+    """Ask every question."""
+
+    def ask(question: str, metric: str, pairs: Iterator[tuple[Record, Record]], target: str) -> Answers:
+        found = [is_different(metric, old, new) for old, new in pairs]
+        return Answers(question, metric, len(found), sum(found), target)
+
+    def sides(width: int, worse: Callable[[SessionRecords], SessionRecords]) -> Iterator[tuple[Record, Record]]:
+        for first in range(count):
+            old, new = sessions[first : first + width], sessions[first + width : first + 2 * width]
+            yield together(old)[MODEL], together([worse(one) for one in new])[MODEL]
+
+    def alike(session: SessionRecords) -> SessionRecords:
+        return session
+
+    def worse(session: SessionRecords) -> SessionRecords:
+        return slower(session, percent)
+
+    several, found = f"{a_side} sessions a side", "≤ 5 %"
+    for metric in (*TIMES, *SAVINGS, "peak_memory_mib"):
+        yield ask(f"A/A, {several}", metric, sides(a_side, alike), found)
+    for metric in (*TIMES, *SAVINGS, "peak_memory_mib"):
+        yield ask("A/A, one session a side", metric, sides(1, alike), found)
+    for metric in TIMES:
+        turns = ((session[MODEL], session[TWIN]) for session in sessions[:count])
+        yield ask("A/A, in turns in one session", metric, turns, found)
+    for metric in TIMES:
+        yield ask(f"A/B {percent:g} %, {several}", metric, sides(a_side, worse), "≥ 80 %")
+    for metric in SAVINGS:
+        yield ask(f"A/B {percent:g} %, {several}", metric, sides(a_side, worse), "≥ 95 %")
+    for metric in TIMES:
+        turns = ((session[TWIN], slower(session, percent)[MODEL]) for session in sessions[:count])
+        yield ask(f"A/B {percent:g} %, in turns in one session", metric, turns, "≥ 95 %")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--sessions", type=int, default=5, help="a side")
+    parser.add_argument("--rounds", type=int, default=15, help="of a session")
+    parser.add_argument("--size", default="128x128")
+    parser.add_argument("--slower", type=float, default=3.0, help="percent that A/B puts in by hand")
+    asked = parser.parse_args()
+    needed = asked.pairs + 2 * asked.sessions - 1
+    sessions = measured(asked.runs, needed, asked.size, asked.rounds)
+    print(f"{cpu_name()}, {usable_cores()} cores, {platform.system()}; tiny at {asked.size}, one thread,", end=" ")
+    print(f"{asked.rounds} rounds a session, {needed} sessions\n")
+    print("| question | metric | pairs | called different | target |\n|---|---|--:|--:|---|")
+    for one in answers(sessions, asked.pairs, asked.sessions, asked.slower):
+        print(one.row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
