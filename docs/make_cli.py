@@ -47,7 +47,7 @@ TAIL = """\
 | `PROSCALE_BENCH_CACHE` | The folder of the cache. |
 | `XDG_CACHE_HOME` | The folder that holds the cache, `proscale-bench`, where the former is not set. |
 | `GITHUB_STEP_SUMMARY` | The file that `check --format github` adds a table to. |
-| `GITHUB_WORKSPACE` | The repository, from whose root annotations and SARIF name a file; else the nearest folder with `.git`. |
+| `GITHUB_WORKSPACE` | The repository, from whose root annotations and SARIF name files; else the nearest with `.git`. |
 | `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `MASTER_ADDR`, `MASTER_PORT` | By torchrun: `eval` and `train` share work. |
 | `RAY_AUTH_TOKEN` | What `sweep --ray` shows to the cluster. |
 | `CXX` | The compiler of the sampling `embedding_bag_compiled`. |

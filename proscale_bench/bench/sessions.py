@@ -6,14 +6,18 @@ processes, one after another, show it, so that it is part of every interval (`re
 
 from __future__ import annotations
 
-import signal
+import json
+import os
+import pickle
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from statistics import fmean
+from subprocess import PIPE
+from threading import Thread
 from typing import TYPE_CHECKING
 
+from proscale_bench import children
 from proscale_bench.bench.profile import ProfileRequest, measured_here, saving, timing
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.profile import Caution, Profile, RealisedSaving, StageProfile, Timing
@@ -58,17 +62,19 @@ def measured_in_sessions(
 def in_fresh_process(request: ProfileRequest, settings: ProfileSettings, progress: OnProfileStage) -> list[Record]:
     """Measure one session in a process of its own, which ends with this one.
 
+    It is this module: what to measure comes pickled through its stdin; a line of JSON a message goes back.
+
     Raises:
         BenchError: as the session does, or it died.
     """
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_session, args=(theirs, request, settings), daemon=True)
-    process.start()
-    theirs.close()
+    process = children.start("proscale_bench.bench.sessions", stdin=PIPE, stdout=PIPE, start_new_session=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
-        while True:
-            kind, *told = ours.recv()
+        process.stdin.write(pickle.dumps((request, settings)))
+        process.stdin.flush()
+        for line in process.stdout:
+            kind, *told = json.loads(line)
             if kind == "progress":
                 progress(*told)
             elif kind == "records":
@@ -76,26 +82,34 @@ def in_fresh_process(request: ProfileRequest, settings: ProfileSettings, progres
             else:
                 message, hint, code = told
                 raise BenchError(message, hint, ExitCode(code))
-    except EOFError:
-        process.join()
-        hint = "it may have run out of memory: profile fewer schedules at a time, or a smaller size"
-        message = f"a session's process ended with exit code {process.exitcode} before it had measured"
-        raise BenchError(message, hint, ExitCode.UNTRUSTED) from None
+    except BrokenPipeError:  # it died before it was told
+        pass
     finally:
         process.kill()
-        process.join()
+        code = process.wait()
+        process.stdin.close()
+        process.stdout.close()
+    hint = "it may have run out of memory: profile fewer schedules at a time, or a smaller size"
+    raise BenchError(
+        f"a session's process ended with exit code {code} before it had measured", hint, ExitCode.UNTRUSTED
+    )
 
 
-def _session(connection: Connection, request: ProfileRequest, settings: ProfileSettings) -> None:
-    """The fresh process. Where the other end is gone, telling it anything ends this one too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started it is told, and kills it
+def main() -> None:
+    """The fresh process."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever prints, prints to stderr
+    request, settings = pickle.load(sys.stdin.buffer)
+    Thread(target=children.end_with_stdin, daemon=True).start()
+
+    def tell(*message: object) -> None:
+        print(json.dumps(message), file=answers, flush=True)
+
     try:
-        batches = measured_here(request, settings, lambda what, share: connection.send(("progress", what, share)))
-        connection.send(("records", *(record.model_dump_json() for found in batches for record in found)))
+        batches = measured_here(request, settings, lambda what, share: tell("progress", what, share))
+        tell("records", *(record.model_dump_json() for found in batches for record in found))
     except BenchError as error:
-        connection.send(("error", error.message, error.hint, error.exit_code.value))
-    except BrokenPipeError:
-        return
+        tell("error", error.message, error.hint, error.exit_code.value)
 
 
 def merged(sessions: Sequence[Sequence[Record]]) -> list[Record]:
@@ -201,3 +215,7 @@ def _cautions(profiles: Sequence[Profile], whole: Timing) -> tuple[Caution, ...]
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if len(known) == len(values) else None
+
+
+if __name__ == "__main__":
+    main()

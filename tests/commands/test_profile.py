@@ -193,3 +193,27 @@ def test_the_folder_has_a_name_that_says_what_it_is(monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     assert run("profile", *FAST, "-s", "baseline", "--repeats", "1").exit_code == 0
     assert [path.name for path in (tmp_path / "reports").iterdir()] == ["profile-tiny-cpu"]
+
+
+def test_sessions_are_fresh_processes_and_every_sample_knows_its_own(tmp_path: Path) -> None:
+    asked = ("-s", "2,1,1", "--repeats", "3", "--sessions", "2", "--out", str(tmp_path), "--export-json", "-")
+    result = run("profile", *FAST, *asked)
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)["results"]
+    assert [row["schedule"] for row in rows] == ["baseline", "2,1,1"]
+    for row in rows:
+        assert [one["rounds"] for one in row["sessions"]] == [3, 3]
+        assert len({one["started"] for one in row["sessions"]}) == 2
+        assert len(row["samples_ms"]) == len(row["stages"]["encoder"]["samples_ms"]) == 6
+    assert len(load(tmp_path)[0]) == 2
+    assert rows[1]["realised_saving_pct"]["interval"][0] <= rows[1]["realised_saving_pct"]["value"]
+
+
+def test_a_session_that_dies_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from proscale_bench import children
+
+    start = children.start
+    monkeypatch.setattr(children, "start", lambda module, **options: start("proscale_bench.version", **options))
+    result = run("profile", *FAST, "-s", "2,1,1", "--repeats", "1", "--sessions", "2", "--out", str(tmp_path))
+    assert result.exit_code == 3
+    assert "a session's process ended with exit code" in result.stderr
