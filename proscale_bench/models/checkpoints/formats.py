@@ -11,6 +11,7 @@ import math
 import mmap
 import pickle
 import stat
+import struct
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -27,13 +28,22 @@ from torch import Tensor
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
-from proscale_bench.models.checkpoints.unpickle import NUMPY, TORCH, Array, DataUnpickler, RefusedError, spelt_type
+from proscale_bench.models.checkpoints.unpickle import (
+    MAX_KEY,
+    NUMPY,
+    TORCH,
+    Array,
+    DataUnpickler,
+    RefusedError,
+    spelt_type,
+)
 
 MAX_TENSORS = 20_000  # Swin-L with its optimizer has 3,000
 MAX_EXPANSION = 4  # bytes of all tensors to bytes of the file: tied weights share theirs
-MAX_KEY = 500  # characters; the longest that we know has 110
 MAX_JSON_BYTES = 16 * 2**20
 SLACK_BYTES = 2**20
+MAX_PICKLE_BYTES = 64 * 2**20  # beside the tensors: the largest that we know has 1 MiB
+MAX_SIDE = 2**31  # of an array; a longer one is none of a model's
 TORCH_LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # its magic number, pickled
 SUPPORTED = "supported: .pth, .pkl (detectron2), .safetensors, and Hugging Face folders"
 
@@ -161,7 +171,10 @@ def _read_torch(path: Path, file_bytes: int, *, legacy: bool) -> Stored:
         if legacy:
             with _mapped(path) as file:
                 for _ in range(4):  # magic number, protocol, system, then the document
-                    DataUnpickler(file, TORCH).load()
+                    machine = DataUnpickler(file, TORCH)
+                    machine.load()
+            if sum(machine.storages.values()) > file_bytes:
+                raise BenchError(f"{path}: its tensors claim more bytes than the file has", "download it again")
         else:
             _vet_archive(path, file_bytes)
         with warnings.catch_warnings():
@@ -180,11 +193,39 @@ def _vet_archive(path: Path, file_bytes: int) -> None:
             raise BenchError(f"{path}: a compressed archive, not one of torch's", SUPPORTED)
         if sum(entry.file_size for entry in entries) > file_bytes:
             raise BenchError(f"{path}: its entries claim more bytes than the file has")
-        pickles = [entry for entry in entries if entry.filename.split("/")[1:] == ["data.pkl"]]
-        if len(pickles) != 1:
+        records = {entry.filename.partition("/")[2]: entry for entry in entries}
+        if "data.pkl" not in records:
             raise BenchError(f"{path}: a zip archive, but not a checkpoint of torch", SUPPORTED)
-        with archive.open(pickles[0]) as file:
-            DataUnpickler(cast(BinaryIO, file), TORCH).load()
+        if records["data.pkl"].file_size > MAX_PICKLE_BYTES:
+            raise BenchError(f"{path}: its pickle, of names and shapes, has over {MAX_PICKLE_BYTES >> 20} MiB")
+        _require_one_reading(path, archive, records)
+        with archive.open(records["data.pkl"]) as file:
+            machine = DataUnpickler(cast(BinaryIO, file), TORCH)
+            machine.load()
+        for key, claimed in machine.storages.items():
+            found = records[f"data/{key}"].file_size if f"data/{key}" in records else 0
+            if claimed > found:
+                what = f"the record data/{key} has {found:,} bytes, and is shorter than its tensor, of {claimed:,}"
+                raise BenchError(f"{path}: {what}", "download it again")
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise BenchError(
+                f"{path}: the record {damaged} is damaged: another CRC than the file says", "download it again"
+            )
+
+
+def _require_one_reading(path: Path, archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -> None:
+    """Refuse an archive in which torch's reader, which loads, finds other records than Python's, which looks here."""
+    reader: Any = torch._C.PyTorchFileReader(str(path))
+    same = len(records) == len(archive.infolist()) and set(records) == set(reader.get_all_records())
+    if not same or reader.get_record("data.pkl") != archive.read(records["data.pkl"]):
+        raise BenchError(f"{path}: its table of contents can be read in two ways", "save its weights anew")
+    with _mapped(path) as file:
+        for name, entry in records.items():
+            file.seek(entry.header_offset + 26)  # the lengths of its own name and of what follows that
+            start = entry.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
+            if start != reader.get_record_offset(name):
+                raise BenchError(f"{path}: its record {name} can be read in two ways", "save its weights anew")
 
 
 # --- detectron2's pickles ---
@@ -193,7 +234,7 @@ def _vet_archive(path: Path, file_bytes: int) -> None:
 def _read_pickle(path: Path, file_bytes: int) -> Stored:
     with _whole(path, "pickle"), _mapped(path) as file:
         document = DataUnpickler(file, NUMPY).load()
-    return _find_state(path, "detectron2 pickle", document, MAX_EXPANSION * file_bytes)
+        return _find_state(path, "detectron2 pickle", document, MAX_EXPANSION * file_bytes)
 
 
 def _from_numpy(path: Path, key: str, array: Array) -> Tensor:
@@ -204,6 +245,8 @@ def _from_numpy(path: Path, key: str, array: Array) -> Tensor:
     shape = (shape,) if type(shape) is int else shape
     if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape) or len(shape) > 8:
         raise BenchError(f"{path}: {key}: an array without a shape")
+    if any(side > MAX_SIDE for side in shape):
+        raise BenchError(f"{path}: {key}: an array with a side of over {MAX_SIDE:,}")
     if not isinstance(data, (bytes, bytearray)) or len(data) != math.prod(shape) * dtype.itemsize:
         raise BenchError(f"{path}: {key}: an array of shape {list(shape)} without the bytes for it")
     flat = np.frombuffer(bytearray(data), dtype).astype(dtype.newbyteorder("="), copy=False)
@@ -301,6 +344,8 @@ def _read_shards(index: Path) -> list[Stored]:
     names = sorted(set(where.values()))
     if any(Path(name).name != name for name in names):
         raise BenchError(f"{index}: a shard outside its folder")
+    if (absent := next((name for name in names if not (index.parent / name).is_file()), None)) is not None:
+        raise BenchError(f"{index}: no file {absent[:100]!r} beside it", "download the whole folder again")
     shards = [read_stored(index.parent / name) for name in names]
     missing = set(where) - {key for shard in shards for key in shard.tensors}
     if missing:

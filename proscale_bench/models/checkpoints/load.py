@@ -46,6 +46,7 @@ def open_checkpoint(path: Path, schedule: Schedule | None = None) -> Checkpoint:
     checkpoint = Checkpoint(translation, inferred, told_by, dict(model.state_dict()), parameters)
     _check_shapes(checkpoint)
     _check_values(checkpoint)
+    _check_digest(checkpoint)
     return checkpoint
 
 
@@ -169,6 +170,14 @@ def _check_values(checkpoint: Checkpoint) -> None:
                 f"{where}: {strange:,} of {tensor.numel():,} values are not finite",
                 "training diverged, or the bytes are damaged or in the other order",
             )
+
+
+def _check_digest(checkpoint: Checkpoint) -> None:
+    """The weights are those that the file says it was written with. A flipped bit is a finite number too."""
+    told = json.loads(checkpoint.translation.stored.metadata.get(METADATA, "{}")).get("weights")
+    if told is not None and told != checkpoint.digest:
+        what = f"its weights have digest {checkpoint.digest[:12]}, and it says {printable(str(told))[:12]}"
+        raise BenchError(f"{checkpoint.path}: {what}", "the file is damaged, or was changed: download it again")
 
 
 def _count_not_finite(tensor: Tensor) -> int:

@@ -32,9 +32,14 @@ from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import Attention
 from proscale_bench.results.export import now
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.units import printable
 from proscale_bench.version import __version__
 
 # By the end of a path; a folder is Hugging Face's.
+PICKLED = {
+    *(torch.float16, torch.float32, torch.float64, torch.bool),
+    *(torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+}
 CONTAINERS = (".safetensors", ".pth", ".pt", ".bin", ".pkl")
 
 
@@ -172,6 +177,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], layout: KeyLayout, metadat
     state = OrderedDict(
         (key, tensor.detach().cpu().clone(memory_format=torch.contiguous_format)) for key, tensor in tensors.items()
     )
+    _require_readable(path, state)
     with replacing(path) as temporary:
         if path.suffix == ".safetensors":
             try:
@@ -179,7 +185,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], layout: KeyLayout, metadat
             except SafetensorError as error:
                 raise BenchError(f"cannot write {path}: {error}", "check the disk's space") from error
         elif path.suffix == ".pkl":
-            arrays = {key: _to_numpy(path, key, tensor) for key, tensor in state.items()}
+            arrays = {key: tensor.numpy() for key, tensor in state.items()}
             with temporary.open("wb") as file:
                 pickle.dump({"model": arrays, "__author__": "proscale-bench", METADATA: metadata}, file, protocol=4)
         else:
@@ -189,7 +195,17 @@ def _write(path: Path, tensors: Mapping[str, Tensor], layout: KeyLayout, metadat
             torch.save({"model": state, METADATA: metadata}, temporary)
 
 
-def _to_numpy(path: Path, key: str, tensor: Tensor) -> Any:
-    if tensor.dtype == torch.bfloat16:
-        raise BenchError(f"cannot write {path}: {key} is bfloat16, and numpy has none", "write .pth or .safetensors")
-    return tensor.numpy()
+def _require_readable(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Refuse to write a type that numpy does not have, or that would be refused in a pickle when it is read."""
+    if path.suffix == ".safetensors":
+        return
+    is_numpy = path.suffix == ".pkl"
+    known = PICKLED if is_numpy else {*PICKLED, torch.bfloat16}
+    for key, tensor in state.items():
+        if tensor.dtype not in known:
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            why = (
+                f"numpy has no {dtype}" if is_numpy and not dtype.startswith("complex") else "weights have no such type"
+            )
+            where = ".pth or .safetensors" if tensor.dtype is torch.bfloat16 else ".safetensors"
+            raise BenchError(f"cannot write {path}: {printable(key)} is {dtype}, and {why}", f"write {where}")

@@ -2,20 +2,24 @@
 
 A pickle is a program for a small stack machine, and its power lies in three instructions: fetch a name, call it,
 set its state. Here the first finds what stands in a short table of stand-ins and nothing else, the second calls
-those alone, the third feeds those alone. Instructions that checkpoints do not need (objects, sets, extensions) are
-left out of the machine, keys of mappings are plain, and the number of steps is limited, so that neither nesting nor
-length can take the machine's memory or time.
+those alone, the third feeds those alone. Instructions that checkpoints do not need (objects, sets, extensions, integers
+of over 255 bytes) are left out of the machine, keys of mappings are plain and short, and the number of steps is
+limited, where a call takes as many as it is given items, so that neither nesting nor length can take the machine's
+memory or time.
 """
 
 from __future__ import annotations
 
 import pickle
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 MAX_STEPS = 500_000  # the largest official checkpoint, with its optimizer, takes 100,000
+MAX_KEY = 500  # characters; the longest name that we know has 110
+MAX_DIGITS = 640  # of a number that is spelt; what LONG1 can hold has 614
 PLAIN_KEYS = (str, int, float, bytes, type(None))  # what is hashed in no time; bool is an int
 
 
@@ -94,7 +98,19 @@ def _stand_in(*_: Any) -> StandIn:
 def _plain(key: Any) -> Any:
     if not isinstance(key, PLAIN_KEYS):
         raise RefusedError(f"a mapping with keys of type {type(key).__name__}")
+    if isinstance(key, (str, bytes)) and len(key) > MAX_KEY:
+        raise RefusedError(f"a name of {len(key):,} characters")
     return key
+
+
+@dataclass(frozen=True)
+class StorageType:
+    """The type of one of torch's storages: it is named in a pickle and never called."""
+
+    item_bytes: int
+
+    def __call__(self, *_: Any) -> Any:
+        raise RefusedError("a call of a storage's type")
 
 
 NUMPY: dict[str, Callable[..., Any]] = {
@@ -121,11 +137,11 @@ TORCH: dict[str, Callable[..., Any]] = {
     "torch.device": _stand_in,
     **{f"torch._utils._rebuild_tensor{version}": _stand_in for version in ("", "_v2", "_v3")},
     "torch._utils._rebuild_parameter": _stand_in,
-    **{
-        f"torch.{kind}Storage": _stand_in
-        for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
-    },
-    "torch.storage.UntypedStorage": _stand_in,
+    **{f"torch.{kind}Storage": StorageType(1) for kind in ("Char", "Byte", "Bool")},
+    **{f"torch.{kind}Storage": StorageType(2) for kind in ("Half", "BFloat16", "Short")},
+    **{f"torch.{kind}Storage": StorageType(4) for kind in ("Float", "Int")},
+    **{f"torch.{kind}Storage": StorageType(8) for kind in ("Double", "Long")},
+    "torch.storage.UntypedStorage": StorageType(1),
     "torch.storage.TypedStorage": _stand_in,
     **{
         f"torch.{name}": _stand_in
@@ -144,21 +160,41 @@ class _Instructions(dict[int, Callable[[Any], None]]):
         self.steps = 0
 
     def __getitem__(self, code: int) -> Callable[[Any], None]:
-        self.steps += 1
+        self.take(1)
+        return super().__getitem__(code)
+
+    def take(self, steps: int) -> None:
+        self.steps += steps
         if self.steps > MAX_STEPS:
             raise RefusedError(f"more than {MAX_STEPS:,} steps")
-        return super().__getitem__(code)
 
     def __missing__(self, code: int) -> Callable[[Any], None]:
         raise RefusedError(f"the pickle instruction {bytes([code])!r}")
 
 
 INSTRUCTIONS = """
-    PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT
+    PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT
     STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE SHORT_BINUNICODE
     BINUNICODE8 TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST EMPTY_DICT DICT APPEND APPENDS SETITEM SETITEMS
     GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID
 """
+
+
+def _of_a_short_line(instruction: Callable[[Any], None]) -> Callable[[Any], None]:
+    """An instruction that reads a number as text, which takes long for a long one."""
+
+    def run(machine: Any) -> None:
+        readline = machine.readline
+        line = readline()
+        if len(line) > MAX_DIGITS:
+            raise RefusedError(f"a number of {len(line):,} digits")
+        machine.readline = lambda: line
+        try:
+            instruction(machine)
+        finally:
+            machine.readline = readline
+
+    return run
 
 
 class DataUnpickler(pickle._Unpickler):
@@ -172,8 +208,10 @@ class DataUnpickler(pickle._Unpickler):
         RefusedError: the pickle asks for more, from `load`.
     """
 
-    dispatch: dict[int, Any]  # type: ignore[misc]  # a class variable elsewhere
+    dispatch: _Instructions  # type: ignore[misc]  # a class variable elsewhere
     stack: list[Any]
+    read: Callable[[int], bytes]
+    readline: Callable[[], bytes]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
 
@@ -181,8 +219,12 @@ class DataUnpickler(pickle._Unpickler):
         super().__init__(file, encoding="latin1")
         self.admitted = admitted
         self.dispatch = _Instructions(INSTRUCTIONS)
-        for name in ("REDUCE", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "DICT"):
+        self.storages: dict[str, int] = {}  # bytes that torch's storages claim, by key
+        for name in ("REDUCE", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "DICT", "BYTEARRAY8"):
             self.dispatch[getattr(pickle, name)[0]] = getattr(type(self), f"do_{name.lower()}")
+        for name in ("INT", "LONG", "FLOAT", "GET", "PUT"):
+            code = getattr(pickle, name)[0]
+            self.dispatch[code] = _of_a_short_line(self.dispatch[code])
 
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in self.admitted:
@@ -190,7 +232,12 @@ class DataUnpickler(pickle._Unpickler):
         return self.admitted[f"{module}.{name}"]
 
     def persistent_load(self, pid: Any) -> Any:
-        return StandIn()
+        """A storage, as torch names it: "storage", its type, its key, its device, its number of elements."""
+        match pid:
+            case ("storage", StorageType(item_bytes), str(key), str(), int(count), *_) if count >= 0:
+                self.storages[key] = max(self.storages.get(key, 0), count * item_bytes)
+                return StandIn()
+        raise RefusedError("a reference to something else than a storage")
 
     # What the machine does with the top of its stack. `pop_mark` gives what was pushed since the last MARK.
 
@@ -198,6 +245,7 @@ class DataUnpickler(pickle._Unpickler):
         arguments, function = self.stack.pop(), self.stack.pop()
         if function not in self.admitted.values() or not isinstance(arguments, tuple):
             raise RefusedError(f"a call of a {type(function).__name__}")
+        self.dispatch.take(len(arguments) + sum(len(one) for one in arguments if isinstance(one, (list, tuple, dict))))
         self.append(function(*arguments))
 
     def do_build(self) -> None:
@@ -205,6 +253,14 @@ class DataUnpickler(pickle._Unpickler):
         if not isinstance(self.stack[-1], StandIn):
             raise RefusedError(f"the state of a {type(self.stack[-1]).__name__}")
         self.stack[-1].set_state(state)
+
+    def do_bytearray8(self) -> None:
+        """Python's own takes the memory before it reads."""
+        length = int.from_bytes(self.read(8), "little")
+        data = bytearray(self.read(min(length, sys.maxsize)))
+        if len(data) < length:
+            raise EOFError
+        self.append(data)
 
     def do_append(self) -> None:
         self._extend([self.stack.pop()])
