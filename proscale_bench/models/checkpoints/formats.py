@@ -345,7 +345,7 @@ def _read_shards(index: Path) -> list[Stored]:
     if any(Path(name).name != name for name in names):
         raise BenchError(f"{index}: a shard outside its folder")
     if (absent := next((name for name in names if not (index.parent / name).is_file()), None)) is not None:
-        raise BenchError(f"{index}: no file {absent[:100]!r} beside it", "download the whole folder again")
+        raise BenchError(f"{index}: No such file beside it: {absent[:100]!r}", "download the whole folder again")
     shards = [read_stored(index.parent / name) for name in names]
     missing = set(where) - {key for shard in shards for key in shard.tensors}
     if missing:
