@@ -344,10 +344,12 @@ def map_keys(keys: list[str]) -> KeyMap:
     parts: dict[str, dict[int, str]] = defaultdict(dict)
     for key in keys:
         bare = layout.current(found.bare(key))
-        ours, part = (unwrapped(key).startswith(prefix) and layout.to_ours(bare)) or (None, None)
-        if ours is None:
+        place = layout.to_ours(bare) if unwrapped(key).startswith(prefix) else None
+        if place is None:
             (found.unused if layout.is_unused(bare) else found.unexpected).append(key)
-        elif part is not None and part not in parts[ours]:
+            continue
+        ours, part = place
+        if part is not None and part not in parts[ours]:
             parts[ours][part] = key
         elif ours in found.sources or part is not None:  # a second spelling of the same tensor
             found.unexpected.append(key)
