@@ -339,8 +339,8 @@ def map_keys(keys: list[str]) -> KeyMap:
     """
     layout, prefix = recognise([unwrapped(key) for key in keys])
     spelt = (key.removesuffix(anchor) for key in keys for anchor in layout.anchors if key.endswith(anchor))
-    ours = (before for before in spelt if unwrapped(before) == prefix)
-    found = KeyMap(layout, next(ours, prefix), {}, [], [])
+    prefixes = (before for before in spelt if unwrapped(before) == prefix)
+    found = KeyMap(layout, next(prefixes, prefix), {}, [], [])
     parts: dict[str, dict[int, str]] = defaultdict(dict)
     for key in keys:
         bare = layout.current(found.bare(key))

@@ -18,6 +18,7 @@ from proscale_bench.models.checkpoints.hugging_face import hints_of_config, refu
 from proscale_bench.models.checkpoints.infer import Hints, Inferred, TensorError, infer
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.encoders.staged import Schedule, parse_compact
+from proscale_bench.units import printable
 
 WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_DERIVED_BYTES = 256 * 2**20  # indices that a file leaves out: Swin-L's take 4 MiB
