@@ -49,6 +49,10 @@ class PredictionRequest:
     batch_size: int = 1
     thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS
 
+    def listed_id(self, image: ImageEntry) -> int | str:
+        """The id that results give an image."""
+        return self.files.listed_ids.get(image.id, image.id)
+
     @property
     def dataset(self) -> Dataset:
         """The pictures as a data set without any truth."""
@@ -88,7 +92,7 @@ class PredictedImage:
     """
 
     file: Path
-    image_id: int
+    image_id: int | str
     panoptic: NDArray[Any] | None
     segments: tuple[NamedSegment, ...]
     instances: tuple[Detection, ...]
@@ -176,7 +180,7 @@ def write_predictions(
             waiting[place[image.id]] = prediction.detections or ()
             while turn in waiting:
                 for detection in waiting.pop(turn):
-                    append(detection)
+                    append({**detection, "image_id": request.listed_id(images[turn])})
                 turn += 1
             on_image(done, len(images))
     if "panoptic" in request.tasks:
@@ -197,8 +201,12 @@ def named(request: PredictionRequest, found: Sequence[tuple[ImageEntry, Predicti
             for known in (categories[one.category_id],)
         )
         file = request.files.root / image.file_name
-        detections = tuple(prediction.detections or ())
-        result.append(PredictedImage(file, image.id, prediction.panoptic_ids, segments, detections, prediction.labels))
+        detections = tuple({**one, "image_id": request.listed_id(image)} for one in prediction.detections or ())
+        result.append(
+            PredictedImage(
+                file, request.listed_id(image), prediction.panoptic_ids, segments, detections, prediction.labels
+            )
+        )
     return result
 
 
@@ -219,10 +227,12 @@ def _panoptic_document(request: PredictionRequest, segments: dict[int, list[dict
     images = request.files.images
     return {
         "images": [
-            {"id": one.id, "file_name": one.file_name, "height": one.height_px, "width": one.width_px} for one in images
+            {"id": request.listed_id(one), "file_name": one.file_name, "height": one.height_px, "width": one.width_px}
+            for one in images
         ],
         "annotations": [
-            {"image_id": one.id, "file_name": png_name(one), "segments_info": segments[one.id]} for one in images
+            {"image_id": request.listed_id(one), "file_name": png_name(one), "segments_info": segments[one.id]}
+            for one in images
         ],
         "categories": [{"id": one.id, "name": one.name, "isthing": int(one.is_thing)} for one in request.categories],
     }

@@ -27,7 +27,7 @@ class Vocabulary:
     """
 
     categories: tuple[Category, ...]
-    image_ids: Mapping[str, int] = field(default_factory=dict)
+    image_ids: Mapping[str, int | str] = field(default_factory=dict)
     resize: Resize | None = COCO_RESIZE
 
 
@@ -46,7 +46,12 @@ def read_categories(path: Path) -> Vocabulary:
     if len({category.id for category in categories}) < len(categories) or not categories:
         raise reader.error("'categories': empty, or an id is there twice")
     images = reader.objects("images", required=False)
-    return Vocabulary(categories, {one.text("file_name"): one.integer("id") for one in images})
+    return Vocabulary(categories, {one.text("file_name"): _image_id(one) for one in images})
+
+
+def _image_id(image: Reader) -> int | str:
+    """A number, or the text that Cityscapes' and ADE20K's files have."""
+    return image.text("id") if isinstance(image.document.get("id"), str) else image.integer("id")
 
 
 def vocabulary_of(weights: Weights, path: Path, told: Vocabulary | None) -> Vocabulary:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from proscale_bench.data.batches import load_ahead
@@ -19,10 +20,14 @@ MAX_NAMED = 20  # unreadable pictures that a message names
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Pictures below one folder, with ids; `file_name` is seen from `root`."""
+    """Pictures below one folder, with ids; `file_name` is seen from `root`.
+
+    `listed_ids`: what an annotation file calls the images, by their ids here; empty where these are its own.
+    """
 
     root: Path
     images: tuple[ImageEntry, ...]
+    listed_ids: Mapping[int, str] = field(default_factory=dict)
 
 
 def find_pictures(words: Sequence[str]) -> tuple[Path, tuple[Path, ...]]:
@@ -60,7 +65,7 @@ def find_pictures(words: Sequence[str]) -> tuple[Path, tuple[Path, ...]]:
 def look_at(
     root: Path,
     paths: Sequence[Path],
-    known_ids: Mapping[str, int] | None = None,
+    known_ids: Mapping[str, int | str] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImageFiles:
     """Decode every picture once, so that one that cannot be read is named before long work begins.
@@ -83,8 +88,12 @@ def look_at(
         raise BenchError("\n  ".join([f"{count}:", *faults[:MAX_NAMED], *more]), "leave them out, or copy them again")
     names = [path.relative_to(root).as_posix() for path in paths]
     _refuse_shared(names)
-    entries = zip(_ids(names, known_ids or {}), names, sizes, strict=True)
-    return ImageFiles(root, tuple(ImageEntry(id_, name, *size) for id_, name, size in entries))
+    ids = _ids(names, known_ids or {})
+    listed = (
+        {place: str(id_) for place, id_ in enumerate(ids, start=1)} if any(isinstance(id_, str) for id_ in ids) else {}
+    )
+    entries = zip(listed or ids, names, sizes, strict=True)
+    return ImageFiles(root, tuple(ImageEntry(int(id_), name, *size) for id_, name, size in entries), listed)
 
 
 def _meant(word: str) -> list[Path]:
@@ -119,12 +128,15 @@ def _size_or_fault(path: Path) -> tuple[tuple[int, int], str]:
         return (0, 0), error.message
 
 
-def _ids(names: Sequence[str], known: Mapping[str, int]) -> Sequence[int]:
-    """Those of the annotation file where it lists every picture; else COCO's, whose files are called by their ids;
-    else 1, 2, 3 in order."""
-    listed = [known.get(name, known.get(Path(name).name, -1)) for name in names]
-    if -1 not in listed and len(set(listed)) == len(listed):
-        return listed
+def _ids(names: Sequence[str], known: Mapping[str, int | str]) -> Sequence[int | str]:
+    """Those of the annotation file where it lists every picture, by its path or by a name that is there once; else
+    COCO's, whose files are called by their ids; else 1, 2, 3 in order."""
+    times = Counter(Path(name).name for name in known)
+    by_name = {Path(name).name: id_ for name, id_ in known.items() if times[Path(name).name] == 1}
+    listed = [known.get(name, by_name.get(Path(name).name)) for name in names]
+    found = [id_ for id_ in listed if id_ is not None]
+    if len(set(found)) == len(names):
+        return found
     stems = [Path(name).stem for name in names]
     if all(stem.isascii() and stem.isdecimal() and len(stem) < 19 for stem in stems):
         numbers = [int(stem) for stem in stems]

@@ -72,6 +72,20 @@ def test_batches_and_ids_of_an_annotation_file_change_nothing_else(shapes: Path,
     ]
 
 
+def test_text_ids_of_an_annotation_file_stay_text(shapes: Path, tmp_path: Path) -> None:
+    """The scripts of Cityscapes and ADE20K call images by text, and list files of several folders."""
+    document = json.loads((shapes / "annotations" / "panoptic_val.json").read_text())
+    for image in document["images"]:
+        image.update(id=f"aachen_{image['id']}", file_name=f"aachen/{image['file_name']}")
+    (tmp_path / "ids.json").write_text(json.dumps(document))
+    arguments = (str(shapes / "val"), "--out", str(tmp_path / "out"), "--categories", str(tmp_path / "ids.json"))
+    assert run("predict", "-w", WEIGHTS, *arguments, "--no-pictures").exit_code == 0
+    found = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert [one["image_id"] for one in found["annotations"]] == [f"aachen_{number}" for number in range(1, 7)]
+    detections = json.loads((tmp_path / "out" / "instances.json").read_text())
+    assert {one["image_id"] for one in detections} <= {image["id"] for image in document["images"]}
+
+
 def test_pictures_are_drawn_with_names_and_a_legend(shapes: Path, predicted: Path) -> None:
     for path in (shapes / "val").iterdir():
         with Image.open(path) as image, Image.open(predicted / "pictures" / path.name) as drawn:

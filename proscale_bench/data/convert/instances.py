@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.convert.source import (
     ConvertRequest,
+    RunLengths,
     Sample,
     SourceSplit,
     chosen_splits,
@@ -50,7 +50,7 @@ def _split(request: ConvertRequest, dataset: Dataset) -> SourceSplit:
             size = (image.height_px, image.width_px)
             annotations = found.get(image.id, ())
             ids, segments, hidden = painted(
-                [mask_of(annotation["segmentation"], size) for annotation in annotations],
+                [runs_of(annotation["segmentation"], size) for annotation in annotations],
                 [annotation["category_id"] for annotation in annotations],
                 [bool(annotation["iscrowd"]) for annotation in annotations],
                 size,
@@ -72,30 +72,28 @@ def _split(request: ConvertRequest, dataset: Dataset) -> SourceSplit:
     return SourceSplit(dataset.name, truth.categories, len(truth.images), samples)
 
 
-def mask_of(segmentation: Any, size: Size) -> NDArray[np.uint8]:
-    """The pixels of polygons or run lengths that are whole, [H, W], as pycocotools draws them."""
-    from hotcoco import mask as rle
+def runs_of(segmentation: Any, size: Size) -> RunLengths:
+    """Polygons or run lengths that are whole, as pycocotools draws them: compressed run lengths."""
+    from hotcoco import mask
 
     if isinstance(segmentation, list):
-        parts = [part for part in segmentation if part]
-        encoded = rle.merge(rle.frPyObjects(parts, *size)) if parts else None
-    elif isinstance(segmentation["counts"], list):
-        encoded = rle.frPyObjects(segmentation, *size)
-    else:
-        encoded = segmentation
-    pixels: NDArray[np.uint8] = np.zeros(size, np.uint8) if encoded is None else np.asarray(rle.decode(encoded))
-    return pixels
+        parts = [part for part in segmentation if part] or [[0.0] * 6]
+        drawn: RunLengths = mask.merge(mask.frPyObjects(parts, *size))
+        return drawn
+    if isinstance(segmentation["counts"], list):
+        plain: RunLengths = mask.frPyObjects(segmentation, *size)
+        return plain
+    return dict(segmentation)
 
 
-def annotation_of(polygons: list[list[float]], category_id: int, mask: NDArray[np.uint8]) -> Annotation:
+def annotation_of(polygons: list[list[float]], category_id: int, runs: RunLengths) -> Annotation:
     """A COCO annotation of polygons in pixels, whose area and box are those of its pixels."""
-    from hotcoco import mask as rle
+    from hotcoco import mask
 
-    encoded = rle.encode(np.asfortranarray(mask))
     return {
         "category_id": category_id,
         "iscrowd": 0,
-        "area": int(np.count_nonzero(mask)),
-        "bbox": np.asarray(rle.to_bbox(encoded), float).reshape(4).tolist(),
+        "area": int(mask.area(runs)),
+        "bbox": np.asarray(mask.to_bbox(runs), float).reshape(4).tolist(),
         "segmentation": polygons,
     }

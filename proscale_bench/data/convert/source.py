@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Annotation, Category
 from proscale_bench.data.pictures import IdMap
 from proscale_bench.errors import BenchError
+from proscale_bench.units import Size
 
+RunLengths = dict[str, Any]  # COCO's compressed masks, as libraries take them
 Kind = Literal["cityscapes", "ade20k", "coco-instances", "index-pngs", "yolo", "segments-info"]
 MAX_SEGMENT_ID = 2**24 - 1  # three bytes of a PNG
 
@@ -113,7 +114,7 @@ def require_file(path: Path, what: str) -> Path:
 
 
 def painted(
-    masks: Sequence[NDArray[Any]], category_ids: Sequence[int], crowds: Sequence[bool], size: tuple[int, int]
+    masks: Sequence[RunLengths], category_ids: Sequence[int], crowds: Sequence[bool], size: Size
 ) -> tuple[IdMap, list[TrueSegment], int]:
     """A panoptic map of instances that may overlap.
 
@@ -121,15 +122,18 @@ def painted(
     ids are places in the list, from 1.
 
     Args:
-        masks: [H, W] each.
+        masks: run lengths of each instance; one at a time is drawn.
 
     Returns:
         The map, its segments, and how many instances it shows nothing of.
     """
+    from hotcoco import mask
+
     ids = np.zeros(size, np.uint32)
-    areas = [np.count_nonzero(mask) for mask in masks]
+    areas = [int(mask.area(one)) for one in masks]
     for index in sorted(range(len(masks)), key=lambda index: (not crowds[index], -areas[index], index)):
-        ids[masks[index].astype(bool)] = index + 1
+        if areas[index]:
+            ids[np.asarray(mask.decode(masks[index])).astype(bool)] = index + 1
     seen = np.bincount(ids.reshape(-1), minlength=len(masks) + 1)[1:] > 0
     segments = [
         TrueSegment(index + 1, category_ids[index], bool(crowds[index])) for index in range(len(masks)) if seen[index]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from proscale_bench.data.convert.instances import annotation_of, mask_of
+from proscale_bench.data.convert.instances import annotation_of, runs_of
 from proscale_bench.data.convert.source import ConvertRequest, Sample, SourceSplit, chosen_splits, painted
 from proscale_bench.data.dataset import Annotation, Category
 from proscale_bench.data.image_files import ENDINGS
@@ -104,12 +104,12 @@ def _split(
             size = read_size(path)
             label = labels[path]
             found = polygons_in(label, len(categories), size) if label.is_file() else []
-            masks = [mask_of([polygon], size) for _, polygon in found]
+            masks = [runs_of([polygon], size) for _, polygon in found]
             classes = [categories[place].id for place, _ in found]
             ids, segments, hidden = painted(masks, classes, [False] * len(masks), size)
             annotations: list[Annotation] = [
-                annotation_of([polygon], category_id, mask)
-                for (_, polygon), category_id, mask in zip(found, classes, masks, strict=True)
+                annotation_of([polygon], category_id, runs)
+                for (_, polygon), category_id, runs in zip(found, classes, masks, strict=True)
             ]
             image = path if request.images_needed else None
             yield Sample(file_name, str(label), image, ids, segments, annotations, hidden)
