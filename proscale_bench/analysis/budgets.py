@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from proscale_bench.results.section import Interval
 
 Status = Literal["kept", "exceeded", "unknown"]
-TIMED = ("latency_median_ms", "throughput_ips", "energy_j")  # worth as much as the times are
+TIMED = (
+    "latency_median_ms",
+    "throughput_ips",
+    "latency_saving_pct",
+    "encoder_latency_saving_pct",
+    "energy_j",
+)  # worth as much as the times are
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def where(finding: Finding) -> str:
 def lines(findings: Sequence[Finding]) -> list[str]:
     """One line for each limit, below its configuration."""
     shown: list[str] = []
-    last = None
+    last, width = None, max([19, *(len(finding.limit.metric) for finding in findings)])
     for finding in findings:
         configuration = where(finding)
         if configuration != last:
@@ -43,7 +43,7 @@ def lines(findings: Sequence[Finding]) -> list[str]:
             last = configuration
         found, _ = numbers(finding)
         mark = MARKS[finding.status] if finding.status == "kept" or finding.failed else "warning"
-        shown.append(f"  {mark:8}  {finding.limit.metric:19}  {found or '–':>10}  {expected(finding)}")
+        shown.append(f"  {mark:8}  {finding.limit.metric:{width}}  {found or '–':>10}  {expected(finding)}")
     return shown
 
 

@@ -148,6 +148,28 @@ def test_a_latency_against_the_baseline_of_its_run(tmp_path: Path) -> None:
     assert check(tmp_path, limit, alone, size="640x640").status == "unknown"
 
 
+def test_a_saving_is_a_metric_of_its_own(tmp_path: Path) -> None:
+    records = profiled_records("3,3,3")
+    for least, status in ((10, "kept"), (25, "exceeded")):
+        limit = f"latency_saving_pct: {{min: {least}, device: a CPU}}"
+        finding = check(tmp_path, limit, records, size="640x640")
+        assert finding.status == status
+        assert finding.interval is not None
+    limit = "encoder_latency_saving_pct: {min: 25, device: a CPU}"
+    assert check(tmp_path, limit, records, size="640x640").status == "kept"
+
+
+def test_a_latency_of_another_session_is_not_held_against_one(tmp_path: Path) -> None:
+    (_, old), (_, new) = profiled_records("2,2,2"), profiled_records("3,3,3")
+    old = renamed(old, schedule=new.identity.schedule, encoder=new.identity.encoder, label=new.identity.label)
+    limit = "latency_median_ms: {max_increase_pct: PCT, against: runs/a, device: a CPU}"
+    for pct, status in ((90, "kept"), (0, "unknown")):
+        finding = check(tmp_path, limit.replace("PCT", str(pct)), [new], [old], size="640x640")
+        assert (finding.status, finding.failed) == (status, status == "unknown")
+    assert "another session" in finding.why
+    assert "--sessions" in (finding.advice or "")
+
+
 def test_an_accuracy_is_the_worst_of_its_weights(tmp_path: Path) -> None:
     records = [evaluated(pq=40.0, source="a"), evaluated(pq=42.0, source="b")]
     for least, status in ((39.9, "kept"), (41.0, "exceeded")):
