@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from proscale_bench.errors import BenchError
+from proscale_bench.files import LOCK
 
 MARK = ".proscale-bench"  # in a folder that we wrote: the command's name
 
@@ -39,7 +41,8 @@ def refuse_folder(path: Path, command: str, force: bool) -> None:
 def whole_folder(path: Path, command: str, force: bool = False) -> Iterator[Path]:
     """A new folder beside `path`, to be filled inside the block; it takes the path's place at the end.
 
-    Whatever ends the block otherwise leaves what was there before.
+    Whatever ends the block otherwise leaves what was there before. What a killed process left beside `path` is removed
+    by the next one.
 
     Args:
         command: the words of the command that writes it, which may replace its own folder with `force`.
@@ -47,13 +50,19 @@ def whole_folder(path: Path, command: str, force: bool = False) -> Iterator[Path
     Raises:
         BenchError: see `refuse_folder`; the folder cannot be written, or the disk is full.
     """
+    with ExitStack() as held:
+        yield from _filled(path, command, force, held)
+
+
+def _filled(path: Path, command: str, force: bool, held: ExitStack) -> Iterator[Path]:
     temporary = None
     try:
         path = path.resolve()
         refuse_folder(path, command, force)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
-        (temporary / "new").mkdir(parents=True)
+        _remove_leftovers(path)
+        temporary = _held_folder(path, held)
+        (temporary / "new").mkdir()
         yield temporary / "new"
         (temporary / "new" / MARK).write_text(f"{command}\n", encoding="utf-8")
         refuse_folder(path, command, force)  # somebody may have written it meanwhile
@@ -68,3 +77,24 @@ def whole_folder(path: Path, command: str, force: bool = False) -> Iterator[Path
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _held_folder(path: Path, held: ExitStack) -> Path:
+    """A new folder beside `path` with a lock that ends with the process; it is held before it has its final name."""
+    from filelock import FileLock
+
+    name = f".{path.name}.{secrets.token_hex(4)}"
+    begun, temporary = path.with_name(f"{name}~"), path.with_name(name)
+    begun.mkdir()
+    held.enter_context(FileLock(begun / LOCK))
+    return begun.rename(temporary)
+
+
+def _remove_leftovers(path: Path) -> None:
+    from filelock import FileLock, Timeout
+
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}")
+    for other in list(path.parent.iterdir()):
+        if pattern.fullmatch(other.name) and (other / LOCK).is_file():
+            with suppress(Timeout, OSError), FileLock(other / LOCK, timeout=0):
+                shutil.rmtree(other, ignore_errors=True)
