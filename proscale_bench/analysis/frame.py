@@ -159,6 +159,7 @@ def _savings(prefix: str, profile: Profile) -> Iterator[tuple[str, Any]]:
     yield f"{prefix}realised_saving_pct", realised.value if realised else None
     yield from _ends(f"{prefix}realised_saving_pct", realised.interval if realised else None)
     yield f"{prefix}realised_saving_significant", realised.significant if realised else None
+    yield f"{prefix}realised_saving_verdict", realised.verdict if realised else None
 
 
 def _accuracy(evaluation: Evaluation | None) -> Iterator[tuple[str, Any]]:
