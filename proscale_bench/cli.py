@@ -27,7 +27,7 @@ from proscale_bench.commands import (
     zoo,
 )
 from proscale_bench.commands.options import BenchCommand, BenchSubgroup, flag, plain_usage_errors
-from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.errors import BenchError, ExitCode, of_import
 from proscale_bench.units import printable
 from proscale_bench.version import __version__
 
@@ -65,6 +65,10 @@ class BenchGroup(BenchSubgroup):
             raise typer.Exit(ExitCode.OK) from None
         except OSError as error:
             fail(of_the_system(error))
+        except ImportError as error:
+            if (error.name or "").startswith("proscale_bench"):
+                raise  # a fault of ours
+            fail(of_import(error))
         except KeyboardInterrupt as interrupt:
             sys.stderr.write(f"\ninterrupted{printable(f': {interrupt}') if interrupt.args else ''}\n")
             raise typer.Exit(ExitCode.INTERRUPTED) from None

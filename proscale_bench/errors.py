@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, TypeVar, get_args
@@ -54,6 +55,35 @@ class BenchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+def of_import(error: ImportError) -> BenchError:
+    """The error of a package that is not installed, or not whole: a check needs few of those that the tool names."""
+    name = (error.name or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError):
+        return BenchError(f"{name or 'a package'} cannot be imported: {error}", "install it again")
+    missing = [one for one in _required() if not _is_installed(re.split(r"[^\w.-]", one)[0])]
+    words = " ".join(f'"{one}"' for one in missing or [name])
+    return BenchError(f"{name} is not installed, and this needs it", f"python -m pip install {words}")
+
+
+def _required() -> list[str]:
+    """The requirements of the tool, without those of its extras; none where it runs without being installed."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        return [one for one in requires("proscale-bench") or [] if "extra ==" not in one]
+    except PackageNotFoundError:
+        return []
+
+
+def _is_installed(distribution: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return bool(version(distribution))
+    except PackageNotFoundError:
+        return False
 
 
 def look_up(table: Mapping[str, Value], name: str, what: str) -> Value:

@@ -12,7 +12,7 @@ from proscale_bench.config.catalogue import catalogue
 from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, get_rules
-from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.errors import BenchError, ExitCode, of_import
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.published import published_of, references_of
 from proscale_bench.results.record import COCO_CLASSES, Cost, Failure, Identity, Input, Origin, Record, digest
@@ -117,6 +117,8 @@ def failure_of(error: Exception) -> Failure:
     """Turn an error into the section that a record keeps. One that nobody foresaw does not stop the others either."""
     if isinstance(error, BenchError):
         return Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
+    if isinstance(error, ImportError):
+        return failure_of(of_import(error))
     return Failure(
         message=f"{type(error).__name__}: {error}"[:1000],
         hint="this is a fault of the tool: please report it",

@@ -59,13 +59,18 @@ def report(
 
 
 def refuse_reports(folder: Path, force: bool) -> None:
-    """Refuse to overwrite files of another run.
+    """Refuse to overwrite files of another run, and to begin what ends with figures that cannot be drawn.
 
     Raises:
         BenchError: a file of a report is there already.
+        ModuleNotFoundError: matplotlib is not installed.
     """
+    from importlib.util import find_spec
+
     from proscale_bench.files import refuse_overwrite
 
+    if find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
     for name in (*FILES, *PROFILE_FILES, *SAVINGS_FILES):
         refuse_overwrite(folder / name, force)
 
@@ -82,11 +87,11 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
     from proscale_bench.render.markdown import report as markdown
     from proscale_bench.render.page import page
     from proscale_bench.render.savings import has_savings, savings_figure
-    from proscale_bench.render.style import save
+    from proscale_bench.render.style import load_matplotlib, save
     from proscale_bench.results.export import to_csv
 
     with uninterrupted():
-        import matplotlib.figure  # noqa: F401
+        load_matplotlib()
     ordered = [record for group in by_setting(records).values() for record in group]
     costs, worth = tuple(x or default_x(ordered)), y or DEFAULT_Y
     made_by = reproduce(ordered)

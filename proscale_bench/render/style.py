@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -97,6 +100,26 @@ def draw_point(axes: Axes, x: float, y: float, color: str, face: str, marker: st
     axes.plot([x], [y], marker, **edge, markerfacecolor=face, zorder=4)
 
 
+def load_matplotlib() -> None:
+    """Import matplotlib with the settings that it ships, and no backend of pyplot's: we draw without it.
+
+    A notebook names a backend in $MPLBACKEND for all that it starts, and the first `matplotlibrc` to be read is that of
+    the working folder, whatever it holds; matplotlib fails to be imported where either says what it does not know.
+    """
+    spec = find_spec("matplotlib")
+    if spec is None or not spec.origin:
+        raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+    here = os.open(".", os.O_RDONLY)  # also a folder that has been removed
+    try:
+        os.chdir(Path(spec.origin).parent / "mpl-data")  # with the `matplotlibrc` of the defaults
+        with _without("MPLBACKEND"):
+            import matplotlib.figure
+            import matplotlib.style  # noqa: F401
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """A context with matplotlib's defaults and ours, whatever the user's own settings are."""
@@ -106,10 +129,21 @@ def style() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _without(variable: str) -> Iterator[None]:
+    """Inside, a variable of the environment is not set."""
+    value = os.environ.pop(variable, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[variable] = value
+
+
 def save(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
     """The bytes of a figure, without dates: the same figure gives the same bytes."""
     data = io.BytesIO()
     metadata: dict[str, Any] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
-    with style():
+    with style(), _without("SOURCE_DATE_EPOCH"):  # matplotlib reads it as a date, although none is written
         figure.savefig(data, format=kind, dpi=PNG_DPI, metadata=metadata)
     return data.getvalue()
