@@ -78,8 +78,6 @@ def _sample(request: ConvertRequest, row: Reader, number: int, known: frozenset[
     image, image_name = _file(row, IMAGE_KEYS)
     map_, map_name = _file(row, MAP_KEYS)
     ids = _ids(map_, map_name or where)
-    if not isinstance(row.document.get("segments_info"), list):
-        raise row.error("'segments_info': no list of segments", "a row lists the segments of its map")
     readers = row.objects("segments_info")
     keys = {key for reader in readers for key in CATEGORY_KEYS if key in reader.document} or {CATEGORY_KEYS[0]}
     segments = segments_from(readers, known, min(keys))
@@ -143,12 +141,11 @@ def _categories(files: Sequence[Path], classes: Sequence[ListedClass]) -> tuple[
     """
     told = {one.id: one.is_thing for one in classes}
     if None in told.values():
-        for path in files:
-            for _, row in _rows(path, ("segments_info",)):
-                for segment in row.get("segments_info") or ():
-                    category = segment.get(CATEGORY_KEYS[0], segment.get(CATEGORY_KEYS[1]))
-                    if segment.get("isthing") is not None and told.get(category, True) is None:
-                        told[category] = bool(segment["isthing"])
+        rows = (Reader(path, f"row {place}", row) for path in files for place, row in _rows(path, ("segments_info",)))
+        for segment in (segment for row in rows for segment in row.objects("segments_info", required=False)):
+            key = next((key for key in CATEGORY_KEYS if key in segment.document), CATEGORY_KEYS[0])
+            if segment.document.get("isthing") is not None and told.get(segment.integer(key), True) is None:
+                told[segment.integer(key)] = segment.flag("isthing")
     unknown = [one.name for one in classes if told[one.id] is None]
     if unknown:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.convert.source import Sample, SourceSplit, TrueSegment
 from proscale_bench.data.dataset import Annotation
 from proscale_bench.data.pictures import IdMap, id_colors, opened, read_image
@@ -57,7 +58,17 @@ def write_splits(
         written.append(
             _write_split(folder, split, description, copy, lambda done, before=before: progress(before + done, total))  # type: ignore[misc]
         )
+        _require_readable(folder, split.name)
     return written
+
+
+def _require_readable(folder: Path, split: str) -> None:
+    """What was written opens as any data set does: names and ids that no evaluation takes come from the source."""
+    try:
+        open_dataset(folder, split, images_needed=False)
+    except BenchError as error:
+        place = f"{folder}{os.sep}"
+        raise BenchError(f"converted as {error.message.replace(place, '')}", error.hint) from error
 
 
 def _write_split(
