@@ -158,6 +158,10 @@ class Checker:
             if fits(limit, one.record) and metric.read(one.record) is not None:
                 findings[provenance_of(one.record, metric.name)].append(self._measured(limit, metric, one))
         found = findings["measured"]
+        if folders := _folders(limit, found):
+            names = " and ".join(repr(name) for name in folders)
+            why = f"records of several data sets called {limit.dataset or own_data(limit)}, in folders {names}"
+            return Finding(limit, "unknown", why=why, advice=f"name one by its folder: `dataset: {folders[0]}`")
         if not found and metric.section == "accuracy":
             found = findings["published"] or _shipped(limit)
             if found and not limit.published:
@@ -269,6 +273,13 @@ def _counts(finding: Finding) -> bool:
     excess, bound = finding.excess or 0.0, abs(finding.expected or 0.0)
     share = excess if finding.metric.in_points else 100 * excess / bound if bound else inf
     return excess > 0 and share >= finding.limit.min_change
+
+
+def _folders(limit: Limit, findings: Iterable[Finding]) -> list[str]:
+    """The folders of the data that the findings are of, where a name stands for data in several of them."""
+    how = [one.record.evaluated for one in findings if one.record and one.metric.section == "accuracy"]
+    folders = sorted({one.data_folder for one in how if one and one.data_folder})
+    return folders if len(folders) > 1 and limit.dataset not in folders else []
 
 
 def _by_more_than_chance(finding: Finding, told: Change | None) -> Finding:

@@ -178,6 +178,25 @@ def test_an_accuracy_is_the_worst_of_its_weights(tmp_path: Path) -> None:
     assert check(tmp_path, "pq: {min: 1, dataset: val2017}", records, backbone="tiny").status == "unknown"
 
 
+def in_folder(one: Record, folder: str) -> Record:
+    assert one.accuracy is not None
+    assert one.evaluated is not None
+    how = one.evaluated.model_copy(update={"data_folder": folder})
+    return one.model_copy(update={"accuracy": one.accuracy.model_copy(update={"evaluated": how})})
+
+
+def test_a_name_that_stands_for_two_data_sets_is_refused(tmp_path: Path) -> None:
+    records = [in_folder(evaluated(pq=40.0), "d1"), in_folder(evaluated(pq=60.0, images="b" * 64), "d2")]
+    finding = check(tmp_path, "pq: {min: 50, dataset: val}", records, backbone="tiny")
+    assert (finding.status, finding.why) == (
+        "unknown",
+        "records of several data sets called val, in folders 'd1' and 'd2'",
+    )
+    assert finding.advice == "name one by its folder: `dataset: d1`"
+    for folder, status in (("d1", "exceeded"), ("d2", "kept")):
+        assert check(tmp_path, f"pq: {{min: 50, dataset: {folder}}}", records, backbone="tiny").status == status
+
+
 def on_shapes(one: Record, images: int = 256) -> Record:
     """Return the record as an evaluation on the embedded data, on all images or on the first few."""
     assert one.accuracy is not None
