@@ -38,6 +38,11 @@ def show_change(pct: float) -> str:
     return f"{-pct:+.1f}%" if round(pct, 1) else "0.0%"
 
 
+def show_difference(difference: float) -> str:
+    """A difference to two decimals, with its sign; what rounds to nothing and is something keeps a digit: `+0.003`."""
+    return f"{difference:+.2f}" if round(difference, 2) or not difference else f"{difference:+.1g}"
+
+
 def show_share(pct: float) -> str:
     """A share of a bound to two significant digits, without an exponent: `0.012 %`, `5.8 %`, `1,200 %`."""
     return f"{pct:,.0f} %" if abs(pct) >= 99.5 else f"{pct:.2g} %"

@@ -32,11 +32,20 @@ ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 PAGE = (ROOT / "docs/ci.md").read_text()
 BLOCKS = re.findall(r"```yaml\n# (\S+)\n(.+?)```", PAGE, re.DOTALL)
 WORKFLOW = dict(BLOCKS)[".github/workflows/budgets.yml"]
+POSTING = dict(BLOCKS)[".github/workflows/budgets-comment.yml"]
 PYTHON = """#!/bin/bash
 if [ "$1 $2" = "-m pip" ]; then printf '%s\\n' "$*" >> "$PIP_LOG"; else exec "$REAL_PYTHON" "$@"; fi
 """
 TOOL = """#!/bin/bash
 exec "$REAL_PYTHON" -m proscale_bench "$@"
+"""
+GH = """#!/bin/bash
+printf '%s\\n' "$*" >> calls
+case "$*" in
+  "run download"*) mkdir comment && cp budgets.md comment/ ;;
+  *"-X GET"*) cat pull ;;
+  *--paginate*) cat ours ;;
+esac
 """
 BUDGETS = (
     "schema_version: 1\ndefaults: {size: 64x64}\nbudgets:\n  - schedule: '3,3,3'\n    encoder_gflops: {max: MAX}\n"
@@ -198,7 +207,11 @@ def test_the_hook_installs_nothing_and_says_what_it_needs(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("schema", "text"),
-    [("github-actions", (ROOT / "action.yml").read_text()), ("github-workflows", WORKFLOW)],
+    [
+        ("github-actions", (ROOT / "action.yml").read_text()),
+        ("github-workflows", WORKFLOW),
+        ("github-workflows", POSTING),
+    ],
 )
 def test_github_would_accept_it(schema: str, text: str, tmp_path: Path) -> None:
     path = tmp_path / "file.yml"
@@ -211,6 +224,80 @@ def test_the_workflow_gives_the_action_inputs_that_it_has() -> None:
     steps: list[dict[str, Any]] = yaml.safe_load(WORKFLOW)["jobs"]["check"]["steps"]
     (step,) = [step for step in steps if "proscale-bench" in step.get("uses", "")]
     assert set(step["with"]) <= set(ACTION["inputs"])
+
+
+def test_the_action_comments_on_what_changed_against_the_base(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/budgets.yaml").write_text(BUDGETS.replace("3,3,3", "mine.yaml").replace("MAX", "0.1"))
+    (tmp_path / "budgets.yaml").write_text(BUDGETS.replace("3,3,3", "mine.yaml").replace("MAX", "0.1"))
+    schedule = (ROOT / "schedules/proscale-2-2-2.yaml").read_text()
+    (tmp_path / "base/mine.yaml").write_text(schedule)
+    (tmp_path / "mine.yaml").write_text(schedule.replace("layers: 2", "layers: 3"))
+    done = run_action(tmp_path, comment="out/budgets.md", base="base")
+    assert done.returncode == 1
+    text = (tmp_path / "out/budgets.md").read_text()
+    assert text.startswith("<!-- proscale-bench check budgets.yaml -->\n\n### ❌ Budgets: 0 of 1 limit kept, 1 failed")
+    assert re.search(r"\| encoder_gflops \| 0.208 \| 0.288 \| \+\d\d.\d\d % \| worse \|", text)
+
+
+def test_a_base_that_cannot_be_checked_leaves_a_comment_without_it(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "budgets.yaml").write_text(BUDGETS.replace("MAX", "100"))
+    done = run_action(tmp_path, comment="budgets.md", base="base")
+    assert done.returncode == 0, done.stderr
+    assert "base" not in (tmp_path / "budgets.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("first", "pull", "ours", "last", "code"),
+    [
+        (None, "7", "", "api --silent -X POST repos/o/r/issues/7/comments -F body=@comment/budgets.md", 0),
+        (None, "7", "12\n13\n", "api --silent -X PATCH repos/o/r/issues/comments/12 -F body=@comment/budgets.md", 0),
+        (None, "", "12\n", "api -X GET repos/o/r/pulls", 0),  # closed since
+        ("hello", "7", "", "run download 1", 1),  # no comment of ours
+    ],
+)
+def test_a_comment_is_posted_once_and_then_replaced(
+    first: str | None, pull: str, ours: str, last: str, code: int, tmp_path: Path
+) -> None:
+    """The script of the second workflow, with a `gh` that writes down what it is asked."""
+    (step,) = yaml.safe_load(POSTING)["jobs"]["comment"]["steps"]
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/gh").write_text(GH)
+    (tmp_path / "tools/gh").chmod(0o755)
+    (tmp_path / "budgets.yaml").write_text(BUDGETS.replace("MAX", "0.1"))
+    subprocess.run(
+        [sys.executable, "-m", "proscale_bench", "--quiet", "check", "--comment", "budgets.md"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    text = (tmp_path / "budgets.md").read_text()
+    assert text.splitlines()[0] == step["env"]["MARKER"]
+    (tmp_path / "budgets.md").write_text(text if first is None else text.replace(step["env"]["MARKER"], first))
+    (tmp_path / "pull").write_text(pull)
+    (tmp_path / "ours").write_text(ours)
+    given = {
+        "PATH": f"{tmp_path}/tools:{os.environ['PATH']}",
+        "GH_REPO": "o/r",
+        "RUN": "1",
+        "HEAD": "me:$(x)",
+        "SHA": "a",
+    }
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=given | {"MARKER": step["env"]["MARKER"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[-1].startswith(last)
+    assert not any("${{" in line for line in step["run"].splitlines())  # what a fork names is never part of a script
 
 
 def test_the_project_keeps_its_own_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,8 +320,12 @@ def test_the_page_shows_what_the_tool_prints(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "sweep.yaml").write_text(spec)
     assert run("sweep", "sweep.yaml").exit_code == 0
     (tmp_path / "budgets.yaml").write_text("# budgets.yaml\n" + dict(BLOCKS)["budgets.yaml"])
+    (tmp_path / "base.json").write_text(run("check", "--format", "json").stdout)
     (tmp_path / "schedules/mine.yaml").write_text(schedule.replace("res4], layers: 2", "res4], layers: 3"))
     explained, updated, _ = re.findall(r"```console\n\$ proscale-bench (?:.+?)\n(.+?)```", PAGE, re.DOTALL)
     day = re.compile(r"\d{4}-\d\d-\d\d")
     assert day.sub("DAY", run("check", "--explain").stdout) == day.sub("DAY", explained)
+    assert run("check", "--comment", "budgets.md", "--base", "base.json").exit_code == 1
+    _, comment = (tmp_path / "budgets.md").read_text().split("-->\n\n")
+    assert comment in "".join(line[1:].removeprefix(" ") for line in PAGE.splitlines(keepends=True) if line[:1] == ">")
     assert run("check", "--update").stderr == updated

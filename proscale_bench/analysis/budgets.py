@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from proscale_bench.analysis.limit_scope import fits, found_alike, is_model, is_of, own_data
 from proscale_bench.config.budget import Limit
@@ -38,6 +38,11 @@ TIMED = (
     "encoder_latency_saving_pct",
     "energy_j",
 )  # worth as much as the times are
+SCOPES = {
+    "cost": ("rules", "convention"),
+    "profile": ("device", "dtype", "batch_size", "mode", "threads", "sampling", "optimizations"),
+    "accuracy": ("device", "dtype", "split", "tasks"),
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,21 @@ class Finding:
     @property
     def metric(self) -> Metric:
         return METRICS[self.limit.metric]
+
+    @property
+    def configuration(self) -> str:
+        """The configuration that the limit is on: a model at a size, or on data."""
+        limit = self.limit
+        if self.metric.section != "accuracy":
+            return f"{limit.model}, {limit.size}"
+        images = f", {self.images:,} images" if self.images else ""
+        return f"{limit.model}, {self.dataset or 'no data'}{images}"
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """What the limit says of how its number is counted or found."""
+        found = {name: getattr(self.limit, name) for name in SCOPES[self.metric.section]}
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
     def is_ceiling(self) -> bool:

@@ -6,7 +6,7 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +18,14 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:
+    from proscale_bench.analysis.base import Number
     from proscale_bench.analysis.budgets import Checker, Finding
     from proscale_bench.analysis.explain import Explanation
     from proscale_bench.config.budget import Limit, LimitedWeights
     from proscale_bench.results.collect import SourcedRecord
 
 DEFAULT_RECORDS = Path("reports")
+MAX_COMMENT = 1 << 20  # bytes
 Explanations = dict[int, "Explanation"]  # by the finding's index
 
 
@@ -47,6 +49,10 @@ def check(
     ),
     update: bool = flag("--update", "Write what was found into the file, then check."),
     sarif: MaybePath = flag("--sarif PATH", "Write the findings as SARIF too, in place of an older file."),
+    comment: MaybePath = flag("--comment PATH", "Write the findings as the comment of a pull request too."),
+    base: MaybePath = flag(
+        "--base PATH", "What 'check --format json' wrote on the base branch: the comment shows what changed against it."
+    ),
     explain: bool = flag("--explain", "Say what changed since an exceeded limit was last kept."),
     fail_unstable: bool = flag("--fail-unstable", "Exit with 3 if a limit stands on a latency that cannot be trusted."),
 ) -> None:
@@ -57,11 +63,16 @@ def check(
     try:
         if sarif is not None:
             remove_sarif(sarif, files)
+        if comment is not None:
+            remove_comment(comment)
+        numbers = base_numbers(base, comment)
         budgets = list(dict.fromkeys(path for file in files for path in budgets_of(file)))
         checker, findings, off = examine(budgets, records, update)
         explained = explanations(checker, findings) if explain else {}
         if sarif is not None:
             write_sarif(sarif, findings, explained)
+        if comment is not None:
+            write_comment(comment, budgets, findings, off, explained, numbers)
         publish(form.value, findings, off, explained)
         problem = unstable(findings) if fail_unstable else None
         is_failed = any(finding.failed for finding in findings)
@@ -262,6 +273,63 @@ def remove_sarif(path: Path, files: Sequence[Path]) -> None:
         raise BenchError(f"--sarif {path}: not a file to write to", "give another path; --format sarif has stdout")
     if path.is_file():
         path.unlink()
+
+
+def base_numbers(base: Path | None, comment: Path | None) -> Mapping[Number, float] | None:
+    """The numbers of the base, if there is one.
+
+    Raises:
+        BenchError: it cannot be read, or there is no comment that would show it.
+    """
+    if base is None:
+        return None
+    if comment is None:
+        raise BenchError(f"--base {base}: no comment shows it", "say --comment PATH too")
+    from proscale_bench.analysis.base import read_base
+
+    return read_base(base)
+
+
+def write_comment(
+    path: Path,
+    budgets: Sequence[Path],
+    findings: Sequence[Finding],
+    off: int,
+    explained: Explanations,
+    base: Mapping[Number, float] | None,
+) -> None:
+    """Write the comment of a pull request beside the report.
+
+    Raises:
+        BenchError: the file cannot be written.
+    """
+    from proscale_bench.analysis.base import hold_beside
+    from proscale_bench.files import write_atomic
+    from proscale_bench.render.comment import comment
+
+    beside = None if base is None else hold_beside(findings, base)
+    write_atomic(path, comment([str(one) for one in budgets], findings, off, explained, beside))
+
+
+def remove_comment(path: Path) -> None:
+    """Remove the comment of an earlier run, which would pass for this one's where this one fails.
+
+    Raises:
+        BenchError: there is another file, or it cannot be removed.
+    """
+    from proscale_bench.files import read_regular_file
+    from proscale_bench.render.comment import MARKER
+
+    if str(path) == "-":
+        raise BenchError("--comment -: not a file to write to", "give the path of a file")
+    if not path.exists():
+        return
+    if not read_regular_file(path, MAX_COMMENT).startswith(MARKER.encode()):
+        raise BenchError(f"--comment {path}: there is a file that is no comment of a check", "give another path")
+    try:
+        path.unlink()
+    except OSError as error:
+        raise BenchError(f"--comment {path}: {error.strerror}", "check the permissions of its folder") from error
 
 
 def _print_text(findings: Sequence[Finding], off: int, explained: Explanations) -> None:

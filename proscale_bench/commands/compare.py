@@ -48,7 +48,7 @@ def compare(options: CompareOptions) -> None:
     from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.render import compare as render
     from proscale_bench.render.table import markdown_tables, markdown_text
-    from proscale_bench.units import one_line
+    from proscale_bench.units import printable
 
     if not isfinite(options.min_change):
         raise BenchError(f"--min-change {options.min_change}: not a number from 0", "as in --min-change 0.5")
@@ -65,7 +65,7 @@ def compare(options: CompareOptions) -> None:
     lines = [*render.others(comparison), *render.open_questions(comparison), *map(render.regression, regressed)]
     lines.append(render.summary(comparison, selection))
     print_tables(exports.console, tables, fold_labels=True)
-    print_lines(exports.console, map(one_line, lines), style="", soft_wrap=True)
+    print_lines(exports.console, map(printable, lines), style="", soft_wrap=True)
     exports.write(
         [render.row(pair) for pair in comparison.pairs],
         lambda: "\n".join(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.config.budget import AGAINST
+from proscale_bench.render.table import Row, Table, markdown_table, markdown_text
 from proscale_bench.results.metrics import METRICS
 from proscale_bench.units import printable, show_share
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from proscale_bench.config.budget import Limit
 
 MARKS = {"kept": "ok", "exceeded": "EXCEEDED", "unknown": "UNKNOWN"}
+MARKDOWN_HEADER = ("", "configuration", "metric", "found", "expected")
 STYLES = {  # of the text on a terminal
     r"(?m)^(  EXCEEDED|  UNKNOWN|error:)": "bold red",
     r"(?m)^(  warning |warning:)": "bold yellow",
@@ -25,11 +27,7 @@ STYLES = {  # of the text on a terminal
 
 def where(finding: Finding) -> str:
     """The configuration that a limit is on: a model at a size, or on data."""
-    limit = finding.limit
-    if finding.metric.section != "accuracy":
-        return f"{limit.model}, {limit.size}"
-    images = f", {finding.images:,} images" if finding.images else ""
-    return f"{limit.model}, {finding.dataset or 'no data'}{images}"
+    return finding.configuration
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:
@@ -42,8 +40,8 @@ def lines(findings: Sequence[Finding]) -> list[str]:
             shown.append(printable(configuration))
             last = configuration
         found, _ = numbers(finding)
-        mark = MARKS[finding.status] if finding.status == "kept" or finding.failed else "warning"
-        shown.append(f"  {mark:8}  {finding.limit.metric:{width}}  {found or '–':>10}  {expected(finding)}")
+        word = MARKS[finding.status] if finding.status == "kept" or finding.failed else "warning"
+        shown.append(f"  {word:8}  {finding.limit.metric:{width}}  {found or '–':>10}  {expected(finding)}")
     return shown
 
 
@@ -109,7 +107,7 @@ def _bound(finding: Finding) -> str:
     if finding.reference is None:
         return f"{side} {relative}{on}"
     bound = f"{numbers(finding)[1]}{unit(finding)}"
-    return f"{side} {bound}{on}, {relative}, {_number(finding, finding.reference)}"
+    return f"{side} {bound}{on}, {relative}, {show_number(finding, finding.reference)}"
 
 
 def excess(finding: Finding) -> str:
@@ -138,24 +136,33 @@ def summary(findings: Sequence[Finding], off: int) -> str:
 def markdown(findings: Iterable[Finding]) -> str:
     """A table for the page of a CI job. Limits that are not kept come first."""
     order = sorted(findings, key=lambda one: (not one.failed, not one.warned))
-    rows = ["| | configuration | metric | found | expected |", "|:--|:--|:--|--:|:--|"]
-    for one in order:
-        mark = "❌" if one.failed else "⚠️" if one.warned else "✅"
-        cells = (mark, where(one), one.limit.metric, numbers(one)[0] or "–", expected(one))
-        rows.append("| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(rows) + "\n"
+    rows = tuple(Row(mark(one), markdown_cells(one)) for one in order)
+    return "\n".join(markdown_table(Table("", MARKDOWN_HEADER, rows), "lllrl")) + "\n"
+
+
+def markdown_cells(finding: Finding) -> tuple[str, ...]:
+    """The cells below `MARKDOWN_HEADER`, after the sign. Nothing that a user named is markup."""
+    words, bound = (markdown_text(text) for text in (where(finding), expected(finding)))
+    return words, finding.limit.metric, numbers(finding)[0] or "–", bound
+
+
+def mark(finding: Finding) -> str:
+    """A finding as a sign."""
+    return "❌" if finding.failed else "⚠️" if finding.warned else "✅"
 
 
 def row(finding: Finding) -> dict[str, Any]:
     """A finding as JSON."""
     limit = finding.limit
     return {
+        "configuration": finding.configuration,
         "schedule": limit.schedule.compact,
         "backbone": limit.backbone,
         "size": limit.size if finding.metric.section != "accuracy" else None,
         "dataset": finding.dataset,
         "images": finding.images,
         "device": device(limit),
+        "scope": finding.scope,
         "metric": limit.metric,
         "unit": finding.metric.unit,
         "level": limit.level,
@@ -190,13 +197,13 @@ def unit(finding: Finding) -> str:
 def numbers(finding: Finding) -> tuple[str, str]:
     """The found and the expected number, with as many digits as tell them apart; empty where unknown."""
     values = (finding.found, finding.expected)
-    shown = ["" if value is None else _number(finding, value) for value in values]
+    shown = ["" if value is None else show_number(finding, value) for value in values]
     if (finding.status == "exceeded" or finding.tolerated) and shown[0] == shown[1]:
         shown = [repr(value) for value in values]
     return shown[0], shown[1]
 
 
-def _number(finding: Finding, value: float) -> str:
+def show_number(finding: Finding, value: float) -> str:
     return f"{value:,.2f}" if finding.metric.in_points or abs(value) >= 1 else f"{value:#.3g}"
 
 
@@ -207,7 +214,7 @@ def _written(value: float) -> str:
 def _found(finding: Finding) -> str:
     interval = ""
     if finding.interval is not None:
-        interval = " [{}, {}]".format(*(_number(finding, end) for end in finding.interval))
+        interval = " [{}, {}]".format(*(show_number(finding, end) for end in finding.interval))
     return f"{numbers(finding)[0]}{unit(finding)}{interval}, {printable(finding.source)}"
 
 
@@ -218,10 +225,10 @@ def explanation(finding: Finding, found: Explanation) -> list[str]:
     assert finding.found is not None
     record = found.since.record
     head = f"{record.identity.schedule} in {found.since.source} of {record.provenance.created[:10]}"
-    change = f"{_number(finding, found.old)} → {_number(finding, finding.found)}"
+    change = f"{show_number(finding, found.old)} → {show_number(finding, finding.found)}"
     shown = [f"  since     {printable(head)}, by {record.provenance.tool_version}: {change}{unit(finding)}"]
     for one in found.changes:
-        old, new = ("–" if value is None else _number(finding, value) for value in (one.old, one.new))
+        old, new = ("–" if value is None else show_number(finding, value) for value in (one.old, one.new))
         shown.append(f"    {one.name:38}  {old:>9} → {new:>9}  {(one.new or 0) - (one.old or 0):+.3g}")
     return shown
 

@@ -11,6 +11,7 @@ from proscale_bench.analysis.settings import grouped
 from proscale_bench.render.table import Row, Table
 from proscale_bench.results.metrics import Metric
 from proscale_bench.results.record import Record
+from proscale_bench.units import show_difference
 
 SAME = "the same"
 ANOTHER_SESSION = "another session: cannot be told from the machine"
@@ -39,7 +40,7 @@ def _rows(family: Family, selection: Selection) -> Iterator[Row]:
     """A line for each configuration; of several backbones below one with their geometric mean."""
     size = family.shown[0].pair.new.input.size
     if family.backbones > 1:
-        mean = ("", "") if family.mean is None else (f"{_rounded(family.mean)}%", "geometric mean")
+        mean = ("", "") if family.mean is None else (f"{show_difference(family.mean)}%", "geometric mean")
         yield Row(f"{pair_words(family.shown[0].pair)[0]}, {size}", ("", "", mean[0], "", mean[1]))
     for one in family.shown:
         schedule, model = pair_words(one.pair)
@@ -161,12 +162,7 @@ def _value(change: Change, value: float) -> str:
 def _difference(change: Change) -> str:
     if change.difference is None:
         return ""
-    return _rounded(change.difference) + ("" if change.metric.in_points else "%")
-
-
-def _rounded(difference: float) -> str:
-    """Two decimals; what rounds to nothing and is something keeps a digit."""
-    return f"{difference:+.2f}" if round(difference, 2) or not difference else f"{difference:+.1g}"
+    return show_difference(change.difference) + ("" if change.metric.in_points else "%")
 
 
 def _unit(metric: Metric) -> str:

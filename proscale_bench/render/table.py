@@ -76,7 +76,7 @@ def broken(name: str) -> str:
 
 def markdown_text(words: str) -> str:
     """Words on one line with all that Markdown and GitHub read as markup, mention or link escaped."""
-    return LINKS.sub(r"\1<!-- -->", MARKUP.sub(r"\\\1", words).replace("\n", " "))
+    return LINKS.sub(r"\1<!-- -->", MARKUP.sub(r"\\\1", printable(words.replace("\n", " "))))
 
 
 def markdown_tables(tables: Iterable[Table], text: Callable[[str], str] = str, heading: str = "### ") -> list[str]:
@@ -89,13 +89,14 @@ def markdown_tables(tables: Iterable[Table], text: Callable[[str], str] = str, h
     return lines
 
 
-def markdown_table(table: Table) -> list[str]:
-    """The lines of a table in Markdown."""
+def markdown_table(table: Table, align: str = "l") -> list[str]:
+    """The lines of a table in Markdown; `align` has an `l` or `r` for each column, and those after it are as `r`."""
 
     def line(values: Iterable[str]) -> str:
         return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
 
-    lines = [line(table.header), "|:--" + "|--:" * (len(table.header) - 1) + "|"]
+    sides = ({"l": ":--", "r": "--:"}[side] for side in align.ljust(len(table.header), "r"))
+    lines = [line(table.header), f"|{'|'.join(sides)}|"]
     for row in table.rows:
         values = ["&nbsp;" * 4 * row.indent + row.label, *(cell.strip() for cell in row.cells)]
         lines.append(line(f"**{value}**" if row.strong and value else value for value in values))
