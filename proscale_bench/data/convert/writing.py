@@ -6,12 +6,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.convert.source import Sample, SourceSplit, TrueSegment
@@ -131,36 +131,44 @@ def _write_split(
 
 def described_segments(ids: IdMap, segments: Sequence[TrueSegment]) -> list[Annotation]:
     """COCO's `segments_info`, areas and boxes taken from the map."""
-    return [
-        {
-            "id": segment.id,
-            "category_id": segment.category_id,
-            "iscrowd": int(segment.is_crowd),
-            "area": int(mask.sum()),
-            "bbox": _box(mask),
-        }
-        for segment in segments
-        for mask in (ids == np.uint32(segment.id),)
-    ]
+    return [described for described, _ in _regions(ids, segments)]
 
 
 def things_of(ids: IdMap, segments: Sequence[TrueSegment], things: frozenset[int]) -> list[Annotation]:
     """The things of a map as COCO's annotations, without `id` and `image_id`."""
-    from hotcoco import mask as rle
+    from hotcoco import mask
 
-    found = []
-    chosen = [segment for segment in segments if segment.category_id in things]
-    for one in described_segments(ids, chosen):
-        encoded = rle.encode(np.asfortranarray((ids == np.uint32(one["id"])).astype(np.uint8)))
-        counts = encoded["counts"].decode("ascii")
-        found.append({**one, "segmentation": {"size": list(ids.shape), "counts": counts}})
+    height, width = ids.shape
+    found, sideways = [], np.zeros((width, height), np.uint8)  # COCO goes column by column
+    for described, inside in _regions(ids, segments):
+        if described["category_id"] in things:
+            left, top, across, down = described["bbox"]
+            sideways[left : left + across, top : top + down] = inside.T
+            counts = mask.encode(sideways.T)["counts"].decode("ascii")
+            sideways[left : left + across, top : top + down] = 0
+            found.append({**described, "segmentation": {"size": [height, width], "counts": counts}})
     return found
 
 
-def _box(mask: Any) -> list[int]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    left, top = int(columns[0]), int(rows[0])
-    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
+def _regions(ids: IdMap, segments: Sequence[TrueSegment]) -> Iterator[tuple[Annotation, NDArray[np.bool_]]]:
+    """Each segment as `segments_info` has it, and its pixels inside its box."""
+    from scipy.ndimage import find_objects
+
+    known = np.array(sorted({0} | {segment.id for segment in segments}), np.uint32)
+    places = np.searchsorted(known, ids).astype(np.int32)
+    boxes = find_objects(places)
+    for segment in segments:
+        place = int(np.searchsorted(known, segment.id))
+        rows, columns = boxes[place - 1]
+        inside = places[rows, columns] == place
+        described = {
+            "id": segment.id,
+            "category_id": segment.category_id,
+            "iscrowd": int(segment.is_crowd),
+            "area": int(np.count_nonzero(inside)),
+            "bbox": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
+        }
+        yield described, inside
 
 
 def _categories(split: SourceSplit, things_only: bool = False) -> list[Annotation]:
