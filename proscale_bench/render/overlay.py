@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -147,14 +147,12 @@ def _tinted(image: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
 def _outlined(pixels: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
     """Draw every segment's border: white, or red and thicker where it has no like in the other map."""
     outlined: Pixels = pixels.copy()
-    known: Mapping[int, Shown] = {segment.id: segment for segment in segments}
-    for identity in np.unique(ids):
-        segment = known.get(int(identity))
-        if segment is None:
-            continue
-        inside = ids == identity
-        wrong = segment.matched is False
-        outlined[inside & ~_shrunk(inside, 3 if wrong else 1)] = WRONG if wrong else RIGHT
+    around = np.pad(ids.astype(np.int64), 1, constant_values=-1)
+    neighbours = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
+    border = np.any([other != ids for other in neighbours], axis=0)
+    outlined[border & np.isin(ids, [segment.id for segment in segments if segment.matched is not False])] = RIGHT
+    for inside in (ids == segment.id for segment in segments if segment.matched is False):
+        outlined[inside & ~_shrunk(inside, 3)] = WRONG
     return outlined
 
 
