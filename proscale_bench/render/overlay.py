@@ -137,10 +137,13 @@ def color_of(category: int) -> tuple[int, int, int]:
 
 
 def _tinted(image: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
-    colors = np.zeros((*ids.shape, 3))
-    for segment in segments:
-        colors[ids == segment.id] = color_of(segment.category)
-    tinted: Pixels = ((1 - OPACITY) * image + OPACITY * colors).round().astype(np.uint8)
+    table = {segment.id: color_of(segment.category) for segment in segments}
+    values, places = np.unique(ids, return_inverse=True)
+    colors = np.array([table.get(value, (0, 0, 0)) for value in values.tolist()], np.uint8)[places.reshape(ids.shape)]
+    # Each pair of a pixel's value and a tint's has one answer: 65,536 sums, and not one a pixel.
+    levels = np.arange(256.0)
+    mixed = ((1 - OPACITY) * levels[:, None] + OPACITY * levels).round().astype(np.uint8)
+    tinted: Pixels = mixed[image, colors]
     return tinted
 
 
