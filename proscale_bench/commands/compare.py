@@ -64,7 +64,7 @@ def compare(options: CompareOptions) -> None:
     tables = render.tables(comparison, selection)
     lines = [*render.others(comparison), *render.open_questions(comparison), *map(render.regression, regressed)]
     lines.append(render.summary(comparison, selection))
-    print_tables(exports.console, tables, fold_labels=True)
+    print_tables(exports.console, tables, fold_labels=True, styles=render.STYLES)
     print_lines(exports.console, map(printable, lines), style="", soft_wrap=True)
     exports.write(
         [render.row(pair) for pair in comparison.pairs],

@@ -15,6 +15,7 @@ from proscale_bench.units import show_difference
 
 SAME = "the same"
 ANOTHER_SESSION = "another session: cannot be told from the machine"
+STYLES = {"better": "green", "worse": "red", SAME: "dim", "not significant": "dim", "geometric mean": "dim"}
 HEADER = ("", "old", "new", "change", "95 %", "")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from proscale_bench.units import printable
@@ -36,7 +37,11 @@ class Table:
 
 
 def rich_table(
-    table: Table, justify: Literal["left", "right"] = "right", break_labels: bool = False, fold_labels: bool = False
+    table: Table,
+    justify: Literal["left", "right"] = "right",
+    break_labels: bool = False,
+    fold_labels: bool = False,
+    styles: Mapping[str, str] = MappingProxyType({}),
 ) -> RichTable:
     """A table for the terminal.
 
@@ -44,6 +49,7 @@ def rich_table(
         justify: of the columns after the labels.
         break_labels: put each option of a schedule on a line of its own, which keeps the labels narrow.
         fold_labels: break labels between words where the terminal is too narrow.
+        styles: of cells, by their words.
     """
     from rich import box
     from rich.table import Table as RichTable
@@ -65,7 +71,11 @@ def rich_table(
     for row in table.rows:
         style = "bold" if row.strong else ("dim" if row.indent > 1 else "")
         label = broken(printable(row.label)) if break_labels else printable(row.label)
-        drawn.add_row(Text("  " * row.indent + label), *(Text(printable(cell)) for cell in row.cells), style=style)
+        drawn.add_row(
+            Text("  " * row.indent + label),
+            *(Text(printable(cell), styles.get(cell, "")) for cell in row.cells),
+            style=style,
+        )
     return drawn
 
 
