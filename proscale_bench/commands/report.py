@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from proscale_bench.commands.options import FORCE, MaybePath, MaybeStrs, flag
+from proscale_bench.commands.options import FORCE, MaybePath, MaybeStr, MaybeStrs, flag
+from proscale_bench.errors import BenchError, one_of
+from proscale_bench.units import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from proscale_bench.render.style import FigureFormat
     from proscale_bench.results.record import Record
 
-FILES = ("index.html", "report.md", "report.tex", "report.csv", "pareto.svg", "pareto.png", "costs.svg", "costs.png")
-PROFILE_FILES = ("latency.svg", "latency.png")  # where something was run on a device
-SAVINGS_FILES = ("savings.svg", "savings.png")  # beside its baseline
+FurtherFormat = Literal["pdf"]
+DOCUMENTS = ("index.html", "report.md", "report.tex", "report.csv")
+FIGURES = ("pareto", "costs", "latency", "savings")  # the last two where something was run on a device
+FORMATS: tuple[FigureFormat, ...] = ("svg", "png")
+FILES = (*DOCUMENTS, *(f"{figure}.{kind}" for figure in FIGURES[:2] for kind in FORMATS))  # of every report
+SHOWN = "What is shown"
 
 
 def report(
@@ -27,6 +33,12 @@ def report(
         "--x METRIC", "Metric on the x axis. Repeat for several panels. [default: total_gflops, encoder_gflops]"
     ),
     y: str = flag("--y METRIC", "Metric on the y axis.", default="pq"),
+    size: MaybeStrs = flag(
+        "--size SIZE", "Image size, as the records have it. Repeat for several. [default: all]", SHOWN
+    ),
+    backbone: MaybeStrs = flag("--backbone, -b NAME", "Backbone. Repeat for several. [default: all]", SHOWN),
+    schedule: MaybeStrs = flag("--schedule, -s SCHEDULE", "Schedule. Repeat for several. [default: all]", SHOWN),
+    figure_format: MaybeStr = flag("--format FORMAT", "Format of the figures beside SVG and PNG: pdf. [default: none]"),
     export_parquet: MaybePath = flag(
         "--export-parquet PATH", "Parquet file for the rows of report.csv. Needs pyarrow."
     ),
@@ -48,17 +60,60 @@ def report(
     if export_parquet is not None:
         require_parquet()
         refuse_overwrite(export_parquet, force)
+    formats = FORMATS if figure_format is None else (*FORMATS, one_of(FurtherFormat, figure_format, "format"))
     records, problems = load(run)
+    chosen = chosen_records(records, size or (), backbone or (), schedule or ())
     folder = out or run
-    refuse_reports(folder, force or folder.resolve() == run.resolve())
+    refuse_reports(folder, force or folder.resolve() == run.resolve(), formats)
     warn_of_gaps(problems, records)
-    path = write_report(records, folder, x or None, y)
+    path = write_report(chosen, folder, x or None, y, formats)
     if export_parquet is not None:
-        write_atomic(export_parquet, parquet(records))
+        write_atomic(export_parquet, parquet(chosen))
     print_lines(stdout_console(), [f"report: {path}"], style="", soft_wrap=True)
 
 
-def refuse_reports(folder: Path, force: bool) -> None:
+def chosen_records(
+    records: Sequence[Record], sizes: Sequence[str], backbones: Sequence[str], schedules: Sequence[str]
+) -> Sequence[Record]:
+    """The records that a report is asked to show; accuracies, which have no size of their own, at every size.
+
+    Args:
+        sizes, backbones, schedules: what is shown; all where nothing is named.
+
+    Raises:
+        BenchError: something that no record has, with what there is.
+    """
+    from proscale_bench.analysis.settings import setting_of
+
+    def of_size(record: Record) -> str | None:
+        return record.input.size if setting_of(record).evaluation is None else None
+
+    asked: list[tuple[str, Sequence[str], Callable[[Record], str | None]]] = [
+        ("size", sizes, of_size),
+        ("backbone", backbones, lambda record: record.identity.backbone),
+        ("schedule", [_spelling(word) for word in schedules], lambda record: record.identity.schedule),
+    ]
+    for what, wanted, read in asked:
+        there = list(dict.fromkeys(found for record in records if (found := read(record)) is not None))
+        for word in wanted:
+            if word not in there:
+                raise BenchError(f"no record of the {what} '{one_line(word)}'", f"there are: {'; '.join(there)}")
+        if wanted:
+            records = [record for record in records if read(record) in (*wanted, None)]
+    return records
+
+
+def _spelling(schedule: str) -> str:
+    """The canonical spelling of a schedule, or the word as it is where it is none."""
+    from proscale_bench.config.catalogue import parse_schedule
+
+    try:
+        return parse_schedule(schedule).compact
+    except BenchError:
+        return schedule
+
+
+def refuse_reports(folder: Path, force: bool, formats: Sequence[str] = FORMATS) -> None:
     """Refuse to overwrite files of another run, and to begin what ends with figures that cannot be drawn.
 
     Raises:
@@ -71,11 +126,17 @@ def refuse_reports(folder: Path, force: bool) -> None:
 
     if find_spec("matplotlib") is None:
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
-    for name in (*FILES, *PROFILE_FILES, *SAVINGS_FILES):
+    for name in (*DOCUMENTS, *(f"{figure}.{kind}" for figure in FIGURES for kind in formats)):
         refuse_overwrite(folder / name, force)
 
 
-def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | None = None, y: str | None = None) -> Path:
+def write_report(
+    records: Sequence[Record],
+    folder: Path,
+    x: Sequence[str] | None = None,
+    y: str | None = None,
+    formats: Sequence[FigureFormat] = FORMATS,
+) -> Path:
     """Write every file of a report; the path of its page."""
     from proscale_bench.analysis.frame import rows
     from proscale_bench.analysis.settings import by_setting, profiled
@@ -95,24 +156,22 @@ def write_report(records: Sequence[Record], folder: Path, x: Sequence[str] | Non
     ordered = [record for group in by_setting(records).values() for record in group]
     costs, worth = tuple(x or default_x(ordered)), y or DEFAULT_Y
     made_by = reproduce(ordered)
-    figures = [pareto_figure(ordered, costs, worth), costs_figure(ordered)]
-    names: tuple[str, ...] = FILES
+    figures = {"pareto": pareto_figure(ordered, costs, worth), "costs": costs_figure(ordered)}
     if profiled(ordered):
-        figures.append(latency_figure(ordered))
-        names += PROFILE_FILES
+        figures["latency"] = latency_figure(ordered)
     if has_savings(ordered):
-        figures.append(savings_figure(ordered))
-        names += SAVINGS_FILES
+        figures["savings"] = savings_figure(ordered)
     documents: list[str | bytes] = [
         page(ordered, made_by, costs, worth),
         markdown(ordered, made_by, costs, worth),
         latex(ordered),
         to_csv(rows(ordered)),
-        *(save(figure, kind) for figure in figures for kind in ("svg", "png")),
+        *(save(figure, kind) for figure in figures.values() for kind in formats),
     ]
+    names = (*DOCUMENTS, *(f"{name}.{kind}" for name in figures for kind in formats))
     for name, document in zip(names, documents, strict=True):
         write_atomic(folder / name, document)
-    return folder / FILES[0]
+    return folder / DOCUMENTS[0]
 
 
 def show_run(records: Sequence[Record], path: Path, console: Console) -> None:

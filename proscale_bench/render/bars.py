@@ -17,6 +17,7 @@ from proscale_bench.render.style import FAINT, HALO, INK, LEGEND, WIDTH_INCHES, 
 from proscale_bench.results.profile import Profile, StageProfile
 from proscale_bench.results.record import Cost, Record
 from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
+from proscale_bench.specs.model import TOTAL
 from proscale_bench.units import show_mac, show_reduction
 
 if TYPE_CHECKING:
@@ -42,57 +43,77 @@ class Stack(NamedTuple):
 
 
 def costs_figure(records: Sequence[Record]) -> Figure:
-    """One panel for each backbone and one bar for each schedule at the main setting; beside each bar the saving."""
+    """One panel for each size and backbone and one bar for each schedule; beside each bar what it saves."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     setting = main_setting(records)
-    groups = by_backbone(record for record in (by_setting(records)[setting] if setting else []) if record.cost)
+    groups = _counted_alike(records, setting) if setting else {}
+    sizes = {size for size, _ in groups}
     shown = [record for group in groups.values() for record in group]
     parts, known = bar_parts(shown), row_names(shown)
+    widest = {
+        size: max(_total(record) for (at, _), group in groups.items() if at == size for record in group)
+        for size in sizes
+    }
     rows = max(1, -(-len(groups) // COLUMNS))
     bars = max((len(group) for group in groups.values()), default=4)
     with style():
         figure = Figure(figsize=(WIDTH_INCHES, rows * (ROW_INCHES * bars + 0.5) + 1.1), layout="constrained")
-        grid = figure.subplots(rows, min(COLUMNS, max(1, len(groups))), sharex=True, squeeze=False)
+        grid = figure.subplots(rows, min(COLUMNS, max(1, len(groups))), squeeze=False)
         panels = list(grid.flat)
         named: list[str] = []
-        for index, (axes, (backbone, group)) in enumerate(zip(panels, groups.items(), strict=False)):
+        for index, (axes, ((size, backbone), group)) in enumerate(zip(panels, groups.items(), strict=False)):
             _stacks(axes, [known[record.digest] for record in group], [_cost_bar(record, parts) for record in group])
-            axes.set_title(backbone_name(backbone), fontsize=9.5, loc="left")
+            where = f" at {size}" if len(sizes) > 1 else ""
+            axes.set_title(f"{backbone_name(backbone)}{where}", fontsize=9.5, loc="left")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes.set_xlim(0, 1.24 * widest[size])
             names = [known[record.digest] for record in group]
             if index % COLUMNS and names == named:  # as the panel to the left
                 axes.tick_params(labelleft=False)
             named = names
         for axes in panels[len(groups) :]:
             axes.set_axis_off()
-        _finish(figure, groups, setting, parts)
+        _finish(figure, shown, setting if len(sizes) == 1 else None, parts)
     return figure
+
+
+def _counted_alike(records: Sequence[Record], main: Setting) -> dict[tuple[str, str], list[Record]]:
+    """The records with a cost by size and backbone, counted as in the main setting, which comes first."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    settings = by_setting(records)
+    for setting in (main, *(other for other in settings if other != main and other.execution is None)):
+        if (setting.rules, setting.convention) == (main.rules, main.convention):
+            for backbone, group in by_backbone(record for record in settings[setting] if record.cost).items():
+                groups[setting.where, backbone] = group
+    return groups
+
+
+def _total(record: Record) -> float:
+    return record.cost.gflops[TOTAL] if record.cost else 0.0
 
 
 def _cost_bar(record: Record, parts: Sequence[BarPart]) -> Stack:
     cost = record.cost
     assert cost is not None
-    saving = "" if record.is_baseline else show_reduction(cost.reduction_pct.get("encoder"))
+    saving = "" if record.is_baseline else show_reduction(cost.reduction_pct.get(TOTAL))
     return Stack([(part.title, part.color, part.gflops(cost)) for part in parts], cost.gflops["total"], None, saving)
 
 
-def _finish(figure: Figure, groups: dict[str, list[Record]], setting: Setting | None, parts: Sequence[BarPart]) -> None:
-    """Make room for the percentages, and write the axis's meaning and a legend of the parts that are there."""
+def _finish(figure: Figure, records: Sequence[Record], setting: Setting | None, parts: Sequence[BarPart]) -> None:
+    """Write the axes' meaning and a legend of the parts that are there; `setting` None: the panels name their sizes."""
     from matplotlib.patches import Patch
 
-    if setting is None or not groups:
+    if not records:
         axes = figure.axes[0]
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no configuration has a cost", ha="center", va="center", color=FAINT)
         return
-    costs = [record.cost for group in groups.values() for record in group if record.cost]
-    widest = max(cost.gflops["total"] for cost in costs)
-    figure.axes[0].set_xlim(0, 1.24 * widest)
-    figure.supxlabel(
-        f"total GFLOPs ({setting.how})\nbeside each bar: the encoder (in colours) against the baseline's", fontsize=9
-    )
+    costs = [record.cost for record in records if record.cost]
+    widest = max(map(_total, records))
+    how = setting.how if setting else f"{show_mac(records[0].convention)}, rules {records[0].rules}"
+    figure.supxlabel(f"total GFLOPs ({how})\nbeside each bar: its own length against the baseline's", fontsize=9)
     handles = []
     for part in parts:
         most = max(part.gflops(cost) for cost in costs)

@@ -77,7 +77,7 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
         drawn = [_points(rows, cost, quality) for cost in costs]
         for axes, cost, points in zip(panels, costs, drawn, strict=True):
             _draw_points(axes, points, cost, quality)
-            _draw_ticks(axes, shown, cost, quality)
+            _draw_ticks(axes, shown, cost, quality, bool(points))
         low, high = panels[0].get_ylim()  # shared
         panels[0].set_ylim(low - TICKS_SHARE * (high - low), high)
         for axes, cost, points in zip(panels, costs, drawn, strict=True):
@@ -151,14 +151,22 @@ def _bars(point: Point, cost: Metric, quality: Metric) -> list[list[tuple[float,
     ]
 
 
-def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric, quality: Metric) -> None:
-    """Draw a short line at the foot for each configuration of unknown quality, one row for each backbone."""
+def _draw_ticks(axes: Axes, records: Sequence[Record], cost: Metric, quality: Metric, has_points: bool) -> None:
+    """Draw a short line at the foot for each configuration of unknown quality, one row for each backbone.
+
+    They set no range: where there are points, those beyond the points' range are left out.
+    """
     costed = [record for record in records if metric(record, cost.name) is not None]
     groups = by_backbone(record for record in costed if metric(record, quality.name) is None)
     height = TICKS_SHARE / max(2, len(groups))
+    if has_points:
+        axes.set_xlim(axes.get_xlim())
+    low, high = axes.get_xlim()
     for row, group in enumerate(groups.values()):
         for record in group:
             x, color = metric(record, cost.name) or 0.0, backbone_color(record.identity.backbone)
+            if has_points and not low <= x <= high:
+                continue
             axes.axvline(x, ymin=(row + 0.2) * height, ymax=(row + 0.9) * height, color=color, linewidth=1.1)
 
 

@@ -115,7 +115,7 @@ def _leads(records: Sequence[Record]) -> str:
     for setting, group in list(profiled(records).items())[:1]:
         device = setting.execution.device_name if setting.execution else ""
         begins = (f"{HEADLINE_SCHEDULE}:", f"{HEADLINE_SCHEDULE} ")
-        timed = [line for line in profile_headlines(group) if line.startswith(begins)]
+        timed = [line for line in profile_headlines(group, with_backbone=True) if line.startswith(begins)]
         found += [f"Timed on {device}: {MINUS.sub('−', line)}" for line in timed[:1]]
     return "\n".join(f'<p class="lead">{html.escape(line)}</p>' for line in found)
 

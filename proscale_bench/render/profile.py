@@ -10,6 +10,7 @@ from proscale_bench.analysis.settings import Setting, by_backbone, profiled
 from proscale_bench.render import columns
 from proscale_bench.render.columns import Cell, Column, number
 from proscale_bench.render.parts import LAYER, coarse_first, depth, merged, time_between
+from proscale_bench.render.style import backbone_name
 from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import PartRow, Record, model_of, usual_tree
@@ -156,7 +157,7 @@ def roofline_table(record: Record, profile: Profile, names: Names) -> Table:
     return Table(title, ("", "GFLOP/s", "of that", "GB/s, at least", "of that"), tuple(rows))
 
 
-def headlines(records: Sequence[Record]) -> list[str]:
+def headlines(records: Sequence[Record], *, with_backbone: bool = False) -> list[str]:
     """One sentence for each schedule: its counted saving, and the time that it saves here."""
     lines, names = [], row_names(records)
     settings = profiled(records)
@@ -167,7 +168,9 @@ def headlines(records: Sequence[Record]) -> list[str]:
                 continue
             batch = f" at batch {setting.execution.batch_size}" if setting.execution and len(settings) > 1 else ""
             encoder = profile.stages.get("encoder")
-            line = f"{names[record.digest]}{batch}: {_savings(profile.counted_saving_pct, profile.realised_saving_pct)}"
+            where = f" on {backbone_name(record.identity.backbone)}" if with_backbone else ""
+            saved = _savings(profile.counted_saving_pct, profile.realised_saving_pct)
+            line = f"{names[record.digest]}{where}{batch}: {saved}"
             if encoder and encoder.counted_saving_pct:
                 line += f"; encoder: {_savings(encoder.counted_saving_pct, encoder.realised_saving_pct)}"
             lines.append(f"{line}.")

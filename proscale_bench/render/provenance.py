@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
 from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, by_backbone, by_setting, find
+from proscale_bench.config.choices import EMBEDDED
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.parts import ENCODER, depth, merged, short_title
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.profile import Execution
-from proscale_bench.results.record import Cost, Identity, PartRow, Record, usual_tree
+from proscale_bench.results.record import Cost, EvaluationProtocol, Identity, PartRow, Record, usual_tree
 from proscale_bench.specs.model import TOTAL, WHOLE
 from proscale_bench.units import show_reduction
 
+MOST_VALUES = 4  # of an entry of the environment
 DIMENSION_FLAGS = {"classes": "--classes", "queries": "--queries", "width": "--width"}
 
 
@@ -67,22 +70,48 @@ def origin(records: Sequence[Record]) -> list[str]:
     times = sorted(record.provenance.created for record in records)
     versions = sorted({record.provenance.tool_version for record in records})
     engines = sorted({record.cost.engine for record in records if record.cost})
-    machines = sorted({", ".join(f"{k} {v}" for k, v in record.environment.items()) for record in records})
     return [
         f"{len(records)} records, proscale-bench {', '.join(versions)}, engine {', '.join(engines) or '–'}",
         f"written {times[0]}{f' to {times[-1]}' if times[0] != times[-1] else ''} (UTC)",
-        *machines,
+        *environments(records),
     ]
 
 
+def environments(records: Sequence[Record]) -> list[str]:
+    """What the records were made on: once all that never differs, then each entry that does, with its values."""
+    found = [record.environment for record in records]
+    keys = list(dict.fromkeys(key for one in found for key in one))
+    values = {key: list(dict.fromkeys(one[key] for one in found if key in one)) for key in keys}
+    shared = [key for key in keys if len(values[key]) == 1]
+    lines = [", ".join(f"{key} {values[key][0]}" for key in shared)] if shared else []
+    return lines + [_differing(key, values[key]) for key in keys if key not in shared]
+
+
+def _differing(key: str, values: Sequence[str]) -> str:
+    """One entry of the environments that is not the same in all: `load: 0.10 to 0.35`, `torch: 2.8.0; 2.9.1`."""
+    try:
+        numbers = sorted(values, key=float)
+    except ValueError:
+        shown = sorted(values)
+        more = f"; {len(shown) - MOST_VALUES} more" if len(shown) > MOST_VALUES else ""
+        return f"{key}: {'; '.join(shown[:MOST_VALUES])}{more}"
+    return f"{key}: {numbers[0]} to {numbers[-1]}"
+
+
 def commands(records: Sequence[Record]) -> list[str]:
-    """A `flops` or `profile` command for every table, where flags can name its models."""
-    counted, timed = [], []
+    """The commands that find the same again: a `flops`, `profile` or `eval` for every table, and a remark on what no
+    flags can name."""
+    counted, timed, evaluated, remarks = [], [], [], list[str]()
     for setting, group in by_setting(records).items():
+        if setting.evaluation is not None:
+            evaluated += _evaluations(setting.evaluation, group)
         models: dict[tuple[str, ...], list[Record]] = {}
         for record in group:
-            if (named := _model_flags(record.identity)) and (setting.is_timed or not setting.execution):
-                models.setdefault(named, []).append(record)
+            if setting.is_timed or not setting.execution:
+                models.setdefault(_model_flags(record.identity), []).append(record)
+        if models.pop((), None):
+            unnamed = f"# at {setting.where} models of dimensions that no flags name: give their files with --weights"
+            remarks.append(unnamed)
         for model, rows in models.items():
             words = [*model, "--size", setting.size, *(["--output-size", setting.output] if setting.output else [])]
             schedules = [word for record in rows for word in ("--schedule", record.identity.schedule)]
@@ -91,7 +120,28 @@ def commands(records: Sequence[Record]) -> list[str]:
             else:
                 rules = ["--rules", setting.rules, "--convention", setting.convention]
                 counted.append(["flops", *words, *rules, *schedules])
-    return [shlex.join(["proscale-bench", *words]) for words in (*counted, *timed)]
+    return [*(shlex.join(["proscale-bench", *words]) for words in (*counted, *timed, *evaluated)), *remarks]
+
+
+def _evaluations(protocol: EvaluationProtocol, records: Sequence[Record]) -> list[list[str]]:
+    """An `eval` for each way in which models were run: of all files together, of random weights one by one."""
+    files: dict[tuple[str, ...], list[str]] = {}
+    for record in records:
+        accuracy, how = record.accuracy, record.evaluated
+        if accuracy is None or how is None:
+            continue
+        flags = [] if protocol.dataset == EMBEDDED else ["--coco", how.data_folder or "DIR"]
+        flags += ["--split", protocol.split] if protocol.dataset != EMBEDDED and protocol.split else []
+        flags += ["--tasks", ",".join(protocol.tasks), "--resize", protocol.resize]
+        flags += ["--limit", str(protocol.limit)] if protocol.limit else []
+        flags += ["--bootstrap", str(how.resamples), "--seed", str(how.seed)]
+        flags += ["--reference"] if how.engine == "pycocotools" else []
+        flags += _execution_flags(record.execution) if record.execution else []
+        random = re.fullmatch(r"random weights, seed (\d+)", accuracy.source)
+        model = [] if random is None else ["--random-weights", random[1], "--schedule", record.identity.schedule]
+        model += [] if random is None else ["--backbone", record.identity.backbone]
+        files.setdefault((*model, *flags), []).extend([] if random else ["--weights", accuracy.source])
+    return [["eval", *names, *flags] for flags, names in files.items()]
 
 
 def _model_flags(identity: Identity) -> tuple[str, ...]:

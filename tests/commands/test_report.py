@@ -53,6 +53,38 @@ def test_axes_can_be_chosen(run: Path) -> None:
     assert "encoder GFLOPs" in svg
 
 
+def test_a_part_of_a_run_is_shown(run: Path) -> None:
+    for size, backbone in (("160x160", "resnet50"), ("160x160", "swin_t")):
+        write_record(run, record("3,3,3", backbone, size=size))
+    assert call("run", "--out", "part", "--size", "160x160", "--backbone", "swin_t", "--format", "pdf").exit_code == 0
+    (row,) = csv.DictReader(Path("part/report.csv").read_text().splitlines())
+    assert (row["schedule"], row["backbone"], row["size"]) == ("3,3,3", "swin_t", "160x160")
+    pdf = Path("part/costs.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-")
+    assert call("run", "--out", "part", "--size", "160x160", "-b", "swin_t", "--format", "pdf").exit_code == 2
+    flags = ("--size", "160x160", "-b", "swin_t", "--format", "pdf", "--force")
+    assert call("run", "--out", "part", *flags).exit_code == 0
+    assert Path("part/costs.pdf").read_bytes() == pdf
+    assert call("run", "--out", "other", "--schedule", "proscale-3-3-3").exit_code == 0
+    assert {row["schedule"] for row in csv.DictReader(Path("other/report.csv").read_text().splitlines())} == {"3,3,3"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--size", "32x32"), "no record of the size '32x32'"),
+        (("--backbone", "tiny"), "no record of the backbone 'tiny'"),
+        (("--schedule", "9,9,9"), "no record of the schedule '9,9,9'"),
+        (("--format", "gif"), "unknown format 'gif'"),
+    ],
+)
+def test_what_is_not_there_is_named(run: Path, flags: tuple[str, str], said: str) -> None:
+    result = call("run", "--out", "part", *flags)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not Path("part").exists()
+
+
 def test_the_csv_has_a_line_a_configuration(run: Path) -> None:
     call("run")
     rows = list(csv.DictReader((run / "report.csv").read_text().splitlines()))

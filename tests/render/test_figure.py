@@ -189,10 +189,43 @@ def test_the_bars_of_the_costs_add_up_to_the_total() -> None:
         assert [totals[y] for y in sorted(totals)] == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_costs_name_the_encoders_saving() -> None:
+def test_a_bar_names_its_own_saving() -> None:
+    """The bars are of the whole model, and so are the savings beside them."""
     svg = svg_of(costs_figure(paper()))
-    for words in ("−51.74%", "−24.54%", "re-calibration (≈ 0.006)", "token layers over 3 levels", "rules fvcore"):
+    for words in ("−27.35%", "−12.98%", "re-calibration (≈ 0.00", "token layers over 3 levels", "rules fvcore"):
         assert words in svg
+    assert "−51.74%" not in svg  # the encoder's
+
+
+def test_all_sizes_are_in_the_costs() -> None:
+    sizes = ("800x1333", "160x160")
+    records = [record(schedule, size=size) for size in sizes for schedule in ("baseline", "3,3,3")]
+    figure = costs_figure(records)
+    titles = {axes.get_title(loc="left") for axes in figure.axes}
+    assert {f"ResNet-50 at {size}" for size in sizes} <= titles
+    widths = [axes.get_xlim()[1] for axes in figure.axes[:2]]
+    assert max(widths) > 10 * min(widths)  # each panel has its own scale
+
+
+def test_what_has_no_accuracy_sets_no_range() -> None:
+    """A tick beyond the points is left out; where there are no points, ticks have the axis to themselves."""
+    points = [with_accuracy(record(one), pq=50.0, provenance="measured") for one in ("baseline", "3,3,3")]
+    alone = pareto_figure(points, ["total_gflops"]).axes[0]
+    beside = pareto_figure([*points, record("1,1,1"), record("6,3,3")], ["total_gflops"]).axes[0]
+    assert beside.get_xlim() == pytest.approx(alone.get_xlim())
+    assert len(ticks(beside)) == 1
+    assert len(ticks(pareto_figure([record("1,1,1"), record("6,3,3")], ["total_gflops"]).axes[0])) == 2
+
+
+def ticks(axes: Any) -> list[Any]:
+    """The short lines at a panel's foot."""
+    return [
+        line
+        for line in axes.lines
+        if len(set(line.get_xdata())) == 1
+        and len(line.get_xdata()) == 2
+        and line.get_transform() == axes.get_xaxis_transform(which="grid")
+    ]
 
 
 @pytest.mark.parametrize("backbones", [["resnet50"], ["resnet50", "swin_t", "tiny"]])

@@ -15,6 +15,7 @@ import pytest
 from proscale_bench.errors import BenchError
 from proscale_bench.render.page import ESCAPES, island, page
 from proscale_bench.render.page_data import document
+from proscale_bench.render.provenance import commands, environments
 from proscale_bench.results.export import to_csv
 from proscale_bench.results.record import Record
 from tests.analysis.test_views import counted, judged, lost, seeds, timed
@@ -81,7 +82,7 @@ def test_names_are_escaped_in_the_text() -> None:
 def test_the_headline_stands_in_the_page_without_a_script() -> None:
     lead = '<p class="lead">3,3,3 on Swin-T: encoder −51.74%, total −27.35%, token layers −36.36% at coco-first100.</p>'
     assert lead in page(paper())
-    assert "Timed on a CPU: 3,3,3: −27.86% FLOPs" in page(profiled_records("3,3,3"))
+    assert "Timed on a CPU: 3,3,3 on ResNet-50: −27.86% FLOPs" in page(profiled_records("3,3,3"))
 
 
 def test_a_row_adds_up() -> None:
@@ -175,6 +176,28 @@ def test_the_first_view_is_one_with_a_point() -> None:
 def test_it_says_how_to_find_the_same_again() -> None:
     assert '<pre tabindex="0">proscale-bench sweep paper</pre>' in page(paper(), ["proscale-bench sweep paper"])
     assert "proscale-bench profile --backbone resnet50 --size 640x640" in page(profiled_records("3,3,3"))
+
+
+def test_every_kind_of_record_has_its_command() -> None:
+    """Models that no flags name are a remark."""
+    base, new = profiled_records("3,3,3")
+    found = "\n".join(commands([record("3,3,3"), base, new, evaluation(new, 40.0, 1.0)]))
+    for begins in ("proscale-bench flops --backbone resnet50", "proscale-bench profile --backbone resnet50"):
+        assert begins in found
+    assert re.search(
+        r"^proscale-bench eval --weights \S+ .*--tasks \S+ --resize \S+ .*--bootstrap", found, re.MULTILINE
+    )
+    odd = new.model_copy(update={"identity": new.identity.model_copy(update={"dimensions": {"heads": 4}})})
+    assert commands([odd])[-1].startswith("# at 640x640 models of dimensions that no flags name")
+
+
+def test_an_environment_stands_once_with_what_differs() -> None:
+    one = record("3,3,3")
+    loads = ("0.5", "10.25", "2.0")
+    records = [one.model_copy(update={"environment": {"python": "3.11.7", "load": load}}) for load in loads]
+    records.append(one.model_copy(update={"environment": {"python": "3.11.7", "device": "A", "cpu": "x"}}))
+    records.append(one.model_copy(update={"environment": {"python": "3.11.7", "device": "B", "cpu": "x"}}))
+    assert environments(records) == ["python 3.11.7, cpu x", "load: 0.5 to 10.25", "device: A; B"]
 
 
 def test_an_unknown_metric_is_an_error() -> None:

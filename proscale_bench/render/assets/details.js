@@ -8,10 +8,10 @@ function knownOf(point) {
   const view = data.views[point.view];
   const more = [["failed", row.error], ["called", row.label], ["counted", view.counted], ["ran at", view.ran], ...(row.details ?? [])];
   return [
+    ...evaluations.map((evaluation) => [`Accuracy, ${evaluation.provenance}${evaluation.name ? `, ${evaluation.name}` : ""}`, [...metricDetails(evaluation.values, evaluation.intervals, "accuracy"), ...trainingDetails(evaluation)], true]),
     ["Cost", metricDetails(row.values, row.intervals, "cost"), true],
     ["On the device", metricDetails(row.values, row.intervals, "profile"), true],
     ["Against the baseline", savings, true],
-    ...evaluations.map((evaluation) => [`Accuracy, ${evaluation.provenance}${evaluation.name ? `, ${evaluation.name}` : ""}`, [...trainingDetails(evaluation), ...metricDetails(evaluation.values, evaluation.intervals, "accuracy")], true]),
     ...evaluations.map((evaluation) => [`How it was ${evaluation.provenance}`, wordDetails(evaluation.details)]),
     ["More", wordDetails(more.filter(([, words]) => words))],
   ].filter(([, details]) => details.length).map(([group, details, numbers = false]) => ({ group, details, numbers }));

@@ -23,9 +23,10 @@ function drawPlot() {
   const host = byId("plot");
   const all = shownPoints();
   const both = all.filter((p) => usable(state.x, state.xLog, read(p, state.x)) && usable(state.y, state.yLog, read(p, state.y)));
-  const costOnly = all.filter((p) => usable(state.x, state.xLog, read(p, state.x)) && !known(read(p, state.y)));
+  const ticks = all.filter((p) => usable(state.x, state.xLog, read(p, state.x)) && !known(read(p, state.y)));
   const best = new Set(frontier(both));
-  const picture = canvas(host, both, costOnly);
+  const picture = canvas(host, both, ticks);
+  const costOnly = ticks.filter((p) => inFrame(picture, picture.xScale(read(p, state.x))));
   if (!both.length) emptyPlot(picture);
   drawFrontier(picture, [...best]);
   both.forEach((point) => drawIntervals(picture, point));
@@ -46,7 +47,8 @@ function canvas(host, both, costOnly) {
   const lines = how ? wrapped(how, width - 60, 11.5) : [];
   const rug = costOnly.length ? 26 : 0;
   const values = (name, of) => of.flatMap((p) => [read(p, name), ...(interval(p, name) ?? [])]);
-  const xs = values(state.x, [...both, ...costOnly]).filter((v) => usable(state.x, state.xLog, v));
+  // What has no accuracy sets no range, unless there is nothing else: the points would be pushed together.
+  const xs = values(state.x, both.length ? both : costOnly).filter((v) => usable(state.x, state.xLog, v));
   const ys = values(state.y, both).filter((v) => usable(state.y, state.yLog, v));
   const frame = { top: 34, right: width - 14, bottom: height - 50 - 15 * lines.length, left: 0 };
   const yScale = ys.length ? scale(extent(ys, state.yLog), [frame.bottom - rug, frame.top], state.yLog, 6) : null;
@@ -81,6 +83,8 @@ function canvas(host, both, costOnly) {
   }, axes);
   return { svg: root, frame, xScale, yScale, rug };
 }
+
+const inFrame = ({ frame }, x) => x >= frame.left && x <= frame.right;
 
 function onData(metric) {
   return metric.section === "accuracy" && state.data ? ` (${state.data})` : "";
