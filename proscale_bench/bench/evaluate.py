@@ -20,13 +20,14 @@ from proscale_bench.cost.count import count_model
 from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
 from proscale_bench.cost.rules import get_rules
 from proscale_bench.data.batches import Batch, form_batches
-from proscale_bench.data.dataset import Dataset
+from proscale_bench.data.dataset import Dataset, Id
 from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import Accuracy, Evaluated, Task
 from proscale_bench.results.export import now
 from proscale_bench.results.profile import DeviceType, DType, Execution
 from proscale_bench.results.record import EvaluationProtocol, Input, Origin, Record
 from proscale_bench.results.store import write_record
+from proscale_bench.units import one_line
 from proscale_bench.version import __version__
 
 if TYPE_CHECKING:
@@ -86,7 +87,11 @@ class EvaluationRequest:
     @property
     def folder(self) -> str | None:
         """The name of the folder that the data lie in; None for the embedded data."""
-        return None if self.dataset.name == EMBEDDED else self.dataset.image_dir.resolve().parent.name[:200] or None
+        return (
+            None
+            if self.dataset.name == EMBEDDED
+            else one_line(self.dataset.image_dir.resolve().parent.name)[:200] or None
+        )
 
     @property
     def protocol(self) -> EvaluationProtocol:
@@ -136,15 +141,17 @@ def tasks_on(dataset: Dataset, wanted: tuple[Task, ...] | None) -> tuple[Task, .
     """
     truths: dict[Task, object] = {
         "panoptic": dataset.panoptic,
-        "instance": dataset.instances_json,
+        "instance": dataset.instances_json if dataset.has_masks else None,
         "semantic": dataset.semantic_dir or dataset.panoptic,
+        "boxes": dataset.instances_json,
     }
     there = tuple(task for task, truth in truths.items() if truth is not None)
     for task in wanted or ():
         if task not in there:
             hint = f"it has {', '.join(there)}; 'proscale-bench data check' says what is missing"
             raise BenchError(f"{dataset.name} has no truth for the task {task}", hint)
-    return wanted or there
+    chosen = wanted or there
+    return tuple(task for task in chosen if task != "boxes" or "instance" not in chosen)  # which has box AP too
 
 
 def default_resize(dataset: Dataset) -> Resize | None:
@@ -169,7 +176,7 @@ class EvaluationOutcome:
     record: Record | None
     work: Work
     predictor: Predictor
-    image_pq: dict[int, float]
+    image_pq: dict[Id, float]
     journal: Journal | None = None
 
     def keep(self, run: Path) -> None:
@@ -318,7 +325,7 @@ def score_files(
             work, Path(folder), request.resamples, request.seed, request.reference, predictor.scorer, on_stage
         )
     seconds = time.perf_counter() - start
-    accuracy = accuracy_of(request, summary, str(predictions)[-200:], 1, seconds, predictor.warnings)
+    accuracy = accuracy_of(request, summary, one_line(str(predictions))[-200:], 1, seconds, predictor.warnings)
     return EvaluationOutcome(accuracy, None, work, predictor, summary.image_pq)
 
 
@@ -355,7 +362,7 @@ def accuracy_of(
             intervals=summary.intervals_pct,
             replicates=summary.replicates_pct,
             classes=summary.classes,
-            warnings=tuple(message[:1000] for message in (*warnings, *summary.warnings)),
+            warnings=tuple(one_line(message)[:1000] for message in (*warnings, *summary.warnings)),
         ),
     )
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from proscale_bench.bench.evaluate import EvaluationOutcome
-    from proscale_bench.data.dataset import Dataset, ImageEntry
+    from proscale_bench.data.dataset import Dataset, Id, ImageEntry
     from proscale_bench.evaluation.results import Prediction
     from proscale_bench.render.overlay import Shown
 
@@ -69,7 +69,7 @@ def picture(outcome: EvaluationOutcome, image: ImageEntry, prediction: Predictio
     )
 
 
-def _shown(dataset: Dataset, segments: Sequence[tuple[int, int, bool | None]]) -> list[Shown]:
+def _shown(dataset: Dataset, segments: Sequence[tuple[int, Id, bool | None]]) -> list[Shown]:
     from proscale_bench.render.overlay import Shown
 
     names = {category.id: category.name for category in dataset.categories}

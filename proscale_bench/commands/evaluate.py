@@ -60,7 +60,9 @@ class EvalOptions(ExecutionOptions, ExportOptions):
     coco: MaybePath = flag("--coco DIR", "Folder of a data set in COCO's layout. [default: the embedded data]", ON)
     split: MaybeStr = flag("--split NAME", "Split of that data set. [default: val2017, val, or the only one]", ON)
     tasks: MaybeStr = flag(
-        "--tasks LIST", "Tasks, as in panoptic,instance,semantic. [default: all that the data have]", ON
+        "--tasks LIST",
+        "Tasks among panoptic, instance, semantic and boxes, which is box AP alone. [default: all that the data have]",
+        ON,
     )
     limit: MaybeInt = flag("--limit N", "Evaluate only the first N images.", ON, min=1)
     resize: MaybeStr = flag(
@@ -227,6 +229,7 @@ def evaluate(options: EvalOptions) -> None:
     from proscale_bench.evaluation.saved import refuse_saved
     from proscale_bench.models.processes import join_processes
     from proscale_bench.render.console import settings as console_settings
+    from proscale_bench.render.console import warn
     from proscale_bench.render.evaluation import EvaluatedModel, markdown, row
 
     options.check()
@@ -237,6 +240,8 @@ def evaluate(options: EvalOptions) -> None:
         if not processes.is_first:
             console_settings.quiet = True
         request = options.request(open_data(options))
+        for note in request.dataset.notes if processes.is_first else ():
+            warn(note)
         folder = options.out or Path("reports") / f"eval-{request.dataset.name}"
         if options.from_predictions:
             found = score(options, request, options.from_predictions)
@@ -261,7 +266,7 @@ def open_data(options: EvalOptions) -> Dataset:
 
     if options.coco is not None:
         images_needed = options.from_predictions is None or options.visuals > 0
-        return open_dataset(options.coco, options.split, images_needed)
+        return open_dataset(options.coco, options.split, images_needed, options.wanted_tasks())
     with progress_bar("making the embedded data") as bar:
         folder = embedded_validation(lambda done, total: bar.show(None, done, total))
     return replace(open_dataset(folder), name=EMBEDDED)

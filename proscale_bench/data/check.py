@@ -16,7 +16,13 @@ from proscale_bench.data.batches import load_ahead
 from proscale_bench.data.coco import assemble
 from proscale_bench.data.consistency import inconsistencies, seen_from
 from proscale_bench.data.dataset import Dataset, ImageEntry, PanopticEntry
-from proscale_bench.data.instances_json import InstancesTruth, instance_doubts, instance_fault, read_instances_truth
+from proscale_bench.data.instances_json import (
+    InstancesTruth,
+    instance_doubts,
+    instance_fault,
+    mask_fault,
+    read_instances_truth,
+)
 from proscale_bench.data.layout import SplitLayout, find_layout
 from proscale_bench.data.panoptic_json import PanopticTruth, read_panoptic_truth
 from proscale_bench.data.pictures import IdMap, opened, read_id_map, read_image, read_label_map, read_size
@@ -162,7 +168,7 @@ def _doubts(file: str, instances: InstancesTruth) -> Iterator[DataFinding]:
     images = {image.id: image for image in instances.images}
     for annotation in instances.annotations:
         image = images.get(annotation["image_id"])
-        if image is not None and instance_fault(annotation, image) is None:
+        if image is not None and not (instance_fault(annotation, image) or mask_fault(annotation, image)):
             for kind, said in instance_doubts(annotation).items():
                 yield DataFinding(kind, file, f"instance {annotation['id']}: {said}", image.id)
 
@@ -213,8 +219,9 @@ def _described(
     things = 0 if dataset is None else len(dataset.thing_classes)
     tasks = {
         "panoptic": has_maps,
-        "instance": instances is not None,
+        "instance": dataset is not None and instances is not None and dataset.has_masks,
         "semantic": has_maps or (dataset is not None and layout.semantic_dir is not None),
+        "boxes": dataset is not None and instances is not None and not dataset.has_masks,
     }
 
     def name(folder: Path | None) -> str | None:
@@ -232,7 +239,7 @@ def _described(
         map_dir=name(layout.panoptic_dir),
         segments=None if panoptic is None else sum(len(entry.segments) for entry in panoptic.entries),
         instances=None if instances is None else len(instances.annotations),
-        crowds=None if instances is None else sum(annotation["iscrowd"] == 1 for annotation in instances.annotations),
+        crowds=None if instances is None else sum(annotation["iscrowd"] != 0 for annotation in instances.annotations),
         images_with_instances=None if dataset is None or dataset.instances is None else len(dataset.instances),
         semantic_dir=name(layout.semantic_dir),
         tasks=tuple(task for task, possible in tasks.items() if possible),

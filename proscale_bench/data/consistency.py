@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from proscale_bench.data.dataset import Category, ImageEntry, PanopticEntry
-from proscale_bench.data.instances_json import InstancesTruth, instance_fault
+from proscale_bench.data.dataset import Category, Id, ImageEntry, PanopticEntry
+from proscale_bench.data.instances_json import InstancesTruth, instance_fault, lacks_mask, mask_fault
 from proscale_bench.data.layout import SplitLayout
 from proscale_bench.data.panoptic_json import PanopticTruth
 from proscale_bench.results.data_check import DataFinding
@@ -19,12 +19,17 @@ MAX_SEGMENT_ID = 2**24 - 1  # three bytes of a PNG
 
 
 def inconsistencies(
-    layout: SplitLayout, panoptic: PanopticTruth | None, instances: InstancesTruth | None, images_needed: bool = True
+    layout: SplitLayout,
+    panoptic: PanopticTruth | None,
+    instances: InstancesTruth | None,
+    images_needed: bool = True,
+    masks_needed: bool = True,
 ) -> Iterator[DataFinding]:
     """Everything that can be said without opening an image, folder by folder and file by file.
 
     Args:
         images_needed: False where nobody will look at them: their folder may be missing.
+        masks_needed: False where boxes alone are scored.
     """
     if images_needed and layout.image_dir is None:
         yield DataFinding(
@@ -40,7 +45,7 @@ def inconsistencies(
     if instances is not None and layout.instances_json is not None:
         file = seen_from(layout.root, layout.instances_json)
         yield from _lists(file, instances.categories, instances.images)
-        yield from _instances(file, instances)
+        yield from _instances(file, instances, masks_needed)
         if panoptic is not None:
             yield from _against_panoptic(file, panoptic, instances)
 
@@ -57,6 +62,9 @@ def _lists(file: str, categories: Sequence[Category], images: Sequence[ImageEntr
         yield DataFinding("no-categories", file, "'categories' is empty")
     for category_id, times in repeated(category.id for category in categories):
         yield DataFinding("duplicate-category", file, f"category {category_id} is listed {times} times")
+    for category in categories:
+        if category.written_name is not None:
+            yield DataFinding("category-name", file, f"category {category.id} is shown as '{category.name}'")
     for image_id, times in repeated(image.id for image in images):
         yield DataFinding("duplicate-image", file, f"listed {times} times", image_id)
     for name, times in repeated(image.file_name for image in images):
@@ -78,7 +86,7 @@ def _panoptic(file: str, panoptic: PanopticTruth) -> Iterator[DataFinding]:
         yield from _segments(file, entry, categories)
 
 
-def _segments(file: str, entry: PanopticEntry, categories: set[int]) -> Iterator[DataFinding]:
+def _segments(file: str, entry: PanopticEntry, categories: set[Id]) -> Iterator[DataFinding]:
     if len({segment.id for segment in entry.segments}) < len(entry.segments):
         for segment_id, times in repeated(segment.id for segment in entry.segments):
             yield DataFinding(
@@ -95,7 +103,7 @@ def _segments(file: str, entry: PanopticEntry, categories: set[int]) -> Iterator
             yield DataFinding("bad-segment", file, f"segment {segment.id}: area {segment.area_px}", entry.image_id)
 
 
-def _instances(file: str, instances: InstancesTruth) -> Iterator[DataFinding]:
+def _instances(file: str, instances: InstancesTruth, masks_needed: bool) -> Iterator[DataFinding]:
     images = {image.id: image for image in instances.images}
     categories = {category.id for category in instances.categories}
     for instance_id, times in repeated(annotation["id"] for annotation in instances.annotations):
@@ -108,8 +116,12 @@ def _instances(file: str, instances: InstancesTruth) -> Iterator[DataFinding]:
             yield DataFinding("unknown-category", file, unknown, image_id)
         if image is None:
             yield DataFinding("unknown-image", file, f"{instance}: its image is not among the images", image_id)
-        elif fault := instance_fault(annotation, image):
+        elif fault := instance_fault(annotation, image) or (mask_fault(annotation, image) if masks_needed else None):
             yield DataFinding("bad-instance", file, f"{instance}: {fault}", image_id)
+    if masks_needed and (without := [one for one in instances.annotations if lacks_mask(one)]):
+        counted = f"{len(without):,} of {len(instances.annotations):,} instances have no mask"
+        said = f"{counted}, the first: instance {without[0]['id']}"
+        yield DataFinding("no-mask", file, said, without[0]["image_id"])
 
 
 def _against_panoptic(file: str, panoptic: PanopticTruth, instances: InstancesTruth) -> Iterator[DataFinding]:

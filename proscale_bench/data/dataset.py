@@ -8,23 +8,28 @@ from pathlib import Path
 from typing import Any
 
 Annotation = dict[str, Any]  # as COCO's own: libraries take them so
+Id = int | str  # of an image or a category: Cityscapes and ADE20K have text
 
 
 @dataclass(frozen=True)
 class Category:
-    """One class. A model's class index is its place in `Dataset.categories`; `id` is what files call it."""
+    """One class. A model's class index is its place in `Dataset.categories`; `id` is what files call it.
 
-    id: int
+    `written_name`: what the file has in the name's place, where that could not be shown.
+    """
+
+    id: Id
     name: str
     is_thing: bool
     color: tuple[int, int, int] | None = None
+    written_name: str | None = None
 
 
 @dataclass(frozen=True)
 class ImageEntry:
     """One image as the annotations list it; `file_name` is seen from the images' folder."""
 
-    id: int
+    id: Id
     file_name: str
     height_px: int
     width_px: int
@@ -35,7 +40,7 @@ class Segment:
     """A segment of a panoptic map of the truth, as its JSON has it, its area included."""
 
     id: int
-    category_id: int
+    category_id: Id
     is_crowd: bool
     area_px: float
 
@@ -44,7 +49,7 @@ class Segment:
 class PanopticEntry:
     """The panoptic truth of one image: its PNG, seen from the maps' folder, and its segments."""
 
-    image_id: int
+    image_id: Id
     file_name: str
     segments: tuple[Segment, ...]
 
@@ -65,22 +70,26 @@ class Dataset:
         digest: SHA-256 of the annotation files.
         resizes: True if images are resized for the model as COCO's are.
         instances: COCO's annotation dictionaries by image id; None where there are no instances.
+        has_masks: False where instances are known by boxes alone.
+        notes: what an evaluation should say about the annotations.
     """
 
     name: str
     images: tuple[ImageEntry, ...]
     image_dir: Path
     categories: tuple[Category, ...]
-    panoptic: dict[int, PanopticEntry] | None
+    panoptic: dict[Id, PanopticEntry] | None
     panoptic_dir: Path | None
     instances_json: Path | None
     semantic_dir: Path | None
     digest: str
     resizes: bool = True
-    instances: dict[int, tuple[dict[str, Any], ...]] | None = None
+    instances: dict[Id, tuple[dict[str, Any], ...]] | None = None
+    has_masks: bool = True
+    notes: tuple[str, ...] = ()
 
     @cached_property
-    def class_of(self) -> dict[int, int]:
+    def class_of(self) -> dict[Id, int]:
         """The class index of a category id."""
         return {category.id: index for index, category in enumerate(self.categories)}
 

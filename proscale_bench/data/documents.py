@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from proscale_bench.data.dataset import Id
 from proscale_bench.errors import BenchError
 
 MAX_BYTES = 2 << 30  # instances_train2017.json has 0.45 GiB
@@ -75,6 +76,12 @@ class Reader:
         """A whole number; a float that is one, as some tools write areas, counts too."""
         return self._field(key, whole_number, "a whole number", default)
 
+    def identifier(self, key: str) -> Id:
+        """A whole number or text."""
+        read: Callable[[Any], Any] = identifier
+        found: Id = self._field(key, read, "a whole number or text", None)
+        return found
+
     def number(self, key: str, default: float | None = None) -> float:
         """Any number, NaN and infinity included."""
         return self._field(key, lambda value: value if is_number(value) else None, "a number", default)
@@ -117,6 +124,11 @@ def is_number(value: Any) -> bool:
 def whole_number(value: Any) -> int | None:
     """A whole number below `LIMIT`, which a float may be; None for anything else."""
     return int(value) if is_number(value) and abs(value) < LIMIT and value == int(value) else None
+
+
+def identifier(value: Any) -> Id | None:
+    """A whole number or text, None for anything else."""
+    return value if isinstance(value, str) else whole_number(value)
 
 
 def plain_integers(item: Any, *keys: str) -> list[int] | None:

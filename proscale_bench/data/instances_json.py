@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.data.dataset import Annotation, Category, ImageEntry
-from proscale_bench.data.documents import LIMIT, Reader, is_number, kind_of, plain_integers, read_json
-from proscale_bench.data.panoptic_json import read_image_entry
+from proscale_bench.data.dataset import Annotation, Category, Id, ImageEntry
+from proscale_bench.data.documents import LIMIT, Reader, is_number, kind_of, plain_integers, read_json, whole_number
+from proscale_bench.data.panoptic_json import read_category, read_image_entry
 
 BOX_SLACK_PX = 2.0
 AREA_SLACK_PX = 16.0
@@ -23,7 +23,7 @@ AREA_SLACK_PX = 16.0
 
 @dataclass(frozen=True)
 class InstancesTruth:
-    """An instances JSON, in the file's order. Annotations are its own dictionaries, with ids that are numbers."""
+    """An instances JSON, in the file's order. Annotations are its own dictionaries, `iscrowd` a number in each."""
 
     categories: tuple[Category, ...]
     images: tuple[ImageEntry, ...]
@@ -43,31 +43,66 @@ def read_instances_truth(path: Path) -> InstancesTruth:
     if not isinstance(annotations, list):
         document.objects("annotations")  # says what is wrong
     for index, annotation in enumerate(annotations or ()):
-        if plain_integers(annotation, "id", "image_id", "category_id", "iscrowd") is None:  # of 36,781 in val2017
+        numbers = plain_integers(annotation, "id", "image_id", "category_id", "iscrowd")  # of 36,781 in val2017
+        if numbers is None or numbers[-1] not in (0, 1):
             reader = Reader(path, f"annotations[{index}]", annotation)
             for key in ("id", "image_id", "category_id"):
-                annotation[key] = reader.integer(key)  # 7.0 becomes 7
-            annotation["iscrowd"] = int(reader.flag("iscrowd", False))
+                annotation[key] = reader.identifier(key)  # 7.0 becomes 7
+            if not is_crowd_number(annotation.setdefault("iscrowd", 0)):
+                raise reader.error(f"'iscrowd': expected 0 or 1, found {kind_of(annotation['iscrowd'])}")
+            if annotation["iscrowd"] in (0, 1):
+                annotation["iscrowd"] = int(annotation["iscrowd"])
+        drop_empty_parts(annotation)
     return InstancesTruth(
-        categories=tuple(
-            Category(reader.integer("id"), reader.text("name", str(reader.integer("id"))), is_thing=True)
-            for reader in document.objects("categories")
-        ),
+        categories=tuple(read_category(reader, is_thing=True) for reader in document.objects("categories")),
         images=tuple(read_image_entry(reader) for reader in document.objects("images")),
         annotations=tuple(annotations or ()),
     )
 
 
+def has_id(annotation_id: Id) -> bool:
+    """False for 0, however it is written: pycocotools takes it for no truth at all once it is found."""
+    try:
+        return float(annotation_id) != 0
+    except ValueError:  # text, which pycocotools cannot keep either
+        return True
+
+
+def is_crowd_number(value: Any) -> bool:
+    """True if pycocotools reads it: what is not 0 is ignored, and what is not 0 once its fraction is cut, a crowd."""
+    return isinstance(value, (int, float)) and -1 < value < 1 << 8
+
+
+def drop_empty_parts(annotation: Annotation) -> None:
+    """Take away the parts of a polygon that have no point: they draw nothing, and pycocotools stops at some."""
+    parts = annotation.get("segmentation")
+    if isinstance(parts, list) and [] in parts:
+        annotation["segmentation"] = [part for part in parts if part != []]
+
+
+def lacks_mask(annotation: Annotation) -> bool:
+    """True where an annotation has nothing in its mask's place, as where somebody drew a box."""
+    return annotation.get("segmentation") in (None, [], {})
+
+
 def instance_fault(annotation: Annotation, image: ImageEntry) -> str | None:
-    """The reason why no scorer could take an annotation: its area, box or mask is none. None where all is well."""
-    found: list[Any] = [annotation.get(key) for key in ("area", "bbox", "segmentation")]
-    area, box, segmentation = found
+    """The reason why no scorer could take an annotation: its area or box is none. None where all is well."""
+    area: Any = annotation.get("area")
+    box: Any = annotation.get("bbox")
     if not _is_finite(area) or area < 0:
         return f"'area': expected a number of pixels, found {_found(annotation, 'area')}"
     if not isinstance(box, list) or len(box) != 4 or not _are_numbers(box):
         return f"'bbox': expected four numbers [x, y, width, height], found {_found(annotation, 'bbox')}"
     if box[2] < 0 or box[3] < 0:
         return f"'bbox': {box[2]} x {box[3]} pixels"
+    return None
+
+
+def mask_fault(annotation: Annotation, image: ImageEntry) -> str | None:
+    """The reason why no scorer could take an annotation's mask. Having none is no fault: boxes can be scored."""
+    segmentation = annotation.get("segmentation")
+    if lacks_mask(annotation):
+        return None
     if isinstance(segmentation, list):
         return _polygons_fault(segmentation, max(image.height_px, image.width_px))
     if isinstance(segmentation, Mapping):
@@ -78,8 +113,10 @@ def instance_fault(annotation: Annotation, image: ImageEntry) -> str | None:
 def instance_doubts(annotation: Annotation) -> dict[str, str]:
     """Oddities of an annotation without a fault, by kind of finding; COCO's own crowds are 13 % off."""
     doubts = {}
-    if annotation["id"] == 0:
+    if not has_id(annotation["id"]):
         doubts["instance-zero"] = "the id 0"
+    if lacks_mask(annotation):
+        return doubts
     segmentation, area = annotation["segmentation"], float(annotation["area"])
     if isinstance(segmentation, list):
         pixels = sum(map(_polygon_area, segmentation))
@@ -97,7 +134,7 @@ def instance_doubts(annotation: Annotation) -> dict[str, str]:
     return doubts
 
 
-def rle_counts(counts: list[int] | str) -> NDArray[np.int64]:
+def rle_counts(counts: list[Any] | str) -> NDArray[np.int64]:
     """The run lengths of an RLE, column by column, of zeros first; text is COCO's compressed form.
 
     Raises:
@@ -105,7 +142,9 @@ def rle_counts(counts: list[int] | str) -> NDArray[np.int64]:
     """
     if not isinstance(counts, str):
         if not all(type(count) is int and abs(count) < LIMIT for count in counts):
-            raise ValueError("expected whole numbers")
+            counts = [whole_number(count) for count in counts]  # 5.0 becomes 5
+            if None in counts:
+                raise ValueError("expected whole numbers")
         return np.asarray(counts, np.int64)
     # Six bits a character, from 48 on: five of the number, lowest first, and one that says whether it goes on. From
     # the fourth number on each is what it differs by from the one before the last.
@@ -127,8 +166,6 @@ def rle_counts(counts: list[int] | str) -> NDArray[np.int64]:
 
 
 def _polygons_fault(polygons: list[Any], side_px: int) -> str | None:
-    if not polygons:
-        return "'segmentation': no polygon"
     for index, polygon in enumerate(polygons):
         where = f"'segmentation'[{index}]"
         if not isinstance(polygon, list):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from proscale_bench.config.choices import Task
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.units import one_line
 
 ANNOTATIONS = "annotations"
+MAX_SPLIT = 150  # characters: names of records and folders hold it
 PREFERRED_SPLITS = ("val2017", "val")
 TRAINING_SPLITS = ("train2017", "train")
 IMAGE_DIRS = ("{}", "images/{}")
@@ -33,6 +37,13 @@ class SplitLayout:
     panoptic_dir: Path | None
     semantic_dir: Path | None
 
+    def only(self, tasks: Collection[Task]) -> SplitLayout:
+        """The files that tasks ask for; where there is but one, it stands for the list of images and categories."""
+        panoptic = self.panoptic_json if {"panoptic", "semantic"} & set(tasks) or not self.instances_json else None
+        instances = self.instances_json if {"instance", "boxes"} & set(tasks) or not self.panoptic_json else None
+        maps = None if panoptic is None else self.panoptic_dir
+        return replace(self, panoptic_json=panoptic, instances_json=instances, panoptic_dir=maps)
+
 
 def find_layout(root: Path, split: str | None = None) -> SplitLayout:
     """Look where COCO's parts lie: `annotations/panoptic_SPLIT.json`, `SPLIT/` or `images/SPLIT/`, and so on.
@@ -41,7 +52,8 @@ def find_layout(root: Path, split: str | None = None) -> SplitLayout:
         split: such as `val2017`; None takes `val2017`, `val`, or the only one.
 
     Raises:
-        BenchError: no folder, no annotations in it, an unknown split, or several to choose from.
+        BenchError: no folder, no annotations in it, an unknown split, several to choose from, or a name that no record
+            could hold.
     """
     splits = _splits(root)
     if split is None:
@@ -52,6 +64,12 @@ def find_layout(root: Path, split: str | None = None) -> SplitLayout:
         known = sorted(splits)
         hint = did_you_mean(split, known, f"annotations has: {', '.join(known)}")
         raise BenchError(f"{root}: no split '{split}'", hint)
+    if not split.isprintable() or len(split) > MAX_SPLIT:
+        said = f"over {MAX_SPLIT} characters" if split.isprintable() else "characters that cannot be shown"
+        raise BenchError(
+            f"{one_line(str(root))}: split '{one_line(split[:80])}': {said}",
+            "rename its files and folders: results are kept and shown under this name",
+        )
     image_dir = _first(root, IMAGE_DIRS, split)
     shared = None if image_dir else _first(root, (SHARED_IMAGE_DIR,), split)
     has = splits[split]

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from proscale_bench.data.dataset import Category, ImageEntry, PanopticEntry, Segment
+from proscale_bench.data.dataset import Category, Id, ImageEntry, PanopticEntry, Segment
 from proscale_bench.data.documents import LIMIT, Reader, kind_of, plain_integers, read_json
+from proscale_bench.units import one_line
 
 Parsed = TypeVar("Parsed")
 
 MAX_SIDE = 1 << 20
+MAX_NAME = 200  # characters of a category's name in a record
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,14 @@ class PredictedSegment:
     """A segment of a predicted panoptic map: its id there and its category's."""
 
     id: int
-    category_id: int
+    category_id: Id
 
 
 @dataclass(frozen=True)
 class PredictedEntry:
     """The panoptic prediction for one image: its PNG, seen from the maps' folder, and its segments."""
 
-    image_id: int
+    image_id: Id
     file_name: str
     segments: tuple[PredictedSegment, ...]
 
@@ -63,13 +65,18 @@ def read_panoptic_truth(path: Path, *, with_images: bool = True) -> PanopticTrut
         images=tuple(read_image_entry(reader) for reader in images),
         entries=tuple(
             PanopticEntry(
-                image_id=reader.integer("image_id"),
+                image_id=reader.identifier("image_id"),
                 file_name=read_file_name(reader),
                 segments=_segments(reader, ("id", "category_id", "iscrowd", "area"), _plain_segment, _segment),
             )
             for reader in document.objects("annotations")
         ),
     )
+
+
+def read_panoptic_categories(path: Path) -> tuple[Category, ...]:
+    """The categories of a panoptic JSON, and nothing else of it; errors as of `read_panoptic_truth`."""
+    return tuple(_category(reader) for reader in Reader(path, "", read_json(path)).objects("categories"))
 
 
 def read_panoptic_predictions(path: Path) -> tuple[PredictedEntry, ...]:
@@ -81,7 +88,7 @@ def read_panoptic_predictions(path: Path) -> tuple[PredictedEntry, ...]:
     document = Reader(path, "", read_json(path))
     return tuple(
         PredictedEntry(
-            image_id=reader.integer("image_id"),
+            image_id=reader.identifier("image_id"),
             file_name=read_file_name(reader),
             segments=_segments(reader, ("id", "category_id"), PredictedSegment, _prediction),
         )
@@ -90,14 +97,17 @@ def read_panoptic_predictions(path: Path) -> tuple[PredictedEntry, ...]:
 
 
 def _category(reader: Reader) -> Category:
-    """A category; one without a name is called by its id, and a colour that cannot be one reads as none."""
-    category_id = reader.integer("id")
-    return Category(
-        id=category_id,
-        name=reader.text("name", str(category_id)),
-        is_thing=reader.flag("isthing"),
-        color=_color(reader.document.get("color")),
-    )
+    """A category with its colour, which reads as none where it cannot be one."""
+    return read_category(reader, is_thing=reader.flag("isthing"), color=_color(reader.document.get("color")))
+
+
+def read_category(reader: Reader, is_thing: bool, color: tuple[int, int, int] | None = None) -> Category:
+    """A category whose name a record can hold: one that cannot be printed is escaped, a long one is cut."""
+    category_id = reader.identifier("id")
+    written = reader.text("name", str(category_id))
+    name = one_line(written or str(category_id) or "''")
+    name = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
+    return Category(category_id, name, is_thing, color, None if name == written else written)
 
 
 def read_image_entry(reader: Reader) -> ImageEntry:
@@ -110,7 +120,7 @@ def read_image_entry(reader: Reader) -> ImageEntry:
     for key, side in (("height", height), ("width", width)):
         if not 0 < side <= MAX_SIDE:
             raise reader.error(f"'{key}': {side} pixels", f"a side has 1 to {MAX_SIDE:,} pixels")
-    return ImageEntry(reader.integer("id"), read_file_name(reader), height, width)
+    return ImageEntry(reader.identifier("id"), read_file_name(reader), height, width)
 
 
 def read_file_name(reader: Reader, key: str = "file_name") -> str:
@@ -155,11 +165,11 @@ def _segment(reader: Reader) -> Segment:
     area = reader.number("area")
     if isinstance(area, int) and not -LIMIT < area < LIMIT:
         raise reader.error(f"'area': expected a number of pixels, found {kind_of(area)}")
-    return Segment(reader.integer("id"), reader.integer("category_id"), reader.flag("iscrowd"), area)
+    return Segment(reader.integer("id"), reader.identifier("category_id"), reader.flag("iscrowd"), area)
 
 
 def _prediction(reader: Reader) -> PredictedSegment:
-    return PredictedSegment(reader.integer("id"), reader.integer("category_id"))
+    return PredictedSegment(reader.integer("id"), reader.identifier("category_id"))
 
 
 def _color(found: Any) -> tuple[int, int, int] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.data.dataset import Annotation, Dataset, ImageEntry, PanopticEntry
+from proscale_bench.data.dataset import Annotation, Dataset, Id, ImageEntry, PanopticEntry
 from proscale_bench.data.pictures import IdMap, LabelMap, read_id_map, read_label_map
 from proscale_bench.errors import BenchError
 
@@ -57,7 +57,7 @@ def semantic_truth(dataset: Dataset, image: ImageEntry) -> LabelMap:
     return labels_of(ids, entry, dataset.class_of, void)
 
 
-def instance_truths(dataset: Dataset, image_id: int) -> Sequence[Annotation]:
+def instance_truths(dataset: Dataset, image_id: Id) -> Sequence[Annotation]:
     """The instances of an image as COCO's dictionaries, in the file's order; empty where it has none.
 
     Raises:
@@ -84,7 +84,7 @@ def unknown_labels(labels: LabelMap, classes: int, void: int) -> list[int]:
     return [int(label) for label in found if label >= classes and label != void]
 
 
-def labels_of(ids: IdMap, entry: PanopticEntry, class_of: dict[int, int], void: int) -> LabelMap:
+def labels_of(ids: IdMap, entry: PanopticEntry, class_of: dict[Id, int], void: int) -> LabelMap:
     """The class index of every pixel of a panoptic map; ids that no segment has are void."""
     order = sorted(entry.segments, key=lambda segment: segment.id)
     known = np.array([segment.id for segment in order], np.uint32)

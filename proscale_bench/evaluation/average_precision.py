@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proscale_bench.config.choices import Task
+from proscale_bench.data.dataset import Id
+
 IouType = Literal["segm", "bbox"]
 IOU_TYPES: tuple[IouType, ...] = ("segm", "bbox")
+
+
+def iou_types_of(tasks: Collection[Task]) -> tuple[IouType, ...]:
+    """What is held against what: masks and boxes for `instance`, boxes alone for `boxes`."""
+    return IOU_TYPES if "instance" in tasks else ("bbox",) if "boxes" in tasks else ()
+
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS = np.linspace(0.0, 1.0, 101)
@@ -74,7 +83,7 @@ class InstanceScores(NamedTuple):
     """
 
     iou_type: IouType
-    per_category: dict[int, float | None]
+    per_category: dict[Id, float | None]
     warnings: tuple[str, ...]
     ap: float
     ap50: float
@@ -98,7 +107,7 @@ class InstanceScores(NamedTuple):
 def score_tables(
     precision: Floats,
     recall: Floats,
-    category_ids: Sequence[int],
+    category_ids: Sequence[Id],
     iou_type: IouType,
     max_detections: tuple[int, int, int] = MAX_DETECTIONS,
     warnings: tuple[str, ...] = (),
@@ -137,7 +146,7 @@ def score_tables(
     )
 
 
-def _per_category(precision: Floats, category_ids: Sequence[int]) -> dict[int, float | None]:
+def _per_category(precision: Floats, category_ids: Sequence[Id]) -> dict[Id, float | None]:
     """AP of each category at the last limit, None where it has no truth; `precision` as in `score_tables`."""
     means = (mean_of_defined(precision[:, :, index, ALL_AREAS, -1]) for index in range(len(category_ids)))
     return {id_: None if mean == -1 else mean for id_, mean in zip(category_ids, means, strict=True)}
@@ -233,6 +242,6 @@ def reference_scores(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    category_ids = [int(id_) for id_ in evaluation.params.catIds]
+    category_ids = [id_ if isinstance(id_, str) else int(id_) for id_ in evaluation.params.catIds]
     stats: Sequence[float] = np.asarray(evaluation.stats).tolist()
     return InstanceScores(iou_type, _per_category(evaluation.eval["precision"], category_ids), warnings, *stats)

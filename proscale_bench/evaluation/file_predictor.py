@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from proscale_bench.data.batches import Batch
-from proscale_bench.data.dataset import ImageEntry
+from proscale_bench.data.dataset import Id, ImageEntry
 from proscale_bench.data.panoptic_json import PredictedEntry, PredictedSegment, read_panoptic_predictions
 from proscale_bench.data.pictures import read_id_map, read_label_map
 from proscale_bench.data.truth import png_name
@@ -19,8 +19,10 @@ from proscale_bench.evaluation.average_precision import (
     InstanceScores,
     IouType,
     Matches,
+    iou_types_of,
     reference_scores,
 )
+from proscale_bench.evaluation.ids import are_among
 from proscale_bench.evaluation.instance_files import (
     columns_of,
     known_detections,
@@ -43,6 +45,7 @@ KINDS: dict[Task, tuple[str, ...]] = {
     "panoptic": (*PANOPTIC_JSONS, PANOPTIC_DIR),
     "instance": INSTANCES_JSONS,
     "semantic": (SEMANTIC_DIR,),
+    "boxes": INSTANCES_JSONS,
 }
 
 
@@ -68,7 +71,7 @@ class FilePredictor:
             raise BenchError(f"{folder}: not a folder", "give the folder that --save-predictions wrote, or one like it")
         cautions = Cautions()
         images = work.images
-        self._panoptic: dict[int, PredictedEntry] | None = None
+        self._panoptic: dict[Id, PredictedEntry] | None = None
         self.scorer: FileScorer | None = None
         self._semantic_dir: Path | None = None
         if "panoptic" in work.tasks:
@@ -83,11 +86,11 @@ class FilePredictor:
             self._panoptic = check_predictions(
                 self._panoptic_json, work.dataset.categories, annotated, entries, cautions
             )
-        if "instance" in work.tasks:
+        if kinds := iou_types_of(work.tasks):
             truth_json = work.dataset.instances_json
             assert truth_json is not None
-            results_json = _find(folder, INSTANCES_JSONS, "instance")
-            self.scorer = FileScorer(truth_json, results_json, [image.id for image in images], reference)
+            results_json = _find(folder, INSTANCES_JSONS, "instance" if "instance" in work.tasks else "boxes")
+            self.scorer = FileScorer(truth_json, results_json, [image.id for image in images], kinds, reference)
         if "semantic" in work.tasks:
             self._semantic_dir = _find(folder, (SEMANTIC_DIR,), "semantic")
         self.warnings = cautions.lines()
@@ -127,24 +130,32 @@ class FileScorer:
     Args:
         gt_json, results_json: COCO files.
         image_ids: those to score.
+        iou_types: masks and boxes, or boxes alone.
         reference: pycocotools scores.
 
     Raises:
         BenchError: a file is unreadable or a record is not whole, with its place.
     """
 
-    def __init__(self, gt_json: Path, results_json: Path, image_ids: Collection[int], reference: bool = False) -> None:
+    def __init__(
+        self,
+        gt_json: Path,
+        results_json: Path,
+        image_ids: Collection[Id],
+        iou_types: Sequence[IouType] = IOU_TYPES,
+        reference: bool = False,
+    ) -> None:
         everything = read_ground_truth(gt_json)
         results, image = read_results(results_json, everything)
-        chosen = np.isin(everything.image_ids, list(image_ids))
+        chosen = are_among(everything.image_ids, image_ids)
         self._truth = everything.only(image_ids)
         self._results = results.take(chosen[image])
         self._image = (np.cumsum(chosen) - 1)[image[chosen[image]]]
         self._reference = reference
-        self._columns = {kind: columns_of(self._truth, self._results, self._image, kind) for kind in IOU_TYPES}
+        self._columns = {kind: columns_of(self._truth, self._results, self._image, kind) for kind in iou_types}
 
     @property
-    def category_ids(self) -> tuple[int, ...]:
+    def category_ids(self) -> tuple[Id, ...]:
         """Ascending: what `Matches.category` counts."""
         return tuple(self._truth.category_ids.tolist())
 
@@ -154,13 +165,13 @@ class FileScorer:
         return match(truths, known_detections(detections), MAX_DETECTIONS[-1])
 
     def scores(self) -> dict[IouType, InstanceScores]:
-        """Masks and boxes."""
-        return {kind: self._score(kind) for kind in IOU_TYPES}
+        """The scores of each type."""
+        return {kind: self._score(kind) for kind in self._columns}
 
     def _score(self, iou_type: IouType) -> InstanceScores:
         truths, detections, warnings = self._columns[iou_type]
         if self._reference:
-            annotations = [dict(one) for one in self._truth.annotations.items]  # pycocotools writes into them
-            truth = {**self._truth.document, "annotations": annotations}
-            return reference_scores(truth, list(map(dict, self._results.items)), iou_type, MAX_DETECTIONS, warnings)
+            return reference_scores(
+                self._truth.for_reference(), list(map(dict, self._results.items)), iou_type, MAX_DETECTIONS, warnings
+            )
         return score_columns(self._truth, truths, detections, iou_type, MAX_DETECTIONS, warnings)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.data.dataset import Category, ImageEntry
+from proscale_bench.data.dataset import Category, Id, ImageEntry
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.average_precision import (
     IOU_TYPES,
@@ -25,8 +25,9 @@ from proscale_bench.evaluation.average_precision import (
     reference_scores,
     score_tables,
 )
+from proscale_bench.evaluation.ids import Ids, id_column, place_of, sorted_ids
 from proscale_bench.evaluation.instance_matching import match
-from proscale_bench.evaluation.instance_records import Records, detection_columns, place_of, truth_columns
+from proscale_bench.evaluation.instance_records import Records, detection_columns, truth_columns
 from proscale_bench.evaluation.run_lengths import encode_masks
 
 BATCH_IMAGES, BATCH_DETECTIONS = 64, 2048  # scored at a time: some megabytes of records
@@ -46,11 +47,11 @@ class InstanceScorer:
     def __init__(
         self, categories: Sequence[Category], iou_types: Sequence[IouType] = IOU_TYPES, reference: bool = False
     ) -> None:
-        self.category_ids = tuple(sorted({category.id for category in categories}))
+        self.category_ids = tuple(sorted_ids({category.id for category in categories}))
         self.iou_types = tuple(iou_types)
         self.reference = reference
-        self._known = np.array(self.category_ids, np.int64)
-        self._ids: set[int] = set()
+        self._known = id_column(self.category_ids)
+        self._ids: set[Id] = set()
         self._waiting: list[_Image] = []
         self._detections_waiting = 0
         self._scored: list[_Batch] = []
@@ -77,9 +78,9 @@ class InstanceScorer:
             self._score_waiting()
 
     @property
-    def image_ids(self) -> tuple[int, ...]:
+    def image_ids(self) -> tuple[Id, ...]:
         """Ids of the images added, ascending: what `Matches.image` counts."""
-        return tuple(sorted(self._ids))
+        return tuple(sorted_ids(self._ids))
 
     def matches(self, iou_type: IouType) -> Matches:
         """The detections of all images that found a truth; see `bootstrap.average_precisions`.
@@ -88,7 +89,7 @@ class InstanceScorer:
             BenchError: a record is not whole.
         """
         self._score_waiting()
-        ids = np.array(self.image_ids, np.int64)
+        ids = id_column(self.image_ids)
         parts = []
         for batch in self._scored:
             found = batch.matches[iou_type]
@@ -139,14 +140,14 @@ class InstanceScorer:
             own_boxes = boxed and iou_type == "bbox"
             columns = detection_columns(found, image, category, sizes[image], iou_type, boxed=own_boxes)
             matches[iou_type] = match(told, columns, MAX_DETECTIONS[-1])
-        ids = np.array([one.entry.id for one in images], np.int64)
+        ids = id_column([one.entry.id for one in images])
         return _Batch(ids, matches, images if self.reference else [])
 
     def _records(self, place: str, of_images: list[Sequence[Mapping[str, Any]]]) -> tuple[Records, Integers, Integers]:
         """Records of categories that are scored, each one's image in the batch, and its category's place."""
         records = Records(place, [record for of_image in of_images for record in of_image])
         image = np.repeat(np.arange(len(of_images)), [len(of_image) for of_image in of_images])
-        category = place_of(records.integers("category_id"), self._known)
+        category = place_of(records.ids("category_id"), self._known)
         known = category >= 0
         return records.take(known), image[known], category[known]
 
@@ -182,7 +183,7 @@ class _Image:
 class _Batch:
     """The matches of some images: `Matches.image` counts `image_ids`; records are kept for the reference alone."""
 
-    image_ids: Integers
+    image_ids: Ids
     matches: dict[IouType, Matches]
     images: list[_Image]
 
@@ -199,9 +200,9 @@ def _joined(parts: Sequence[Matches]) -> Matches:
 
 
 def detections_of(
-    image_id: int,
+    image_id: Id,
     scores: Sequence[float] | NDArray[Any],
-    category_ids: Sequence[int] | NDArray[Any],
+    category_ids: Sequence[Id] | NDArray[Any],
     masks: NDArray[np.bool_],
     boxes: NDArray[np.floating[Any]],
 ) -> list[dict[str, Any]]:
@@ -221,8 +222,8 @@ def detections_of(
     around = np.asarray(mask.to_bbox(encoded)).reshape(-1, 4).tolist() if encoded else []
     return [
         {
-            "image_id": int(image_id),
-            "category_id": int(category_id),
+            "image_id": image_id if isinstance(image_id, str) else int(image_id),
+            "category_id": category_id if isinstance(category_id, str) else int(category_id),
             "segmentation": runs,
             "bbox": box,
             "score": float(score),

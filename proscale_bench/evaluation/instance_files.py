@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proscale_bench.data.dataset import Id
 from proscale_bench.data.documents import kind_of, read_json
+from proscale_bench.data.instances_json import drop_empty_parts, has_id
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.average_precision import (
     IOU_TYPES,
@@ -24,8 +26,9 @@ from proscale_bench.evaluation.average_precision import (
     reference_scores,
     score_tables,
 )
+from proscale_bench.evaluation.ids import Ids, are_among, ascending, place_of, sorted_ids
 from proscale_bench.evaluation.instance_matching import Detections, Truths, engine_tables, match
-from proscale_bench.evaluation.instance_records import Records, detection_columns, place_of, truth_columns
+from proscale_bench.evaluation.instance_records import Records, detection_columns, truth_columns
 from proscale_bench.machine import no_garbage_collection
 
 
@@ -44,8 +47,8 @@ class GroundTruth:
 
     path: Path
     document: dict[str, Any]
-    image_ids: Integers
-    category_ids: Integers
+    image_ids: Ids
+    category_ids: Ids
     images: Records
     annotations: Records
     image: Integers
@@ -66,9 +69,9 @@ class GroundTruth:
         sizes = self.sizes[self.image] if iou_type == "segm" else np.zeros((len(self.image), 2), np.int64)
         return truth_columns(self.annotations, self.image, self.category, sizes, iou_type)
 
-    def only(self, image_ids: Collection[int]) -> GroundTruth:
+    def only(self, image_ids: Collection[Id]) -> GroundTruth:
         """The same of some images."""
-        chosen = np.isin(self.image_ids, list(image_ids))
+        chosen = are_among(self.image_ids, image_ids)
         kept = chosen[self.image]
         images, annotations = self.images.take(chosen), self.annotations.take(kept)
         return replace(
@@ -81,9 +84,18 @@ class GroundTruth:
             category=self.category[kept],
         )
 
-    def by_image(self) -> dict[int, list[dict[str, Any]]]:
+    def for_reference(self) -> dict[str, Any]:
+        """The document as pycocotools can read it, which writes into it: with `iscrowd`, and ids that are numbers."""
+        annotations = [{"iscrowd": 0, **annotation} for annotation in self.document.get("annotations", ())]
+        for place, annotation in enumerate(annotations, start=1):
+            drop_empty_parts(annotation)
+            if isinstance(annotation["id"], str):
+                annotation["id"] = place if has_id(annotation["id"]) else 0
+        return {**self.document, "annotations": annotations}
+
+    def by_image(self) -> dict[Id, list[dict[str, Any]]]:
         """The annotations of each image id, in the file's order."""
-        found: dict[int, list[dict[str, Any]]] = {id_: [] for id_ in self.image_ids.tolist()}
+        found: dict[Id, list[dict[str, Any]]] = {id_: [] for id_ in self.image_ids.tolist()}
         for id_, annotation in zip(self.image_ids[self.image].tolist(), self.annotations.items, strict=True):
             found[id_].append(annotation)
         return found
@@ -120,7 +132,7 @@ def evaluate_instances(
         if 100 not in max_detections:
             warnings += ("AP, the first number, is that of 100 detections, which is no limit here",)
         if reference:
-            return reference_scores(truth.document, list(results.items), iou_type, max_detections, warnings)
+            return reference_scores(truth.for_reference(), list(results.items), iou_type, max_detections, warnings)
         return score_columns(truth, truths, detections, iou_type, max_detections, warnings)
 
 
@@ -156,12 +168,13 @@ def read_ground_truth(path: Path) -> GroundTruth:
         )
     images, categories = (_records(path, document, key) for key in ("images", "categories"))
     annotations = _records(path, {"annotations": [], **document}, "annotations")
-    order = np.argsort(images.unique())
+    order = ascending(images.unique())
     images = Records(images.place, [images.items[place] for place in order], order.tolist())
-    image_ids, category_ids = images.integers("id"), np.sort(categories.unique())
+    image_ids, category_ids = images.ids("id"), categories.unique()
+    category_ids = category_ids[ascending(category_ids)]
     annotations.unique()
-    image = place_of(annotations.integers("image_id"), image_ids)
-    category = place_of(annotations.integers("category_id"), category_ids)
+    image = place_of(annotations.ids("image_id"), image_ids)
+    category = place_of(annotations.ids("category_id"), category_ids)
     known = (image >= 0) & (category >= 0)
     annotations, left_out = annotations.take(known), int(np.count_nonzero(~known))
     return GroundTruth(
@@ -182,13 +195,14 @@ def read_results(path: Path, truth: GroundTruth) -> tuple[Records, Integers]:
             "a results file is a list of {image_id, category_id, score} with a segmentation or a bbox",
         )
     results = Records(str(path), document)
-    ids = results.integers("image_id")
+    ids = results.ids("image_id")
     image = place_of(ids, truth.image_ids)
     unknown = np.flatnonzero(image < 0)
     if len(unknown):
+        first = kind_of(ids.tolist()[unknown[0]])
         raise results.error(
             int(unknown[0]),
-            f"image {ids[unknown[0]]} is not in {truth.path} ({len(unknown)} of {len(ids)} results are of such images)",
+            f"image {first} is not in {truth.path} ({len(unknown)} of {len(ids)} results are of such images)",
             "the results are of another split, or its annotations of fewer images",
         )
     return results, image
@@ -204,7 +218,7 @@ def columns_of(
     """
     truths = truth.columns(iou_type)
     boxed = bool(len(results) and results.items[0].get("bbox", []) != [])
-    category = place_of(results.integers("category_id"), truth.category_ids)
+    category = place_of(results.ids("category_id"), truth.category_ids)
     if not boxed and len(results) and "segmentation" not in results.items[0]:
         raise results.error(0, "neither a segmentation nor a bbox", "is this a file of instance results?")
     sizes = np.zeros((len(image), 2), np.int64) if boxed and iou_type == "bbox" else truth.sizes[image]
@@ -231,14 +245,14 @@ def _warnings(
             f"{truth.path}: an annotation has the id 0, which pycocotools takes for no truth once it is found: the "
             "detection that finds it counts as false. Number annotations from 1"
         )
-    if any(item.get("ignore", 0) and not item["iscrowd"] for item in truth.annotations.items):
+    if any(item.get("ignore", 0) and not item.get("iscrowd", 0) for item in truth.annotations.items):
         yield f"{truth.path}: annotations have `ignore` set: pycocotools reads `iscrowd` in its stead"
     if not len(results):
         yield f"{found}: no results: 0 wherever there is a truth, -1 elsewhere (pycocotools crashes)"
         return
     unknown = detections.category < 0
     if unknown.any():
-        ids = sorted({item["category_id"] for item, out in zip(results.items, unknown, strict=True) if out})
+        ids = sorted_ids({item["category_id"] for item, out in zip(results.items, unknown, strict=True) if out})
         yield f"{found}: {unknown.sum()} results of categories that {truth.path} lacks are left out: {_some(ids)}"
     nan = np.isnan(detections.score)
     if nan.any():

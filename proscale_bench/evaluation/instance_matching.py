@@ -37,7 +37,8 @@ class Truths:
     Args:
         image, category: [G], places in the ascending lists of ids.
         area: [G], pixels, as the file says.
-        crowd: [G].
+        crowd: [G]; crowds may be found any number of times, and an IoU with one is over the detection's area.
+        ignored: [G]; neither found nor missed, as a crowd is.
         named: [G]; False for the id 0, which the reference takes for no truth at all once it is found.
         shapes: masks or boxes of all.
     """
@@ -46,6 +47,7 @@ class Truths:
     category: Integers
     area: Floats
     crowd: NDArray[np.bool_]
+    ignored: NDArray[np.bool_]
     named: NDArray[np.bool_]
     shapes: MasksOrBoxes
 
@@ -81,7 +83,7 @@ def match(truths: Truths, detections: Detections, most: int) -> Matches:
     )
     order, groups, rank = _grouped(detections.image, detections.category, detections.score, most)
     truth_order, truth_groups, _ = _grouped(truths.image, truths.category)
-    ignored_truths = _outside(truths.area) | np.where(truths.crowd, ALL_BITS, 0)
+    ignored_truths = _outside(truths.area) | np.where(truths.ignored, ALL_BITS, 0)
     best, truth_shapes = detections.take(order), take_shapes(truths.shapes, truth_order)
     crowd, named = truths.crowd[truth_order].tolist(), truths.named[truth_order].tolist()
     places, slots, overlaps = [np.empty(0, int)], [np.empty(0, int)], [np.empty(0)]
@@ -107,12 +109,14 @@ def engine_tables(truths: Truths, detections: Detections, images: int, categorie
         images, categories: their numbers.
 
     Returns:
-        None where it is not asked: with a truth of id 0, NaN or infinity, nothing to find or nothing found.
+        None where it is not asked: with a truth of id 0, or one ignored that is no crowd, NaN or infinity, nothing to
+        find or nothing found.
     """
     from hotcoco import COCO, COCOeval
 
     finite = all(np.isfinite(column).all() for column in (truths.area, detections.area, detections.score))
-    if not (finite and len(truths.image) and len(detections.image) and truths.named.all()):
+    plain = truths.named.all() and np.array_equal(truths.crowd, truths.ignored)
+    if not (finite and plain and len(truths.image) and len(detections.image)):
         return None
 
     def boxes_and_masks(shapes: MasksOrBoxes) -> tuple[Floats, list[Any] | None]:

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.data.documents import is_number, kind_of, whole_number
+from proscale_bench.data.dataset import Id
+from proscale_bench.data.documents import identifier, is_number, kind_of, whole_number
+from proscale_bench.data.instances_json import has_id, is_crowd_number
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.average_precision import Floats, Integers, IouType
+from proscale_bench.evaluation.ids import Ids, id_column
 from proscale_bench.evaluation.instance_matching import Detections, MasksOrBoxes, Truths
 from proscale_bench.evaluation.run_lengths import areas
 
 FARTHEST_PX = 1e5  # COCO's largest object has this side; the C code draws every pixel of a line to a point
+NO_MASK_HINT = "boxes can be scored without masks: --tasks boxes"
 RECORD_HINT = "see https://cocodataset.org/#format-data and #format-results"
 
 
@@ -63,13 +68,32 @@ class Records:
         """Whole numbers below 2^63; floats that are whole count too."""
         return self._column(key, {int}, np.int64, whole_number, "a whole number")
 
+    def ids(self, key: str) -> Ids:
+        """Whole numbers below 2^63, or text."""
+        values = self.values(key)
+        if set(map(type, values)) <= {int}:
+            with suppress(OverflowError):
+                return np.array(values, np.int64)
+        found: list[Id] = []
+        for position, value in enumerate(values):
+            id_ = identifier(value)
+            if id_ is None:
+                raise self.error(position, f"'{key}': expected a whole number or text, found {kind_of(value)}")
+            found.append(id_)
+        return id_column(found)
+
     def numbers(self, key: str) -> Floats:
         """Any numbers, NaN and infinity included."""
         return self._column(key, {int, float}, np.float64, _number, "a number")
 
-    def flags(self, key: str) -> NDArray[np.bool_]:
-        """True, false, 1 or 0."""
-        return self._column(key, {bool}, np.bool_, _flag, "0 or 1")
+    def crowds(self) -> Floats:
+        """What `iscrowd` says, 0 where it is missing: not 0 is ignored, and a crowd where it is 1 or more."""
+        values = [item.get("iscrowd", 0) for item in self.items]
+        if not set(map(type, values)) <= {int, bool} or not set(values) <= {0, 1}:
+            for position, value in enumerate(values):
+                if not is_crowd_number(value):
+                    raise self.error(position, f"'iscrowd': expected 0 or 1, found {kind_of(value)}")
+        return np.array(values, float)
 
     def boxes(self, key: str = "bbox") -> Floats:
         """(x, y, width, height) in pixels, [N, 4]."""
@@ -89,14 +113,14 @@ class Records:
             )
         return found
 
-    def unique(self, key: str = "id") -> Integers:
+    def unique(self, key: str = "id") -> Ids:
         """Ids, none of them twice."""
-        ids = self.integers(key)
-        _, firsts, which = np.unique(ids, return_index=True, return_inverse=True)
-        again = np.flatnonzero(firsts[which] != np.arange(len(ids)))
-        if len(again):
-            first = self.index[firsts[which[again[0]]]]
-            raise self.error(int(again[0]), f"'{key}': {ids[again[0]]} is also that of [{first}]")
+        ids = self.ids(key)
+        firsts: dict[Any, int] = {}
+        for position, id_ in enumerate(ids.tolist()):
+            first = firsts.setdefault(id_, position)
+            if first != position:
+                raise self.error(position, f"'{key}': {id_} is also that of [{self.index[first]}]")
         return ids
 
     def masks(self, sizes: Integers, *, drawn: bool) -> tuple[list[dict[str, Any]], Integers]:
@@ -137,7 +161,8 @@ class Records:
             raise self.error(position, f"'segmentation': expected counts as {expected}, found {kind_of(counts)}")
         from hotcoco import mask
 
-        if not all(type(run) is int and run >= 0 for run in counts) or sum(counts) != size[0] * size[1]:
+        counts = [whole_number(run) for run in counts]  # 5.0 becomes 5
+        if any(run is None or run < 0 for run in counts) or sum(counts) != size[0] * size[1]:
             raise self._corrupt(position, size)
         return mask.frPyObjects({"size": size, "counts": counts}, *size)
 
@@ -152,8 +177,9 @@ class Records:
         """A mask of polygons, each as x, y, x, y ..."""
         from hotcoco import mask
 
+        polygons = [polygon for polygon in polygons if polygon != []]
         if not polygons:
-            raise self.error(position, "'segmentation': no polygon")
+            raise self.error(position, "'segmentation': no polygon", NO_MASK_HINT)
         for polygon in polygons:
             if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
                 found = f"{len(polygon)} numbers" if isinstance(polygon, list) else kind_of(polygon)
@@ -195,6 +221,7 @@ def _plain(runs: list[Any], sizes: list[list[int]]) -> bool:
         return (
             set(map(type, runs)) <= {dict}
             and [one["size"] for one in runs] == sizes
+            and set(map(type, chain.from_iterable(one["size"] for one in runs))) <= {int}
             and {type(one["counts"]) for one in runs} <= {str}
         )
     except KeyError:
@@ -208,10 +235,6 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _flag(value: Any) -> bool | None:
-    return bool(value) if isinstance(value, (bool, int, float)) and value in (0, 1) else None
-
-
 def _four(box: Any) -> list[float]:
     """A box's numbers; NaN where it has none."""
     numbers = [_number(side) for side in box] if isinstance(box, (list, tuple, np.ndarray)) else []
@@ -222,14 +245,6 @@ def _said(value: Any) -> str:
     return f"[{', '.join(map(kind_of, value))}]"[:80] if isinstance(value, (list, tuple)) else kind_of(value)
 
 
-def place_of(ids: Integers, known: Integers) -> Integers:
-    """The place of each id among the known ones, ascending; -1 where it is not one of them."""
-    if not len(known):
-        return np.full(len(ids), -1)
-    places = np.searchsorted(known, ids).clip(max=len(known) - 1)
-    return np.where(known[places] == ids, places, -1)
-
-
 def truth_columns(records: Records, image: Integers, category: Integers, sizes: Integers, iou_type: IouType) -> Truths:
     """Annotations for the matching, every field that the reference reads.
 
@@ -238,9 +253,9 @@ def truth_columns(records: Records, image: Integers, category: Integers, sizes: 
         sizes: [N, 2], (height, width) of each one's image; of no account for boxes.
     """
     shapes = records.masks(sizes, drawn=True)[0] if iou_type == "segm" else records.boxes()
-    return Truths(
-        image, category, records.numbers("area"), records.flags("iscrowd"), records.integers("id") != 0, shapes
-    )
+    crowds, ids = records.crowds(), records.ids("id")
+    named = ids != 0 if ids.dtype != object else np.fromiter(map(has_id, ids.tolist()), bool, len(ids))
+    return Truths(image, category, records.numbers("area"), np.trunc(crowds) != 0, crowds != 0, named, shapes)
 
 
 def detection_columns(

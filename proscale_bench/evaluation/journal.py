@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from proscale_bench.data.dataset import Id
 from proscale_bench.errors import BenchError
 
 PATTERN = "process-*.jsonl"
@@ -56,7 +57,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._places: dict[int, LinePlace] = {}
+        self._places: dict[Id, LinePlace] = {}
         try:
             for path in sorted(folder.glob(PATTERN)):
                 self._places.update(_scan(path))
@@ -64,10 +65,10 @@ class Journal:
             raise BenchError(f"cannot read {folder}: {error.strerror or error}", "check its permissions") from error
 
     @property
-    def image_ids(self) -> Collection[int]:
+    def image_ids(self) -> Collection[Id]:
         return self._places.keys()
 
-    def read(self, image_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+    def read(self, image_ids: Sequence[Id]) -> Iterator[dict[str, Any]]:
         """The documents of these images, in this order.
 
         Raises:
@@ -94,7 +95,7 @@ class Journal:
                 folder.rmdir()
 
 
-def _scan(path: Path) -> Iterator[tuple[int, LinePlace]]:
+def _scan(path: Path) -> Iterator[tuple[Id, LinePlace]]:
     """The whole lines of a file. What is no line of ours is left out: its image is evaluated again."""
     offset = 0
     with path.open("rb") as file:
@@ -107,7 +108,7 @@ def _scan(path: Path) -> Iterator[tuple[int, LinePlace]]:
                 image_id = json.loads(line)["image_id"]
             except (ValueError, LookupError, TypeError):
                 continue
-            if isinstance(image_id, int):
+            if isinstance(image_id, (int, str)):
                 yield image_id, place
 
 

@@ -6,12 +6,12 @@ image; where files mislead a metric, its number stands and a warning says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from proscale_bench.data.consistency import repeated
-from proscale_bench.data.dataset import Category, PanopticEntry
+from proscale_bench.data.dataset import Category, Id, PanopticEntry
 from proscale_bench.data.panoptic_json import PredictedEntry, read_panoptic_predictions, read_panoptic_truth
 from proscale_bench.data.pictures import IdMap, read_id_map, read_label_map
 from proscale_bench.errors import BenchError
@@ -38,7 +38,7 @@ class ScoredFiles:
     """The quality of a folder of predictions, and the counts of each image, in the order of the truth's annotations."""
 
     categories: tuple[Category, ...]
-    image_ids: tuple[int, ...]
+    image_ids: tuple[Id, ...]
     counts: tuple[PanopticCounts, ...]
     quality: PanopticQuality
 
@@ -95,7 +95,7 @@ def _count_panoptic(
     return counts
 
 
-def _read(image_id: int, path: Path) -> IdMap:
+def _read(image_id: Id, path: Path) -> IdMap:
     try:
         return read_id_map(path)
     except BenchError as error:
@@ -128,7 +128,7 @@ def check_predictions(
     entries: Sequence[PanopticEntry],
     predictions: Sequence[PredictedEntry],
     cautions: Cautions,
-) -> dict[int, PredictedEntry]:
+) -> dict[Id, PredictedEntry]:
     """The prediction of each image, the last where there are several; what misleads is added to the cautions.
 
     Raises:
@@ -140,7 +140,7 @@ def check_predictions(
     if absent:
         raise BenchError(
             f"{path}: no prediction for {len(absent):,} of {len(entries):,} images, the first image {absent[0]}",
-            "every image needs an entry: one where nothing was found has no segments and a map of zeros",
+            _hint_of_absent(absent[0], by_image),
         )
     for image_id in by_image:
         if image_id not in images:
@@ -161,6 +161,12 @@ def check_predictions(
             if segment.id == VOID:
                 cautions.add("predicted segments with id 0, which is void to the truth", place)
     return by_image
+
+
+def _hint_of_absent(absent: Id, predicted: Collection[Id]) -> str:
+    if any(str(id_) == str(absent) for id_ in predicted):
+        return "its id is text in one of both files and a number in the other: write both alike"
+    return "every image needs an entry: one where nothing was found has no segments and a map of zeros"
 
 
 def _check_map(entry: PanopticEntry, shared: Overlaps, cautions: Cautions) -> None:

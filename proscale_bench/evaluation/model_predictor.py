@@ -12,7 +12,7 @@ from torch import Tensor
 
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.data.batches import Batch, padded_size, resize, resized_size
-from proscale_bench.data.dataset import Category, Dataset, ImageEntry
+from proscale_bench.data.dataset import Category, Dataset, Id, ImageEntry
 from proscale_bench.data.panoptic_json import PredictedSegment
 from proscale_bench.data.pictures import read_image
 from proscale_bench.data.truth import require_size
@@ -68,12 +68,12 @@ class PostProcessor:
         thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
     ) -> None:
         self.tasks, self.thresholds = frozenset(tasks), thresholds
-        self.category_ids = np.array([category.id for category in categories], dtype=np.int64)
+        self.category_ids = tuple(category.id for category in categories)
         self.things = frozenset(index for index, category in enumerate(categories) if category.is_thing)
 
     @torch.inference_mode()
     def prediction(
-        self, logits: BatchLogits, index: int, image_id: int, image_size: Size, output_size: Size
+        self, logits: BatchLogits, index: int, image_id: Id, image_size: Size, output_size: Size
     ) -> Prediction:
         """The prediction for one image of a batch.
 
@@ -93,14 +93,15 @@ class PostProcessor:
             found = postprocess.panoptic(classes, masks, self.things, self.thresholds)
             ids = found.map.cpu().numpy()
             segments = tuple(
-                PredictedSegment(segment.id, int(self.category_ids[segment.category])) for segment in found.segments
+                PredictedSegment(segment.id, self.category_ids[segment.category]) for segment in found.segments
             )
-        if "instance" in self.tasks:
+        if {"instance", "boxes"} & self.tasks:
             best = postprocess.instances(classes, masks, top_k=self.thresholds.instances, thing_classes=self.things)
             scores, places, shapes, boxes = (
                 tensor.cpu().numpy() for tensor in (best.scores, best.classes, best.masks, best.boxes)
             )
-            detections = tuple(detections_of(image_id, scores, self.category_ids[places], shapes, boxes))
+            category_ids = [self.category_ids[place] for place in places.tolist()]
+            detections = tuple(detections_of(image_id, scores, category_ids, shapes, boxes))
         if "semantic" in self.tasks:
             likeliest = postprocess.semantic(classes, masks).max(dim=0).indices
             labels = likeliest.to(torch.int16).cpu().numpy().astype(np.uint16)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.data.dataset import Category, Segment
+from proscale_bench.data.dataset import Category, Id, Segment
 from proscale_bench.data.panoptic_json import PredictedSegment
 from proscale_bench.evaluation.pixel_runs import Map, runs
 
@@ -33,9 +33,9 @@ class PanopticCounts:
         false_negatives: a category id for each.
     """
 
-    matches: tuple[tuple[int, float], ...]
-    false_positives: tuple[int, ...]
-    false_negatives: tuple[int, ...]
+    matches: tuple[tuple[Id, float], ...]
+    false_positives: tuple[Id, ...]
+    false_negatives: tuple[Id, ...]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class PanopticQuality:
     all: GroupQuality
     things: GroupQuality
     stuff: GroupQuality
-    per_class: dict[int, ClassQuality]
+    per_class: dict[Id, ClassQuality]
     warnings: tuple[str, ...] = ()
 
 
@@ -201,7 +201,7 @@ class RunningQuality:
         )
         return PanopticQuality(_mean(list(seen.values())), things, stuff, per_class, warnings)
 
-    def _per_class(self) -> dict[int, ClassQuality]:
+    def _per_class(self) -> dict[Id, ClassQuality]:
         return {id_: _class_quality(self._iou[id_], *counts) for id_, counts in self._counts.items()}
 
 
@@ -235,7 +235,7 @@ def class_counts(counts: Sequence[PanopticCounts], categories: Sequence[Category
 
 def _tables(
     shared: Overlaps, true_segments: Sequence[Segment], predicted_segments: Sequence[PredictedSegment]
-) -> tuple[dict[int, Segment], dict[int, int], dict[int, int]]:
+) -> tuple[dict[int, Segment], dict[int, Id], dict[int, int]]:
     """An image's truth by id, and the category and the area of each prediction, in pixels of its map."""
     truth = {segment.id: segment for segment in true_segments}
     category_of = {segment.id: segment.category_id for segment in predicted_segments}
@@ -252,7 +252,7 @@ def _tables(
 
 
 def _matched(
-    shared: Overlaps, truth: Mapping[int, Segment], category_of: Mapping[int, int], areas: Mapping[int, int]
+    shared: Overlaps, truth: Mapping[int, Segment], category_of: Mapping[int, Id], areas: Mapping[int, int]
 ) -> Iterator[tuple[int, int, float]]:
     """(true id, predicted id, IoU) of every match, by ascending pair."""
     for (true_id, predicted_id), intersection in shared.items():

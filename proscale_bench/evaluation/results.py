@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from proscale_bench.data.dataset import Id
 from proscale_bench.data.panoptic_json import PredictedSegment
 from proscale_bench.evaluation.panoptic import PanopticCounts
 from proscale_bench.evaluation.semantic import SemanticCounts
@@ -27,7 +28,7 @@ class Prediction:
         labels: class indices, [H, W].
     """
 
-    image_id: int
+    image_id: Id
     panoptic_ids: NDArray[Any] | None = None
     segments: tuple[PredictedSegment, ...] = ()
     detections: tuple[Detection, ...] | None = None
@@ -41,7 +42,7 @@ class ImageResult:
     Detections are judged at the end, since AP sorts those of all images together; the rest is judged at once.
     """
 
-    image_id: int
+    image_id: Id
     panoptic: PanopticCounts | None = None
     segments: tuple[PredictedSegment, ...] = ()
     detections: tuple[Detection, ...] | None = None

@@ -70,7 +70,7 @@ class PredictionWriter:
     def finish(self, images: Iterable[ImageEntry], results: Iterable[ImageResult], tasks: Collection[Task]) -> None:
         """The documents, once every image is there."""
         annotations = []
-        with list_of_json(self.folder / INSTANCES_JSON if "instance" in tasks else None) as append:
+        with list_of_json(self.folder / INSTANCES_JSON if {"instance", "boxes"} & set(tasks) else None) as append:
             for image, result in zip(images, results, strict=True):
                 segments = [{"id": segment.id, "category_id": segment.category_id} for segment in result.segments]
                 annotations.append({"image_id": image.id, "file_name": png_name(image), "segments_info": segments})

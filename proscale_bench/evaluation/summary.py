@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from proscale_bench.data.dataset import Category
+from proscale_bench.data.dataset import Category, Id
 from proscale_bench.data.truth import instance_truths
 from proscale_bench.evaluation import bootstrap
-from proscale_bench.evaluation.average_precision import Floats, InstanceScores, Integers, IouType
+from proscale_bench.evaluation.average_precision import Floats, InstanceScores, Integers, IouType, iou_types_of
 from proscale_bench.evaluation.file_predictor import FileScorer
+from proscale_bench.evaluation.ids import ascending, id_column
 from proscale_bench.evaluation.instance import InstanceScorer
 from proscale_bench.evaluation.panoptic import PanopticCounts, PanopticQuality, class_counts, panoptic_quality
 from proscale_bench.evaluation.runner import Work, results_of
@@ -45,7 +46,7 @@ class Summary:
     classes: tuple[ClassAccuracy, ...]
     engine: str
     warnings: tuple[str, ...]
-    image_pq: dict[int, float]
+    image_pq: dict[Id, float]
 
 
 def summarise(
@@ -74,9 +75,9 @@ def summarise(
     panoptic: list[PanopticCounts] = []
     semantic: list[SemanticCounts] = []
     own_scorer = None
-    if "instance" in work.tasks and scorer is None:
+    if (kinds := iou_types_of(work.tasks)) and scorer is None:
         things = [category for category in dataset.categories if category.is_thing]
-        own_scorer = InstanceScorer(things, reference=reference)
+        own_scorer = InstanceScorer(things, kinds, reference)
     for done, result in enumerate(results_of(work, folder)):
         if done % SHOWN_EVERY == 0:
             on_stage("scoring", done, len(images))
@@ -99,11 +100,13 @@ def summarise(
         if labelled is not None:
             replicates["miou"] = bootstrap.mean_ious(weights, class_pixels(semantic, len(dataset.categories)))
         if judge is not None:
-            ascending = np.argsort(np.array(list(images)))  # the matches' order of images
+            order = ascending(id_column(list(images)))  # the matches' order of images
             for name, iou_type in AP_OF.items():
+                if iou_type not in kinds:
+                    continue
                 matches, number = judge.matches(iou_type), len(judge.category_ids)
                 show = partial(on_stage, f"drawing the images anew, {'mask' if name == 'ap' else 'box'} AP")
-                found = bootstrap.average_precisions(matches, number, weights[:, ascending], show)
+                found = bootstrap.average_precisions(matches, number, weights[:, order], show)
                 replicates[name] = np.where(found < 0, np.nan, found)
     # A draw without a thing, say, has no PQ of things: where there is one, what is said of the others is too rosy.
     percent = {name: 100 * values for name, values in replicates.items() if not np.isnan(values).any()}
@@ -148,8 +151,8 @@ def _metrics(
         groups |= {"pq_things": quality.things.pq, "pq_stuff": quality.stuff.pq}
         found |= {name: _percent(value) for name, value in groups.items()}
     if scores:
-        masks, boxes = scores["segm"], scores["bbox"]
-        named = {name: getattr(masks, name) for name in MASK_METRICS} | {"ap_bbox": boxes.ap}
+        named = {name: getattr(scores["segm"], name) for name in MASK_METRICS} if "segm" in scores else {}
+        named["ap_bbox"] = scores["bbox"].ap
         found |= {name: None if value < 0 else _percent(value) for name, value in named.items()}
     if labelled is not None:
         found |= {"miou": labelled.miou, "fwiou": labelled.fwiou, "macc": labelled.macc, "pacc": labelled.pacc}
@@ -162,7 +165,9 @@ def _classes(
     for index, category in enumerate(work.dataset.categories):
         panoptic = quality.per_class[category.id] if quality else None
         fractions = panoptic if panoptic and panoptic.is_seen else None
-        masks, boxes = (scores[kind].per_category.get(category.id) if scores else None for kind in ("segm", "bbox"))
+        masks, boxes = (
+            scores[kind].per_category.get(category.id) if kind in scores else None for kind in ("segm", "bbox")
+        )
         yield ClassAccuracy(
             name=category.name,
             is_thing=category.is_thing,

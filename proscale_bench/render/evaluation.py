@@ -37,12 +37,14 @@ METRICS = {  # (label, metric, indent) by task; what has no indent is strong
         ("mean accuracy", "macc", 1),
         ("pixel accuracy", "pacc", 1),
     ),
+    "boxes": (("box AP", "ap_bbox", 0),),
 }
 COUNTS = {"found": "true_positives", "wrong": "false_positives", "missed": "false_negatives"}
 CLASS_COLUMNS: dict[str, dict[str, str]] = {  # the field of a class by its title, by task
     "panoptic": {"PQ": "pq", "SQ": "sq", "RQ": "rq", **COUNTS},
     "instance": {"mask AP": "ap", "box AP": "ap_bbox"},
     "semantic": {"IoU": "iou"},
+    "boxes": {"box AP": "ap_bbox"},
 }
 COSTS = (  # with their indents
     (Column("encoder GFLOPs", gflops("encoder")), 0),

@@ -74,6 +74,12 @@ KINDS: dict[str, Kind] = {
     **_kinds(
         "warning",
         ("categories-differ", "thing without instances' category", "its AP is not evaluated, its PQ is"),
+        ("no-mask", "instances without a mask", "box AP alone is evaluated, as with --tasks boxes"),
+        (
+            "category-name",
+            "category name that is empty, over 200 characters or not printable",
+            "no number depends on it",
+        ),
         ("shared-file", "file that two images share", "eval counts it twice"),
         ("unlisted-id", "id in a panoptic PNG that no segment has", "its pixels are no truth and not void either"),
         ("segment-without-pixels", "segment without pixels", "it counts as missed, whatever is predicted"),
@@ -98,7 +104,7 @@ class DataFinding:
     kind: str
     file: str
     message: str
-    image_id: int | None = None
+    image_id: int | str | None = None
 
     @property
     def severity(self) -> Severity:

@@ -14,7 +14,7 @@ from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.terms import Quantity, Terms, Tokens
 
-Task = Literal["panoptic", "instance", "semantic"]
+Task = Literal["panoptic", "instance", "semantic", "boxes"]
 Number = TypeVar("Number", int, float)
 PLURALS = ("classes", "queries", "points", "heads", "layers")  # dimensions that are numbers of things
 TOTAL, POSTPROCESSING, WHOLE = "total", "postprocessing", "total_with_postprocessing"

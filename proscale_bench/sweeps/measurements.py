@@ -232,7 +232,7 @@ class EvaluateTask(Measurement):
 
         if self.data is None:
             return replace(open_dataset(embedded_validation()), name=EMBEDDED)
-        return open_dataset(self.data, self.how.split)
+        return open_dataset(self.data, self.how.split, tasks=self.how.tasks)
 
     def _request(self, dataset: Dataset) -> EvaluationRequest:
         from proscale_bench.bench.evaluate import EvaluationRequest, default_resize, tasks_on

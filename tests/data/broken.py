@@ -76,6 +76,11 @@ def drawn(path: str, mode: str, size: tuple[int, int] = (32, 24)) -> Callable[[M
     return lambda made: Image.new(mode, size).save(made.root / path)
 
 
+def named(name: str) -> Callable[[Made], object]:
+    """The first category has another name, in both files."""
+    return both(lambda document: document["categories"][0].update(name=name))
+
+
 def deep(path: str) -> Callable[[Made], object]:
     """A picture of 16 bits a channel."""
     return lambda made: Image.fromarray(np.full((24, 32), 40_000, np.uint16)).save(made.root / path, "PNG")
@@ -167,7 +172,11 @@ UNREADABLE = [
     Break("annotations null", instances(lambda d: d.update(annotations=None)), "unreadable-annotations", "found null"),
     Break("annotation of text", instances(lambda d: d["annotations"].append("x")), "unreadable-annotations", r"\[8\]"),
     Break("images an object", both(lambda d: d.update(images={})), "unreadable-annotations", "expected a list"),
-    Break("image id of text", image(id="11"), "unreadable-annotations", "expected a whole number, found '11'"),
+    Break(
+        "image id a list", image(id=["11"]), "unreadable-annotations", "expected a whole number or text, found a list"
+    ),
+    Break("iscrowd -1", annotation(iscrowd=-1), "unreadable-annotations", r"annotations\[0\]: 'iscrowd'.* found -1"),
+    Break("iscrowd null", annotation(iscrowd=None), "unreadable-annotations", r"'iscrowd': .* found null"),
     Break("image without width", both(lambda d: d["images"][1].pop("width")), "unreadable-annotations", "'width'"),
     Break("image of no height", image(height=0), "unreadable-annotations", "'height': 0 pixels"),
     Break("image of NaN width", image(width=float("nan")), "unreadable-annotations", "found nan"),
@@ -270,9 +279,7 @@ BAD_INSTANCES = [
         ("box with NaN", annotation(bbox=[1, 2, 3, float("nan")]), "'bbox'"),
         ("box of negative width", annotation(bbox=[1, 2, -3, 4]), "-3 x 4 pixels"),
         ("box null", annotation(bbox=None), "'bbox'.*null"),
-        ("no mask", instances(lambda d: d["annotations"][0].pop("segmentation")), "'segmentation'.*nothing"),
         ("mask of text", annotation(segmentation="x"), "'segmentation'.*'x'"),
-        ("no polygon", annotation(segmentation=[]), "no polygon"),
         ("flat polygon", annotation(segmentation=[1, 2, 3, 4, 5, 6]), "expected a list of numbers, found 1"),
         ("polygon of two points", annotation(segmentation=[[1, 2, 3, 4]]), "4 numbers"),
         ("half a point", annotation(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "7 numbers"),
@@ -332,6 +339,15 @@ WARNED = [
         ("an instance with the id 0", annotation(id=0), "instance-zero", "instance 0"),
         ("an instance's box", annotation(bbox=[0, 0, 6, 6]), "instance-box", r"from \(4, 6\) to \(10, 12\)"),
         ("an instance's area", annotation(area=600), "instance-area", "area 600, its mask has 36 pixels"),
+        ("no mask", instances(lambda d: d["annotations"][0].pop("segmentation")), "no-mask", "1 of 8 .* instance 1000"),
+        ("no polygon", annotation(segmentation=[]), "no-mask", "image 10.*1 of 8 instances have no mask"),
+        ("an empty polygon alone", annotation(segmentation=[[]]), "no-mask", "1 of 8"),
+        ("a name that is empty", named(""), "category-name", "category 1 is shown as '1'"),
+        ("a name of two lines", named("a\nb"), "category-name", r"shown as 'a\\nb'"),
+        ("a name with a no-break space", named("a\xa0b"), "category-name", r"shown as 'a\\xa0b'"),
+        ("a name with an escape", named("\x1b[31mred"), "category-name", r"shown as '\\x1b\[31mred'"),
+        ("a name of half a character", named("\ud800"), "category-name", r"shown as '\\ud800'"),
+        ("a name of 201 characters", named("x" * 201), "category-name", "shown as 'x{199}…'"),
         ("a stray image", put("val2017/stray.jpg", b""), "unlisted-file", "val2017/stray.jpg"),
         ("a stray map", put("panoptic_val2017/stray.png", b""), "unlisted-file", "panoptic_val2017/stray.png"),
         ("a thing without instances", without_dogs, "categories-differ", "thing 18, 'dog'"),

@@ -76,7 +76,7 @@ def test_the_list_of_images_may_be_absent_or_left_unread(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("id", None, "expected a whole number, found null"),
+        ("id", None, "expected a whole number or text, found null"),
         ("file_name", "../9.jpg", "leads out of its folder"),
         ("height", 0, "0 pixels"),
         ("width", -4, "-4 pixels"),

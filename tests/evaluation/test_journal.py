@@ -49,7 +49,7 @@ def test_a_resumed_process_never_writes_behind_a_line_without_an_end(tmp_path: P
     assert [found["value"] for found in Journal(tmp_path).read([1, 2])] == [0.5, 7.0]
 
 
-@pytest.mark.parametrize("junk", [b"\0\0\0\n", b"[]\n", b'{"image_id": "1"}\n', b"{}\n", b'{"image_id": 4\n', b"\n"])
+@pytest.mark.parametrize("junk", [b"\0\0\0\n", b"[]\n", b'{"image_id": [1]}\n', b"{}\n", b'{"image_id": 4\n', b"\n"])
 def test_what_is_no_line_of_ours_is_evaluated_again(tmp_path: Path, junk: bytes) -> None:
     path = write(tmp_path, 0, [line(1)])
     path.write_bytes(junk + path.read_bytes() + junk)
