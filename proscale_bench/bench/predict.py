@@ -17,7 +17,7 @@ from proscale_bench.bench.evaluate import COCO_RESIZE, ExecutionSettings, Resize
 from proscale_bench.bench.weights import Weights
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.data.batches import form_batches, load_ahead
-from proscale_bench.data.dataset import Category, Dataset, ImageEntry
+from proscale_bench.data.dataset import Category, Dataset, Id, ImageEntry
 from proscale_bench.data.image_files import ImageFiles
 from proscale_bench.data.pictures import read_image
 from proscale_bench.data.truth import png_name
@@ -74,7 +74,7 @@ class NamedSegment:
     """A segment of a panoptic map."""
 
     id: int
-    category_id: int
+    category_id: Id
     name: str
     is_thing: bool
     area_px: int
@@ -92,7 +92,7 @@ class PredictedImage:
     """
 
     file: Path
-    image_id: int | str
+    image_id: Id
     panoptic: NDArray[Any] | None
     segments: tuple[NamedSegment, ...]
     instances: tuple[Detection, ...]
@@ -166,7 +166,7 @@ def write_predictions(
     writer = PredictionWriter(folder)
     images = request.files.images
     place = {image.id: index for index, image in enumerate(images)}
-    segments: dict[int, list[dict[str, int]]] = {}
+    segments: dict[Id, list[dict[str, Id]]] = {}
     waiting: dict[int, Sequence[Any]] = {}  # detections of pictures that come before their turn
     turn = 0
     with list_of_json(folder / INSTANCES_JSON if "instance" in request.tasks else None) as append:
@@ -223,7 +223,7 @@ def draw(request: PredictionRequest, image: ImageEntry, prediction: Prediction) 
     )
 
 
-def _panoptic_document(request: PredictionRequest, segments: dict[int, list[dict[str, int]]]) -> dict[str, Any]:
+def _panoptic_document(request: PredictionRequest, segments: dict[Id, list[dict[str, Id]]]) -> dict[str, Any]:
     images = request.files.images
     return {
         "images": [

@@ -52,7 +52,7 @@ def read_instances_truth(path: Path) -> InstancesTruth:
                 raise reader.error(f"'iscrowd': expected 0 or 1, found {kind_of(annotation['iscrowd'])}")
             if annotation["iscrowd"] in (0, 1):
                 annotation["iscrowd"] = int(annotation["iscrowd"])
-        drop_empty_parts(annotation)
+        tidy_segmentation(annotation)
     return InstancesTruth(
         categories=tuple(read_category(reader, is_thing=True) for reader in document.objects("categories")),
         images=tuple(read_image_entry(reader) for reader in document.objects("images")),
@@ -73,11 +73,15 @@ def is_crowd_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and -1 < value < 1 << 8
 
 
-def drop_empty_parts(annotation: Annotation) -> None:
-    """Take away the parts of a polygon that have no point: they draw nothing, and pycocotools stops at some."""
-    parts = annotation.get("segmentation")
-    if isinstance(parts, list) and [] in parts:
-        annotation["segmentation"] = [part for part in parts if part != []]
+def tidy_segmentation(annotation: Annotation) -> None:
+    """Take away parts of a polygon without a point, which draw nothing, and write 5 for the 5.0 of run lengths."""
+    found = annotation.get("segmentation")
+    if isinstance(found, list) and [] in found:
+        annotation["segmentation"] = [part for part in found if part != []]
+    elif isinstance(found, dict):
+        for key in ("size", "counts"):
+            if isinstance(found.get(key), list) and float in map(type, found[key]):
+                found[key] = [value if whole_number(value) is None else whole_number(value) for value in found[key]]
 
 
 def lacks_mask(annotation: Annotation) -> bool:

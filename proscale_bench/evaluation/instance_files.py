@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Id
 from proscale_bench.data.documents import kind_of, read_json
-from proscale_bench.data.instances_json import drop_empty_parts, has_id
+from proscale_bench.data.instances_json import tidy_segmentation, has_id
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.average_precision import (
     IOU_TYPES,
@@ -88,7 +88,7 @@ class GroundTruth:
         """The document as pycocotools can read it, which writes into it: with `iscrowd`, and ids that are numbers."""
         annotations = [{"iscrowd": 0, **annotation} for annotation in self.document.get("annotations", ())]
         for place, annotation in enumerate(annotations, start=1):
-            drop_empty_parts(annotation)
+            tidy_segmentation(annotation)
             if isinstance(annotation["id"], str):
                 annotation["id"] = place if has_id(annotation["id"]) else 0
         return {**self.document, "annotations": annotations}

@@ -20,7 +20,7 @@ from proscale_bench.config.recipe import Augmentation
 from proscale_bench.data.batches import load_ahead
 from proscale_bench.data.dataset import Annotation, Category, Dataset, ImageEntry
 from proscale_bench.data.embedded import NOT_LEARNT, training_shapes
-from proscale_bench.data.instances_json import instance_fault
+from proscale_bench.data.instances_json import instance_fault, lacks_mask, mask_fault
 from proscale_bench.data.pictures import Pixels, read_image
 from proscale_bench.data.shapes.categories import CATEGORIES
 from proscale_bench.data.shapes.randomness import Random
@@ -134,8 +134,9 @@ class CocoTraining:
         height, width = image.height_px, image.width_px
         masks = np.zeros((len(things), height, width), np.bool_)
         for mask, thing in zip(masks, things, strict=True):
-            if fault := instance_fault(thing, image):  # the C code would not ask
-                raise BenchError(f"{self._dataset.instances_json}: annotation {thing['id']}: {fault}")
+            fault = instance_fault(thing, image) or mask_fault(thing, image)  # the C code would not ask
+            if fault or lacks_mask(thing):
+                raise BenchError(f"{self._dataset.instances_json}: annotation {thing['id']}: {fault or 'no mask'}")
             found = thing["segmentation"]
             if isinstance(found, list) or isinstance(found["counts"], list):
                 found = coco.frPyObjects(found, height, width)

@@ -18,7 +18,7 @@ from proscale_bench.data.convert.source import (
     require_file,
 )
 from proscale_bench.data.convert.writing import things_of
-from proscale_bench.data.dataset import Annotation, Category
+from proscale_bench.data.dataset import Annotation, Category, Id
 from proscale_bench.data.pictures import IdMap, read_label_map
 from proscale_bench.errors import BenchError
 
@@ -139,7 +139,7 @@ def _listed_split(request: ConvertRequest, name: str, document: Path, maps: dict
     return panoptic_split(name, found, document.with_suffix(""), image_of, instances, place)
 
 
-def _category_ids(found: PanopticFile) -> dict[int, int]:
+def _category_ids(found: PanopticFile) -> dict[Id, Id]:
     """What the JSON calls each label: its own id, or that of training."""
     by_name = {category.name: category for category in found.categories}
     for category in CATEGORIES:

@@ -18,9 +18,10 @@ from proscale_bench.data.convert.source import (
     painted,
     require_file,
 )
-from proscale_bench.data.dataset import Annotation, Dataset
+from proscale_bench.data.dataset import Annotation, Dataset, Id
 from proscale_bench.data.instances_json import read_instances_truth
 from proscale_bench.data.layout import ANNOTATIONS
+from proscale_bench.errors import BenchError
 from proscale_bench.units import Size
 
 PREFIX = "instances_"
@@ -42,6 +43,8 @@ def coco_instances(request: ConvertRequest) -> list[SourceSplit]:
 
 def _split(request: ConvertRequest, dataset: Dataset) -> SourceSplit:
     assert dataset.instances_json is not None
+    if not dataset.has_masks:
+        raise BenchError(f"{dataset.instances_json}: {dataset.notes[-1]}", "maps are made of masks")
     truth = read_instances_truth(dataset.instances_json)  # its own categories and images, where a panoptic file is too
     found = dataset.instances or {}
 
@@ -86,7 +89,7 @@ def runs_of(segmentation: Any, size: Size) -> RunLengths:
     return dict(segmentation)
 
 
-def annotation_of(polygons: list[list[float]], category_id: int, runs: RunLengths) -> Annotation:
+def annotation_of(polygons: list[list[float]], category_id: Id, runs: RunLengths) -> Annotation:
     """A COCO annotation of polygons in pixels, whose area and box are those of its pixels."""
     from hotcoco import mask
 

@@ -17,7 +17,7 @@ from proscale_bench.data.convert.source import (
     chosen_splits,
     require_file,
 )
-from proscale_bench.data.dataset import Annotation, Category
+from proscale_bench.data.dataset import Annotation, Category, Id
 from proscale_bench.data.documents import Reader, kind_of, read_json
 from proscale_bench.data.panoptic_json import read_file_name
 from proscale_bench.data.pictures import IdMap, read_id_map
@@ -108,9 +108,7 @@ def require_same_ids(ids: IdMap, segments: Sequence[TrueSegment], where: str) ->
         )
 
 
-def segments_from(
-    readers: Sequence[Reader], known: frozenset[int], key: str = "category_id"
-) -> tuple[TrueSegment, ...]:
+def segments_from(readers: Sequence[Reader], known: frozenset[Id], key: str = "category_id") -> tuple[TrueSegment, ...]:
     """The segments of a `segments_info`.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 from proscale_bench.data.convert.class_list import ListedClass, find_class_list, read_class_list
 from proscale_bench.data.convert.panoptic import require_same_ids, segments_from
 from proscale_bench.data.convert.source import ConvertRequest, Sample, SourceSplit, chosen_splits, require_file
-from proscale_bench.data.dataset import Category
+from proscale_bench.data.dataset import Category, Id
 from proscale_bench.data.documents import Reader
 from proscale_bench.data.pictures import IdMap, opened, read_id_map, read_label_map
 from proscale_bench.errors import BenchError
@@ -73,7 +73,7 @@ def _split(request: ConvertRequest, name: str, files: Sequence[Path], classes: S
     return SourceSplit(name, categories, len(places), samples)
 
 
-def _sample(request: ConvertRequest, row: Reader, number: int, known: frozenset[int]) -> Sample:
+def _sample(request: ConvertRequest, row: Reader, number: int, known: frozenset[Id]) -> Sample:
     where = f"{row.path}: {row.where}"
     image, image_name = _file(row, IMAGE_KEYS)
     map_, map_name = _file(row, MAP_KEYS)

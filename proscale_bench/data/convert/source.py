@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from proscale_bench.data.dataset import Annotation, Category
+from proscale_bench.data.dataset import Annotation, Category, Id
 from proscale_bench.data.pictures import IdMap
 from proscale_bench.errors import BenchError
 from proscale_bench.units import Size
@@ -44,7 +44,7 @@ class TrueSegment:
     """A segment of a panoptic map of the truth."""
 
     id: int
-    category_id: int
+    category_id: Id
     is_crowd: bool = False
 
 
@@ -70,7 +70,7 @@ class Sample:
     segments: Sequence[TrueSegment]
     instances: Sequence[Annotation] | None = None
     hidden: int = 0
-    image_id: int | None = None
+    image_id: Id | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class SourceSplit:
     samples: Callable[[], Iterator[Sample]] = field(repr=False)
 
     @property
-    def things(self) -> frozenset[int]:
+    def things(self) -> frozenset[Id]:
         """Category ids of things."""
         return frozenset(category.id for category in self.categories if category.is_thing)
 
@@ -114,7 +114,7 @@ def require_file(path: Path, what: str) -> Path:
 
 
 def painted(
-    masks: Sequence[RunLengths], category_ids: Sequence[int], crowds: Sequence[bool], size: Size
+    masks: Sequence[RunLengths], category_ids: Sequence[Id], crowds: Sequence[bool], size: Size
 ) -> tuple[IdMap, list[TrueSegment], int]:
     """A panoptic map of instances that may overlap.
 

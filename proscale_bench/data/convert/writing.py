@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.convert.source import Sample, SourceSplit, TrueSegment
-from proscale_bench.data.dataset import Annotation
+from proscale_bench.data.dataset import Annotation, Id
 from proscale_bench.data.pictures import IdMap, id_colors, opened, read_image
 from proscale_bench.data.truth import VOID_16_BITS
 from proscale_bench.errors import BenchError
@@ -134,7 +134,7 @@ def described_segments(ids: IdMap, segments: Sequence[TrueSegment]) -> list[Anno
     return [described for described, _ in _regions(ids, segments)]
 
 
-def things_of(ids: IdMap, segments: Sequence[TrueSegment], things: frozenset[int]) -> list[Annotation]:
+def things_of(ids: IdMap, segments: Sequence[TrueSegment], things: frozenset[Id]) -> list[Annotation]:
     """The things of a map as COCO's annotations, without `id` and `image_id`."""
     from hotcoco import mask
 
