@@ -49,7 +49,7 @@ class PredictionRequest:
     batch_size: int = 1
     thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS
 
-    def listed_id(self, image: ImageEntry) -> int | str:
+    def listed_id(self, image: ImageEntry) -> Id:
         """The id that results give an image."""
         return self.files.listed_ids.get(image.id, image.id)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proscale_bench.data.batches import load_ahead
-from proscale_bench.data.dataset import ImageEntry
+from proscale_bench.data.dataset import Id, ImageEntry
 from proscale_bench.data.pictures import read_image
 from proscale_bench.errors import BenchError
 
@@ -27,7 +27,7 @@ class ImageFiles:
 
     root: Path
     images: tuple[ImageEntry, ...]
-    listed_ids: Mapping[int, str] = field(default_factory=dict)
+    listed_ids: Mapping[Id, Id] = field(default_factory=dict)
 
 
 def find_pictures(words: Sequence[str]) -> tuple[Path, tuple[Path, ...]]:

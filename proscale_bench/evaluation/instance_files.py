@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Id
 from proscale_bench.data.documents import kind_of, read_json
-from proscale_bench.data.instances_json import tidy_segmentation, has_id
+from proscale_bench.data.instances_json import has_id, tidy_segmentation
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.average_precision import (
     IOU_TYPES,

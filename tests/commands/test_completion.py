@@ -45,7 +45,7 @@ def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         ("flops --ru", {"--rules"}),
         ("flops --schedule 3,3,3", {"3,3,3", "3,3,3+conv", "3,3,3+trc:none"}),
         ("schedules show proscale-3-3-3-n", {"proscale-3-3-3-no-trc"}),
-        ("eval --tasks panoptic,", {"panoptic,instance", "panoptic,semantic"}),
+        ("eval --tasks panoptic,", {"panoptic,instance", "panoptic,semantic", "panoptic,boxes"}),
         ("train --recipe coco-", {"coco-50ep", "coco-finetune"}),
         ("flops --export-json here", set()),
     ],

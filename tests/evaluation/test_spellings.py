@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from proscale_bench.data.instances_json import read_instances_truth
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.average_precision import IouType
 from proscale_bench.evaluation.instance_files import evaluate_instances
@@ -141,3 +142,15 @@ def test_text_and_numbers_are_different_ids(tmp_path: Path) -> None:
     results.write_text(json.dumps([{**one, "image_id": str(one["image_id"])} for one in found]))
     with pytest.raises(BenchError, match=rf"image '{found[0]['image_id']}' is not in"):
         evaluate_instances(gt, results)
+
+
+def test_counts_and_sizes_as_floats_become_whole(tmp_path: Path) -> None:
+    """Every reader of a data set gets whole numbers, whatever library it hands them to."""
+    path = tmp_path / "gt.json"
+    segmentation = {"size": [4.0, 3.0], "counts": [5.0, 7.0]}
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "area": 7, "bbox": [1, 0, 2, 4], "iscrowd": 1}
+    image = {"id": 1, "height": 4, "width": 3, "file_name": "a.png"}
+    document = {"images": [image], "categories": [{"id": 1}]}
+    path.write_text(json.dumps({**document, "annotations": [{**annotation, "segmentation": segmentation}]}))
+    (found,) = read_instances_truth(path).annotations
+    assert repr(found["segmentation"]) == "{'size': [4, 3], 'counts': [5, 7]}"
