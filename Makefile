@@ -1,5 +1,5 @@
 # make demo    install, run the sweep, say where the report is
-# make test    install, run the tests
+# make test    install, run the tests; name those that need what a clone does not have
 # make budgets hold the paper's schedules to budgets.yaml
 # make docs    write docs/cli.md from the commands
 # make check   lint, types, layer contracts, budgets, tests
@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/proscale-bench sweep --out reports/demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadgroup -rs
 
 check: lint types layers budgets test
 

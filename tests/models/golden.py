@@ -45,10 +45,13 @@ class Case:
 
 
 def shared(path: str) -> Path:
-    """A path in the shared folder; skips the test where that is absent."""
+    """A golden set that ships, else of the folder beside the project; skips the test where it is in neither."""
+    shipped = PROJECT / "tests" / "fixtures" / "golden" / path
+    if shipped.exists():
+        return shipped
     found = SHARED / path
     if not found.exists():
-        pytest.skip(f"{found} is absent: this test needs the folder shared beside the project")
+        pytest.skip(f"the golden set {path} does not ship: see tests/fixtures/README.md")
     return found
 
 
