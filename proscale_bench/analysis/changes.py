@@ -47,9 +47,14 @@ def select(comparison: Comparison, min_change: float, everything: bool) -> Selec
 
 
 def is_of_few(comparison: Comparison) -> bool:
-    """There are fewer pairs than metrics: a table for each pair is shorter than one for each metric."""
+    """There are fewer pairs than metrics."""
     metrics = {change.metric.name for pair in comparison.pairs for change in pair.changes}
     return len(comparison.pairs) < len(metrics)
+
+
+def has_backbones(comparison: Comparison) -> bool:
+    """There are several backbones, over which a mean says something."""
+    return len({pair.new.identity.backbone for pair in comparison.pairs}) > 1
 
 
 @dataclass(frozen=True)

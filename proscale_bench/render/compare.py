@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from proscale_bench.analysis.changes import EVERYTHING, Family, Selection, by_metric, is_of_few, largest_first
+from proscale_bench.analysis.changes import (
+    EVERYTHING,
+    Family,
+    Selection,
+    by_metric,
+    has_backbones,
+    is_of_few,
+    largest_first,
+)
 from proscale_bench.analysis.compare import Change, Comparison, Pair, Regression
 from proscale_bench.analysis.settings import grouped
 from proscale_bench.render.table import Row, Table
@@ -20,8 +28,9 @@ HEADER = ("", "old", "new", "change", "95 %", "")
 
 
 def tables(comparison: Comparison, selection: Selection = EVERYTHING) -> list[Table]:
-    """A table for each metric, or for each pair where that is shorter; what changed most comes first."""
-    if is_of_few(comparison):
+    """A table for each metric, or for each pair where that is shorter and takes no mean over backbones; what changed
+    most comes first."""
+    if is_of_few(comparison) and not has_backbones(comparison):
         return [shown for pair in comparison.pairs if (shown := table(pair, selection)).rows]
     return [
         _table(metric_words(one.metric), (row for family in one.families for row in _rows(family, selection)))

@@ -54,6 +54,22 @@ def test_two_sweeps_are_a_page(tmp_path: Path) -> None:
     assert len(everything.splitlines()) > len(shown.splitlines()) + 16
 
 
+def test_a_mean_over_backbones(tmp_path: Path) -> None:
+    """Two schedules of one run on two backbones: the geometric mean of their ratios, for each metric."""
+    for backbone in ("resnet50", "swin_t"):
+        for schedule in ("baseline", "3,3,3"):
+            write_record(tmp_path, record(schedule, backbone))
+    result = run("compare", str(tmp_path), str(tmp_path), "--old", "baseline", "--new", "3,3,3")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    means = [float(line[-3].rstrip("%")) for line in lines if line[-2:] == ["geometric", "mean"]]
+    ratios = {
+        one: record("3,3,3", one).cost.gflops["total"] / record("baseline", one).cost.gflops["total"]  # type: ignore[union-attr]
+        for one in ("resnet50", "swin_t")
+    }
+    assert len(means) == 4
+    assert means[2] == pytest.approx(100 * ((ratios["resnet50"] * ratios["swin_t"]) ** 0.5 - 1), abs=0.005)
+
+
 def test_what_changed_most_stands_first(tmp_path: Path) -> None:
     write_record(tmp_path / "old", evaluated(pq=40.0, source="old"))
     write_record(tmp_path / "new", evaluated("2,2,2", pq=40.5, source="new"))
