@@ -64,11 +64,19 @@ class BenchGroup(BenchSubgroup):
             let_go_of_stdout()
             raise typer.Exit(ExitCode.OK) from None
         except OSError as error:
+            try:
+                sys.stdout.flush()
+            except OSError:
+                let_go_of_stdout()
             fail(of_the_system(error))
         except ImportError as error:
             if (error.name or "").startswith("proscale_bench"):
                 raise  # a fault of ours
             fail(of_import(error))
+        except RuntimeError as error:
+            if not str(error).startswith("Symlink loop"):  # as `Path.resolve` says it before Python 3.13
+                raise
+            fail(BenchError(str(error), "check the path"))
         except KeyboardInterrupt as interrupt:
             sys.stderr.write(f"\ninterrupted{printable(f': {interrupt}') if interrupt.args else ''}\n")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -151,10 +159,36 @@ def main() -> None:
         sys.exit(ExitCode.USAGE)
 
 
+class Lenient(io.FileIO):
+    """A stream of this process that some errors do not stop: what cannot be written is lost, and nothing else is."""
+
+    ignored: type[OSError] = BrokenPipeError
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except self.ignored:
+            return len(memoryview(data).cast("B"))
+
+
 def prepare_streams() -> None:
-    """A closed stream becomes one that swallows; a character that stdout cannot encode becomes a question mark."""
+    """Have no stream end the command before its time.
+
+    A closed stream becomes one that swallows. A reader of stdout that stops reading changes neither the work nor the
+    exit code; nor does a stderr that takes nothing. A character that stdout cannot encode becomes a question mark.
+    """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for the life of the process
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+        elif type(stream) is io.TextIOWrapper:
+            raw = Lenient(stream.fileno(), "w", closefd=False)
+            raw.ignored = BrokenPipeError if name == "stdout" else OSError
+            lenient = io.TextIOWrapper(
+                io.BufferedWriter(raw),
+                stream.encoding,
+                "replace" if name == "stdout" else stream.errors,
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
+            setattr(sys, name, lenient)

@@ -276,8 +276,24 @@ def test_what_cannot_be_written_is_a_clear_error(arguments: str) -> None:
     assert done.stderr == "error: No space left on device\n"
 
 
-@pytest.mark.parametrize(("arguments", "code"), [("flops >&-", 0), ("flops -b x 2>&-", 2), ("flops | true", 0)])
-def test_closed_streams_are_borne(arguments: str, code: int) -> None:
+CLOSED = [
+    *(("flops >&-", 0), ("flops -b x 2>&-", 2), ("flops | true", 0), ("--help | true", 0), ("flops --help | true", 0)),
+    *(
+        ("--version | true", 0),
+        ("flops -b x 2>/dev/full", 2),
+        ("flops --nope 2>/dev/full", 2),
+        ("flops 2>/dev/full", 0),
+    ),
+    *(("flops -b x 2> >(true)", 2), ("schedules list | head -c 1", 0)),
+    ("check TOO_LOW | true", 1),  # a pipe that nobody reads makes no limit hold
+]
+
+
+@pytest.mark.parametrize(("arguments", "code"), CLOSED)
+def test_closed_streams_are_borne(arguments: str, code: int, tmp_path: Path) -> None:
+    limits = "schema_version: 1\nbudgets:\n  - schedule: 3,3,3\n    backbone: swin_t\n    total_gflops: {max: 1}\n"
+    (tmp_path / "low.yaml").write_text(limits)
+    arguments = arguments.replace("TOO_LOW", str(tmp_path / "low.yaml"))
     command = f"set -o pipefail; {sys.executable} -m proscale_bench {arguments}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == code

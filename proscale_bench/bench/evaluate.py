@@ -170,6 +170,7 @@ class EvaluationOutcome:
         record: the record; None where files were scored, which belong to no model that we know.
         image_pq: PQ of each image by itself, all its segments taken together; empty without the panoptic task.
         journal: the journal of the images; None where files were scored.
+        writer: keeper of the predictions, where they are kept.
     """
 
     accuracy: Accuracy
@@ -178,6 +179,7 @@ class EvaluationOutcome:
     predictor: Predictor
     image_pq: dict[Id, float]
     journal: Journal | None = None
+    writer: PredictionWriter | None = None
 
     def keep(self, run: Path) -> None:
         """Write the record into a run's folder, after which the journal is not needed any more.
@@ -189,6 +191,8 @@ class EvaluationOutcome:
             write_record(run, self.record)
             if self.journal is not None:
                 self.journal.remove()
+        if self.writer is not None:
+            self.writer.done()
 
 
 def evaluate_model(
@@ -297,7 +301,7 @@ def evaluate_model(
         provenance=Origin(tool_version=__version__, created=now()),
         environment=environment.strings(),
     )
-    return EvaluationOutcome(accuracy, record, work, predictor, summary.image_pq, Journal(folder))
+    return EvaluationOutcome(accuracy, record, work, predictor, summary.image_pq, Journal(folder), writer)
 
 
 def score_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Exports:
         paths = [path for path in (self.json, self.csv, self.markdown) if path is not None]
         if Path() in paths:
             raise BenchError("an export has no path", "give the path of a file, or - for stdout")
-        if len({path if path == STDOUT else path.absolute() for path in paths}) < len(paths):
+        if len({path if path == STDOUT else Path(os.path.realpath(path)) for path in paths}) < len(paths):
             raise BenchError("two exports go to the same place", "give each document a path of its own")
         for path in paths:
             if path != STDOUT:
@@ -69,11 +70,11 @@ class Exports:
         if self.json is not None:
             if lost := count_not_finite(rows):
                 warn(f"{lost} numbers are not finite: null in {self.json}")
-            _write(self.json, to_json(envelope(rows)))
+            _write(self.json, to_json(envelope(rows)), self.force)
         if self.csv is not None:
-            _write(self.csv, to_csv(flat_rows() if flat_rows else rows))
+            _write(self.csv, to_csv(flat_rows() if flat_rows else rows), self.force)
         if self.markdown is not None:
-            _write(self.markdown, markdown())
+            _write(self.markdown, markdown(), self.force)
 
 
 def print_tables(console: Console, tables: Iterable[Table], **drawn: Any) -> None:
@@ -104,10 +105,10 @@ def warn_of_gaps(problems: Iterable[BenchError], records: Iterable[Record]) -> N
         warn(said)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, force: bool) -> None:
     from proscale_bench.files import write_atomic
 
     if path == STDOUT:
         sys.stdout.write(text)
     else:
-        write_atomic(path, text)
+        write_atomic(path, text, overwrite=force)

@@ -159,7 +159,7 @@ def convert(
     from proscale_bench.models.checkpoints.save import convert_checkpoint
 
     say_cautions(checkpoint)
-    written = convert_checkpoint(checkpoint, out, layout)
+    written = convert_checkpoint(checkpoint, out, layout, overwrite=force)
     what = f"{written.layout} layout, {written.tensors} tensors, schedule {checkpoint.inferred.schedule}"
     typer.echo(printable(f"{out}: {what}"))
     if written.left_out:
@@ -188,7 +188,7 @@ def warm_start(
     from proscale_bench.models.checkpoints.warm_start import start_from
 
     say_cautions(checkpoint)
-    for line in warm_start_lines(start_from(checkpoint, target, out, seed)):
+    for line in warm_start_lines(start_from(checkpoint, target, out, seed, overwrite=force)):
         typer.echo(printable(line))
 
 

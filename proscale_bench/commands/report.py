@@ -64,11 +64,12 @@ def report(
     records, problems = load(run)
     chosen = chosen_records(records, size or (), backbone or (), schedule or ())
     folder = out or run
-    refuse_reports(folder, force or folder.resolve() == run.resolve(), formats)
+    overwrite = force or folder.resolve() == run.resolve()
+    refuse_reports(folder, overwrite, formats)
     warn_of_gaps(problems, records)
-    path = write_report(chosen, folder, x or None, y, formats)
+    path = write_report(chosen, folder, x or None, y, formats, overwrite)
     if export_parquet is not None:
-        write_atomic(export_parquet, parquet(chosen))
+        write_atomic(export_parquet, parquet(chosen), overwrite=force)
     print_lines(stdout_console(), [f"report: {path}"], style="", soft_wrap=True)
 
 
@@ -136,6 +137,7 @@ def write_report(
     x: Sequence[str] | None = None,
     y: str | None = None,
     formats: Sequence[FigureFormat] = FORMATS,
+    overwrite: bool = True,
 ) -> Path:
     """Write every file of a report; the path of its page."""
     from proscale_bench.analysis.frame import rows
@@ -170,7 +172,7 @@ def write_report(
     ]
     names = (*DOCUMENTS, *(f"{name}.{kind}" for name in figures for kind in formats))
     for name, document in zip(names, documents, strict=True):
-        write_atomic(folder / name, document)
+        write_atomic(folder / name, document, overwrite)
     return folder / DOCUMENTS[0]
 
 

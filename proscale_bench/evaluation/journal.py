@@ -1,13 +1,14 @@
 """The journal of an evaluation, so that nothing finished is lost: a line of JSON an image.
 
-Every process writes a file of its own, a batch at a time, and reads all of them at the end. A killed process leaves at
-worst a last line without an end, which counts as not written.
+Every process writes a file of its own, a batch at a time, and reads all of them at the end. A line ends with its own
+CRC-32, so a last line without an end, as a killed process leaves it, and one that was altered count as not written.
 """
 
 from __future__ import annotations
 
 import json
 import time
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from proscale_bench.data.dataset import Id
 from proscale_bench.errors import BenchError
 
 PATTERN = "process-*.jsonl"
+CHECK = b',"crc32":'
 
 
 class JournalWriter:
@@ -35,7 +37,7 @@ class JournalWriter:
         Raises:
             BenchError: the disk is full, say.
         """
-        lines = "".join(json.dumps(document, separators=(",", ":")) + "\n" for document in documents).encode("ascii")
+        lines = b"".join(_line(document) for document in documents)
         try:
             while lines:
                 lines = lines[self._file.write(lines) :]
@@ -98,18 +100,26 @@ class Journal:
 def _scan(path: Path) -> Iterator[tuple[Id, LinePlace]]:
     """The whole lines of a file. What is no line of ours is left out: its image is evaluated again."""
     offset = 0
+    if not path.is_file():  # opening a pipe would wait for a writer
+        return
     with path.open("rb") as file:
         for line in file:
             place = (path, offset, len(line))
             offset += len(line)
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"}\n"):
                 continue
             try:
-                image_id = json.loads(line)["image_id"]
-            except (ValueError, LookupError, TypeError):
+                text, _, check = line[:-2].rpartition(CHECK)
+                image_id = json.loads(line)["image_id"] if zlib.crc32(text) == int(check) else None
+            except (ValueError, LookupError, TypeError, RecursionError):
                 continue
             if isinstance(image_id, (int, str)):
                 yield image_id, place
+
+
+def _line(document: dict[str, Any]) -> bytes:
+    text = json.dumps(document, separators=(",", ":"))[:-1].encode("ascii")
+    return text + CHECK + b"%d}\n" % zlib.crc32(text)
 
 
 def _cannot_write(path: Path, error: OSError) -> BenchError:

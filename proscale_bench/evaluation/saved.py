@@ -18,12 +18,13 @@ from proscale_bench.data.pictures import id_colors
 from proscale_bench.data.truth import png_name
 from proscale_bench.errors import BenchError
 from proscale_bench.evaluation.results import ImageResult, Prediction
-from proscale_bench.files import replacing, write_atomic
+from proscale_bench.files import read_regular_file, replacing, write_atomic
 from proscale_bench.results.accuracy import Task
 
 PANOPTIC_JSON, PANOPTIC_DIR = "panoptic.json", "panoptic"
 INSTANCES_JSON, SEMANTIC_DIR = "instances.json", "semantic"
 UNFINISHED = ".unfinished"  # says which evaluation began to write here
+MAX_MARK_BYTES = 1 << 10
 NAMES = (PANOPTIC_JSON, PANOPTIC_DIR, INSTANCES_JSON, SEMANTIC_DIR)
 
 
@@ -48,8 +49,8 @@ class PredictionWriter:
             )
         mark = self.folder / UNFINISHED
         try:
-            begun = mark.read_text() if mark.exists() else key
-        except (OSError, UnicodeDecodeError):
+            begun = read_regular_file(mark, MAX_MARK_BYTES).decode() if mark.exists() else key
+        except (BenchError, UnicodeDecodeError):
             begun = ""
         if begun != key and not self._force:
             raise BenchError(
@@ -78,6 +79,9 @@ class PredictionWriter:
                     append(detection)
         if "panoptic" in tasks:
             write_atomic(self.folder / PANOPTIC_JSON, json.dumps({"annotations": annotations}) + "\n")
+
+    def done(self) -> None:
+        """Take the mark away, once nothing of the evaluation is left to be kept."""
         (self.folder / UNFINISHED).unlink(missing_ok=True)
 
 

@@ -254,6 +254,8 @@ def _execution(how: ProfileStep | EvaluateStep) -> dict[str, Any]:
 def sha256_of(path: Path) -> str | None:
     """SHA-256 of a file's bytes; None where it cannot be read."""
     hashed = hashlib.sha256()
+    if not path.is_file():  # opening a pipe would wait for a writer
+        return None
     try:
         with path.open("rb") as file:
             while chunk := file.read(1 << 20):

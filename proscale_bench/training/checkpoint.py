@@ -86,6 +86,8 @@ def read_state(run: Path, identity: Mapping[str, Any]) -> TrainingState | None:
     path = run / STATE
     if not path.exists():
         return None
+    if not path.is_file():  # opening a pipe would wait for a writer
+        raise _damaged(path, "not a regular file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -53,7 +53,9 @@ class Converted:
     left_out: tuple[str, ...]
 
 
-def save_checkpoint(model: Mask2Former, path: Path, provenance: Mapping[str, Any] | None = None) -> None:
+def save_checkpoint(
+    model: Mask2Former, path: Path, provenance: Mapping[str, Any] | None = None, overwrite: bool = True
+) -> None:
     """Write a model of ours as safetensors, with its schedule and what else shapes cannot tell in the metadata.
 
     Args:
@@ -78,10 +80,12 @@ def save_checkpoint(model: Mask2Former, path: Path, provenance: Mapping[str, Any
         weights=digest(state),
         provenance=dict(provenance or {}),
     )
-    _write(path, dict(state), OURS, metadata)
+    _write(path, dict(state), OURS, metadata, overwrite)
 
 
-def convert_checkpoint(checkpoint: Checkpoint, path: Path, layout_name: str = "official") -> Converted:
+def convert_checkpoint(
+    checkpoint: Checkpoint, path: Path, layout_name: str = "official", overwrite: bool = True
+) -> Converted:
     """Write a file's tensors under another layout's keys: every value, type and shape as it is stored.
 
     Args:
@@ -112,10 +116,10 @@ def convert_checkpoint(checkpoint: Checkpoint, path: Path, layout_name: str = "o
     )
     if folder:
         config = json.dumps(config_of(checkpoint.inferred), indent=2) + "\n"
-        _write(path / "model.safetensors", tensors, layout, metadata)
-        write_atomic(path / "config.json", config)
+        _write(path / "model.safetensors", tensors, layout, metadata, overwrite)
+        write_atomic(path / "config.json", config, overwrite)
     else:
-        _write(path, tensors, layout, metadata)
+        _write(path, tensors, layout, metadata, overwrite)
     return Converted(path, layout.name, len(tensors), left_out + checkpoint.translation.stored.left_behind)
 
 
@@ -172,13 +176,13 @@ def _metadata(schedule: Schedule, **fields: Any) -> str:
 # --- Containers ---
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], layout: KeyLayout, metadata: str) -> None:
+def _write(path: Path, tensors: Mapping[str, Tensor], layout: KeyLayout, metadata: str, overwrite: bool) -> None:
     # Each in memory of its own: what was joined comes apart as views of one, which safetensors refuses.
     state = OrderedDict(
         (key, tensor.detach().cpu().clone(memory_format=torch.contiguous_format)) for key, tensor in tensors.items()
     )
     _require_readable(path, state)
-    with replacing(path) as temporary:
+    with replacing(path, overwrite) as temporary:
         if path.suffix == ".safetensors":
             try:
                 save_file(state, temporary, {"format": "pt", METADATA: metadata})

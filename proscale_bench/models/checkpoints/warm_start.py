@@ -32,7 +32,9 @@ FREE = {"decoder.class_head.": "another number of classes", "decoder.query_": "a
 TOKEN_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
 
 
-def start_from(baseline: Checkpoint, schedule: Schedule, path: Path, seed: int = 0) -> WarmStart:
+def start_from(
+    baseline: Checkpoint, schedule: Schedule, path: Path, seed: int = 0, overwrite: bool = True
+) -> WarmStart:
     """Write a checkpoint of this schedule that starts from a baseline's.
 
     Args:
@@ -53,7 +55,7 @@ def start_from(baseline: Checkpoint, schedule: Schedule, path: Path, seed: int =
         "layers": started.layers,
         "seed": seed,
     }
-    save_checkpoint(model, path, provenance)
+    save_checkpoint(model, path, provenance, overwrite)
     return started
 
 
