@@ -350,9 +350,16 @@ def draw(outcome: EvaluationOutcome, folder: Path, number: int) -> None:
 def shower(bar: Bar, name: str) -> Callable[[BatchDone], None]:
     """A function that shows how far the images of a model are."""
 
+    is_resumed = False
+
     def show_batch(batch: BatchDone) -> None:
+        nonlocal is_resumed
+        if batch.resumed and not is_resumed:
+            bar.say(f"{batch.resumed:,} of {batch.total:,} images are done: going on with {name}")
+            is_resumed = True
         pq = "" if batch.pq is None else f", PQ {batch.pq:.1f} so far"
-        bar.show(f"{batch.images_per_second:.1f} images/s{pq}: {name}", batch.done, batch.total)
+        what = f"{batch.images_per_second:.1f} images/s{pq}: {name}"
+        bar.show(what, batch.done, batch.total, line=lambda: f"{batch.done:,} of {batch.total:,} images, {what}")
 
     return show_batch
 

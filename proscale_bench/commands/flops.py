@@ -71,18 +71,19 @@ def verify_counts(counts: Sequence[FlopCount], *, all_sizes: bool, as_executed: 
     Raises:
         BenchError: engines disagree, or an operator has no rule (exit code 3).
     """
-    from proscale_bench.commands.progress import progress_bar, uninterrupted
+    from proscale_bench.commands.progress import LINE_EVERY_S, progress_bar, uninterrupted
     from proscale_bench.render.console import detail, note
 
     verified = []
-    with progress_bar("loading torch") as bar:
+    with progress_bar("loading torch", line_after_s=LINE_EVERY_S) as bar:
         with uninterrupted():
             from proscale_bench.measure.verify import verify, verify_executed
 
         for count in counts:
 
             def show(what: str, done: int, total: int, name: str = count.variant) -> None:
-                bar.show(f"{name}: {what}", done, total if total > 1 else None)
+                line = f"verifying {name}: {what}{f', {done} of {total}' if total > 1 else ''}"
+                bar.show(f"{name}: {what}", done, total if total > 1 else None, line=lambda: line)
 
             result = verify(count, all_sizes, show)
             verified.append(result)

@@ -23,10 +23,13 @@ class Bars(AbstractContextManager["Bars"]):
     Args:
         by_clock: False draws them only when there is news: a thread that draws takes time from what is measured.
         after_s: seconds before which nothing is drawn, for what is mostly done sooner.
+        line_after_s: the same of the lines of a log.
         titled: each bar has a title on its left.
     """
 
-    def __init__(self, *, by_clock: bool = True, after_s: float = 0.0, titled: bool = False) -> None:
+    def __init__(
+        self, *, by_clock: bool = True, after_s: float = 0.0, line_after_s: float = 0.0, titled: bool = False
+    ) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.table import Column
 
@@ -50,7 +53,8 @@ class Bars(AbstractContextManager["Bars"]):
             expand=True,
         )
         self._start_at = time.monotonic() + after_s
-        self._next_line_at = float("-inf")
+        self._next_line_at = time.monotonic() + line_after_s
+        self._has_said = False
 
     def __enter__(self) -> Bars:
         self.news()
@@ -82,11 +86,17 @@ class Bars(AbstractContextManager["Bars"]):
         if not self.by_clock:
             self.progress.refresh()
 
-    def log(self, line: Callable[[], str], *, last: bool) -> None:
-        """Print a line where no bar is seen: one every half minute, and the last one."""
-        if not self.shown and (last or time.monotonic() >= self._next_line_at):
+    def log(self, line: Callable[[], str], *, last: bool = False) -> None:
+        """Print a line where no bar is seen: the first, one every half minute, and the last one if it has company."""
+        if not self.shown and ((last and self._has_said) or time.monotonic() >= self._next_line_at):
             self._next_line_at = time.monotonic() + LINE_EVERY_S
+            self._has_said = True
             note(line())
+
+    def say(self, line: str) -> None:
+        """Print a line at once where no bar is seen."""
+        if not self.shown:
+            note(line)
 
 
 class Bar:
@@ -122,6 +132,10 @@ class Bar:
         if line is not None:
             self._bars.log(line, last=done == total)
 
+    def say(self, line: str) -> None:
+        """Print a line at once where no bar is seen."""
+        self._bars.say(line)
+
     def restart(self, what: str, done: float, total: float) -> None:
         """Begin with something else, whose pace is its own."""
         self._bars.progress.reset(
@@ -140,10 +154,10 @@ class Bar:
 
 @contextmanager
 def progress_bar(
-    what: str, total: float | None = None, *, by_clock: bool = True, after_s: float = 0.0
+    what: str, total: float | None = None, *, by_clock: bool = True, after_s: float = 0.0, line_after_s: float = 0.0
 ) -> Iterator[Bar]:
     """One bar alone; see `Bars`."""
-    with Bars(by_clock=by_clock, after_s=after_s) as bars:
+    with Bars(by_clock=by_clock, after_s=after_s, line_after_s=line_after_s) as bars:
         yield bars.add(what, total)
 
 

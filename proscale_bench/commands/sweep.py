@@ -146,9 +146,11 @@ class SweepDisplay:
 
         self.bars = Bars(by_clock=False, titled=True)
         steps = [*["count"] * len(configurations), *(measurement.step for measurement in measurements)]
-        self._of = {step: self.bars.add("", steps.count(step), title=TITLES[step]) for step in dict.fromkeys(steps)}
+        self._totals = {step: steps.count(step) for step in dict.fromkeys(steps)}
+        self._of = {step: self.bars.add("", total, title=TITLES[step]) for step, total in self._totals.items()}
         self._shares: dict[str, dict[str, float]] = {step: {} for step in self._of}
         self._done = dict.fromkeys(self._of, 0)
+        self._kept = dict.fromkeys(self._of, 0)
         self._lock = Lock()  # news comes from threads
 
     def show(self, progress: SweepProgress) -> None:
@@ -158,7 +160,10 @@ class SweepDisplay:
         with self._lock:
             self._shares[progress.step].pop(progress.what, None)
             self._done[progress.step] = progress.done
-            self._draw(progress.step, "" if progress.done == progress.total else progress.what)
+            if progress.outcome == "kept":
+                self._kept[progress.step] += 1
+            said = f"{progress.what}: {progress.outcome}" if progress.outcome != "kept" else None
+            self._draw(progress.step, "" if progress.done == progress.total else progress.what, said)
         detail(f"{progress.what}: {progress.outcome}")
 
     def news(self, task: SweepTask, what: str, share: float | None) -> None:
@@ -166,7 +171,15 @@ class SweepDisplay:
         step = task.step  # type: ignore[attr-defined]
         with self._lock:
             self._shares[step][str(task)] = share or self._shares[step].get(str(task), 0.0)
-            self._draw(step, f"{task}: {what}")
+            self._draw(step, f"{task}: {what}", f"{task}: {what}")
 
-    def _draw(self, step: str, what: str) -> None:
-        self._of[step].show(what, self._done[step], begun=sum(self._shares[step].values()))
+    def _draw(self, step: str, what: str, said: str | None) -> None:
+        """Draw a step's bar; in a log say what is new, after what is there of an earlier run. A count takes no time."""
+        bar, done, total = self._of[step], self._done[step], self._totals[step]
+        if step == "count" or said is None:
+            line = None
+        else:
+            if kept := self._kept.pop(step, 0):
+                bar.say(f"{TITLES[step]}: {kept} of {total} are done: going on")
+            line = lambda: f"{TITLES[step]}: {done} of {total} done, {said}"  # noqa: E731
+        bar.show(what, done, begun=sum(self._shares[step].values()), line=line)

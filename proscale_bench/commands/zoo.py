@@ -79,9 +79,20 @@ def _train(plan: Sequence[Training], jobs: int, device: str | None, out: Path) -
         for each in plan:
             runs = each in running
             bar_of[id(each)].show(None, each.iteration if runs else 0, visible=runs)
+        bars.log(lambda: said(running))
+
+    def said(running: Sequence[Training]) -> str:
+        now = [f"{each.title} of seed {each.seed} at {each.iteration:,} of {each.iterations:,}" for each in running]
+        done = sum(each.is_done for each in plan)
+        return f"{done} of {len(plan)} trainings are done; {', '.join(now) or 'none'} running"
 
     try:
         with bars, sigterm_interrupts():
+            begun = sum(0 < each.iteration < each.iterations for each in plan)
+            done = sum(each.is_done for each in plan)
+            if begun or done:
+                left = "nothing is left to do" if done == len(plan) else "going on"
+                bars.say(f"{done} of {len(plan)} trainings are done, and {begun} begun: {left}")
             return train_missing(plan, jobs, device, show)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"what is done is kept in {out}; run the same command to go on") from None

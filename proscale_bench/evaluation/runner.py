@@ -80,12 +80,14 @@ class BatchDone:
         total: images of this process.
         images_per_second: in this run.
         pq: PQ of the images judged in this run so far, in percent.
+        resumed: images of an earlier run.
     """
 
     done: int
     total: int
     images_per_second: float
     pq: float | None
+    resumed: int = 0
 
 
 def evaluate(
@@ -131,7 +133,7 @@ def evaluate(
                     running.add(result.panoptic)
             done += len(results)
             pq = None if running.pq is None else 100 * running.pq
-            on_batch(BatchDone(done, total, (done - before) / (time.perf_counter() - start), pq))
+            on_batch(BatchDone(done, total, (done - before) / (time.perf_counter() - start), pq, before))
 
 
 def judge(work: Work, image: ImageEntry, prediction: Prediction, true_map: Any, true_labels: Any) -> ImageResult:

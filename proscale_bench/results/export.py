@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from proscale_bench.units import printable
 from proscale_bench.version import __version__
 
 SCHEMA_VERSION = 1
+FORMULA = ("=", "+", "-", "@")  # what a formula begins with
 
 
 def environment() -> dict[str, str]:
@@ -43,14 +45,25 @@ def to_json(document: dict[str, Any]) -> str:
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """One line a row; nested keys are joined by dots, lists are left to the JSON."""
-    flat = [flatten(row) for row in rows]
+    """One line a row; nested keys are joined by dots, lists are left to the JSON.
+
+    A name that a spreadsheet would take for a formula has an apostrophe before it. Source: OWASP, "CSV Injection".
+    """
+    flat = [{key: _no_formula(value) for key, value in flatten(row).items()} for row in rows]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
     return text.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    """A cell; names are in one line, as elsewhere, and numbers stay numbers."""
+    if not isinstance(value, str):
+        return value
+    shown = printable(value)
+    return f"'{shown}" if shown.startswith(FORMULA) else shown
 
 
 def flatten(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from proscale_bench.bench.count import failure_of
 from proscale_bench.children import start
-from proscale_bench.errors import ExitCode
+from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.machine import usable_cores
 from proscale_bench.results.record import Failure
 from proscale_bench.sweeps.tasks import Listener, SweepTask, TaskResult
@@ -91,6 +91,11 @@ class Worker:
         """Run one task to its end. A process that dies over it is its failure, as is whatever else goes wrong."""
         try:
             process = self._started()
+        except OSError as error:
+            what = f"cannot start a process: {error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+            hint = "it is the system's limit or refusal: use fewer --processes, or look at its permissions"
+            return TaskResult(task, None, failure_of(BenchError(what, hint, ExitCode.UNTRUSTED)))
+        try:
             process.stdin.write(pickle.dumps(task))
             process.stdin.flush()
             for line in process.stdout:

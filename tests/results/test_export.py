@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -30,6 +31,16 @@ def test_a_number_that_is_not_finite_is_warned_of(tmp_path: Path, capsys: pytest
 def test_csv_flattens_and_quotes() -> None:
     assert to_csv([ROW, {"extra": 1}]).splitlines()[1].startswith('"a,b",0.333')
     assert list(flatten({"a": {"b": {"c": 1}}})) == ["a.b.c"]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+a", "-x.pth", "@SUM(A1)", "=cmd|' /C calc'!A0"])
+def test_a_name_is_no_formula_in_csv(name: str) -> None:
+    (row,) = csv.DictReader(to_csv([{"name": name, "saved": -5.5, "more": 1e-7, "low": float("-inf")}]).splitlines())
+    assert row == {"name": f"'{name}", "saved": "-5.5", "more": "1e-07", "low": "-inf"}
+
+
+def test_a_name_is_in_one_line_of_csv() -> None:
+    assert to_csv([{"name": "a\n::error::\u202e\t=x"}]) == "name\na\\n::error::\\u202e\\t=x\n"
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,3 +147,10 @@ def test_no_more_processes_than_tasks_are_started(tmp_path: Path, processes: int
     assert len(list(LocalExecutor(processes).run(toys))) == 2
     pids = {path.suffix for path in tmp_path.iterdir()}
     assert 1 <= len(pids) <= min(processes, 2)
+
+
+def test_a_process_that_cannot_be_started_has_the_systems_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/nonexistent/python")
+    (end,) = LocalExecutor(1).run([Toy("a")])
+    assert end.failure is not None
+    assert end.failure.message == "cannot start a process: No such file or directory: /nonexistent/python"
