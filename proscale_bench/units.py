@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 GIGA = 10**9
 MEGA = 10**6
 
+COMMAND = re.compile(r"^(\s*)(:)(?=:)|#(?=#(?:vso)?\[)")  # of CI, in a log
 Size = tuple[int, int]  # (height, width) in pixels, or of a feature map
 
 
@@ -57,8 +60,14 @@ def printable(text: str) -> str:
 
     Control characters (of C0 and C1), line and paragraph separators, marks that turn the direction of writing, and all
     else that leaves no mark of its own become escapes, so that no name drives a terminal or begins a line of a log.
+    What CI takes for a command stands as text: `::` that begins a line (GitHub), `##[` and `##vso[` anywhere (GitHub,
+    Azure Pipelines).
     """
-    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    if ":" in text or "#" in text:
+        text = COMMAND.sub(lambda found: f"{found[1] or ''}\\x{ord(found[2] or found[0]):x}", text)
+    return text
 
 
 def printable_lines(text: str) -> str:

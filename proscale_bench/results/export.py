@@ -7,6 +7,7 @@ import io
 import json
 import math
 import platform
+import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -15,6 +16,11 @@ from proscale_bench.units import printable
 from proscale_bench.version import __version__
 
 SCHEMA_VERSION = 1
+# Controls of C1, separators of lines, marks of direction and half characters, and what CI takes for a command, as in
+# `printable`; JSON itself escapes the controls of C0.
+UNSEEN = re.compile(
+    "[\x7f-\xa0\xad\u061c\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb\ud800-\udfff]|#(?=#(?:vso)?\\[)"
+)
 FORMULA = ("=", "+", "-", "@")  # what a formula begins with
 
 
@@ -40,8 +46,9 @@ def envelope(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def to_json(document: dict[str, Any]) -> str:
-    """Strict JSON at full precision: NaN and infinity become null."""
-    return json.dumps(finite(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    """Strict JSON at full precision: NaN and infinity become null, and what a terminal obeys is escaped."""
+    text = json.dumps(finite(document), indent=2, allow_nan=False, ensure_ascii=False)
+    return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:

@@ -99,6 +99,18 @@ branch: mine-recipe.yaml
 schedules: [baseline, "3,3,3", mine.yaml]
 seeds: [0, 1]
 """
+COMMAND_LINES = (
+    "check budgets.yaml --format github",
+    "check --explain --fail-unstable",
+    "flops --schedule 3,3,3 --backbone tiny --size 64x64 --by layer",
+    "schedules show 3,3,3 --yaml",
+    "models show resnet50 --classes 80",
+    "compare old new --fail pq:1",
+    "eval --coco data --tasks panoptic",
+    "data check folder --split val",
+    "sweep paper.yaml --out out",
+    "--help",
+)
 
 
 @cache

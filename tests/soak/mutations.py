@@ -6,11 +6,12 @@ import copy
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.soak.values import ESCAPE, JSON_SPELLINGS, PIECES, VALUES, YAML_SPELLINGS
+from tests.soak.values import ESCAPE, FORGED, JSON_SPELLINGS, PIECES, VALUES, YAML_SPELLINGS
 
 MARK = "RAW{}SPELLING"
 
@@ -141,3 +142,42 @@ def _other_type(value: Any, chance: random.Random) -> Any:
         items = value if isinstance(value, list) else list(value.values())
         ways += [lambda: items[0], lambda: items * 3, lambda: items, lambda: items[::-1]]
     return chance.choice(ways)()
+
+
+# --- Command lines and what surrounds them ---
+
+
+def damage_words(line: str, chance: random.Random) -> list[str]:
+    """A command line with one to three changes to its words."""
+    words = line.split()
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        at = chance.randrange(len(words) + 1)
+        strange = chance.choice((*FORGED, *FORGED, ESCAPE, "--help", "--no-color", "--", "-", "", "--nope", "y" * 5000))
+        match chance.randrange(5):
+            case 0:
+                words.insert(at, strange)
+            case 1:
+                words[at : at + 1] = [strange]
+            case 2:
+                words[at : at + 1] = [f"{word}={strange}" for word in words[at : at + 1]]
+            case 3:
+                words[at : at + 1] = [f"{word}{strange}" for word in words[at : at + 1]]
+            case _:
+                chance.shuffle(words)
+    return words
+
+
+def surroundings(chance: random.Random, folder: Path) -> dict[str, str]:
+    """Variables as jobs, notebooks and containers have them, and as nobody should: none of them stops the tool."""
+    strange = ("abc", "", "0", "-1", "9" * 5000, "nowhere/x", ESCAPE, "::error::x")
+    known = {
+        "TERMINAL_WIDTH": strange,
+        "SOURCE_DATE_EPOCH": strange,
+        "MPLBACKEND": ("module://matplotlib_inline.backend_inline", *strange),
+        "NO_COLOR": ("1",),
+        "GITHUB_ACTIONS": ("true",),
+        "GITHUB_WORKSPACE": (str(folder), str(folder / "here"), *strange),
+        "GITHUB_STEP_SUMMARY": (str(folder / "page.md"), str(folder), "/dev/full", *strange[5:]),
+        "PYTHONUTF8": ("0", "1"),
+    }
+    return {name: chance.choice(values) for name, values in known.items() if chance.random() < 0.2}

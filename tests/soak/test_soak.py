@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,12 +32,13 @@ from proscale_bench.sweeps.plan import read_sweep
 from proscale_bench.units import one_line, printable
 from tests.cli import Result, run
 from tests.soak import inputs
-from tests.soak.mutations import damage, damage_json, damage_yaml
+from tests.soak.mutations import damage, damage_json, damage_words, damage_yaml, surroundings
+from tests.soak.values import FORGED
 
 FROM = int(os.environ.get("PROSCALE_SOAK_FROM", "0"))
 CASES = int(os.environ.get("PROSCALE_SOAK_CASES", "100"))
 FORMS = ("text", "json", "github", "junit", "sarif")
-NAMES = ("bad", "bad", "bad", "with space", "ünï😀", "\x1b[31mred", "[bold]x", "a'b\"c")
+NAMES = ("bad", "bad", "bad", "with space", "ünï😀", "\x1b[31mred", "[bold]x", "a'b\"c", *FORGED)
 
 
 def cases(kind: str) -> pytest.MarkDecorator:
@@ -116,8 +118,12 @@ class Case:
 
 
 def _harmless(text: str) -> bool:
-    """Nothing in it that a terminal would obey."""
-    return all(char in "\n" or not (char < " " or "\x7f" <= char <= "\x9f") for char in text)
+    """Nothing in it that a terminal would obey, or a job on GitHub, but for annotations of the tool's own."""
+    commands = [
+        line for line in text.splitlines() if line.lstrip().startswith("::") or "##[" in line or "##vso[" in line
+    ]
+    own = re.compile("::(error|warning) (file=.*,line=[0-9]+,col=[0-9]+,)?title=[a-z_ -]+::.*")
+    return all(char.isprintable() or char == "\n" for char in text) and all(map(own.fullmatch, commands))
 
 
 @pytest.fixture
@@ -129,6 +135,8 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    for name, value in surroundings(random.Random(f"around {kind} {number}"), tmp_path).items():
+        monkeypatch.setenv(name, value)
     yield Case(folder, random.Random(f"{kind} {number}"))
     assert not (folder / "executed").exists()
 
@@ -167,6 +175,18 @@ def _show_schedule(case: Case, word: str, named: str, valid: bool | None = None)
         assert parse_schedule("shown.yaml") == schedule == parse_schedule(schedule.compact)
 
 
+@cases("words")
+def test_words(case: Case, number: int) -> None:
+    """Whatever stands on the command line is data: a usage error shows it, or help or a report is there."""
+    case.put("budgets.yaml", inputs.BUDGETS.replace("mine.yaml", "1,1,1"))
+    result = run(*damage_words(case.chance.choice(inputs.COMMAND_LINES), case.chance))
+    shown = result.stdout + result.stderr
+    assert result.exit_code in (0, 1, 2), result
+    assert _harmless(shown), result
+    assert "Traceback" not in shown
+    assert result.exit_code == 0 or shown
+
+
 @cases("budgets")
 def test_budgets(case: Case, number: int) -> None:
     case.put("mine.yaml", inputs.SCHEDULE)
@@ -202,7 +222,8 @@ def test_records(case: Case, number: int) -> None:
     others = {} if case.chance.random() < 0.3 else {name: text for name, text in good.items() if name != victim}
     for name, text in others.items():
         case.put(f"run/records/{name}.json", text)
-    path = case.put(f"run/records/{_digest(bad) or victim}.json", bad)
+    called = case.chance.choice(FORGED) if case.chance.random() < 0.2 else _digest(bad) or victim
+    path = case.put(f"run/records/{called}.json", bad)
     readable = _reads(Path(path))
     results = [
         case.run("compare", "run", "run", names=("run",), exits=(0, 2)),
@@ -219,7 +240,7 @@ def test_records(case: Case, number: int) -> None:
         results.append(case.run("report", "run", "--out", "out", names=("run",), owns=("out",)))
     for result in results:
         assert (result.exit_code == 2) == (not others and not readable), result
-        assert readable or result.exit_code == 2 or f"{Path(path).name}: " in result.stderr
+        assert readable or result.exit_code == 2 or f"{printable(Path(path).name)}: " in result.stderr
 
 
 def _digest(raw: str | bytes) -> str | None:

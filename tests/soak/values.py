@@ -5,6 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 ESCAPE = "\x1b[31mred\x1b[0m\x07"
+# Names of files and words, of which a reader of logs or a spreadsheet would make something.
+FORGED = (
+    *(
+        "x\n::error::forged",
+        "x\r::stop-commands::t",
+        "x\u2028::add-mask::y",
+        "\u202ecod.exe",
+        "\x9b2Jx",
+        "\x85::debug::x",
+    ),
+    *("::warning file=a,line=1::x", "a##[add-mask]b", "##vso[x]y", "=1+1", "a\u200bb", "a\xa0b", "\ufeffx", "\udcffx"),
+)
 PIECES = (
     *(b"\0", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf", b"\xff", b"\xc3", b"\x1b[2J", b"\r", b"\t", b"\n\n", b"\x85"),
     *("\u2028", "\u202e", "\ufeff", "😀", "é", "0", "-", "_", ".", "e9", ":", ": ", "#", " #", ",", "{", "}", "[", "]"),
