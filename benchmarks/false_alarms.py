@@ -14,11 +14,12 @@ drifts in the machine is in them. Sessions are kept in RUNS.jsonl as they end: s
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from proscale_bench.analysis.compare import change
 from proscale_bench.bench.profile import ProfileRequest, saving, timing
@@ -37,6 +38,7 @@ MODEL, TWIN = "3,3,3", "3,3,3+temp:0.2"
 TIMES = ("latency_median_ms", "throughput_ips")
 SAVINGS = ("latency_saving_pct", "encoder_latency_saving_pct")
 SessionRecords = dict[str, Record]  # by schedule
+Pairs = list[tuple[Record, Record]]
 
 
 @dataclass(frozen=True)
@@ -58,20 +60,29 @@ class Answers:
 def measured(path: Path, count: int, size: str, rounds: int) -> list[SessionRecords]:
     """Sessions of earlier runs, and as many more as are asked for."""
     lines = path.read_text().splitlines() if path.exists() else []
-    sessions = [[Record.model_validate(row) for row in json.loads(line)] for line in lines]
+    of_session = TypeAdapter(list[Record])
+    sessions = [of_session.validate_json(line) for line in lines]
     request = ProfileRequest(ModelChoice(schedules=[MODEL, TWIN], backbone="tiny").specs(), parse_size(size), (1,))
     settings = ProfileSettings(device="cpu", threads=1, limits=Limits(60.0, rounds))
     with path.open("a") as file:
         while len(sessions) < count:
             sessions.append(in_fresh_process(request, settings, lambda what, share: None))
-            print(json.dumps([record.model_dump(mode="json") for record in sessions[-1]]), file=file, flush=True)
+            print(of_session.dump_json(sessions[-1]).decode(), file=file, flush=True)
             print(f"session {len(sessions)} of {count}", flush=True)
-    return [{record.identity.name: record for record in records} for records in sessions]
+    return [{record.identity.name: _asked_of(record) for record in records} for records in sessions]
 
 
-def together(sessions: Sequence[SessionRecords]) -> SessionRecords:
-    """Several sessions as `profile --sessions` has them."""
-    return {record.identity.name: record for record in merged([list(one.values()) for one in sessions])}
+def _asked_of(record: Record) -> Record:
+    """The record without the stages that no metric is of."""
+    assert record.profile is not None
+    stages = {"encoder": record.profile.stages["encoder"]}
+    return record.model_copy(update={"profile": record.profile.model_copy(update={"stages": stages})})
+
+
+def together(sessions: Sequence[SessionRecords]) -> Record:
+    """(3,3,3) over several sessions, as `profile --sessions` has it."""
+    (found,) = (one for one in merged([[one["baseline"], one[MODEL]] for one in sessions]) if not one.is_baseline)
+    return found
 
 
 def slower(session: SessionRecords, percent: float) -> SessionRecords:
@@ -115,37 +126,34 @@ def is_different(metric: str, old: Record, new: Record) -> bool:
 
 def answers(sessions: Sequence[SessionRecords], count: int, a_side: int, percent: float) -> Iterator[Answers]:
     """Ask every question."""
+    worse = [slower(session, percent) for session in sessions]
 
-    def ask(question: str, metric: str, pairs: Iterator[tuple[Record, Record]], target: str) -> Answers:
-        found = [is_different(metric, old, new) for old, new in pairs]
-        return Answers(question, metric, len(found), sum(found), target)
+    def sides(width: int, new: Sequence[SessionRecords]) -> Pairs:
+        return [
+            (together(sessions[first : first + width]), together(new[first + width : first + 2 * width]))
+            for first in range(count)
+        ]
 
-    def sides(width: int, worse: Callable[[SessionRecords], SessionRecords]) -> Iterator[tuple[Record, Record]]:
-        for first in range(count):
-            old, new = sessions[first : first + width], sessions[first + width : first + 2 * width]
-            yield together(old)[MODEL], together([worse(one) for one in new])[MODEL]
-
-    def alike(session: SessionRecords) -> SessionRecords:
-        return session
-
-    def worse(session: SessionRecords) -> SessionRecords:
-        return slower(session, percent)
-
-    several, found = f"{a_side} sessions a side", "≤ 5 %"
-    for metric in (*TIMES, *SAVINGS, "peak_memory_mib"):
-        yield ask(f"A/A, {several}", metric, sides(a_side, alike), found)
-    for metric in (*TIMES, *SAVINGS, "peak_memory_mib"):
-        yield ask("A/A, one session a side", metric, sides(1, alike), found)
-    for metric in TIMES:
-        turns = ((session[MODEL], session[TWIN]) for session in sessions[:count])
-        yield ask("A/A, in turns in one session", metric, turns, found)
-    for metric in TIMES:
-        yield ask(f"A/B {percent:g} %, {several}", metric, sides(a_side, worse), "≥ 80 %")
-    for metric in SAVINGS:
-        yield ask(f"A/B {percent:g} %, {several}", metric, sides(a_side, worse), "≥ 95 %")
-    for metric in TIMES:
-        turns = ((session[TWIN], slower(session, percent)[MODEL]) for session in sessions[:count])
-        yield ask(f"A/B {percent:g} %, in turns in one session", metric, turns, "≥ 95 %")
+    several = f"{a_side} sessions a side"
+    in_turns = "in turns in one session"
+    questions: tuple[tuple[str, Pairs, tuple[str, ...], str], ...] = (
+        (f"A/A, {several}", sides(a_side, sessions), (*TIMES, *SAVINGS, "peak_memory_mib"), "at most 5 %"),
+        ("A/A, one session a side", sides(1, sessions), (*TIMES, *SAVINGS, "peak_memory_mib"), "at most 5 %"),
+        (f"A/A, {in_turns}", [(one[MODEL], one[TWIN]) for one in sessions[:count]], TIMES, "at most 5 %"),
+        (f"{percent:g} % slower, {several}", sides(a_side, worse), TIMES, "at least 80 %"),
+        (f"{percent:g} % slower, {several}", sides(a_side, worse), SAVINGS, "at least 95 %"),
+        (f"{percent:g} % slower, one session a side", sides(1, worse), SAVINGS, ""),
+        (
+            f"{percent:g} % slower, {in_turns}",
+            [(one[TWIN], two[MODEL]) for one, two in zip(sessions[:count], worse, strict=False)],
+            TIMES,
+            "at least 95 %",
+        ),
+    )
+    for question, pairs, metrics, target in questions:
+        for metric in metrics:
+            different = sum(is_different(metric, old, new) for old, new in pairs)
+            yield Answers(question, metric, len(pairs), different, target)
 
 
 def main() -> None:
