@@ -1,18 +1,21 @@
 """Columns of a run's tables, written once: terminal, Markdown and LaTeX choose among them.
 
 A cell is plain text: `-51.74%`, `52.9*` (published by others), `124.9 ± 0.2%`, `n.s.` (not significant). A format that
-has signs of its own for these writes them in their place, so the same numbers stand in every document.
+has signs of its own for these writes them in their place, so the same numbers stand in every document. An interval that
+is longer on one side is shown as it is, `[47.4, 81.5]` or `60.5 +21.0 -13.1`, and never as its wider half.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from math import isclose
 from typing import Literal
 
 from proscale_bench.results.metrics import get_metric
-from proscale_bench.results.profile import RealisedSaving
+from proscale_bench.results.profile import Profile, RealisedSaving
 from proscale_bench.results.record import Record
+from proscale_bench.results.section import Interval
 from proscale_bench.units import show_change, show_gflops, show_ms, show_reduction
 
 FAILED = "failed"
@@ -96,24 +99,38 @@ def accuracy(name: str, digits: int = 1, with_interval: bool = False) -> Cell:
     """An accuracy in percent, marked where it was published by others."""
 
     def cell(record: Record) -> str:
-        if record.accuracy is None or not (value := number(name, f".{digits}f")(record)):
+        value = get_metric(name).read(record)
+        if record.accuracy is None or value is None:
             return ""
-        half = half_interval(name)(record) if with_interval else ""
-        return value + half.replace("±", " ± ") + (PUBLISHED if record.accuracy.provenance == "published" else "")
+        shown = f"{value:.{digits}f}"
+        ends = get_metric(name).interval(record) if with_interval else None
+        if ends is not None:
+            below, above = _sides(value, ends)
+            shown = f"{shown} ± {above:.1f}" if below == above else f"{value:.1f} {above:+.1f} {-below:+.1f}"
+        return shown + (PUBLISHED if record.accuracy.provenance == "published" else "")
 
     return cell
 
 
-def half_interval(name: str) -> Cell:
-    """Half of an accuracy's 95 % interval, the wider half: `±0.4`."""
+def interval(name: str) -> Cell:
+    """The 95 % interval of an accuracy: `±0.4`, or its ends where it is longer on one side: `[47.4, 81.5]`."""
 
     def cell(record: Record) -> str:
-        value, interval = get_metric(name).read(record), get_metric(name).interval(record)
-        if value is None or interval is None:
+        value, ends = get_metric(name).read(record), get_metric(name).interval(record)
+        if value is None or ends is None:
             return ""
-        return f"±{max(interval[1] - value, value - interval[0]):.1f}"
+        below, above = _sides(value, ends)
+        return f"±{above:.1f}" if below == above else "[{:.1f}, {:.1f}]".format(*ends)
 
     return cell
+
+
+def _sides(value: float, ends: Interval) -> tuple[float, float]:
+    """The distances from a value down and up to an interval's ends; equal where a tenth, which tables show, says so."""
+    below, above = value - ends[0], ends[1] - value
+    if f"{below:.1f}" == f"{above:.1f}" or isclose(below, above, rel_tol=1e-6):
+        below = above = max(below, above)
+    return below, above
 
 
 def latency(record: Record) -> str:
@@ -122,8 +139,29 @@ def latency(record: Record) -> str:
 
 
 def latency_precision(record: Record) -> str:
-    """Half of the latency's 95 % interval, in percent of the median: `±0.2%`."""
-    return f"±{record.profile.interval_pct:.1f}%" if record.profile else ""
+    """The 95 % interval of the latency: `±0.2%` of the median, or its ends in ms where it is longer on one side."""
+    if record.profile is None:
+        return ""
+    below, above = _sides_pct(record.profile)
+    ends = map(show_ms, record.profile.latency_interval_ms)
+    return f"±{above:.1f}%" if below == above else "[{}, {}]".format(*ends)
+
+
+def latency_with_precision(record: Record) -> str:
+    """The median latency with the sides of its interval in percent of it: `124.9 ± 0.2%`, `51.94 +6.5% -2.3%`."""
+    if record.profile is None:
+        return ""
+    below, above = _sides_pct(record.profile)
+    return latency(record) + (f" ± {above:.1f}%" if below == above else f" {above:+.1f}% {-below:+.1f}%")
+
+
+def _sides_pct(profile: Profile) -> tuple[float, float]:
+    """The distances from a median down and up to its interval's ends, in percent of it."""
+    middle = profile.latency_median_ms
+    if not middle:  # a clock too coarse for what it timed
+        return 0.0, 0.0
+    low, high = profile.latency_interval_ms
+    return _sides(100, (100 * low / middle, 100 * high / middle))
 
 
 def time_saved(record: Record) -> str:
@@ -162,7 +200,7 @@ SHORT = (
     Column("ms", latency, "profile"),
     Column("", time_saved, "profile"),
     Column("PQ", accuracy("pq"), "accuracy"),
-    Column("", half_interval("pq"), "accuracy"),
+    Column("", interval("pq"), "accuracy"),
     Column("AP", accuracy("ap"), "accuracy"),
     Column("mIoU", accuracy("miou"), "accuracy"),
 )
@@ -182,9 +220,9 @@ LONG = (
     Column("things", accuracy("pq_things"), "accuracy"),
     Column("stuff", accuracy("pq_stuff"), "accuracy"),
     Column("AP", accuracy("ap"), "accuracy"),
-    Column("", half_interval("ap"), "accuracy"),
+    Column("", interval("ap"), "accuracy"),
     Column("mIoU", accuracy("miou"), "accuracy"),
-    Column("", half_interval("miou"), "accuracy"),
+    Column("", interval("miou"), "accuracy"),
 )
 # The costs of a run in its report, to which it adds accuracies with their sources.
 REPORT = (
@@ -204,7 +242,7 @@ PAPER = (
     Column("total G", gflops("total")),
     TOTAL_SAVED,
     Column("params M", number("params_m")),
-    Column("ms", lambda record: " ± ".join(filter(None, (latency(record), latency_precision(record)[1:]))), "profile"),
+    Column("ms", latency_with_precision, "profile"),
     Column("", time_saved, "profile"),
     ENERGY,
     Column("PQ %", accuracy("pq", 2, with_interval=True), "accuracy"),

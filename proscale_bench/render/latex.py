@@ -22,6 +22,7 @@ SPECIAL = {
     ">": r"\textgreater{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
+SIDES = r"([\d.,]+) ([+-][\d.]+(?:\\%)?) ([+-][\d.]+(?:\\%)?)"  # of an interval, after a value
 MOST_ROWS = 40  # of a table on one page
 HEAD = (
     "% Needs \\usepackage{booktabs,graphicx}. Made by proscale-bench report; \\input{report} puts it into a paper.\n"
@@ -80,9 +81,15 @@ def _line(*cells: str) -> str:
 
 
 def _cell(words: str) -> str:
-    """A column's cell with LaTeX's own signs."""
-    signed = re.sub(r"^([+-])", r"$\1$", escape(words))
+    """A column's cell with LaTeX's own signs: `60.5 +21.0 -13.1` as `$60.5^{+21.0}_{-13.1}$`."""
+    sided = re.sub(SIDES, lambda found: _both_sides(*found.groups()), escape(words))
+    signed = re.sub(r"^([+-])", r"$\1$", sided)
     return signed.replace("±", r"$\pm$").replace(PUBLISHED, f"$^{PUBLISHED}$")
+
+
+def _both_sides(value: str, above: str, below: str) -> str:
+    """A value with the sides of its interval as a formula, in which a bare comma would be followed by a space."""
+    return f"${value.replace(',', '{,}')}^{{{above}}}_{{{below}}}$"
 
 
 def _caption(setting: Setting, rows: Sequence[TableRow], data: Sequence[str]) -> str:

@@ -85,13 +85,13 @@ def footer(side: SideBySide) -> list[str]:
         lines.append(f"{timed}; {columns.MARKS}")
     if side.key:
         draws = {one.resamples for record in records if (one := record.evaluated)}
-        drawn = f"; ±: 95 %, from {max(draws):,} bootstrap draws of the images" if any(draws) else ""
+        drawn = f"; ±, [ ]: 95 %, from {max(draws):,} bootstrap draws of the images" if any(draws) else ""
         lines.append(f"PQ, AP, mIoU: percent, on {side.key.images:,} images{drawn}")
     known = [record.accuracy for record in records if record.accuracy]
     if sources := dict.fromkeys(one.source for one in known if one.provenance == "published"):
         lines.append(f"{columns.PUBLISHED}: published: {', '.join(sources)}")
     if any(one.source.startswith(MEAN) for one in known):
-        lines.append("mean of seeds: of these trainings; ±: of the mean, over images and trainings together")
+        lines.append("mean of seeds: of these trainings; ±, [ ]: of the mean, over images and trainings together")
     lines += [
         f"{row.label} {columns.FAILED}: {row.record.error.message}".replace("\n", " ")
         for row in side.rows

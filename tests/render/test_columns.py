@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from proscale_bench.render.bars import costs_figure, latency_figure
 from proscale_bench.render.columns import (
     ENCODER,
@@ -9,6 +11,7 @@ from proscale_bench.render.columns import (
     Column,
     accuracy,
     cells,
+    interval,
     known,
     latency,
     latency_precision,
@@ -22,7 +25,7 @@ from proscale_bench.render.provenance import commands
 from proscale_bench.render.savings import savings_figure
 from proscale_bench.render.side_by_side import costs_table
 from proscale_bench.results.record import Failure, Record
-from tests.results.many import evaluation
+from tests.results.many import evaluation, with_interval
 from tests.results.records import record, with_accuracy, without_accuracy
 from tests.sweeps.profiles import profiled_records
 
@@ -55,6 +58,35 @@ def test_accuracies_of_one_row_share_a_cell() -> None:
     measured = evaluation(swin("3,3,3"), 40.0, 1.25)
     column = Column("PQ", accuracy("pq", 2, with_interval=True), "accuracy")
     assert cells([ENCODER, column], [published, measured]) == ("59.13", "51.00* / 40.00 ± 1.2")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown", "sides"),
+    [
+        (59.25, 61.75, "±1.2", "60.50 ± 1.2"),
+        (59.26, 61.74, "±1.2", "60.50 ± 1.2"),
+        (59.24, 61.84, "±1.3", "60.50 ± 1.3"),
+        (59.26, 61.76, "[59.3, 61.8]", "60.5 +1.3 -1.2"),
+        (47.4, 81.5, "[47.4, 81.5]", "60.5 +21.0 -13.1"),
+        (60.6, 62.0, "[60.6, 62.0]", "60.5 +1.5 +0.1"),  # replicates need not lie around what they are of
+    ],
+)
+def test_an_interval_is_never_its_wider_half(low: float, high: float, shown: str, sides: str) -> None:
+    one = with_interval(evaluation(swin("3,3,3"), 60.5, 1.0), low, high)
+    assert interval("pq")(one) == shown
+    assert accuracy("pq", 2, with_interval=True)(one) == sides
+
+
+def test_a_latency_that_is_less_sure_on_one_side_has_its_interval_in_ms() -> None:
+    one = profiled_records("3,3,3")[1]
+    assert one.profile is not None
+    timing = {"latency_median_ms": 100.0, "latency_interval_ms": (97.7, 106.5)}
+    found = one.model_copy(update={"profile": one.profile.model_copy(update=timing)})
+    assert latency_precision(found) == "[97.70, 106.5]"
+    even = {"latency_median_ms": 100.0, "latency_interval_ms": (97.7, 102.3)}
+    assert latency_precision(one.model_copy(update={"profile": one.profile.model_copy(update=even)})) == "±2.3%"
+    none = {"latency_median_ms": 0.0, "latency_interval_ms": (0.0, 0.0)}
+    assert latency_precision(one.model_copy(update={"profile": one.profile.model_copy(update=none)})) == "±0.0%"
 
 
 def test_a_failure_stands_once_in_each_section_that_should_be_there() -> None:

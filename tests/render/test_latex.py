@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from proscale_bench.render.latex import escape, latex
+from proscale_bench.render.latex import _cell, escape, latex
 from proscale_bench.results.record import UNKNOWN, Failure
 from tests.analysis.test_views import counted, seeds
-from tests.results.many import BACKBONES, HOSTILE, evaluation, many
+from tests.results.many import BACKBONES, HOSTILE, evaluation, many, with_interval
 from tests.results.records import paper, record, renamed, with_accuracy, without_accuracy
 from tests.sweeps.profiles import measured, out_of_memory, profiled_records, with_energy
 
@@ -74,6 +74,19 @@ def test_latency_and_accuracy_have_their_intervals() -> None:
     (new,) = [cells for cells in rows(document) if cells[0] == "3,3,3"]
     assert "124.9 $\\pm$ 0.2\\%" in new
     assert "$-$16.5\\%" in new
+
+
+def test_an_interval_that_is_longer_on_one_side_has_both_sides() -> None:
+    one, other = map(without_accuracy, profiled_records("3,3,3"))
+    skewed = with_interval(evaluation(other, 60.5, 1.0), 47.4, 81.5)
+    assert other.profile is not None
+    middle = other.profile.latency_median_ms
+    timing = {"latency_interval_ms": (0.977 * middle, 1.065 * middle)}
+    slow = other.model_copy(update={"profile": other.profile.model_copy(update=timing)})
+    found = cells_of(latex([one, slow, skewed]), "3,3,3")
+    assert found[r"PQ \%"] == "$60.5^{+21.0}_{-13.1}$"
+    assert _cell("1,490.7 +1.0% -1.5%") == r"$1{,}490.7^{+1.0\%}_{-1.5\%}$"  # a comma in a formula would have a space
+    assert found["ms"] == r"$124.9^{+6.5\%}_{-2.3\%}$"
 
 
 def test_accuracies_on_other_data_are_not_mixed_in() -> None:

@@ -86,7 +86,7 @@ def test_the_footer_says_how() -> None:
     said = "\n".join(footer(side))
     assert "1 MAC = 1 FLOP, rules fvcore" in said
     assert "the median of 12 rounds" in said
-    assert "on 256 images; ±: 95 %, from 200 bootstrap draws of the images" in said
+    assert "on 256 images; ±, [ ]: 95 %, from 200 bootstrap draws of the images" in said
     assert table(side).title == (
         "tiny Swin: 160x160 · a CPU, fp32, batch 1, eager, embedding_bag sampling, 4 threads · val"
     )

@@ -67,6 +67,15 @@ def evaluation(of: Record, pq: float, half: float, **changes: Any) -> Record:
     return renamed(of, weights="d" * 64, classes=COCO_CLASSES).model_copy(update=parts)
 
 
+def with_interval(one: Record, low: float, high: float, metric: str = "pq") -> Record:
+    """Return the record of an evaluation with another interval of one metric."""
+    assert one.accuracy is not None
+    assert one.accuracy.evaluated is not None
+    intervals = {**one.accuracy.evaluated.intervals, metric: (low, high)}
+    how = one.accuracy.evaluated.model_copy(update={"intervals": intervals})
+    return one.model_copy(update={"accuracy": one.accuracy.model_copy(update={"evaluated": how})})
+
+
 def _slower(one: Record, factor: float) -> Record:
     """With other times and energies, and so another place on every axis."""
     profile = one.profile

@@ -45,7 +45,7 @@ function metricColumn(metric) {
   return {
     key: metric.name, head: metric.title, sub: metric.unit, number: true, value,
     text: (point) => (known(value(point)) ? show(metric, value(point)) : ""),
-    beside: (point) => plusMinus(metric, point),
+    beside: (point) => spread(metric, point),
   };
 }
 
@@ -53,12 +53,13 @@ function savedColumn(key, head, value, words) {
   return { key, head, sub: "%", number: true, value, text: (p) => (known(value(p)) ? words(value(p)) : "") };
 }
 
-function plusMinus(metric, point) {
+// ±, where both sides are shown alike; else the interval as it is, and never as its wider half.
+function spread(metric, point) {
   const range = interval(point, metric.name);
   if (!range) return "";
   const value = read(point, metric.name);
-  const half = Math.max(range[1] - value, value - range[0]);
-  return ` ±${show(metric, half)}`;
+  const [below, above] = [show(metric, value - range[0]), show(metric, range[1] - value)];
+  return below === above ? ` ±${above}` : ` [${show(metric, range[0])}, ${show(metric, range[1])}]`;
 }
 
 function sorted(shown, list) {
