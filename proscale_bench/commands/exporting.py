@@ -78,11 +78,11 @@ class Exports:
 
 
 def print_tables(console: Console, tables: Iterable[Table], **drawn: Any) -> None:
-    """Print tables, each above an empty line; `drawn` are arguments of `rich_table`."""
+    """Print tables, each fitted and above an empty line; `drawn` are arguments of `rich_table`."""
     from proscale_bench.render.table import rich_table
 
     for table in tables:
-        console.print(rich_table(table, **drawn))
+        console.print(rich_table(table.fitted(console.width), **drawn))
         console.print()
 
 

@@ -20,6 +20,7 @@ from proscale_bench.units import show_change, show_ms, show_reduction
 
 Names = Mapping[str, str]  # of models, by the digests of their records
 Text = Callable[[str], str]  # makes words safe for Markdown
+SPARE = ("images/s", "MiB", "p95 ms")  # what a narrow terminal does without
 STAGE_TITLES = {"prepare": "normalise and pad"}  # of stages that are no part of the model
 
 
@@ -62,7 +63,8 @@ def summary_table(setting: Setting, backbone: str, records: Sequence[Record], na
     )
     batch = f", batch {setting.execution.batch_size}" if setting.execution else ""
     title = f"{model_words(backbone, shared_model(records))} at {setting.where}{batch}"
-    return Table(title, ("", *(column.title for column in shown)), tuple(rows))
+    header = ("", *(column.title for column in shown))
+    return Table(title, header, tuple(rows), spare=tuple(header.index(name) for name in SPARE))
 
 
 def _or_dash(cell: Cell) -> Cell:

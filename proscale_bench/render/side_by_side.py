@@ -15,7 +15,16 @@ from proscale_bench.results.record import Record
 from proscale_bench.specs.model import model_words
 from proscale_bench.units import show_mac
 
-WIDE = 140  # columns of text that the long form takes
+WIDE = 140  # columns of text that the long form takes, or a little more
+SPARE = (
+    "params, M",
+    "MiB",
+    "stuff",
+    "things",
+    "tokens",
+    "mIoU",
+    "AP",
+)  # the first to go where the terminal is too narrow
 
 
 def costs_table(records: Sequence[Record]) -> Table | None:
@@ -69,6 +78,7 @@ def tables(side: SideBySide, width: int = WIDE) -> Iterator[Table]:
             f"{model_words(backbone_name(backbone), shared)}: {_title(side)}",
             ("schedule", *titles),
             tuple(Row(line.label, row, strong=line.record.is_baseline) for line, row in zip(lines, rows, strict=True)),
+            spare=tuple(titles.index(name) + 1 for name in SPARE if name in titles),
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 MARKUP = re.compile(r"([\\`*_\[\]<>#~&$])")  # a table cell's bar is escaped by the table
 LINKS = re.compile(r"(?i)(@|:(?=//)|\bwww(?=\.))")  # of these GitHub makes mentions and links without any markup
+
+GAP = 2  # between the columns of a terminal's table
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,37 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A title, a header and rows; `header[0]` stands over the labels."""
+    """A title, a header and rows; `header[0]` stands over the labels.
+
+    Args:
+        spare: places in the header of columns that a narrow terminal does without, the first first.
+    """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[Row, ...]
+    spare: tuple[int, ...] = ()
+
+    def fitted(self, width: int) -> Table:
+        """The table without as many spare columns as need be to have `width`, so that no number of others is cut."""
+        lines = [self.header, *((broken("  " * row.indent + row.label), *row.cells) for row in self.rows)]
+        widths = [max(len(part) for cell in column for part in cell.split("\n")) for column in zip(*lines, strict=True)]
+        dropped: set[int] = set()
+        for place in self.spare:
+            if sum(widths) + GAP * (len(widths) - len(dropped) - 1) <= width:
+                break
+            untitled = takewhile(lambda other: not self.header[other], range(place + 1, len(widths)))
+            for other in (place, *untitled):  # what has no title belongs to the column before it
+                widths[other] = 0
+                dropped.add(other)
+        if not dropped:
+            return self
+
+        def kept(cells: tuple[str, ...], first: int) -> tuple[str, ...]:
+            return tuple(cell for place, cell in enumerate(cells, first) if place not in dropped)
+
+        rows = (replace(row, cells=kept(row.cells, 1)) for row in self.rows)
+        return Table(self.title, kept(self.header, 0), tuple(rows))
 
 
 def rich_table(

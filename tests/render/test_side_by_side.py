@@ -17,6 +17,7 @@ from proscale_bench.render.style import save
 from proscale_bench.render.table import Table, rich_table
 from proscale_bench.results.record import Failure, Record
 from tests.analysis.test_views import counted, judged, seeds, timed
+from tests.results.many import with_interval
 from tests.results.records import with_accuracy
 from tests.sweeps.profiles import with_energy
 
@@ -58,6 +59,20 @@ def test_several_backbones_have_a_table_each() -> None:
     (side,) = side_by_side([*RECORDS, *large])
     assert [one.title.partition(":")[0] for one in tables(side)] == ["Swin-T", "tiny Swin"]
     assert [len(one.rows) for one in tables(side)] == [3, 3]
+
+
+@pytest.mark.parametrize(("width", "gone"), [(80, []), (70, ["AP", "mIoU"]), (140, ["params, M", "MiB", "stuff"]), (1000, [])])
+def test_what_has_no_room_goes_whole_and_no_number_is_cut(width: int, gone: list[str]) -> None:
+    skewed = [with_interval(with_interval(one, 38.8, 45.2), 39.9, 49.1, "ap") for one in judged()]
+    (side,) = side_by_side([*counted(), *timed(), *(with_interval(one, 41.0, 51.1, "miou") for one in skewed)])
+    whole = table(side, width)
+    fitted = whole.fitted(width)
+    assert [name for name in whole.header if name not in fitted.header] == gone
+    out = io.StringIO()
+    Console(file=out, width=width, force_terminal=False).print(rich_table(fitted, break_labels=True))
+    assert "[38.8, 45.2]" in out.getvalue()
+    assert "…" not in out.getvalue()
+    assert {len(row.cells) + 1 for row in fitted.rows} == {len(fitted.header)}
 
 
 def test_columns_of_what_nobody_knows_are_left_out() -> None:
