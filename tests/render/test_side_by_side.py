@@ -61,7 +61,9 @@ def test_several_backbones_have_a_table_each() -> None:
     assert [len(one.rows) for one in tables(side)] == [3, 3]
 
 
-@pytest.mark.parametrize(("width", "gone"), [(80, []), (70, ["AP", "mIoU"]), (140, ["params, M", "MiB", "stuff"]), (1000, [])])
+@pytest.mark.parametrize(
+    ("width", "gone"), [(80, []), (70, ["AP", "mIoU"]), (140, ["params, M", "MiB", "stuff"]), (1000, [])]
+)
 def test_what_has_no_room_goes_whole_and_no_number_is_cut(width: int, gone: list[str]) -> None:
     skewed = [with_interval(with_interval(one, 38.8, 45.2), 39.9, 49.1, "ap") for one in judged()]
     (side,) = side_by_side([*counted(), *timed(), *(with_interval(one, 41.0, 51.1, "miou") for one in skewed)])
