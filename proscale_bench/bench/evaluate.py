@@ -8,14 +8,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from proscale_bench.bench.class_order import MATCHED, in_order_of
 from proscale_bench.bench.count import cost_of, identity_of
 from proscale_bench.bench.weights import UNKNOWN_ORIGIN, TrainingOrigin, Weights
 from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, PostprocessingThresholds
+from proscale_bench.config.trained_on import trained_on
 from proscale_bench.cost.count import count_model
 from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
 from proscale_bench.cost.rules import get_rules
@@ -159,6 +161,12 @@ def default_resize(dataset: Dataset) -> Resize | None:
     return COCO_RESIZE if dataset.resizes else None
 
 
+def at_scale_of(request: EvaluationRequest, weights: Weights) -> EvaluationRequest:
+    """The request at the scale at which weights were trained, where their file says it and the data are resized."""
+    resize = trained_on(weights.metadata).resize
+    return request if resize is None or not request.dataset.resizes else replace(request, resize=resize)
+
+
 JOURNALS = "evaluation"  # in the run's folder, until an evaluation is complete
 
 
@@ -233,8 +241,12 @@ def evaluate_model(
 
     check_device(settings.device, settings.dtype)
     device = torch.device(f"cuda:{processes.local_rank}" if settings.device == "cuda" else "cpu")
+    dataset, cautions = request.dataset, weights.cautions
+    known = in_order_of(trained_on(weights.metadata).names, dataset.categories, weights.source)
+    if known != dataset.categories:
+        cautions = (*cautions, MATCHED)
     predictor = ModelPredictor(
-        weights.model, request.dataset, request.tasks, request.resize, settings.dtype, request.thresholds
+        weights.model, dataset, request.tasks, request.resize, settings.dtype, request.thresholds, known
     )
     work = Work(request.dataset, request.batches, frozenset(request.tasks))
     start = time.perf_counter()
@@ -256,7 +268,7 @@ def evaluate_model(
             optimizations=settings.optimizations,
             threads=torch.get_num_threads(),
         )
-        key = _key(request, weights, execution, writer)
+        key = _key(request, weights, execution, writer, [category.id for category in known])
         folder = journals / key
         if processes.is_first:
             if not resume:
@@ -280,13 +292,15 @@ def evaluate_model(
     if writer is not None:
         on_stage("writing the predictions", 0, 1)
         writer.finish(work.images, results_of(work, folder), request.tasks)
+    if summary.no_segments:
+        cautions = (*cautions, request.thresholds.unreached(summary.best_score))
     accuracy = accuracy_of(
         request,
         summary,
         weights.source,
         processes.size,
         time.perf_counter() - start,
-        weights.cautions,
+        cautions,
         origin=weights.origin,
     )
     record = Record(
@@ -371,9 +385,16 @@ def accuracy_of(
     )
 
 
-def _key(request: EvaluationRequest, weights: Weights, execution: Execution, writer: PredictionWriter | None) -> str:
-    """Name the journal of an evaluation after all that decides a bit of it."""
+def _key(
+    request: EvaluationRequest,
+    weights: Weights,
+    execution: Execution,
+    writer: PredictionWriter | None,
+    classes: list[int],
+) -> str:
+    """Name the journal of an evaluation after all that decides a bit of it; `classes` are the model's, by id."""
     key = {
+        "classes": classes,
         "weights": weights.digest,
         "schedule": weights.spec.variant,
         "images": request.images_digest,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from proscale_bench.bench.evaluate import COCO_RESIZE, Resize
 from proscale_bench.bench.weights import Weights
+from proscale_bench.config.trained_on import trained_on
 from proscale_bench.config.weights import METADATA
 from proscale_bench.data.dataset import Category
 from proscale_bench.data.documents import Reader, read_json
@@ -65,7 +66,8 @@ def vocabulary_of(weights: Weights, path: Path, told: Vocabulary | None) -> Voca
     """
     classes = weights.model.decoder.class_head.out_features - 1
     of_shapes = _trained_on(weights.metadata) == "shapes" and classes == len(SHAPES)
-    resize = None if of_shapes else COCO_RESIZE
+    seen = trained_on(weights.metadata)
+    resize = None if of_shapes else seen.resize or COCO_RESIZE
     if told is not None:
         if len(told.categories) != classes:
             raise BenchError(
@@ -75,6 +77,14 @@ def vocabulary_of(weights: Weights, path: Path, told: Vocabulary | None) -> Voca
         return replace(told, resize=resize)
     if of_shapes:
         return Vocabulary(SHAPES, resize=resize)
+    if len(seen.classes) == classes:
+        ids = [one.id for one in seen.classes]
+        ours = ids if None not in ids and len(set(ids)) == classes else range(classes)
+        things = (one.isthing is not False for one in seen.classes)
+        found = (
+            Category(id_ or 0, one.name, thing) for id_, one, thing in zip(ours, seen.classes, things, strict=True)
+        )
+        return Vocabulary(tuple(found), resize=resize)
     raise BenchError(
         f"{path} knows {classes} classes, and nothing says what they are called",
         "give --categories FILE, the JSON of annotations that they were trained with",

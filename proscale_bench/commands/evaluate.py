@@ -21,7 +21,7 @@ from proscale_bench.commands.options import (
     seed_in_range,
     takes,
 )
-from proscale_bench.config.choices import EMBEDDED, DType, Task
+from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, DType, PostprocessingThresholds, Task
 from proscale_bench.errors import BenchError, one_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from proscale_bench.models.processes import Processes
 
 WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
+MERGE = "How queries become panoptic segments"  # defaults are the papers'
+SHARE = {"min": 0, "max": 1}
 MAX_SIDE_PX = 8192
 
 
@@ -67,8 +69,17 @@ class EvalOptions(ExecutionOptions, ExportOptions):
     limit: MaybeInt = flag("--limit N", "Evaluate only the first N images.", ON, min=1)
     resize: MaybeStr = flag(
         "--resize SIDES",
-        "Resize images to SHORT,LONGEST sides in pixels, or none. [default: 800,1333; none for the embedded data]",
+        "Resize images to SHORT,LONGEST sides in pixels, or none. [default: as the weights say, else 800,1333]",
         ON,
+    )
+    score_threshold: float = flag(
+        "--score-threshold P", "Class probability that a panoptic segment's query exceeds.", MERGE, default=0.8, **SHARE
+    )
+    overlap_threshold: float = flag(
+        "--overlap-threshold P", "Least share of its mask that a panoptic segment keeps.", MERGE, default=0.8, **SHARE
+    )
+    mask_threshold: float = flag(
+        "--mask-threshold P", "Least probability of the pixels of a panoptic segment.", MERGE, default=0.5, **SHARE
     )
     batch_size: int = flag(
         "--batch-size, -n N", "Number of images in a batch.", HOW, default=1, min=1, max=MAX_BATCH_SIZE
@@ -103,6 +114,9 @@ class EvalOptions(ExecutionOptions, ExportOptions):
             raise BenchError(f"{' and '.join(given)} exclude each other", "choose one")
         if given and self.training_seed is not None:
             raise BenchError(f"--training-seed chooses among the weights that ship, and {given[0]} is given")
+        thresholds = self.thresholds()
+        if self.from_predictions and thresholds != OFFICIAL_THRESHOLDS:
+            raise BenchError("thresholds make predictions, and --from-predictions has them", "leave them out")
         if self.from_predictions and self.save_predictions:
             raise BenchError("--save-predictions has nothing to save with --from-predictions", "leave it out")
         if self.save_predictions and len(self.files()) > 1:
@@ -162,7 +176,15 @@ class EvalOptions(ExecutionOptions, ExportOptions):
             resamples=self.bootstrap,
             seed=self.seed,
             reference=self.reference,
+            thresholds=self.thresholds(),
         )
+
+    def thresholds(self) -> PostprocessingThresholds:
+        """The thresholds of the panoptic merge; a BenchError where one is not a number, which no limit catches."""
+        for name in ("score_threshold", "mask_threshold", "overlap_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BenchError(f"--{name.replace('_', '-')} {getattr(self, name)}", "a number from 0 to 1")
+        return PostprocessingThresholds(self.score_threshold, self.mask_threshold, self.overlap_threshold)
 
     def settings(self) -> ExecutionSettings:
         """The settings that the model runs with. Loads torch.
@@ -276,7 +298,7 @@ def evaluate_models(
     options: EvalOptions, request: EvaluationRequest, folder: Path, processes: Processes
 ) -> Iterator[EvaluationOutcome]:
     """Evaluate one model after the other, with a bar; outcomes in the first process alone."""
-    from proscale_bench.bench.evaluate import JOURNALS, evaluate_model
+    from proscale_bench.bench.evaluate import JOURNALS, at_scale_of, evaluate_model
     from proscale_bench.commands.progress import progress_bar, uninterrupted
     from proscale_bench.evaluation.saved import PredictionWriter
     from proscale_bench.files import locked
@@ -289,6 +311,8 @@ def evaluate_models(
         settings = options.settings()
         try:
             for weights in options.models(len(request.dataset.categories)):
+                if options.resize is None:
+                    request = at_scale_of(request, weights)
                 name = f"{weights.spec.variant} {weights.source}"
                 detail(f"evaluating {name} on {request.name}")
                 outcome = evaluate_model(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from proscale_bench.results.training import TrainingRecord, TrainingStep, ValidationScores
     from proscale_bench.specs.model import EncoderSpec
     from proscale_bench.training.job import TrainingJob, Watcher
+    from proscale_bench.training.setup import InitialWeights
 else:
     Watcher = object  # its module loads torch
 
@@ -115,7 +116,7 @@ class TrainOptions(DeviceOptions):
         from proscale_bench.config.catalogue import parse_schedule
         from proscale_bench.config.choices import Precision, find_shipped
         from proscale_bench.config.recipe import RecipeChanges, read_recipe, with_changes
-        from proscale_bench.specs.backbones import get_backbone
+        from proscale_bench.specs.backbones import BACKBONES, get_backbone
 
         schedule = parse_schedule(self.schedule)
         changes = RecipeChanges(**{field.name: getattr(self, field.name) for field in fields(RecipeChanges)})
@@ -123,6 +124,13 @@ class TrainOptions(DeviceOptions):
         chosen = self.recipe or fitting_recipe(self.coco, self.split, starts=bool(self.start), backbone=backbone)
         recipe = on_folder(with_changes(read_recipe(find_shipped("recipes", chosen)), changes), self.coco)
         get_backbone(recipe.backbone)
+        if recipe.start is not None and self.backbone is None and Path(recipe.start).exists():
+            from proscale_bench.bench.specs import read_spec
+
+            found = read_spec(
+                Path(recipe.start)
+            ).backbone_name  # one without a name of ours has the recipe's in the digest
+            recipe = recipe.model_copy(update={"backbone": found}) if found in BACKBONES else recipe
         one_of(Precision, recipe.precision, "precision")
         self.check()
         for name in (recipe.start, recipe.backbone_weights):
@@ -205,7 +213,7 @@ def train(options: TrainOptions) -> None:
             raise typer.Exit(ExitCode.INTERRUPTED) from None  # the first one has said it
     if trained is not None:
         best = trained.weights if trained.record.best is None else folder / trained.record.best.weights
-        show(exports.console, trained.record, best, options.coco)
+        show(exports.console, trained.record, best, options, recipe)
         exports.write([trained.record.row()], str)
 
 
@@ -240,6 +248,15 @@ class TrainingDisplay(Watcher):
             line=lambda: line(step, self.iterations, images_per_second, (self.iterations - step.iteration) * pace_s),
         )
 
+    def started(self, start: InitialWeights) -> None:
+        from proscale_bench.render.console import note, warn
+        from proscale_bench.render.training import left_out
+
+        for line in left_out(start.file, start.warm_start):
+            note(line)
+        for caution in start.cautions:
+            warn(caution, "'models inspect' lists what is unexpected")
+
     def validating(self, done: int, total: int) -> None:
         self.bar.show(f"validating, image {done} of {total}")
 
@@ -250,10 +267,10 @@ class TrainingDisplay(Watcher):
         note(validated(iteration, scores, is_best))
 
 
-def show(console: Console, record: TrainingRecord, weights: Path, coco: Path | None) -> None:
+def show(console: Console, record: TrainingRecord, weights: Path, options: TrainOptions, recipe: Recipe) -> None:
     """Say what was trained, and what to do next."""
     from proscale_bench.commands.exporting import print_lines
     from proscale_bench.render.training import next_step, summary
 
     print_lines(console, [summary(record)], style="", soft_wrap=True)
-    print_lines(console, [next_step(weights, coco)], soft_wrap=True)
+    print_lines(console, [next_step(weights, options.coco, recipe.evaluation_resize)], soft_wrap=True)

@@ -40,6 +40,16 @@ class PostprocessingThresholds:
     overlap: float = 0.8
     instances: int = 100
 
+    def unreached(self, best_score: float | None) -> str:
+        """The reason why no panoptic segment is in any image; the best score of any query is None where nobody says."""
+        if best_score is not None and best_score > self.score:
+            dropped = (
+                f"every query is dropped by the thresholds of overlap, {self.overlap:g}, and of masks, {self.mask:g}"
+            )
+            return f"no panoptic segment: {dropped}; --overlap-threshold and --mask-threshold lower them"
+        best = "" if best_score is None else f", the surest has {best_score:.2f}"
+        return f"no panoptic segment: no query exceeds the score {self.score:g}{best}; --score-threshold lowers it"
+
 
 OFFICIAL_THRESHOLDS = PostprocessingThresholds()
 

@@ -25,6 +25,7 @@ MAX_ITERATIONS = 100_000_000
 MAX_BATCH = 65_536
 MAX_SEED = (1 << 32) - 1
 MAX_CROP_PX = 8192
+PUBLISHED_SCALES = ((1024, 1024), (0.1, 2.0))  # crop and scales of Mask2Former on COCO, evaluated at 800 and 1333
 # What two runs of one training may differ in: words, how often it is kept and validated, and where files of weights
 # lie, which have digests of their own.
 OUTSIDE_DIGEST = frozenset(
@@ -209,6 +210,19 @@ class Recipe(StrictModel):
             raise BenchError(
                 f"the recipe {self.name} trains on {split} of a folder as COCO's", "name it with --coco DIR"
             )
+
+    @property
+    def evaluation_resize(self) -> tuple[int, int] | None:
+        """(Short side, longest side) in pixels that images are resized to for an evaluation at the scale of training.
+
+        None: as every evaluation does by default: the embedded data as they are, others as Mask2Former's, whose own
+        training shows images at many scales.
+        """
+        augmentation = self.augmentation
+        if isinstance(self.data, ShapesData) or (augmentation.crop, augmentation.resize) == PUBLISHED_SCALES:
+            return None
+        short, longest = sorted(augmentation.crop)
+        return short, longest
 
     @property
     def digest(self) -> str:

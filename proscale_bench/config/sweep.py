@@ -70,6 +70,7 @@ Tasks = Annotated[tuple[choices.Task, ...], Field(min_length=1), BeforeValidator
 Threads = Annotated[int, Field(ge=1, le=1024)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 BatchSizes = Annotated[tuple[BatchSize, ...], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(as_tuple)]
+Threshold = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Optimizations = Annotated[
     bool,
@@ -109,6 +110,9 @@ class EvaluateStep(StrictModel):
     tasks: Tasks | None = None  # all that there is truth for
     limit: Annotated[int, Field(ge=1)] | None = None
     resize: Annotated[str, AfterValidator(_resize)] = "default"  # as the official pipeline; the embedded data are not
+    score_threshold: Threshold = choices.OFFICIAL_THRESHOLDS.score  # of the panoptic merge, as are these
+    overlap_threshold: Threshold = choices.OFFICIAL_THRESHOLDS.overlap
+    mask_threshold: Threshold = choices.OFFICIAL_THRESHOLDS.mask
     batch_size: BatchSize = 1
     dtype: choices.DType = "fp32"
     sampling: choices.Sampling = "auto"
@@ -116,6 +120,10 @@ class EvaluateStep(StrictModel):
     threads: Threads = 1
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
     seed: Seed = 0
+
+    @property
+    def thresholds(self) -> choices.PostprocessingThresholds:
+        return choices.PostprocessingThresholds(self.score_threshold, self.mask_threshold, self.overlap_threshold)
 
 
 def step_of(kind: type[Step], keys: dict[str, Any]) -> Step:

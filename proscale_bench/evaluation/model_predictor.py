@@ -56,9 +56,10 @@ class PostProcessor:
     """Turns logits into predictions in the data set's own categories, in float32.
 
     Args:
-        categories: the data set's categories; the model's class index is the place in it.
+        categories: the data set's categories, in the order of the model's classes.
         tasks: tasks to predict.
         thresholds: thresholds that a query must reach.
+        places: the data set's class index of each of them; None where their order is the data set's.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class PostProcessor:
         categories: Sequence[Category],
         tasks: Collection[Task],
         thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
+        places: Sequence[int] | None = None,
     ) -> None:
         self.tasks, self.thresholds = frozenset(tasks), thresholds
+        self.places = None if places is None else np.array(places, dtype=np.uint16)
         self.category_ids = tuple(category.id for category in categories)
         self.things = frozenset(index for index, category in enumerate(categories) if category.is_thing)
 
@@ -87,11 +90,12 @@ class PostProcessor:
         masks = postprocess.resize_masks(
             logits.pred_masks[index], logits.padded_size, image_size, output_size, skip_identities=True
         )
-        ids, detections, labels = None, None, None
+        ids, detections, labels, best_score = None, None, None, None
         segments: tuple[PredictedSegment, ...] = ()
         if "panoptic" in self.tasks:
             found = postprocess.panoptic(classes, masks, self.things, self.thresholds)
             ids = found.map.cpu().numpy()
+            best_score = postprocess.best_score(classes)
             segments = tuple(
                 PredictedSegment(segment.id, self.category_ids[segment.category]) for segment in found.segments
             )
@@ -105,7 +109,8 @@ class PostProcessor:
         if "semantic" in self.tasks:
             likeliest = postprocess.semantic(classes, masks).max(dim=0).indices
             labels = likeliest.to(torch.int16).cpu().numpy().astype(np.uint16)
-        return Prediction(image_id, ids, segments, detections, labels)
+            labels = labels if self.places is None else self.places[labels]
+        return Prediction(image_id, ids, segments, detections, labels, best_score)
 
 
 class ModelPredictor:
@@ -116,6 +121,7 @@ class ModelPredictor:
         resize: (short side, longest side) in pixels, or None: images are given as they are.
         dtype: number format of the forward pass.
         thresholds: thresholds of post-processing.
+        categories: the data set's, in the order of the model's classes; None: the data set's order.
 
     Raises:
         BenchError: the model has other classes than the data set.
@@ -129,6 +135,7 @@ class ModelPredictor:
         resize: tuple[int, int] | None,
         dtype: DType = "fp32",
         thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
+        categories: Sequence[Category] | None = None,
     ) -> None:
         classes = model.decoder.class_head.out_features - 1
         if classes != len(dataset.categories):
@@ -137,7 +144,9 @@ class ModelPredictor:
                 "weights and data must be of the same classes, in the same order",
             )
         self._model, self._dataset, self._resize, self._dtype = model, dataset, resize, dtype
-        self._post_processor = PostProcessor(dataset.categories, tasks, thresholds)
+        known = dataset.categories if categories is None else tuple(categories)
+        places = None if known == dataset.categories else [dataset.class_of[category.id] for category in known]
+        self._post_processor = PostProcessor(known, tasks, thresholds, places)
 
     def load(self, image: ImageEntry) -> NDArray[np.uint8]:
         """An image as the model gets it, [h, w, 3].

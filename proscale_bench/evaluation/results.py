@@ -26,6 +26,7 @@ class Prediction:
         segments: id and category of every segment of that map.
         detections: instances as COCO results.
         labels: class indices, [H, W].
+        best_score: of the query that is surest to see an object, where a model makes panoptic segments.
     """
 
     image_id: Id
@@ -33,6 +34,7 @@ class Prediction:
     segments: tuple[PredictedSegment, ...] = ()
     detections: tuple[Detection, ...] | None = None
     labels: NDArray[Any] | None = None
+    best_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class ImageResult:
     segments: tuple[PredictedSegment, ...] = ()
     detections: tuple[Detection, ...] | None = None
     semantic: SemanticCounts | None = None
+    best_score: float | None = None
 
     def document(self) -> dict[str, Any]:
         """The result as a line of the journal."""
@@ -55,6 +58,8 @@ class ImageResult:
             counts = self.panoptic
             document["panoptic"] = [counts.matches, counts.false_positives, counts.false_negatives]
             document["segments"] = [(segment.id, segment.category_id) for segment in self.segments]
+        if self.best_score is not None:
+            document["best_score"] = self.best_score
         if self.detections is not None:
             document["detections"] = self.detections
         if self.semantic is not None:
@@ -74,6 +79,7 @@ class ImageResult:
             segments=tuple(PredictedSegment(*pair) for pair in document.get("segments", ())),
             detections=None if detections is None else tuple(detections),
             semantic=None if semantic is None else SemanticCounts(*map(tuple, semantic)),
+            best_score=document.get("best_score"),
         )
 
 

@@ -37,6 +37,8 @@ class Summary:
 
     Args:
         engine: name of the tool that made the AP.
+        no_segments: True if panoptic segments were asked for and there is none in any image.
+        best_score: the largest of any query's scores; None where nobody says.
         image_pq: a fraction, of each image by itself.
     """
 
@@ -46,6 +48,8 @@ class Summary:
     classes: tuple[ClassAccuracy, ...]
     engine: str
     warnings: tuple[str, ...]
+    no_segments: bool
+    best_score: float | None
     image_pq: dict[Id, float]
 
 
@@ -75,6 +79,8 @@ def summarise(
     panoptic: list[PanopticCounts] = []
     semantic: list[SemanticCounts] = []
     own_scorer = None
+    scores_of_queries: list[float] = []
+    segments = 0
     if (kinds := iou_types_of(work.tasks)) and scorer is None:
         things = [category for category in dataset.categories if category.is_thing]
         own_scorer = InstanceScorer(things, kinds, reference)
@@ -83,6 +89,9 @@ def summarise(
             on_stage("scoring", done, len(images))
         if result.panoptic is not None:
             panoptic.append(result.panoptic)
+            segments += len(result.segments)
+        if result.best_score is not None:
+            scores_of_queries.append(result.best_score)
         if result.semantic is not None:
             semantic.append(result.semantic)
         if own_scorer is not None:
@@ -117,6 +126,8 @@ def summarise(
         classes=tuple(_classes(work, quality, scores, labelled)),
         engine="none" if judge is None else "pycocotools" if reference else "proscale-bench",
         warnings=tuple(warning for one in scores.values() for warning in one.warnings),
+        no_segments="panoptic" in work.tasks and not segments,
+        best_score=max(scores_of_queries, default=None),
         image_pq={image_id: image_quality(counts) for image_id, counts in zip(images, panoptic, strict=False)},
     )
 

@@ -162,6 +162,12 @@ def panoptic(
     return Panoptic(ids * visible, tuple(segments))
 
 
+def best_score(logits: Tensor) -> float:
+    """The largest score that `panoptic` holds against its threshold, of logits [Q, K+1]; 0 where all see nothing."""
+    scores, labels = logits.softmax(dim=-1).max(dim=-1)
+    return float(scores.masked_fill(labels == logits.shape[-1] - 1, 0.0).max())
+
+
 def instances(
     logits: Tensor, masks: Tensor, *, top_k: int = 100, thing_classes: Collection[int] | None = None
 ) -> Instances:

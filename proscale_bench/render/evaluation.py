@@ -69,6 +69,12 @@ class EvaluatedModel:
         return self.accuracy.evaluated
 
     @property
+    def sees_nothing(self) -> bool:
+        """True if panoptic segments were asked for, and none was found, right or wrong."""
+        found = [(one.true_positives or 0) + (one.false_positives or 0) for one in self.how.classes]
+        return "panoptic" in self.how.tasks and bool(found) and not any(found)
+
+    @property
     def name(self) -> str:
         return self.record.identity.schedule if self.record else self.accuracy.source
 
@@ -129,8 +135,16 @@ def footer(evaluations: Sequence[EvaluatedModel]) -> list[str]:
         lines.append(
             f"intervals: 95 %, from {how.resamples:,} bootstrap draws of the images; another training may be outside"
         )
+    for one in evaluations:
+        if one.sees_nothing:
+            lines.append(
+                f"{one.name}: no panoptic segment in any image, so that PQ is 0; see the warning for the reason"
+            )
     if first:
-        given = "as they are" if how.resize == "none" else f"resized to a short side of {how.resize.split(',')[0]}"
+        sides = dict.fromkeys(one.how.resize for one in evaluations)
+        given = " or ".join(
+            "as they are" if side == "none" else f"resized to a short side of {side.split(',')[0]}" for side in sides
+        )
         lines.append(f"images: {given}; GFLOPs: a mean over them, 1 MAC = 1 FLOP, rules {first.rules}")
     return lines
 

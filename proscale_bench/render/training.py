@@ -9,6 +9,7 @@ from typing import Protocol
 
 from proscale_bench.config.recipe import Recipe
 from proscale_bench.render.table import Row, Table
+from proscale_bench.results.inspection import WarmStart
 from proscale_bench.results.training import TrainingRecord, TrainingStep, ValidationScores
 from proscale_bench.units import show_duration
 
@@ -48,10 +49,21 @@ def summary(record: TrainingRecord) -> str:
     )
 
 
-def next_step(weights: Path, coco: Path | None) -> str:
-    """The command that evaluates the weights."""
+def next_step(weights: Path, coco: Path | None, resize: tuple[int, int] | None = None) -> str:
+    """The command that evaluates the weights, at the scale (short side, longest side) at which they were trained."""
     data = f" --coco {shlex.quote(str(coco))}" if coco else ""
-    return f"next: proscale-bench eval --weights {shlex.quote(str(weights))}{data}"
+    scale = f" --resize {resize[0]},{resize[1]}" if resize else ""
+    return f"next: proscale-bench eval --weights {shlex.quote(str(weights))}{data}{scale}"
+
+
+def left_out(file: str, started: WarmStart | None) -> list[str]:
+    """The parts of a model that a checkpoint to start from did not give, each with the reason: one line a reason."""
+    reasons: dict[str, list[str]] = {}
+    for key, reason in (started.left if started else {}).items():
+        part = ".".join(key.split(".")[:2])
+        if part not in reasons.setdefault(reason, []):
+            reasons[reason].append(part)
+    return [f"not taken from {file}, {reason}: {', '.join(parts)}" for reason, parts in reasons.items()]
 
 
 def recipes_table(recipes: Sequence[Recipe]) -> Table:

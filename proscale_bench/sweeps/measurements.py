@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from proscale_bench.data.dataset import Dataset
 
 
+THRESHOLDS = ("score_threshold", "overlap_threshold", "mask_threshold")
 UNKNOWN_MODEL = Identity(backbone=UNKNOWN, schedule=UNKNOWN, encoder=UNKNOWN, label=UNKNOWN)
 
 
@@ -158,8 +159,14 @@ class EvaluateTask(Measurement):
             weights=self.weights_sha256 or str(self.weights),
             data=self.data_sha256,
             device=self.device,
-            how=self.how.model_dump(mode="json", exclude={"data"}),
+            how=self._about,
         )
+
+    @property
+    def _about(self) -> dict[str, Any]:
+        """The step as its key has it: thresholds as the papers' are left out, as before there were others."""
+        official = {name for name in THRESHOLDS if getattr(self.how, name) == EvaluateStep.model_fields[name].default}
+        return self.how.model_dump(mode="json", exclude={"data", *official})
 
     @property
     def needs(self) -> Needs:
@@ -179,7 +186,7 @@ class EvaluateTask(Measurement):
         Raises:
             BenchError: weights or data that cannot be read or do not fit each other, or no such device.
         """
-        from proscale_bench.bench.evaluate import ExecutionSettings, evaluate_model
+        from proscale_bench.bench.evaluate import ExecutionSettings, at_scale_of, evaluate_model
         from proscale_bench.bench.weights import read_weights
         from proscale_bench.evaluation.runner import BatchDone
         from proscale_bench.models.processes import Processes
@@ -189,8 +196,10 @@ class EvaluateTask(Measurement):
 
         tell("reading the data")
         request = self._request(self._dataset())
-        settings = ExecutionSettings(device=self.device, **_execution(self.how))
         weights = read_weights(self.weights)
+        if self.how.resize == "default":
+            request = at_scale_of(request, weights)
+        settings = ExecutionSettings(device=self.device, **_execution(self.how))
         with tempfile.TemporaryDirectory(prefix="proscale-bench-") as nowhere:
             outcome = evaluate_model(
                 request,
@@ -243,7 +252,9 @@ class EvaluateTask(Measurement):
             short, longest = map(int, how.resize.split(","))
             sides = short, longest
         tasks = tasks_on(dataset, how.tasks)
-        return EvaluationRequest(dataset, tasks, sides, how.limit, how.batch_size, how.bootstrap, how.seed)
+        return EvaluationRequest(
+            dataset, tasks, sides, how.limit, how.batch_size, how.bootstrap, how.seed, thresholds=how.thresholds
+        )
 
 
 def _execution(how: ProfileStep | EvaluateStep) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from proscale_bench.bench.train import on_folder, validator_of
 from proscale_bench.children import start
 from proscale_bench.config.recipe import CocoData, Recipe, ShapesData
+from proscale_bench.config.trained_on import trained_on
 from proscale_bench.config.weights import METADATA, read_shapes
 from proscale_bench.config.zoo import Zoo
 from proscale_bench.data.coco import open_dataset
@@ -270,7 +271,8 @@ def pack(training: Training, folder: Path) -> Path:
 
     checkpoint = open_checkpoint(source)
     _, metadata = read_shapes(source)
-    save_checkpoint(model_of(checkpoint).half(), path, json.loads(metadata[METADATA]).get("provenance", {}))
+    provenance = json.loads(metadata[METADATA]).get("provenance", {})
+    save_checkpoint(model_of(checkpoint).half(), path, provenance, seen=trained_on(metadata))
     return path
 
 

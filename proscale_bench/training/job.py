@@ -85,6 +85,9 @@ class Watcher:
     def making(self, done: int, total: int) -> None:
         """Called while missing images of the embedded data are made."""
 
+    def started(self, start: setup.InitialWeights) -> None:
+        """Called with the weights that the model starts from."""
+
     def begins(self, iteration: int) -> None:
         """Called before the first iteration, with the number of those that are done."""
 
@@ -169,11 +172,18 @@ class _Training:
         self.job, self.run, self.processes, self.watcher = job, run, processes, watcher
         recipe = job.recipe
         self.data = setup.open_data(recipe, job.coco, processes, watcher.making)
+        self.seen = setup.seen_by(recipe, self.data.images.classes)
         device = setup.device_of(job.device, processes)
         torch.manual_seed(job.seed)
-        spec = mask2former(job.schedule, recipe.backbone, classes=len(self.data.images.classes))
+        classes = len(self.data.images.classes)
+        baseline = setup.open_baseline(recipe)
+        named = mask2former(job.schedule, recipe.backbone, classes=classes)
+        spec = named if baseline is None else setup.like(baseline, named)
         model = build(spec, drop_path=recipe.drop_path)
-        self.start = setup.initialise(model, recipe)
+        self.start = setup.initialise(model, recipe, baseline)
+        if processes.is_first:
+            watcher.started(self.start)
+        self.backbone = spec.backbone_name
         model.to(device)
         self.sampling = use_sampling(model, setup.sampling_for(job.sampling, device, recipe.augmentation.crop))
         identity = _identity(job) | {"start": self.start.digest, "data": self.data.digest}
@@ -231,7 +241,9 @@ class _Training:
         if is_best:
             best = BestWeights(weights=folder.BEST, iteration=trainer.iteration, validation=scores)
             model = trained_model(trainer).cpu()
-            save_checkpoint(model, self.run / folder.BEST, self._record(model, log, best).provenance(best))
+            save_checkpoint(
+                model, self.run / folder.BEST, self._record(model, log, best).provenance(best), seen=self.seen
+            )
         log.write(scores)
         trainer.rest()
         self.watcher.validated(trainer.iteration, scores, is_best)
@@ -293,7 +305,7 @@ class _Training:
             best = BestWeights(weights=folder.BEST, iteration=line.iteration, validation=line.validation)
         record = self._record(model, log, best)
         write_atomic(self.run / folder.RECORD, record.model_dump_json(indent=2) + "\n")
-        save_checkpoint(model, self.run / folder.WEIGHTS, record.provenance())
+        save_checkpoint(model, self.run / folder.WEIGHTS, record.provenance(), seen=self.seen)
         return record
 
     def _record(self, model: Mask2Former, log: LogWriter, best: BestWeights | None) -> TrainingRecord:
@@ -304,7 +316,7 @@ class _Training:
             recipe=recipe.model_dump(mode="json", exclude={"start", "backbone_weights"}),
             recipe_digest=recipe.digest,
             schedule=self.job.schedule.compact,
-            backbone=recipe.backbone,
+            backbone=self.backbone,
             seed=trainer.seed,
             data=data.name,
             data_digest=data.digest,

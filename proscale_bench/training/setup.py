@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from proscale_bench.config.recipe import OUTSIDE_DIGEST, Recipe, ShapesData
+from proscale_bench.config.trained_on import KnownClass, TrainedOn
 from proscale_bench.data.coco import open_dataset
+from proscale_bench.data.dataset import Category
 from proscale_bench.data.embedded import identity_of_images
 from proscale_bench.errors import BenchError
-from proscale_bench.models.checkpoints.checkpoint import INDEX, digest
+from proscale_bench.models.checkpoints.checkpoint import INDEX, Checkpoint, digest
 from proscale_bench.models.checkpoints.formats import read_stored
-from proscale_bench.models.checkpoints.infer import NoBackbone
 from proscale_bench.models.checkpoints.load import WEIGHT_TYPES, open_checkpoint
 from proscale_bench.models.checkpoints.warm_start import warm_start
 from proscale_bench.models.mask2former import Mask2Former
@@ -25,7 +26,9 @@ from proscale_bench.models.processes import Processes
 from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.inspection import WarmStart
 from proscale_bench.results.profile import DeviceType
+from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, SIZE_DIVISOR
+from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.training.samples import CocoTraining, ShapesTraining, TrainingSet
 from proscale_bench.units import Size, printable
@@ -98,6 +101,12 @@ def sampling_for(name: str, device: torch.device, crop: Size) -> str:
     return "dense" if name == AUTO and device.type == "cpu" and tokens <= MOST_DENSE_TOKENS else name
 
 
+def seen_by(recipe: Recipe, classes: Sequence[Category]) -> TrainedOn:
+    """What the weights of a training say of the classes and the scale that they were trained with."""
+    known = tuple(KnownClass(one.name, one.id, one.is_thing) for one in classes)
+    return TrainedOn(known, recipe.evaluation_resize)
+
+
 OWN = "norms."  # of Swin's outputs: no classifier has them
 # Of torchvision's files: the classifier, Swin's last norm, what batch norm counts, what follows from the window.
 UNUSED = re.compile(rf"(fc|head|norm)\.(weight|bias)|.*\.(num_batches_tracked|{INDEX})")
@@ -113,30 +122,67 @@ class InitialWeights:
         file: its name.
         digest: digest of the weights that were taken from it.
         warm_start: account of every tensor of a baseline.
+        cautions: what a user should know of its file.
     """
 
     kind: Literal["fresh", "backbone", "baseline"]
     file: str = ""
     digest: str = ""
     warm_start: WarmStart | None = None
+    cautions: tuple[str, ...] = ()
 
 
-def initialise(model: Mask2Former, recipe: Recipe) -> InitialWeights:
+def open_baseline(recipe: Recipe) -> Checkpoint | None:
+    """The checkpoint of a whole model that a recipe starts from; None where it starts from none.
+
+    Raises:
+        BenchError: a file that cannot be read, is not whole, or is of a head alone; a backbone's weights beside it.
+    """
+    if recipe.start is None:
+        return None
+    if recipe.backbone_weights is not None:
+        raise BenchError(
+            f"{recipe.start} has a backbone already, and {recipe.backbone_weights} is another", "keep one of them"
+        )
+    baseline = open_checkpoint(Path(recipe.start))
+    baseline.require_complete()
+    if baseline.inferred.spec is None:
+        raise BenchError(f"{recipe.start}: a head alone", "start from a checkpoint with its backbone")
+    return baseline
+
+
+def like(baseline: Checkpoint, named: Mask2FormerSpec) -> Mask2FormerSpec:
+    """A baseline's model with another encoder and other classes: of its own width, heads, layers and queries.
+
+    Args:
+        named: the encoder, the classes, and the backbone that the recipe names.
+
+    Raises:
+        BenchError: the baseline's backbone is another than the recipe's.
+    """
+    spec = baseline.inferred.spec
+    if spec is None or (spec.backbone != named.backbone and spec.backbone_name in BACKBONES):
+        found = "none" if spec is None else spec.backbone_name
+        raise BenchError(
+            f"{baseline.path}: its backbone is {found}, and the recipe's {named.backbone_name}", f"--backbone {found}"
+        )
+    head = replace(spec.head, num_classes=named.head.num_classes)
+    return replace(spec, encoder=named.encoder, head=head)
+
+
+def initialise(model: Mask2Former, recipe: Recipe, baseline: Checkpoint | None = None) -> InitialWeights:
     """Give a freshly built model the weights that its recipe starts from, in place; all of them or, on error, none.
+
+    Args:
+        baseline: the checkpoint that the recipe starts from, where it was opened already.
 
     Raises:
         BenchError: a file that cannot be read, is no baseline, or is of another backbone; both kinds of file at once.
     """
-    if recipe.start is not None and recipe.backbone_weights is not None:
-        raise BenchError(
-            f"{recipe.start} has a backbone already, and {recipe.backbone_weights} is another", "keep one of them"
-        )
-    if recipe.start is not None:
-        path = Path(recipe.start)
-        baseline = open_checkpoint(path)
-        if isinstance(baseline.inferred.backbone, NoBackbone):
-            raise BenchError(f"{path}: a head alone", "start from a checkpoint with its backbone")
-        return InitialWeights("baseline", path.name, baseline.digest, warm_start(model, baseline))
+    baseline = baseline or open_baseline(recipe)
+    if baseline is not None:
+        taken = warm_start(model, baseline)
+        return InitialWeights("baseline", baseline.path.name, baseline.digest, taken, baseline.cautions)
     if recipe.backbone_weights is not None:
         return _from_backbone(model, Path(recipe.backbone_weights))
     return InitialWeights("fresh")

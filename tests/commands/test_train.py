@@ -240,7 +240,7 @@ def test_a_folder_is_all_that_train_needs(own: Path, monkeypatch: pytest.MonkeyP
     )
     assert "iteration 1: PQ " in done.stderr
     assert "images of val, the best so far" in done.stderr
-    assert "eval --weights runs/own-tiny-tiny-1-1-1-seed0/best.safetensors --coco own" in done.stderr
+    assert "eval --weights runs/own-tiny-tiny-1-1-1-seed0/best.safetensors --coco own --resize 256,256" in done.stderr
 
 
 def test_the_recipe_fits_the_data_and_the_start(own: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,21 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from proscale_bench.config.trained_on import trained_on
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import locked
+from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.load import open_checkpoint
 from proscale_bench.models.checkpoints.save import save_checkpoint
+from proscale_bench.render.training import left_out
 from proscale_bench.results.training import TrainingRecord, TrainingStep, read_log
+from proscale_bench.specs.encoders.staged import parse_compact
+from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.training import job as job_module
 from proscale_bench.training.folder import LOG, RECORD, STATE, WEIGHTS
-from proscale_bench.training.job import FinishedTraining, run_training
+from proscale_bench.training.job import FinishedTraining, Watcher, run_training
 from proscale_bench.training.loop import Trainer
+from proscale_bench.training.setup import InitialWeights
 from tests.data.made import CATEGORIES, make_dataset
 from tests.models.checkpoints.samples import same
 from tests.training.runs import (
@@ -102,6 +109,40 @@ def test_a_baseline_starts_a_schedule(coco: Path, whole: FinishedTraining, tmp_p
     assert (trained.record.start.kind, trained.record.start.file) == ("baseline", WEIGHTS)
     assert trained.record.start.digest == baseline.record.weights_digest
     assert trained.record.weights_digest != whole.record.weights_digest
+
+
+def test_a_baseline_keeps_its_own_width_and_queries(coco: Path, tmp_path: Path) -> None:
+    spec = mask2former(parse_compact("baseline:1"), "tiny", classes=9, queries=7, width=32)
+    save_checkpoint(build(spec), tmp_path / "start.safetensors")
+    started: list[InitialWeights] = []
+
+    class Listener(Watcher):
+        def started(self, start: InitialWeights) -> None:
+            started.append(start)
+
+    trained = train(coco, tmp_path / "run", Listener(), iterations=1, start=str(tmp_path / "start.safetensors"))
+    head = open_checkpoint(trained.weights).inferred.head
+    assert head == replace(spec.head, num_classes=len(CATEGORIES))
+    (start,) = started
+    assert left_out(start.file, start.warm_start) == [
+        "not taken from start.safetensors, no counterpart in the baseline: encoder.recalibration",
+        "not taken from start.safetensors, another number of classes: decoder.class_head",
+    ]
+
+
+def test_a_baseline_of_another_backbone_is_refused(coco: Path, tmp_path: Path) -> None:
+    save_checkpoint(build(mask2former(parse_compact("baseline:1"), "swin_t")), tmp_path / "start.safetensors")
+    with pytest.raises(BenchError, match="its backbone is swin_t, and the recipe's tiny") as caught:
+        train(coco, tmp_path / "run", iterations=1, start=str(tmp_path / "start.safetensors"))
+    assert caught.value.hint == "--backbone swin_t"
+
+
+def test_weights_say_their_classes_and_the_scale_of_training(whole: FinishedTraining) -> None:
+    seen = trained_on(open_checkpoint(whole.weights).translation.stored.metadata)
+    assert [(one.id, one.name, one.isthing) for one in seen.classes] == [
+        (one["id"], one["name"], bool(one["isthing"])) for one in CATEGORIES
+    ]
+    assert seen.resize == (32, 32)
 
 
 def test_bf16_trains(coco: Path, whole: FinishedTraining, tmp_path: Path) -> None:

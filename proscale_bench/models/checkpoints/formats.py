@@ -25,6 +25,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from proscale_bench.config.trained_on import ID2LABEL
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
@@ -277,6 +278,8 @@ def _find_state(path: Path, format_: str, document: Any, max_array_bytes: int = 
     if isinstance(told := document.get(METADATA), str):
         metadata[METADATA] = told
         left_behind = [name for name in left_behind if name != METADATA]
+    if isinstance(labels := document.get(ID2LABEL), Mapping):
+        metadata[ID2LABEL] = json.dumps({str(key): str(value) for key, value in labels.items()})
     tensors = {}
     for key, value in node.items():
         if isinstance(key, str) and isinstance(value, Tensor):

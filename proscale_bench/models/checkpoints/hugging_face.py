@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,11 @@ def _dimensions(inferred: Inferred) -> dict[str, Any]:
     }
 
 
-def config_of(inferred: Inferred) -> dict[str, Any]:
+def config_of(inferred: Inferred, names: Sequence[str] = ()) -> dict[str, Any]:
     """The configuration with which `transformers` builds the same model.
+
+    Args:
+        names: of its classes; another number than it has: placeholders.
 
     Raises:
         BenchError: a backbone that it cannot build.
@@ -128,7 +132,8 @@ def config_of(inferred: Inferred) -> dict[str, Any]:
         raise BenchError("Hugging Face has four points and one number of heads", "write the official layout")
     stages = {"out_features": [f"stage{stage}" for stage in range(1, 5)], "out_indices": [1, 2, 3, 4]}
     dimensions = _dimensions(inferred)
-    labels = {str(index): f"LABEL_{index}" for index in range(head.num_classes)}
+    names = names if len(names) == head.num_classes else [f"LABEL_{index}" for index in range(head.num_classes)]
+    labels = {str(index): name for index, name in enumerate(names)}
     return {
         "architectures": ["Mask2FormerForUniversalSegmentation"],
         "model_type": "mask2former",

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from proscale_bench.config.trained_on import TrainedOn, trained_on
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError, look_up
 from proscale_bench.files import replacing, write_atomic
@@ -35,6 +36,7 @@ from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.units import printable
 from proscale_bench.version import __version__
 
+NOT_TOLD = TrainedOn()
 # By the end of a path; a folder is Hugging Face's.
 PICKLED = {
     *(torch.float16, torch.float32, torch.float64, torch.bool),
@@ -54,12 +56,18 @@ class Converted:
 
 
 def save_checkpoint(
-    model: Mask2Former, path: Path, provenance: Mapping[str, Any] | None = None, overwrite: bool = True
+    model: Mask2Former,
+    path: Path,
+    provenance: Mapping[str, Any] | None = None,
+    overwrite: bool = True,
+    *,
+    seen: TrainedOn = NOT_TOLD,
 ) -> None:
     """Write a model of ours as safetensors, with its schedule and what else shapes cannot tell in the metadata.
 
     Args:
         provenance: origin of the weights, as JSON: a recipe, a digest, a baseline.
+        seen: the classes and the scale of images that they were trained with.
 
     Raises:
         BenchError: another end than .safetensors, a path that cannot be written, an encoder without a schedule.
@@ -79,6 +87,7 @@ def save_checkpoint(
         decoder_heads=decoder_attention.heads,
         weights=digest(state),
         provenance=dict(provenance or {}),
+        **seen.fields(),
     )
     _write(path, dict(state), OURS, metadata, overwrite)
 
@@ -104,7 +113,7 @@ def convert_checkpoint(
     if folder and path.suffix in CONTAINERS:
         raise BenchError(f"{path}: Hugging Face's layout is a folder", "give the path of a folder")
     tensors, left_out = convert_tensors(checkpoint, layout)
-    head = checkpoint.inferred.head
+    head, seen = checkpoint.inferred.head, trained_on(checkpoint.translation.stored.metadata)
     metadata = _metadata(
         checkpoint.inferred.schedule,
         encoder_heads=head.encoder_heads,
@@ -113,9 +122,10 @@ def convert_checkpoint(
         weights=checkpoint.digest,
         extra_of=_origin(checkpoint),
         provenance={"file": checkpoint.path.name, "format": checkpoint.translation.stored.format},
+        **seen.fields(),
     )
     if folder:
-        config = json.dumps(config_of(checkpoint.inferred), indent=2) + "\n"
+        config = json.dumps(config_of(checkpoint.inferred, seen.names), indent=2) + "\n"
         _write(path / "model.safetensors", tensors, layout, metadata, overwrite)
         write_atomic(path / "config.json", config, overwrite)
     else:

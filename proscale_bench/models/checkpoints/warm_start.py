@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from proscale_bench.config.trained_on import trained_on
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.checkpoint import INDEX, Checkpoint
@@ -55,7 +56,8 @@ def start_from(
         "layers": started.layers,
         "seed": seed,
     }
-    save_checkpoint(model, path, provenance, overwrite)
+    seen = trained_on(baseline.translation.stored.metadata)
+    save_checkpoint(model, path, provenance, overwrite, seen=seen)
     return started
 
 
