@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from proscale_bench.commands.options import (
     HOW,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
 MERGE = "How queries become panoptic segments"  # defaults are the papers'
-SHARE = {"min": 0, "max": 1}
+SHARE: dict[str, Any] = {"min": 0, "max": 1}
 MAX_SIDE_PX = 8192
 
 
