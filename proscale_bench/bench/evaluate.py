@@ -390,7 +390,7 @@ def _key(
     weights: Weights,
     execution: Execution,
     writer: PredictionWriter | None,
-    classes: list[int],
+    classes: list[Id],
 ) -> str:
     """Name the journal of an evaluation after all that decides a bit of it; `classes` are the model's, by id."""
     key = {

@@ -79,7 +79,7 @@ def summarise(
     panoptic: list[PanopticCounts] = []
     semantic: list[SemanticCounts] = []
     own_scorer = None
-    scores_of_queries: list[float] = []
+    best_scores: list[float | None] = []
     segments = 0
     if (kinds := iou_types_of(work.tasks)) and scorer is None:
         things = [category for category in dataset.categories if category.is_thing]
@@ -90,8 +90,7 @@ def summarise(
         if result.panoptic is not None:
             panoptic.append(result.panoptic)
             segments += len(result.segments)
-        if result.best_score is not None:
-            scores_of_queries.append(result.best_score)
+            best_scores.append(result.best_score)
         if result.semantic is not None:
             semantic.append(result.semantic)
         if own_scorer is not None:
@@ -127,7 +126,7 @@ def summarise(
         engine="none" if judge is None else "pycocotools" if reference else "proscale-bench",
         warnings=tuple(warning for one in scores.values() for warning in one.warnings),
         no_segments="panoptic" in work.tasks and not segments,
-        best_score=max(scores_of_queries, default=None),
+        best_score=max((one for one in best_scores if one is not None), default=None),
         image_pq={image_id: image_quality(counts) for image_id, counts in zip(images, panoptic, strict=False)},
     )
 
