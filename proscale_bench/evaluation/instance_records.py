@@ -98,11 +98,13 @@ class Records:
     def boxes(self, key: str = "bbox") -> Floats:
         """(x, y, width, height) in pixels, [N, 4]."""
         values = self.values(key)
+        found = None
         if all(type(box) is list and len(box) == 4 for box in values) and (
             set(map(type, chain.from_iterable(values))) <= {int, float}
         ):
-            found = np.array(values, float).reshape(-1, 4)
-        else:
+            with suppress(OverflowError):  # an integer beyond all floats
+                found = np.array(values, float).reshape(-1, 4)
+        if found is None:
             found = np.array([_four(value) for value in values]).reshape(-1, 4)
         wrong = np.flatnonzero(~(np.abs(found) <= FARTHEST_PX).all(axis=1) | (found[:, 2:] < 0).any(axis=1))
         if len(wrong):

@@ -373,6 +373,24 @@ def test_starting_over_evaluates_all(
     assert all("wrong" not in path.read_text() for path in (tmp_path / "run" / "evaluation").rglob("*.jsonl"))
 
 
+def test_a_command_killed_before_its_record_goes_on_with_its_predictions(
+    weights: Path, data: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = ("--save-predictions", str(tmp_path / "saved"))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("proscale_bench.bench.evaluate.write_record", killed)
+        assert evaluate(weights, data, tmp_path, *saved).exit_code == 130
+    assert (tmp_path / "saved" / "panoptic.json").is_file()
+    assert evaluate(weights, data, tmp_path, *saved).exit_code == 0
+    assert len(list((tmp_path / "run" / "records").iterdir())) == 1
+    assert not (tmp_path / "saved" / ".unfinished").exists()
+    assert evaluate(weights, data, tmp_path, *saved).exit_code == 2  # it is finished, and not overwritten
+
+
 # --- Many processes ---
 
 

@@ -301,6 +301,10 @@ BAD: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
         lambda truth, results: [{**results[0], "bbox": [1, 2, 3]}],
         r"results\.json\[0\]: 'bbox': expected four numbers, .* found \[1, 2, 3\]",
     ),
+    "boxes beyond all floats": (
+        lambda truth, results: [{**one, "bbox": [1, 2, 10**400, 10**400]} for one in results],
+        r"results\.json\[0\]: 'bbox': expected four",
+    ),
     "negative width": (lambda truth, results: [{**results[0], "bbox": [1, 2, -3, 4]}], r"'bbox': expected four"),
     "box of nan": (lambda truth, results: [{**results[0], "bbox": [math.nan] * 4}], r"'bbox': expected four"),
     "box of text": (lambda truth, results: [{**results[0], "bbox": ["1"] * 4}], r"found \['1', '1', '1', '1'\]"),

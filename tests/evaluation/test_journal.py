@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,20 @@ def test_a_resumed_process_never_writes_behind_a_line_without_an_end(tmp_path: P
 def test_what_is_no_line_of_ours_is_evaluated_again(tmp_path: Path, junk: bytes) -> None:
     path = write(tmp_path, 0, [line(1)])
     path.write_bytes(junk + path.read_bytes() + junk)
+    assert list(Journal(tmp_path).image_ids) == [1]
+
+
+@pytest.mark.parametrize("old", [b"0.5", b"value", b'image_id":2', b'crc32":'])
+def test_an_altered_line_is_evaluated_again(tmp_path: Path, old: bytes) -> None:
+    path = write(tmp_path, 0, [line(1), line(2)])
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + second.replace(old, old[:-1] + b"1"))
+    assert list(Journal(tmp_path).image_ids) == [1]
+
+
+def test_a_pipe_in_place_of_a_journal_is_left_alone(tmp_path: Path) -> None:
+    write(tmp_path, 0, [line(1)])
+    os.mkfifo(tmp_path / "process-1-2.jsonl")
     assert list(Journal(tmp_path).image_ids) == [1]
 
 
