@@ -89,7 +89,7 @@ def look_at(
     names = [path.relative_to(root).as_posix() for path in paths]
     _refuse_shared(names)
     ids = _ids(names, known_ids or {})
-    listed = (
+    listed: dict[Id, Id] = (
         {place: str(id_) for place, id_ in enumerate(ids, start=1)} if any(isinstance(id_, str) for id_ in ids) else {}
     )
     entries = zip(listed or ids, names, sizes, strict=True)

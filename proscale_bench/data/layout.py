@@ -45,6 +45,11 @@ class SplitLayout:
         return replace(self, panoptic_json=panoptic, instances_json=instances, panoptic_dir=maps)
 
 
+def unfinished(split: str) -> str:
+    """The name of a file that is beside a split's folders while these are put in place, and with which it is none."""
+    return f".{split}.unfinished"
+
+
 def find_layout(root: Path, split: str | None = None) -> SplitLayout:
     """Look where COCO's parts lie: `annotations/panoptic_SPLIT.json`, `SPLIT/` or `images/SPLIT/`, and so on.
 
@@ -52,8 +57,8 @@ def find_layout(root: Path, split: str | None = None) -> SplitLayout:
         split: such as `val2017`; None takes `val2017`, `val`, or the only one.
 
     Raises:
-        BenchError: no folder, no annotations in it, an unknown split, several to choose from, or a name that no record
-            could hold.
+        BenchError: no folder, no annotations in it, an unknown split, several to choose from, a name that no record
+            could hold, or a split that is not finished.
     """
     splits = _splits(root)
     if split is None:
@@ -70,6 +75,9 @@ def find_layout(root: Path, split: str | None = None) -> SplitLayout:
             f"{one_line(str(root))}: split '{one_line(split[:80])}': {said}",
             "rename its files and folders: results are kept and shown under this name",
         )
+    if (root / unfinished(split)).exists():
+        hint = "its writing was interrupted: make it again, as with data make-shapes"
+        raise BenchError(f"{root}: split '{split}' is not finished", hint)
     image_dir = _first(root, IMAGE_DIRS, split)
     shared = None if image_dir else _first(root, (SHARED_IMAGE_DIR,), split)
     has = splits[split]

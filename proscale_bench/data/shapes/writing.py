@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from proscale_bench.data.dataset import Annotation
 from proscale_bench.data.documents import read_json
+from proscale_bench.data.layout import unfinished
 from proscale_bench.data.pictures import id_colors
 from proscale_bench.data.shapes.categories import CLASSES
 from proscale_bench.data.shapes.scene import VERSION, Scene, make_scene
@@ -65,7 +68,8 @@ def write_shapes(
 ) -> Written:
     """Make a split in a folder, beside other splits: `SPLIT/`, `panoptic_SPLIT/` and two files in `annotations/`.
 
-    It is made in a hidden folder and moved into place at the end, the annotations last, so what looks finished is.
+    It is made in a hidden folder and moved into place at the end, one process at a time. A mark says so while it is
+    moved, with which no reader takes it: a process that is killed there leaves no half split, and the next one ends it.
 
     Raises:
         BenchError: bad numbers or split; the split is there and `force` is off, or is not of Shapes; the folder cannot
@@ -83,16 +87,11 @@ def write_shapes(
         new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with tempfile.TemporaryDirectory(prefix=f".shapes-{split}-", dir=folder) as name:
-                temporary = Path(name)
+            with _workshop(folder, split) as temporary:
                 written = write_split(temporary / "new", images, seed, split, progress)
-                (temporary / "old").mkdir()
-                for part in reversed(parts):  # the annotations go first and come last
-                    if os.path.lexists(folder / part):
-                        (folder / part).rename(temporary / "old" / Path(part).name)
-                (folder / "annotations").mkdir(exist_ok=True)
-                for part in parts:
-                    (temporary / "new" / part).rename(folder / part)
+                with _held(folder):
+                    _refuse_others(folder, parts, force)  # another process may have been faster
+                    _move_into_place(folder, temporary, parts, folder / unfinished(split))
         except BaseException:
             if new:
                 with suppress(OSError):
@@ -103,6 +102,48 @@ def write_shapes(
             f"cannot write {folder}: {error.strerror or error}", "check the path, its permissions and the disk's space"
         ) from error
     return written
+
+
+def _move_into_place(folder: Path, temporary: Path, parts: tuple[str, ...], mark: Path) -> None:
+    """Put the new parts in the places of the old ones, while the mark is there."""
+    (temporary / "old").mkdir()
+    (folder / "annotations").mkdir(exist_ok=True)
+    mark.touch()
+    for part in reversed(parts):
+        if os.path.lexists(folder / part):
+            (folder / part).rename(temporary / "old" / Path(part).name)
+    for part in parts:
+        (temporary / "new" / part).rename(folder / part)
+    mark.unlink()
+
+
+@contextmanager
+def _workshop(folder: Path, split: str) -> Iterator[Path]:
+    """A hidden folder to make a split in. Those of killed processes are removed."""
+    prefix = f".shapes-{split}-"
+    with ExitStack() as stack:
+        with _held(folder):
+            for left in folder.glob(f"{prefix}*"):
+                with suppress(OSError), _held(left, wait=False):  # of a process that lives, it is held
+                    shutil.rmtree(left)
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, dir=folder)))
+            stack.enter_context(_held(path))
+        yield path
+
+
+@contextmanager
+def _held(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a folder for this process, without a file: the system lets go of it when the process ends.
+
+    Raises:
+        OSError: another process holds it, and `wait` is off.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_split(folder: Path, images: int, seed: int, split: str, progress: OnImageMade | None = None) -> Written:
@@ -227,7 +268,8 @@ def _refuse_others(folder: Path, parts: tuple[str, ...], force: bool) -> None:
     if os.path.lexists(folder) and not folder.is_dir():
         raise BenchError(f"{folder} is not a folder", "give the path of a folder")
     there = [folder / part for part in parts if os.path.lexists(folder / part)]
-    if not there:
+    split = parts[0]
+    if not there or (folder / unfinished(split)).exists():  # what is there of it was being replaced
         return
     if not force:
         raise BenchError(f"{there[0]} exists", "choose another folder or --split, or overwrite it with --force")
