@@ -269,7 +269,8 @@ def change(metric: Metric, old: Record, new: Record, before: float, after: float
         return _saving_change(metric, old, new, before, after)
     ratio = _ratio(metric, old.profile, new.profile)
     if not isinstance(ratio, Ratio):
-        return Change(metric, before, after, difference, ratio)
+        busy = ratio == "another session" and _is_busy(old.profile, new.profile)
+        return Change(metric, before, after, difference, ratio, note="the machine was busy" if busy else "")
     difference, interval = 100 * (ratio.value - 1), (100 * (ratio.low - 1), 100 * (ratio.high - 1))
     few = ratio.pairs < MIN_PAIRS and metric.name in SAMPLED
     return Change(metric, before, after, difference, "too few samples" if few else _clear(interval), interval)
@@ -287,7 +288,14 @@ def _ratio(metric: Metric, old: Profile, new: Profile) -> Ratio | Verdict:
         return paired_ratio(after, before)
     if in_turns:
         return "too few samples"
-    return independent_ratio(after, before) if min(len(before), len(after)) > 1 else "another session"
+    if min(len(before), len(after)) < 2 or (metric.name != "peak_memory_mib" and _is_busy(old, new)):
+        return "another session"
+    return independent_ratio(after, before)
+
+
+def _is_busy(*profiles: Profile) -> bool:
+    """Others used the machine: sessions in a row share their load, so their spread says too little of other minutes."""
+    return any(caution.kind == "load" for one in profiles for caution in one.warnings)
 
 
 def _by_session(metric: Metric, profile: Profile) -> Sequence[Sequence[float]] | None:
