@@ -241,10 +241,9 @@ def evaluate_model(
 
     check_device(settings.device, settings.dtype)
     device = torch.device(f"cuda:{processes.local_rank}" if settings.device == "cuda" else "cpu")
-    dataset, cautions = request.dataset, weights.cautions
+    dataset = request.dataset
     known = in_order_of(trained_on(weights.metadata).names, dataset.categories, weights.source)
-    if known != dataset.categories:
-        cautions = (*cautions, MATCHED)
+    cautions = (*weights.cautions, *([MATCHED] if known != dataset.categories else []))
     predictor = ModelPredictor(
         weights.model, dataset, request.tasks, request.resize, settings.dtype, request.thresholds, known
     )
@@ -294,15 +293,8 @@ def evaluate_model(
         writer.finish(work.images, results_of(work, folder), request.tasks)
     if summary.no_segments:
         cautions = (*cautions, request.thresholds.unreached(summary.best_score))
-    accuracy = accuracy_of(
-        request,
-        summary,
-        weights.source,
-        processes.size,
-        time.perf_counter() - start,
-        cautions,
-        origin=weights.origin,
-    )
+    seconds = time.perf_counter() - start
+    accuracy = accuracy_of(request, summary, weights.source, processes.size, seconds, cautions, weights.origin)
     record = Record(
         identity=identity_of(weights.spec, weights.digest),
         input=Input.model_validate({**request.size.row(), "dataset": request.images_digest}),

@@ -311,12 +311,11 @@ def evaluate_models(
         settings = options.settings()
         try:
             for weights in options.models(len(request.dataset.categories)):
-                if options.resize is None:
-                    request = at_scale_of(request, weights)
+                asked = at_scale_of(request, weights) if options.resize is None else request
                 name = f"{weights.spec.variant} {weights.source}"
-                detail(f"evaluating {name} on {request.name}")
+                detail(f"evaluating {name} on {asked.name}")
                 outcome = evaluate_model(
-                    request,
+                    asked,
                     settings,
                     weights,
                     folder / JOURNALS,

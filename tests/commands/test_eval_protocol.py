@@ -139,6 +139,13 @@ def test_images_are_evaluated_at_the_scale_of_training(tmp_path: Path, made: Mad
     path = weights(tmp_path / "w.safetensors", resize=(64, 96))
     assert row(path, made, tmp_path, "--tasks", "panoptic")["evaluation"]["resize"] == "64,96"
     assert row(path, made, tmp_path, "--tasks", "panoptic", "--resize", "none")["evaluation"]["resize"] == "none"
+    others = [
+        str(weights(tmp_path / f"{name}.safetensors", resize=sides)) for name, sides in (("a", (32, 64)), ("b", None))
+    ]
+    flags = ("--weights", others[0], "--weights", others[1], "--limit", "1", "--tasks", "panoptic", *FAST)
+    result = run("eval", *flags, "--coco", str(made.root), "--out", str(tmp_path / "both"), "--export-json", "-")
+    assert [one["evaluation"]["resize"] for one in json.loads(result.stdout)["results"]] == ["32,64", "800,1333"]
+    assert "resized to a short side of 32 or resized to a short side of 800" in result.stderr
 
 
 def test_an_evaluation_says_what_has_no_place(tmp_path: Path, made: Made) -> None:
