@@ -89,14 +89,9 @@ def look_at(
     names = [path.relative_to(root).as_posix() for path in paths]
     _refuse_shared(names)
     ids = _ids(names, known_ids or {})
-<<<<<<< HEAD
     listed: dict[Id, Id] = (
         {place: str(id_) for place, id_ in enumerate(ids, start=1)} if any(isinstance(id_, str) for id_ in ids) else {}
     )
-=======
-    named = any(isinstance(id_, str) for id_ in ids)
-    listed: dict[Id, Id] = {place: str(id_) for place, id_ in enumerate(ids, start=1)} if named else {}
->>>>>>> 3c21f9c (Type the ids that pictures are listed by)
     entries = zip(listed or ids, names, sizes, strict=True)
     return ImageFiles(root, tuple(ImageEntry(int(id_), name, *size) for id_, name, size in entries), listed)
 
