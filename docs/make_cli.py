@@ -41,6 +41,7 @@ TAIL = """\
 | variable | |
 |---|---|
 | `NO_COLOR` | No colour, as `--no-color` has it. |
+| `MPLBACKEND`, `SOURCE_DATE_EPOCH` | Left aside: figures are drawn without pyplot, and hold no date. |
 | `TERMINAL_WIDTH` | Width of help, in characters; `COLUMNS` where it is not set, or no number. |
 | `FORCE_COLOR` | Colour where there is no terminal too. |
 | `COLUMNS` | The width of help, and of tables on a terminal, in place of the terminal's own. |
