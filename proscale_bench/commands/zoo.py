@@ -58,7 +58,10 @@ def zoo(
         if failed:
             first, more = failed[0], f", and {len(failed) - 1} more" if len(failed) > 1 else ""
             raise BenchError(
-                [f"{first.training.folder}: training ended with exit code {first.exit_code}{more}:", *first.said],
+                [
+                    f"{first.training.folder}: training ended with exit code {first.exit_code}{more}:",
+                    *first.said.split("\n"),
+                ],
                 f"see errors.txt there; {len(trained)} of {len(plan)} trainings are done",
             )
     stdout_console().print(rich_table(zoo_table(plan), justify="left"))
@@ -68,11 +71,11 @@ def zoo(
 
 def _train(plan: Sequence[Training], jobs: int, device: str | None, out: Path) -> list[FailedTraining]:
     """Train, with a bar for each training that runs."""
-    from proscale_bench.commands.progress import Bars
+    from proscale_bench.commands.progress import LINE_EVERY_S, Bars
     from proscale_bench.sweeps.zoo import train_missing
     from proscale_bench.training.stopping import sigterm_interrupts
 
-    bars = Bars(titled=True)
+    bars = Bars(line_after_s=LINE_EVERY_S, titled=True)
     bar_of = {id(each): bars.add("", each.iterations, title=each.title, visible=False) for each in plan}
 
     def show(running: Sequence[Training]) -> None:

@@ -185,7 +185,7 @@ class FailedTraining:
 
     training: Training
     exit_code: int
-    said: list[str]  # lines
+    said: str  # lines
 
 
 def train_missing(
@@ -251,10 +251,10 @@ def _begin(training: Training, device: str | None) -> subprocess.Popen[bytes]:
         )
 
 
-def _last_words(training: Training) -> list[str]:
+def _last_words(training: Training) -> str:
     """The last lines that a failed training printed."""
     lines = (training.folder / ERRORS).read_text(errors="replace").strip().splitlines()
-    return lines[-3:] or ["it said nothing"]
+    return "\n".join(lines[-3:]) or "it said nothing"
 
 
 def pack(training: Training, folder: Path) -> Path:

@@ -115,17 +115,15 @@ def test_a_zoo_says_so_too(monkeypatch: pytest.MonkeyPatch, clock: Clock, capsys
     plan: Any = [Training("trunk", 1000), Training("1,1,1", 400), Training("3,3,3", 0)]
 
     def train(plan: Any, jobs: int, device: str | None, show: Any) -> list[Any]:
-        for running in (plan[1:2], plan[1:]):
+        for running in (plan[1:2], plan[1:2], plan[1:], plan[1:]):
             show(running)
-        clock.now_s += 31
-        show(plan[1:])
+            clock.now_s += 16
         return []
 
     monkeypatch.setattr("proscale_bench.sweeps.zoo.train_missing", train)
     zoo._train(plan, 1, "cpu", Path("out"))
     assert lines(capsys) == [
         "1 of 3 trainings are done, and 1 begun: going on",
-        "1 of 3 trainings are done; 1,1,1 of seed 0 at 400 of 1,000 running",
         "1 of 3 trainings are done; 1,1,1 of seed 0 at 400 of 1,000, 3,3,3 of seed 0 at 0 of 1,000 running",
     ]
 
