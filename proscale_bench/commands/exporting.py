@@ -77,12 +77,18 @@ class Exports:
             _write(self.markdown, markdown(), self.force)
 
 
-def print_tables(console: Console, tables: Iterable[Table], **drawn: Any) -> None:
-    """Print tables, each fitted and above an empty line; `drawn` are arguments of `rich_table`."""
+def print_tables(console: Console, tables: Iterable[Table], *, break_labels: bool = False, **drawn: Any) -> None:
+    """Print tables, each fitted and above an empty line; `drawn` are arguments of `rich_table`.
+
+    Args:
+        break_labels: break names of schedules over two rows where the table is too wide for the terminal otherwise.
+    """
     from proscale_bench.render.table import rich_table
 
-    for table in tables:
-        console.print(rich_table(table.fitted(console.width), **drawn))
+    for table in (one.fitted(console.width) for one in tables):
+        whole = rich_table(table, **drawn)
+        too_wide = break_labels and console.measure(whole).maximum > console.width
+        console.print(rich_table(table, break_labels=True, **drawn) if too_wide else whole)
         console.print()
 
 

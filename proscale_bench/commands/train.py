@@ -58,7 +58,11 @@ class TrainOptions(DeviceOptions):
         "--split NAME", "Split of DIR to learn from. [default: the recipe's; train2017, train or the only one]", WHAT
     )
     seed: int = flag(
-        "--seed N", "Seed of the weights, the images and all chance.", WHAT, default=0, callback=seed_in_range
+        "--seed N",
+        "Seed of the initial weights, of the order of images, and of all else that is random.",
+        WHAT,
+        default=0,
+        callback=seed_in_range,
     )
     start: MaybePath = flag("--start FILE", "Checkpoint of a baseline to fine-tune.", FROM)
     backbone_weights: MaybePath = flag(
@@ -69,7 +73,7 @@ class TrainOptions(DeviceOptions):
     )
     iterations: MaybeInt = flag(
         "--iterations N",
-        "Number of iterations; milestones stretch with it. [default: the recipe's]",
+        "Number of iterations; the learning rate's milestones move in proportion. [default: the recipe's]",
         RECIPE,
         min=1,
         max=MOST_ITERATIONS,
@@ -79,7 +83,7 @@ class TrainOptions(DeviceOptions):
     )
     accumulate: MaybeInt = flag(
         "--accumulate N",
-        "Number of passes that share an iteration's images. [default: the recipe's]",
+        "Number of passes that an iteration's images are divided among, to save memory. [default: the recipe's]",
         RECIPE,
         min=1,
         max=MOST_IMAGES,
@@ -169,9 +173,11 @@ class TrainOptions(DeviceOptions):
 
 @takes(TrainOptions)
 def train(options: TrainOptions) -> None:
-    """Train a schedule by a recipe. What was interrupted goes on with the same command.
+    """Train a model by a recipe, on your own images or the embedded data. Run it again to go on where it stopped.
 
     Example: proscale-bench train --schedule 3,3,3 --iterations 500
+
+    On a folder of your own, by a recipe that fits: proscale-bench train --coco DIR
 
     On several GPUs or processes: torchrun --nproc-per-node 2 -m proscale_bench train ...
     """

@@ -21,7 +21,9 @@ def zoo(
     spec: MaybePath = typer.Argument(
         None, metavar="SPEC", help="YAML file of a zoo. \\[default: the one whose weights ship]"
     ),
-    coco: MaybePath = flag("--coco DIR", "Folder of images in COCO's layout, for recipes that learn from one."),
+    coco: MaybePath = flag(
+        "--coco DIR", "Folder of images in COCO's layout, for recipes that learn from a folder. [default: none]"
+    ),
     out: Path = flag("--out DIR", "Folder of the zoo.", default=OUT),
     seed: MaybeInts = flag("--seed N", "Seed of the trainings. Repeat for several. [default: the file's]", min=0),
     jobs: MaybeInt = flag(
@@ -30,7 +32,9 @@ def zoo(
     device: MaybeStr = flag("--device NAME", "Device: cuda or cpu. [default: cpu]"),
     list_only: bool = flag("--list", "List what is missing, and stop."),
 ) -> None:
-    """Train what a zoo's folder does not hold yet: the baseline, then every schedule from there. Resumable.
+    """Train one backbone under many schedules, so that they can be compared: a baseline, then each schedule from there.
+
+    What its folder holds already is not trained again, so the same command resumes an interrupted one.
 
     Example: proscale-bench zoo --seed 0 --seed 1
     """
