@@ -252,6 +252,7 @@ def predict(
     files = look_at(*find_pictures([str(image) for image in images]), told.image_ids if told else {})
     loaded = read_weights(Path(weights))
     words = vocabulary_of(loaded, Path(weights), told)
+    _warn((words.note,) if words.note else ())
     scale = words.resize if resize == "default" else resize
     asked = PredictionRequest(files, words.categories, tuple(tasks), scale, batch_size)
     found = list(predictions(asked, ExecutionSettings(device, threads=threads), loaded))

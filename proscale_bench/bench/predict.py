@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proscale_bench.bench.class_order import in_order_of
 from proscale_bench.bench.evaluate import COCO_RESIZE, ExecutionSettings, Resize
 from proscale_bench.bench.weights import Weights
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
+from proscale_bench.config.trained_on import trained_on
 from proscale_bench.data.batches import form_batches, load_ahead
 from proscale_bench.data.dataset import Category, Dataset, Id, ImageEntry
 from proscale_bench.data.image_files import ImageFiles
@@ -48,10 +50,6 @@ class PredictionRequest:
     resize: Resize | None = COCO_RESIZE
     batch_size: int = 1
     thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS
-
-    def listed_id(self, image: ImageEntry) -> Id:
-        """The id that results give an image."""
-        return self.files.listed_ids.get(image.id, image.id)
 
     @property
     def dataset(self) -> Dataset:
@@ -120,8 +118,9 @@ def predictions(
 
     check_device(settings.device, settings.dtype)
     dataset = request.dataset
+    known = in_order_of(trained_on(weights.metadata).names, request.categories, weights.source)
     predictor = ModelPredictor(
-        weights.model, dataset, request.tasks, request.resize, settings.dtype, request.thresholds
+        weights.model, dataset, request.tasks, request.resize, settings.dtype, request.thresholds, known
     )
     batches = form_batches(dataset.images, request.batch_size, *(request.resize or (None, 0)))
     ahead = max(2, IMAGES_AHEAD // max((len(batch.images) for batch in batches), default=1))
@@ -152,10 +151,13 @@ def write_predictions(
     *,
     pictures: bool = True,
     on_image: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
+) -> str | None:
     """Fill a new folder: `panoptic.json`, `panoptic/`, `instances.json`, `semantic/` and `pictures/`.
 
     `panoptic.json` lists the images and categories too. Detections come in the order of the pictures.
+
+    Returns:
+        The reason why no picture has a panoptic segment; None where one has, or the task was not asked for.
 
     Raises:
         BenchError: as of `predictions`, or the folder cannot be written.
@@ -168,10 +170,11 @@ def write_predictions(
     place = {image.id: index for index, image in enumerate(images)}
     segments: dict[Id, list[dict[str, Id]]] = {}
     waiting: dict[int, Sequence[Any]] = {}  # detections of pictures that come before their turn
-    turn = 0
+    turn, best_score = 0, 0.0
     with list_of_json(folder / INSTANCES_JSON if "instance" in request.tasks else None) as append:
         for done, (image, prediction) in enumerate(found, start=1):
             writer.write(image, prediction)
+            best_score = max(best_score, prediction.best_score or 0.0)
             segments[image.id] = [{"id": one.id, "category_id": one.category_id} for one in prediction.segments]
             if pictures and prediction.panoptic_ids is not None:
                 stream = io.BytesIO()
@@ -180,11 +183,13 @@ def write_predictions(
             waiting[place[image.id]] = prediction.detections or ()
             while turn in waiting:
                 for detection in waiting.pop(turn):
-                    append({**detection, "image_id": request.listed_id(images[turn])})
+                    append(detection)
                 turn += 1
             on_image(done, len(images))
-    if "panoptic" in request.tasks:
-        write_atomic(folder / PANOPTIC_JSON, json.dumps(_panoptic_document(request, segments)) + "\n")
+    if "panoptic" not in request.tasks:
+        return None
+    write_atomic(folder / PANOPTIC_JSON, json.dumps(_panoptic_document(request, segments)) + "\n")
+    return None if any(segments.values()) else request.thresholds.unreached(best_score)
 
 
 def named(request: PredictionRequest, found: Sequence[tuple[ImageEntry, Prediction]]) -> list[PredictedImage]:
@@ -201,12 +206,8 @@ def named(request: PredictionRequest, found: Sequence[tuple[ImageEntry, Predicti
             for known in (categories[one.category_id],)
         )
         file = request.files.root / image.file_name
-        detections = tuple({**one, "image_id": request.listed_id(image)} for one in prediction.detections or ())
-        result.append(
-            PredictedImage(
-                file, request.listed_id(image), prediction.panoptic_ids, segments, detections, prediction.labels
-            )
-        )
+        detections = tuple(prediction.detections or ())
+        result.append(PredictedImage(file, image.id, prediction.panoptic_ids, segments, detections, prediction.labels))
     return result
 
 
@@ -227,12 +228,10 @@ def _panoptic_document(request: PredictionRequest, segments: dict[Id, list[dict[
     images = request.files.images
     return {
         "images": [
-            {"id": request.listed_id(one), "file_name": one.file_name, "height": one.height_px, "width": one.width_px}
-            for one in images
+            {"id": one.id, "file_name": one.file_name, "height": one.height_px, "width": one.width_px} for one in images
         ],
         "annotations": [
-            {"image_id": request.listed_id(one), "file_name": png_name(one), "segments_info": segments[one.id]}
-            for one in images
+            {"image_id": one.id, "file_name": png_name(one), "segments_info": segments[one.id]} for one in images
         ],
         "categories": [{"id": one.id, "name": one.name, "isthing": int(one.is_thing)} for one in request.categories],
     }

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proscale_bench.bench.evaluate import COCO_RESIZE, Resize
 from proscale_bench.bench.weights import Weights
-from proscale_bench.config.trained_on import trained_on
+from proscale_bench.config.trained_on import KnownClass, trained_on
 from proscale_bench.config.weights import METADATA
-from proscale_bench.data.dataset import Category
+from proscale_bench.data.coco import SHAPES as SHAPES_DESCRIPTION
+from proscale_bench.data.dataset import Category, Id
 from proscale_bench.data.documents import Reader, read_json
+from proscale_bench.data.known_classes import COCO, KNOWN
+from proscale_bench.data.panoptic_json import read_category
 from proscale_bench.data.shapes.categories import CATEGORIES as SHAPES
 from proscale_bench.errors import BenchError
+from proscale_bench.units import printable
+
+CATEGORIES_HINT = "give --categories FILE, the JSON of annotations that they were trained with"
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,13 @@ class Vocabulary:
         categories: in the order of the model's classes.
         image_ids: by file name; empty where no file is given.
         resize: (short side, longest side) in pixels that pictures are resized to; None: given as they are.
+        note: what was taken for granted; None: nothing.
     """
 
     categories: tuple[Category, ...]
-    image_ids: Mapping[str, int | str] = field(default_factory=dict)
+    image_ids: Mapping[str, Id] = field(default_factory=dict)
     resize: Resize | None = COCO_RESIZE
+    note: str | None = None
 
 
 def read_categories(path: Path) -> Vocabulary:
@@ -40,23 +48,20 @@ def read_categories(path: Path) -> Vocabulary:
     """
     document = read_json(path)
     reader = Reader(path, "", {"categories": document} if isinstance(document, list) else document)
-    categories = tuple(
-        Category(one.integer("id"), one.text("name", str(one.integer("id"))), one.flag("isthing", True))
-        for one in reader.objects("categories")
-    )
+    categories = tuple(read_category(one, one.flag("isthing", True)) for one in reader.objects("categories"))
     if len({category.id for category in categories}) < len(categories) or not categories:
         raise reader.error("'categories': empty, or an id is there twice")
     images = reader.objects("images", required=False)
-    return Vocabulary(categories, {one.text("file_name"): _image_id(one) for one in images})
-
-
-def _image_id(image: Reader) -> int | str:
-    """A number, or the text that Cityscapes' and ADE20K's files have."""
-    return image.text("id") if isinstance(image.document.get("id"), str) else image.integer("id")
+    info = reader.document.get("info")
+    resizes = not (isinstance(info, dict) and info.get("description") == SHAPES_DESCRIPTION)
+    ids = {one.text("file_name"): one.identifier("id") for one in images}
+    return Vocabulary(categories, ids, COCO_RESIZE if resizes else None)
 
 
 def vocabulary_of(weights: Weights, path: Path, told: Vocabulary | None) -> Vocabulary:
-    """The words for the classes of weights: those that a file told, else the weights' own.
+    """The words for the classes of weights: those that a file told, else the weights' own, else COCO's for 133 classes.
+
+    Of names without kinds, as Hugging Face's `id2label` has them, things are what a well-known data set has as things.
 
     Args:
         path: the weights' file, for messages.
@@ -67,28 +72,40 @@ def vocabulary_of(weights: Weights, path: Path, told: Vocabulary | None) -> Voca
     classes = weights.model.decoder.class_head.out_features - 1
     of_shapes = _trained_on(weights.metadata) == "shapes" and classes == len(SHAPES)
     seen = trained_on(weights.metadata)
-    resize = None if of_shapes else seen.resize or COCO_RESIZE
+    resize = seen.resize or COCO_RESIZE
     if told is not None:
         if len(told.categories) != classes:
             raise BenchError(
                 f"{path} knows {classes} classes, and {len(told.categories)} categories are given",
                 "the categories are the weights' classes, in their order",
             )
-        return replace(told, resize=resize)
+        return replace(told, resize=told.resize and resize)  # images of Shapes are given as they are
     if of_shapes:
-        return Vocabulary(SHAPES, resize=resize)
+        return Vocabulary(SHAPES, resize=None)
     if len(seen.classes) == classes:
-        ids = [one.id for one in seen.classes]
-        ours = ids if None not in ids and len(set(ids)) == classes else range(classes)
-        things = (one.isthing is not False for one in seen.classes)
-        found = (
-            Category(id_ or 0, one.name, thing) for id_, one, thing in zip(ours, seen.classes, things, strict=True)
-        )
-        return Vocabulary(tuple(found), resize=resize)
-    raise BenchError(
-        f"{path} knows {classes} classes, and nothing says what they are called",
-        "give --categories FILE, the JSON of annotations that they were trained with",
-    )
+        return Vocabulary(_of_names(seen.classes, path), resize=resize)
+    if classes == len(COCO):
+        return Vocabulary(COCO, resize=resize, note=f"{path} does not name its classes: 133 are taken as COCO's")
+    raise BenchError(f"{path} knows {classes} classes, and nothing says what they are called", CATEGORIES_HINT)
+
+
+def _of_names(classes: Sequence[KnownClass], path: Path) -> tuple[Category, ...]:
+    """Categories of classes that a file names; kinds and ids that it does not say are those of a known data set."""
+    names = {one.name for one in classes}
+    known = next((listed for listed in KNOWN if names == {one.name for one in listed}), ())
+    by_name = {one.name: one for one in known}
+    ids = [by_name[one.name].id if known and one.id is None else one.id for one in classes]
+    whole = [place if id_ is None else id_ for place, id_ in enumerate(ids)]
+    if None in ids or len(set(whole)) < len(whole):
+        whole = list(range(len(classes)))
+    found = []
+    for id_, one in zip(whole, classes, strict=True):
+        is_thing = one.isthing if one.isthing is not None or not known else by_name[one.name].is_thing
+        if is_thing is None:
+            said = printable(f"{path} does not say whether '{one.name}' is a thing or stuff")
+            raise BenchError(said, CATEGORIES_HINT)
+        found.append(Category(id_, one.name, is_thing))
+    return tuple(found)
 
 
 def _trained_on(metadata: Mapping[str, str]) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from proscale_bench.commands.options import (
     HOW,
@@ -21,6 +21,7 @@ from proscale_bench.commands.options import (
     seed_in_range,
     takes,
 )
+from proscale_bench.commands.protocol import sides_of, tasks_of, thresholds_of
 from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, DType, PostprocessingThresholds, Task
 from proscale_bench.errors import BenchError, one_of
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
 MERGE = "How queries become panoptic segments"  # defaults are the papers'
 SHARE: dict[str, Any] = {"min": 0, "max": 1}
-MAX_SIDE_PX = 8192
 
 
 class EvalOptions(ExecutionOptions, ExportOptions):
@@ -180,11 +180,8 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         )
 
     def thresholds(self) -> PostprocessingThresholds:
-        """The thresholds of the panoptic merge; a BenchError where one is not a number, which no limit catches."""
-        for name in ("score_threshold", "mask_threshold", "overlap_threshold"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise BenchError(f"--{name.replace('_', '-')} {getattr(self, name)}", "a number from 0 to 1")
-        return PostprocessingThresholds(self.score_threshold, self.mask_threshold, self.overlap_threshold)
+        """The thresholds of the panoptic merge; see `thresholds_of`."""
+        return thresholds_of(self)
 
     def settings(self) -> ExecutionSettings:
         """The settings that the model runs with. Loads torch.
@@ -216,26 +213,6 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         schedule = None if self.schedule is None else parse_staged(self.schedule)
         for path in self.files():
             yield read_weights(path, schedule)
-
-
-def tasks_of(words: str) -> tuple[Task, ...]:
-    """The tasks of a list as in `panoptic,semantic`, in the usual order."""
-    asked = {one_of(Task, word.strip(), "task") for word in words.split(",")}
-    return tuple(task for task in get_args(Task) if task in asked)
-
-
-def sides_of(words: str) -> Resize | None:
-    """The sides of `--resize` in pixels; None for `none`."""
-    if words.strip().lower() == "none":
-        return None
-    parts = words.split(",")
-    if len(parts) != 2 or not all(part.strip().isdecimal() and len(part.strip()) < 7 for part in parts):
-        raise BenchError(f"--resize {words}: not two sides", "as in --resize 800,1333, or --resize none")
-    short, longest = (int(part) for part in parts)
-    if not 1 <= short <= longest <= MAX_SIDE_PX:
-        message = f"--resize {words}: the short side comes first, and both are 1 to {MAX_SIDE_PX:,} pixels"
-        raise BenchError(message, "as in --resize 800,1333")
-    return short, longest
 
 
 @takes(EvalOptions)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from proscale_bench.commands.evaluate import sides_of, tasks_of
+from proscale_bench.commands.evaluate import EvalOptions
 from proscale_bench.commands.options import HOW, MAX_BATCH_SIZE, ExecutionOptions, MaybePath, MaybeStr, flag, takes
+from proscale_bench.commands.protocol import sides_of, tasks_of, thresholds_of
 from proscale_bench.config.choices import DType
 from proscale_bench.errors import BenchError, one_of
 from proscale_bench.units import printable
@@ -39,6 +40,9 @@ class PredictOptions(ExecutionOptions):
         "Resize pictures to SHORT,LONGEST sides in pixels, or none. [default: what the weights say, else 800,1333]",
         WHAT,
     )
+    score_threshold: float = EvalOptions.score_threshold
+    overlap_threshold: float = EvalOptions.overlap_threshold
+    mask_threshold: float = EvalOptions.mask_threshold
     batch_size: int = flag(
         "--batch-size, -n N", "Number of pictures in a batch.", HOW, default=1, min=1, max=MAX_BATCH_SIZE
     )
@@ -53,6 +57,7 @@ class PredictOptions(ExecutionOptions):
         from proscale_bench.data.whole_folder import refuse_folder
 
         super().check()
+        thresholds_of(self)
         if self.schedule is not None:
             parse_staged(self.schedule)
         if self.tasks is not None:
@@ -91,7 +96,7 @@ def predict(options: PredictOptions) -> None:
     from proscale_bench.config.catalogue import parse_staged
     from proscale_bench.data.image_files import find_pictures, look_at
     from proscale_bench.data.whole_folder import whole_folder
-    from proscale_bench.render.console import stdout_console
+    from proscale_bench.render.console import note, stdout_console, warn
 
     options.check()
     told = None if options.categories is None else read_categories(options.categories)
@@ -109,7 +114,10 @@ def predict(options: PredictOptions) -> None:
             tasks_of(options.tasks) if options.tasks else ("panoptic", "instance", "semantic"),
             words.resize if options.resize is None else sides_of(options.resize),
             options.batch_size,
+            thresholds_of(options),
         )
+        if words.note:
+            note(printable(f"{words.note}; --categories FILE says others"))
         name = f"{weights.spec.variant} {weights.source}"
         bar.restart(name, 0, len(paths))
 
@@ -120,9 +128,11 @@ def predict(options: PredictOptions) -> None:
         try:
             with whole_folder(options.out, COMMAND, options.force) as folder:
                 found = predictions(asked, options.settings(), weights)
-                write_predictions(folder, asked, found, pictures=options.pictures, on_image=show)
+                nothing = write_predictions(folder, asked, found, pictures=options.pictures, on_image=show)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"nothing is left in {options.out}") from None
     count = "1 picture" if len(paths) == 1 else f"{len(paths):,} pictures"
     said = f"{count} predicted by {name}: {options.out}"
     print_lines(stdout_console(), [printable(said)], style="", soft_wrap=True)
+    if nothing:
+        warn(nothing)

@@ -6,7 +6,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from proscale_bench.data.batches import load_ahead
@@ -20,14 +20,10 @@ MAX_NAMED = 20  # unreadable pictures that a message names
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Pictures below one folder, with ids; `file_name` is seen from `root`.
-
-    `listed_ids`: what an annotation file calls the images, by their ids here; empty where these are its own.
-    """
+    """Pictures below one folder, with ids; `file_name` is seen from `root`."""
 
     root: Path
     images: tuple[ImageEntry, ...]
-    listed_ids: Mapping[Id, Id] = field(default_factory=dict)
 
 
 def find_pictures(words: Sequence[str]) -> tuple[Path, tuple[Path, ...]]:
@@ -65,7 +61,7 @@ def find_pictures(words: Sequence[str]) -> tuple[Path, tuple[Path, ...]]:
 def look_at(
     root: Path,
     paths: Sequence[Path],
-    known_ids: Mapping[str, int | str] | None = None,
+    known_ids: Mapping[str, Id] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImageFiles:
     """Decode every picture once, so that one that cannot be read is named before long work begins.
@@ -88,12 +84,8 @@ def look_at(
         raise BenchError("\n  ".join([f"{count}:", *faults[:MAX_NAMED], *more]), "leave them out, or copy them again")
     names = [path.relative_to(root).as_posix() for path in paths]
     _refuse_shared(names)
-    ids = _ids(names, known_ids or {})
-    listed: dict[Id, Id] = (
-        {place: str(id_) for place, id_ in enumerate(ids, start=1)} if any(isinstance(id_, str) for id_ in ids) else {}
-    )
-    entries = zip(listed or ids, names, sizes, strict=True)
-    return ImageFiles(root, tuple(ImageEntry(int(id_), name, *size) for id_, name, size in entries), listed)
+    entries = zip(_ids(names, known_ids or {}), names, sizes, strict=True)
+    return ImageFiles(root, tuple(ImageEntry(id_, name, *size) for id_, name, size in entries))
 
 
 def _meant(word: str) -> list[Path]:
@@ -128,7 +120,7 @@ def _size_or_fault(path: Path) -> tuple[tuple[int, int], str]:
         return (0, 0), error.message
 
 
-def _ids(names: Sequence[str], known: Mapping[str, int | str]) -> Sequence[int | str]:
+def _ids(names: Sequence[str], known: Mapping[str, Id]) -> Sequence[Id]:
     """Those of the annotation file where it lists every picture, by its path or by a name that is there once; else
     COCO's, whose files are called by their ids; else 1, 2, 3 in order."""
     times = Counter(Path(name).name for name in known)

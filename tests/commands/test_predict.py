@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import proscale_bench as psb
 from proscale_bench.config.weights import shipped_weights
 from proscale_bench.data.shapes.writing import write_shapes
 from tests.cli import run
-from tests.data.made import CATEGORIES, make_dataset
+from tests.data.made import CATEGORIES, edit_json, make_dataset
 
 WEIGHTS = str(next(path for name, path in shipped_weights().items() if name == "tiny-1-1-1"))
 METRICS = ("pq", "sq", "rq", "pq_things", "pq_stuff", "ap", "ap_bbox", "miou")
@@ -47,6 +48,20 @@ def test_its_predictions_score_as_the_weights_do(shapes: Path, predicted: Path, 
     by_weights = scores("--weights", WEIGHTS, *data, at=tmp_path / "a.json")
     assert scores("--from-predictions", str(predicted), *data, at=tmp_path / "b.json") == by_weights
     assert by_weights["pq"] > 0
+
+
+def test_with_the_annotations_it_resizes_as_eval_does(shapes: Path, tmp_path: Path) -> None:
+    """Data that do not call themselves Shapes are resized as COCO's, whatever the weights saw."""
+    copy = tmp_path / "mine"
+    shutil.copytree(shapes, copy)
+    for name in ("panoptic_val.json", "instances_val.json"):
+        edit_json(copy / "annotations" / name, lambda document: document["info"].update(description="mine"))
+    out, data = tmp_path / "out", ("--coco", str(copy), "--tasks", "panoptic", "--limit", "1")
+    flags = ("--categories", str(copy / "annotations" / "panoptic_val.json"), "--tasks", "panoptic")
+    picture = str(copy / "val" / "000000000001.png")
+    assert run("predict", "-w", WEIGHTS, picture, *flags, "--out", str(out), "--threads", "1").exit_code == 0
+    by_weights = scores("--weights", WEIGHTS, *data, "--out", str(tmp_path / "run"), at=tmp_path / "a.json")
+    assert scores("--from-predictions", str(out), *data, at=tmp_path / "b.json") == by_weights
 
 
 def test_batches_and_ids_of_an_annotation_file_change_nothing_else(shapes: Path, tmp_path: Path) -> None:
@@ -193,4 +208,19 @@ def test_weights_that_name_no_classes_ask_for_them(tmp_path: Path) -> None:
     assert run(*arguments, *flags).exit_code == 0
     listed = json.loads((tmp_path / "out" / "panoptic.json").read_text())
     assert [image["id"] for image in listed["images"]] == [10, 11, 12]
+    data = ("--coco", str(made.root), "--resize", "64,96", "--out", str(tmp_path / "run"))
+    by_weights = scores("--weights", str(tmp_path / "four.pth"), *data, at=tmp_path / "a.json")
+    by_files = scores("--from-predictions", str(tmp_path / "out"), *data[:2], at=tmp_path / "b.json")
+    assert by_files == by_weights
     assert [category["name"] for category in listed["categories"]] == ["person", "dog", "grass", "sky"]
+
+
+def test_a_picture_without_a_segment_says_why(shapes: Path, tmp_path: Path) -> None:
+    arguments = (str(shapes / "val" / "000000000001.png"), "--out", str(tmp_path / "out"))
+    result = run("predict", "-w", WEIGHTS, *arguments, "--score-threshold", "1")
+    assert result.exit_code == 0
+    assert "no panoptic segment: no query exceeds the score 1, the surest has 0.9" in result.stderr
+    assert "--score-threshold lowers it" in result.stderr
+    (entry,) = json.loads((tmp_path / "out" / "panoptic.json").read_text())["annotations"]
+    assert entry["segments_info"] == []
+    assert (tmp_path / "out" / "pictures" / "000000000001.png").is_file()
