@@ -47,7 +47,6 @@ TAIL = """\
 | `COLUMNS` | The width of help, and of tables on a terminal, in place of the terminal's own. |
 | `PROSCALE_BENCH_CACHE` | The folder of the cache. |
 | `XDG_CACHE_HOME` | The folder that holds the cache, `proscale-bench`, where the former is not set. |
-| `SOURCE_DATE_EPOCH` | Seconds since 1970 that figures are dated with, so that they come out the same. |
 | `GITHUB_STEP_SUMMARY` | The file that `check --format github` adds a table to. |
 | `GITHUB_WORKSPACE` | The repository, from whose root annotations and SARIF name files; else the nearest with `.git`. |
 | `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `MASTER_ADDR`, `MASTER_PORT` | By torchrun: `eval` and `train` share work. |

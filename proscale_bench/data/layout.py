@@ -14,7 +14,8 @@ from proscale_bench.units import one_line
 ANNOTATIONS = "annotations"
 MAX_SPLIT = 150  # characters: names of records and folders hold it
 PREFERRED_SPLITS = ("val2017", "val")
-TRAINING_SPLITS = ("train2017", "train")
+TRAINING_SPLITS = ("train2017", "train", "training")
+VALIDATION_SPLITS = (*PREFERRED_SPLITS, "valid", "validation", "dev")
 IMAGE_DIRS = ("{}", "images/{}")
 SHARED_IMAGE_DIR = "images"  # of data sets that keep the images of all splits together
 PANOPTIC_DIRS = ("panoptic_{}", "annotations/panoptic_{}")
@@ -94,7 +95,7 @@ def find_layout(root: Path, split: str | None = None) -> SplitLayout:
 
 
 def training_split(root: Path, split: str | None = None) -> str:
-    """The split to learn from: `train2017`, `train`, or the only one, where none is named.
+    """The split to learn from: the first of `TRAINING_SPLITS`, or the only one, where none is named.
 
     Raises:
         BenchError: see `find_layout`.
@@ -119,7 +120,7 @@ def count_images(root: Path, split: str) -> int:
 
 
 def validation_split(root: Path, training: str, split: str | None = None) -> str | None:
-    """The split to validate on: `val2017`, `val`, or the only one beside the training's; None where there is none.
+    """The split to validate on: the first of `VALIDATION_SPLITS`, or the only one beside the training's, else None.
 
     Raises:
         BenchError: see `find_layout`; a choice of splits.
@@ -127,7 +128,7 @@ def validation_split(root: Path, training: str, split: str | None = None) -> str
     if split is not None:
         return find_layout(root, split).split
     others = [name for name in _splits(root) if name != training]
-    preferred = next((name for name in PREFERRED_SPLITS if name in others), None)
+    preferred = next((name for name in VALIDATION_SPLITS if name in others), None)
     if preferred is None and len(others) > 1:
         hint = f"choose one, as --val-split {min(others)}, or leave validation out with --validate-every 0"
         raise BenchError(f"{root}: several splits to validate on: {', '.join(sorted(others))}", hint)
