@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from proscale_bench.errors import BenchError
-from proscale_bench.units import one_line
+from proscale_bench.units import printable
 
 LOCK = ".lock"
 MEBIBYTE = 1 << 20
@@ -36,7 +36,7 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
             # A read reserves what it is told to. Files of /proc say that they have no bytes.
             raw = file.read(min(max(status.st_size, MEBIBYTE), max_bytes) + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        shown = one_line(str(path))
+        shown = printable(str(path))
         raise BenchError(f"{shown}: {getattr(error, 'strerror', None) or error}", "check the path") from error
     if len(raw) > max_bytes:
         raise BenchError(f"{path}: over {max_bytes // 1024} KiB", "is this the right file?")

@@ -75,9 +75,6 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-one_line = printable
-
-
 def show_duration(seconds: float) -> str:
     """A duration in two units at most: `8 s`, `4 min 10 s`, `52 min`, `3 h 5 min`, `2 d 4 h`."""
     whole = round(seconds)

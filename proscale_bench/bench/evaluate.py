@@ -29,7 +29,7 @@ from proscale_bench.results.export import now
 from proscale_bench.results.profile import DeviceType, DType, Execution
 from proscale_bench.results.record import EvaluationProtocol, Input, Origin, Record
 from proscale_bench.results.store import write_record
-from proscale_bench.units import one_line
+from proscale_bench.units import printable
 from proscale_bench.version import __version__
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class EvaluationRequest:
         return (
             None
             if self.dataset.name == EMBEDDED
-            else one_line(self.dataset.image_dir.resolve().parent.name)[:200] or None
+            else printable(self.dataset.image_dir.resolve().parent.name)[:200] or None
         )
 
     @property
@@ -335,7 +335,7 @@ def score_files(
             work, Path(folder), request.resamples, request.seed, request.reference, predictor.scorer, on_stage
         )
     seconds = time.perf_counter() - start
-    accuracy = accuracy_of(request, summary, one_line(str(predictions))[-200:], 1, seconds, predictor.warnings)
+    accuracy = accuracy_of(request, summary, printable(str(predictions))[-200:], 1, seconds, predictor.warnings)
     return EvaluationOutcome(accuracy, None, work, predictor, summary.image_pq)
 
 
@@ -372,7 +372,7 @@ def accuracy_of(
             intervals=summary.intervals_pct,
             replicates=summary.replicates_pct,
             classes=summary.classes,
-            warnings=tuple(one_line(message)[:1000] for message in (*warnings, *summary.warnings)),
+            warnings=tuple(printable(message)[:1000] for message in (*warnings, *summary.warnings)),
         ),
     )
 

@@ -10,7 +10,7 @@ import typer
 
 from proscale_bench.commands.options import FORCE, MaybePath, MaybeStr, MaybeStrs, flag
 from proscale_bench.errors import BenchError, one_of
-from proscale_bench.units import one_line
+from proscale_bench.units import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,7 +98,7 @@ def chosen_records(
         there = list(dict.fromkeys(found for record in records if (found := read(record)) is not None))
         for word in wanted:
             if word not in there:
-                raise BenchError(f"no record of the {what} '{one_line(word)}'", f"there are: {'; '.join(there)}")
+                raise BenchError(f"no record of the {what} '{printable(word)}'", f"there are: {'; '.join(there)}")
         if wanted:
             records = [record for record in records if read(record) in (*wanted, None)]
     return records

@@ -12,7 +12,7 @@ from typing import Literal
 
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs import model
-from proscale_bench.units import one_line
+from proscale_bench.units import printable
 
 DeviceType = Literal["cpu", "cuda"]
 DType = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -71,4 +71,4 @@ def find_shipped(kind: Literal["recipes", "sweeps"], word: str) -> Path:
     if path.suffix in (".yaml", ".yml") or os.path.exists(word):  # noqa: PTH110 - pathlib raises on what cannot be a path
         return path
     hint = did_you_mean(word, tuple(known), f"a {what} is a YAML file or one of: {', '.join(known)}")
-    raise BenchError(f"unknown {what} '{one_line(word)}'", hint)
+    raise BenchError(f"unknown {what} '{printable(word)}'", hint)

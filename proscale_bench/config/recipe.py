@@ -19,7 +19,7 @@ from proscale_bench.config.weights import shipped_weights
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
-from proscale_bench.units import one_line
+from proscale_bench.units import printable
 
 MAX_ITERATIONS = 100_000_000
 MAX_BATCH = 65_536
@@ -249,7 +249,7 @@ def read_recipe(path: Path) -> Recipe:
             try:
                 files[key] = str(path.parent / Path(name).expanduser())
             except RuntimeError as error:  # no home of ~somebody
-                message = f"{key}: {one_line(name)}: {one_line(str(error))}"
+                message = f"{key}: {printable(name)}: {printable(str(error))}"
                 raise document.error((key,), message, "write the path out") from error
     return document.value.model_copy(update=files)
 

@@ -43,7 +43,7 @@ from proscale_bench.config.yaml_file import (
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.model import EncoderSpec
-from proscale_bench.units import one_line
+from proscale_bench.units import printable
 
 CATALOGUE, ZOO = "catalogue", "zoo"
 MAX_ENTRIES = 200
@@ -189,7 +189,7 @@ def read_sweep_file(path: Path) -> SweepSpec:
         data = path.parent / file.evaluate.data
         if file.evaluate.data != EMBEDDED and not os.path.isdir(data):  # noqa: PTH112 - pathlib raises on what cannot be a path
             hint = did_you_mean(file.evaluate.data, (EMBEDDED,), f"a folder as COCO's, or the embedded {EMBEDDED}")
-            raise document.error(("evaluate", "data"), f"data: {one_line(str(data))}: no such folder", hint)
+            raise document.error(("evaluate", "data"), f"data: {printable(str(data))}: no such folder", hint)
     if file.backbones is None and not weights:
         raise document.error((), "backbones: required key is missing", "or name `weights` to take theirs")
     if file.profile is not None and file.profile.cuda_graphs and "cpu" in file.devices:
@@ -217,5 +217,5 @@ def _weights(document: Document[SweepFile], folder: Path) -> Iterator[Path]:
         if not os.path.exists(paths[0]):  # noqa: PTH110 - pathlib raises on what cannot be a path
             otherwise = "paths are seen from the sweep's own folder; `zoo` names those that ship"
             hint = did_you_mean(word, (ZOO,), otherwise)
-            raise document.error(("weights", index), f"{one_line(str(paths[0]))}: no such file", hint)
+            raise document.error(("weights", index), f"{printable(str(paths[0]))}: no such file", hint)
         yield from paths

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.files import read_regular_file
-from proscale_bench.units import one_line
+from proscale_bench.units import printable
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where PyYAML was built with it
 # Not 3_3_3 (333), 1:30 (90), 0x96 (150) or 010 (8).
@@ -199,7 +199,7 @@ def _short(value: object) -> str:
     except ValueError:  # an integer of too many digits to print
         shown = "of very many digits"
     shown = shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 3] + "..."
-    return one_line(shown)
+    return printable(shown)
 
 
 def _at(path: str, mark: Any) -> str:

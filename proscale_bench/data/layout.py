@@ -9,7 +9,7 @@ from pathlib import Path
 
 from proscale_bench.config.choices import Task
 from proscale_bench.errors import BenchError, did_you_mean
-from proscale_bench.units import one_line
+from proscale_bench.units import printable
 
 ANNOTATIONS = "annotations"
 MAX_SPLIT = 150  # characters: names of records and folders hold it
@@ -73,7 +73,7 @@ def find_layout(root: Path, split: str | None = None) -> SplitLayout:
     if not split.isprintable() or len(split) > MAX_SPLIT:
         said = f"over {MAX_SPLIT} characters" if split.isprintable() else "characters that cannot be shown"
         raise BenchError(
-            f"{one_line(str(root))}: split '{one_line(split[:80])}': {said}",
+            f"{printable(str(root))}: split '{printable(split[:80])}': {said}",
             "rename its files and folders: results are kept and shown under this name",
         )
     if (root / unfinished(split)).exists():

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from proscale_bench.data.dataset import Category, Id, ImageEntry, PanopticEntry, Segment
 from proscale_bench.data.documents import LIMIT, Reader, kind_of, plain_integers, read_json
-from proscale_bench.units import one_line
+from proscale_bench.units import printable
 
 Parsed = TypeVar("Parsed")
 
@@ -105,7 +105,7 @@ def read_category(reader: Reader, is_thing: bool, color: tuple[int, int, int] | 
     """A category whose name a record can hold: one that cannot be printed is escaped, a long one is cut."""
     category_id = reader.identifier("id")
     written = reader.text("name", str(category_id))
-    name = one_line(written or str(category_id) or "''")
+    name = printable(written or str(category_id) or "''")
     name = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
     return Category(category_id, name, is_thing, color, None if name == written else written)
 

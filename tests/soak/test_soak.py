@@ -29,7 +29,7 @@ from proscale_bench.config.zoo import read_zoo
 from proscale_bench.results.record import Record
 from proscale_bench.results.store import read_record
 from proscale_bench.sweeps.plan import read_sweep
-from proscale_bench.units import one_line, printable
+from proscale_bench.units import printable
 from tests.cli import Result, run
 from tests.soak import inputs
 from tests.soak.mutations import damage, damage_json, damage_words, damage_yaml, surroundings
@@ -105,7 +105,7 @@ class Case:
         if result.exit_code in (2, 3):
             assert len(errors) == 1, context
             said = result.stderr.partition("error: ")[2]
-            assert any(one_line(name) in said for name in names), context
+            assert any(printable(name) in said for name in names), context
             assert shows or all(line.startswith("::error ") for line in result.stdout.splitlines()), context
         else:
             assert not errors, context

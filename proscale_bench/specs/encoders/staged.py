@@ -24,7 +24,7 @@ from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, Channels, Level
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.model import LayerSpec, Part
 from proscale_bench.specs.terms import Operator, Terms, Tokens
-from proscale_bench.units import one_line
+from proscale_bench.units import printable
 
 Recalibration = Literal["none", "linear", "conv"]
 RecalibrationLayout = Literal["official", "spatial"]
@@ -265,7 +265,7 @@ def parse_compact(text: str) -> Schedule:
         BenchError: with the offending part and the grammar, or the nearest option, as the hint.
     """
     body, *options = text.strip().split("+")
-    text = one_line(text)
+    text = printable(text)
     settings: dict[str, str | bool | float] = {}
     if re.fullmatch(r"baseline(:[0-9]{1,4})?", body):
         layers = int(body.partition(":")[2] or BASELINE_LAYERS)
@@ -296,9 +296,9 @@ def _parse_option(text: str, option: str) -> tuple[str, str | bool | float]:
         return OPTIONS[option]
     spelt, known = f"schedule '{text}': ", (*OPTIONS, "temp:0.1")
     if not option.startswith("temp:"):
-        raise BenchError(f"{spelt}unknown option '+{one_line(option)}'", did_you_mean(option, known, GRAMMAR))
+        raise BenchError(f"{spelt}unknown option '+{printable(option)}'", did_you_mean(option, known, GRAMMAR))
     number = option.removeprefix("temp:")
     if not re.fullmatch(r"[0-9]+(\.[0-9]*)?(e-?[0-9]{1,3})?", number):
-        message = f"{spelt}'+{one_line(option)}': '{one_line(number)}' is not a positive number"
+        message = f"{spelt}'+{printable(option)}': '{printable(number)}' is not a positive number"
         raise BenchError(message, "as in '+temp:0.1'")
     return "recalibration_temperature", float(number)
