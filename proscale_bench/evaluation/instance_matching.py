@@ -18,6 +18,7 @@ from proscale_bench.evaluation.average_precision import (
     AREA_BITS,
     AREA_RANGES,
     IOU_THRESHOLDS,
+    MAX_DETECTIONS,
     NUM_THRESHOLDS,
     Floats,
     Integers,
@@ -118,6 +119,11 @@ def engine_tables(truths: Truths, detections: Detections, images: int, categorie
     plain = truths.named.all() and np.array_equal(truths.crowd, truths.ignored)
     if not (finite and plain and len(truths.image) and len(detections.image)):
         return None
+
+    # The engine compares every detection of an image with every truth before it leaves out those past the limit.
+    best = _grouped(detections.image, detections.category, detections.score, MAX_DETECTIONS[-1])[0]
+    if len(best) < len(detections.image):
+        detections = detections.take(best)
 
     def boxes_and_masks(shapes: MasksOrBoxes) -> tuple[Floats, list[Any] | None]:
         return (shapes, None) if isinstance(shapes, np.ndarray) else (np.zeros((len(shapes), 4)), list(shapes))

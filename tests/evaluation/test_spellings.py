@@ -154,3 +154,27 @@ def test_counts_and_sizes_as_floats_become_whole(tmp_path: Path) -> None:
     path.write_text(json.dumps({**document, "annotations": [{**annotation, "segmentation": segmentation}]}))
     (found,) = read_instances_truth(path).annotations
     assert repr(found["segmentation"]) == "{'size': [4, 3], 'counts': [5, 7]}"
+
+
+def test_the_best_hundred_of_very_many_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detections past the limit are left out before they are held against every truth; of equal ones the later."""
+    import hotcoco
+
+    given: list[int] = []
+    load = hotcoco.COCO.load_res
+    monkeypatch.setattr(
+        "hotcoco.COCO.load_res", lambda self, rows, **masks: given.append(len(rows)) or load(self, rows, **masks)
+    )
+    annotation = {"image_id": 1, "category_id": 1, "area": 25, "iscrowd": 0}
+    truth: dict[str, Any] = {
+        "images": [{"id": 1, "height": 40, "width": 400}],
+        "categories": [{"id": 1}],
+        "annotations": [{**annotation, "id": place + 1, "bbox": [place * 3, 2, 5, 5]} for place in range(120)],
+    }
+    results = [
+        {"image_id": 1, "category_id": 1, "score": round(0.9 - place % 7 / 10, 1), "bbox": [place % 360, 2, 5, 5]}
+        for place in range(700)
+    ]
+    files = write_set(tmp_path, truth, results)
+    assert list(evaluate_instances(*files, "bbox").stats) == pycocotools_stats(*files, "bbox")
+    assert given == [100]
