@@ -88,6 +88,7 @@ class PageRow:
         gflops: by part, in the order of the document's `parts`.
         ms: by part and, last, between the encoder's parts; empty where nothing was timed.
         savings: in the order of the document's `savings`; None where nothing is known.
+        session: when its first session of timing began; empty where nothing was timed.
     """
 
     backbone: int
@@ -99,6 +100,7 @@ class PageRow:
     gflops: list[float]
     ms: list[float]
     savings: list[PageSaving | None]
+    session: str
     evaluations: list[PageEvaluation]
     error: str
     details: list[Detail]
@@ -203,6 +205,7 @@ def _row(row: ModelRow, backbones: Sequence[str], parts: Sequence[BarPart]) -> P
         gflops=[part.gflops(cost) for part in parts] if cost else [],
         ms=[length for _, _, length in realised(record, parts).pieces] if cost and record.profile else [],
         savings=[_saving(record, part, stage) for _, part, stage in SAVINGS],
+        session=record.profile.session if record.profile else "",
         evaluations=[
             _evaluation(one, name if name != row.label else "")
             for name, one in zip(row.labels, row.evaluations, strict=True)

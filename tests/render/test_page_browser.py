@@ -17,8 +17,8 @@ from proscale_bench.results.metrics import METRICS
 from proscale_bench.results.record import Record
 from tests.analysis.test_views import counted, judged, lost, seeds, timed
 from tests.browser import DESKTOP, PHONE, Heard, chromium, opened
-from tests.results.many import HOSTILE, evaluation, many
-from tests.results.records import paper, record, renamed, with_accuracy
+from tests.results.many import HOSTILE, evaluation, many, with_interval
+from tests.results.records import paper, record, renamed, with_accuracy, without_accuracy
 from tests.sweeps.profiles import profiled_records, with_energy
 
 COSTS = ("total_gflops", "encoder_gflops", "latency_median_ms", "peak_memory_mib", "params_m", "energy_j")
@@ -41,6 +41,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         update={"accuracy": worth.accuracy.model_copy(update={"note": HOSTILE, "source": HOSTILE})}
     )
     runs = {"many": many(), "paper": paper(), "hostile": (base, noted, evaluation(new, 40.0, 1.0)), "seeds": trained()}
+    later = new.model_copy(update={"profile": new.profile and new.profile.model_copy(update={"session": "later"})})
+    worse = with_interval(evaluation(base, 60.5, 1.0, dataset="mine"), 47.4, 81.5)
+    runs["apart"] = (*map(without_accuracy, (base, later)), worse, evaluation(new, 40.0, 1.0))
     folder = tmp_path_factory.mktemp("pages")
     for name, records in runs.items():
         (folder / f"{name}.html").write_text(render(records), encoding="utf-8")
@@ -181,6 +184,19 @@ def test_two_are_pinned_and_compared(paper_page: Opened) -> None:
     assert paper_page.page.locator(".mark[aria-pressed=true]").count() == 2
     paper_page.page.get_by_role("button", name="Unpin 3,3,3 on ResNet-50").click()
     assert paper_page.texts("#aside h3") == ["Pinned"]
+
+
+def test_what_was_found_apart_is_said_to_be_and_neither_better_nor_worse(browser: Any, files: dict[str, Path]) -> None:
+    page, heard = opened(browser, files["apart"], **DESKTOP)
+    for pin in ("baseline", "3,3,3"):
+        page.locator("#table").get_by_role("button", name=pin).first.click()
+    changes = [one.strip() for one in page.locator("#aside .change").all_text_contents()]
+    assert "−20.50 points, other data" in changes
+    assert [one for one in changes if one.startswith("−16.4") and one.endswith("%, another session")]
+    assert not page.locator("#aside .change.better", has_text="session").count()
+    assert "60.50 [47.40, 81.50]" in page.locator("#table").inner_text().replace("\n", " ")
+    page.context.close()
+    assert heard.nothing(), heard
 
 
 def test_a_keyboard_is_enough(paper_page: Opened) -> None:

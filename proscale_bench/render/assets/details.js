@@ -1,6 +1,6 @@
 // All that is known of a point: beside the pointer, and side by side for two that are pinned.
 
-// [{group, numbers, details: [{name, words, value?, metric?}]}]: numbers first, then words.
+// [{group, numbers, details: [{name, words, value?, metric?, origin?}]}]: numbers first, then words.
 function knownOf(point) {
   const { row } = point;
   const evaluations = [point.evaluation, ...(row.evaluations ?? []).filter((evaluation) => evaluation !== point.evaluation)].filter(Boolean);
@@ -8,9 +8,9 @@ function knownOf(point) {
   const view = data.views[point.view];
   const more = [["failed", row.error], ["called", row.label], ["counted", view.counted], ["ran at", view.ran], ...(row.details ?? [])];
   return [
-    ...evaluations.map((evaluation) => [`Accuracy, ${evaluation.provenance}${evaluation.name ? `, ${evaluation.name}` : ""}`, [...metricDetails(evaluation.values, evaluation.intervals, "accuracy"), ...trainingDetails(evaluation)], true]),
+    ...evaluations.map((evaluation) => [`Accuracy, ${evaluation.provenance}${evaluation.name ? `, ${evaluation.name}` : ""}`, [...metricDetails(evaluation.values, evaluation.intervals, "accuracy", `${evaluation.provenance} ${evaluation.data}`), ...trainingDetails(evaluation)], true]),
     ["Cost", metricDetails(row.values, row.intervals, "cost"), true],
-    ["On the device", metricDetails(row.values, row.intervals, "profile"), true],
+    ["On the device", metricDetails(row.values, row.intervals, "profile", `${view.ran} ${row.session}`), true],
     ["Against the baseline", savings, true],
     ...evaluations.map((evaluation) => [`How it was ${evaluation.provenance}`, wordDetails(evaluation.details)]),
     ["More", wordDetails(more.filter(([, words]) => words))],
@@ -19,12 +19,12 @@ function knownOf(point) {
 
 const wordDetails = (details) => (details ?? []).map(([name, words]) => ({ name, words }));
 
-function metricDetails(values, intervals, section) {
+function metricDetails(values, intervals, section, origin) {
   return Object.values(data.metrics).filter((m) => m.section === section && known(values?.[m.name])).map((metric) => {
     const value = values[metric.name];
     const range = intervals?.[metric.name];
     const bounds = range ? ` [${show(metric, range[0])}, ${show(metric, range[1])}]` : "";
-    return { name: title(metric), words: show(metric, value) + bounds, value, metric };
+    return { name: title(metric), words: show(metric, value) + bounds, value, metric, origin };
   });
 }
 
@@ -143,13 +143,16 @@ function comparison(pinned) {
   ].filter(Boolean);
 }
 
+const APART = { accuracy: "other data", profile: "another session" };
+
 function comparedRow(key, both) {
   const details = both.map((one) => one.get(key));
   const cells = details.map((detail) => html("td", {}, detail?.words ?? "–"));
   const [a, b] = details;
   if (a?.metric && b?.metric) {
     const [better, words] = change(a.metric, a.value, b.value);
-    if (words) cells[1].append(html("span", { class: `change ${better}` }, words));
+    const apart = a.origin !== b.origin; // which is neither better nor worse
+    if (words) cells[1].append(html("span", { class: `change ${apart ? "apart" : better}` }, apart ? `${words}, ${APART[a.metric.section]}` : words));
   }
   return html("tr", {}, html("th", { scope: "row" }, key.split("|")[1]), cells);
 }
