@@ -116,7 +116,9 @@ def commands(records: Sequence[Record]) -> list[str]:
             words = [*model, "--size", setting.size, *(["--output-size", setting.output] if setting.output else [])]
             schedules = [word for record in rows for word in ("--schedule", record.identity.schedule)]
             if setting.execution:
-                timed.append(["profile", *words, *schedules, *_execution_flags(setting.execution)])
+                sessions = max([len(record.profile.rounds) for record in rows if record.profile], default=1)
+                in_sessions = ["--sessions", str(sessions)] if sessions > 1 else []
+                timed.append(["profile", *words, *schedules, *_execution_flags(setting.execution), *in_sessions])
             else:
                 rules = ["--rules", setting.rules, "--convention", setting.convention]
                 counted.append(["flops", *words, *rules, *schedules])
