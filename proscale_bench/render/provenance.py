@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, by_backbone, by_setting, find
-from proscale_bench.config.choices import EMBEDDED
+from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.parts import ENCODER, depth, merged, short_title
 from proscale_bench.render.style import backbone_name
@@ -18,6 +19,7 @@ from proscale_bench.specs.model import TOTAL, WHOLE
 from proscale_bench.units import show_reduction
 
 MOST_VALUES = 4  # of an entry of the environment
+THRESHOLDS = ("score", "overlap", "mask")  # that have a flag
 DIMENSION_FLAGS = {"classes": "--classes", "queries": "--queries", "width": "--width"}
 
 
@@ -136,6 +138,7 @@ def _evaluations(protocol: EvaluationProtocol, records: Sequence[Record]) -> lis
         flags += ["--split", protocol.split] if protocol.dataset != EMBEDDED and protocol.split else []
         flags += ["--tasks", ",".join(protocol.tasks), "--resize", protocol.resize]
         flags += ["--limit", str(protocol.limit)] if protocol.limit else []
+        flags += _threshold_flags(protocol)
         flags += ["--bootstrap", str(how.resamples), "--seed", str(how.seed)]
         flags += ["--reference"] if how.engine == "pycocotools" else []
         flags += _execution_flags(record.execution) if record.execution else []
@@ -144,6 +147,13 @@ def _evaluations(protocol: EvaluationProtocol, records: Sequence[Record]) -> lis
         model += [] if random is None else ["--backbone", record.identity.backbone]
         files.setdefault((*model, *flags), []).extend([] if random else ["--weights", accuracy.source])
     return [["eval", *names, *flags] for flags, names in files.items()]
+
+
+def _threshold_flags(protocol: EvaluationProtocol) -> list[str]:
+    """The thresholds that are not the papers'."""
+    usual = asdict(OFFICIAL_THRESHOLDS)
+    others = {name: value for name, value in (protocol.thresholds or {}).items() if value != usual.get(name)}
+    return [word for name in THRESHOLDS if name in others for word in (f"--{name}-threshold", f"{others[name]:g}")]
 
 
 def _model_flags(identity: Identity) -> tuple[str, ...]:

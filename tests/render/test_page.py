@@ -8,10 +8,12 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
+from proscale_bench.config.choices import OFFICIAL_THRESHOLDS
 from proscale_bench.errors import BenchError
 from proscale_bench.render.page import ESCAPES, island, page
 from proscale_bench.render.page_data import document
@@ -188,6 +190,11 @@ def test_every_kind_of_record_has_its_command() -> None:
     assert re.search(
         r"^proscale-bench eval --weights \S+ .*--tasks \S+ --resize \S+ .*--bootstrap", found, re.MULTILINE
     )
+    judged = evaluation(new, 40.0, 1.0)
+    assert judged.evaluation is not None
+    thresholds = {**asdict(OFFICIAL_THRESHOLDS), "score": 0.5}
+    loose = judged.model_copy(update={"evaluation": judged.evaluation.model_copy(update={"thresholds": thresholds})})
+    assert "--score-threshold 0.5 --bootstrap" in commands([loose])[-1]
     odd = new.model_copy(update={"identity": new.identity.model_copy(update={"dimensions": {"heads": 4}})})
     assert commands([odd])[-1].startswith("# at 640x640 models of dimensions that no flags name")
 
