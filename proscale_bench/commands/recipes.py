@@ -50,4 +50,5 @@ def show(
 
     path = find_shipped("recipes", recipe)
     read_recipe(path)
-    typer.echo(printable(path.read_text("utf-8")), nl=False)
+    for line in path.read_text("utf-8").splitlines():
+        typer.echo(printable(line))

@@ -128,10 +128,10 @@ def train_until_killed(moment: str, coco: str, run: str, number: int) -> None:
     made, left = validated_job(Path(coco)), number
 
     def dies_before(original: Any, when: Callable[..., bool] = lambda *_: True, after: bool = False) -> Any:
-        def run_or_die(*arguments: Any) -> Any:
+        def run_or_die(*arguments: Any, **more: Any) -> Any:
             nonlocal left
             left -= when(*arguments)
-            found = original(*arguments) if left or after else None
+            found = original(*arguments, **more) if left or after else None
             return found if left else die()
 
         return run_or_die
