@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.training.checkpoint import read_state
 from proscale_bench.training.folder import STATE
 from tests.training.made import Blocks, trainer
 from tests.training.test_loop import losses, same, state
@@ -205,3 +207,9 @@ def refused(run: Path) -> None:
     assert same(state(made), before)
     assert not made.optimizer.state
     assert made.iteration == 0
+
+
+def test_a_pipe_in_place_of_a_state_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / STATE)
+    with pytest.raises(BenchError, match=r"training\.safetensors: cannot be read: not a regular file"):
+        read_state(tmp_path, {})
