@@ -1,8 +1,8 @@
 """Bootstrap intervals of PQ and AP on 50 images: how often they hold the truth of simulated worlds.
 
-A percentile bootstrap of so few images is somewhat too sure of itself: it says 0.95 where 0.93 is true of PQ and 0.92 of
-AP, which is too high by chance where truths are few; docs/evaluation.md tells it. The floors are what was measured less
-two standard deviations of the simulation itself.
+A percentile bootstrap of so few images is somewhat too sure of itself: it says 0.95 where 0.93 is true of PQ and 0.92
+of AP, which is too high by chance where truths are few; docs/evaluation.md tells it. The floors are what was measured
+less two standard deviations of the simulation itself.
 """
 
 from __future__ import annotations
