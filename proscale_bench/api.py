@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
+from warnings import warn
 
 from proscale_bench.bench.specs import count_flops
 from proscale_bench.config.catalogue import parse_schedule, parse_staged
@@ -394,8 +395,6 @@ def evaluate_instances(
     return scores
 
 
-def _warn(warnings: tuple[str, ...]) -> None:
-    import warnings as python
-
-    for warning in warnings:
-        python.warn(warning, UserWarning, stacklevel=3)
+def _warn(messages: tuple[str, ...]) -> None:
+    for message in messages:
+        warn(message, UserWarning, stacklevel=3)
