@@ -1,4 +1,6 @@
-"""How often is the same thing called different? Run by hand: python benchmarks/false_alarms.py RUNS.jsonl [--pairs 200]
+"""The share of false alarms: one thing called different from itself. Run by hand:
+
+    python benchmarks/false_alarms.py RUNS.jsonl [--pairs 200]
 
 Sessions are measured one after another, each in a fresh process as `profile --sessions` does: the baseline, (3,3,3) and
 a twin of it, which does the very same (another re-calibration temperature), in turns. Then every question that

@@ -1,4 +1,4 @@
-"""What a change does to the numbers of its base branch, as `check --format json` wrote them there.
+"""The numbers of a change beside those of its base branch, as `check --format json` wrote them there.
 
 A number is known again by its configuration as budgets write it, so a schedule file that was edited is still one.
 """
@@ -34,7 +34,7 @@ class Number(NamedTuple):
 
 
 class _Row(BaseModel):
-    """What is read of a row of `check --format json`."""
+    """The part of a row of `check --format json` that is read."""
 
     configuration: str
     metric: str
@@ -111,7 +111,7 @@ def read_base(path: Path) -> dict[Number, float]:
 
 
 def hold_beside(findings: Iterable[Finding], base: Mapping[Number, float]) -> BaseComparison:
-    """What became of every number of the base, and which are new."""
+    """The fate of every number of the base, and the numbers that are new."""
     head = {number_of(one): (one, one.found) for one in findings if one.found is not None}
     moved = [Moved(one, base[number], found) for number, (one, found) in head.items() if number in base]
     differ = [one for one in moved if one.old != one.new]

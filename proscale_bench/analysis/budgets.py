@@ -89,7 +89,7 @@ class Finding:
 
     @property
     def scope(self) -> dict[str, Any]:
-        """What the limit says of how its number is counted or found."""
+        """The scope of a limit: how its number is counted or found."""
         found = {name: getattr(self.limit, name) for name in SCOPES[self.metric.section]}
         return {name: value for name, value in found.items() if value is not None}
 

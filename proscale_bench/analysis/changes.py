@@ -97,7 +97,7 @@ def by_metric(comparison: Comparison, selection: Selection) -> list[MetricChange
 
 
 def largest_first(found: Iterable[Change]) -> list[Change]:
-    """What changed, then what cannot be told, then what chance explains; percent before points, the largest first."""
+    """Order changes: real ones, untold ones, then chance; percent before points, the largest first."""
     return sorted(found, key=_order)
 
 

@@ -1,4 +1,4 @@
-"""How far the mean of a few trainings may be off: by the images that it was found on, and by the luck of training."""
+"""The interval of the mean of a few trainings: of the images that it was found on, and of the luck of training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What weights see in pictures of which no truth is known: predictions, files of them in COCO's formats, pictures."""
+"""Predictions in pictures of which no truth is known: files of them in COCO's formats, and pictures."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def tame_help() -> None:
 
 @contextmanager
 def plain_usage_errors() -> Iterator[None]:
-    """What is wrong with the command line is said in one line, as everything else is: see `tame_help`."""
+    """Say in one line, as everything else is said, that the command line is wrong: see `tame_help`."""
     try:
         yield
     except USAGE_ERROR as error:

@@ -30,7 +30,7 @@ class KnownClass:
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What weights were trained on.
+    """The data that weights were trained on.
 
     Args:
         classes: in the order of the model's; empty where the file does not say.
