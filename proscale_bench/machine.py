@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,34 @@ def usable_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         return os.cpu_count() or 1
+
+
+def busy_seconds() -> float | None:
+    """CPU seconds that all programs, and whoever shares the hardware, have used since the machine started; None where
+    the system does not tell."""
+    with suppress(OSError, ValueError):
+        user, nice, system, _idle, _waiting, *interrupts_and_stolen = Path("/proc/stat").read_text().split()[1:9]
+        return sum(map(int, (user, nice, system, *interrupts_and_stolen))) / os.sysconf("SC_CLK_TCK")
+    return None
+
+
+class OthersCpu:
+    """The share of the machine's processors that other programs use, from its making on."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    @property
+    def pct(self) -> float | None:
+        """Percent of all processors; None where the system does not tell."""
+        (wall, own, busy), (wall_then, own_then, busy_then) = self._now(), self._start
+        if busy is None or busy_then is None or wall <= wall_then:
+            return None
+        others = max(0.0, (busy - busy_then) - (own - own_then))
+        return 100 * others / ((wall - wall_then) * (os.cpu_count() or 1))
+
+    def _now(self) -> tuple[float, float, float | None]:
+        return time.monotonic(), time.process_time(), busy_seconds()
 
 
 @contextmanager

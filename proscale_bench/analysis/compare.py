@@ -28,6 +28,7 @@ from proscale_bench.results.statistics import (
     paired_ratio,
 )
 
+BUSY_PCT = 10.0  # of all processors: where others use more, milliseconds hang on them
 SAMPLED = ("latency_median_ms", "throughput_ips")  # read off a clock in every round
 
 
@@ -295,7 +296,7 @@ def _ratio(metric: Metric, old: Profile, new: Profile) -> Ratio | Verdict:
 
 def _is_busy(*profiles: Profile) -> bool:
     """Others used the machine: sessions in a row share their load, so their spread says too little of other minutes."""
-    return any(caution.kind == "load" for one in profiles for caution in one.warnings)
+    return any((session.others_cpu_pct or 0) > BUSY_PCT for one in profiles for session in one.sessions)
 
 
 def _by_session(metric: Metric, profile: Profile) -> Sequence[Sequence[float]] | None:

@@ -165,6 +165,7 @@ class Assembly:
                     rounds=len(samples.whole_ms),
                     energy_j=energy_j,
                     peak_memory_mib=peak_mib,
+                    others_cpu_pct=self.one.others_cpu_pct,
                 ),
             ),
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from proscale_bench.errors import BenchError, ExitCode
-from proscale_bench.machine import no_garbage_collection
+from proscale_bench.machine import OthersCpu, no_garbage_collection
 from proscale_bench.measure.environment import Environment, read_environment
 from proscale_bench.measure.latency import Limits, RoundDone, Samples, Subject, TimedStage, run_rounds
 from proscale_bench.measure.memory import is_out_of_memory, memory_guard, pass_memory
@@ -71,6 +71,7 @@ class MeasuredProfile:
     warmup_rounds: int
     warm: bool
     throttled_by: tuple[str, ...]
+    others_cpu_pct: float | None = None  # that other programs used meanwhile, of all processors
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,9 @@ class Session:
             progress(f"{what}, round {step.round}", None if step.warming_up else min(1.0, done))
 
         timer, is_failure = timer_for(self.device), lambda error: isinstance(error, FAILURES)
+        others = OthersCpu()
         rounds = run_rounds(subjects, timer, self.settings.limits, is_failure=is_failure, on_round=show)
+        others_cpu_pct = others.pct
         throttled_by = self.board.throttled_by() if isinstance(self.board, Board) else ()
         failures |= rounds.failures
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
@@ -194,6 +197,7 @@ class Session:
                     warmup_rounds=rounds.warmup_rounds,
                     warm=rounds.warm,
                     throttled_by=throttled_by,
+                    others_cpu_pct=others_cpu_pct,
                 )
             )
         if self.device.type == "cuda":

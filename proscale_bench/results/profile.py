@@ -162,6 +162,7 @@ class ProfileSession(Section):
     rounds: Count  # of the samples, in their order
     energy_j: Amount | None = None
     peak_memory_mib: Amount | None = None
+    others_cpu_pct: Amount | None = None  # that other programs used meanwhile, of all processors
 
 
 class Profile(Timing):

@@ -8,7 +8,6 @@ from proscale_bench.analysis.compare import Change, compare, parse_gate, regress
 from proscale_bench.bench.profile import records
 from proscale_bench.bench.sessions import merged
 from proscale_bench.errors import BenchError
-from proscale_bench.results.profile import Caution
 from proscale_bench.results.record import Record
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
@@ -110,8 +109,9 @@ def test_several_sessions_a_side_tell_and_their_spread_counts() -> None:
 def test_sessions_on_a_busy_machine_tell_nothing_of_milliseconds() -> None:
     (_, slow), (_, fast) = sessions(1.0, 1.01, 0.99), sessions(0.8, 0.81, 0.79)
     assert fast.profile is not None
-    load = Caution(kind="load", message="the load average is 7.1", advice="close other programs", unstable=False)
-    busy = fast.model_copy(update={"profile": fast.profile.model_copy(update={"warnings": (load,)})})
+    first, *rest = fast.profile.sessions
+    crowded = (first.model_copy(update={"others_cpu_pct": 35.0}), *rest)
+    busy = fast.model_copy(update={"profile": fast.profile.model_copy(update={"sessions": crowded})})
     for name in TIMED:
         assert change(slow, fast, name).verdict == "significant"
         found = change(slow, busy, name)
