@@ -7,6 +7,7 @@ of every training of a seed shares one copy in the system's page cache: 1.0 GB f
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -273,8 +274,12 @@ def main(path: str, seed: str, images: str) -> None:
     while number := sys.stdin.buffer.read(NUMBER_BYTES):
         first = int.from_bytes(number, "little")
         rows = np.frombuffer(sys.stdin.buffer.read(min(PART, int(images) - first) * ROW.itemsize), ROW)
-        sys.stdout.buffer.write(_write_part(Path(path), rows, int(seed), first).tobytes())
-        sys.stdout.buffer.flush()
+        written = _write_part(Path(path), rows, int(seed), first)
+        try:
+            sys.stdout.buffer.write(written.tobytes())
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # whoever asked is gone, and nobody is left to tell
+            os._exit(1)
 
 
 def _write_part(path: Path, rows: NDArray[np.void], seed: int, first: int) -> NDArray[np.void]:

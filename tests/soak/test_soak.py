@@ -240,7 +240,7 @@ def test_records(case: Case, number: int) -> None:
         results.append(case.run("report", "run", "--out", "out", names=("run",), owns=("out",)))
     for result in results:
         assert (result.exit_code == 2) == (not others and not readable), result
-        assert readable or result.exit_code == 2 or f"{printable(Path(path).name)}: " in result.stderr
+        assert readable or result.exit_code == 2 or f"{printable(f'run/records/{Path(path).name}')}: " in result.stderr
 
 
 def _digest(raw: str | bytes) -> str | None:

@@ -112,7 +112,7 @@ def train_until_killed(moment: str, coco: str, run: str, number: int = 1) -> Non
 
         loop.save_training = keep_and_die
     elif moment == "the weights":
-        job_module.save_checkpoint = lambda *_: die()
+        job_module.save_checkpoint = lambda *_, **__: die()
     elif moment == "before the state takes its place":
         files.os.fsync = lambda *_: countdown()
     run_training(job(Path(coco)), Path(run), watcher=watcher)
