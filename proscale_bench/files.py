@@ -83,15 +83,18 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
         else:
             _publish(temporary, path)
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
-        raise BenchError(
-            f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
-            "check the path, its permissions and the disk's space",
-        ) from error
+        raise unwritable(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         if held is not None:
             os.close(held)
+
+
+def unwritable(path: Path, error: Exception) -> BenchError:
+    """The error of a path that cannot be written."""
+    what = f"cannot write {path}: {getattr(error, 'strerror', None) or error}"
+    return BenchError(what, "check the path, its permissions and the disk's space")
 
 
 def _begin(path: Path) -> tuple[Path, int]:

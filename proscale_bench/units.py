@@ -56,7 +56,7 @@ def show_tokens(tokens: int) -> str:
 
 
 def printable(text: str) -> str:
-    """What a user, a file or data name, as a person is shown it: in one line, and nothing that a reader obeys.
+    """A name that a user, a file or data gave, as a person is shown it: in one line, and nothing that a reader obeys.
 
     Control characters (of C0 and C1), line and paragraph separators, marks that turn the direction of writing, and all
     else that leaves no mark of its own become escapes, so that no name drives a terminal or begins a line of a log.

@@ -58,7 +58,7 @@ def has_backbones(comparison: Comparison) -> bool:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownChange:
     """A change that is shown, and the configuration that it is of."""
 
     pair: Pair
@@ -75,7 +75,7 @@ class Family:
             accuracies, whose changes are in points, and of values that are not positive.
     """
 
-    shown: tuple[Shown, ...]
+    shown: tuple[ShownChange, ...]
     backbones: int
     mean: float | None
 
@@ -90,7 +90,7 @@ class MetricChanges:
 
 def by_metric(comparison: Comparison, selection: Selection) -> list[MetricChanges]:
     """All changes that are shown, in the order of metrics."""
-    every = [Shown(pair, change) for pair in comparison.pairs for change in pair.changes]
+    every = [ShownChange(pair, change) for pair in comparison.pairs for change in pair.changes]
     groups = grouped(every, lambda one: one.change.metric.name)
     found = [MetricChanges(group[0].change.metric, tuple(_families(group, selection))) for group in groups.values()]
     return [one for one in found if one.families]
@@ -101,7 +101,7 @@ def largest_first(found: Iterable[Change]) -> list[Change]:
     return sorted(found, key=_order)
 
 
-def _families(group: Iterable[Shown], selection: Selection) -> list[Family]:
+def _families(group: Iterable[ShownChange], selection: Selection) -> list[Family]:
     families = []
     for family in grouped(group, lambda one: _conditions(one.pair)).values():
         shown = sorted((one for one in family if selection.shows(one.change)), key=lambda one: _order(one.change))
@@ -122,11 +122,11 @@ def _conditions(pair: Pair) -> tuple[object, ...]:
     return (*((model_of(one)._replace(backbone=""), one.execution, one.input, one.evaluation) for one in sides),)
 
 
-def _backbones(family: Iterable[Shown]) -> set[str]:
+def _backbones(family: Iterable[ShownChange]) -> set[str]:
     return {one.pair.new.identity.backbone for one in family}
 
 
-def _mean(family: list[Shown]) -> float | None:
+def _mean(family: list[ShownChange]) -> float | None:
     changes = [one.change for one in family]
     is_ratio = not changes[0].metric.in_points and all(min(one.old, one.new) > 0 for one in changes)
     if len(_backbones(family)) < 2 or not is_ratio:

@@ -213,14 +213,14 @@ def named(request: PredictionRequest, found: Sequence[tuple[ImageEntry, Predicti
 
 def draw(request: PredictionRequest, image: ImageEntry, prediction: Prediction) -> Image:
     """A picture with its panoptic segments and their names; see `render.overlay`."""
-    from proscale_bench.render.overlay import Shown, overlaid
+    from proscale_bench.render.overlay import DrawnSegment, overlaid
 
     classes = {category.id: (index, category.name) for index, category in enumerate(request.categories)}
     assert prediction.panoptic_ids is not None
     return overlaid(
         read_image(request.files.root / image.file_name),
         prediction.panoptic_ids,
-        [Shown(one.id, *classes[one.category_id], None) for one in prediction.segments],
+        [DrawnSegment(one.id, *classes[one.category_id], None) for one in prediction.segments],
     )
 
 

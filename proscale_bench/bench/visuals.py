@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from proscale_bench.bench.evaluate import EvaluationOutcome
     from proscale_bench.data.dataset import Dataset, Id, ImageEntry
     from proscale_bench.evaluation.results import Prediction
-    from proscale_bench.render.overlay import Shown
+    from proscale_bench.render.overlay import DrawnSegment
 
 
 def draw_worst(outcome: EvaluationOutcome, folder: Path, number: int) -> list[Path]:
@@ -69,11 +69,11 @@ def picture(outcome: EvaluationOutcome, image: ImageEntry, prediction: Predictio
     )
 
 
-def _shown(dataset: Dataset, segments: Sequence[tuple[int, Id, bool | None]]) -> list[Shown]:
-    from proscale_bench.render.overlay import Shown
+def _shown(dataset: Dataset, segments: Sequence[tuple[int, Id, bool | None]]) -> list[DrawnSegment]:
+    from proscale_bench.render.overlay import DrawnSegment
 
     names = {category.id: category.name for category in dataset.categories}
     return [
-        Shown(segment_id, dataset.class_of.get(category_id, 0), names.get(category_id, str(category_id)), matched)
-        for segment_id, category_id, matched in segments
+        DrawnSegment(id_, dataset.class_of.get(category_id, 0), names.get(category_id, str(category_id)), matched)
+        for id_, category_id, matched in segments
     ]

@@ -22,13 +22,13 @@ from proscale_bench.commands.options import (
     takes,
 )
 from proscale_bench.commands.protocol import sides_of, tasks_of, thresholds_of
-from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, DType, PostprocessingThresholds, Task
-from proscale_bench.errors import BenchError, one_of
+from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, PostprocessingThresholds, Task
+from proscale_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from proscale_bench.bench.evaluate import EvaluationOutcome, EvaluationRequest, ExecutionSettings, Resize
+    from proscale_bench.bench.evaluate import EvaluationOutcome, EvaluationRequest, Resize
     from proscale_bench.bench.weights import Weights
     from proscale_bench.commands.progress import Bar
     from proscale_bench.data.dataset import Dataset
@@ -183,23 +183,6 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         """The thresholds of the panoptic merge; see `thresholds_of`."""
         return thresholds_of(self)
 
-    def settings(self) -> ExecutionSettings:
-        """The settings that the model runs with. Loads torch.
-
-        Raises:
-            BenchError: there is no such device.
-        """
-        from proscale_bench.bench.evaluate import ExecutionSettings
-
-        return ExecutionSettings(
-            device=self.chosen_device(),
-            dtype=one_of(DType, self.dtype, "dtype"),
-            compiled=self.compiled,
-            sampling=self.sampling,
-            optimizations=self.optimizations,
-            threads=self.threads,
-        )
-
     def models(self, classes: int) -> Iterator[Weights]:
         """The models, loaded one by one; an untrained one has as many classes as the data."""
         from proscale_bench.bench.weights import random_weights, read_weights
@@ -285,7 +268,7 @@ def evaluate_models(
     with progress_bar("loading torch") as bar, locked(folder, "evaluation") if processes.is_first else nullcontext():
         with uninterrupted():
             import torchvision  # noqa: F401
-        settings = options.settings()
+        settings = options.execution_settings()
         try:
             for weights in options.models(len(request.dataset.categories)):
                 asked = at_scale_of(request, weights) if options.resize is None else request

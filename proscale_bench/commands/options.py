@@ -23,6 +23,7 @@ from proscale_bench.errors import one_of
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:
+    from proscale_bench.bench.evaluate import ExecutionSettings
     from proscale_bench.commands.exporting import Exports
     from proscale_bench.specs.mask2former import Mask2FormerSpec
 
@@ -297,6 +298,23 @@ class ExecutionOptions(DeviceOptions):
         """Check these flags too; see `DeviceOptions.check`."""
         one_of(DType, self.dtype, "dtype")
         super().check()
+
+    def execution_settings(self) -> ExecutionSettings:
+        """The settings that an evaluation or a prediction runs with. Loads torch.
+
+        Raises:
+            BenchError: there is no such device.
+        """
+        from proscale_bench.bench.evaluate import ExecutionSettings
+
+        return ExecutionSettings(
+            device=self.chosen_device(),
+            dtype=one_of(DType, self.dtype, "dtype"),
+            compiled=self.compiled,
+            sampling=self.sampling,
+            optimizations=self.optimizations,
+            threads=self.threads,
+        )
 
 
 # --- What is written ---

@@ -10,12 +10,11 @@ import typer
 from proscale_bench.commands.evaluate import EvalOptions
 from proscale_bench.commands.options import HOW, MAX_BATCH_SIZE, ExecutionOptions, MaybePath, MaybeStr, flag, takes
 from proscale_bench.commands.protocol import sides_of, tasks_of, thresholds_of
-from proscale_bench.config.choices import DType
-from proscale_bench.errors import BenchError, one_of
+from proscale_bench.errors import BenchError
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:
-    from proscale_bench.bench.evaluate import ExecutionSettings
+    pass
 
 WHAT, KEPT = "What is predicted", "What is kept"
 
@@ -68,19 +67,6 @@ class PredictOptions(ExecutionOptions):
             raise BenchError(f"{self.weights}: no such file or folder", "give the path of a checkpoint")
         refuse_folder(self.out, COMMAND, self.force)
 
-    def settings(self) -> ExecutionSettings:
-        """The settings that the model runs with. Loads torch."""
-        from proscale_bench.bench.evaluate import ExecutionSettings
-
-        return ExecutionSettings(
-            device=self.chosen_device(),
-            dtype=one_of(DType, self.dtype, "dtype"),
-            compiled=self.compiled,
-            sampling=self.sampling,
-            optimizations=self.optimizations,
-            threads=self.threads,
-        )
-
 
 @takes(PredictOptions)
 def predict(options: PredictOptions) -> None:
@@ -127,7 +113,7 @@ def predict(options: PredictOptions) -> None:
 
         try:
             with whole_folder(options.out, COMMAND, options.force) as folder:
-                found = predictions(asked, options.settings(), weights)
+                found = predictions(asked, options.execution_settings(), weights)
                 nothing = write_predictions(folder, asked, found, pictures=options.pictures, on_image=show)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"nothing is left in {options.out}") from None

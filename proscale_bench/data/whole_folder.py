@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from proscale_bench.errors import BenchError
-from proscale_bench.files import LOCK
+from proscale_bench.files import LOCK, unwritable
 
 MARK = ".proscale-bench"  # in a folder that we wrote: the command's name
 
@@ -70,10 +70,7 @@ def _filled(path: Path, command: str, force: bool, held: ExitStack) -> Iterator[
             path.rename(temporary / "old")
         (temporary / "new").rename(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
-        raise BenchError(
-            f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
-            "check the path, its permissions and the disk's space",
-        ) from error
+        raise unwritable(path, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

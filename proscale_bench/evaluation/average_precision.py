@@ -23,7 +23,7 @@ IOU_TYPES: tuple[IouType, ...] = ("segm", "bbox")
 
 
 def iou_types_of(tasks: Collection[Task]) -> tuple[IouType, ...]:
-    """What is held against what: masks and boxes for `instance`, boxes alone for `boxes`."""
+    """The shapes that are compared: masks and boxes for `instance`, boxes alone for `boxes`."""
     return IOU_TYPES if "instance" in tasks else ("bbox",) if "boxes" in tasks else ()
 
 

@@ -87,7 +87,7 @@ class Records:
         return self._column(key, {int, float}, np.float64, _number, "a number")
 
     def crowds(self) -> Floats:
-        """What `iscrowd` says, 0 where it is missing: not 0 is ignored, and a crowd where it is 1 or more."""
+        """The value of `iscrowd`, 0 where it is missing: not 0 is ignored, and a crowd where it is 1 or more."""
         values = [item.get("iscrowd", 0) for item in self.items]
         if not set(map(type, values)) <= {int, bool} or not set(values) <= {0, 1}:
             for position, value in enumerate(values):

@@ -84,7 +84,7 @@ def _broken(findings: Sequence[Finding], explained: Mapping[int, Explanation], m
 
 
 def _changes(base: BaseComparison, most: int) -> Iterator[str]:
-    """What changed against the base, the largest first: open where it is short."""
+    """The changes against the base, the largest first: open where there are few."""
     total = len(base.changed) + base.small + base.same
     less = f"; {base.small} more by less than `min_change`" if base.small else ""
     yield f"**Against the base: {len(base.changed)} of {_count(total, 'number')} changed**{less}"

@@ -28,7 +28,7 @@ GOLDEN_ANGLE = 0.618033988749895
 
 
 @dataclass(frozen=True)
-class Shown:
+class DrawnSegment:
     """A segment of a map. `matched` says whether it has its like in the other map; None where it is not judged."""
 
     id: int
@@ -40,9 +40,9 @@ class Shown:
 def side_by_side(
     image: Pixels,
     true_ids: IdMap,
-    true_segments: Sequence[Shown],
+    true_segments: Sequence[DrawnSegment],
     predicted_ids: IdMap,
-    predicted_segments: Sequence[Shown],
+    predicted_segments: Sequence[DrawnSegment],
     caption: str,
 ) -> Image:
     """Draw three panels: image, truth and prediction. Missed and wrong segments are outlined in red.
@@ -80,7 +80,7 @@ def side_by_side(
     return canvas
 
 
-def overlaid(image: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Image:
+def overlaid(image: Pixels, ids: IdMap, segments: Sequence[DrawnSegment]) -> Image:
     """Draw an image with its segments over it: tinted, outlined, named where they have room, and all classes below.
 
     Small images are enlarged, and letters grow with large ones.
@@ -112,7 +112,7 @@ def overlaid(image: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Image:
 
 
 def _legend(
-    segments: Sequence[Shown], length: Callable[[str], float], width: int, size_px: int
+    segments: Sequence[DrawnSegment], length: Callable[[str], float], width: int, size_px: int
 ) -> tuple[dict[tuple[int, str], tuple[int, int]], int]:
     """The corner of each class in lines of a width, and the height of all lines."""
     places: dict[tuple[int, str], tuple[int, int]] = {}
@@ -136,7 +136,7 @@ def color_of(category: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _tinted(image: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
+def _tinted(image: Pixels, ids: IdMap, segments: Sequence[DrawnSegment]) -> Pixels:
     table = {segment.id: color_of(segment.category) for segment in segments}
     values, places = np.unique(ids, return_inverse=True)
     colors = np.array([table.get(value, (0, 0, 0)) for value in values.tolist()], np.uint8)[places.reshape(ids.shape)]
@@ -147,7 +147,7 @@ def _tinted(image: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
     return tinted
 
 
-def _outlined(pixels: Pixels, ids: IdMap, segments: Sequence[Shown]) -> Pixels:
+def _outlined(pixels: Pixels, ids: IdMap, segments: Sequence[DrawnSegment]) -> Pixels:
     """Draw every segment's border: white, or red and thicker where it has no like in the other map."""
     outlined: Pixels = pixels.copy()
     around = np.pad(ids.astype(np.int64), 1, constant_values=-1)
@@ -167,7 +167,7 @@ def _shrunk(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
 
 
 def _label(
-    draw: ImageDraw, font: object, ids: IdMap, segments: Sequence[Shown], corner: tuple[int, int], scale: int
+    draw: ImageDraw, font: object, ids: IdMap, segments: Sequence[DrawnSegment], corner: tuple[int, int], scale: int
 ) -> None:
     """Write names where they have room, the largest segments first, none over another."""
     taken: list[tuple[float, float, float, float]] = []

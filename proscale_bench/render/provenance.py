@@ -80,7 +80,7 @@ def origin(records: Sequence[Record]) -> list[str]:
 
 
 def environments(records: Sequence[Record]) -> list[str]:
-    """What the records were made on: once all that never differs, then each entry that does, with its values."""
+    """The environments of the records: once all that never differs, then each entry that does, with its values."""
     found = [record.environment for record in records]
     keys = list(dict.fromkeys(key for one in found for key in one))
     values = {key: list(dict.fromkeys(one[key] for one in found if key in one)) for key in keys}

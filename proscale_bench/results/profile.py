@@ -70,7 +70,7 @@ class RealisedSaving(Section):
 
     @property
     def speedup(self) -> tuple[float, float, float]:
-        """How many times as fast as the baseline: 1.28, and its interval."""
+        """The times as fast as the baseline that this is: 1.28, and its interval."""
         low, high = self.interval
         value, least, most = (1 / max(1 - pct / 100, 1e-9) for pct in (self.value, low, high))
         return value, least, most

@@ -102,7 +102,7 @@ def sampling_for(name: str, device: torch.device, crop: Size) -> str:
 
 
 def seen_by(recipe: Recipe, classes: Sequence[Category]) -> TrainedOn:
-    """What the weights of a training say of the classes and the scale that they were trained with."""
+    """The classes and the scale that a training keeps in its weights."""
     known = tuple(KnownClass(one.name, one.id, one.is_thing) for one in classes)
     return TrainedOn(known, recipe.evaluation_resize)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from proscale_bench.render.overlay import BAR_PX, GAP_PX, PANEL_PX, WRONG, Shown, color_of, side_by_side
+from proscale_bench.render.overlay import BAR_PX, GAP_PX, PANEL_PX, WRONG, DrawnSegment, color_of, side_by_side
 
 IMAGE = np.full((40, 60, 3), 128, np.uint8)
 
@@ -17,7 +17,7 @@ def ids(rows: slice, columns: slice, value: int = 1) -> np.ndarray:
 
 
 def draw(matched: bool | None, caption: str = "a caption", name: str = "circle") -> np.ndarray:
-    segments = [Shown(1, 2, name, matched)]
+    segments = [DrawnSegment(1, 2, name, matched)]
     box = ids(slice(10, 30), slice(20, 40))
     return np.asarray(side_by_side(IMAGE, box, segments, box, segments, caption))
 
@@ -54,9 +54,8 @@ def test_no_caption_is_too_long(words: str) -> None:
 
 def test_a_name_without_room_is_left_out() -> None:
     tiny = ids(slice(5, 7), slice(5, 7))
-    named, unnamed = (
-        np.asarray(side_by_side(IMAGE, tiny, [Shown(1, 0, name, True)], tiny, [], "")) for name in ("elephant", "")
-    )
+    segments = ([DrawnSegment(1, 0, name, True)] for name in ("elephant", ""))
+    named, unnamed = (np.asarray(side_by_side(IMAGE, tiny, one, tiny, [], "")) for one in segments)
     assert np.array_equal(named, unnamed)
 
 

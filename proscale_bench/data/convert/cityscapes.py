@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from proscale_bench.data.convert.panoptic import PanopticFile, panoptic_split, read_panoptic_file
 from proscale_bench.data.convert.source import (
     ConvertRequest,
-    Sample,
+    SourceImage,
     SourceSplit,
     TrueSegment,
     chosen_splits,
@@ -104,11 +104,11 @@ def segments_of(raw: NDArray[np.integer], where: str) -> tuple[IdMap, list[TrueS
 def _split(request: ConvertRequest, name: str, maps: dict[str, Path]) -> SourceSplit:
     images = _images(request, name, maps)
 
-    def samples() -> Iterator[Sample]:
+    def samples() -> Iterator[SourceImage]:
         for stem, path in maps.items():
             ids, segments = segments_of(read_label_map(path), str(path))
             image = require_file(images[stem], f"the image of {path.name}") if request.images_needed else None
-            yield Sample(f"{path.parent.name}/{stem}{IMAGE}", str(path), image, ids, segments)
+            yield SourceImage(f"{path.parent.name}/{stem}{IMAGE}", str(path), image, ids, segments)
 
     return SourceSplit(name, CATEGORIES, len(maps), samples)
 
@@ -140,7 +140,7 @@ def _listed_split(request: ConvertRequest, name: str, document: Path, maps: dict
 
 
 def _category_ids(found: PanopticFile) -> dict[Id, Id]:
-    """What the JSON calls each label: its own id, or that of training."""
+    """The id by which the JSON calls each label: its own, or that of training."""
     by_name = {category.name: category for category in found.categories}
     for category in CATEGORIES:
         other = by_name.get(category.name)

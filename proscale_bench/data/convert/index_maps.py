@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from proscale_bench.data.convert.class_list import ListedClass, find_class_list, read_class_list
 from proscale_bench.data.convert.source import (
     ConvertRequest,
-    Sample,
+    SourceImage,
     SourceSplit,
     TrueSegment,
     chosen_splits,
@@ -115,14 +115,14 @@ def _split(
     segment_ids = {one.id: place for place, one in enumerate(counted, start=1)}
     table = {one.color: one.id for one in classes if one.color is not None}
 
-    def samples() -> Iterator[Sample]:
+    def samples() -> Iterator[SourceImage]:
         for stem in stems:
             path = labels[stem]
             found = _labels_in(path, table)
             ids, segments = segments_of(found, segment_ids, void, str(path))
             image = None if image_dir is None else images[stem]
             suffix = ".png" if image is None else image.suffix
-            yield Sample(f"{stem}{suffix}", str(path), image, ids, segments)
+            yield SourceImage(f"{stem}{suffix}", str(path), image, ids, segments)
 
     return SourceSplit(name, tuple(one.category(is_thing=False) for one in counted), len(stems), samples)
 

@@ -12,7 +12,7 @@ from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.convert.source import (
     ConvertRequest,
     RunLengths,
-    Sample,
+    SourceImage,
     SourceSplit,
     chosen_splits,
     painted,
@@ -48,7 +48,7 @@ def _split(request: ConvertRequest, dataset: Dataset) -> SourceSplit:
     truth = read_instances_truth(dataset.instances_json)  # its own categories and images, where a panoptic file is too
     found = dataset.instances or {}
 
-    def samples() -> Iterator[Sample]:
+    def samples() -> Iterator[SourceImage]:
         for image in truth.images:
             size = (image.height_px, image.width_px)
             annotations = found.get(image.id, ())
@@ -61,7 +61,7 @@ def _split(request: ConvertRequest, dataset: Dataset) -> SourceSplit:
             path = dataset.image_dir / image.file_name
             where = f"{dataset.instances_json}: image {image.id}"
             file = require_file(path, f"which {Path(str(dataset.instances_json)).name} lists")
-            yield Sample(
+            yield SourceImage(
                 image.file_name,
                 where,
                 file if request.images_needed else None,

@@ -11,7 +11,7 @@ import numpy as np
 from proscale_bench.data.convert.source import (
     MAX_SEGMENT_ID,
     ConvertRequest,
-    Sample,
+    SourceImage,
     SourceSplit,
     TrueSegment,
     chosen_splits,
@@ -76,13 +76,13 @@ def panoptic_split(
         new_name: where an image goes below the split's folder.
     """
 
-    def samples() -> Iterator[Sample]:
+    def samples() -> Iterator[SourceImage]:
         for file_name, png, segments in found.entries:
             path = require_file(maps / png, f"which {found.path.name} lists")
             image = None if image_of is None else require_file(image_of(file_name), f"which {found.path.name} lists")
             ids = read_id_map(path)
             require_same_ids(ids, segments, str(path))
-            yield Sample(new_name(file_name), str(path), image, ids, segments, instances_of(file_name))
+            yield SourceImage(new_name(file_name), str(path), image, ids, segments, instances_of(file_name))
 
     return SourceSplit(name, found.categories, len(found.entries), samples)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from proscale_bench.data.convert.class_list import ListedClass, find_class_list, read_class_list
 from proscale_bench.data.convert.panoptic import require_same_ids, segments_from
-from proscale_bench.data.convert.source import ConvertRequest, Sample, SourceSplit, chosen_splits, require_file
+from proscale_bench.data.convert.source import ConvertRequest, SourceImage, SourceSplit, chosen_splits, require_file
 from proscale_bench.data.dataset import Category, Id
 from proscale_bench.data.documents import Reader
 from proscale_bench.data.pictures import IdMap, opened, read_id_map, read_label_map
@@ -63,7 +63,7 @@ def _split(request: ConvertRequest, name: str, files: Sequence[Path], classes: S
     categories = _categories(files, classes)
     known = frozenset(category.id for category in categories)
 
-    def samples() -> Iterator[Sample]:
+    def samples() -> Iterator[SourceImage]:
         number = 0
         for path in files:
             for place, row in _rows(path):
@@ -73,7 +73,7 @@ def _split(request: ConvertRequest, name: str, files: Sequence[Path], classes: S
     return SourceSplit(name, categories, len(places), samples)
 
 
-def _sample(request: ConvertRequest, row: Reader, number: int, known: frozenset[Id]) -> Sample:
+def _sample(request: ConvertRequest, row: Reader, number: int, known: frozenset[Id]) -> SourceImage:
     where = f"{row.path}: {row.where}"
     image, image_name = _file(row, IMAGE_KEYS)
     map_, map_name = _file(row, MAP_KEYS)
@@ -83,7 +83,7 @@ def _sample(request: ConvertRequest, row: Reader, number: int, known: frozenset[
     segments = segments_from(readers, known, min(keys))
     require_same_ids(ids, segments, map_name or where)
     file_name = _new_name(image, image_name, number)
-    return Sample(file_name, where, image if request.images_needed else None, ids, segments)
+    return SourceImage(file_name, where, image if request.images_needed else None, ids, segments)
 
 
 def _new_name(image: Path | bytes, said: str, number: int) -> str:

@@ -21,7 +21,7 @@ MAX_SEGMENT_ID = 2**24 - 1  # three bytes of a PNG
 
 @dataclass(frozen=True)
 class ConvertRequest:
-    """What is converted, and how.
+    """A data set to convert, and the way to.
 
     Args:
         splits: the source's names; empty: all that there are.
@@ -49,7 +49,7 @@ class TrueSegment:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SourceImage:
     """One image with its truth.
 
     Args:
@@ -80,7 +80,7 @@ class SourceSplit:
     name: str
     categories: tuple[Category, ...]
     size: int
-    samples: Callable[[], Iterator[Sample]] = field(repr=False)
+    samples: Callable[[], Iterator[SourceImage]] = field(repr=False)
 
     @property
     def things(self) -> frozenset[Id]:

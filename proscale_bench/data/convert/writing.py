@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.data.coco import open_dataset
-from proscale_bench.data.convert.source import Sample, SourceSplit, TrueSegment
+from proscale_bench.data.convert.source import SourceImage, SourceSplit, TrueSegment
 from proscale_bench.data.dataset import Annotation, Id
 from proscale_bench.data.pictures import IdMap, id_colors, opened, read_image
 from proscale_bench.data.truth import VOID_16_BITS
@@ -63,7 +63,7 @@ def write_splits(
 
 
 def _require_readable(folder: Path, split: str) -> None:
-    """What was written opens as any data set does: names and ids that no evaluation takes come from the source."""
+    """Open the written folder as any data set: names and ids that no evaluation takes come from the source."""
     try:
         open_dataset(folder, split, images_needed=False)
     except BenchError as error:
@@ -180,7 +180,7 @@ def _categories(split: SourceSplit, things_only: bool = False) -> list[Annotatio
     ]
 
 
-def _put_image(sample: Sample, target: Path, copy: bool) -> None:
+def _put_image(sample: SourceImage, target: Path, copy: bool) -> None:
     """Link or copy an image, once it is decoded and of its map's size."""
     if sample.image is None:
         return

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from proscale_bench.data.convert.instances import annotation_of, runs_of
-from proscale_bench.data.convert.source import ConvertRequest, Sample, SourceSplit, chosen_splits, painted
+from proscale_bench.data.convert.source import ConvertRequest, SourceImage, SourceSplit, chosen_splits, painted
 from proscale_bench.data.dataset import Annotation, Category
 from proscale_bench.data.image_files import ENDINGS
 from proscale_bench.data.pictures import read_size
@@ -99,7 +99,7 @@ def _split(
         )
     _refuse_strays(set(labels.values()))
 
-    def samples() -> Iterator[Sample]:
+    def samples() -> Iterator[SourceImage]:
         for path, file_name in images:
             size = read_size(path)
             label = labels[path]
@@ -112,7 +112,7 @@ def _split(
                 for (_, polygon), category_id, runs in zip(found, classes, masks, strict=True)
             ]
             image = path if request.images_needed else None
-            yield Sample(file_name, str(label), image, ids, segments, annotations, hidden)
+            yield SourceImage(file_name, str(label), image, ids, segments, annotations, hidden)
 
     return SourceSplit(name, tuple(categories), len(images), samples)
 

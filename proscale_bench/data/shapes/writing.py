@@ -25,6 +25,7 @@ from proscale_bench.data.pictures import id_colors
 from proscale_bench.data.shapes.categories import CLASSES
 from proscale_bench.data.shapes.scene import VERSION, Scene, make_scene
 from proscale_bench.errors import BenchError
+from proscale_bench.files import unwritable
 
 DESCRIPTION = "Shapes"
 MAX_IMAGES = 1_000_000
@@ -98,9 +99,7 @@ def write_shapes(
                     folder.rmdir()  # where it is empty
             raise
     except OSError as error:
-        raise BenchError(
-            f"cannot write {folder}: {error.strerror or error}", "check the path, its permissions and the disk's space"
-        ) from error
+        raise unwritable(folder, error) from error
     return written
 
 

@@ -120,7 +120,7 @@ class Checkpoint:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What a user should know of the file before its weights are used."""
+        """Notes for a user on the file, before its weights are used."""
         count = len(self.unplaced)
         if not count:
             return ()
