@@ -273,8 +273,12 @@ def change(metric: Metric, old: Record, new: Record, before: float, after: float
         busy = ratio == "another session" and _is_busy(old.profile, new.profile)
         return Change(metric, before, after, difference, ratio, note="the machine was busy" if busy else "")
     difference, interval = 100 * (ratio.value - 1), (100 * (ratio.low - 1), 100 * (ratio.high - 1))
-    few = ratio.pairs < MIN_PAIRS and metric.name in SAMPLED
-    return Change(metric, before, after, difference, "too few samples" if few else _clear(interval), interval)
+    verdict = _clear(interval)
+    if metric.name not in SAMPLED and _overlap(metric, old.profile, new.profile):
+        verdict = "not significant"
+    if metric.name in SAMPLED and ratio.pairs < MIN_PAIRS:
+        verdict = "too few samples"
+    return Change(metric, before, after, difference, verdict, interval)
 
 
 def _ratio(metric: Metric, old: Profile, new: Profile) -> Ratio | Verdict:
@@ -292,6 +296,12 @@ def _ratio(metric: Metric, old: Profile, new: Profile) -> Ratio | Verdict:
     if min(len(before), len(after)) < 2 or (metric.name != "peak_memory_mib" and _is_busy(old, new)):
         return "another session"
     return independent_ratio(after, before)
+
+
+def _overlap(metric: Metric, old: Profile, new: Profile) -> bool:
+    """The ranges of both sides meet: one number a session comes in steps, as pages of memory do."""
+    before, after = ([number for (number,) in _by_session(metric, one) or ()] for one in (old, new))
+    return min(before) <= max(after) and min(after) <= max(before)
 
 
 def _is_busy(*profiles: Profile) -> bool:
