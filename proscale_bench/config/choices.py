@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from proscale_bench.errors import BenchError, did_you_mean
-from proscale_bench.specs import model
+from proscale_bench.specs import tasks
 from proscale_bench.units import printable
 
 DeviceType = Literal["cpu", "cuda"]
@@ -19,7 +19,7 @@ DType = Literal["fp32", "tf32", "bf16", "fp16"]
 Layout = Literal["official", "ours", "huggingface"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal["auto", "grid_sample", "embedding_bag", "embedding_bag_compiled", "dense", "triton", "deformops"]
-Task = model.Task
+Task = tasks.Task
 Mode = Literal["eager", "compiled", "cuda_graphs", "compiled_cuda_graphs"]
 EMBEDDED = "shapes-val"  # the data that come with the tool
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.config.budget import AGAINST
-from proscale_bench.render.table import Row, Table, markdown_table, markdown_text
 from proscale_bench.results.metrics import METRICS
 from proscale_bench.units import printable, show_share
 
@@ -135,6 +134,8 @@ def summary(findings: Sequence[Finding], off: int) -> str:
 
 def markdown(findings: Iterable[Finding]) -> str:
     """A table for the page of a CI job. Limits that are not kept come first."""
+    from proscale_bench.render.table import Row, Table, markdown_table
+
     order = sorted(findings, key=lambda one: (not one.failed, not one.warned))
     rows = tuple(Row(mark(one), markdown_cells(one)) for one in order)
     return "\n".join(markdown_table(Table("", MARKDOWN_HEADER, rows), "lllrl")) + "\n"
@@ -142,6 +143,8 @@ def markdown(findings: Iterable[Finding]) -> str:
 
 def markdown_cells(finding: Finding) -> tuple[str, ...]:
     """The cells below `MARKDOWN_HEADER`, after the sign. Nothing that a user named is markup."""
+    from proscale_bench.render.table import markdown_text
+
     words, bound = (markdown_text(text) for text in (where(finding), expected(finding)))
     return words, finding.limit.metric, numbers(finding)[0] or "–", bound
 

@@ -12,7 +12,8 @@ from proscale_bench.specs import backbones, masked_decoder
 from proscale_bench.specs.backbones import BACKBONES, Backbone, get_backbone
 from proscale_bench.specs.encoders import staged
 from proscale_bench.specs.masked_decoder import NORM_GROUPS, Head
-from proscale_bench.specs.model import POSTPROCESSING, TOTAL, WHOLE, EncoderSpec, LayerSpec, Part, Task
+from proscale_bench.specs.model import POSTPROCESSING, TOTAL, WHOLE, EncoderSpec, LayerSpec, Part
+from proscale_bench.specs.tasks import Task
 from proscale_bench.specs.terms import Terms
 
 DEFAULT_HEAD = Head()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
+from proscale_bench.specs.tasks import Task
 from proscale_bench.specs.terms import Quantity, Terms, Tokens
 
-Task = Literal["panoptic", "instance", "semantic", "boxes"]
 Number = TypeVar("Number", int, float)
 PLURALS = ("classes", "queries", "points", "heads", "layers")  # dimensions that are numbers of things
 TOTAL, POSTPROCESSING, WHOLE = "total", "postprocessing", "total_with_postprocessing"
