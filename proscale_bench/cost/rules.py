@@ -17,7 +17,10 @@ CONVENTIONS: tuple[Convention, ...] = ("mac", "flop")
 
 # Operators whose count is multiply-accumulates.
 PRODUCTS = frozenset(
-    map(Operator, ("conv", "linear", "matmul", "bmm", "masked_qk", "mask_einsum", "semantic_einsum", "weighted_sum"))
+    {
+        *(Operator.CONV, Operator.LINEAR, Operator.MATMUL, Operator.BMM, Operator.MASKED_QK, Operator.MASK_EINSUM),
+        *(Operator.SEMANTIC_EINSUM, Operator.WEIGHTED_SUM, Operator.FUSED_ATTENTION, Operator.DEFORM_CONV),
+    }
 )
 
 # Met in the model and counted by no rule set.
@@ -58,7 +61,11 @@ class Rules:
 
 
 _COMPLETE = frozenset(Operator)
-_FVCORE = _COMPLETE - {Operator.MASKED_QK, Operator.WEIGHTED_SUM, Operator.GATING}
+# What fvcore has no rule for; `baddbmm` and products by elements among it.
+_FVCORE = _COMPLETE - {
+    *(Operator.MASKED_QK, Operator.WEIGHTED_SUM, Operator.GATING),
+    *(Operator.FUSED_ATTENTION, Operator.DEFORM_CONV),
+}
 
 RULES: dict[str, Rules] = {
     "fvcore": Rules("fvcore", _FVCORE, True, "the official method with today's fvcore"),

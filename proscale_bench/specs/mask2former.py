@@ -103,7 +103,7 @@ class Mask2FormerSpec:
         """
         return {
             "backbone": backbones.terms_of(self.backbone, norms_folded=as_executed),
-            **self.encoder.terms(self.backbone.channels, self.head),
+            **self.encoder.terms(self.backbone.channels, self.head, as_executed),
             "transformer_decoder": masked_decoder.decoder_terms(self.head, masks_at_levels=as_executed),
             POSTPROCESSING: masked_decoder.postprocessing_terms(self.head),
         }

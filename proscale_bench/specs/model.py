@@ -74,7 +74,7 @@ class EncoderSpec(Protocol):
                 Part("fpn_upsampling", "FPN upsampling", modules=("encoder",)),
             )
 
-            def terms(self, channels, head):         # a table for each leaf of `parts`
+            def terms(self, channels, head, as_executed=False):  # a table for each leaf of `parts`
                 return {
                     "encoder_lateral": terms((Operator.CONV, channels[0] * head.width, Tokens(4))),
                     "fpn_upsampling": terms((Operator.UPSAMPLE_BILINEAR2D, 4 * head.width, Tokens(4))),
@@ -108,8 +108,14 @@ class EncoderSpec(Protocol):
     def layers(self) -> tuple[LayerSpec, ...]:
         """The token layers in order; empty where it has none."""
 
-    def terms(self, channels: Channels, head: Head) -> dict[str, Terms]:
-        """The coefficients of every leaf of `parts`."""
+    def terms(self, channels: Channels, head: Head, as_executed: bool = False) -> dict[str, Terms]:
+        """The coefficients of every leaf of `parts`.
+
+        Args:
+            channels: channels of the backbone's features.
+            head: dimensions.
+            as_executed: see `ModelSpec.terms`.
+        """
 
     def parameters(self, channels: Channels, head: Head) -> int:
         """The number of parameters of the whole encoder."""

@@ -24,12 +24,15 @@ class Operator(str, Enum):
     MASK_EINSUM = "mask_einsum"  # mask embeddings times mask features
     SEMANTIC_EINSUM = "semantic_einsum"  # class probabilities times masks, in post-processing
     WEIGHTED_SUM = "weighted_sum"  # attention weights times sampled values, in deformable attention
+    FUSED_ATTENTION = "fused_attention"  # both products of an attention that is one call in the official code too
+    DEFORM_CONV = "deform_conv"  # the products of a deformable convolution
     # fixed amounts an output element
     BATCH_NORM = "batch_norm"  # 2
     GROUP_NORM = "group_norm"  # 5
     LAYER_NORM = "layer_norm"  # 5
     GRID_SAMPLER = "grid_sampler"  # 4
     UPSAMPLE_BILINEAR2D = "upsample_bilinear2d"  # 4
+    UPSAMPLE_NEAREST2D = "upsample_nearest2d"  # 1
     GATING = "gating"  # 1: re-calibration's product of gate and token
 
     def __str__(self) -> str:

@@ -31,7 +31,7 @@ class Pyramid:
             parts.PIXEL_EMBEDDING,
         )
 
-    def terms(self, channels: Channels, head: Head) -> dict[str, Terms]:
+    def terms(self, channels: Channels, head: Head, as_executed: bool = False) -> dict[str, Terms]:
         """See `EncoderSpec`."""
         width = head.width
         return {

@@ -126,7 +126,7 @@ class Schedule:
             parts.FPN_UPSAMPLING,
         )
 
-    def terms(self, channels: Channels, head: Head) -> dict[str, Terms]:
+    def terms(self, channels: Channels, head: Head, as_executed: bool = False) -> dict[str, Terms]:
         """The coefficients of every part. Source: Aich et al. 2025, section 3."""
         width, is_conv = head.width, self.pixel_embedding == "conv"
         layers = (parts.token_layer_terms(head, levels) for _, levels in self.layers)
