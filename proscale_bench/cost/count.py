@@ -30,16 +30,26 @@ class ByPart(dict[str, Number]):
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One token layer: its stage (from 1), the levels it sees, its tokens and GFLOPs for one image."""
+    """One token layer.
+
+    Args:
+        stage: its stage, from 1.
+        levels: the levels whose tokens it refines, coarse to fine.
+        tokens: their number, for one image.
+        gflops: its cost, for one image.
+        reads: the levels that these tokens attend to; None where they are the same.
+    """
 
     stage: int
     levels: tuple[str, ...]
     tokens: float
     gflops: float
+    reads: tuple[str, ...] | None = None
 
     def row(self) -> dict[str, Any]:
         """The layer's entry in the JSON contract."""
-        return {"stage": self.stage, "levels": list(self.levels), "tokens": self.tokens, "gflops": self.gflops}
+        row = {"stage": self.stage, "levels": list(self.levels), "tokens": self.tokens, "gflops": self.gflops}
+        return row if self.reads is None else row | {"reads": list(self.reads)}
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,7 @@ class FlopCount:
                 layer.levels,
                 _mean(sum(quantity_of(tokens, self.input) for tokens in layer.tokens), images),
                 self.flops[part] / (GIGA * images),
+                layer.reads,
             )
             for part, layer in zip(numbered, self.spec.layers, strict=True)
         )

@@ -132,12 +132,23 @@ class PartRow(Section):
 
 
 class Layer(Section):
-    """One token layer; tokens and GFLOPs of one image."""
+    """One token layer; tokens and GFLOPs of one image.
+
+    `levels` are those whose tokens it refines, and `reads` those that these attend to, where they differ.
+    """
 
     stage: Count
     levels: tuple[Word, ...]
     tokens: int | float
     gflops: Amount
+    reads: tuple[Word, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_the_same_levels(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        if self.reads is None:
+            del fields["reads"]
+        return fields
 
 
 class Baseline(Section):

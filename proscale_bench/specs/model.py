@@ -47,14 +47,21 @@ class Part:
 
 
 class LayerSpec(NamedTuple):
-    """One layer of an encoder: its stage, from 1, and the levels whose tokens it sees, coarse to fine."""
+    """One layer of an encoder.
+
+    Args:
+        stage: its stage, from 1.
+        levels: the levels whose tokens it refines, coarse to fine.
+        reads: the levels whose tokens these attend to; None where they are the same.
+    """
 
     stage: int
     levels: tuple[str, ...]
+    reads: tuple[str, ...] | None = None
 
     @property
     def tokens(self) -> tuple[Quantity, ...]:
-        """The tokens of each level."""
+        """The tokens of each level that it refines."""
         return tuple(Tokens(FEATURE_STRIDES[level]) for level in self.levels)
 
 

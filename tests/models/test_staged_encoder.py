@@ -74,7 +74,7 @@ def test_layers_see_the_tokens_that_the_schedule_says(schedule: str) -> None:
     lengths = [tokens.shape[1] for tokens in calls["in"]]
     area = SIZE[0] * SIZE[1]
     assert lengths == [
-        sum(area // FEATURE_STRIDES[level] ** 2 for level in levels) for _, levels in parse_compact(schedule).layers
+        sum(area // FEATURE_STRIDES[level] ** 2 for level in layer.levels) for layer in parse_compact(schedule).layers
     ]
     assert [tuple(level.shape[-2:]) for level in output.pyramid] == [(3, 5), (6, 10), (12, 20)]
     assert output.mask_features.shape == (1, 64, 24, 40)
@@ -85,7 +85,7 @@ def test_layers_see_the_tokens_that_the_schedule_says(schedule: str) -> None:
     if calls["gated"]:
         assert not torch.equal(calls["gated"][0], calls["projected"][0])
     previous = None
-    for index, (stage, levels) in enumerate(parse_compact(schedule).layers):
+    for index, (stage, levels, _) in enumerate(parse_compact(schedule).layers):
         if stage != previous:
             assert torch.equal(calls["in"][index], torch.cat([state[level] for level in levels], dim=1))
         state |= zip(levels, calls["out"][index].split([state[level].shape[1] for level in levels], dim=1), strict=True)

@@ -55,7 +55,7 @@ def test_canonical_form_is_a_fixed_point_and_keeps_the_layers(schedule: Schedule
         schedule.residual,
     )
     assert again.stages == schedule.stages
-    assert [levels for _, levels in again.layers] == [levels for _, levels in schedule.layers]
+    assert [layer.levels for layer in again.layers] == [layer.levels for layer in schedule.layers]
 
 
 @given(nested_stages())

@@ -71,7 +71,7 @@ def measured(
     assert isinstance(parsed, Schedule)
     how = how or execution()
     layers = {
-        f"encoder_token_layer_{n}": 10.0 * 4 ** (len(levels) - 3) for n, (_, levels) in enumerate(parsed.layers, 1)
+        f"encoder_token_layer_{n}": 10.0 * 4 ** (len(layer.levels) - 3) for n, layer in enumerate(parsed.layers, 1)
     }
     embedding = 20.0 if parsed.pixel_embedding == "conv" else 15.0
     parts = {

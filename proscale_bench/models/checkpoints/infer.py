@@ -126,7 +126,7 @@ def _heads_of_schedule(rows: list[int], points: int, schedule: Schedule) -> int 
     """The number of heads with which these layers are the schedule's; None if there is none."""
     if len(rows) != len(schedule.layers):
         return None
-    found = {divmod(one, 2 * points * len(levels)) for one, (_, levels) in zip(rows, schedule.layers, strict=True)}
+    found = {divmod(one, 2 * points * len(layer.levels)) for one, layer in zip(rows, schedule.layers, strict=True)}
     heads, rest = next(iter(found), (0, 0))
     return heads if len(found) == 1 and heads and not rest else None
 

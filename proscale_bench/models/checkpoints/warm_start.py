@@ -81,7 +81,7 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
         )
     source = baseline.translation.tensors
     depth = len(baseline.inferred.schedule.layers)
-    levels = [levels for _, levels in encoder.schedule.layers]
+    levels = [layer.levels for layer in encoder.schedule.layers]
     layers = tuple((2 * index + 1) * depth // (2 * len(levels)) for index in range(len(levels)) if depth)
     start: dict[str, Tensor] = {}
     sliced: list[str] = []

@@ -46,8 +46,8 @@ class StagedEncoder(PixelEncoder):
                 temperature=schedule.recalibration_temperature,
             )
         self.layers = nn.ModuleList(
-            parts.TokenLayer(width, head.encoder_heads, len(levels), head.encoder_points, head.encoder_ffn)
-            for _, levels in schedule.layers
+            parts.TokenLayer(width, head.encoder_heads, len(layer.levels), head.encoder_points, head.encoder_ffn)
+            for layer in schedule.layers
         )
         self.lateral = parts.lateral(channels["res2"], width)
         self.pixel_embedding = parts.pixel_embedding(schedule.pixel_embedding, width)

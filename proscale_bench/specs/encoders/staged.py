@@ -129,7 +129,7 @@ class Schedule:
     def terms(self, channels: Channels, head: Head, as_executed: bool = False) -> dict[str, Terms]:
         """The coefficients of every part. Source: Aich et al. 2025, section 3."""
         width, is_conv = head.width, self.pixel_embedding == "conv"
-        layers = (parts.token_layer_terms(head, levels) for _, levels in self.layers)
+        layers = (parts.token_layer_terms(head, layer.levels) for layer in self.layers)
         return {
             parts.PROJECTION.name: parts.projection_terms(channels, width),
             RECALIBRATION.name: recalibration_terms(width, self.recalibration),
@@ -144,7 +144,7 @@ class Schedule:
             parts.projection_parameters(channels, width)
             + len(LEVELS) * width  # level embeddings
             + (0 if self.recalibration == "none" else width + 1)
-            + sum(parts.token_layer_parameters(head, len(levels)) for _, levels in self.layers)
+            + sum(parts.token_layer_parameters(head, len(layer.levels)) for layer in self.layers)
             + parts.pixel_embedding_parameters(channels, width, self.pixel_embedding == "conv")
         )
 
