@@ -20,10 +20,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
+from proscale_bench.specs.encoders.parts import PixelEmbedding
 from proscale_bench.specs.encoders.staged import (
     DEFAULT_TEMPERATURE,
     MAX_LAYERS,
-    PixelEmbedding,
     Recalibration,
     RecalibrationLayout,
     Schedule,

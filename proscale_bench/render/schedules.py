@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 SEEN, UNSEEN = "■", "·"
 PLAIN = str.maketrans({"■": "#", "·": ".", "×": "x"})  # for a terminal that has no more than ASCII
+PIXEL_EMBEDDINGS = {
+    "maxpool": "3x3 max-pool (LPE)",
+    "conv": "3x3 convolution",
+    "depthwise": "depth-wise 3x3 convolution (ours, not the paper's)",
+}
 DRAWN_LAYERS = 12  # a stage of more is written `■ × 40`
 
 
@@ -52,7 +57,7 @@ def options(schedule: Schedule) -> list[tuple[str, str]]:
         gate += f", gates res5 and res4 ({schedule.recalibration_layout} layout)"
     return [
         ("re-calibration", gate),
-        ("pixel embedding", "3x3 max-pool (LPE)" if schedule.pixel_embedding == "maxpool" else "3x3 convolution"),
+        ("pixel embedding", PIXEL_EMBEDDINGS[schedule.pixel_embedding]),
         ("residual", "after every layer that does not see res3" if schedule.residual else "none"),
     ]
 

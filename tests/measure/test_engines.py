@@ -30,6 +30,7 @@ torch.set_num_threads(1)
 TINY = mask2former(parse_compact("1,1,1"), "tiny")
 
 SCHEDULES = ["baseline", "3,3,3", "1,1,1+conv+trc:none", "1,2,1+trc:conv+spatial+residual", "4:1,543:1", "0,0,0"]
+SCHEDULES += ["1,1,1+dw"]
 
 
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
@@ -100,6 +101,7 @@ def test_a_coco_size_is_traced_at_every_distinct_size() -> None:
         ("tiny", "baseline", "97x131", None),
         ("tiny", "3,3,3+trc:conv", "64x64", "31x77"),
         ("tiny", "1,1,1+conv+spatial+residual", "128x96", None),
+        ("tiny", "1,1,1+dw", "97x131", None),
         ("resnet50", "2,1,1", "160x224", "480x640"),
         ("swin_t", "1,1,1", "160x224", None),
         ("tiny", "1,1,1", "64x64", "450x450"),  # numpy's einsum count is cut in the middle of a digit

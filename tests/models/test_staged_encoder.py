@@ -109,7 +109,7 @@ def test_the_residual_adds_a_stages_inputs_until_res3_arrives(gate: str) -> None
     assert torch.equal(took[5], gave[4])
 
 
-OPTIONS = ["+trc:none", "+trc:conv", "+spatial", "+conv", "+temp:1.0", "+residual"]
+OPTIONS = ["+trc:none", "+trc:conv", "+spatial", "+conv", "+dw", "+temp:1.0", "+residual"]
 
 
 @torch.no_grad()

@@ -40,12 +40,12 @@ class Pyramid:
                 *((Operator.UPSAMPLE_BILINEAR2D, 4 * width, Tokens(stride)) for stride in (16, 8, 4))
             ),
             "encoder_smoothing": terms(*((Operator.CONV, 9 * width * width, Tokens(stride)) for stride in (32, 16, 8))),
-            parts.PIXEL_EMBEDDING.name: parts.pixel_embedding_terms(channels, width, is_conv=True),
+            parts.PIXEL_EMBEDDING.name: parts.pixel_embedding_terms(channels, width, "conv"),
         }
 
     def parameters(self, channels: Channels, head: Head) -> int:
         """See `EncoderSpec`."""
         width = head.width
         smoothing = 3 * (9 * width * width + width)
-        embedding = parts.pixel_embedding_parameters(channels, width, is_conv=True)
+        embedding = parts.pixel_embedding_parameters(channels, width, "conv")
         return parts.projection_parameters(channels, width) + smoothing + embedding

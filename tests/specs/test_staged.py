@@ -31,7 +31,7 @@ schedules = st.builds(
     recalibration=st.sampled_from(["none", "linear", "conv"]),
     recalibration_layout=st.sampled_from(["official", "spatial"]),
     recalibration_temperature=st.floats(0, exclude_min=True, allow_infinity=False),
-    pixel_embedding=st.sampled_from(["maxpool", "conv"]),
+    pixel_embedding=st.sampled_from(["maxpool", "conv", "depthwise"]),
     residual=st.booleans(),
 )
 
@@ -94,6 +94,8 @@ def test_schedule_file_round_trips(schedule: Schedule, tmp_path_factory: pytest.
         ("3,3,3+trc:none+temp:1.0+spatial", "3,3,3+trc:none"),
         ("0,0,3+residual", "0,0,3"),
         ("3,3,3+residual+spatial+conv+temp:1", "3,3,3+conv+spatial+residual+temp:1.0"),
+        ("3,3,3+spatial+dw", "3,3,3+dw+spatial"),
+        ("baseline+dw", "0,0,6+dw+trc:none"),
         (" 3,3,3 ", "3,3,3"),
         ("03,3,3", "3,3,3"),
     ],
@@ -129,6 +131,7 @@ def test_a_name_is_not_part_of_a_schedules_identity() -> None:
         ("3,3,3+trc", "unknown option '+trc'", None),
         ("3,3,3+trc:cnov", "unknown option", "'trc:conv'"),
         ("3,3,3+conv+maxpool", "twice", "once"),
+        ("3,3,3+conv+dw", "twice", "once"),
         ("3,3,3+temp:hot", "'hot' is not a positive number", "0.1"),
         ("3,3,3+temp:1_0", "is not a positive number", "0.1"),
         ("٣,٣,٣", "unknown schedule", None),

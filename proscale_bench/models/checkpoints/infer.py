@@ -15,6 +15,7 @@ from math import isqrt
 
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import ResNet, Swin
+from proscale_bench.specs.encoders.parts import PixelEmbedding
 from proscale_bench.specs.encoders.staged import PREFIXES, Recalibration, Schedule, Stage
 from proscale_bench.specs.levels import LEVELS, Channels
 from proscale_bench.specs.mask2former import Mask2FormerSpec
@@ -115,8 +116,14 @@ def _schedule(shapes: TensorShapes, levels: list[int]) -> Schedule:
     return Schedule(
         stages or (Stage(LEVELS, 0),),
         recalibration=recalibration,
-        pixel_embedding="conv" if "encoder.pixel_embedding.0.weight" in shapes else "maxpool",
+        pixel_embedding=_pixel_embedding(shapes),
     )
+
+
+def _pixel_embedding(shapes: TensorShapes) -> PixelEmbedding:
+    """A max-pool has no weights, and a depth-wise convolution reads one channel a channel."""
+    kernel = shapes.get("encoder.pixel_embedding.0.weight")
+    return "maxpool" if kernel is None else "depthwise" if kernel[1:2] == (1,) else "conv"
 
 
 # --- Heads ---

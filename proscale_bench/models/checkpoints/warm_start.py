@@ -29,7 +29,11 @@ from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import LEVELS
 
 # What may differ, with what it follows from; every other difference is an error.
-FREE = {"decoder.class_head.": "another number of classes", "decoder.query_": "another number of queries"}
+FREE = {
+    "decoder.class_head.": "another number of classes",
+    "decoder.query_": "another number of queries",
+    "encoder.pixel_embedding.0.": "another kind of convolution",
+}
 TOKEN_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
 
 

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.position import level_extents, resize
-from proscale_bench.specs.encoders.staged import PixelEmbedding, RecalibrationLayout
+from proscale_bench.specs.encoders.parts import PixelEmbedding
+from proscale_bench.specs.encoders.staged import RecalibrationLayout
 from proscale_bench.specs.masked_decoder import NORM_GROUPS
 from proscale_bench.units import Size
 
@@ -160,16 +161,18 @@ def lateral(channels: int, width: int) -> nn.Sequential:
 
 
 def pixel_embedding(kind: PixelEmbedding, width: int) -> nn.Sequential:
-    """The smoothing of the sum at stride 4: Mask2Former's 3x3 convolution or PRO-SCALE's max-pool (LPE).
+    """The smoothing of the sum at stride 4: Mask2Former's 3x3 convolution, PRO-SCALE's max-pool (LPE), or a 3x3
+    convolution of each channel by itself.
 
-    GroupNorm and ReLU follow either.
+    GroupNorm and ReLU follow each.
     """
     smoothing: nn.Module
-    if kind == "conv":
-        smoothing = nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False)
-        nn.init.kaiming_uniform_(smoothing.weight, a=1)
-    else:
+    if kind == "maxpool":
         smoothing = nn.MaxPool2d(kernel_size=3, stride=1, padding=1)
+    else:
+        groups = width if kind == "depthwise" else 1
+        smoothing = nn.Conv2d(width, width, kernel_size=3, padding=1, groups=groups, bias=False)
+        nn.init.kaiming_uniform_(smoothing.weight, a=1)
     return nn.Sequential(smoothing, nn.GroupNorm(NORM_GROUPS, width), nn.ReLU(inplace=True))
 
 

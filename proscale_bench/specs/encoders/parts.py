@@ -7,11 +7,15 @@ Sources: Zhu et al. 2021 (Deformable DETR), appendix A.1; Cheng et al. 2022, sec
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.model import Part
 from proscale_bench.specs.terms import Operator, Terms, Tokens, terms
+
+# The smoothing of the sum at stride 4: PRO-SCALE's 3x3 max-pool (LPE), Mask2Former's 3x3 convolution, one a channel.
+PixelEmbedding = Literal["maxpool", "conv", "depthwise"]
 
 PROJECTION = Part("encoder_projection", "projection", "encoder", ("encoder.projections",))
 TOKEN_LAYERS = Part("encoder_token_layers", "token layers", "encoder", quoted=True)
@@ -71,19 +75,23 @@ def token_layer_parameters(head: Head, level_count: int) -> int:
 
 
 @cache
-def pixel_embedding_terms(channels: Channels, width: int, is_conv: bool) -> Terms:
+def pixel_embedding_terms(channels: Channels, width: int, kind: PixelEmbedding) -> Terms:
     """Lateral 1x1 + norm, a 3x3 convolution or max-pool + norm, and the 1x1 to the mask features, at stride 4."""
-    kernel = 9 * width * width if is_conv else 0
     return terms(
-        (Operator.CONV, channels[0] * width + kernel + width * width, Tokens(4)),
+        (Operator.CONV, channels[0] * width + smoothing_weights(width, kind) + width * width, Tokens(4)),
         (Operator.GROUP_NORM, 2 * 5 * width, Tokens(4)),
     )
 
 
-def pixel_embedding_parameters(channels: Channels, width: int, is_conv: bool) -> int:
+def pixel_embedding_parameters(channels: Channels, width: int, kind: PixelEmbedding) -> int:
     """Lateral and norm, the 3x3 convolution where it is one and its norm, the projection to the mask features."""
     lateral = channels[0] * width + 2 * width
-    return lateral + (9 * width * width if is_conv else 0) + 2 * width + width * width + width
+    return lateral + smoothing_weights(width, kind) + 2 * width + width * width + width
+
+
+def smoothing_weights(width: int, kind: PixelEmbedding) -> int:
+    """The weights of the 3x3 convolution, which are as many as its products at a place; a max-pool has none."""
+    return {"maxpool": 0, "conv": 9 * width * width, "depthwise": 9 * width}[kind]
 
 
 @cache

@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 
 from proscale_bench.errors import BenchError, did_you_mean, look_up
 from proscale_bench.specs.encoders import parts
+from proscale_bench.specs.encoders.parts import PixelEmbedding
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, Channels, Level
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.model import LayerSpec, Part
@@ -28,7 +29,6 @@ from proscale_bench.units import printable
 
 Recalibration = Literal["none", "linear", "conv"]
 RecalibrationLayout = Literal["official", "spatial"]
-PixelEmbedding = Literal["maxpool", "conv"]
 
 FINEST: Level = "res3"  # never gated; its arrival ends the residual
 PREFIXES: tuple[tuple[Level, ...], ...] = (LEVELS[:1], LEVELS[:2], LEVELS)
@@ -64,7 +64,7 @@ class Schedule:
         recalibration_layout: `official` reads (B, L, C) tokens as (B, C, H, W) memory, as released weights need;
             `spatial` transposes them.
         recalibration_temperature: factor inside the sigmoid.
-        pixel_embedding: `maxpool` (the paper's LPE) or Mask2Former's 3x3 `conv`.
+        pixel_embedding: `maxpool` (the paper's LPE), Mask2Former's 3x3 `conv`, or a `depthwise` 3x3 convolution.
         residual: add a stage's gated inputs after each of its layers, in stages that do not see res3.
         name: what the catalogue or file calls it; not part of its identity.
 
@@ -128,13 +128,13 @@ class Schedule:
 
     def terms(self, channels: Channels, head: Head, as_executed: bool = False) -> dict[str, Terms]:
         """The coefficients of every part. Source: Aich et al. 2025, section 3."""
-        width, is_conv = head.width, self.pixel_embedding == "conv"
+        width = head.width
         layers = (parts.token_layer_terms(head, layer.levels) for layer in self.layers)
         return {
             parts.PROJECTION.name: parts.projection_terms(channels, width),
             RECALIBRATION.name: recalibration_terms(width, self.recalibration),
             **{f"encoder_token_layer_{number}": table for number, table in enumerate(layers, start=1)},
-            parts.PIXEL_EMBEDDING.name: parts.pixel_embedding_terms(channels, width, is_conv),
+            parts.PIXEL_EMBEDDING.name: parts.pixel_embedding_terms(channels, width, self.pixel_embedding),
             parts.FPN_UPSAMPLING.name: parts.upsampling_terms(width),
         }
 
@@ -145,7 +145,7 @@ class Schedule:
             + len(LEVELS) * width  # level embeddings
             + (0 if self.recalibration == "none" else width + 1)
             + sum(parts.token_layer_parameters(head, len(layer.levels)) for layer in self.layers)
-            + parts.pixel_embedding_parameters(channels, width, self.pixel_embedding == "conv")
+            + parts.pixel_embedding_parameters(channels, width, self.pixel_embedding)
         )
 
     @property
@@ -241,12 +241,13 @@ def recalibration_terms(width: int, kind: Recalibration) -> Terms:
 
 GRAMMAR = (
     "a schedule is a YAML file, a name from 'proscale-bench schedules list', or compact: 'baseline', "
-    "'baseline:4', '3,3,3', with options '+conv +maxpool +trc:none|linear|conv +spatial +residual +temp:1.0'"
+    "'baseline:4', '3,3,3', with options '+conv +maxpool +dw +trc:none|linear|conv +spatial +residual +temp:1.0'"
 )
 # What each option sets, in the order of the canonical spelling. `temp:0.1` comes last, with any number.
 OPTIONS: dict[str, tuple[str, str | bool | float]] = {
     "conv": ("pixel_embedding", "conv"),
     "maxpool": ("pixel_embedding", "maxpool"),
+    "dw": ("pixel_embedding", "depthwise"),
     "trc:none": ("recalibration", "none"),
     "trc:linear": ("recalibration", "linear"),
     "trc:conv": ("recalibration", "conv"),

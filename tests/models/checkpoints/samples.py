@@ -124,6 +124,6 @@ def schedules(draw: st.DrawFn, last: int = 1) -> Schedule:
     """Schedules whose last stage has at least `last` layers over all levels."""
     layers = (draw(st.integers(0, 3)), draw(st.integers(0, 3)), draw(st.integers(last, 3)))
     recalibration = draw(st.sampled_from(["none", "linear", "conv"]))
-    embedding = draw(st.sampled_from(["maxpool", "conv"]))
+    embedding = draw(st.sampled_from(["maxpool", "conv", "depthwise"]))
     stages = tuple(Stage(levels, number) for levels, number in zip(PREFIXES, layers, strict=True))
     return Schedule(stages, recalibration=recalibration, pixel_embedding=embedding)

@@ -81,6 +81,13 @@ def test_a_layer_that_sees_all_its_weight_on_the_kept_levels_computes_the_same(t
     assert (old - new).abs().max() <= 1e-5
 
 
+def test_a_depth_wise_convolution_has_no_counterpart_and_its_norm_has(baseline: Path) -> None:
+    model = small_model("3,3,3+dw+trc:none", RESNET, seed=1)
+    started = warm_start(model, open_checkpoint(baseline))
+    assert started.left == {"encoder.pixel_embedding.0.weight": "another kind of convolution"}
+    assert "encoder.pixel_embedding.1.weight" in started.taken
+
+
 def test_other_classes_and_queries_are_left_and_said(baseline: Path) -> None:
     model = build(Mask2FormerSpec(RESNET, parse_compact("3,3,3"), replace(HEAD, num_classes=3, queries=9)))
     left = warm_start(model, open_checkpoint(baseline)).left
