@@ -56,8 +56,8 @@ class LayerCost:
 class FlopCount:
     """The cost of one model at one size under one rule set.
 
-    `flops` are integers by leaf of the model's parts, summed over the size's images; everything else follows from them.
-    Two counts are equal where all of these are.
+    `flops` are integers by leaf of the model's parts, summed over the size's images (fractions, in an expectation over
+    the exits of a gate); everything else follows from them. Two counts are equal where all of these are.
     """
 
     spec: ModelSpec
@@ -100,7 +100,7 @@ class FlopCount:
         `encoder` is the whole pixel decoder; `total` is all but post-processing.
         """
         unit = GIGA * self.input.images
-        return ByPart({part.name: self.part_flops[part.name] / unit for part in rows(self.spec.parts)})
+        return ByPart({part.name: float(self.part_flops[part.name] / unit) for part in rows(self.spec.parts)})
 
     @cached_property
     def params_m(self) -> ByPart[float]:
@@ -126,7 +126,7 @@ class FlopCount:
                 layer.stage,
                 layer.levels,
                 _mean(sum(quantity_of(tokens, self.input) for tokens in layer.tokens), images),
-                self.flops[part] / (GIGA * images),
+                float(self.flops[part] / (GIGA * images)),
                 layer.reads,
             )
             for part, layer in zip(numbered, self.spec.layers, strict=True)
@@ -165,13 +165,13 @@ class FlopCount:
         """GFLOPs of one image by row and operator, as far as the rules count them."""
         unit = GIGA * self.input.images
         table = self.closed_form.by_operator(self.input)
-        return {part: {str(op): n / unit for op, n in row.items() if n} for part, row in table.items()}
+        return {part: {str(op): float(n / unit) for op, n in row.items() if n} for part, row in table.items()}
 
     @cached_property
     def uncounted_ops(self) -> dict[str, float]:
         """Operations that a model runs and these rules leave out, by operator, in G of its amount (see `Operator`)."""
         unit = GIGA * self.input.images
-        return {str(op): n / unit for op, n in self.closed_form.uncounted(self.input).items()}
+        return {str(op): float(n / unit) for op, n in self.closed_form.uncounted(self.input).items()}
 
     @property
     def closed_form(self) -> ClosedForm:

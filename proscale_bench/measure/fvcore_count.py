@@ -58,10 +58,10 @@ class _WithPostprocessing(nn.Module):
         super().__init__()
         self.model, self.padded, self.output = model, group.padded, group.output
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         predictions = self.model(image)
         masks = resize_masks(predictions.pred_masks[0], self.padded, self.padded, self.output)
-        return semantic(predictions.pred_logits[0], masks)
+        return semantic(predictions.pred_logits[0], masks), *predictions.gates  # what no output needs is not traced
 
 
 def count_with_fvcore(spec: ModelSpec, group: SizeGroup) -> FvcoreCount:

@@ -133,7 +133,7 @@ RULE_TABLE: dict[Any, OperatorRule] = {
 # Arithmetic that no rule set counts; listed with every count (see `cost.rules.NEVER_COUNTED`).
 UNCOUNTED = (
     _packets("_softmax _safe_softmax relu relu_ gelu sigmoid")  # softmax and activations
-    | _packets("add add_ sub div sum")  # additions, sums and scalings
+    | _packets("add add_ sub div sum mean")  # additions, sums and scalings
     | _packets("max_pool2d_with_indices")
     | _packets("pow sin cos floor_divide")  # positions
     | _packets("lt ne eq bitwise_not bitwise_or logical_not logical_or all where masked_fill masked_fill_")  # masks

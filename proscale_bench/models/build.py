@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from proscale_bench.models.backbones import build_backbone
+from proscale_bench.models.encoders.early_exit import EarlyExitEncoder
 from proscale_bench.models.encoders.interface import PixelEncoder
 from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import MaskedDecoder
+from proscale_bench.specs.encoders.early_exit import EarlyExit
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
 from proscale_bench.specs.mask2former import Mask2FormerSpec
@@ -55,4 +57,6 @@ def build_encoder(encoder: EncoderSpec, head: Head, channels: Mapping[str, int])
     match encoder:
         case Schedule():
             return StagedEncoder(encoder, head, channels)
+        case EarlyExit():
+            return EarlyExitEncoder(encoder, head, channels)
     raise TypeError(f"no module for the encoder {encoder!r}")

@@ -33,11 +33,13 @@ class Predictions(NamedTuple):
         pred_masks: mask logits at stride 4 of the padded input, [B, Q, H/4, W/4].
         auxiliary: the predictions before each layer, the first of them that of the learned queries; empty
             unless asked for or in training.
+        gates: those of `EncoderOutput`.
     """
 
     pred_logits: Tensor
     pred_masks: Tensor
     auxiliary: tuple[LayerPrediction, ...] = ()
+    gates: tuple[Tensor, ...] = ()
 
 
 class Attention(nn.Module):
@@ -152,7 +154,7 @@ class MaskedDecoder(nn.Module):
             x = layer(x, self.query_positions, keys[level], values[level], allowed)
         normed = self.norm(x)
         masks = self._masks(normed, encoded.mask_features)
-        return Predictions(self.class_head(normed), masks, tuple(intermediate))
+        return Predictions(self.class_head(normed), masks, tuple(intermediate), encoded.gates)
 
     def _masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:
         return torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), mask_features)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from proscale_bench.specs.encoders import staged
+from proscale_bench.specs.encoders import early_exit, staged
 from proscale_bench.specs.model import EncoderSpec
 
 
@@ -17,5 +17,7 @@ def parse_encoder(text: str) -> EncoderSpec:
         BenchError: no family has such a spelling; with the nearest one, or the grammar.
     """
     match re.split(r"[:+]", text.strip(), maxsplit=1)[0]:
+        case "early-exit":
+            return early_exit.parse_compact(text)
         case _:
             return staged.parse_compact(text)

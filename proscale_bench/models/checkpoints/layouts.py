@@ -136,7 +136,7 @@ class KeyLayout:
 EXTRA = "extra."  # in our own files: what the model has no use for and a conversion gives back
 
 _ENCODER = (
-    *("projections.", "level_embedding$", "layers.{i}.", "recalibration.score."),
+    *("projections.", "level_embedding$", "layers.{i}.", "recalibration.score.", "gate."),
     *("mask_features.", "lateral.", "pixel_embedding."),
 )
 
@@ -172,6 +172,7 @@ OFFICIAL = KeyLayout(
         rule(f"{_PIXEL}.transformer.encoder.layers.{{i}}.self_attn.", "encoder.layers.{i}.attention."),
         rule(f"{_PIXEL}.transformer.encoder.layers.{{i}}.", "encoder.layers.{i}."),
         rule(f"{_PIXEL}.transformer.encoder.token_excite.ops.", "encoder.recalibration.score."),
+        rule(f"{_PIXEL}.transformer.encoder.gt.head.", "encoder.gate."),  # ECO-M2F
         rule(f"{_PIXEL}.mask_features.", "encoder.mask_features."),
         rule(f"{_PIXEL}.adapter_1.norm.", "encoder.lateral.1."),
         rule(f"{_PIXEL}.adapter_1.", "encoder.lateral.0."),

@@ -16,10 +16,12 @@ class EncoderOutput:
     Args:
         mask_features: per-pixel embeddings, [B, C, H/4, W/4].
         pyramid: feature maps [B, C, h, w] at strides 32, 16 and 8, coarse to fine.
+        gates: logits of the encoder's gate over its exits, [B, exits]; empty where it has none.
     """
 
     mask_features: Tensor
     pyramid: tuple[Tensor, ...]
+    gates: tuple[Tensor, ...] = ()
 
 
 class PixelEncoder(nn.Module, ABC):
