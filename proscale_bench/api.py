@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from warnings import warn
 
 from proscale_bench.bench.specs import count_flops
-from proscale_bench.config.catalogue import parse_schedule, parse_staged
+from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.model import EncoderSpec
@@ -83,7 +83,7 @@ def build_model(
     return build(spec)
 
 
-def load_checkpoint(path: str | PathLike[str], schedule: Schedule | str | None = None) -> Mask2Former:
+def load_checkpoint(path: str | PathLike[str], schedule: EncoderSpec | str | None = None) -> Mask2Former:
     """The model of a checkpoint, float32 on the CPU, in eval mode. Nothing in the file is executed.
 
     Args:
@@ -102,7 +102,7 @@ def load_checkpoint(path: str | PathLike[str], schedule: Schedule | str | None =
 
     from proscale_bench.models.checkpoints.load import load_checkpoint as load
 
-    told = schedule if schedule is None or isinstance(schedule, Schedule) else parse_staged(schedule)
+    told = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     return load(Path(path), told)
 
 

@@ -10,7 +10,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.results.profile import Execution
 from proscale_bench.results.record import Cost, EvaluationProtocol, Record, Reference, model_of, protocol_of
 from proscale_bench.specs.backbones import BACKBONES
-from proscale_bench.specs.encoders.staged import parse_compact
+from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.units import GIGA, show_mac
 
 SETS = ("coco-first100", "coco-val")
@@ -197,7 +197,7 @@ def model_order(record: Record) -> tuple[object, ...]:
 def _layers_of(schedule: str) -> int:
     """The number of token layers that a spelling asks for; 0 where it is no schedule's."""
     try:
-        return len(parse_compact(schedule).layers)
+        return len(parse_encoder(schedule).layers)
     except BenchError:
         return 0
 

@@ -11,6 +11,7 @@ from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.geometry import DEFAULT_SIZE, parse_size
 from proscale_bench.cost.rules import CONVENTIONS, get_rules
 from proscale_bench.errors import BenchError, look_up
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
 from proscale_bench.specs.model import EncoderSpec
 
@@ -83,9 +84,9 @@ def read_spec(path: Path, cut_short: bool = False, *, any_depth: bool = False) -
         BenchError: unreadable, hostile, damaged, of no model that we know, with tensors of the encoder that have no
             place, or of a head alone.
     """
-    from proscale_bench.config.weights import METADATA, read_header, read_shapes, require_whole
+    from proscale_bench.config.weights import METADATA, TOLD_DIMENSIONS, read_header, read_shapes, require_whole
     from proscale_bench.models.checkpoints.infer import Hints, infer
-    from proscale_bench.models.checkpoints.layouts import shapes_under_our_keys
+    from proscale_bench.models.checkpoints.layouts import NOT_STAGED, shapes_under_our_keys
 
     try:
         shapes, metadata = read_shapes(path)
@@ -94,8 +95,11 @@ def read_spec(path: Path, cut_short: bool = False, *, any_depth: bool = False) -
         hints = Hints()
         if METADATA in metadata:
             header = read_header(path)
-            hints = Hints(header.schedule, header.encoder_heads, header.encoder_points, header.decoder_heads)
-        spec = infer(shapes_under_our_keys(shapes), hints=hints).spec
+            hints = Hints(header.schedule, *(getattr(header, key) for key in TOLD_DIMENSIONS))
+        shapes = shapes_under_our_keys(shapes)
+        spec = infer(shapes, hints=hints).spec
+        if spec and isinstance(spec.encoder, Schedule) and any(map(NOT_STAGED.match, shapes)):
+            raise BenchError(f"{path}: tensors of the encoder without a place")
         if spec is not None and not spec.layers and hints.schedule is None and not any_depth:
             raise BenchError(f"{path}: no token layers")
     except BenchError:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from proscale_bench.config.weights import DIGEST, METADATA
 from proscale_bench.errors import BenchError
-from proscale_bench.specs.encoders.staged import Schedule
-from proscale_bench.specs.model import ModelSpec
+from proscale_bench.specs.model import EncoderSpec, ModelSpec
 
 if TYPE_CHECKING:
     from proscale_bench.models.mask2former import Mask2Former
@@ -48,7 +47,7 @@ class Weights:
     cautions: tuple[str, ...] = ()  # what a user should know of the file
 
 
-def read_weights(path: Path, schedule: Schedule | None = None) -> Weights:
+def read_weights(path: Path, schedule: EncoderSpec | None = None) -> Weights:
     """Load the model of a checkpoint, with torch.
 
     Raises:

@@ -160,7 +160,7 @@ def convert(
 
     say_cautions(checkpoint)
     written = convert_checkpoint(checkpoint, out, layout, overwrite=force)
-    what = f"{written.layout} layout, {written.tensors} tensors, schedule {checkpoint.inferred.schedule}"
+    what = f"{written.layout} layout, {written.tensors} tensors, schedule {checkpoint.inferred.schedule.compact}"
     typer.echo(printable(f"{out}: {what}"))
     if written.left_out:
         note(f"left out: {', '.join(written.left_out)}")
@@ -178,12 +178,12 @@ def warm_start(
 
     Example: proscale-bench models warm-start mask2former.pkl start.safetensors --schedule 3,3,3
     """
-    from proscale_bench.config.catalogue import parse_staged
+    from proscale_bench.config.catalogue import parse_schedule
     from proscale_bench.files import refuse_overwrite
     from proscale_bench.render.models import warm_start_lines
 
     refuse_overwrite(out, force)
-    target = parse_staged(schedule)
+    target = parse_schedule(schedule)
     checkpoint = open_told(baseline, None)
     from proscale_bench.models.checkpoints.warm_start import start_from
 
@@ -203,9 +203,9 @@ def say_cautions(checkpoint: Checkpoint) -> None:
 def open_told(file: Path, schedule: str | None) -> Checkpoint:
     """Read a checkpoint, held against a schedule where one is given."""
     from proscale_bench.commands.progress import uninterrupted
-    from proscale_bench.config.catalogue import parse_staged
+    from proscale_bench.config.catalogue import parse_schedule
 
-    told = None if schedule is None else parse_staged(schedule)
+    told = None if schedule is None else parse_schedule(schedule)
     with uninterrupted():
         from proscale_bench.models.checkpoints.load import open_checkpoint
     return open_checkpoint(file, told)

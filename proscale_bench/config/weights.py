@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from proscale_bench.errors import BenchError
-from proscale_bench.specs.encoders.staged import Schedule, parse_compact
+from proscale_bench.specs.model import EncoderSpec
+from proscale_bench.specs.spelling import parse_encoder
 
 METADATA = "proscale_bench"  # the key of what our own files say of themselves
 FOLDER = Path(__file__).resolve().parent.parent / "weights"
 MAX_HEADER_BYTES = 8 << 20  # that of Swin-L has 0.1 MiB
-MAX_HEADS = 1024
+# With the largest number that a model can have.
+TOLD_DIMENSIONS = {"encoder_heads": 1024, "encoder_points": 1024, "encoder_ffn": 1 << 20, "decoder_heads": 1024}
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -33,16 +35,17 @@ class WeightsHeader:
         shapes: the shape of every tensor, under our keys.
         digest: the digest of the weights; None where it does not say.
         seed, data: of the training, `shapes` for example; None where it does not say.
-        encoder_heads, encoder_points, decoder_heads: what no shape tells; None where it does not say.
+        encoder_heads, encoder_points, encoder_ffn, decoder_heads: what no shape tells; None where it does not say.
     """
 
-    schedule: Schedule
+    schedule: EncoderSpec
     shapes: Mapping[str, tuple[int, ...]]
     digest: str | None
     seed: int | None
     data: str | None = None
     encoder_heads: int | None = None
     encoder_points: int | None = None
+    encoder_ffn: int | None = None
     decoder_heads: int | None = None
 
 
@@ -51,7 +54,7 @@ def shipped_weights() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
 
 
-def require_shipped_weights(schedule: Schedule | None = None, seed: int | None = None) -> dict[str, Path]:
+def require_shipped_weights(schedule: EncoderSpec | None = None, seed: int | None = None) -> dict[str, Path]:
     """Choose weights that ship: those of a schedule and of a training's seed, where these are given.
 
     Raises:
@@ -70,7 +73,10 @@ def require_shipped_weights(schedule: Schedule | None = None, seed: int | None =
         if schedule in (None, one.schedule) and seed in (None, one.seed)
     }
     if not chosen:
-        wanted = [*([f"schedule {schedule}"] if schedule else []), *([f"seed {seed}"] if seed is not None else [])]
+        wanted = [
+            *([f"schedule {schedule.compact}"] if schedule else []),
+            *([f"seed {seed}"] if seed is not None else []),
+        ]
         raise BenchError(f"no weights of {' and '.join(wanted)} ship", f"these do: {', '.join(shipped)}")
     return chosen
 
@@ -91,12 +97,12 @@ def read_header(path: Path) -> WeightsHeader:
         seed = provenance.get("seed")
         digest = told.get("weights")
         return WeightsHeader(
-            schedule=parse_compact(told["schedule"]),
+            schedule=parse_encoder(told["schedule"]),
             shapes=shapes,
             digest=digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None,
             seed=seed if type(seed) is int else None,
             data=data if isinstance(data := provenance.get("data"), str) else None,
-            **{key: _number(told.get(key)) for key in ("encoder_heads", "encoder_points", "decoder_heads")},
+            **told_dimensions(told),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(path, error) from error
@@ -139,12 +145,20 @@ def _unreadable(path: Path, error: Exception) -> BenchError:
     return BenchError(f"{path}: its header cannot be read: {str(error)[:200]}", "the file is damaged")
 
 
-def _number(value: object) -> int | None:
-    """A number that the header says, or None; a ValueError where no model can have it."""
+def told_dimensions(told: Mapping[str, object]) -> dict[str, int | None]:
+    """The dimensions of `Head` that a file of ours says because no shape tells them; None where it does not.
+
+    Raises:
+        ValueError: a number that no model can have.
+    """
+    return {key: _number(told.get(key), most) for key, most in TOLD_DIMENSIONS.items()}
+
+
+def _number(value: object, most: int) -> int | None:
     if value is None:
         return None
-    if type(value) is not int or not 1 <= value <= MAX_HEADS:
-        raise ValueError(f"{value!r} is not a number from 1 to {MAX_HEADS}")
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{value!r} is not a number from 1 to {most}")
     return value
 
 

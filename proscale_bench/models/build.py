@@ -46,7 +46,7 @@ def assemble(backbone: nn.Module, encoder: EncoderSpec, head: Head, channels: Ch
 
 
 def build_encoder(encoder: EncoderSpec, head: Head, channels: Mapping[str, int]) -> PixelEncoder:
-    """The module of an encoder. A new encoder family is one line here.
+    """The module of an encoder, which knows what it was made from.
 
     Args:
         channels: of the backbone's features, by name.
@@ -54,6 +54,13 @@ def build_encoder(encoder: EncoderSpec, head: Head, channels: Mapping[str, int])
     Raises:
         TypeError: no module is known for it.
     """
+    module = _encoder_module(encoder, head, channels)
+    module.spec, module.head = encoder, head
+    return module
+
+
+def _encoder_module(encoder: EncoderSpec, head: Head, channels: Mapping[str, int]) -> PixelEncoder:
+    """A new encoder family is one case here."""
     match encoder:
         case Schedule():
             return StagedEncoder(encoder, head, channels)

@@ -120,7 +120,7 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
         named = ", ".join(inspection.left_behind[:NAMED_LEFT_BEHIND])
         more = len(inspection.left_behind) - NAMED_LEFT_BEHIND
         lines.append(("beside them", f"{named}, and {more} more" if more > 0 else named))
-    lines.append(("schedule", f"{inspection.schedule} ({HOW_KNOWN[inspection.schedule_from]})"))
+    lines.append(("schedule", f"{inspection.schedule.compact} ({HOW_KNOWN[inspection.schedule_from]})"))
     if inspection.backbone is None:
         lines.append(("backbone", "missing: the file holds a head alone"))
         lines.append(("channels res2 to res5", dashed(inspection.channels)))

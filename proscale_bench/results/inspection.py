@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from proscale_bench.specs.backbones import BACKBONES, ResNet, Swin
-from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.masked_decoder import Head
+from proscale_bench.specs.model import EncoderSpec
 
 Status = Literal["missing", "unexpected", "unused", "derived", "converted", "matched"]
 STATUSES: tuple[Status, ...] = ("missing", "unexpected", "unused", "derived", "converted", "matched")
@@ -69,7 +69,7 @@ class Inspection:
     backbone: ResNet | Swin | None
     channels: tuple[int, int, int, int]
     head: Head
-    schedule: Schedule
+    schedule: EncoderSpec
     schedule_from: str
     dtypes: dict[str, int]
     parameters: int

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from proscale_bench.config.recipe import Recipe
 from proscale_bench.errors import BenchError, ExitCode
-from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.processes import Processes
 from proscale_bench.models.running import autocast
 from proscale_bench.results.training import TrainingSession, TrainingStep
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.training.checkpoint import TrainingState, read_state, restore, save_training
 from proscale_bench.training.criterion import Losses, LossNormalizer, Target, criterion
@@ -255,8 +255,9 @@ class NonFiniteError(BenchError):
 
 
 def _leaves_parameters_out(model: Mask2Former) -> bool:
-    """True if a backward pass leaves some parameters out: those beside the token layers, where there are none."""
-    return not isinstance(model.encoder, StagedEncoder) or not model.encoder.schedule.layers
+    """True if a backward pass may leave some parameters out: those beside the token layers, where there are none."""
+    encoder = model.encoder.spec
+    return not isinstance(encoder, Schedule) or not encoder.layers
 
 
 def _padded(masks: Tensor) -> Tensor:

@@ -144,6 +144,36 @@ def test_it_is_evaluated(project: Path, tmp_path: Path) -> None:
     assert row["pq"] is not None
 
 
+def test_it_is_trained_inspected_and_evaluated_from_its_file(project: Path) -> None:
+    shapes = (
+        "--recipe",
+        "shapes",
+        "-s",
+        "pyramid",
+        "--iterations",
+        "2",
+        "--batch-size",
+        "2",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    )
+    run(project, "train", *shapes, "--out", "trained")
+    weights = project / "trained" / "model.safetensors"
+    (inspected,) = json.loads(run(project, "models", "inspect", str(weights), "--export-json", "-"))["results"]
+    assert (inspected["schedule"], inspected["schedule_from"]) == ("pyramid", "metadata")
+    assert not inspected["account"]["missing"] + inspected["account"]["unexpected"]
+    (count,) = json.loads(run(project, "flops", "--weights", str(weights), "--export-json", "-"))["results"]
+    assert (count["schedule"], count["backbone"]) == ("pyramid", "tiny")
+    arguments = ("eval", "--weights", str(weights), "--limit", "2", "--bootstrap", "0", "--out", "judged-file")
+    (row,) = json.loads(run(project, *arguments, "--export-json", "-"))["results"]
+    assert row["schedule"] == "pyramid"
+    run(project, "flops", "--weights", str(weights), "-s", "3,3,3")  # another encoder in the same model
+    run(project, "eval", "--weights", str(weights), "-s", "3,3,3", "--limit", "2", code=2)
+    run(project, "models", "convert", str(weights), "other.pth", code=2)
+
+
 def test_it_is_swept_reported_and_shown(project: Path, swept: Path) -> None:
     run(project, "report", "run", "--out", "out")
     page = (project / "out/index.html").read_text()

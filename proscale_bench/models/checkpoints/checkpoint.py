@@ -25,7 +25,7 @@ from proscale_bench.units import printable
 INDEX = "relative_position_index"  # Swin's: official files have it square, torchvision flat, Hugging Face not at all
 NOT_TOLD = (METADATA, "config", "format")  # ours in one piece; Hugging Face's configuration; torch's mark
 FIRST_LAYER = "encoder.layers.0.attention.sampling_offsets.weight"
-SCHEDULED = ("encoder.recalibration.", "encoder.layers.", "encoder.pixel_embedding.")  # what a schedule decides
+SCHEDULED = ("encoder.recalibration.", "encoder.layers.", "encoder.pixel_embedding.")  # what PRO-SCALE's options decide
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Checkpoint:
             BenchError: the first tensor that is missing, or of the encoder and without a place, and their number; or no
                 token layers, where nobody says that there should be none.
         """
-        schedule = self.inferred.schedule
+        schedule = self.inferred.schedule.compact
         if strays := self.strays_of_encoder():
             raise BenchError(
                 f"{self.path}: {strays[0]} has no place in schedule {schedule}{_and_more(strays)}",
@@ -181,7 +181,7 @@ class Checkpoint:
                 f"{self.path}: {missing[0]} is missing{_and_more(missing)}",
                 "the file is incomplete, or not of a model that we know; 'models inspect' lists them",
             )
-        if not schedule.layers and self.schedule_from == "shapes" and not any_depth:
+        if not self.inferred.schedule.layers and self.schedule_from == "shapes" and not any_depth:
             layer = self.translation.spelt(FIRST_LAYER)
             raise BenchError(
                 f"{self.path}: no token layers in it: {layer} is missing",

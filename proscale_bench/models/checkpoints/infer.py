@@ -2,7 +2,8 @@
 
 What shapes cannot tell comes from the schedule given, else from the file's metadata, else is as in the released
 models: `residual`, the re-calibration's temperature and layout, which levels a stage sees that is no prefix of
-res5, res4, res3; and the number of heads where no token layer sees three levels.
+res5, res4, res3; and the number of heads where no token layer sees three levels. An encoder of another family is never
+guessed: the file, or whoever opens it, says which it is, and its tensors are held against that.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from proscale_bench.specs.encoders.staged import PREFIXES, Recalibration, Schedu
 from proscale_bench.specs.levels import LEVELS, Channels
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.masked_decoder import NORM_GROUPS, Head
+from proscale_bench.specs.model import EncoderSpec
 
 DEFAULT_HEADS = 8
 POINTS = 4
@@ -41,9 +43,10 @@ class TensorError(BenchError):
 class Hints:
     """Hints that a file gives beside its tensors; None where it says nothing."""
 
-    schedule: Schedule | None = None
+    schedule: EncoderSpec | None = None
     encoder_heads: int | None = None
     encoder_points: int | None = None
+    encoder_ffn: int | None = None
     decoder_heads: int | None = None
 
 
@@ -60,7 +63,7 @@ class Inferred:
 
     backbone: ResNet | Swin | NoBackbone
     head: Head
-    schedule: Schedule
+    schedule: EncoderSpec
 
     @property
     def spec(self) -> Mask2FormerSpec | None:
@@ -70,7 +73,7 @@ class Inferred:
         )
 
 
-def infer(shapes: TensorShapes, given: Schedule | None = None, hints: Hints = Hints()) -> Inferred:
+def infer(shapes: TensorShapes, given: EncoderSpec | None = None, hints: Hints = Hints()) -> Inferred:
     """Read a model off its tensors.
 
     A schedule given is taken at its word; where it contradicts the shapes, the model it describes has other ones.
@@ -78,16 +81,14 @@ def infer(shapes: TensorShapes, given: Schedule | None = None, hints: Hints = Hi
     Raises:
         TensorError: a tensor that tells a dimension is missing or of no possible shape.
     """
-    width = _dimension(shapes, "encoder.mask_features.weight", rank=4)
-    if width % NORM_GROUPS:
-        raise TensorError(
-            "encoder.mask_features.weight", f": width {width} is no multiple of {NORM_GROUPS} norm groups"
-        )
+    told = given or hints.schedule
+    if told is not None and not isinstance(told, Schedule):
+        return Inferred(_backbone(shapes), _told_head(shapes, hints), told)
+    width = _width(shapes, "encoder.mask_features.weight")
     rows = [
         _dimension(shapes, f"encoder.layers.{index}.attention.sampling_offsets.weight")
         for index in range(_count(shapes, r"encoder\.layers\.(\d+)\."))
     ]
-    told = given or hints.schedule
     points = hints.encoder_points or POINTS
     per_head = [rows_of_layer // (2 * points) for rows_of_layer in rows]  # heads times levels
     heads = (told and _heads_of_schedule(rows, points, told)) or None
@@ -99,12 +100,39 @@ def infer(shapes: TensorShapes, given: Schedule | None = None, hints: Hints = Hi
         encoder_points=points,
         encoder_ffn=_dimension(shapes, "encoder.layers.0.linear1.weight") if rows else Head.encoder_ffn,
         decoder_heads=_divisor(hints.decoder_heads, width) or heads,
-        decoder_ffn=_dimension(shapes, "decoder.layers.0.linear1.weight"),
-        decoder_layers=_count(shapes, r"decoder\.layers\.(\d+)\."),
-        queries=_dimension(shapes, "decoder.query_features"),
-        num_classes=_dimension(shapes, "decoder.class_head.weight", least=2) - 1,
+        **_decoder(shapes),
     )
     return Inferred(_backbone(shapes), head, told or _schedule(shapes, [units // heads for units in per_head]))
+
+
+def _told_head(shapes: TensorShapes, hints: Hints) -> Head:
+    """The head of a file that says which encoder it has, and what of its dimensions no decoder shows."""
+    width = _width(shapes, "decoder.query_features", axis=1, rank=2)
+    return Head(
+        width=width,
+        encoder_heads=_divisor(hints.encoder_heads, width) or DEFAULT_HEADS,
+        encoder_points=hints.encoder_points or POINTS,
+        encoder_ffn=hints.encoder_ffn or Head.encoder_ffn,
+        decoder_heads=_divisor(hints.decoder_heads, width) or DEFAULT_HEADS,
+        **_decoder(shapes),
+    )
+
+
+def _decoder(shapes: TensorShapes) -> dict[str, int]:
+    """The dimensions of the transformer decoder."""
+    return {
+        "decoder_ffn": _dimension(shapes, "decoder.layers.0.linear1.weight"),
+        "decoder_layers": _count(shapes, r"decoder\.layers\.(\d+)\."),
+        "queries": _dimension(shapes, "decoder.query_features"),
+        "num_classes": _dimension(shapes, "decoder.class_head.weight", least=2) - 1,
+    }
+
+
+def _width(shapes: TensorShapes, key: str, *, axis: int = 0, rank: int = 4) -> int:
+    width = _dimension(shapes, key, axis=axis, rank=rank)
+    if width % NORM_GROUPS:
+        raise TensorError(key, f": width {width} is no multiple of {NORM_GROUPS} norm groups")
+    return width
 
 
 def _schedule(shapes: TensorShapes, levels: list[int]) -> Schedule:

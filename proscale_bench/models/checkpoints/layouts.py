@@ -135,15 +135,16 @@ class KeyLayout:
 
 EXTRA = "extra."  # in our own files: what the model has no use for and a conversion gives back
 
-_ENCODER = (
-    *("projections.", "level_embedding$", "layers.{i}.", "recalibration.score.", "gate."),
-    *("mask_features.", "lateral.", "pixel_embedding."),
+# Encoders of other families have names of their own, and a file of ours says which it holds.
+NOT_STAGED = re.compile(
+    r"encoder\.(?!projections\.|level_embedding$|layers\.\d+\.|recalibration\.score\."
+    r"|mask_features\.|lateral\.|pixel_embedding\.)"
 )
 
 OURS = KeyLayout(
     "ours",
-    anchors=("encoder.mask_features.weight",),
-    rules=tuple(rule(part, part) for part in ("backbone.", *(f"encoder.{part}" for part in _ENCODER), "decoder.")),
+    anchors=("encoder.mask_features.weight", "decoder.query_features"),
+    rules=tuple(rule(part, part) for part in ("backbone.", "encoder.", "decoder.")),
     encoder=r"encoder\.",
     unused=EXTRA.replace(".", r"\."),
 )

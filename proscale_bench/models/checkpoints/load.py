@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.config.weights import METADATA
+from proscale_bench.config.weights import METADATA, told_dimensions
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import assemble, build
 from proscale_bench.models.checkpoints.checkpoint import INDEX, SCHEDULED, Checkpoint, Translation, translate
@@ -17,14 +17,16 @@ from proscale_bench.models.checkpoints.formats import read_stored
 from proscale_bench.models.checkpoints.hugging_face import hints_of_config, refuse_contradiction
 from proscale_bench.models.checkpoints.infer import Hints, Inferred, TensorError, infer
 from proscale_bench.models.mask2former import Mask2Former
-from proscale_bench.specs.encoders.staged import Schedule, parse_compact
+from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.model import EncoderSpec
+from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.units import printable
 
 WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_DERIVED_BYTES = 256 * 2**20  # indices that a file leaves out: Swin-L's take 4 MiB
 
 
-def open_checkpoint(path: Path, schedule: Schedule | None = None) -> Checkpoint:
+def open_checkpoint(path: Path, schedule: EncoderSpec | None = None) -> Checkpoint:
     """Read a file and hold every tensor against the model that they describe.
 
     Missing tensors are in the account and no error here.
@@ -51,7 +53,7 @@ def open_checkpoint(path: Path, schedule: Schedule | None = None) -> Checkpoint:
     return checkpoint
 
 
-def load_checkpoint(path: Path, schedule: Schedule | None = None) -> Mask2Former:
+def load_checkpoint(path: Path, schedule: EncoderSpec | None = None) -> Mask2Former:
     """The model of a checkpoint, float32 on the CPU, in eval mode.
 
     A file of a head alone gives a model without a backbone: `model.head(features)` works, `model(images)` says what is
@@ -106,10 +108,7 @@ def _hints(translation: Translation) -> Hints:
         return Hints()
     try:
         told = json.loads(metadata[METADATA])
-        numbers = {key: told.get(key) for key in ("encoder_heads", "encoder_points", "decoder_heads")}
-        if any(type(number) not in (int, type(None)) or not 1 <= (number or 1) <= 1024 for number in numbers.values()):
-            raise ValueError(f"numbers {numbers}")
-        return Hints(parse_compact(told["schedule"]), **numbers)
+        return Hints(parse_encoder(told["schedule"]), **told_dimensions(told))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, BenchError) as error:
         raise BenchError(f"{path}: its metadata cannot be read: {str(error)[:200]}", "the file is damaged") from error
 
@@ -119,9 +118,10 @@ def _hints(translation: Translation) -> Hints:
 
 def _check_shapes(checkpoint: Checkpoint) -> None:
     """Every tensor has the model's shape, and a schedule that was told decides no other tensors than there are."""
-    translation, schedule = checkpoint.translation, checkpoint.inferred.schedule
+    translation, encoder = checkpoint.translation, checkpoint.inferred.schedule
     shapes = translation.shapes
-    told = {"given": f"schedule {schedule}", "metadata": f"its own metadata, schedule {schedule}"}
+    told = {"given": f"schedule {encoder.compact}", "metadata": f"its own metadata, schedule {encoder.compact}"}
+    scheduled = SCHEDULED if isinstance(encoder, Schedule) else ("encoder.",)
     told_by = told.get(checkpoint.schedule_from)
 
     def contradiction(key: str, what: str) -> BenchError:
@@ -131,7 +131,7 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
         )
 
     for key, expected in checkpoint.expected.items():
-        decided = told_by is not None and key.startswith(SCHEDULED)
+        decided = told_by is not None and key.startswith(scheduled)
         needed = tuple(expected.shape)
         if key not in shapes:
             if decided:
@@ -143,7 +143,7 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
                 f"{checkpoint.path}: {translation.spelt(key)}: shape {list(shapes[key])}, expected {list(needed)}",
                 "the other tensors say so; the file is damaged, or of a model that we do not know",
             )
-    stray = next((key for key in shapes if key.startswith(SCHEDULED) and key not in checkpoint.expected), None)
+    stray = next((key for key in shapes if key.startswith(scheduled) and key not in checkpoint.expected), None)
     if stray and told_by:
         raise contradiction(stray, "has no place in it")
     derived = [expected for key, expected in checkpoint.expected.items() if key not in shapes and key.endswith(INDEX)]

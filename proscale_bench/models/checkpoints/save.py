@@ -27,12 +27,11 @@ from proscale_bench.files import replacing, write_atomic
 from proscale_bench.models.checkpoints.checkpoint import INDEX, Checkpoint, digest
 from proscale_bench.models.checkpoints.hugging_face import config_of
 from proscale_bench.models.checkpoints.layouts import EXTRA, HUGGING_FACE, LAYOUTS, OFFICIAL, OURS, KeyLayout
-from proscale_bench.models.deformable_attention import DeformableAttention
-from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
-from proscale_bench.models.masked_decoder import Attention
 from proscale_bench.results.export import now
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.masked_decoder import Head
+from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.units import printable
 from proscale_bench.version import __version__
 
@@ -70,21 +69,19 @@ def save_checkpoint(
         seen: the classes and the scale of images that they were trained with.
 
     Raises:
-        BenchError: another end than .safetensors, a path that cannot be written, an encoder without a schedule.
+        BenchError: another end than .safetensors, a path that cannot be written, or an
+            encoder that was not built from a spec.
     """
     if path.suffix != ".safetensors":
         raise BenchError(f"{path}: models are saved as .safetensors", "'models convert' writes other formats")
     encoder = model.encoder
-    if not isinstance(encoder, StagedEncoder):
-        raise BenchError(f"an encoder of type {type(encoder).__name__} has no schedule to save")
+    if not hasattr(encoder, "spec"):
+        what = f"an encoder of type {type(encoder).__name__} that says not what it was built from"
+        raise BenchError(f"{path}: {what}", "build it from a spec: proscale_bench.models.build.build")
     state = model.state_dict()
-    attention = next((module for module in encoder.modules() if isinstance(module, DeformableAttention)), None)
-    decoder_attention = next(module for module in model.decoder.modules() if isinstance(module, Attention))
     metadata = _metadata(
-        encoder.schedule,
-        encoder_heads=attention and attention.heads,
-        encoder_points=attention and attention.points,
-        decoder_heads=decoder_attention.heads,
+        encoder.spec,
+        encoder.head,
         weights=digest(state),
         provenance=dict(provenance or {}),
         **seen.fields(),
@@ -113,12 +110,10 @@ def convert_checkpoint(
     if folder and path.suffix in CONTAINERS:
         raise BenchError(f"{path}: Hugging Face's layout is a folder", "give the path of a folder")
     tensors, left_out = convert_tensors(checkpoint, layout)
-    head, seen = checkpoint.inferred.head, trained_on(checkpoint.translation.stored.metadata)
+    seen = trained_on(checkpoint.translation.stored.metadata)
     metadata = _metadata(
         checkpoint.inferred.schedule,
-        encoder_heads=head.encoder_heads,
-        encoder_points=head.encoder_points,
-        decoder_heads=head.decoder_heads,
+        checkpoint.inferred.head,
         weights=checkpoint.digest,
         extra_of=_origin(checkpoint),
         provenance={"file": checkpoint.path.name, "format": checkpoint.translation.stored.format},
@@ -140,9 +135,14 @@ def convert_tensors(checkpoint: Checkpoint, layout: KeyLayout) -> tuple[dict[str
         BenchError: the model has a tensor that the layout does not know.
     """
     translation, schedule = checkpoint.translation, checkpoint.inferred.schedule
+    if not isinstance(schedule, Schedule) and layout is not OURS:
+        raise BenchError(
+            f"{checkpoint.path}: layout {layout.name} has no model of schedule {schedule.compact}",
+            "--layout ours keeps it as it is",
+        )
     if layout is HUGGING_FACE and schedule.encoder != "mask2former":
         raise BenchError(
-            f"{checkpoint.path}: Hugging Face has no model of schedule {schedule}", "it has the baseline alone"
+            f"{checkpoint.path}: Hugging Face has no model of schedule {schedule.compact}", "it has the baseline alone"
         )
     found: dict[str, Tensor] = {}
     for key, tensor in translation.tensors.items():
@@ -178,8 +178,12 @@ def _origin(checkpoint: Checkpoint) -> str:
     return str(told.get("extra_of", OURS.name))
 
 
-def _metadata(schedule: Schedule, **fields: Any) -> str:
-    told = {"version": __version__, "created": now(), "schedule": schedule.compact}
+def _metadata(encoder: EncoderSpec, head: Head, **fields: Any) -> str:
+    """The schedule and what else no shape tells."""
+    told = {"version": __version__, "created": now(), "schedule": encoder.compact, "encoder_heads": head.encoder_heads}
+    told |= {"encoder_points": head.encoder_points, "decoder_heads": head.decoder_heads}
+    if not isinstance(encoder, Schedule):
+        told["encoder_ffn"] = head.encoder_ffn
     return json.dumps(told | {key: value for key, value in fields.items() if value is not None})
 
 

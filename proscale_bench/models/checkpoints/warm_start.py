@@ -1,10 +1,11 @@
-"""Starting PRO-SCALE from a trained baseline: what corresponds is copied, what sees fewer levels is sliced.
+"""Starting an encoder from a trained baseline: what corresponds is copied, what sees fewer levels is sliced.
 
 A new token layer starts from the baseline's layer at the same relative depth: res5 passes every layer of either, so
 depth is what a layer's work has in common. The first starts from the first, the last from the last, and with six
 layers each from its own. The offsets and weights of the levels that it sees are taken; the softmax over fewer of them
 renormalises by itself. Max-pool has no weights, so the 3x3 convolution is left behind and its norm taken.
-Re-calibration has no counterpart and stays as initialised.
+Re-calibration has no counterpart and stays as initialised. Encoders of other families name a module as the baseline
+does exactly where it is the same thing; all else of theirs stays as initialised.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from proscale_bench.errors import BenchError
 from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.checkpoint import INDEX, Checkpoint
 from proscale_bench.models.checkpoints.save import save_checkpoint
-from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.results.inspection import WarmStart
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import LEVELS
+from proscale_bench.specs.model import EncoderSpec
 
 # What may differ, with what it follows from; every other difference is an error.
 FREE = {
@@ -38,9 +39,9 @@ TOKEN_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
 
 
 def start_from(
-    baseline: Checkpoint, schedule: Schedule, path: Path, seed: int = 0, overwrite: bool = True
+    baseline: Checkpoint, encoder: EncoderSpec, path: Path, seed: int = 0, overwrite: bool = True
 ) -> WarmStart:
-    """Write a checkpoint of this schedule that starts from a baseline's.
+    """Write a checkpoint with this encoder that starts from a baseline's.
 
     Args:
         seed: seed of the tensors that the baseline does not have.
@@ -52,7 +53,7 @@ def start_from(
     if spec is None:
         raise BenchError(f"{baseline.path}: a head alone", "start from a checkpoint with its backbone")
     torch.manual_seed(seed)
-    model = build(replace(spec, encoder=schedule))
+    model = build(replace(spec, encoder=encoder))
     started = warm_start(model, baseline)
     provenance = {
         "started_from": baseline.path.name,
@@ -70,22 +71,22 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
     """Initialise a model from a baseline's checkpoint, in place.
 
     Args:
-        model: model of any schedule, with the baseline's backbone and dimensions; classes and queries may differ.
+        model: model with any encoder, with the baseline's backbone and dimensions; classes and queries may differ.
         baseline: a complete checkpoint whose token layers all see three levels.
 
     Raises:
         BenchError: the checkpoint is no baseline, or has other dimensions; names the first tensor.
     """
     baseline.require_complete()
-    encoder = model.encoder
-    if baseline.inferred.schedule.encoder != "mask2former" or not isinstance(encoder, StagedEncoder):
+    encoder = model.encoder.spec
+    if baseline.inferred.schedule.encoder != "mask2former":
         raise BenchError(
-            f"{baseline.path}: schedule {baseline.inferred.schedule} is no baseline",
+            f"{baseline.path}: schedule {baseline.inferred.schedule.compact} is no baseline",
             "start from a Mask2Former whose token layers see all levels",
         )
     source = baseline.translation.tensors
     depth = len(baseline.inferred.schedule.layers)
-    levels = [layer.levels for layer in encoder.schedule.layers]
+    levels = [layer.reads or layer.levels for layer in encoder.layers]
     layers = tuple((2 * index + 1) * depth // (2 * len(levels)) for index in range(len(levels)) if depth)
     start: dict[str, Tensor] = {}
     sliced: list[str] = []
@@ -104,6 +105,8 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
             sliced += [key] if seen != LEVELS else []
         if theirs.shape == ours.shape:
             start[key] = theirs
+        elif key.startswith("encoder.") and not isinstance(encoder, Schedule):
+            left[key] = "of another shape in the baseline"
         elif reason := next((reason for prefix, reason in FREE.items() if key.startswith(prefix)), None):
             left[key] = reason
         else:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from proscale_bench.specs.masked_decoder import Head
+from proscale_bench.specs.model import EncoderSpec
+
 
 @dataclass(frozen=True)
 class EncoderOutput:
@@ -40,6 +43,9 @@ class PixelEncoder(nn.Module, ABC):
 
     `encoders/parts.py` has the modules that encoders share, and docs/encoders.md a feature pyramid network.
     """
+
+    spec: EncoderSpec  # what `build` made it from, as checkpoints say
+    head: Head
 
     @abstractmethod
     def forward(self, features: dict[str, Tensor]) -> EncoderOutput:
