@@ -110,7 +110,7 @@ class EarlyExit:
             parts.PROJECTION.name: parts.projection_terms(channels, head.width),
             GATE.name: terms((Operator.LINEAR, len(EXITS) * head.width, One())),  # its pooling counts as nothing
             **{f"encoder_token_layer_{n}": _times(often, layer) for n, often in enumerate(self._frequencies(), 1)},
-            parts.PIXEL_EMBEDDING.name: parts.pixel_embedding_terms(channels, head.width, is_conv=True),
+            parts.PIXEL_EMBEDDING.name: parts.pixel_embedding_terms(channels, head.width, "conv"),
             parts.FPN_UPSAMPLING.name: parts.upsampling_terms(head.width),
         }
 
@@ -122,7 +122,7 @@ class EarlyExit:
             + len(LEVELS) * width  # level embeddings
             + len(EXITS) * (width + 1)
             + DEPTH * parts.token_layer_parameters(head, len(LEVELS))
-            + parts.pixel_embedding_parameters(channels, width, is_conv=True)
+            + parts.pixel_embedding_parameters(channels, width, "conv")
         )
 
     def _frequencies(self) -> list[Fraction]:
