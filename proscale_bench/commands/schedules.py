@@ -17,15 +17,17 @@ from proscale_bench.commands.options import (
     size_flag,
     takes,
 )
+from proscale_bench.commands.search import search
 from proscale_bench.errors import BenchError
 from proscale_bench.units import printable
 
-HELP = """The catalogue of schedules; draw one; check your own.
+HELP = """The catalogue of schedules; draw one; check your own; search for the best.
 
 Example: proscale-bench schedules list
 """
 
 app = typer.Typer(cls=BenchSubgroup, help=HELP, no_args_is_help=True)
+app.command("search", cls=BenchCommand)(search)
 
 
 @app.command("list", cls=BenchCommand)

@@ -1,0 +1,141 @@
+"""`schedules search`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proscale_bench.bench.specs import count_flops
+from tests.cli import run
+
+SEARCH = ("schedules", "search", "--backbone", "tiny", "--size", "64x96", "--max-layers", "5")
+
+
+def rows(*flags: str) -> list[dict[str, Any]]:
+    result = run(*SEARCH, *flags, "--export-json", "-")
+    assert result.exit_code == 0, result.stderr
+    found: list[dict[str, Any]] = json.loads(result.stdout)["results"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("flags", "key", "most"),
+    [
+        (("--saving", "30"), "total", None),
+        (("--max-total-gflops", "0.1"), "total", 0.1),
+        (("--max-encoder-gflops", "0.05"), "encoder", 0.05),
+    ],
+)
+def test_the_rows_keep_to_the_limit_and_none_beats_another(
+    flags: tuple[str, ...], key: str, most: float | None
+) -> None:
+    found = rows(*flags)
+    baseline = count_flops("baseline", "tiny", "64x96").gflops[key]
+    for row in found:
+        assert row["gflops"][key] <= (most or 0.7 * baseline)
+        assert row["gflops"] == count_flops(row["schedule"], "tiny", "64x96").gflops
+    costs, capacities = ([row[of] if of in row else row["gflops"][key] for row in found] for of in ("", "capacity_pct"))
+    assert costs == sorted(costs, reverse=True)
+    assert capacities == sorted(capacities, reverse=True)
+    assert found[0]["reason"] == "most capacity in the limits"
+    assert found[-1]["reason"] == "cheapest of all"
+
+
+def test_capacity_is_the_geometric_mean_that_it_is_said_to_be() -> None:
+    for row in rows("--saving", "10"):
+        shares = [*row["work_pct"].values(), row["parameters_pct"]]
+        product = 1.0
+        for share in shares:
+            product *= share
+        assert row["capacity_pct"] == pytest.approx(product ** (1 / 5))
+
+
+def test_several_limits_hold_at_once() -> None:
+    found = rows("--saving", "10", "--max-encoder-gflops", "0.05")
+    assert all(row["gflops"]["encoder"] <= 0.05 and row["reduction_pct"]["total"] >= 10 for row in found)
+
+
+def test_the_table_says_what_capacity_is_and_how_many_were_searched() -> None:
+    result = run(*SEARCH, "--saving", "30", "--rows", "3")
+    assert "capacity: the geometric mean, in percent of the baseline's" in result.stdout
+    assert "searched)" in result.stdout
+    assert "3 of " in result.stdout
+    lines = [line for line in result.stdout.splitlines() if "staged" in line]
+    assert len(lines) == 3
+    assert "most capacity in the limits" in lines[0]
+    assert "cheapest of all" in lines[2]
+
+
+def test_all_rows_can_be_shown() -> None:
+    assert "all " in run(*SEARCH, "--saving", "30", "--rows", "1000").stdout
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_table_fits_the_terminal(width: int) -> None:
+    from rich.console import Console
+
+    from proscale_bench.analysis.search import Limits, SearchRequest, search
+    from proscale_bench.cost.geometry import parse_size
+    from proscale_bench.cost.rules import get_rules
+    from proscale_bench.render.search import table
+    from proscale_bench.render.table import rich_table
+    from proscale_bench.specs.encoders.staged import baseline
+    from proscale_bench.specs.mask2former import mask2former
+
+    spec = mask2former(baseline(), "swin_l")
+    request = SearchRequest(spec, parse_size("800x1333"), get_rules("fvcore"), Limits(saving_pct=10))
+    found = search(request, latency_ms=lambda encoder: 1234.5 * len(encoder.layers))
+    shown = table(found, found.spread(10)).fitted(width)
+    assert {"total", "capacity", "ms", "kept as"} <= set(shown.header)
+    assert Console(width=1000).measure(rich_table(shown, break_labels=True)).maximum <= width
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--saving", "99"), "of "),
+        (("--max-total-gflops", "0.0001"), "keeps to the limits: the cheapest is 0,0,0+trc:none ("),
+        (("--max-encoder-gflops", "0"), "--max-encoder-gflops 0: not a positive number"),
+        (("--max-total-gflops", "-3"), "--max-total-gflops -3: not a positive number"),
+        (("--saving", "-1"), "--saving -1: not a positive number"),
+        (("--saving", "nan"), "--saving nan: not a positive number"),
+        (("--saving", "100"), "nothing is left"),
+        (("--families", "stagged"), "did you mean 'staged'?"),
+        (("--families", ","), "--families ,: no family"),
+        (("--size", "64"), "unknown size '64'"),
+        (("--max-layers", "0"), "Input should be greater than or equal to 1"),
+    ],
+)
+def test_what_cannot_be_is_refused(flags: tuple[str, ...], said: str) -> None:
+    result = run(*SEARCH, *flags)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in " ".join(result.stderr.split())
+
+
+def test_weights_give_the_dimensions() -> None:
+    from proscale_bench.config.weights import shipped_weights
+
+    weights = str(next(iter(shipped_weights().values())))
+    result = run("schedules", "search", "--weights", weights, "--size", "64x96", "--saving", "20", "--export-json", "-")
+    row = json.loads(result.stdout)["results"][0]
+    assert (row["backbone"], row["classes"]) == ("tiny", 13)
+
+
+def test_markdown_and_csv_have_the_same_rows(tmp_path: Path) -> None:
+    markdown, table = tmp_path / "a.md", tmp_path / "a.csv"
+    assert run(*SEARCH, "--export-markdown", str(markdown), "--export-csv", str(table)).exit_code == 0
+    assert "| most capacity in the limits |" in markdown.read_text()
+    assert "capacity_pct" in table.read_text().splitlines()[0]
+
+
+def test_on_paper_no_torch_is_loaded() -> None:
+    code = (
+        "import sys; from proscale_bench.cli import main; sys.argv = ['proscale-bench', *sys.argv[1:]]\n"
+        "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'scipy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, *SEARCH, "--saving", "30"], check=True, capture_output=True)
