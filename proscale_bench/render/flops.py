@@ -8,7 +8,7 @@ from typing import Literal
 from proscale_bench.cost.count import FlopCount
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.parts import ENCODER, coarse_first, depth, merged, short_title
-from proscale_bench.render.table import Row, Table, broken, markdown_tables
+from proscale_bench.render.table import Row, Table, broken, markdown_tables, markdown_text
 from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
 from proscale_bench.specs.model import TOTAL, WHOLE, ModelSpec, Part, model_words
 from proscale_bench.specs.terms import Operator
@@ -205,6 +205,6 @@ def footer(count: FlopCount, as_executed: bool = False) -> list[str]:
 def markdown(counts: Sequence[FlopCount], by: Breakdown = "stage", as_executed: bool = False) -> str:
     """The same tables as Markdown, with headlines and footer."""
     lines = markdown_tables(tables(counts, by, as_executed=as_executed))
-    lines += [f"- {line}" for line in headlines(counts)]
-    lines += ["", *(f"<sub>{line}</sub>  " for line in footer(counts[0], as_executed))]
+    lines += [f"- {markdown_text(line)}" for line in headlines(counts)]
+    lines += ["", *(f"<sub>{markdown_text(line)}</sub>  " for line in footer(counts[0], as_executed))]
     return "\n".join(lines) + "\n"

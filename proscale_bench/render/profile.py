@@ -11,7 +11,7 @@ from proscale_bench.render import columns
 from proscale_bench.render.columns import Cell, Column, number
 from proscale_bench.render.parts import LAYER, coarse_first, depth, merged, time_between
 from proscale_bench.render.style import backbone_name
-from proscale_bench.render.table import Row, Table, markdown_tables
+from proscale_bench.render.table import Row, Table, markdown_tables, markdown_text
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import PartRow, Record, model_of, usual_tree
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
@@ -228,10 +228,9 @@ def footer(records: Sequence[Record]) -> list[str]:
 def markdown(records: Sequence[Record]) -> str:
     """The document of `profile --export-markdown`: tables, sentences and footer."""
     lines = markdown_tables(tables(records))
-    lines += [
-        f"- {line}" for line in (*headlines(records), *speedups(records), *failures(records), *_cautions(records))
-    ]
-    lines += ["", *(f"<sub>{line}</sub>  " for line in footer(records))]
+    said = (*headlines(records), *speedups(records), *failures(records), *_cautions(records))
+    lines += [f"- {markdown_text(line)}" for line in said]
+    lines += ["", *(f"<sub>{markdown_text(line)}</sub>  " for line in footer(records))]
     return "\n".join(lines) + "\n"
 
 

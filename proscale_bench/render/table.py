@@ -118,7 +118,9 @@ def markdown_text(words: str) -> str:
     return LINKS.sub(r"\1<!-- -->", MARKUP.sub(r"\\\1", printable(words.replace("\n", " "))))
 
 
-def markdown_tables(tables: Iterable[Table], text: Callable[[str], str] = str, heading: str = "### ") -> list[str]:
+def markdown_tables(
+    tables: Iterable[Table], text: Callable[[str], str] = markdown_text, heading: str = "### "
+) -> list[str]:
     """The lines of several tables in Markdown, each below its title; `text` escapes words."""
     lines: list[str] = []
     for table in tables:

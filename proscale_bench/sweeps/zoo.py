@@ -239,7 +239,10 @@ def train_missing(
 def _begin(training: Training, device: str | None) -> subprocess.Popen[bytes]:
     where = ["--device", device] if device else ["--threads", "1"]
     training.folder.mkdir(parents=True, exist_ok=True)
-    with (training.folder / ERRORS).open("wb") as errors:
+    path = training.folder / ERRORS
+    if path.exists() and not path.is_file():  # one that waits for a reader would never be opened
+        raise BenchError(f"{path}: not a regular file", "remove it: what a training says goes there")
+    with path.open("wb") as errors:
         return start(
             "proscale_bench",
             "train",

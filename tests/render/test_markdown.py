@@ -7,6 +7,7 @@ import re
 
 from proscale_bench.render.markdown import report, text
 from proscale_bench.render.side_by_side import costs_footer, costs_table
+from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.record import Failure
 from tests.results.records import paper, record, renamed, with_accuracy
 
@@ -125,6 +126,18 @@ def test_it_says_how_to_make_it_again() -> None:
         "\nproscale-bench flops --backbone resnet50 --size 64x64 --rules fvcore --convention mac --schedule 3,3,3\n"
         in report([record()])
     )
+
+
+def test_names_in_a_table_are_no_markup() -> None:
+    table = Table("*t*", ("model", "<b>"), (Row("[x](y)", ("@z|",)),))
+    assert markdown_tables([table]) == [
+        r"### \*t\*",
+        "",
+        r"| model | \<b\> |",
+        "|:--|--:|",
+        r"| \[x\](y) | @<!-- -->z\| |",
+        "",
+    ]
 
 
 def test_the_figures_axes_are_named() -> None:

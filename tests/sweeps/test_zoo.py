@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -51,6 +52,14 @@ def spec(tmp_path: Path) -> Path:
         'schedules: "1,1,1"\nseeds: 3\n'
     )
     return path
+
+
+def test_a_pipe_in_the_place_of_the_errors_is_refused(spec: Path, tmp_path: Path) -> None:
+    plan = plan_zoo(read_zoo(spec), tmp_path / "runs")
+    plan[0].folder.mkdir(parents=True)
+    os.mkfifo(plan[0].folder / "errors.txt")
+    with pytest.raises(BenchError, match="not a regular file"):
+        train_missing(plan[:1], 1)
 
 
 def test_the_shipped_zoo_has_what_the_pareto_needs() -> None:
