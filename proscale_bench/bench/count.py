@@ -14,7 +14,7 @@ from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, get_rules
 from proscale_bench.errors import BenchError, ExitCode, of_import
 from proscale_bench.results.export import environment, now
-from proscale_bench.results.published import published_of, references_of
+from proscale_bench.results.published import accuracy_of, published_of, references_of
 from proscale_bench.results.record import COCO_CLASSES, Cost, Failure, Identity, Input, Origin, Record, digest
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, model_words
 from proscale_bench.version import __version__
@@ -93,7 +93,7 @@ def measure(configuration: Configuration, count: CostFunction) -> Record:
         convention=configuration.convention,
         rules=configuration.rules,
         cost=cost,
-        accuracy=published.accuracy() if published else None,
+        accuracy=accuracy_of(published) if published else None,
         references=references_of(identity, given),
         error=failure,
         provenance=Origin(tool_version=__version__, created=now()),

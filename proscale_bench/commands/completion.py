@@ -63,12 +63,19 @@ def gates() -> list[str]:
     return [f"{metric}:1" for metric in metrics()]
 
 
+def published_families() -> list[str]:
+    from proscale_bench.results.registry import families, shipped_registry
+
+    return families(shipped_registry())
+
+
 OFFERS: dict[str, Callable[..., list[str]]] = {
     "--backbone": backbones,
     "--convention": _table("cost.rules", "CONVENTIONS"),
     "--device": _words(get_args(choices.DeviceType)),
     "--dtype": _words(get_args(choices.DType)),
     "--fail": gates,
+    "--family": published_families,
     "--layout": _words(get_args(choices.Layout)),
     "--new": schedules,
     "--old": schedules,
@@ -81,6 +88,7 @@ OFFERS: dict[str, Callable[..., list[str]]] = {
     "--sampling": _words(get_args(choices.Sampling)),
     "--schedule": schedules,
     "--size": sizes,
+    "--task": _words(get_args(choices.Task)),
     "--tasks": tasks,
     "--x": metrics,
     "--y": metrics,

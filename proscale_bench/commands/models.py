@@ -20,6 +20,7 @@ from proscale_bench.commands.options import (
     flag,
     takes,
 )
+from proscale_bench.commands.published import published
 from proscale_bench.errors import BenchError, one_of
 from proscale_bench.units import printable
 
@@ -57,6 +58,9 @@ def list_models() -> None:
         console.print("of the embedded data: 'proscale-bench eval' says what they are worth", style="dim")
 
 
+app.command("published", cls=BenchCommand)(published)
+
+
 class ModelShowOptions(DimensionOptions):
     """The flags of `models show`."""
 
@@ -91,9 +95,9 @@ def show(options: ModelShowOptions) -> None:
     console.print()
     print_tables(console, [render.parameter_table(spec)])
     as_published = spec.classes is None and not spec.dimensions()
-    if published := published_results(spec.backbone_name) if as_published else ():
-        console.print(rich_table(render.published_table(published)))
-        print_lines(console, render.sources(published))
+    if known := published_results(spec.backbone_name) if as_published else ():
+        console.print(rich_table(render.published_table(known)))
+        print_lines(console, render.sources(known))
     else:
         print_lines(console, ["no published results"])
 

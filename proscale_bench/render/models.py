@@ -15,7 +15,7 @@ from proscale_bench.specs.masked_decoder import Head
 
 if TYPE_CHECKING:
     from proscale_bench.config.weights import WeightsHeader
-    from proscale_bench.results.published import PublishedResult
+    from proscale_bench.results.registry import PublishedRow
 
 HOW_KNOWN = {"given": "as given", "metadata": "from the file's metadata", "shapes": "read off the tensors"}
 NAMED_LEFT_BEHIND = 6
@@ -83,7 +83,7 @@ def parameter_table(spec: Mask2FormerSpec) -> Table:
     return Table("", ("parameters", *(schedule.compact for schedule in COMPARED)), tuple(rows))
 
 
-def published_table(results: Sequence[PublishedResult]) -> Table:
+def published_table(results: Sequence[PublishedRow]) -> Table:
     """Published results on COCO val2017, each with the number of its source."""
     marks = {source: index for index, source in enumerate(_sources(results), start=1)}
     rows = []
@@ -95,14 +95,14 @@ def published_table(results: Sequence[PublishedResult]) -> Table:
     return Table("published, COCO val2017 panoptic", header, tuple(rows))
 
 
-def sources(results: Sequence[PublishedResult]) -> list[str]:
+def sources(results: Sequence[PublishedRow]) -> list[str]:
     """The numbered sources of `published_table`, and the hardware of its FPS."""
     lines = [f"[{index}] {source}" for index, source in enumerate(_sources(results), start=1)]
-    hardware = dict.fromkeys(result.fps_hardware for result in results if result.fps is not None)
+    hardware = dict.fromkeys(f"{result.device}, {result.scope}" for result in results if result.fps is not None)
     return lines + [f"FPS: {words}" for words in hardware]
 
 
-def _sources(results: Sequence[PublishedResult]) -> list[str]:
+def _sources(results: Sequence[PublishedRow]) -> list[str]:
     return list(dict.fromkeys(result.source for result in results))
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
 
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.record import COCO_CLASSES, Identity, Input, Reference, ReferenceGflops
+from proscale_bench.results.registry import PublishedRow, shipped_registry
 from proscale_bench.units import GIGA, MEGA
 
 DATASET = "COCO val2017"
@@ -22,55 +22,35 @@ OFFICIAL_PARTS = (
     *("encoder_projection", "encoder_recalibration", "encoder_token_layers", "pixel_embedding", "encoder"),
     *("fpn_upsampling", "transformer_decoder", "total", "postprocessing", "total_with_postprocessing"),
 )
-NUMBERS = ("pq", "ap", "miou", "total_with_postprocessing_gflops", "params_m", "fps")
 
 
-@dataclass(frozen=True)
-class PublishedResult:
-    """A released model: panoptic results on COCO val2017 in percent, and what its authors print about its cost.
+def accuracy_of(row: PublishedRow) -> Accuracy:
+    """The accuracies of a row, as a record keeps them."""
+    return Accuracy(
+        dataset=row.dataset,
+        pq=row.pq,
+        ap=row.ap,
+        ap_bbox=row.ap_bbox,
+        miou=row.miou,
+        provenance="published",
+        source=row.source,
+        note=", ".join(filter(None, (f"{row.pretraining} backbone" if row.pretraining else "", row.note))),
+    )
 
-    `total_with_postprocessing_gflops` is a mean over the first 100 images; `fps` was measured on `fps_hardware`.
-    """
 
-    model: str
-    backbone: str
-    schedule: str  # canonical compact
-    pretraining: str
-    pq: float | None
-    ap: float | None
-    miou: float | None
-    total_with_postprocessing_gflops: float | None
-    params_m: float | None
-    fps: float | None
-    fps_hardware: str
-    source: str  # of the accuracies
-    cost_source: str
-    note: str
-
-    def accuracy(self) -> Accuracy:
-        return Accuracy(
-            dataset=DATASET,
-            pq=self.pq,
-            ap=self.ap,
-            miou=self.miou,
-            provenance="published",
-            source=self.source,
-            note=f"{self.pretraining} backbone, {self.note}",
-        )
-
-    def reference(self) -> Reference | None:
-        """The paper's own total, where it prints one."""
-        if self.total_with_postprocessing_gflops is None:
-            return None
-        return Reference(
-            kind="paper",
-            what="total with post-processing as printed, mean over the first 100 images",
-            source=self.cost_source,
-            convention="mac",
-            rules=PAPER_RULES,
-            gflops=ReferenceGflops(total_with_postprocessing=self.total_with_postprocessing_gflops),
-            params_m=self.params_m,
-        )
+def reference_of(row: PublishedRow) -> Reference | None:
+    """The paper's own total of a released model, where it prints one."""
+    if row.gflops is None:
+        return None
+    return Reference(
+        kind="paper",
+        what="total with post-processing as printed, mean over the first 100 images",
+        source=row.cost_source,
+        convention="mac",
+        rules=PAPER_RULES,
+        gflops=ReferenceGflops(total_with_postprocessing=row.gflops),
+        params_m=row.params_m,
+    )
 
 
 @dataclass(frozen=True)
@@ -99,12 +79,15 @@ class OfficialCount:
         )
 
 
-def published_results(backbone: str | None = None) -> tuple[PublishedResult, ...]:
-    """Every shipped result, or those of one backbone: the baseline first, ImageNet-1k before 21k."""
-    return tuple(result for result in _published() if backbone in (None, result.backbone))
+def published_results(backbone: str | None = None) -> tuple[PublishedRow, ...]:
+    """Every released model that this tool builds, or those of one backbone: the baseline first, ImageNet-1k before 21k.
+
+    Their accuracies are panoptic ones on COCO val2017; other rows of the registry name no schedule.
+    """
+    return tuple(row for row in shipped_registry() if row.schedule and backbone in (None, row.backbone))
 
 
-def published_result(backbone: str, schedule: str) -> PublishedResult | None:
+def published_result(backbone: str, schedule: str) -> PublishedRow | None:
     """The published result of a configuration, or None. Where there are several it is the first, as listed above.
 
     Args:
@@ -114,7 +97,7 @@ def published_result(backbone: str, schedule: str) -> PublishedResult | None:
     return next((result for result in published_results(backbone) if result.schedule == schedule), None)
 
 
-def published_of(identity: Identity) -> PublishedResult | None:
+def published_of(identity: Identity) -> PublishedRow | None:
     """The published result of a model; None where it is not the published one to the last dimension, or has weights."""
     known = identity.weights is None and _is_as_published(identity)
     return published_result(identity.backbone, identity.schedule) if known else None
@@ -127,7 +110,7 @@ def references_of(identity: Identity, given: Input) -> tuple[Reference, ...]:
     backbone, schedule = identity.backbone, identity.schedule
     found: list[Reference] = []
     result = published_result(backbone, schedule)
-    if given.size == PAPER_SIZE and result and (printed := result.reference()):
+    if given.size == PAPER_SIZE and result and (printed := reference_of(result)):
         found.append(printed)
     sides = (given.height_px, given.width_px, given.output_height_px, given.output_width_px)
     found += [
@@ -150,17 +133,6 @@ def data_of(accuracy: Accuracy) -> str:
     how = accuracy.evaluated
     is_coco = how is not None and how.images == COCO_IMAGES and DATASET.endswith(f" {accuracy.dataset}")
     return DATASET if is_coco else accuracy.dataset
-
-
-@cache
-def _published() -> tuple[PublishedResult, ...]:
-    def read(key: str, text: str) -> Any:
-        return text if key not in NUMBERS else float(text) if text else None
-
-    return tuple(
-        PublishedResult(**{field.name: read(field.name, row[field.name]) for field in fields(PublishedResult)})
-        for row in _rows("published.csv")
-    )
 
 
 @cache

@@ -8,6 +8,7 @@ from proscale_bench.bench.specs import count_flops
 from proscale_bench.results.published import (
     OFFICIAL_PARTS,
     OfficialCount,
+    accuracy_of,
     official_counts,
     published_result,
     published_results,
@@ -25,8 +26,8 @@ def test_every_result_names_its_source_and_a_configuration_that_exists() -> None
         assert 40 < result.pq < 60
         assert result.backbone in BACKBONES
         assert parse_compact(result.schedule).compact == result.schedule
-        assert bool(result.cost_source) == (result.total_with_postprocessing_gflops is not None)
-        assert (result.fps is None) == (result.fps_hardware == "")
+        assert bool(result.cost_source) == (result.gflops is not None)
+        assert (result.fps is None) == (result.device == "")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_published_accuracy(backbone: str, schedule: str, pq: float) -> None:
     result = published_result(backbone, schedule)
     assert result is not None
     assert result.pq == pq
-    assert result.accuracy().provenance == "published"
+    assert accuracy_of(result).provenance == "published"
 
 
 @pytest.mark.parametrize(("backbone", "schedule"), [("swin_t", "1,1,1"), ("tiny", "baseline"), ("swin_b", "3,3,3")])
@@ -55,7 +56,7 @@ def test_no_published_accuracy_is_none(backbone: str, schedule: str) -> None:
 
 def test_the_papers_totals_are_met_under_their_rules() -> None:
     for result in published_results():
-        if printed := result.total_with_postprocessing_gflops:
+        if printed := result.gflops:
             ours = count_flops(result.schedule, result.backbone, "coco-first100", rules="published")
             assert round(ours.gflops["total_with_postprocessing"]) == printed
 
