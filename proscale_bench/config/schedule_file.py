@@ -30,11 +30,11 @@ from proscale_bench.specs.encoders.staged import (
     StageError,
     from_fields,
 )
-from proscale_bench.specs.levels import Level
+from proscale_bench.specs.levels import TOKEN_LEVELS, Level
 
 
 class StageEntry(StrictModel):
-    levels: Annotated[list[Level], Field(min_length=1, max_length=3)]
+    levels: Annotated[list[Level], Field(min_length=1, max_length=len(TOKEN_LEVELS))]
     layers: Annotated[int, Field(ge=0, le=MAX_LAYERS)]
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from proscale_bench.cost.closed_form import ClosedForm, quantity_of
 from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, Rules, get_rules
-from proscale_bench.specs.levels import FEATURE_STRIDES
+from proscale_bench.specs.levels import STRIDES, TOKEN_LEVELS
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, rows, with_sums
 from proscale_bench.specs.terms import Tokens
 from proscale_bench.units import GIGA, MEGA, reduction_pct
@@ -110,10 +110,9 @@ class FlopCount:
 
     @cached_property
     def level_tokens(self) -> dict[str, float]:
-        """Tokens of every level, res2 included; a mean over the size's images."""
+        """Tokens of every level that there can be, coarse to fine; a mean over the size's images."""
         return {
-            level: _mean(quantity_of(Tokens(stride), self.input), self.input.images)
-            for level, stride in reversed(FEATURE_STRIDES.items())
+            level: _mean(quantity_of(Tokens(STRIDES[level]), self.input), self.input.images) for level in TOKEN_LEVELS
         }
 
     @cached_property

@@ -19,7 +19,7 @@ from proscale_bench.units import Size
 
 TEMPERATURE = 10_000.0
 EPS = 1e-6
-KEPT = 12  # tensors of each kind: four sizes of three levels
+KEPT = 20  # tensors of each kind: four sizes of five levels
 
 Arguments = ParamSpec("Arguments")
 Constants = TypeVar("Constants")

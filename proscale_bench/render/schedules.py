@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from proscale_bench.render.table import Row, Table
-from proscale_bench.specs.encoders.staged import FINEST, Schedule
-from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS
+from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.levels import LEVELS, STRIDES
 from proscale_bench.units import show_gflops, show_tokens
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def drawing(count: FlopCount, plain: bool = False) -> Table:
     header = ["", *(f"stage {layers[0].stage}" for layers in stages), "tokens"]
     levels = {level for layers in stages for level in layers[0].levels}
     rows = []
-    for level in sorted({*LEVELS, *levels}, key=lambda level: -FEATURE_STRIDES[level]):
+    for level in sorted({*LEVELS, *levels}, key=lambda level: -STRIDES[level]):
         marks = (_marks(SEEN if level in layers[0].levels else UNSEEN, len(layers), plain) for layers in stages)
         cells = (*marks, show_tokens(round(count.level_tokens[level])))
-        rows.append(Row(f"{level}  1/{FEATURE_STRIDES[level]}", cells))
+        rows.append(Row(f"{level}  1/{STRIDES[level]}", cells))
     if stages:
         tokens = (show_tokens(round(layers[0].tokens)) for layers in stages)
         rows.append(Row("tokens a layer", (*tokens, ""), strong=True))
@@ -53,12 +53,15 @@ def options(schedule: Schedule) -> list[tuple[str, str]]:
     """The options of a schedule beside its layers, as pairs of (name, value)."""
     gate = {"none": "none", "linear": "linear", "conv": "1x1 convolution"}[schedule.recalibration]
     if schedule.recalibration != "none":
-        gate += f" on {FINEST}, temperature {schedule.recalibration_temperature:g}"
-        gate += f", gates res5 and res4 ({schedule.recalibration_layout} layout)"
+        *others, last = schedule.levels[:-1]
+        gate += f" on {schedule.finest}, temperature {schedule.recalibration_temperature:g}"
+        gate += f", gates {', '.join(others)} and {last} ({schedule.recalibration_layout} layout)"
+    mapping = [("levels", f"{', '.join(schedule.levels)} (our mapping, not the paper's)")]
     return [
+        *(mapping if schedule.levels != LEVELS else ()),
         ("re-calibration", gate),
         ("pixel embedding", PIXEL_EMBEDDINGS[schedule.pixel_embedding]),
-        ("residual", "after every layer that does not see res3" if schedule.residual else "none"),
+        ("residual", f"after every layer that does not see {schedule.finest}" if schedule.residual else "none"),
     ]
 
 

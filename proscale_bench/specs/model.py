@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
+from proscale_bench.specs.levels import STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.tasks import Task
 from proscale_bench.specs.terms import Quantity, Terms, Tokens
@@ -62,7 +62,7 @@ class LayerSpec(NamedTuple):
     @property
     def tokens(self) -> tuple[Quantity, ...]:
         """The tokens of each level that it refines."""
-        return tuple(Tokens(FEATURE_STRIDES[level]) for level in self.levels)
+        return tuple(Tokens(STRIDES[level]) for level in self.levels)
 
 
 class EncoderSpec(Protocol):

@@ -21,7 +21,7 @@ from proscale_bench.models.processes import Processes
 from proscale_bench.models.running import autocast
 from proscale_bench.results.training import TrainingSession, TrainingStep
 from proscale_bench.specs.encoders.staged import Schedule
-from proscale_bench.specs.levels import SIZE_DIVISOR
+from proscale_bench.specs.levels import LEVELS, SIZE_DIVISOR
 from proscale_bench.training.checkpoint import TrainingState, read_state, restore, save_training
 from proscale_bench.training.criterion import Losses, LossNormalizer, Target, criterion
 from proscale_bench.training.folder import START_OVER, STATE
@@ -255,9 +255,9 @@ class NonFiniteError(BenchError):
 
 
 def _leaves_parameters_out(model: Mask2Former) -> bool:
-    """True if a backward pass may leave some parameters out: those beside the token layers, where there are none."""
+    """True if a backward pass may leave some parameters out: those of tokens, where no layer's are the decoder's."""
     encoder = model.encoder.spec
-    return not isinstance(encoder, Schedule) or not encoder.layers
+    return not isinstance(encoder, Schedule) or not any(set(layer.levels) & set(LEVELS) for layer in encoder.layers)
 
 
 def _padded(masks: Tensor) -> Tensor:

@@ -27,6 +27,15 @@ def test_show_draws_levels_against_layers() -> None:
     assert "tokens a layer 1,050 5,250 22,050" in lines
 
 
+def test_show_draws_the_levels_that_there_are() -> None:
+    def drawn(schedule: str) -> list[str]:
+        return [line.split()[0] for line in run("schedules", "show", schedule).stdout.splitlines() if " 1/" in line]
+
+    assert drawn("2,2,1,1") == ["res6", "res5", "res4", "res3"]
+    assert drawn("6:1,65432:1") == ["res6", "res5", "res4", "res3", "res2"]
+    assert drawn("3,3,3") == ["res5", "res4", "res3"]
+
+
 @pytest.mark.parametrize(
     ("schedule", "said"),
     [
@@ -35,6 +44,10 @@ def test_show_draws_levels_against_layers() -> None:
         ("3,3,3+residual", "after every layer that does not see res3"),
         ("0,0,0", "1,050"),
         ("4:2,543:1", "stage 2"),
+        ("2,2,1,1", "res6, res5, res4, res3 (our mapping, not the paper's)"),
+        ("2,2,1,1", "gates res6, res5 and res4 (official layout)"),
+        ("5:1,5432:1+residual", "after every layer that does not see res2"),
+        ("3,3,3+dw", "depth-wise 3x3 convolution (ours, not the paper's)"),
         ("0,0,40", "■ × 40"),
     ],
 )

@@ -11,7 +11,7 @@ from proscale_bench.models.encoders.interface import EncoderOutput
 from proscale_bench.models.encoders.parts import TokenRecalibration, to_tokens
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.encoders.staged import parse_compact
-from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS
+from proscale_bench.specs.levels import LEVELS, STRIDES
 from tests.built import build_model
 
 SIZE = (96, 160)
@@ -64,6 +64,7 @@ SCHEDULES = [
     "53:1",
     "43:2",
 ]
+SCHEDULES += ["2,1,1,2", "0,0,0,1+trc:none", "5:1,5432:1", "6:1,65432:1", "52:1+residual+trc:conv+spatial"]
 SCHEDULES += ["4:2,54:1,543:1", "5:1,53:2,543:1", "4:1,543:1+residual"]
 
 
@@ -72,16 +73,18 @@ def test_layers_see_the_tokens_that_the_schedule_says(schedule: str) -> None:
     model = build(schedule)
     output, calls = run(model, features())
     lengths = [tokens.shape[1] for tokens in calls["in"]]
-    area = SIZE[0] * SIZE[1]
-    assert lengths == [
-        sum(area // FEATURE_STRIDES[level] ** 2 for level in layer.levels) for layer in parse_compact(schedule).layers
-    ]
+
+    def tokens_of(level: str) -> int:
+        height, width = (-(-side // STRIDES[level]) for side in SIZE)
+        return height * width
+
+    assert lengths == [sum(map(tokens_of, layer.levels)) for layer in parse_compact(schedule).layers]
     assert [tuple(level.shape[-2:]) for level in output.pyramid] == [(3, 5), (6, 10), (12, 20)]
     assert output.mask_features.shape == (1, 64, 24, 40)
 
-    # every stage starts from each level's last state; at first that is the projection, gated but for res3
-    state = dict(zip(LEVELS, calls["gated"] or calls["projected"][:2], strict=False))
-    state["res3"] = calls["projected"][2]
+    # every stage starts from each level's last state; at first that is the projection, gated but for the finest
+    levels = parse_compact(schedule).levels
+    state = dict(zip(levels, [*(calls["gated"] or calls["projected"][:-1]), calls["projected"][-1]], strict=True))
     if calls["gated"]:
         assert not torch.equal(calls["gated"][0], calls["projected"][0])
     previous = None

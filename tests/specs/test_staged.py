@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from proscale_bench.config.schedule_file import ScheduleFile, dump_schedule, read_schedule_file
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import PREFIXES, Schedule, Stage, baseline, parse_compact
-from proscale_bench.specs.levels import LEVELS
+from proscale_bench.specs.levels import LEVELS, TOKEN_LEVELS
 
 LAYERS = st.integers(0, 20)
 
@@ -17,10 +17,11 @@ LAYERS = st.integers(0, 20)
 @st.composite
 def nested_stages(draw: st.DrawFn) -> tuple[Stage, ...]:
     """Any number of stages over any nested levels, in any order within a stage, 0 layers included."""
+    levels = draw(st.sampled_from([LEVELS, TOKEN_LEVELS]))
     seen: set[str] = set()
     stages = []
     for _ in range(draw(st.integers(1, 5))):
-        seen |= draw(st.sets(st.sampled_from(LEVELS), min_size=0 if seen else 1))
+        seen |= draw(st.sets(st.sampled_from(levels), min_size=0 if seen else 1))
         stages.append(Stage(tuple(draw(st.permutations(sorted(seen)))), draw(LAYERS)))
     return tuple(stages)
 
@@ -89,6 +90,16 @@ def test_schedule_file_round_trips(schedule: Schedule, tmp_path_factory: pytest.
         ("5:3,54:3,543:3", "3,3,3"),
         ("345:3", "0,0,3"),
         ("5:3", "3,0,0"),
+        ("6:2,65:2,654:1,6543:1", "2,2,1,1"),
+        ("6:0,65:0,654:0,6543:0", "0,0,0"),
+        ("0,0,0,0", "0,0,0"),
+        ("0,0,0,6+conv+trc:none", "0,0,0,6+conv+trc:none"),
+        ("6543:2", "0,0,0,2"),
+        ("6:1,6543:1", "1,0,0,1"),
+        ("64:1,6543:2", "64:1,6543:2"),
+        ("5:2,54:2,5432:1", "5:2,54:2,5432:1"),
+        ("5:3,54:3,543:3,2543:0", "3,3,3"),
+        ("2:1,65432:1", "2:1,65432:1"),
         ("4:2,543:4", "4:2,543:4"),
         ("4:2,45:0,543:4", "4:2,543:4"),
         ("3,3,3+trc:none+temp:1.0+spatial", "3,3,3+trc:none"),
@@ -103,6 +114,17 @@ def test_schedule_file_round_trips(schedule: Schedule, tmp_path_factory: pytest.
 def test_two_spellings_of_one_schedule_are_equal(spelling: str, canonical: str) -> None:
     assert parse_compact(spelling).compact == canonical
     assert parse_compact(spelling) == parse_compact(canonical)
+
+
+def test_levels_are_those_of_the_decoder_and_those_that_a_layer_sees() -> None:
+    found = {text: parse_compact(text).levels for text in ("3,3,3", "4:1", "2,2,1,1", "5:1,52:1", "6:1,65432:1")}
+    assert found == {
+        "3,3,3": LEVELS,
+        "4:1": LEVELS,
+        "2,2,1,1": ("res6", *LEVELS),
+        "5:1,52:1": (*LEVELS, "res2"),
+        "6:1,65432:1": TOKEN_LEVELS,
+    }
 
 
 def test_the_baseline_is_mask2formers_pixel_decoder() -> None:
@@ -121,7 +143,9 @@ def test_a_name_is_not_part_of_a_schedules_identity() -> None:
     ("spelling", "said", "hint"),
     [
         ("3,3", "not three numbers", "over res5, over res5+res4"),
-        ("3,3,3,3", "not three numbers", "over res5"),
+        ("3,3,3,3,3", "not three numbers", "over res5"),
+        ("7:1", "unknown schedule", "a schedule is"),
+        ("66:1", "different ones of res6, res5, res4, res3, res2", None),
         ("3,-1,3", "unknown schedule", "baseline:4"),
         ("3_3_3", "unknown schedule", "a schedule is"),
         ("basline", "unknown schedule", "'baseline'"),

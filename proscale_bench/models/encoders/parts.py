@@ -64,9 +64,13 @@ class TokenGrid:
 # --- Modules, in the order in which an encoder meets them ---
 
 
-def projection(channels: int, width: int) -> nn.Sequential:
-    """1x1 convolution and GroupNorm, from a feature's channels to the encoder's width."""
-    convolution = nn.Conv2d(channels, width, kernel_size=1)
+def projection(channels: int, width: int, *, halving: bool = False) -> nn.Sequential:
+    """1x1 convolution and GroupNorm, from a feature's channels to the encoder's width.
+
+    `halving` makes a level of half the size, rounded up: a 3x3 convolution of stride 2, as in Deformable DETR.
+    """
+    kernel_size, stride, padding = (3, 2, 1) if halving else (1, 1, 0)
+    convolution = nn.Conv2d(channels, width, kernel_size, stride, padding)
     nn.init.xavier_uniform_(convolution.weight)
     nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
     return nn.Sequential(convolution, nn.GroupNorm(NORM_GROUPS, width))

@@ -1,6 +1,7 @@
 """Mask2Former's pixel decoder and PRO-SCALE's: one encoder, whose stages see more and more levels.
 
-The baseline is six layers over all levels without re-calibration.
+The baseline is six layers over all levels without re-calibration. Levels beyond the paper's three are our mapping: see
+the spec of the same name.
 
 Sources: Cheng et al. 2022, section 3.2; Aich et al. 2024, section 3.
 """
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from proscale_bench.models.encoders import parts
 from proscale_bench.models.encoders.interface import EncoderOutput, PixelEncoder
 from proscale_bench.models.position import pixel_centres, resize, sine_position
-from proscale_bench.specs.encoders.staged import FINEST, Schedule
-from proscale_bench.specs.levels import LEVELS
+from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.units import Size
 
@@ -35,8 +36,11 @@ class StagedEncoder(PixelEncoder):
         super().__init__()
         width = head.width
         self.schedule = schedule
-        self.projections = nn.ModuleList(parts.projection(channels[level], width) for level in LEVELS)
-        self.level_embedding = nn.Parameter(torch.empty(len(LEVELS), width).normal_())
+        self.projections = nn.ModuleList(
+            parts.projection(channels[_source(level)], width, halving=level not in FEATURE_STRIDES)
+            for level in schedule.levels
+        )
+        self.level_embedding = nn.Parameter(torch.empty(len(schedule.levels), width).normal_())
         self.recalibration = None
         if schedule.recalibration != "none":
             self.recalibration = parts.TokenRecalibration(
@@ -57,31 +61,37 @@ class StagedEncoder(PixelEncoder):
         """See `PixelEncoder`.
 
         1. Project every level to the common width.
-        2. Re-calibrate res5 and res4 by the projected res3.
+        2. Re-calibrate the coarser levels by the projected finest one: res5 and res4 by res3.
         3. Run each stage's layers over the joined tokens of its levels.
-        4. Bring res3 to stride 4, add the lateral res2, embed.
+        4. Bring the finest level to stride 4, add the lateral res2, embed.
         """
-        projected = {level: project(features[level]) for level, project in zip(LEVELS, self.projections, strict=True)}
+        levels, finest = self.schedule.levels, self.schedule.finest
+        projected = {
+            level: project(features[_source(level)]) for level, project in zip(levels, self.projections, strict=True)
+        }
         sizes: dict[str, Size] = {level: (x.shape[-2], x.shape[-1]) for level, x in projected.items()}
         tokens: dict[str, Tensor] = {level: parts.to_tokens(x) for level, x in projected.items()}  # [B, h*w, C]
         if self.recalibration is not None:
-            for level in LEVELS[:-1]:
-                tokens[level] = self.recalibration(tokens[level], sizes[level], tokens[FINEST], sizes[FINEST])
+            for level in levels[:-1]:
+                tokens[level] = self.recalibration(tokens[level], sizes[level], tokens[finest], sizes[finest])
         tokens = self._run_stages(tokens, sizes)
 
         pyramid = tuple(parts.to_map(tokens[level], sizes[level]) for level in LEVELS)
         res2 = self.lateral(features["res2"])  # [B, C, H/4, W/4]
-        embedded = self.pixel_embedding(resize(pyramid[-1], res2.shape[-2:]).add_(res2))
-        return EncoderOutput(self.mask_features(embedded), pyramid)
+        if finest == "res2":
+            summed = res2 + parts.to_map(tokens[finest], sizes[finest])
+        else:
+            summed = resize(pyramid[-1], res2.shape[-2:]).add_(res2)
+        return EncoderOutput(self.mask_features(self.pixel_embedding(summed)), pyramid)
 
     def _run_stages(self, tokens: dict[str, Tensor], sizes: dict[str, Size]) -> dict[str, Tensor]:
         """Refine each level's tokens by the layers of the stages that see it."""
         device, width = self.level_embedding.device, self.level_embedding.shape[1]
         position = {
             level: sine_position(sizes[level], width, device) + self.level_embedding[index]
-            for index, level in enumerate(LEVELS)
+            for index, level in enumerate(self.schedule.levels)
         }
-        reference = {level: pixel_centres(sizes[level], device) for level in LEVELS}
+        reference = {level: pixel_centres(sizes[level], device) for level in self.schedule.levels}
         gated = tokens
         layers = iter(self.layers)
         for stage in self.schedule.stages:
@@ -90,7 +100,7 @@ class StagedEncoder(PixelEncoder):
             grid = parts.TokenGrid.join((sizes[level], position[level], reference[level]) for level in stage.levels)
             joined = torch.cat([tokens[level] for level in stage.levels], dim=1)  # [B, N, C]
             residual = None
-            if self.schedule.residual and FINEST not in stage.levels:
+            if self.schedule.residual and self.schedule.finest not in stage.levels:
                 residual = torch.cat([gated[level] for level in stage.levels], dim=1)
             for layer in islice(layers, stage.layers):
                 joined = layer(joined, grid)
@@ -100,7 +110,14 @@ class StagedEncoder(PixelEncoder):
             tokens = {**tokens, **dict(zip(stage.levels, refined, strict=True))}
         return tokens
 
-    def between_parts(self, output: EncoderOutput) -> Callable[[], object]:
+    def between_parts(self, output: EncoderOutput) -> Callable[[], object] | None:
         """The upsampling of the finest level to stride 4: see `PixelEncoder`."""
+        if self.schedule.finest == "res2":
+            return None
         height, width = output.mask_features.shape[-2:]
         return lambda: resize(output.pyramid[-1], (height, width))
+
+
+def _source(level: str) -> str:
+    """The backbone's feature that a level is made from."""
+    return level if level in FEATURE_STRIDES else "res5"

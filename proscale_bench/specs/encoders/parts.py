@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
-from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
+from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.model import Part
 from proscale_bench.specs.terms import Operator, Terms, Tokens, terms
@@ -38,18 +38,28 @@ def numbered_layers(count: int) -> tuple[Part, ...]:
 
 
 @cache
-def projection_terms(channels: Channels, width: int) -> Terms:
-    """A 1x1 convolution and a GroupNorm on each of res3, res4, res5."""
+def projection_terms(channels: Channels, width: int, levels: tuple[str, ...] = LEVELS) -> Terms:
+    """A convolution and a GroupNorm on each level."""
     table = Terms()
-    for level, c_in in zip(("res3", "res4", "res5"), channels[1:], strict=True):
-        table.add(Operator.CONV, c_in * width, Tokens(FEATURE_STRIDES[level]))
-        table.add(Operator.GROUP_NORM, 5 * width, Tokens(FEATURE_STRIDES[level]))
+    for level in levels:
+        table.add(Operator.CONV, projection_weights(channels, width, level), Tokens(STRIDES[level]))
+        table.add(Operator.GROUP_NORM, 5 * width, Tokens(STRIDES[level]))
     return table
 
 
-def projection_parameters(channels: Channels, width: int) -> int:
+def projection_parameters(channels: Channels, width: int, levels: tuple[str, ...] = LEVELS) -> int:
     """Convolutions with bias, and their norms."""
-    return sum(c_in * width + width + 2 * width for c_in in channels[1:])
+    return sum(projection_weights(channels, width, level) + width + 2 * width for level in levels)
+
+
+def projection_weights(channels: Channels, width: int, level: str) -> int:
+    """The weights of a level's convolution, which are as many as its products at a place.
+
+    It is a 1x1 on a feature of the backbone, and a 3x3 of stride 2 from res5 to res6.
+    """
+    if level in FEATURE_STRIDES:
+        return channels[list(FEATURE_STRIDES).index(level)] * width
+    return 9 * channels[-1] * width
 
 
 @cache
@@ -59,7 +69,7 @@ def token_layer_terms(head: Head, levels: tuple[str, ...]) -> Terms:
     offsets_and_weights = 3 * d * head.encoder_heads * samples
     table = Terms()
     for level in levels:
-        tokens = Tokens(FEATURE_STRIDES[level])
+        tokens = Tokens(STRIDES[level])
         table.add(Operator.LINEAR, 2 * d * d + offsets_and_weights + 2 * d * head.encoder_ffn, tokens)
         table.add(Operator.GRID_SAMPLER, 4 * d * samples, tokens)
         table.add(Operator.WEIGHTED_SUM, d * samples, tokens)

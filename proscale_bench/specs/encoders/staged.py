@@ -4,10 +4,19 @@ A `Schedule` is always in canonical form, so two spellings of one schedule are e
 
 - a stage without layers changes nothing and neighbours over the same levels are one stage;
 - where every stage sees a coarse-to-fine prefix (res5; res5+res4; all), there are exactly the three stages
-  of the paper, with 0 layers where there are none: Mask2Former's six full layers are (0, 0, 6);
+  of the paper, with 0 layers where there are none: Mask2Former's six full layers are (0, 0, 6); and four stages
+  where the prefixes begin with res6;
 - options that cannot act (a temperature without re-calibration) are at their defaults.
 
-Re-calibration gates res5 and res4 by the projected res3 whether or not a layer sees them, as the official code does.
+The paper's levels are res5, res4 and res3, which the decoder reads and which always become tokens. Two more do where a
+layer sees them. This is our mapping: no code for it is public.
+
+- res6, at stride 64, is made from the raw res5 by a 3x3 convolution of stride 2, as Deformable DETR makes its fourth
+  level; the decoder does not read it.
+- res2, at stride 4, then is the finest level. Mask features come from its refined tokens, with nothing to upsample.
+
+Re-calibration gates all levels by the projected finest one, whether or not a layer sees them, as the official code does
+res5 and res4 by res3.
 """
 
 from __future__ import annotations
@@ -21,7 +30,7 @@ from typing import Any, Literal, get_args
 from proscale_bench.errors import BenchError, did_you_mean, look_up
 from proscale_bench.specs.encoders import parts
 from proscale_bench.specs.encoders.parts import PixelEmbedding
-from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, Channels, Level
+from proscale_bench.specs.levels import LEVELS, STRIDES, TOKEN_LEVELS, Channels, Level
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.model import LayerSpec, Part
 from proscale_bench.specs.terms import Operator, Terms, Tokens
@@ -30,8 +39,9 @@ from proscale_bench.units import printable
 Recalibration = Literal["none", "linear", "conv"]
 RecalibrationLayout = Literal["official", "spatial"]
 
-FINEST: Level = "res3"  # never gated; its arrival ends the residual
-PREFIXES: tuple[tuple[Level, ...], ...] = (LEVELS[:1], LEVELS[:2], LEVELS)
+FOUR_LEVELS: tuple[Level, ...] = ("res6", *LEVELS)
+PREFIXES: tuple[tuple[Level, ...], ...] = tuple(LEVELS[:end] for end in (1, 2, 3))
+FOUR_PREFIXES: tuple[tuple[Level, ...], ...] = tuple(FOUR_LEVELS[:end] for end in (1, 2, 3, 4))
 MAX_LAYERS = 100
 DEFAULT_TEMPERATURE = 0.1  # of the released models
 BASELINE_LAYERS = 6
@@ -60,12 +70,12 @@ class Schedule:
 
     Args:
         stages: nested: each stage sees all levels of the one before.
-        recalibration: how res3 gates the coarser levels: not, by a linear layer, by a 1x1 convolution.
+        recalibration: how the finest level gates the coarser ones: not, by a linear layer, by a 1x1 convolution.
         recalibration_layout: `official` reads (B, L, C) tokens as (B, C, H, W) memory, as released weights need;
             `spatial` transposes them.
         recalibration_temperature: factor inside the sigmoid.
         pixel_embedding: `maxpool` (the paper's LPE), Mask2Former's 3x3 `conv`, or a `depthwise` 3x3 convolution.
-        residual: add a stage's gated inputs after each of its layers, in stages that do not see res3.
+        residual: add a stage's gated inputs after each of its layers, in stages that do not see the finest level.
         name: what the catalogue or file calls it; not part of its identity.
 
     Raises:
@@ -95,9 +105,9 @@ class Schedule:
             )
         stages = canonical_stages(self.stages)
         gated = self.recalibration != "none"
-        acts = any(stage.layers for stage in stages if FINEST not in stage.levels)
         set_field = partial(object.__setattr__, self)  # frozen from here on
         set_field("stages", stages)
+        acts = any(stage.layers for stage in stages if self.finest not in stage.levels)
         set_field("recalibration_layout", self.recalibration_layout if gated else "official")
         set_field("recalibration_temperature", float(temperature) if gated else DEFAULT_TEMPERATURE)
         set_field("residual", self.residual and acts)
@@ -106,6 +116,17 @@ class Schedule:
     def encoder(self) -> Literal["mask2former", "proscale"]:
         """`mask2former` for its own pixel decoder (full layers, conv embedding, no gating), else `proscale`."""
         return "mask2former" if self.compact.startswith("baseline") else "proscale"
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels that become tokens, coarse to fine: those of the decoder's pyramid, and all that a layer sees."""
+        seen = {*LEVELS, *(level for stage in self.stages for level in stage.levels)}
+        return tuple(level for level in TOKEN_LEVELS if level in seen)
+
+    @property
+    def finest(self) -> Level:
+        """The level that gates the others and is never gated; its arrival ends the residual."""
+        return self.levels[-1]
 
     @property
     def layers(self) -> tuple[LayerSpec, ...]:
@@ -131,18 +152,18 @@ class Schedule:
         width = head.width
         layers = (parts.token_layer_terms(head, layer.levels) for layer in self.layers)
         return {
-            parts.PROJECTION.name: parts.projection_terms(channels, width),
-            RECALIBRATION.name: recalibration_terms(width, self.recalibration),
+            parts.PROJECTION.name: parts.projection_terms(channels, width, self.levels),
+            RECALIBRATION.name: recalibration_terms(width, self.recalibration, self.levels[:-1]),
             **{f"encoder_token_layer_{number}": table for number, table in enumerate(layers, start=1)},
             parts.PIXEL_EMBEDDING.name: parts.pixel_embedding_terms(channels, width, self.pixel_embedding),
-            parts.FPN_UPSAMPLING.name: parts.upsampling_terms(width),
+            parts.FPN_UPSAMPLING.name: Terms() if self.finest == "res2" else parts.upsampling_terms(width),
         }
 
     def parameters(self, channels: Channels, head: Head) -> int:
         width = head.width
         return (
-            parts.projection_parameters(channels, width)
-            + len(LEVELS) * width  # level embeddings
+            parts.projection_parameters(channels, width, self.levels)
+            + len(self.levels) * width  # level embeddings
             + (0 if self.recalibration == "none" else width + 1)
             + sum(parts.token_layer_parameters(head, len(layer.levels)) for layer in self.layers)
             + parts.pixel_embedding_parameters(channels, width, self.pixel_embedding)
@@ -152,11 +173,11 @@ class Schedule:
     def compact(self) -> str:
         """The one canonical spelling; `parse_compact` reads it back to an equal schedule."""
         layers = [stage.layers for stage in self.stages]
-        official = tuple(stage.levels for stage in self.stages) == PREFIXES
+        seen = tuple(stage.levels for stage in self.stages)
         plain = (self.pixel_embedding, self.recalibration) == ("conv", "none")
-        if official and plain and layers[:2] == [0, 0]:
+        if seen == PREFIXES and plain and layers[:2] == [0, 0]:
             return "baseline" if layers[2] == BASELINE_LAYERS else f"baseline:{layers[2]}"
-        if official:
+        if seen in (PREFIXES, FOUR_PREFIXES):
             spelling = ",".join(map(str, layers))
         else:
             spelling = ",".join(
@@ -178,10 +199,10 @@ def canonical_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     layers_of: dict[tuple[Level, ...], int] = {}
     seen: tuple[Level, ...] = ()
     for index, stage in enumerate(stages):
-        levels = tuple(level for level in LEVELS if level in stage.levels)
+        levels = tuple(level for level in TOKEN_LEVELS if level in stage.levels)
         if not levels or len(levels) != len(stage.levels):
             raise StageError(
-                index, f"levels {', '.join(map(str, stage.levels))} must be different ones of {', '.join(LEVELS)}"
+                index, f"levels {', '.join(map(str, stage.levels))} must be different ones of {', '.join(TOKEN_LEVELS)}"
             )
         if not set(seen) <= set(levels):
             raise StageError(
@@ -197,8 +218,9 @@ def canonical_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         seen, layers_of[levels] = levels, layers
     if not stages:
         raise BenchError("a schedule needs at least one stage")
-    if all(levels in PREFIXES for levels, layers in layers_of.items() if layers):
-        return tuple(Stage(levels, layers_of.get(levels, 0)) for levels in PREFIXES)
+    for prefixes in (PREFIXES, FOUR_PREFIXES):
+        if all(levels in prefixes for levels, layers in layers_of.items() if layers):
+            return tuple(Stage(levels, layers_of.get(levels, 0)) for levels in prefixes)
     return tuple(Stage(levels, layers) for levels, layers in layers_of.items() if layers)
 
 
@@ -228,11 +250,11 @@ def baseline() -> Schedule:
 
 
 @cache
-def recalibration_terms(width: int, kind: Recalibration) -> Terms:
-    """res3 resized to res5 and to res4, one weight a channel, a gate on every token of the two."""
+def recalibration_terms(width: int, kind: Recalibration, gated: tuple[Level, ...]) -> Terms:
+    """The finest level resized to each that it gates, one weight a channel, a gate on every token of these."""
     table = Terms()
-    for level in LEVELS[:-1] if kind != "none" else ():
-        tokens = Tokens(FEATURE_STRIDES[level])
+    for level in gated if kind != "none" else ():
+        tokens = Tokens(STRIDES[level])
         table.add(Operator.UPSAMPLE_BILINEAR2D, 4 * width, tokens)
         table.add(Operator.LINEAR if kind == "linear" else Operator.CONV, width, tokens)
         table.add(Operator.GATING, width, tokens)
@@ -241,7 +263,8 @@ def recalibration_terms(width: int, kind: Recalibration) -> Terms:
 
 GRAMMAR = (
     "a schedule is a YAML file, a name from 'proscale-bench schedules list', or compact: 'baseline', "
-    "'baseline:4', '3,3,3', with options '+conv +maxpool +dw +trc:none|linear|conv +spatial +residual +temp:1.0'"
+    "'baseline:4', '3,3,3', '2,2,1,1' from res6, '5:2,543:1' as levels and layers, "
+    "with options '+conv +maxpool +dw +trc:none|linear|conv +spatial +residual +temp:1.0'"
 )
 # What each option sets, in the order of the canonical spelling. `temp:0.1` comes last, with any number.
 OPTIONS: dict[str, tuple[str, str | bool | float]] = {
@@ -260,7 +283,8 @@ def parse_compact(text: str) -> Schedule:
     """Read the compact spelling.
 
     Besides the paper's `p1,p2,p3`, any nested stages can be spelt as `LEVELS:LAYERS` with the levels' digits:
-    `5:3,54:3,543:3` is `3,3,3`, `4:2,543:4` starts from res4.
+    `5:3,54:3,543:3` is `3,3,3`, `4:2,543:4` starts from res4. Four numbers begin with res6: `2,2,1,1` is
+    `6:2,65:2,654:1,6543:1`.
 
     Raises:
         BenchError: with the offending part and the grammar, or the nearest option, as the hint.
@@ -272,17 +296,19 @@ def parse_compact(text: str) -> Schedule:
         layers = int(body.partition(":")[2] or BASELINE_LAYERS)
         settings = {"pixel_embedding": "conv", "recalibration": "none"}
         stages: tuple[Stage, ...] = (Stage(LEVELS, layers),)
-    elif re.fullmatch(r"[0-9]{1,4},[0-9]{1,4},[0-9]{1,4}", body):
-        stages = tuple(Stage(levels, int(layers)) for levels, layers in zip(PREFIXES, body.split(","), strict=True))
-    elif re.fullmatch(r"[345]{1,3}:[0-9]{1,4}(,[345]{1,3}:[0-9]{1,4})*", body):
+    elif re.fullmatch(r"[0-9]{1,4}(,[0-9]{1,4}){2,3}", body):
+        layers_of = body.split(",")
+        prefixes = PREFIXES if len(layers_of) == 3 else FOUR_PREFIXES
+        stages = tuple(Stage(levels, int(layers)) for levels, layers in zip(prefixes, layers_of, strict=True))
+    elif re.fullmatch(r"[2-6]{1,5}:[0-9]{1,4}(,[2-6]{1,5}:[0-9]{1,4})*", body):
         stages = tuple(
-            Stage(tuple(level for d in digits for level in get_args(Level) if level[-1] == d), int(layers))
+            Stage(tuple(level for d in digits for level in TOKEN_LEVELS if level[-1] == d), int(layers))
             for digits, layers in (part.split(":") for part in body.split(","))
         )
     elif re.fullmatch(r"[0-9]+(,[0-9]+)*,?", body):
         raise BenchError(
-            f"schedule '{text}': '{body}' is not three numbers of layers",
-            "give the layers over res5, over res5+res4 and over all levels, as in '3,3,3'",
+            f"schedule '{text}': '{body}' is not three numbers of layers, or four",
+            "give the layers over res5, over res5+res4 and over all levels, as in '3,3,3'; or from res6: '2,2,1,1'",
         )
     else:
         raise BenchError(f"unknown schedule '{text}'", did_you_mean(body, ("baseline",), GRAMMAR))

@@ -1,0 +1,77 @@
+"""What is ours in the staged encoder is counted as exactly as what is the paper's: at random sizes, by every engine."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import ceil
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proscale_bench.cost.closed_form import ClosedForm
+from proscale_bench.cost.geometry import parse_size
+from proscale_bench.cost.rules import CONVENTIONS, RULES
+from proscale_bench.measure.flops import trace_network
+from proscale_bench.measure.fvcore_count import count_with_fvcore
+from proscale_bench.models.build import build
+from proscale_bench.models.inference import prepare_for_inference
+from proscale_bench.specs.encoders.staged import parse_compact
+from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.model import POSTPROCESSING
+
+OURS = ["1,1,1+dw", "2,0,1,1", "5:1,54:1,5432:1", "6:1,65432:1+trc:conv+spatial"]
+
+
+@pytest.mark.parametrize("compact", OURS)
+def test_the_closed_form_equals_the_trace_at_random_sizes(compact: str) -> None:
+    chance = Random(compact)
+    for backbone, as_executed in product(("tiny", "resnet50"), (False, True)):
+        spec = mask2former(parse_compact(compact), backbone)
+        model = build(spec, device="meta")
+        if as_executed:
+            prepare_for_inference(model)
+        for _ in range(5):
+            size = parse_size((chance.randint(1, 600), chance.randint(1, 600)))
+            trace = trace_network(model, spec, *size.groups[0].padded)
+            for rules, convention in product(RULES.values(), CONVENTIONS):
+                expected = ClosedForm(spec, rules, convention, as_executed).count(size)
+                assert trace.flops(rules, convention) == expected | {POSTPROCESSING: 0}
+
+
+@pytest.mark.parametrize("compact", OURS)
+def test_the_closed_form_equals_fvcore_at_random_sizes(compact: str) -> None:
+    chance = Random(compact)
+    spec = mask2former(parse_compact(compact), "tiny")
+    for _ in range(20):
+        size = parse_size((chance.randint(1, 96), chance.randint(1, 128)))
+        assert count_with_fvcore(spec, size.groups[0]).flops == ClosedForm(spec, RULES["fvcore"]).count(size)
+
+
+@pytest.mark.parametrize("compact", OURS)
+@pytest.mark.parametrize("backbone", ["tiny", "resnet50", "swin_t"])
+def test_parameters_are_the_modules(compact: str, backbone: str) -> None:
+    spec = mask2former(parse_compact(compact), backbone)
+    encoder = build(spec, device="meta").encoder
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == spec.parameters()["encoder"]
+
+
+@given(layers=st.tuples(*[st.integers(0, 4)] * 4), height=st.integers(1, 2_000), width=st.integers(1, 2_000))
+def test_token_layers_over_four_levels_cost_what_the_formula_says(
+    layers: tuple[int, int, int, int], height: int, width: int
+) -> None:
+    """sum_k p_k T_k (2d^2 + 3dHPk + 4dPk + 2df + 10d), T_k the tokens of the k coarsest levels."""
+    d, heads, points, ffn = 256, 8, 4, 1024
+    size = parse_size((height, width))
+    padded = size.groups[0].padded
+    tokens = [ceil(padded[0] / stride) * ceil(padded[1] / stride) for stride in (64, 32, 16, 8)]
+    expected = sum(
+        p * sum(tokens[:k]) * (2 * d * d + 3 * d * heads * points * k + 4 * d * points * k + 2 * d * ffn + 10 * d)
+        for k, p in enumerate(layers, start=1)
+    )
+    spec = mask2former(parse_compact(",".join(map(str, layers))), "resnet50")
+    counted = ClosedForm(spec, RULES["fvcore"]).count(size)
+    if any(layers):
+        assert sum(flops for part, flops in counted.items() if part.startswith("encoder_token_layer_")) == expected
+        assert spec.encoder.levels[0] == "res6"
