@@ -21,7 +21,7 @@ from proscale_bench.cost.search import (
     frontier_of,
     over_grids,
 )
-from proscale_bench.errors import BenchError, look_up
+from proscale_bench.errors import BenchError
 from proscale_bench.specs.candidates import FAMILIES
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import EncoderSpec
@@ -86,10 +86,6 @@ class SearchRequest:
     limits: Limits
     families: tuple[str, ...] = ()
     max_layers: int = 9
-
-    def __post_init__(self) -> None:
-        for name in self.families:
-            look_up(FAMILIES, name, "family")
 
     def with_encoder(self, encoder: EncoderSpec) -> Mask2FormerSpec:
         return replace(self.spec, encoder=encoder)
@@ -198,7 +194,7 @@ def search(
 
     Args:
         latency_ms: predicts the milliseconds of one image.
-        measured_ms: those that were measured.
+        measured_ms: those that were measured, which count in the place of a prediction.
 
     Raises:
         BenchError: nothing keeps to the limits; names the cheapest.
@@ -211,6 +207,10 @@ def search(
     times = None
     if latency_ms is not None:
         times = over_grids([grid for _, grid in candidates.grids], lambda one: [latency_ms(one)])[:, 0]
+        places = {candidates.encoder(index): index for index in range(len(times))} if measured_ms else {}
+        for measured, ms in (measured_ms or {}).items():
+            if measured in places:
+                times[places[measured]] = ms
     limits, base = request.limits, candidates.baseline[TOTAL_AT] / (GIGA * candidates.images)
     axis = limits.axis
     costs = {"total_gflops": total, "encoder_gflops": encoder, "latency_ms": times}[axis]

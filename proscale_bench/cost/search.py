@@ -9,10 +9,11 @@ itself. No family is known here.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import accumulate, combinations
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.cost.closed_form import quantity_of
@@ -137,7 +138,8 @@ def _over(grid: Grid, row: Callable[[EncoderSpec], Sequence[float]]) -> Values:
     values: Values = first + (points - 1) @ steps
     room = grid.most - grid.places
     others = [*(ones + room * units), np.array(ones) + room // grid.places]  # many layers at one place, and at all
-    fits = all(np.allclose(first + (other - 1) @ steps, at(*other.tolist()), rtol=1e-12, atol=0) for other in others)
+    alike = np.allclose if values.dtype == float else np.array_equal
+    fits = all(alike(first + (other - 1) @ steps, at(*other.tolist())) for other in others)
     return values if fits else np.array([at(*point) for point in points.tolist()])
 
 
@@ -158,27 +160,26 @@ class Candidates:
     images: int
 
     @cached_property
-    def _ends(self) -> Values:
-        import numpy as np
+    def _points(self) -> list[Values]:
+        return [points_of(grid) for _, grid in self.grids]
 
-        ends: Values = np.cumsum([len(points_of(grid)) for _, grid in self.grids])
-        return ends
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(map(len, self._points)))
 
     def encoder(self, index: int) -> EncoderSpec:
         """The encoder of an index."""
         place, within = self._place(index)
         grid = self.grids[place][1]
-        return grid.make(*points_of(grid)[within].tolist())
+        return grid.make(*self._points[place][within].tolist())
 
     def family(self, index: int) -> str:
         """The name of an encoder's family."""
         return self.grids[self._place(index)[0]][0]
 
     def _place(self, index: int) -> tuple[int, int]:
-        import numpy as np
-
-        place = int(np.searchsorted(self._ends, index, side="right"))
-        return place, index - (int(self._ends[place - 1]) if place else 0)
+        place = bisect_right(self._ends, index)
+        return place, index - (self._ends[place - 1] if place else 0)
 
     @cached_property
     def ratios(self) -> Values:

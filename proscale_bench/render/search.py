@@ -12,6 +12,8 @@ from proscale_bench.units import show_gflops, show_mac, show_ms, show_reduction,
 
 if TYPE_CHECKING:
     from proscale_bench.analysis.search import Found, SearchRow
+    from proscale_bench.results.profile import RealisedSaving
+    from proscale_bench.results.statistics import PredictionError
 
 PREDICTED = "~"
 SPARE = ("family", "beats", "encoder", "parameters", *(f"1/{stride}" for stride in STRIDES))  # the first goes first
@@ -49,6 +51,38 @@ def headlines(found: Found) -> list[str]:
         f"the limits ({searched} searched).",
         headline(count),
     ]
+
+
+def realised(row: SearchRow, saving: RealisedSaving, baseline_ms: float) -> list[str]:
+    """What the pick is worth in time: measured in turns with the baseline."""
+    assert row.latency_ms is not None
+    low, high = saving.interval
+    ms = f"{show_ms(row.latency_ms)} ms against the baseline's {show_ms(baseline_ms)}, measured in turns"
+    if not saving.significant:
+        return [
+            f"Is it faster here? Not by more than chance: {ms} ({saving.value:+.1f} % less [{low:.1f}, {high:.1f}])."
+        ]
+    word, value = ("less", saving.value) if saving.value > 0 else ("more", -saving.value)
+    ends = (low, high) if saving.value > 0 else (-high, -low)
+    answer = "Yes" if saving.value > 0 else "No"
+    return [f"Is it faster here? {answer}: {ms}, {value:.1f} % {word} [{ends[0]:.1f}, {ends[1]:.1f}]."]
+
+
+def prediction(error: PredictionError, where: str, others_cpu_pct: float | None) -> list[str]:
+    """How far predicted milliseconds are off, and where they are of."""
+    from proscale_bench.analysis.compare import BUSY_PCT
+
+    ranks = "" if error.rank_correlation is None else f", rank correlation {error.rank_correlation:.3f}"
+    lines = [
+        f"ms: {PREDICTED} predicted, else measured · each of {error.models} profiled models, predicted from the "
+        f"others, is off by {error.median_pct:.1f} % (median), {error.p95_pct:.1f} % (95th percentile){ranks}",
+        where,
+    ]
+    if others_cpu_pct is not None and others_cpu_pct > BUSY_PCT:
+        lines.append(
+            f"other programs used {others_cpu_pct:.0f} % of the processors meanwhile: profile again with --anew"
+        )
+    return lines
 
 
 def footer(found: Found, shown: int) -> list[str]:

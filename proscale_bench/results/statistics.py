@@ -47,6 +47,30 @@ class Ratio:
         return self.pairs >= MIN_PAIRS and not self.low <= 1 <= self.high
 
 
+@dataclass(frozen=True)
+class PredictionError:
+    """How far predictions are off, in percent of what was measured.
+
+    Args:
+        rank_correlation: Spearman's; None of one or two.
+        models: number of them.
+    """
+
+    median_pct: float
+    p95_pct: float
+    rank_correlation: float | None
+    models: int
+
+
+def prediction_error(pairs: Sequence[tuple[float, float]]) -> PredictionError:
+    """How far predictions are from what was measured: pairs of both, one at least."""
+    from scipy.stats import spearmanr
+
+    errors = [100 * abs(predicted - measured) / measured for predicted, measured in pairs]
+    ranks = float(spearmanr(*zip(*pairs, strict=True)).statistic) if len(pairs) > 2 else None
+    return PredictionError(median(errors), percentile(errors, 95), ranks, len(pairs))
+
+
 def median(samples: Sequence[float]) -> float:
     """The middle one, or the mean of the middle two."""
     return float(statistics.median(samples))

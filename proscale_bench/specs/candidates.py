@@ -10,6 +10,7 @@ from functools import partial
 from itertools import combinations, pairwise, product
 from typing import get_args
 
+from proscale_bench.specs.encoders.early_exit import EXITS, EarlyExit
 from proscale_bench.specs.encoders.parts import PixelEmbedding
 from proscale_bench.specs.encoders.staged import Recalibration, Schedule, Stage
 from proscale_bench.specs.grid import Grid, single
@@ -38,6 +39,12 @@ def _nested() -> Iterator[tuple[tuple[Level, ...], ...]]:
                 yield chain
 
 
+def early_exit_candidates(max_layers: int) -> Iterator[Grid]:
+    """The fixed exits: a gate's choice has no one cost."""
+    yield from (single(EarlyExit(layers)) for layers in EXITS if layers <= max_layers)
+
+
 FAMILIES: dict[str, Callable[[int], Iterator[Grid]]] = {
     "staged": staged_candidates,
+    "early-exit": early_exit_candidates,
 }

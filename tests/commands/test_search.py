@@ -139,3 +139,31 @@ def test_on_paper_no_torch_is_loaded() -> None:
         "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'scipy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, *SEARCH, "--saving", "30"], check=True, capture_output=True)
+
+
+def test_milliseconds_are_predicted_from_a_few_profiles_and_the_pick_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROSCALE_BENCH_CACHE", str(tmp_path))
+    timed = (*SEARCH, "--latency", "--saving", "20", "--max-seconds", "0.1", "--threads", "1", "--device", "cpu")
+    result = run(*timed)
+    assert result.exit_code == 0, result.stderr
+    assert "Is it faster here?" in result.stdout
+    assert "each of 12 profiled models, predicted from the others, is off by" in result.stdout
+    kept = (tmp_path / "latencies.json").read_text()
+    found = json.loads(run(*timed, "--export-json", "-").stdout)["results"]
+    assert (tmp_path / "latencies.json").read_text() == kept, "nothing is profiled twice"
+    assert found[0]["latency_origin"] == "measured"
+    assert {row["latency_origin"] for row in found} == {"measured", "predicted"}
+    assert all(row["latency_ms"] > 0 for row in found)
+    limited = (*SEARCH, "--max-ms", "0.001", "--threads", "1", "--device", "cpu")
+    refused = run(*limited)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert " ms, " in refused.stderr
+    (tmp_path / "latencies.json").write_text("{}")  # a cache is made again, never mourned
+
+
+def test_a_latency_is_of_one_size() -> None:
+    result = run("schedules", "search", "--max-ms", "100", "--size", "coco-val")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "a latency is of one size" in result.stderr

@@ -1,0 +1,154 @@
+"""Predicts the latency of encoders on this device, from a few that were profiled in turns.
+
+The parts of all models come from a small stock: a token layer over res5, a 3x3 convolution. So every part is taken as
+long as its like took in the profiles, and one that was in none of them as its operators took there: a straight line in
+its terms, fitted by part. The whole is a straight line in the sum of its parts, since between them there is more.
+
+How far that is off is found by leaving each profiled model out in its turn, and predicting it from the others.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from proscale_bench.results.statistics import PredictionError, prediction_error
+from proscale_bench.specs.model import ModelSpec, leaves
+from proscale_bench.specs.terms import Operator, Sides, Terms
+from proscale_bench.units import GIGA
+
+Signature = frozenset[tuple[object, int]]
+Key = tuple[str, Signature]  # the part, token layers being one kind; and its terms
+
+
+@dataclass(frozen=True)
+class ProfiledModel:
+    """A model that was profiled: milliseconds of the whole, and of each part by its name."""
+
+    spec: ModelSpec
+    whole_ms: float
+    parts_ms: Mapping[str, float]
+
+
+class LatencyModel:
+    """Milliseconds of one image, by an encoder's terms.
+
+    Args:
+        profiled: two models or more.
+        sides: of the image.
+        as_executed: they ran with the exact optimizations of inference.
+    """
+
+    def __init__(self, profiled: Sequence[ProfiledModel], sides: Sides, as_executed: bool = True) -> None:
+        import numpy as np
+
+        self.profiled, self.sides, self.as_executed = tuple(profiled), sides, as_executed
+        times: dict[Key, list[float]] = {}
+        tables: dict[Key, Terms] = {}
+        for one in profiled:
+            for name, key, table in keyed_parts(one.spec, as_executed):
+                if name in one.parts_ms:
+                    times.setdefault(key, []).append(one.parts_ms[name])
+                    tables[key] = table
+        self._times = {key: statistics.median(found) for key, found in times.items()}
+        self._lines = {kind: self._line(kind, tables) for kind in {kind for kind, _ in tables}}
+        sums = np.array([self._sum(one.spec) for one in profiled])
+        wholes = np.array([one.whole_ms for one in profiled])
+        centred = sums - sums.mean()
+        spread = float(centred @ centred)
+        self.slope = float(centred @ wholes) / spread if spread else 1.0
+        self.base_ms = float(wholes.mean() - self.slope * sums.mean())
+
+    def ms(self, spec: ModelSpec) -> float:
+        """The latency of a model's one image, in milliseconds."""
+        return self.base_ms + self.slope * self._sum(spec)
+
+    @cached_property
+    def error(self) -> PredictionError:
+        """Each profiled model predicted from all others."""
+        pairs = []
+        for place, one in enumerate(self.profiled):
+            others = [*self.profiled[:place], *self.profiled[place + 1 :]]
+            pairs.append((LatencyModel(others, self.sides, self.as_executed).ms(one.spec), one.whole_ms))
+        return prediction_error(pairs)
+
+    def knows(self, spec: ModelSpec) -> bool:
+        """Every part of a model has its like among those profiled."""
+        return all(key in self._times for _, key, _ in keyed_parts(spec, self.as_executed))
+
+    def _sum(self, spec: ModelSpec) -> float:
+        return sum(self._part_ms(key, table) for _, key, table in keyed_parts(spec, self.as_executed))
+
+    def _part_ms(self, key: Key, table: Terms) -> float:
+        if (found := self._times.get(key)) is not None:
+            return found
+        operators, weights = self._lines.get(key[0]) or self._all_parts
+        return sum(weight * x for weight, x in zip(weights, self._features(operators, table), strict=True))
+
+    def _features(self, operators: Sequence[Operator], table: Terms) -> list[float]:
+        """One call, and the amount of each operator in G."""
+        amounts = dict.fromkeys(operators, 0)
+        for (operator, quantity), amount in table.items():
+            amounts[operator] = amounts.get(operator, 0) + amount * quantity.at(self.sides)
+        return [1.0, *(amounts[operator] / GIGA for operator in operators)]
+
+    def _line(self, kind: str | None, tables: Mapping[Key, Terms]) -> tuple[tuple[Operator, ...], tuple[float, ...]]:
+        """Milliseconds of a call and of each operator's G, none below zero, in the parts of a kind or of all (None)."""
+        import numpy as np
+        from scipy.optimize import nnls
+
+        own = [(key, table) for key, table in tables.items() if kind in (None, key[0])]
+        operators = tuple(dict.fromkeys(operator for _, table in own for operator, _ in table))
+        rows = np.array([self._features(operators, table) for _, table in own])
+        times = np.array([self._times[key] for key, _ in own])
+        if not own:
+            return (), (0.0,)
+        weights, _ = nnls(rows / times[:, None], np.ones(len(times)))  # relative errors
+        return operators, tuple(map(float, weights))
+
+    @cached_property
+    def _all_parts(self) -> tuple[tuple[Operator, ...], tuple[float, ...]]:
+        """The line of all parts, for a kind that was in no profile."""
+        tables = {
+            key: table
+            for one in self.profiled
+            for _, key, table in keyed_parts(one.spec, self.as_executed)
+            if key in self._times
+        }
+        return self._line(None, tables)
+
+
+def keyed_parts(spec: ModelSpec, as_executed: bool = True) -> Iterator[tuple[str, Key, Terms]]:
+    """The leaves of a model that cost something: the name, what parts that are alike share, and the terms."""
+    terms = spec.terms(as_executed) or {}
+    for part in leaves(spec.parts):
+        if table := terms.get(part.name):
+            kind = part.of if part.numbered and part.of else part.name
+            yield part.name, (kind, frozenset(table.items())), table
+
+
+def choose(pool: Sequence[ModelSpec], first: ModelSpec, number: int, sides: Sides) -> list[ModelSpec]:
+    """The models to profile: those that have most parts that none before had, then those that cost most unlike others.
+
+    Args:
+        pool: what may be chosen.
+        first: the baseline, which is chosen too.
+        sides: of the image that costs are of.
+    """
+    keys: dict[ModelSpec, set[Key]] = {}
+    cost: dict[ModelSpec, int] = {}
+    for one in (first, *pool):
+        parts = list(keyed_parts(one))
+        keys[one] = {key for _, key, _ in parts}
+        cost[one] = sum(n * quantity.at(sides) for _, _, table in parts for (_, quantity), n in table.items())
+    chosen, seen = [first], set(keys[first])
+    while len(chosen) < min(number, len(keys)):
+        best = max(
+            (one for one in keys if one not in chosen),
+            key=lambda one: (len(keys[one] - seen), min(abs(cost[one] - cost[other]) for other in chosen)),
+        )
+        chosen.append(best)
+        seen |= keys[best]
+    return chosen
