@@ -95,7 +95,7 @@ def verify_counts(counts: Sequence[FlopCount], *, all_sizes: bool, as_executed: 
             unseen = ", ".join(f"{operator} {n:,} FLOPs" for operator, n in result.unseen_by_fvcore.items())
             note(
                 f"verified {count.variant}: closed form = trace at {sizes}, = fvcore at {at} "
-                f"(padded), to the last FLOP; of these fvcore alone does not see {unseen}"
+                f"(padded), to the last FLOP; fvcore alone does not see {unseen}"
             )
             detail(f"met by the trace and counted by no rules, calls an image: {result.uncounted_calls}")
     return [asdict(result) for result in verified]

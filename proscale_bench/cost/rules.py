@@ -30,6 +30,8 @@ NEVER_COUNTED = (
     "additions",
     "scalings",
     "max-pool",
+    "means",
+    "sampling and modulation inside deformable convolutions",
     "normalisation of input and locations",
     "unused class heads",
     "panoptic merging",

@@ -2,7 +2,8 @@
 
 fvcore's tracer has no rule for PyTorch's fused attention and counts it as nothing. It is counted here by a handle of
 our own, under its own name, and reported as `unseen`: fvcore's own number is `seen`, and the two together are what
-the closed form must equal. Nothing is absorbed by a tolerance.
+the closed form must equal. Deformable convolutions are unseen too, but the rules `fvcore` leave them out, so they are
+in no part's count. Nothing is absorbed by a tolerance.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ with warnings.catch_warnings():  # fvcore's package compiles losses that we neve
     from fvcore.nn.jit_handles import get_shape
 
 FUSED_ATTENTION = "scaled_dot_product_attention"
+DEFORM_CONV = "deform_conv2d"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class FvcoreCount:
     """fvcore's count of one image, under the rules `fvcore`.
 
     Args:
-        flops: by leaf of the model's parts, with what fvcore does not see.
+        flops: by leaf of the model's parts, with what fvcore does not see and its rules count.
         seen: what fvcore counts by itself.
         unseen: FLOPs that only our handle sees, by operator.
         uncounted: calls of operators that fvcore met and has no rule for, by aten name.
@@ -87,15 +89,17 @@ def _count(spec: ModelSpec, group: SizeGroup) -> FvcoreCount:
     image = torch.zeros(1, 3, *group.padded)
     analysis = FlopCountAnalysis(_WithPostprocessing(model, group).eval(), image)
     analysis.set_op_handle(f"aten::{FUSED_ATTENTION}", _fused_attention)
+    analysis.set_op_handle(f"torchvision::{DEFORM_CONV}", _deformable_convolution)
     # We list what has no rule ourselves.
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     with torch.no_grad():
-        modules: Counter[str] = analysis.by_module()
-        total = _whole(analysis.total())
-        unseen = _whole(analysis.by_operator()[FUSED_ATTENTION])
-    flops = _by_part({name.removeprefix("model."): _whole(n) for name, n in modules.items()}, total, spec)
-    return FvcoreCount(flops, total - unseen, {FUSED_ATTENTION: unseen}, dict(analysis.unsupported_ops()))
+        modules = {name: _whole_flops(operators) for name, operators in analysis.by_module_and_operator().items()}
+    whole = modules[""]
+    unseen = {operator: whole[operator] for operator in (FUSED_ATTENTION, DEFORM_CONV) if operator in whole}
+    counted = {name.removeprefix("model."): sum(n.values()) - n[DEFORM_CONV] for name, n in modules.items()}
+    seen = sum(whole.values()) - sum(unseen.values())
+    return FvcoreCount(_by_part(counted, spec), seen, unseen, dict(analysis.unsupported_ops()))
 
 
 def _fused_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
@@ -106,7 +110,13 @@ def _fused_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     return Counter({FUSED_ATTENTION: product if masked else 2 * product})
 
 
-def _by_part(modules: dict[str, int], total: int, spec: ModelSpec) -> dict[str, int]:
+def _deformable_convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Its products with the kernel."""
+    kernel = get_shape(inputs[1])  # [out, in / groups, kh, kw]
+    return Counter({DEFORM_CONV: prod(get_shape(outputs[0])) * prod(kernel[1:])})
+
+
+def _by_part(modules: dict[str, int], spec: ModelSpec) -> dict[str, int]:
     """The count of every leaf of the model's parts: its modules' less that of other parts' modules inside them."""
     parts = leaves(spec.parts)
     booked = [module for part in parts for module in part.modules if module in modules]
@@ -117,11 +127,13 @@ def _by_part(modules: dict[str, int], total: int, spec: ModelSpec) -> dict[str, 
         return modules[module] - sum(modules[one] for one in nearest)
 
     flops = {part.name: sum(own(module) for module in part.modules if module in modules) for part in parts}
-    return flops | {POSTPROCESSING: total - modules["model"]}
+    return flops | {POSTPROCESSING: modules[""] - modules["model"]}
 
 
-def _whole(flops: float) -> int:
+def _whole_flops(operators: Counter[str]) -> Counter[str]:
     """fvcore sums some integers as floats; every count is one."""
-    if flops != int(flops):
-        raise BenchError(f"fvcore counted {flops} FLOPs, which is no whole number", exit_code=ExitCode.UNTRUSTED)
-    return int(flops)
+    for operator, flops in operators.items():
+        if flops != int(flops):
+            message = f"fvcore counted {flops} FLOPs of {operator}, which is no whole number"
+            raise BenchError(message, exit_code=ExitCode.UNTRUSTED)
+    return Counter({operator: int(flops) for operator, flops in operators.items()})

@@ -16,6 +16,7 @@ from torch import Tensor
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.encoders.parts import TokenRecalibration
+from proscale_bench.models.encoders.pem import SelfModulation
 from proscale_bench.specs.terms import Operator
 
 aten = torch.ops.aten
@@ -53,8 +54,15 @@ OperatorRule = Callable[[Scope, Any, Any], Counted]  # of the scope, the argumen
 
 
 def _convolution(scope: Scope, args: Any, result: Tensor) -> Counted:
+    weight: Tensor = args[1]  # [out, in / groups, kh, kw], or of a transposed one [in, out / groups, kh, kw]
+    transposed: bool = args[6]
+    return ((Operator.CONV, (args[0] if transposed else result).numel() * weight[0].numel()),)
+
+
+def _deformable_convolution(scope: Scope, args: Any, result: Tensor) -> Counted:
+    """The products with the kernel; what it samples and modulates is counted by no rule set."""
     weight: Tensor = args[1]  # [out, in / groups, kh, kw]
-    return ((Operator.CONV, result.numel() * weight[0].numel()),)
+    return ((Operator.DEFORM_CONV, result.numel() * weight[0].numel()),)
 
 
 def _linear(matrix: int) -> OperatorRule:
@@ -96,7 +104,7 @@ def _elementwise_product(scope: Scope, args: Any, result: Tensor) -> Counted:
         return ()
     if scope.module is DeformableAttention:
         return ((Operator.WEIGHTED_SUM, result.numel()),)
-    if scope.module is TokenRecalibration:
+    if scope.module in (TokenRecalibration, SelfModulation):
         return ((Operator.GATING, result.numel()),)
     raise no_rule(f"a product of two tensors in {scope.module.__name__ if scope.module else 'no module'}")
 
@@ -128,12 +136,15 @@ RULE_TABLE: dict[Any, OperatorRule] = {
         "upsample_bilinear2d": _an_element(Operator.UPSAMPLE_BILINEAR2D, 4),
     }.items()
     for packet in _packets(names)
-} | {torch.ops.proscale_bench.deformable_sampling: _deformable_sampling}
+} | {
+    torch.ops.proscale_bench.deformable_sampling: _deformable_sampling,
+    torch.ops.torchvision.deform_conv2d: _deformable_convolution,
+}
 
 # Arithmetic that no rule set counts; listed with every count (see `cost.rules.NEVER_COUNTED`).
 UNCOUNTED = (
     _packets("_softmax _safe_softmax relu relu_ gelu sigmoid")  # softmax and activations
-    | _packets("add add_ sub div sum mean")  # additions, sums and scalings
+    | _packets("add add_ sub div sum mean")  # additions, sums, means and scalings
     | _packets("max_pool2d_with_indices")
     | _packets("pow sin cos floor_divide")  # positions
     | _packets("lt ne eq bitwise_not bitwise_or logical_not logical_or all where masked_fill masked_fill_")  # masks

@@ -54,13 +54,14 @@ class FrozenBatchNorm2d(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.eps = NORM_EPS
         self.register_buffer("weight", torch.ones(channels))
         self.register_buffer("bias", torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=NORM_EPS)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 class ResNetBackbone(nn.Module):

@@ -10,15 +10,17 @@ from torch import nn
 from proscale_bench.models.backbones import build_backbone
 from proscale_bench.models.encoders.early_exit import EarlyExitEncoder
 from proscale_bench.models.encoders.interface import PixelEncoder
+from proscale_bench.models.encoders.pem import PemEncoder
 from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import MaskedDecoder
 from proscale_bench.specs.encoders.early_exit import EarlyExit
+from proscale_bench.specs.encoders.pem import Pem
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.masked_decoder import Head
-from proscale_bench.specs.model import EncoderSpec, ModelSpec
+from proscale_bench.specs.model import EncoderSpec, ModelSpec, pyramid_width
 
 
 def build(spec: ModelSpec, *, device: str | torch.device = "cpu", drop_path: float = 0.0) -> Mask2Former:
@@ -42,7 +44,8 @@ def build(spec: ModelSpec, *, device: str | torch.device = "cpu", drop_path: flo
 def assemble(backbone: nn.Module, encoder: EncoderSpec, head: Head, channels: Channels) -> Mask2Former:
     """A Mask2Former around a backbone of these channels, in eval mode."""
     by_level = dict(zip(FEATURE_STRIDES, channels, strict=True))
-    return Mask2Former(backbone, build_encoder(encoder, head, by_level), MaskedDecoder(head)).eval()
+    decoder = MaskedDecoder(head, pyramid_width(encoder, head))
+    return Mask2Former(backbone, build_encoder(encoder, head, by_level), decoder).eval()
 
 
 def build_encoder(encoder: EncoderSpec, head: Head, channels: Mapping[str, int]) -> PixelEncoder:
@@ -66,4 +69,6 @@ def _encoder_module(encoder: EncoderSpec, head: Head, channels: Mapping[str, int
             return StagedEncoder(encoder, head, channels)
         case EarlyExit():
             return EarlyExitEncoder(encoder, head, channels)
+        case Pem():
+            return PemEncoder(encoder.pyramid_width(head), head.width, channels)
     raise TypeError(f"no module for the encoder {encoder!r}")

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from proscale_bench.models import sampling
-from proscale_bench.models.backbones import NORM_EPS, FrozenBatchNorm2d
+from proscale_bench.models.backbones import FrozenBatchNorm2d
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.encoders.parts import TokenLayer
 from proscale_bench.models.mask2former import Mask2Former
@@ -35,7 +36,7 @@ def prepare_for_inference(
     """
     model.eval().requires_grad_(False)
     if optimizations:
-        fold_batch_norms(model.backbone)
+        fold_batch_norms(model)
         model.decoder.masks_at_levels = True
         model.to(memory_format=torch.channels_last)
     chosen = use_sampling(model, sampling_name, compiled)
@@ -67,13 +68,21 @@ def use_sampling(model: nn.Module, name: str, compiled: bool = False) -> str:
     return chosen
 
 
-def fold_batch_norms(backbone: nn.Module) -> None:
-    """Multiply each batch norm into the convolution before it: `bn1` into `conv1`, a shortcut's `1` into `0`."""
-    for name, norm in list(backbone.named_modules()):
-        if not isinstance(norm, FrozenBatchNorm2d):
-            continue
-        convolution: Any = backbone.get_submodule(name.replace("bn", "conv") if "bn" in name else f"{name[:-1]}0")
+def fold_batch_norms(model: nn.Module) -> None:
+    """Multiply each batch norm into the convolution before it: `bn1` into `conv1`, a sequence's `1` into `0`."""
+    kinds = (FrozenBatchNorm2d, _BatchNorm)
+    norms: dict[str, Any] = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    for name, norm in norms.items():
+        parent, _, own = name.rpartition(".")
+        convolution: Any = model.get_submodule(f"{parent}.{own.replace('bn', 'conv') if 'bn' in own else int(own) - 1}")
         convolution.weight, convolution.bias = fuse_conv_bn_weights(
-            convolution.weight, convolution.bias, norm.running_mean, norm.running_var, NORM_EPS, norm.weight, norm.bias
+            convolution.weight,
+            convolution.bias,
+            norm.running_mean,
+            norm.running_var,
+            norm.eps,
+            norm.weight,
+            norm.bias,
+            transpose=isinstance(convolution, nn.ConvTranspose2d),
         )
-        backbone.set_submodule(name, nn.Identity())
+        model.set_submodule(name, nn.Identity())

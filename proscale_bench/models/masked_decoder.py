@@ -104,12 +104,22 @@ class MaskedDecoder(nn.Module):
     mask features instead, once for all layers, and predicts at the level's own resolution: bilinear resizing
     commutes with the product over channels, so only rounding differs, and about 5 % of the model's FLOPs are saved.
     The original order is the default, because published counts assume it.
+
+    Args:
+        head: dimensions.
+        pyramid_width: channels of the encoder's pyramid; a projection of each level begins where it is not the head's
+            width.
     """
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, pyramid_width: int) -> None:
         super().__init__()
         self.masks_at_levels = False
         width = head.width
+        self.input_projections = nn.ModuleList()  # coarse to fine
+        for _ in LEVELS if pyramid_width != width else ():
+            self.input_projections.append(projection := nn.Conv2d(pyramid_width, width, kernel_size=1))
+            nn.init.kaiming_uniform_(projection.weight, a=1)
+            nn.init.zeros_(projection.bias)  # type: ignore[arg-type]
         self.query_features = nn.Parameter(torch.empty(head.queries, width).normal_())
         self.query_positions = nn.Parameter(torch.empty(head.queries, width).normal_())
         self.level_embedding = nn.Parameter(torch.empty(len(LEVELS), width).normal_())
@@ -129,10 +139,13 @@ class MaskedDecoder(nn.Module):
         and in training.
         """
         auxiliary = auxiliary or self.training
-        sizes: list[Size] = [(x.shape[-2], x.shape[-1]) for x in encoded.pyramid]
+        pyramid = encoded.pyramid
+        if self.input_projections:
+            pyramid = tuple(project(x) for project, x in zip(self.input_projections, pyramid, strict=True))
+        sizes: list[Size] = [(x.shape[-2], x.shape[-1]) for x in pyramid]
         values = [
             x.flatten(2).transpose(1, 2) + self.level_embedding[index]  # [B, h*w, C]
-            for index, x in enumerate(encoded.pyramid)
+            for index, x in enumerate(pyramid)
         ]
         width, device = self.level_embedding.shape[1], self.level_embedding.device
         keys = [x + sine_position(size, width, device) for x, size in zip(values, sizes, strict=True)]

@@ -32,12 +32,15 @@ OPERATOR_NAMES = {
     Operator.MASK_EINSUM: "masks from queries",
     Operator.SEMANTIC_EINSUM: "semantic map",
     Operator.WEIGHTED_SUM: "weighted sum of samples",
+    Operator.FUSED_ATTENTION: "fused attention",
+    Operator.DEFORM_CONV: "deformable convolutions",
     Operator.BATCH_NORM: "batch norm (2 an element)",
     Operator.GROUP_NORM: "group norm (5)",
     Operator.LAYER_NORM: "layer norm (5)",
     Operator.GRID_SAMPLER: "grid sampler (4)",
     Operator.UPSAMPLE_BILINEAR2D: "bilinear resizing (4)",
-    Operator.GATING: "re-calibration's gate",
+    Operator.UPSAMPLE_NEAREST2D: "nearest resizing (1)",
+    Operator.GATING: "gates (1)",
 }
 
 

@@ -12,7 +12,7 @@ from proscale_bench.specs import backbones, masked_decoder
 from proscale_bench.specs.backbones import BACKBONES, Backbone, get_backbone
 from proscale_bench.specs.encoders import staged
 from proscale_bench.specs.masked_decoder import NORM_GROUPS, Head
-from proscale_bench.specs.model import POSTPROCESSING, TOTAL, WHOLE, EncoderSpec, LayerSpec, Part
+from proscale_bench.specs.model import POSTPROCESSING, TOTAL, WHOLE, EncoderSpec, LayerSpec, Part, pyramid_width
 from proscale_bench.specs.tasks import Task
 from proscale_bench.specs.terms import Terms
 
@@ -104,7 +104,9 @@ class Mask2FormerSpec:
         return {
             "backbone": backbones.terms_of(self.backbone, norms_folded=as_executed),
             **self.encoder.terms(self.backbone.channels, self.head, as_executed),
-            "transformer_decoder": masked_decoder.decoder_terms(self.head, masks_at_levels=as_executed),
+            "transformer_decoder": masked_decoder.decoder_terms(
+                self.head, pyramid_width(self.encoder, self.head), masks_at_levels=as_executed
+            ),
             POSTPROCESSING: masked_decoder.postprocessing_terms(self.head),
         }
 
@@ -112,7 +114,7 @@ class Mask2FormerSpec:
         return {
             "backbone": backbones.parameters_of(self.backbone),
             "encoder": self.encoder.parameters(self.backbone.channels, self.head),
-            "transformer_decoder": masked_decoder.decoder_parameters(self.head),
+            "transformer_decoder": masked_decoder.decoder_parameters(self.head, pyramid_width(self.encoder, self.head)),
         }
 
     def __str__(self) -> str:

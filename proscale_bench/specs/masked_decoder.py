@@ -30,11 +30,12 @@ class Head:
 
 
 @cache
-def decoder_terms(head: Head, masks_at_levels: bool = False) -> Terms:
+def decoder_terms(head: Head, pyramid_width: int, masks_at_levels: bool = False) -> Terms:
     """Layers of masked cross-attention, self-attention and FFN; a prediction before each and at the end.
 
     A layer's attention mask is a prediction at stride 4 resized to its level; or, with `masks_at_levels`, a prediction
-    from the mask features resized to its level, which is done once a level.
+    from the mask features resized to its level, which is done once a level. A pyramid of `pyramid_width` channels that
+    is not as wide as the head is projected first.
     """
     c, q, layers = head.width, head.queries, head.decoder_layers
     predictions = layers + 1
@@ -55,9 +56,9 @@ def decoder_terms(head: Head, masks_at_levels: bool = False) -> Terms:
             table.add(Operator.MASK_EINSUM, 1, Einsum(q * c, source))
         else:
             table.add(Operator.UPSAMPLE_BILINEAR2D, 4 * q, source)
-    if masks_at_levels:
-        for level in LEVELS:
-            table.add(Operator.UPSAMPLE_BILINEAR2D, 4 * c, Tokens(FEATURE_STRIDES[level]))
+    for places in (Tokens(FEATURE_STRIDES[level]) for level in LEVELS):
+        table.add(Operator.CONV, pyramid_width * c if pyramid_width != c else 0, places)
+        table.add(Operator.UPSAMPLE_BILINEAR2D, 4 * c if masks_at_levels else 0, places)
     return table
 
 
@@ -71,10 +72,11 @@ def postprocessing_terms(head: Head) -> Terms:
     )
 
 
-def decoder_parameters(head: Head) -> int:
-    """Layers, queries, level embeddings, norm, class head and mask head."""
+def decoder_parameters(head: Head, pyramid_width: int) -> int:
+    """Layers, queries, level embeddings, norm, class head and mask head; projections of a pyramid of another width."""
     c, ffn, q = head.width, head.decoder_ffn, head.queries
     attention = 4 * (c * c + c)
     layer = 2 * attention + (2 * c * ffn + ffn + c) + 3 * 2 * c
     predictions = 2 * c + c * (head.num_classes + 1) + head.num_classes + 1 + 3 * (c * c + c)
-    return head.decoder_layers * layer + 2 * q * c + len(LEVELS) * c + predictions
+    projections = len(LEVELS) * (pyramid_width * c + c) if pyramid_width != c else 0
+    return projections + head.decoder_layers * layer + 2 * q * c + len(LEVELS) * c + predictions

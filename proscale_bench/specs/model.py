@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from proscale_bench.specs.levels import STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
@@ -126,6 +126,19 @@ class EncoderSpec(Protocol):
 
     def parameters(self, channels: Channels, head: Head) -> int:
         """The number of parameters of the whole encoder."""
+
+
+@runtime_checkable
+class HasPyramidWidth(Protocol):
+    """An encoder whose pyramid is not as wide as the head."""
+
+    def pyramid_width(self, head: Head) -> int:
+        """The channels of the pyramid; mask features are as wide as the head."""
+
+
+def pyramid_width(encoder: EncoderSpec, head: Head) -> int:
+    """The channels of an encoder's pyramid: the head's width, unless the encoder says otherwise."""
+    return encoder.pyramid_width(head) if isinstance(encoder, HasPyramidWidth) else head.width
 
 
 class ModelSpec(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from proscale_bench.specs.encoders import early_exit, staged
+from proscale_bench.specs.encoders import early_exit, pem, staged
 from proscale_bench.specs.model import EncoderSpec
 
 
@@ -19,5 +19,7 @@ def parse_encoder(text: str) -> EncoderSpec:
     match re.split(r"[:+]", text.strip(), maxsplit=1)[0]:
         case "early-exit":
             return early_exit.parse_compact(text)
+        case "pem":
+            return pem.parse_compact(text)
         case _:
             return staged.parse_compact(text)

@@ -33,7 +33,7 @@ class Operator(str, Enum):
     GRID_SAMPLER = "grid_sampler"  # 4
     UPSAMPLE_BILINEAR2D = "upsample_bilinear2d"  # 4
     UPSAMPLE_NEAREST2D = "upsample_nearest2d"  # 1
-    GATING = "gating"  # 1: re-calibration's product of gate and token
+    GATING = "gating"  # 1: a product of gate and token, or of gate and channel
 
     def __str__(self) -> str:
         return self.value
@@ -115,8 +115,9 @@ class Terms(Counter[tuple[Operator, Quantity]]):
     """The coefficients of one part of a model, by operator and quantity."""
 
     def add(self, operator: Operator, amount: int, quantity: Quantity) -> None:
-        """Add `amount` counts of an operator for every unit of a quantity."""
-        self[operator, quantity] += amount
+        """Add `amount` counts of an operator for every unit of a quantity; none leave no entry."""
+        if amount:
+            self[operator, quantity] += amount
 
 
 def terms(*entries: tuple[Operator, int, Quantity]) -> Terms:

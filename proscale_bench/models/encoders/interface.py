@@ -14,11 +14,12 @@ from proscale_bench.specs.model import EncoderSpec
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """The features that the transformer decoder works from, all of one width C.
+    """The features that the transformer decoder works from.
 
     Args:
-        mask_features: per-pixel embeddings, [B, C, H/4, W/4].
-        pyramid: feature maps [B, C, h, w] at strides 32, 16 and 8, coarse to fine.
+        mask_features: per-pixel embeddings as wide as the head, [B, C, H/4, W/4].
+        pyramid: feature maps [B, C, h, w] at strides 32, 16 and 8, coarse to fine. Their width is the head's too,
+            unless the encoder's spec has a `pyramid_width`: the transformer decoder then projects them.
         gates: logits of the encoder's gate over its exits, [B, exits]; empty where it has none.
     """
 
