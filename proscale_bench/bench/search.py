@@ -54,6 +54,11 @@ class TimedSearch:
     where: str
     others_cpu_pct: float | None
 
+    @property
+    def of_pick(self) -> tuple[RealisedSaving, float] | None:
+        """What the pick saves of the time, and the baseline's milliseconds of the same rounds."""
+        return (self.pick.saving, self.pick.baseline_ms) if self.pick else None
+
 
 def search_with_latency(
     request: SearchRequest, settings: ProfileSettings, progress: OnProfileStage, anew: bool = False

@@ -58,6 +58,12 @@ def sweeps() -> list[str]:
     return list(choices.shipped("sweeps"))
 
 
+def accuracies() -> list[str]:
+    from proscale_bench.results.metrics import METRICS
+
+    return [name for name, metric in METRICS.items() if metric.section == "accuracy"]
+
+
 def gates() -> list[str]:
     """Every metric with a limit of 1, to be changed."""
     return [f"{metric}:1" for metric in metrics()]
@@ -75,8 +81,10 @@ OFFERS: dict[str, Callable[..., list[str]]] = {
     "--device": _words(get_args(choices.DeviceType)),
     "--dtype": _words(get_args(choices.DType)),
     "--fail": gates,
+    "--families": _table("specs.candidates", "FAMILIES"),
     "--family": published_families,
     "--layout": _words(get_args(choices.Layout)),
+    "--metric": accuracies,
     "--new": schedules,
     "--old": schedules,
     "--output-size": single_sizes,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+import shlex
+from typing import TYPE_CHECKING, Literal, Optional
 
 from proscale_bench.commands.options import (
+    EXPORT,
     HOW,
     BackboneOptions,
     DeviceOptions,
@@ -14,14 +16,20 @@ from proscale_bench.commands.options import (
     flag,
     takes,
 )
-from proscale_bench.errors import BenchError, look_up
+from proscale_bench.errors import BenchError, look_up, one_of
 
 if TYPE_CHECKING:
-    from proscale_bench.analysis.search import Limits, SearchRequest
-    from proscale_bench.bench.search import TimedSearch
+    from collections.abc import Sequence
 
+    from proscale_bench.analysis.search import Found, Limits, SearchRequest, SearchRow
+    from proscale_bench.analysis.search_accuracy import Advice
+    from proscale_bench.bench.search import TimedSearch
+    from proscale_bench.results.record import Record
+
+FigureFormat = Literal["svg", "png", "pdf"]
+COMMAND = "schedules search"
 MaybeFloat = Optional[float]  # noqa: UP045
-LIMITS, SEARCHED = "What it may cost", "What is searched"
+LIMITS, SEARCHED, KNOWN = "What it may cost", "What is searched", "What is known"
 
 
 class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
@@ -45,6 +53,14 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
         "--max-seconds S", "Time limit per profiled schedule, in seconds.", HOW, default=10.0, min=0.1
     )
     anew: bool = flag("--anew", "Profile again what an earlier search has kept.", HOW)
+    records: MaybePath = flag("--records RUN", "Run whose accuracies are shown and learnt from.", KNOWN)
+    within: float = flag(
+        "--within POINTS", "Points below the baseline's accuracy that are good enough.", KNOWN, default=1.0, min=0.0
+    )
+    metric: str = flag("--metric METRIC", "Accuracy of the records.", KNOWN, default="pq")
+    export_figure: MaybePath = flag(
+        "--export-figure PATH", "Write the frontier as a figure: .svg, .png or .pdf.", EXPORT
+    )
     write: MaybePath = flag("--write DIR", "Folder for a schedule file of each shown row, ready to train.")
 
     def limits(self) -> Limits:
@@ -95,6 +111,71 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
             self.max_layers,
         )
 
+    def check_outputs(self) -> None:
+        """Refuse what cannot be written before anything is searched.
+
+        Raises:
+            BenchError: something is there already, or a figure's format is unknown.
+        """
+        from proscale_bench.data.whole_folder import refuse_folder
+        from proscale_bench.files import refuse_overwrite
+
+        if self.export_figure is not None:
+            one_of(FigureFormat, self.export_figure.suffix.lstrip("."), "format of a figure")
+            refuse_overwrite(self.export_figure, self.force)
+        if self.write is not None:
+            refuse_folder(self.write, COMMAND, self.force)
+
+    def read_records(self) -> list[Record] | None:
+        """The records of `--records`, with a warning for each that is left out; None without the flag.
+
+        Raises:
+            BenchError: no such run, or no metric of an accuracy.
+        """
+        from proscale_bench.results.metrics import get_metric
+
+        if get_metric(self.metric).section != "accuracy":
+            raise BenchError(f"--metric {self.metric}: not an accuracy", "as in --metric pq")
+        if self.records is None:
+            return None
+        from proscale_bench.commands.exporting import warn_of_gaps
+        from proscale_bench.results.store import load
+
+        records, problems = load(self.records)
+        warn_of_gaps(problems, records)
+        return records
+
+    def advise(self, found: Found, records: list[Record]) -> Advice:
+        """What the records' accuracies say of a search."""
+        from proscale_bench.analysis.search_accuracy import advise
+
+        return advise(found, records, self.within, self.metric)
+
+    def write_files(self, found: Found, rows: Sequence[SearchRow]) -> None:
+        """Write the figure, and the folder of schedules whole or not at all.
+
+        Raises:
+            BenchError: something cannot be written.
+        """
+        from proscale_bench.config.search_files import schedule_files
+        from proscale_bench.data.whole_folder import whole_folder
+        from proscale_bench.files import write_atomic
+
+        if self.export_figure is not None:
+            from proscale_bench.render.search_figure import search_figure
+            from proscale_bench.render.style import load_matplotlib, save
+
+            load_matplotlib()
+            kind = one_of(FigureFormat, self.export_figure.suffix.lstrip("."), "format of a figure")
+            write_atomic(self.export_figure, save(search_figure(found, rows), kind), overwrite=self.force)
+        if self.write is not None:
+            start = f" --start {shlex.quote(str(self.weights.resolve()))}" if self.weights else ""
+            flags = f"--backbone {found.request.spec.backbone_name}{start}" if self.weights is None else start.strip()
+            described = [(row.count.spec.encoder, f"{row.reason}; capacity {100 * row.capacity:.1f} %") for row in rows]
+            with whole_folder(self.write, COMMAND, self.force) as folder:
+                for name, text in schedule_files(described, flags).items():
+                    (folder / name).write_text(text, encoding="utf-8")
+
 
 @takes(SearchOptions)
 def search(options: SearchOptions) -> None:
@@ -107,20 +188,30 @@ def search(options: SearchOptions) -> None:
     from proscale_bench.render import search as render
 
     exports, request = options.exports(), options.request()
+    options.check_outputs()
+    records = options.read_records()
     timed = search_in_time(options, request) if options.timed else None
     found = timed.found if timed else search_on_paper(request)
     rows = found.spread(options.rows)
-    exports.write([row.row() for row in found.rows], lambda: render.markdown(found, rows))
+    advice = options.advise(found, records) if records is not None else None
+    tables = [render.table(found, rows), *([render.accuracies(advice)] if advice else [])]
+    answers = [
+        *render.headlines(found),
+        *(render.realised(found.pick, *timed.of_pick) if timed and timed.of_pick else []),
+    ]
+    answers += render.advised(advice) if advice else []
+    notes = render.footer(found, len(rows))
+    notes += render.prediction(timed.model.error, timed.where, timed.others_cpu_pct) if timed else []
+    exports.write([row.row() for row in found.rows], lambda: render.markdown(tables, answers, notes))
+    options.write_files(found, rows)
     console = exports.console
-    print_tables(console, [render.table(found, rows)], break_labels=True)
-    print_lines(console, render.headlines(found), style="")
-    if timed:
-        pick = timed.pick
-        if pick is not None:
-            print_lines(console, render.realised(found.pick, pick.saving, pick.baseline_ms), style="")
-    print_lines(console, render.footer(found, len(rows)))
-    if timed:
-        print_lines(console, render.prediction(timed.model.error, timed.where, timed.others_cpu_pct))
+    print_tables(console, tables, break_labels=True)
+    print_lines(console, answers, style="")
+    print_lines(console, notes)
+    if options.write:
+        from proscale_bench.config.search_files import TRAIN
+
+        print_lines(console, [f"schedules: {options.write} (all of them: sh {options.write / TRAIN})"], soft_wrap=True)
 
 
 def search_in_time(options: SearchOptions, request: SearchRequest) -> TimedSearch:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, combinations
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.cost.closed_form import quantity_of
@@ -38,6 +39,7 @@ CAPACITY = (
 )
 # The columns of a count: FLOPs, parameters, products by stride.
 TOTAL_AT, ENCODER_AT, PARAMETERS_AT, WORK_AT = 0, 1, 2, 3
+ORDER = (*range(WORK_AT, WORK_AT + len(STRIDES)), PARAMETERS_AT)  # of what capacity is the mean of
 
 
 class Tally:
@@ -186,8 +188,7 @@ class Candidates:
         """Work a place by stride, and parameters, as shares of the baseline's: [N, 5]."""
         import numpy as np
 
-        order = [*range(WORK_AT, WORK_AT + len(STRIDES)), PARAMETERS_AT]
-        shares: Values = self.counts[:, order].astype(float) / np.array([self.baseline[place] for place in order])
+        shares: Values = self.counts[:, ORDER].astype(float) / np.array([self.baseline[place] for place in ORDER])
         return shares
 
     @cached_property
@@ -198,6 +199,11 @@ class Candidates:
         with np.errstate(divide="ignore"):
             found: Values = np.exp(np.log(self.ratios).mean(axis=1))
         return found
+
+
+def capacity_of(row: Sequence[int], baseline: Sequence[int]) -> float:
+    """The capacity of one encoder, as a share: see `CAPACITY`."""
+    return float(prod(row[place] / baseline[place] for place in ORDER) ** (1 / len(ORDER)))
 
 
 def count_candidates(grids: Sequence[tuple[str, Grid]], tally: Tally, baseline: EncoderSpec) -> Candidates:

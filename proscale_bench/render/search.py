@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from proscale_bench.cost.search import CAPACITY, STRIDES
 from proscale_bench.render.flops import headline, model_of
-from proscale_bench.render.table import Row, Table, markdown_tables
-from proscale_bench.units import show_gflops, show_mac, show_ms, show_reduction, show_tokens
+from proscale_bench.render.table import Row, Table, markdown_tables, markdown_text
+from proscale_bench.units import show_difference, show_gflops, show_mac, show_ms, show_reduction, show_tokens
 
 if TYPE_CHECKING:
     from proscale_bench.analysis.search import Found, SearchRow
+    from proscale_bench.analysis.search_accuracy import Advice
     from proscale_bench.results.profile import RealisedSaving
     from proscale_bench.results.statistics import PredictionError
 
@@ -101,9 +102,53 @@ def footer(found: Found, shown: int) -> list[str]:
     )
 
 
-def markdown(found: Found, rows: Sequence[SearchRow]) -> str:
+def accuracies(advice: Advice) -> Table:
+    """The encoders whose accuracy is known, the cheapest first."""
+    title = advice.metric.title
+    header = ("", "total", "", "capacity", title, f"{title} against baseline", "95 % interval")
+    rows = []
+    for one in advice.known:
+        difference = "" if one.difference is None else show_difference(one.difference)
+        interval = "[{:+.1f}, {:+.1f}]".format(*one.interval) if one.interval else ""
+        total, saved = show_gflops(one.count.gflops["total"]), show_reduction(one.count.reduction_pct["total"])
+        found = (f"{100 * one.capacity:.1f}%", f"{one.value:.2f}", difference, interval)
+        rows.append(Row(one.count.variant, (total, saved, *found)))
+    return Table(f"Known accuracies on {advice.data}", header, tuple(rows), spare=(3,))
+
+
+def advised(advice: Advice) -> list[str]:
+    """The cheapest that is good enough, what to train next, and how far capacity is to be trusted."""
+    within = (
+        f"within {advice.within:g} point{'' if advice.within == 1 else 's'} of the baseline's {advice.metric.title}"
+    )
+    if (one := advice.cheapest) is None or one.difference is None:
+        lines = [f"No cheaper one of known accuracy is {within}."]
+    else:
+        saved = show_reduction(one.count.reduction_pct["total"])
+        line = f"{one.count.variant} is the cheapest {within}: {show_difference(one.difference)} points at {saved}"
+        if one.interval is None:
+            lines = [f"{line}; how sure that is, nothing tells."]
+        else:
+            sure = (
+                "is all within"
+                if one.interval[0] >= -advice.within
+                else "reaches beyond: more images or trainings tell"
+            )
+            lines = [f"{line}; the interval [{one.interval[0]:+.1f}, {one.interval[1]:+.1f}] {sure}."]
+    if (row := advice.train_next) is not None:
+        than = advice.cheapest.count.variant if advice.cheapest else "the baseline"
+        lines.append(
+            f"Train next: {row.count.variant}, the most capacity of what is cheaper than {than} and not evaluated yet."
+        )
+    if advice.agreement is not None:
+        lines.append(
+            f"Capacity ranks these {len(advice.known)} as their {advice.metric.title} does with a correlation of "
+            f"{advice.agreement:.2f}."
+        )
+    return lines
+
+
+def markdown(tables: Sequence[Table], answers: Sequence[str], notes: Sequence[str]) -> str:
     """The same as Markdown."""
-    lines = markdown_tables([table(found, rows)])
-    lines += [f"- {line}" for line in headlines(found)]
-    lines += ["", *(f"<sub>{line}</sub>  " for line in footer(found, len(rows)))]
-    return "\n".join(lines) + "\n"
+    lines = [*markdown_tables(tables, markdown_text), *(f"- {markdown_text(line)}" for line in answers)]
+    return "\n".join([*lines, "", *(f"<sub>{markdown_text(line)}</sub>  " for line in notes)]) + "\n"

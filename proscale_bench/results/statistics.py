@@ -64,11 +64,18 @@ class PredictionError:
 
 def prediction_error(pairs: Sequence[tuple[float, float]]) -> PredictionError:
     """How far predictions are from what was measured: pairs of both, one at least."""
+    errors = [100 * abs(predicted - measured) / measured for predicted, measured in pairs]
+    ranks = rank_correlation(*zip(*pairs, strict=True))
+    return PredictionError(median(errors), percentile(errors, 95), ranks, len(pairs))
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Spearman's; None of fewer than three pairs, and where one side is the same throughout."""
     from scipy.stats import spearmanr
 
-    errors = [100 * abs(predicted - measured) / measured for predicted, measured in pairs]
-    ranks = float(spearmanr(*zip(*pairs, strict=True)).statistic) if len(pairs) > 2 else None
-    return PredictionError(median(errors), percentile(errors, 95), ranks, len(pairs))
+    if len(one) < 3 or len(set(one)) == 1 or len(set(other)) == 1:
+        return None
+    return float(spearmanr(one, other).statistic)
 
 
 def median(samples: Sequence[float]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from proscale_bench.bench.specs import count_flops
+from proscale_bench.config.schedule_file import read_schedule_file
 from tests.cli import run
 
 SEARCH = ("schedules", "search", "--backbone", "tiny", "--size", "64x96", "--max-layers", "5")
@@ -167,3 +169,79 @@ def test_a_latency_is_of_one_size() -> None:
     result = run("schedules", "search", "--max-ms", "100", "--size", "coco-val")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "a latency is of one size" in result.stderr
+
+
+ZOO = str(Path(__file__).parents[2] / "reports" / "zoo")
+
+
+def test_accuracies_say_which_is_good_enough_and_what_to_train() -> None:
+    flags = ("schedules", "search", "--backbone", "tiny", "--saving", "20", "--records", ZOO)
+    shown = " ".join(run(*flags).stdout.split())
+    assert "No cheaper one of known accuracy is within 1 point of the baseline's PQ." in shown
+    assert "Train next: 4,3,2+conv, the most capacity of what is cheaper than the baseline" in shown
+    assert re.search(r"Capacity ranks these 9 as their PQ does with a correlation of 0\.\d\d", shown)
+    near = " ".join(run(*flags, "--within", "6").stdout.split())
+    assert (
+        "3,3,3+conv is the cheapest within 6 points of the baseline's PQ: -5.23 points at -14.14%; the interval" in near
+    )
+    assert "[-6.6, -3.8] reaches beyond: more images or trainings tell" in near
+    sure = " ".join(run(*flags, "--within", "7").stdout.split())
+    assert "[-6.6, -3.8] is all within" in sure
+    assert run(*flags, "--within", "15.5", "--metric", "pq_things").exit_code == 0
+
+
+def test_published_accuracies_have_no_interval() -> None:
+    paper = str(Path(ZOO).with_name("paper"))
+    shown = run("schedules", "search", "--saving", "20", "--backbone", "swin_t", "--records", paper).stdout
+    assert "3,3,3 is the cheapest within 1 point of the baseline's PQ" in shown
+    assert "how sure that is, nothing tells" in shown
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--records", ZOO, "--backbone", "swin_s"), "no PQ of 'baseline' and of another schedule on swin_s"),
+        (("--records", "nowhere"), "no such folder"),
+        (("--metric", "total_gflops"), "not an accuracy"),
+        (("--metric", "pqq"), "did you mean 'pq'?"),
+        (("--within", "-1"), "Input should be greater than or equal to 0"),
+        (("--export-figure", "a.gif"), "unknown format of a figure 'gif'"),
+    ],
+)
+def test_what_is_known_must_be_known(flags: tuple[str, ...], said: str) -> None:
+    result = run("schedules", "search", *flags)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in " ".join(result.stderr.split())
+
+
+def test_the_files_are_ready_to_train(tmp_path: Path) -> None:
+    folder = tmp_path / "found"
+    flags = (*SEARCH, "--saving", "30", "--rows", "4", "--write", str(folder))
+    assert run(*flags).exit_code == 0
+    files = sorted(folder.glob("*.yaml"))
+    assert len(files) == 4
+    spelt = [read_schedule_file(path)[0].compact for path in files]
+    assert spelt[0] == rows("--saving", "30")[0]["schedule"]
+    script = (folder / "train.sh").read_text()
+    assert all(f"train --schedule {path.name} --backbone tiny" in script for path in files)
+    refused = run(*flags)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"{folder} exists" in refused.stderr
+    assert run(*flags, "--force").exit_code == 0
+
+
+def test_siblings_are_trained_by_their_spelling(tmp_path: Path) -> None:
+    folder = tmp_path / "found"
+    assert run(*SEARCH, "--families", "early-exit", "--write", str(folder)).exit_code == 0
+    assert "train --schedule early-exit:5 --backbone tiny" in (folder / "train.sh").read_text()
+    assert not list(folder.glob("*.yaml"))
+
+
+def test_the_figure_names_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.svg"
+    assert run(*SEARCH, "--saving", "30", "--rows", "3", "--export-figure", str(path)).exit_code == 0
+    drawn = path.read_text()
+    assert "baseline" in drawn
+    assert rows("--saving", "30")[0]["schedule"] in drawn
+    refused = run(*SEARCH, "--export-figure", str(path))
+    assert (refused.exit_code, refused.stdout) == (2, "")
