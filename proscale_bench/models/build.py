@@ -10,11 +10,13 @@ from torch import nn
 from proscale_bench.models.backbones import build_backbone
 from proscale_bench.models.encoders.early_exit import EarlyExitEncoder
 from proscale_bench.models.encoders.interface import PixelEncoder
+from proscale_bench.models.encoders.interleaved import InterleavedEncoder
 from proscale_bench.models.encoders.pem import PemEncoder
 from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import MaskedDecoder
 from proscale_bench.specs.encoders.early_exit import EarlyExit
+from proscale_bench.specs.encoders.interleaved import Lite
 from proscale_bench.specs.encoders.pem import Pem
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import FEATURE_STRIDES, Channels
@@ -71,4 +73,6 @@ def _encoder_module(encoder: EncoderSpec, head: Head, channels: Mapping[str, int
             return EarlyExitEncoder(encoder, head, channels)
         case Pem():
             return PemEncoder(encoder.pyramid_width(head), head.width, channels)
+        case Lite():
+            return InterleavedEncoder(encoder, head, channels)
     raise TypeError(f"no module for the encoder {encoder!r}")

@@ -20,18 +20,20 @@ class DeformableAttention(nn.Module):
         heads: their number; each has width / heads channels.
         levels: number of levels that the tokens come from.
         points: points a query reads on each level, for each head.
+        same_locations: the offsets of a head are the same on all levels, in pixels of each.
 
     Raises:
         ValueError: heads do not divide the width.
     """
 
-    def __init__(self, width: int, heads: int, levels: int, points: int) -> None:
+    def __init__(self, width: int, heads: int, levels: int, points: int, *, same_locations: bool = False) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"{heads} heads do not divide {width} channels")
         self.heads, self.levels, self.points = heads, levels, points
         self.sampling = AUTO  # or a name of `sampling.SAMPLERS`
-        self.sampling_offsets = nn.Linear(width, heads * levels * points * 2)  # (head, level, point, xy)
+        self.offset_levels = 1 if same_locations else levels
+        self.sampling_offsets = nn.Linear(width, heads * self.offset_levels * points * 2)  # (head, level, point, xy)
         self.attention_weights = nn.Linear(width, heads * levels * points)  # (head, level, point)
         self.value_proj = nn.Linear(width, width)
         self.output_proj = nn.Linear(width, width)
@@ -46,17 +48,29 @@ class DeformableAttention(nn.Module):
         offsets = directions[:, None, None] * steps[:, None]  # [heads, 1, points, 2]
         nn.init.zeros_(self.sampling_offsets.weight)
         with torch.no_grad():
-            self.sampling_offsets.bias.copy_(offsets.expand(-1, self.levels, -1, -1).flatten())
+            self.sampling_offsets.bias.copy_(offsets.expand(-1, self.offset_levels, -1, -1).flatten())
         nn.init.zeros_(self.attention_weights.weight)
         nn.init.zeros_(self.attention_weights.bias)
         for projection in (self.value_proj, self.output_proj):
             nn.init.xavier_uniform_(projection.weight)
             nn.init.zeros_(projection.bias)
 
-    def values(self, tokens: Tensor) -> Tensor:
-        """The values that queries read, [B, S, heads, d], from tokens [B, S, C] without position, level after level."""
-        values: Tensor = self.value_proj(tokens).unflatten(-1, (self.heads, -1))
-        return values
+    def values(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """The values that queries read.
+
+        Args:
+            tokens: [B, S, C], without position, level after level.
+            padding: [B, S], True where a token's values are 0.
+
+        Returns:
+            [B, S, heads, d].
+        """
+        return self._by_head(self.value_proj(tokens), padding)
+
+    def _by_head(self, projected: Tensor, padding: Tensor | None) -> Tensor:
+        if padding is not None:
+            projected = projected.masked_fill(padding[..., None], 0)
+        return projected.view(*projected.shape[:2], self.heads, -1)
 
     def forward(
         self, query: Tensor, reference: Tensor, values: Tensor, sizes: Sequence[Size], extents: Tensor
@@ -65,7 +79,7 @@ class DeformableAttention(nn.Module):
 
         Args:
             query: [B, N, C], with its position.
-            reference: [N, 2], (x, y) as fractions of width and height, the same on every level.
+            reference: (x, y) as fractions of width and height: [N, 2], the same on every level, or [B, N, L * 2].
             values: result of `values`, [B, sum of h*w, heads, d].
             sizes: (h, w) of each level.
             extents: the same as a tensor [L, 2], (w, h): see `position.level_extents`.
@@ -73,13 +87,25 @@ class DeformableAttention(nn.Module):
         Returns:
             [B, N, C].
         """
-        batch, queries, _ = query.shape
-        points = (batch, queries, self.heads, self.levels, self.points)
-        # (x, y) of all points of a head in one axis: the CPU is slow at axes of two.
-        offsets = self.sampling_offsets(query).view(batch, queries, self.heads, -1)  # in pixels of the level
-        scale = extents.repeat_interleave(self.points, dim=0).flatten()
-        locations = (offsets / scale + reference.repeat(1, self.levels * self.points)[:, None]).view(*points, 2)
+        locations = self.locations(query, reference, extents)
+        points = locations.shape[:-1]
         weights = self.attention_weights(query).view(*points[:3], -1).softmax(dim=-1).view(points)
         sample = sampler(self.sampling, query.device)
         output: Tensor = self.output_proj(sample(values, sizes, locations, weights))
         return output
+
+    def locations(self, query: Tensor, reference: Tensor, extents: Tensor) -> Tensor:
+        """The places that queries read, as fractions of each level: [B, N, heads, L, P, 2]; see `forward`."""
+        batch, queries, _ = query.shape
+        # (x, y) of all points of a head in one axis: the CPU is slow at axes of two.
+        offsets = self.sampling_offsets(query).view(batch, queries, self.heads, -1)  # in pixels of the level
+        if self.offset_levels < self.levels:
+            offsets = offsets.repeat(1, 1, 1, self.levels)
+        scale = extents.repeat_interleave(self.points, dim=0).flatten()
+        if reference.ndim == 2:
+            centres = reference.repeat(1, self.levels * self.points)[:, None]
+        else:
+            centres = (
+                reference.view(*reference.shape[:2], -1, 2).repeat_interleave(self.points, dim=2).flatten(2)[:, :, None]
+            )
+        return (offsets / scale + centres).view(batch, queries, self.heads, self.levels, self.points, 2)

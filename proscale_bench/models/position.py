@@ -7,9 +7,9 @@ meta device and can be captured in a CUDA graph. They depend on the input's size
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,10 +17,23 @@ from torch.nn import functional as F
 
 from proscale_bench.units import Size
 
-TEMPERATURE = 10_000.0
 EPS = 1e-6
 KEPT = 20  # tensors of each kind: four sizes of five levels
 
+
+class Sine(NamedTuple):
+    """The dimensions of a sine position.
+
+    Args:
+        temperature: the longest wavelength over the shortest; 20 in DINO and Lite-DETR.
+        shift: subtracted from coordinates, which count from 1; 0.5 in Deformable DETR.
+    """
+
+    temperature: float = 10_000.0
+    shift: float = 0.0
+
+
+MASK2FORMER = Sine()
 Arguments = ParamSpec("Arguments")
 Constants = TypeVar("Constants")
 
@@ -46,11 +59,11 @@ def once_per_size(compute: Callable[Arguments, Constants]) -> Callable[Arguments
 
 
 @once_per_size
-def sine_position(size: Size, channels: int, device: torch.device) -> Tensor:
+def sine_position(size: Size, channels: int, device: torch.device, sine: Sine = MASK2FORMER) -> Tensor:
     """Two-dimensional sine position of every token of a level, y before x.
 
     Each axis has channels / 2 features: coordinates count from 1, normalised to 2 pi at the last; feature i
-    has the wavelength 10000^(2 floor(i / 2) / (channels / 2)), sine where i is even, cosine where it is odd.
+    has the wavelength T^(2 floor(i / 2) / (channels / 2)), sine where i is even, cosine where it is odd.
 
     Returns:
         [h*w, channels], float32.
@@ -58,18 +71,39 @@ def sine_position(size: Size, channels: int, device: torch.device) -> Tensor:
     Source: Carion et al. 2020, appendix A.4.
     """
     height, width = size
-    features = channels // 2
-    index = torch.arange(features, device=device)
-    wavelength = TEMPERATURE ** (2 * (index // 2) / features)
 
     def axis(length: int) -> Tensor:
-        coordinate = torch.arange(1, length + 1, dtype=torch.float32, device=device)
-        angle = (coordinate / (length + EPS) * (2 * math.pi))[:, None] / wavelength  # [length, features]
-        return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=-1).flatten(1)
+        first = 1 - sine.shift
+        coordinate = torch.arange(first, first + length, dtype=torch.float32, device=device)
+        return _sine_features(coordinate / (length + EPS), channels // 2, sine.temperature)
 
-    y = axis(height)[:, None].expand(height, width, features)
-    x = axis(width)[None].expand(height, width, features)
+    y = axis(height)[:, None].expand(height, width, -1)
+    x = axis(width)[None].expand(height, width, -1)
     return torch.cat((y, x), dim=-1).flatten(0, 1)
+
+
+def padded_sine_position(padding: Tensor, channels: int, sine: Sine) -> Tensor:
+    """The sine position of a level of padded images: coordinates count, and end at, the places that are no padding.
+
+    Args:
+        padding: [B, h, w], True where a place is padding.
+
+    Returns:
+        [B, h*w, channels], float32.
+    """
+    valid = (~padding).float()
+    coordinates = (valid.cumsum(1), valid.cumsum(2))
+    ends = (coordinates[0][:, -1:], coordinates[1][:, :, -1:])
+    axes = [(coordinate - sine.shift) / (end + EPS) for coordinate, end in zip(coordinates, ends, strict=True)]
+    return torch.cat([_sine_features(axis, channels // 2, sine.temperature) for axis in axes], dim=-1).flatten(1, 2)
+
+
+def _sine_features(coordinate: Tensor, features: int, temperature: float) -> Tensor:
+    """Sines and cosines of coordinates that are 1 at the last place: [...] to [..., features]."""
+    index = torch.arange(features, device=coordinate.device)
+    wavelength = temperature ** (2 * (index // 2) / features)
+    angle = (coordinate * (2 * math.pi))[..., None] / wavelength
+    return torch.stack((angle[..., 0::2].sin(), angle[..., 1::2].cos()), dim=-1).flatten(-2)
 
 
 @once_per_size
@@ -79,6 +113,37 @@ def pixel_centres(size: Size, device: torch.device) -> Tensor:
     y = (torch.arange(height, dtype=torch.float32, device=device) + 0.5) / height
     x = (torch.arange(width, dtype=torch.float32, device=device) + 0.5) / width
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1).flatten(0, 1)
+
+
+def valid_ratios(padding: Tensor) -> Tensor:
+    """The share of a level's width and height that is no padding: [B, h, w] to [B, 2], (x, y)."""
+    return torch.stack([(~axis).float().mean(1) for axis in (padding[:, 0], padding[:, :, 0])], dim=-1)
+
+
+def valid_centres(padding: Tensor) -> Tensor:
+    """The pixels' centres as fractions of what is no padding of a level: [B, h, w] to [B, h*w, 2], (x, y)."""
+    height, width = padding.shape[-2:]
+    y, x = (
+        (torch.arange(length, device=padding.device) + 0.5) / (~axis).sum(1, keepdim=True)
+        for length, axis in ((height, padding[:, :, 0]), (width, padding[:, 0]))
+    )
+    return torch.stack((x[:, None].expand(-1, height, -1), y[..., None].expand(-1, -1, width)), dim=-1).flatten(1, 2)
+
+
+def padded_centres(paddings: Sequence[Tensor]) -> Tensor:
+    """The centres of the pixels of all levels, at their place in the valid part of each level.
+
+    Args:
+        paddings: of each level, [B, h, w].
+
+    Returns:
+        [B, N, L * 2], (level, xy): fractions of each level's width and height.
+
+    Source: Zhu et al. 2021, appendix A.2, and the official code for padded images.
+    """
+    ratios = torch.stack([valid_ratios(one) for one in paddings], dim=1)  # [B, L, 2]
+    centres = torch.cat([valid_centres(one) for one in paddings], dim=1)  # [B, N, 2]
+    return (centres[:, :, None] * ratios[:, None]).flatten(2)
 
 
 @once_per_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from proscale_bench.models.deformable_attention import DeformableAttention
-from proscale_bench.models.position import level_extents, resize
+from proscale_bench.models.position import (
+    MASK2FORMER,
+    Sine,
+    level_extents,
+    padded_centres,
+    padded_sine_position,
+    pixel_centres,
+    resize,
+    sine_position,
+)
 from proscale_bench.specs.encoders.parts import PixelEmbedding
 from proscale_bench.specs.encoders.staged import RecalibrationLayout
 from proscale_bench.specs.masked_decoder import NORM_GROUPS
@@ -38,15 +47,17 @@ class TokenGrid:
 
     Args:
         sizes: (h, w) of each level.
-        position: [N, C], added to queries only.
-        reference: [N, 2], pixel centres (x, y) as fractions of width and height.
+        position: [N, C], or [B, N, C] of padded images; added to queries only.
+        reference: pixel centres (x, y) as fractions of width and height: [N, 2] or, of padded images, [B, N, L * 2].
         extents: the sizes on the device, [L, 2], (w, h).
+        padding: [B, N], True where a token is padding; None where none is.
     """
 
     sizes: tuple[Size, ...]
     position: Tensor
     reference: Tensor
     extents: Tensor
+    padding: Tensor | None = None
 
     @property
     def lengths(self) -> list[int]:
@@ -60,11 +71,57 @@ class TokenGrid:
         extents = level_extents(sizes, references[0].device)
         return cls(sizes, torch.cat(positions), torch.cat(references), extents)
 
+    @classmethod
+    def of_padded(cls, paddings: Sequence[Tensor], positions: Sequence[Tensor]) -> TokenGrid:
+        """The grid of padded images, from each level's padding [B, h, w] and position [B, h*w, C]."""
+        sizes = tuple((one.shape[-2], one.shape[-1]) for one in paddings)
+        return cls(
+            sizes,
+            torch.cat(list(positions), dim=1),
+            padded_centres(paddings),
+            level_extents(sizes, paddings[0].device),
+            torch.cat([one.flatten(1) for one in paddings], dim=1),
+        )
+
+
+def join_levels(
+    maps: Sequence[Tensor], level_embedding: Tensor, sine: Sine = MASK2FORMER, padding: Tensor | None = None
+) -> tuple[Tensor, TokenGrid]:
+    """The tokens of all levels, and their grid.
+
+    Args:
+        maps: of each level, [B, C, h, w], coarse to fine.
+        level_embedding: [L, C], added to each level's position.
+        sine: dimensions of the position.
+        padding: of the images, [B, H, W], True where a pixel is padding; None where none is.
+
+    Returns:
+        [B, N, C], level after level, and where they lie.
+    """
+    tokens = torch.cat([to_tokens(one) for one in maps], dim=1)
+    sizes = [(one.shape[-2], one.shape[-1]) for one in maps]
+    device, width = tokens.device, tokens.shape[-1]
+    if padding is None:
+        positions = [sine_position(size, width, device, sine) for size in sizes]
+        centres = [pixel_centres(size, device) for size in sizes]
+        embedded = [position + level for position, level in zip(positions, level_embedding, strict=True)]
+        return tokens, TokenGrid.join(zip(sizes, embedded, centres, strict=True))
+    paddings = [F.interpolate(padding[None].float(), size=size)[0].bool() for size in sizes]  # nearest
+    positions = [padded_sine_position(one, width, sine) for one in paddings]
+    embedded = [position + level for position, level in zip(positions, level_embedding, strict=True)]
+    return tokens, TokenGrid.of_padded(paddings, embedded)
+
+
+def split_levels(tokens: Tensor, grid: TokenGrid) -> tuple[Tensor, ...]:
+    """Tokens [B, N, C] as the maps of their levels, [B, C, h, w]."""
+    levels = torch.split(tokens, grid.lengths, dim=1)
+    return tuple(to_map(level, size) for level, size in zip(levels, grid.sizes, strict=True))
+
 
 # --- Modules, in the order in which an encoder meets them ---
 
 
-def projection(channels: int, width: int, *, halving: bool = False) -> nn.Sequential:
+def projection(channels: int, width: int, *, halving: bool = False, groups: int = NORM_GROUPS) -> nn.Sequential:
     """1x1 convolution and GroupNorm, from a feature's channels to the encoder's width.
 
     `halving` makes a level of half the size, rounded up: a 3x3 convolution of stride 2, as in Deformable DETR.
@@ -73,7 +130,7 @@ def projection(channels: int, width: int, *, halving: bool = False) -> nn.Sequen
     convolution = nn.Conv2d(channels, width, kernel_size, stride, padding)
     nn.init.xavier_uniform_(convolution.weight)
     nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
-    return nn.Sequential(convolution, nn.GroupNorm(NORM_GROUPS, width))
+    return nn.Sequential(convolution, nn.GroupNorm(groups, width))
 
 
 class TokenRecalibration(nn.Module):
@@ -115,46 +172,95 @@ class TokenRecalibration(nn.Module):
         return feature_map.reshape(len(feature_map), -1, feature_map.shape[1])
 
 
+class FeedForward(nn.Module):
+    """Two linear layers with a ReLU between them, added to their input, and a norm."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(width, hidden)
+        self.linear2 = nn.Linear(hidden, width)
+        self.norm = nn.LayerNorm(width)
+        nn.init.xavier_uniform_(self.linear1.weight)
+        nn.init.xavier_uniform_(self.linear2.weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[..., C] to [..., C]."""
+        return feed_forward(tokens, self.linear1, self.linear2, self.norm)
+
+
+def feed_forward(tokens: Tensor, linear1: nn.Module, linear2: nn.Module, norm: nn.Module) -> Tensor:
+    """See `FeedForward`."""
+    output: Tensor = norm(tokens + linear2(F.relu(linear1(tokens), inplace=True)))
+    return output
+
+
 class TokenLayer(nn.Module):
     """One encoder layer, post-norm: deformable self-attention, then a feed-forward network.
 
     The position is added to the queries only; values carry none.
+
+    Args:
+        attention: what tokens read each other by; deformable attention where None.
+        refines: the number of coarsest levels whose tokens are refined, by reading all; None: all of them.
+        coarse: the number of coarsest levels whose tokens go through the FFN of `ffn`; all others have a small one.
+            None: all of them.
     """
 
-    def __init__(self, width: int, heads: int, levels: int, points: int, ffn: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        levels: int,
+        points: int,
+        ffn: int,
+        *,
+        attention: DeformableAttention | None = None,
+        refines: int | None = None,
+        coarse: int | None = None,
+    ) -> None:
         super().__init__()
-        self.attention = DeformableAttention(width, heads, levels, points)
+        self.refines, self.coarse = refines, coarse
+        self.attention = attention or DeformableAttention(width, heads, levels, points)
         self.norm1 = nn.LayerNorm(width)
         self.linear1 = nn.Linear(width, ffn)
         self.linear2 = nn.Linear(ffn, width)
         self.norm2 = nn.LayerNorm(width)
         nn.init.xavier_uniform_(self.linear1.weight)
         nn.init.xavier_uniform_(self.linear2.weight)
+        self.small_ffn = None if coarse is None else FeedForward(width, width)
 
     def forward(self, tokens: Tensor, grid: TokenGrid) -> Tensor:
-        """Refine tokens [B, N, C] that lie on `grid`.
+        """Refine tokens [B, N, C] that lie on `grid`; those that are not refined are as they were.
 
         A token reads the values of all, and beyond that depends on itself alone. So for inference the CPU takes
         tokens in blocks, whose intermediate values stay in its cache; outputs change by rounding at most.
         """
-        values = self.attention.values(tokens)
-        if tokens.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return self._refine(tokens, grid.position, grid.reference, values, grid)
-        values = values.transpose(1, 2).contiguous().transpose(1, 2)  # head-major in memory, as every block reads it
-        blocks = zip(
-            torch.split(tokens, BLOCK, dim=1),
-            torch.split(grid.position, BLOCK),
-            torch.split(grid.reference, BLOCK),
-            strict=True,
-        )
-        return torch.cat([self._refine(*block, values, grid) for block in blocks], dim=1)
+        values = self.attention.values(tokens, grid.padding)
+        refined = sum(grid.lengths[: self.refines])  # the coarsest levels come first
+        blocks = [slice(0, refined)]
+        if tokens.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            values = (
+                values.transpose(1, 2).contiguous().transpose(1, 2)
+            )  # head-major in memory, as every block reads it
+            blocks = [slice(start, min(start + BLOCK, refined)) for start in range(0, refined, BLOCK)]
+        done = [self._refine(tokens, block, values, grid) for block in blocks]
+        if refined < tokens.shape[1]:
+            done.append(tokens[:, refined:])
+        return done[0] if len(done) == 1 else torch.cat(done, dim=1)
 
-    def _refine(self, tokens: Tensor, position: Tensor, reference: Tensor, values: Tensor, grid: TokenGrid) -> Tensor:
+    def _refine(self, tokens: Tensor, block: slice, values: Tensor, grid: TokenGrid) -> Tensor:
+        """The tokens of a block, refined."""
+        tokens, position, reference = tokens[:, block], grid.position[..., block, :], grid.reference[..., block, :]
         attended = self.attention(tokens + position, reference, values, grid.sizes, grid.extents)
         tokens = self.norm1(tokens + attended)
-        hidden = F.relu(self.linear1(tokens), inplace=True)
-        output: Tensor = self.norm2(tokens + self.linear2(hidden))
-        return output
+        if self.small_ffn is None:
+            return self._feed_forward(tokens)
+        coarse, fine = torch.tensor_split(tokens, (max(sum(grid.lengths[: self.coarse]) - block.start, 0),), dim=1)
+        parts = [ffn(part) for ffn, part in ((self._feed_forward, coarse), (self.small_ffn, fine)) if part.shape[1]]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def _feed_forward(self, tokens: Tensor) -> Tensor:
+        return feed_forward(tokens, self.linear1, self.linear2, self.norm2)
 
 
 def lateral(channels: int, width: int) -> nn.Sequential:

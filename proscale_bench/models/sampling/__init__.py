@@ -19,6 +19,9 @@ from proscale_bench.units import Size
 # -> [B, N, heads * d]: see `grid_sample.sample`.
 Sampler = Callable[[Tensor, Sequence[Size], Tensor, Tensor], Tensor]
 
+# The same without weights -> [B, heads, N, L * P, d]: see `grid_sample.sample_points`.
+PointSampler = Callable[[Tensor, Sequence[Size], Tensor], Tensor]
+
 AUTO = "auto"
 SAMPLERS: dict[str, Sampler] = {
     "grid_sample": grid_sample.sample,
@@ -69,3 +72,10 @@ def sampler(name: str, device: torch.device) -> Sampler:
     chosen = choose(name, device)
     on_meta = device.type == "meta" and chosen != "grid_sample"
     return gpu.sample_by_triton if on_meta else SAMPLERS[chosen]
+
+
+def point_sampler(name: str, device: torch.device) -> PointSampler:
+    """The function that samples by a core of this name, and sums nothing; the reference for cores that only sum."""
+    if device.type == "cpu" and choose(name, device).startswith("embedding_bag"):
+        return embedding_bag.sample_points
+    return grid_sample.sample_points

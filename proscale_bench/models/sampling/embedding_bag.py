@@ -55,14 +55,9 @@ def sample_dense(value: Tensor, sizes: Sequence[Size], locations: Tensor, weight
 
 
 def _sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor, find_corners: Corners) -> Tensor:
-    batch, tokens, heads, channels = value.shape
+    batch, _, heads, channels = value.shape
     queries = locations.shape[1]
-    points = weights.shape[-1]
-    width, height, start = lanes(tuple(sizes), heads, points, tokens, weights.dtype, value.device)
-    if batch > 1:
-        images = torch.arange(batch, dtype=torch.int32, device=value.device)
-        start = start + images[:, None, None] * (heads * tokens)
-    rows, factors = find_corners(locations, weights, width, height, start)
+    rows, factors = _rows(value, sizes, locations, weights, find_corners)
     output = F.embedding_bag(
         rows.view(batch * heads * queries, -1),
         value.transpose(1, 2).reshape(-1, channels),  # [B * heads * S, d]
@@ -70,6 +65,28 @@ def _sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Te
         mode="sum",
     )
     return output.view(batch, heads, queries, channels).transpose(1, 2).flatten(2)
+
+
+def sample_points(value: Tensor, sizes: Sequence[Size], locations: Tensor) -> Tensor:
+    """See `grid_sample.sample_points`. A sample is a bag of its four pixels."""
+    batch, _, heads, channels = value.shape
+    ones = locations.new_ones(()).expand(locations.shape[:-1])
+    rows, factors = (one.transpose(3, 4).reshape(-1, 4) for one in _rows(value, sizes, locations, ones, corners))
+    table = value.transpose(1, 2).reshape(-1, channels)
+    samples = F.embedding_bag(rows, table, per_sample_weights=factors.to(value.dtype), mode="sum")
+    return samples.view(batch, heads, locations.shape[1], -1, channels)
+
+
+def _rows(
+    value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor, find_corners: Corners
+) -> tuple[Tensor, Tensor]:
+    """The rows of [B * heads * S, d] that samples read, and their factors: see `corners`."""
+    batch, tokens, heads, _ = value.shape
+    width, height, start = lanes(tuple(sizes), heads, weights.shape[-1], tokens, weights.dtype, value.device)
+    if batch > 1:
+        images = torch.arange(batch, dtype=torch.int32, device=value.device)
+        start = start + images[:, None, None] * (heads * tokens)
+    return find_corners(locations, weights, width, height, start)
 
 
 def corners(locations: Tensor, weights: Tensor, width: Tensor, height: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,8 +30,21 @@ def sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Ten
         [B, N, heads * d], heads outermost.
     """
     batch, queries = locations.shape[:2]
-    grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # [B*heads, N, L, P, 2], -1 to 1
     weights = weights.transpose(1, 2).flatten(0, 1)[:, None]  # [B*heads, 1, N, L, P]
+    total = (_samples(value, sizes, locations) * weights).flatten(-2).sum(-1)  # [B*heads, d, N]
+    return total.view(batch, -1, queries).transpose(1, 2)
+
+
+def sample_points(value: Tensor, sizes: Sequence[Size], locations: Tensor) -> Tensor:
+    """The values at each location, before any sum: [B, heads, N, L * P, d]. See `sample`."""
+    batch, queries, heads = locations.shape[:3]
+    samples = _samples(value, sizes, locations).flatten(-2)  # [B*heads, d, N, L * P]
+    return samples.permute(0, 2, 3, 1).reshape(batch, heads, queries, -1, value.shape[-1])
+
+
+def _samples(value: Tensor, sizes: Sequence[Size], locations: Tensor) -> Tensor:
+    """[B*heads, d, N, L, P]."""
+    grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # [B*heads, N, L, P, 2], -1 to 1
     per_level = torch.split(value, [height * width for height, width in sizes], dim=1)
     sampled = [
         F.grid_sample(
@@ -43,5 +56,4 @@ def sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Ten
         )  # [B*heads, d, N, P]
         for level, (pixels, size) in enumerate(zip(per_level, sizes, strict=True))
     ]
-    total = (torch.stack(sampled, dim=-2) * weights).flatten(-2).sum(-1)  # [B*heads, d, N]
-    return total.view(batch, -1, queries).transpose(1, 2)
+    return torch.stack(sampled, dim=-2)

@@ -1,0 +1,71 @@
+"""The official names of sibling encoders' tensors, and ours: a table an encoder, and a pure function that reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from proscale_bench.errors import BenchError
+from proscale_bench.models.checkpoints.layouts import KeyRule, rule
+
+_LAYER = "transformer.encoder.layers.{i}"
+
+# Deformable DETR, DINO and Lite-DETR; their levels are fine to coarse: see `of_detector`.
+DETECTOR = (
+    rule("input_proj.{l}.", "projections.{l}."),
+    rule("transformer.level_embed$", "level_embedding$"),
+    rule(f"{_LAYER}.self_attn.", "layers.{i}.attention."),
+    rule(f"{_LAYER}.linear12.", "layers.{i}.small_ffn.linear1."),
+    rule(f"{_LAYER}.linear22.", "layers.{i}.small_ffn.linear2."),
+    rule(f"{_LAYER}.norm22.", "layers.{i}.small_ffn.norm."),
+    rule(f"{_LAYER}.", "layers.{i}."),
+    rule("transformer.enc_output.", "proposals.linear."),
+    rule("transformer.enc_output_norm.", "proposals.norm."),
+)
+
+
+def rename(state: Mapping[str, Tensor], rules: Sequence[KeyRule]) -> dict[str, Tensor]:
+    """Tensors under our names.
+
+    Raises:
+        BenchError: one that the table has no place for.
+    """
+    found = {}
+    for key, tensor in state.items():
+        places = ((one.ours, one.theirs.match(key)) for one in rules)
+        place = next(((ours, match) for ours, match in places if match), None)
+        if place is None:
+            raise BenchError(f"{key} has no place in the encoder", "it is of another encoder, or of another part")
+        ours, (numbers, rest) = place
+        found[ours.fill(numbers) + rest] = tensor
+    return found
+
+
+def of_detector(state: Mapping[str, Tensor], heads: int, points: int) -> dict[str, Tensor]:
+    """The encoder of Deformable DETR, DINO or Lite-DETR for `MultiScaleEncoder` and its like, coarse to fine.
+
+    Args:
+        state: `input_proj.*`, `transformer.level_embed`, `transformer.encoder.*`; perhaps `transformer.enc_output*`.
+        heads, points: of the attention, which no shape tells.
+
+    Raises:
+        BenchError: a tensor without a place.
+    """
+    found = rename(state, DETECTOR)
+    levels = len(found["level_embedding"])
+    rows = {"sampling_offsets": heads * levels * points * 2, "attention_weights": heads * levels * points}
+    turned = {}
+    for key, tensor in found.items():
+        if match := re.match(r"projections\.(\d+)\.", key):
+            turned[f"projections.{levels - 1 - int(match[1])}.{key[match.end() :]}"] = tensor
+        elif key == "level_embedding":
+            turned[key] = tensor.flip(0)
+        elif len(tensor) == rows.get(key.split(".")[-2]):  # (head, level, ...); offsets may be the same on all levels
+            by_level = tensor.reshape(heads, levels, -1, *tensor.shape[1:])
+            turned[key] = torch.flatten(by_level.flip(1), 0, 2)
+        else:
+            turned[key] = tensor
+    return turned
