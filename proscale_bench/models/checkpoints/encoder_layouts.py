@@ -26,6 +26,23 @@ DETECTOR = (
     rule("transformer.enc_output_norm.", "proposals.norm."),
 )
 
+# PEM, whose levels go from res2 to res5.
+PEM: tuple[KeyRule, ...] = (
+    *(
+        rule(f"in_projections.{index}.{theirs}.", f"projections.{3 - index}.{ours}.")
+        for index in range(4)
+        for theirs, ours in (("conv", "0"), ("bn", "1"))
+    ),
+    *(rule(f"conv_avg.{theirs}.", f"context.{ours}.") for theirs, ours in (("conv", "0"), ("bn", "1"))),
+    rule("csm.{i}.mlp.0.mlp.", "modulations.{i}.gate."),
+    rule("dcn.{i}.dcn_offset.", "deformable.{i}.0.offset."),
+    rule("dcn.{i}.dcn.", "deformable.{i}.0."),
+    rule("dcn.{i}.dcn_bn.", "deformable.{i}.1."),
+    rule("dcn.{i}.up_sample.", "upsampling.{i}.0."),
+    rule("dcn.{i}.up_bn.", "upsampling.{i}.1."),
+    *(rule(f"out.{theirs}.", f"mask_features.{ours}.") for theirs, ours in (("conv", "0"), ("bn", "1"))),
+)
+
 
 def rename(state: Mapping[str, Tensor], rules: Sequence[KeyRule]) -> dict[str, Tensor]:
     """Tensors under our names.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders import parts
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, Channels
 from proscale_bench.specs.masked_decoder import Head
@@ -61,6 +61,9 @@ class Pem:
         """See `EncoderSpec`."""
         return "pem" if self.width is None else f"pem+width:{self.width}"
 
+    def __str__(self) -> str:
+        return self.compact
+
     def pyramid_width(self, head: Head) -> int:
         """The channels of the pyramid. Mask features are as wide as the head."""
         return self.width or head.width // 2
@@ -105,10 +108,9 @@ def parse_compact(text: str) -> Pem:
     """Read `pem` or `pem+width:64`.
 
     Raises:
-        BenchError: with the grammar, or the nearest option, as the hint.
+        BenchError: with the grammar as the hint.
     """
     found = re.fullmatch(r"pem(?:\+width:([0-9]{1,9}))?", text.strip())
     if found is None:
-        shown, option = printable(text.strip()), text.strip().removeprefix("pem").lstrip("+:")
-        raise BenchError(f"unknown schedule '{shown}'", did_you_mean(option, ("width:64",), GRAMMAR))
+        raise BenchError(f"unknown schedule '{printable(text.strip())}'", GRAMMAR)
     return Pem(int(found[1]) if found[1] else None)
