@@ -29,6 +29,7 @@ from proscale_bench.results.export import now
 from proscale_bench.results.profile import DeviceType, DType, Execution
 from proscale_bench.results.record import EvaluationProtocol, Input, Origin, Record
 from proscale_bench.results.store import write_record
+from proscale_bench.specs.model import over_exits
 from proscale_bench.units import printable
 from proscale_bench.version import __version__
 
@@ -302,7 +303,7 @@ def evaluate_model(
         rules="fvcore",
         execution=execution,
         evaluation=request.protocol,
-        cost=cost_of(count_model(weights.spec, request.size, get_rules("fvcore"))),
+        cost=cost_of(count_model(over_exits(weights.spec, summary.exits), request.size, get_rules("fvcore"))),
         accuracy=accuracy,
         provenance=Origin(tool_version=__version__, created=now()),
         environment=environment.strings(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -12,7 +12,7 @@ from proscale_bench.bench.count import Configuration, closed_form_cost, measure
 from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import get_rules
-from proscale_bench.errors import ExitCode
+from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import locked
 from proscale_bench.results.export import now
 from proscale_bench.results.profile import (
@@ -38,7 +38,7 @@ from proscale_bench.results.statistics import (
 )
 from proscale_bench.results.store import remove_leftovers, write_record
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING
-from proscale_bench.specs.model import ModelSpec
+from proscale_bench.specs.model import ModelSpec, by_exit
 from proscale_bench.units import reduction_pct
 
 if TYPE_CHECKING:
@@ -58,20 +58,41 @@ MIB = 1 << 20
 MS_A_SECOND = 1000
 
 
+def refuse_expectations(specs: Iterable[ModelSpec]) -> None:
+    """Refuse models that are an expectation over others: no image runs one.
+
+    Raises:
+        BenchError: one of them is.
+    """
+    for spec in specs:
+        if spec.expected_over:
+            hint = f"'{spec.encoder.encoder}' profiles every exit, '{spec.expected_over[0][0].variant}' one of them"
+            raise BenchError(f"{spec.variant}: a latency is of an image, and this is an expectation over many", hint)
+
+
 @dataclass(frozen=True)
 class ProfileRequest:
-    """The models to profile with their baseline, at every batch size, at one explicit size."""
+    """The models to profile with their baseline, at every batch size, at one explicit size.
+
+    A model whose gate chooses how much of it runs is profiled exit by exit.
+
+    Raises:
+        BenchError: a model is an expectation over exits.
+    """
 
     specs: tuple[ModelSpec, ...]
     size: InputSize
     batch_sizes: tuple[int, ...]
     ceilings: bool = False
 
+    def __post_init__(self) -> None:
+        refuse_expectations(self.specs)
+
     @property
     def in_turns(self) -> tuple[ModelSpec, ...]:
         """The baselines first, then each model once."""
         baselines = [base for spec in self.specs if (base := spec.baseline()) is not None]
-        return tuple(dict.fromkeys((*baselines, *self.specs)))
+        return tuple(dict.fromkeys((*baselines, *by_exit(self.specs))))
 
     @property
     def sides(self) -> tuple[int, int]:

@@ -39,30 +39,33 @@ def flops(options: FlopsOptions) -> None:
 
     Example: proscale-bench flops --schedule 3,3,3 --backbone swin_t
     """
-    from proscale_bench.bench.specs import DEFAULT_SCHEDULE
     from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.cost.count import count_model
     from proscale_bench.cost.geometry import parse_size
     from proscale_bench.cost.rules import Convention, get_rules
     from proscale_bench.render import flops as render
     from proscale_bench.render.console import detail
+    from proscale_bench.render.exits import notes_on_models
+    from proscale_bench.specs.model import by_exit
 
     exports, as_executed = options.exports(), options.as_executed
     size, rules = parse_size(options.size, options.output_size), get_rules(options.rules)
     convention = one_of(Convention, options.convention, "convention")
-    counts = [count_model(spec, size, rules, convention) for spec in options.specs()]
-    for asked, count in zip(options.schedule or [str(options.weights or DEFAULT_SCHEDULE)], counts, strict=True):
-        detail(f"{asked} is {count.variant}: {len(count.input.groups)} distinct sizes, {count.input.images} images")
+    specs = options.specs()
+    counts = [count_model(spec, size, rules, convention) for spec in by_exit(specs)]
+    for asked, spec in zip(options.schedule or (options.weights,), specs, strict=True):
+        detail(f"{asked or 'the default'} is {spec.variant}: {len(size.groups)} distinct sizes, {size.images} images")
+    notes = notes_on_models(specs)
     rows = [count.row(as_executed) for count in counts]
     if options.verify or options.verify_all:
         verified = verify_counts(counts, all_sizes=options.verify_all, as_executed=as_executed)
         rows = [{**row, "verified": found} for row, found in zip(rows, verified, strict=True)]
 
-    exports.write(rows, lambda: render.markdown(counts, options.by.value, as_executed))
+    exports.write(rows, lambda: render.markdown(counts, options.by.value, as_executed, notes))
     console = exports.console
     print_tables(console, render.tables(counts, options.by.value, console.width, as_executed))
     print_lines(console, render.headlines(counts), style="")
-    print_lines(console, render.footer(counts[0], as_executed))
+    print_lines(console, [*notes, *render.footer(counts[0], as_executed)])
 
 
 def verify_counts(counts: Sequence[FlopCount], *, all_sizes: bool, as_executed: bool) -> list[dict[str, Any]]:
@@ -74,19 +77,19 @@ def verify_counts(counts: Sequence[FlopCount], *, all_sizes: bool, as_executed: 
     from proscale_bench.commands.progress import LINE_EVERY_S, progress_bar, uninterrupted
     from proscale_bench.render.console import detail, note
 
-    verified = []
     with progress_bar("loading torch", line_after_s=LINE_EVERY_S) as bar:
         with uninterrupted():
             from proscale_bench.measure.verify import verify, verify_executed
 
-        for count in counts:
+        def verified_by_engines(count: FlopCount) -> Any:
+            if count.exits:  # no model runs an expectation, which is a mean of what is verified
+                return [verified_by_engines(one) for one, _ in count.exits][-1]
 
             def show(what: str, done: int, total: int, name: str = count.variant) -> None:
                 line = f"verifying {name}: {what}{f', {done} of {total}' if total > 1 else ''}"
                 bar.show(f"{name}: {what}", done, total if total > 1 else None, line=lambda: line)
 
             result = verify(count, all_sizes, show)
-            verified.append(result)
             if as_executed:
                 verify_executed(count, show)
                 note(f"verified {count.variant} as executed: closed form = trace, to the last FLOP")
@@ -98,4 +101,6 @@ def verify_counts(counts: Sequence[FlopCount], *, all_sizes: bool, as_executed: 
                 f"(padded), to the last FLOP; fvcore alone does not see {unseen}"
             )
             detail(f"met by the trace and counted by no rules, calls an image: {result.uncounted_calls}")
-    return [asdict(result) for result in verified]
+            return asdict(result)
+
+        return [verified_by_engines(count) for count in counts]

@@ -131,11 +131,18 @@ def profile(options: ProfileOptions) -> None:
 
     Example: proscale-bench profile --schedule 3,3,3 --backbone tiny --size 64x96
     """
+    from proscale_bench.bench.profile import refuse_expectations
+    from proscale_bench.render.console import note
     from proscale_bench.render.profile import markdown
 
     exports = options.exports()
     options.check()
-    records, run = measure(options, options.specs())
+    specs = options.specs()
+    refuse_expectations(specs)
+    for spec in specs:
+        if spec.exits:
+            note(f"{spec.variant}: its gate chooses an exit for each image, so every exit is timed by itself")
+    records, run = measure(options, specs)
     show(records, run, exports.console)
     exports.write([record.row() for record in records], lambda: markdown(records))
     check_measured(records, options.fail_unstable)

@@ -71,8 +71,10 @@ def show(options: ScheduleShowOptions) -> None:
     from proscale_bench.cost.rules import get_rules
     from proscale_bench.render import schedules as render
     from proscale_bench.render.console import stdout_console
+    from proscale_bench.render.exits import notes_on_models
     from proscale_bench.render.flops import headline, model_of
     from proscale_bench.specs.encoders.staged import Schedule
+    from proscale_bench.specs.model import by_exit
 
     if options.schedule is None and options.weights is None:
         raise BenchError("Missing argument 'SCHEDULE'", "name a schedule, or give --weights FILE")
@@ -85,13 +87,14 @@ def show(options: ScheduleShowOptions) -> None:
         typer.echo(dump_schedule(staged, staged.name or "my-schedule"), nl=False)
         return
     console = stdout_console()
-    count = count_model(spec, parse_size(options.size), get_rules("fvcore"))
+    counts = [count_model(one, parse_size(options.size), get_rules("fvcore")) for one in by_exit([spec])]
     title = f"{schedule.name}: {schedule.compact}" if schedule.name else schedule.compact
     print_lines(console, [title, ""], "bold")
-    print_tables(console, [render.drawing(count, plain=not console.encoding.startswith("utf"))])
+    print_tables(console, [render.drawing(counts[-1], plain=not console.encoding.startswith("utf"))])
     options_said = render.options(schedule) if isinstance(schedule, Schedule) else ()
     print_lines(console, (f"{what:16} {how}" for what, how in options_said), style="")
-    print_lines(console, ["", f"On {model_of(spec)} at {count.input.name}: {headline(count)}"])
+    print_lines(console, ["", *(f"On {model_of(spec)} at {one.input.name}: {headline(one)}" for one in counts)])
+    print_lines(console, notes_on_models([spec]))
 
 
 @app.command("validate", cls=BenchCommand)

@@ -138,6 +138,11 @@ class FlopCount:
         return None if spec is None else self._recount(spec, self.as_executed)
 
     @cached_property
+    def exits(self) -> tuple[tuple[FlopCount, float], ...]:
+        """The counts that this one is the expectation over, with their shares; empty where an image costs this."""
+        return tuple((self._recount(spec, self.as_executed), float(share)) for spec, share in self.spec.expected_over)
+
+    @cached_property
     def executed(self) -> FlopCount:
         """The same after the exact optimizations of inference: what `profile` and `eval` run by default."""
         return self._recount(self.spec, as_executed=True)
@@ -207,6 +212,11 @@ class FlopCount:
         if self.baseline is not None:
             old = self.baseline.gflops
             row["baseline"] = {"schedule": self.baseline.variant, "gflops": {part: old[part] for part in self.quoted}}
+        if self.exits:
+            row["exits"] = [
+                {"schedule": one.variant, "share": share, "gflops": {part: one.gflops[part] for part in self.quoted}}
+                for one, share in self.exits
+            ]
         if with_executed:
             row["executed"] = {"gflops": self.executed.gflops, "reduction_pct": self.executed.reduction_pct}
         return row

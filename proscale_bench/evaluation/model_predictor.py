@@ -35,11 +35,13 @@ class BatchLogits:
         pred_logits: class logits of every query, [B, Q, K+1], the last "no object".
         pred_masks: mask logits of every query, [B, Q, h, w].
         padded_size: (height, width) in pixels that the images were padded to.
+        exits: the exit that each image took, as a place among the model's; empty where it has none to choose from.
     """
 
     pred_logits: Tensor
     pred_masks: Tensor
     padded_size: Size
+    exits: tuple[int, ...] = ()
 
 
 def run_model(model: Mask2Former, images: Sequence[NDArray[np.uint8]], dtype: DType = "fp32") -> BatchLogits:
@@ -49,7 +51,9 @@ def run_model(model: Mask2Former, images: Sequence[NDArray[np.uint8]], dtype: DT
     with torch.inference_mode(), autocast(device, dtype):
         out = model(tensors)
     height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
-    return BatchLogits(out.pred_logits.float(), out.pred_masks.float(), padded_size((height, width)))
+    chooses = out.gates and model.encoder.spec.exits  # type: ignore[attr-defined] # a gate stands before exits
+    exits = tuple(out.gates[0].argmax(dim=1).tolist()) if chooses else ()
+    return BatchLogits(out.pred_logits.float(), out.pred_masks.float(), padded_size((height, width)), exits)
 
 
 class PostProcessor:
@@ -110,7 +114,8 @@ class PostProcessor:
             likeliest = postprocess.semantic(classes, masks).max(dim=0).indices
             labels = likeliest.to(torch.int16).cpu().numpy().astype(np.uint16)
             labels = labels if self.places is None else self.places[labels]
-        return Prediction(image_id, ids, segments, detections, labels, best_score)
+        exit_ = logits.exits[index] if logits.exits else None
+        return Prediction(image_id, ids, segments, detections, labels, best_score, exit_)
 
 
 class ModelPredictor:

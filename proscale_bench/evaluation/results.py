@@ -27,6 +27,7 @@ class Prediction:
         detections: instances as COCO results.
         labels: class indices, [H, W].
         best_score: of the query that is surest to see an object, where a model makes panoptic segments.
+        exit: the exit that the image took, as a place among the model's, where it has some to choose from.
     """
 
     image_id: Id
@@ -35,6 +36,7 @@ class Prediction:
     detections: tuple[Detection, ...] | None = None
     labels: NDArray[Any] | None = None
     best_score: float | None = None
+    exit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class ImageResult:
     detections: tuple[Detection, ...] | None = None
     semantic: SemanticCounts | None = None
     best_score: float | None = None
+    exit: int | None = None
 
     def document(self) -> dict[str, Any]:
         """The result as a line of the journal."""
@@ -60,6 +63,8 @@ class ImageResult:
             document["segments"] = [(segment.id, segment.category_id) for segment in self.segments]
         if self.best_score is not None:
             document["best_score"] = self.best_score
+        if self.exit is not None:
+            document["exit"] = self.exit
         if self.detections is not None:
             document["detections"] = self.detections
         if self.semantic is not None:
@@ -80,6 +85,7 @@ class ImageResult:
             detections=None if detections is None else tuple(detections),
             semantic=None if semantic is None else SemanticCounts(*map(tuple, semantic)),
             best_score=document.get("best_score"),
+            exit=document.get("exit"),
         )
 
 

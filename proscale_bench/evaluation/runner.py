@@ -157,7 +157,8 @@ def judge(work: Work, image: ImageEntry, prediction: Prediction, true_map: Any, 
             f"image {image.id} ({image.file_name}): {error}",
             "prediction and truth must be of one image; 'proscale-bench data check' looks at the truth",
         ) from error
-    return ImageResult(image.id, counts, prediction.segments, prediction.detections, labelled, prediction.best_score)
+    found = (prediction.detections, labelled, prediction.best_score, prediction.exit)
+    return ImageResult(image.id, counts, prediction.segments, *found)
 
 
 def results_of(work: Work, folder: Path) -> Iterator[ImageResult]:

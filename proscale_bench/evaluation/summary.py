@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +41,7 @@ class Summary:
         no_segments: True if panoptic segments were asked for and there is none in any image.
         best_score: the largest of any query's scores; None where nobody says.
         image_pq: a fraction, of each image by itself.
+        exits: how many images took each exit, by its place among the model's; empty where it has none to choose from.
     """
 
     metrics_pct: dict[str, float | None]
@@ -51,6 +53,7 @@ class Summary:
     no_segments: bool
     best_score: float | None
     image_pq: dict[Id, float]
+    exits: Counter[int]
 
 
 def summarise(
@@ -80,6 +83,7 @@ def summarise(
     semantic: list[SemanticCounts] = []
     own_scorer = None
     best_scores: list[float | None] = []
+    exits: list[int | None] = []
     segments = 0
     if (kinds := iou_types_of(work.tasks)) and scorer is None:
         things = [category for category in dataset.categories if category.is_thing]
@@ -91,6 +95,7 @@ def summarise(
             panoptic.append(result.panoptic)
             segments += len(result.segments)
             best_scores.append(result.best_score)
+        exits.append(result.exit)
         if result.semantic is not None:
             semantic.append(result.semantic)
         if own_scorer is not None:
@@ -128,6 +133,7 @@ def summarise(
         no_segments="panoptic" in work.tasks and not segments,
         best_score=max((one for one in best_scores if one is not None), default=None),
         image_pq={image_id: image_quality(counts) for image_id, counts in zip(images, panoptic, strict=False)},
+        exits=Counter(one for one in exits if one is not None),
     )
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from proscale_bench.errors import BenchError
 from proscale_bench.models import sampling
 from proscale_bench.models.backbones import FrozenBatchNorm2d
 from proscale_bench.models.deformable_attention import DeformableAttention
@@ -36,6 +37,9 @@ def prepare_for_inference(
     Raises:
         BenchError: the sampling is unknown or does not run on the model's device.
     """
+    if compiled and (exits := getattr(model.encoder.spec, "exits", ())):  # how much runs follows from the image
+        message = f"{model.encoder.spec.compact}: what its gate chooses cannot be compiled"
+        raise BenchError(message, f"leave out --compile, or fix an exit, as in '{exits[-1].compact}'")
     model.eval().requires_grad_(False)
     if optimizations:
         fold_batch_norms(model)

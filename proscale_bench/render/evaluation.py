@@ -8,6 +8,7 @@ from typing import Any
 
 from proscale_bench.analysis.labels import labels, shared_model
 from proscale_bench.render.columns import Column, gflops, number, saved
+from proscale_bench.render.exits import notes_on_records
 from proscale_bench.render.table import Row, Table, markdown_table, markdown_tables
 from proscale_bench.results.accuracy import ACCURACIES, Accuracy, Evaluated
 from proscale_bench.results.record import Record
@@ -146,7 +147,7 @@ def footer(evaluations: Sequence[EvaluatedModel]) -> list[str]:
             "as they are" if side == "none" else f"resized to a short side of {side.split(',')[0]}" for side in sides
         )
         lines.append(f"images: {given}; GFLOPs: a mean over them, 1 MAC = 1 FLOP, rules {first.rules}")
-    return lines
+    return lines + notes_on_records(one.record for one in evaluations if one.record)
 
 
 def section(name: str, records: Sequence[Record], text: Callable[[str], str]) -> list[str]:

@@ -105,6 +105,9 @@ def _layers_row(levels: tuple[str, ...], counts: Sequence[FlopCount], indent: in
     pairs = []
     for count in counts:
         layers = [layer.gflops for layer in count.layers if layer.levels == levels]
+        if count.exits and layers:  # how many run on average: an image sees the first ones at least
+            pairs.append((f"{sum(layers) / layers[0]:.3g} × {show_gflops(layers[0])}", ""))
+            continue
         pairs.append((f"{len(layers)} × {show_gflops(layers[0])}" if layers else "–", ""))
     return Row(" + ".join(levels), _cells(counts, pairs), indent)
 
@@ -183,7 +186,7 @@ def headline(count: FlopCount) -> str:
         return f"{count.variant} against the baseline: {changes}."
     inside = {part.name for part in quoted if part.of == ENCODER}
     savings = (f"{pct:.2f}% of {'its' if part in inside else 'the'} {names[part]}" for part, pct in saved.items())
-    return f"{count.variant} saves {', '.join(savings)}."
+    return f"{count.variant} saves {'on average ' if count.exits else ''}{', '.join(savings)}."
 
 
 def headlines(counts: Sequence[FlopCount]) -> list[str]:
@@ -205,9 +208,11 @@ def footer(count: FlopCount, as_executed: bool = False) -> list[str]:
     ]
 
 
-def markdown(counts: Sequence[FlopCount], by: Breakdown = "stage", as_executed: bool = False) -> str:
-    """The same tables as Markdown, with headlines and footer."""
+def markdown(
+    counts: Sequence[FlopCount], by: Breakdown = "stage", as_executed: bool = False, notes: Sequence[str] = ()
+) -> str:
+    """The same tables as Markdown, with headlines, notes and footer."""
     lines = markdown_tables(tables(counts, by, as_executed=as_executed))
     lines += [f"- {markdown_text(line)}" for line in headlines(counts)]
-    lines += ["", *(f"<sub>{markdown_text(line)}</sub>  " for line in footer(counts[0], as_executed))]
+    lines += ["", *(f"<sub>{markdown_text(line)}</sub>  " for line in (*notes, *footer(counts[0], as_executed)))]
     return "\n".join(lines) + "\n"

@@ -9,6 +9,7 @@ from proscale_bench.analysis.labels import MEAN, row_names, shared_model
 from proscale_bench.analysis.settings import by_backbone, by_setting, main_setting
 from proscale_bench.analysis.views import SideBySide
 from proscale_bench.render import columns
+from proscale_bench.render.exits import notes_on_records
 from proscale_bench.render.style import backbone_name
 from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.record import Record
@@ -50,6 +51,7 @@ def costs_footer(records: Sequence[Record]) -> list[str]:
     lines = ["percentages: savings against the baseline; tokens: savings of the encoder's token layers"]
     if any(record.accuracy and record.accuracy.provenance == "published" for record in records):
         lines.append(f"{columns.PUBLISHED}: published by others, sources in the report")
+    lines += notes_on_records(records)
     shown = main_setting(records)
     others = [
         f"{len(group)} configurations at {setting.where}"
@@ -88,6 +90,7 @@ def footer(side: SideBySide) -> list[str]:
     if any(record.cost for record in records):
         counted = f"{show_mac(side.setting.convention)}, rules {side.setting.rules}"
         lines.append(f"encoder, total: GFLOPs, {counted}; percentages: savings against the baseline")
+        lines += notes_on_records(record for row in side.rows for record in row.records)
     if side.setting.is_timed:
         rounds = sorted({len(record.profile.samples_ms) for record in records if record.profile})
         shown = " to ".join(dict.fromkeys(map(str, (*rounds[:1], *rounds[-1:])))) or "no"

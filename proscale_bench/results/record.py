@@ -158,9 +158,18 @@ class Baseline(Section):
     gflops: Gflops
 
 
+class ExitCost(Section):
+    """One of the models that a cost is the expectation over: its share of the images, and what such an image costs."""
+
+    schedule: Word
+    share: Annotated[float, Field(ge=0, le=1)]
+    gflops: Gflops
+
+
 class Cost(Section):
     """The cost that was counted here, and by which engine.
 
+    `exits` is there where no image costs `gflops`, which is the expectation over them.
     `parts` is the tree that `gflops` follows; it is left out where it is that of Mask2Former with token layers, as in
     all records from before there were others: `tree` is it in either case.
     """
@@ -173,6 +182,7 @@ class Cost(Section):
     baseline: Baseline | None
     reduction_pct: dict[Word, float | None]  # saved against the baseline, of the parts that papers quote
     uncounted_ops: dict[str, float]  # giga multiply-accumulates that the rules leave out
+    exits: tuple[ExitCost, ...] | None = None
 
     @property
     def tree(self) -> tuple[PartRow, ...]:
@@ -187,10 +197,11 @@ class Cost(Section):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_the_usual_tree(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_is_usual(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = dump(self)
-        if self.parts is None:
-            del fields["parts"]
+        for optional in ("parts", "exits"):
+            if fields[optional] is None:
+                del fields[optional]
         return fields
 
 

@@ -5,7 +5,9 @@ Source: Cheng et al. 2022. The module is `models/mask2former.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from fractions import Fraction
 
 from proscale_bench.errors import BenchError
 from proscale_bench.specs import backbones, masked_decoder
@@ -67,6 +69,21 @@ class Mask2FormerSpec:
     @property
     def carries_its_parts(self) -> bool:
         return not isinstance(self.encoder, staged.Schedule)
+
+    @property
+    def exits(self) -> tuple[Mask2FormerSpec, ...]:
+        """The models that this one is for one image or another; empty where all images run the same."""
+        return tuple(replace(self, encoder=encoder) for encoder in getattr(self.encoder, "exits", ()))
+
+    def expected(self, images: Sequence[int]) -> Mask2FormerSpec:
+        """What a model with `exits` costs on average, where so many images take each of them."""
+        return replace(self, encoder=self.encoder.expected(images))  # type: ignore[attr-defined] # it has exits
+
+    @property
+    def expected_over(self) -> tuple[tuple[Mask2FormerSpec, Fraction], ...]:
+        """The models that its cost is the expectation over, with their shares; empty where an image costs that."""
+        found = getattr(self.encoder, "expected_over", ())
+        return tuple((replace(self, encoder=encoder), share) for encoder, share in found)
 
     @property
     def named_head(self) -> Head:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from proscale_bench.specs.levels import STRIDES, Channels
@@ -90,7 +91,9 @@ class EncoderSpec(Protocol):
             def parameters(self, channels, head):
                 return channels[0] * head.width
 
-    Its module is the class of the same idea in `models/encoders/`, named in `models/build.py`.
+    Its module is the class of the same idea in `models/encoders/`, named in `models/build.py`. An encoder that leaves
+    open how much of it runs has no one cost: it has `exits`, which are encoders with one each, and `expected`, the mean
+    over a distribution of them, which says so by its `expected_over` (see `early_exit.py`).
     """
 
     def __hash__(self) -> int: ...
@@ -175,6 +178,17 @@ class ModelSpec(Protocol):
         """The token layers of its encoder, in order."""
 
     @property
+    def exits(self) -> tuple[ModelSpec, ...]:
+        """The models that it is for one image or another, where its encoder's gate chooses; else empty."""
+
+    def expected(self, images: Sequence[int]) -> ModelSpec:
+        """What a model with `exits` costs on average, where so many images take each of them."""
+
+    @property
+    def expected_over(self) -> tuple[tuple[ModelSpec, Fraction], ...]:
+        """The models that its cost is the expectation over, with their shares; empty where an image costs that."""
+
+    @property
     def carries_its_parts(self) -> bool:
         """Its records say what its parts are. Those of Mask2Former with token layers do not, as none once did."""
 
@@ -213,6 +227,20 @@ def model_words(backbone: str, dimensions: Mapping[str, object]) -> str:
     """Name a model but for its encoder: `resnet50, 3 classes, width 128`. A backbone's name has its dimensions."""
     own = {name: value for name, value in dimensions.items() if not name.startswith("backbone_")}
     return ", ".join((backbone, *dimension_words(own).values()))
+
+
+def by_exit(specs: Iterable[ModelSpec]) -> tuple[ModelSpec, ...]:
+    """Models of one cost each: a model itself, or where its gate chooses how much of it runs, one for every exit."""
+    return tuple(one for spec in specs for one in (spec.exits or (spec,)))
+
+
+def over_exits(spec: ModelSpec, images: Mapping[int, int]) -> ModelSpec:
+    """The model whose cost is a model's on some images: where its gate chooses, the mean over the exits that they took.
+
+    Args:
+        images: how many took each exit, by its place among `exits`.
+    """
+    return spec.expected([images.get(place, 0) for place in range(len(spec.exits))]) if spec.exits else spec
 
 
 def leaves(parts: Iterable[Part]) -> list[Part]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from proscale_bench.bench.count import Configuration, identity_of
 from proscale_bench.bench.evaluate import JOURNALS
+from proscale_bench.bench.profile import refuse_expectations
 from proscale_bench.bench.specs import read_spec
 from proscale_bench.config.catalogue import catalogue
 from proscale_bench.config.choices import EMBEDDED, shipped
@@ -21,7 +22,7 @@ from proscale_bench.data.shapes.scene import VERSION
 from proscale_bench.errors import BenchError
 from proscale_bench.results.record import UNKNOWN, Identity
 from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
-from proscale_bench.specs.model import EncoderSpec
+from proscale_bench.specs.model import EncoderSpec, by_exit
 from proscale_bench.sweeps.measurements import UNKNOWN_MODEL, EvaluateTask, ProfileTask, sha256_of
 from proscale_bench.sweeps.tasks import Measurement
 from proscale_bench.units import printable
@@ -104,7 +105,7 @@ def plan(sweep: Sweep) -> list[Configuration]:
     for index, word in enumerate(file.sizes):
         with sweep.file.at("sizes", index):
             size = parse_size(word)
-        for spec in (spec for models in sweep.models for spec in models):
+        for spec in by_exit(spec for models in sweep.models for spec in models):
             configuration = Configuration(spec, size, file.rules, file.convention)
             found[configuration.digest] = configuration
     return list(found.values())
@@ -210,6 +211,8 @@ def _profiles(sweep: Sweep) -> Iterator[ProfileTask]:
                 hint = "give a size as in 800x1333, or leave out `profile`"
                 raise sweep.file.error(("sizes", index), message, hint)
             for models in sweep.models:
+                with sweep.file.at("profile"):
+                    refuse_expectations(models)
                 for batch_size in how.batch_sizes:
                     yield ProfileTask(models, size, batch_size, device, how)
 

@@ -16,6 +16,7 @@ from math import isqrt
 
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import ResNet, Swin
+from proscale_bench.specs.encoders.early_exit import EarlyExit
 from proscale_bench.specs.encoders.parts import PixelEmbedding
 from proscale_bench.specs.encoders.staged import PREFIXES, Recalibration, Schedule, Stage
 from proscale_bench.specs.levels import LEVELS, Channels
@@ -82,7 +83,7 @@ def infer(shapes: TensorShapes, given: EncoderSpec | None = None, hints: Hints =
         TensorError: a tensor that tells a dimension is missing or of no possible shape.
     """
     told = given or hints.schedule
-    if told is not None and not isinstance(told, Schedule):
+    if told is not None and not isinstance(told, Schedule | EarlyExit):
         return Inferred(_backbone(shapes), _told_head(shapes, hints), told)
     width = _width(shapes, "encoder.mask_features.weight")
     rows = [
@@ -135,8 +136,10 @@ def _width(shapes: TensorShapes, key: str, *, axis: int = 0, rank: int = 4) -> i
     return width
 
 
-def _schedule(shapes: TensorShapes, levels: list[int]) -> Schedule:
-    """The released schedule whose layers see so many levels each."""
+def _schedule(shapes: TensorShapes, levels: list[int]) -> Schedule | EarlyExit:
+    """The released schedule whose layers see so many levels each; or a gate says whose encoder it is."""
+    if "encoder.gate.weight" in shapes:
+        return EarlyExit()
     recalibration: Recalibration = "none"
     if (score := shapes.get("encoder.recalibration.score.weight")) is not None:
         recalibration = "conv" if len(score) == 4 else "linear"
@@ -157,7 +160,7 @@ def _pixel_embedding(shapes: TensorShapes) -> PixelEmbedding:
 # --- Heads ---
 
 
-def _heads_of_schedule(rows: list[int], points: int, schedule: Schedule) -> int | None:
+def _heads_of_schedule(rows: list[int], points: int, schedule: EncoderSpec) -> int | None:
     """The number of heads with which these layers are the schedule's; None if there is none."""
     if len(rows) != len(schedule.layers):
         return None

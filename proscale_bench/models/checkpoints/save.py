@@ -29,6 +29,7 @@ from proscale_bench.models.checkpoints.hugging_face import config_of
 from proscale_bench.models.checkpoints.layouts import EXTRA, HUGGING_FACE, LAYOUTS, OFFICIAL, OURS, KeyLayout
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.results.export import now
+from proscale_bench.specs.encoders.early_exit import EarlyExit
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.model import EncoderSpec
@@ -135,7 +136,8 @@ def convert_tensors(checkpoint: Checkpoint, layout: KeyLayout) -> tuple[dict[str
         BenchError: the model has a tensor that the layout does not know.
     """
     translation, schedule = checkpoint.translation, checkpoint.inferred.schedule
-    if not isinstance(schedule, Schedule) and layout is not OURS:
+    knows = layout is OURS or (layout is OFFICIAL and isinstance(schedule, EarlyExit))
+    if not isinstance(schedule, Schedule) and not knows:
         raise BenchError(
             f"{checkpoint.path}: layout {layout.name} has no model of schedule {schedule.compact}",
             "--layout ours keeps it as it is",

@@ -25,6 +25,7 @@ from proscale_bench.models.checkpoints.checkpoint import INDEX, Checkpoint
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.results.inspection import WarmStart
+from proscale_bench.specs.encoders.early_exit import EarlyExit
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import LEVELS
 from proscale_bench.specs.model import EncoderSpec
@@ -86,7 +87,8 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
         )
     source = baseline.translation.tensors
     depth = len(baseline.inferred.schedule.layers)
-    levels = [layer.reads or layer.levels for layer in encoder.layers]
+    whole = EarlyExit() if isinstance(encoder, EarlyExit) else encoder  # it has all layers, whichever run
+    levels = [layer.reads or layer.levels for layer in whole.layers]
     layers = tuple((2 * index + 1) * depth // (2 * len(levels)) for index in range(len(levels)) if depth)
     start: dict[str, Tensor] = {}
     sliced: list[str] = []

@@ -10,6 +10,7 @@ the cost of no image, and no model that could be built.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import gcd
@@ -73,13 +74,23 @@ class EarlyExit:
 
     @property
     def exits(self) -> tuple[EarlyExit, ...]:
-        """The encoders that this one is for one image or another; empty where the exit is fixed."""
-        return () if self.exit is not None else tuple(map(EarlyExit, EXITS))
+        """The encoders that this one is for one image or another; empty where nothing is left open."""
+        return tuple(map(EarlyExit, EXITS)) if self.exit is None and self.shares is None else ()
+
+    @property
+    def expected_over(self) -> tuple[tuple[EarlyExit, Fraction], ...]:
+        """The exits that its cost is the expectation over, with the share of the images that take each."""
+        shares = self.shares or ()
+        return tuple((EarlyExit(exit_), Fraction(n, sum(shares))) for exit_, n in zip(EXITS, shares, strict=False))
+
+    def expected(self, images: Sequence[int]) -> EarlyExit:
+        """The expectation where so many images take each of `exits`."""
+        return EarlyExit(shares=tuple(images))
 
     @property
     def layers(self) -> tuple[LayerSpec, ...]:
-        """Every token layer that may run."""
-        return (LayerSpec(1, LEVELS),) * (self.exit or DEPTH)
+        """Every token layer that may run; an image may leave at the end of each stage."""
+        return tuple(LayerSpec(max(1, n - FIRST_EXIT + 1), LEVELS) for n in range(1, (self.exit or DEPTH) + 1))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -99,7 +110,7 @@ class EarlyExit:
         Raises:
             BenchError: the gate chooses, and nobody says how often what.
         """
-        if self.exit is None and self.shares is None:
+        if self.exits:
             raise BenchError(
                 "early-exit has no one cost: its gate lets an image leave after 2 to 6 layers",
                 "count an exit, as in 'early-exit:3', or state how many images take each of the five: "
