@@ -73,7 +73,6 @@ def show(options: ScheduleShowOptions) -> None:
     from proscale_bench.render.console import stdout_console
     from proscale_bench.render.exits import notes_on_models
     from proscale_bench.render.flops import headline, model_of
-    from proscale_bench.specs.encoders.staged import Schedule
     from proscale_bench.specs.model import by_exit
 
     if options.schedule is None and options.weights is None:
@@ -91,8 +90,7 @@ def show(options: ScheduleShowOptions) -> None:
     title = f"{schedule.name}: {schedule.compact}" if schedule.name else schedule.compact
     print_lines(console, [title, ""], "bold")
     print_tables(console, [render.drawing(counts[-1], plain=not console.encoding.startswith("utf"))])
-    options_said = render.options(schedule) if isinstance(schedule, Schedule) else ()
-    print_lines(console, (f"{what:16} {how}" for what, how in options_said), style="")
+    print_lines(console, (f"{what:16} {how}" for what, how in render.options(schedule)), style="")
     print_lines(console, ["", *(f"On {model_of(spec)} at {one.input.name}: {headline(one)}" for one in counts)])
     print_lines(console, notes_on_models([spec]))
 

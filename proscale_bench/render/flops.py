@@ -127,7 +127,9 @@ def _layer_table(count: FlopCount) -> Table:
     encoder = count.gflops[ENCODER]
     rows = []
     for index, layer in enumerate(count.layers, start=1):
-        seen = (str(layer.stage), " + ".join(layer.levels), show_tokens(round(layer.tokens)))
+        others = [level for level in layer.reads or () if level not in layer.levels]
+        levels = " + ".join(layer.levels) + (f" (reads {' + '.join(others)} too)" if others else "")
+        seen = (str(layer.stage), levels, show_tokens(round(layer.tokens)))
         share = f"{100 * layer.gflops / encoder:.1f}%"
         rows.append(Row(f"layer {index}", (*seen, show_gflops(layer.gflops), share)))
     whole = sum(layer.gflops for layer in count.layers)

@@ -7,15 +7,17 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from proscale_bench.render.table import Row, Table
+from proscale_bench.specs.encoders.interleaved import Lite
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import LEVELS, STRIDES
+from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.units import show_gflops, show_tokens
 
 if TYPE_CHECKING:
-    from proscale_bench.cost.count import FlopCount
+    from proscale_bench.cost.count import FlopCount, LayerCost
 
-SEEN, UNSEEN = "■", "·"
-PLAIN = str.maketrans({"■": "#", "·": ".", "×": "x"})  # for a terminal that has no more than ASCII
+REFINED, READ, UNSEEN = "■", "□", "·"
+PLAIN = str.maketrans({"■": "#", "□": "o", "·": ".", "×": "x"})  # for a terminal that has no more than ASCII
 PIXEL_EMBEDDINGS = {
     "maxpool": "3x3 max-pool (LPE)",
     "conv": "3x3 convolution",
@@ -33,24 +35,48 @@ def catalogue_table(entries: Sequence[tuple[Schedule, str]]) -> Table:
 
 
 def drawing(count: FlopCount, plain: bool = False) -> Table:
-    """The levels against the layers of each stage, with tokens and cost at the count's size; `plain` keeps to ASCII."""
+    """The levels against the layers of each stage, with tokens and cost at the count's size; `plain` keeps to ASCII.
+
+    A level is marked by what a layer does with it: refines its tokens, lets others read them, or neither.
+    """
     stages = [list(layers) for _, layers in groupby(count.layers, key=lambda layer: layer.stage)]
     header = ["", *(f"stage {layers[0].stage}" for layers in stages), "tokens"]
-    levels = {level for layers in stages for level in layers[0].levels}
+    levels = {level for layer in count.layers for level in (*layer.levels, *(layer.reads or ()))}
     rows = []
     for level in sorted({*LEVELS, *levels}, key=lambda level: -STRIDES[level]):
-        marks = (_marks(SEEN if level in layers[0].levels else UNSEEN, len(layers), plain) for layers in stages)
-        cells = (*marks, show_tokens(round(count.level_tokens[level])))
+        marks = (_runs([_mark(level, layer) for layer in layers]) for layers in stages)
+        cells = (
+            *(mark.translate(PLAIN) if plain else mark for mark in marks),
+            show_tokens(round(count.level_tokens[level])),
+        )
         rows.append(Row(f"{level}  1/{STRIDES[level]}", cells))
     if stages:
-        tokens = (show_tokens(round(layers[0].tokens)) for layers in stages)
+        tokens = (_a_layer([show_tokens(round(layer.tokens)) for layer in layers]) for layers in stages)
         rows.append(Row("tokens a layer", (*tokens, ""), strong=True))
-        rows.append(Row("GFLOPs a layer", (*(show_gflops(layers[0].gflops) for layers in stages), "")))
+        gflops = (_a_layer([show_gflops(layer.gflops) for layer in layers]) for layers in stages)
+        rows.append(Row("GFLOPs a layer", (*gflops, "")))
     return Table("", tuple(header), tuple(rows))
 
 
-def options(schedule: Schedule) -> list[tuple[str, str]]:
-    """The options of a schedule beside its layers, as pairs of (name, value)."""
+def options(encoder: EncoderSpec) -> list[tuple[str, str]]:
+    """The options of an encoder beside its layers, as pairs of (name, value)."""
+    match encoder:
+        case Schedule():
+            return _options_of_schedule(encoder)
+        case Lite(layers, embedding):
+            keys = "keys of their own projection" if layers.project_keys else "keys that are the values"
+            return [
+                ("mapping", "ours: no code of Lite-DETR's encoder as Mask2Former's pixel decoder is public"),
+                ("layers", "all read all levels and refine res5 and res4; the last of a block refines res3 too"),
+                ("attention", f"key-aware, with {keys}" if layers.key_aware else "plain: a query predicts its weights"),
+                *([("locations", "the same offsets on all levels")] if layers.same_locations else ()),
+                ("FFN of res3", "small, of its own" if layers.small_ffn else "that of the coarse levels"),
+                ("pixel embedding", PIXEL_EMBEDDINGS[embedding]),
+            ]
+    return []
+
+
+def _options_of_schedule(schedule: Schedule) -> list[tuple[str, str]]:
     gate = {"none": "none", "linear": "linear", "conv": "1x1 convolution"}[schedule.recalibration]
     if schedule.recalibration != "none":
         *others, last = schedule.levels[:-1]
@@ -65,6 +91,20 @@ def options(schedule: Schedule) -> list[tuple[str, str]]:
     ]
 
 
-def _marks(mark: str, layers: int, plain: bool) -> str:
-    marks = " ".join([mark] * layers) if layers <= DRAWN_LAYERS else f"{mark} × {layers}"
-    return marks.translate(PLAIN) if plain else marks
+def _mark(level: str, layer: LayerCost) -> str:
+    """The mark of a level in a layer's column."""
+    if level in layer.levels:
+        return REFINED
+    return READ if level in (layer.reads or ()) else UNSEEN
+
+
+def _runs(marks: list[str]) -> str:
+    """The marks of a stage's layers; of many layers each run by its number, as in `■ × 40`."""
+    if len(marks) <= DRAWN_LAYERS:
+        return " ".join(marks)
+    return " ".join(f"{mark} × {len(list(run))}" for mark, run in groupby(marks))
+
+
+def _a_layer(values: list[str]) -> str:
+    """The values that a stage's layers have, as in `5,250 / 22,050`."""
+    return " / ".join(dict.fromkeys(values))

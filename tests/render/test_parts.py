@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from proscale_bench.cost.count import count_model
+from proscale_bench.cost.geometry import parse_size
+from proscale_bench.cost.rules import RULES
 from proscale_bench.render.bars import costs_figure
 from proscale_bench.render.flops import headline
 from proscale_bench.render.page_data import document
@@ -11,6 +14,8 @@ from proscale_bench.render.parts import BLUES, COLORS, GREYS, KNOWN, bar_parts, 
 from proscale_bench.render.provenance import counting, headlines
 from proscale_bench.render.schedules import drawing
 from proscale_bench.results.record import Layer, PartRow, Record, usual_tree
+from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.spelling import parse_encoder
 from tests.results.records import record
 
 
@@ -127,11 +132,25 @@ def test_sentences_name_the_parts_that_there_are() -> None:
 
 
 def test_the_drawing_has_a_line_for_every_level_that_a_layer_sees() -> None:
-    layer = SimpleNamespace(stage=1, levels=("res5", "res4", "res3", "res2"), tokens=85, gflops=1.0)
+    layer = SimpleNamespace(stage=1, levels=("res5", "res4", "res3", "res2"), tokens=85, gflops=1.0, reads=None)
     tokens = {"res2": 64, "res3": 16, "res4": 4, "res5": 1}
     rows = drawing(SimpleNamespace(layers=[layer] * 2, level_tokens=tokens)).rows  # type: ignore[arg-type]
     assert [row.label for row in rows[:4]] == ["res5  1/32", "res4  1/16", "res3  1/8", "res2  1/4"]
     assert [row.cells for row in rows[3:5]] == [("■ ■", "64"), ("85", "")]
+
+
+def test_the_drawing_tells_levels_that_are_read_from_those_that_are_refined() -> None:
+    def drawn(spelling: str, plain: bool = False) -> list[tuple[str, ...]]:
+        spec = mask2former(parse_encoder(spelling), "tiny")
+        return [row.cells for row in drawing(count_model(spec, parse_size("64x64"), RULES["fvcore"]), plain).rows]
+
+    refined, _, fine, tokens, gflops = drawn("lite:(2+1)x2")
+    assert refined == ("■ ■", "■ ■", "4")
+    assert fine == ("□ ■", "□ ■", "64")
+    assert tokens == ("20 / 84", "20 / 84", "")
+    assert gflops[0].count(" / ") == 1
+    assert drawn("lite:(30+1)x1", plain=True)[2] == ("o x 29 # x 1", "64")
+    assert drawn("3,3,3")[0] == ("■ ■ ■", "■ ■ ■", "■ ■ ■", "4")
 
 
 def test_a_model_without_a_baseline_saves_nothing() -> None:
