@@ -22,7 +22,7 @@ from proscale_bench.cost.search import (
     over_grids,
 )
 from proscale_bench.errors import BenchError
-from proscale_bench.specs.candidates import FAMILIES
+from proscale_bench.specs.candidates import DEFAULT_FAMILIES, FAMILIES
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.units import GIGA, show_gflops, show_ms, show_tokens
@@ -76,7 +76,7 @@ class SearchRequest:
 
     Args:
         spec: the model, whose encoder is left aside.
-        families: names of `specs.candidates.FAMILIES`; empty: all.
+        families: names of `specs.candidates.FAMILIES`.
         max_layers: the largest number of token layers.
     """
 
@@ -84,7 +84,7 @@ class SearchRequest:
     size: InputSize
     rules: Rules
     limits: Limits
-    families: tuple[str, ...] = ()
+    families: tuple[str, ...] = DEFAULT_FAMILIES
     max_layers: int = 9
 
     def with_encoder(self, encoder: EncoderSpec) -> Mask2FormerSpec:
@@ -92,9 +92,12 @@ class SearchRequest:
 
     def candidates(self) -> Candidates:
         """Every encoder that is searched, counted."""
-        grids = [(name, grid) for name in self.families or FAMILIES for grid in FAMILIES[name](self.max_layers)]
-        tally = Tally(self.with_encoder, self.size, self.rules)
-        return count_candidates(grids, tally, self.spec.baseline().encoder)
+        grids = [(name, grid) for name in self.families for grid in FAMILIES[name](self.max_layers)]
+        return count_candidates(grids, self.tally(), self.spec.baseline().encoder)
+
+    def tally(self) -> Tally:
+        """What counts the encoders."""
+        return Tally(self.with_encoder, self.size, self.rules)
 
 
 @dataclass(frozen=True)
@@ -207,10 +210,10 @@ def search(
     times = None
     if latency_ms is not None:
         times = over_grids([grid for _, grid in candidates.grids], lambda one: [latency_ms(one)])[:, 0]
-        places = {candidates.encoder(index): index for index in range(len(times))} if measured_ms else {}
+        tally = request.tally()
         for measured, ms in (measured_ms or {}).items():
-            if measured in places:
-                times[places[measured]] = ms
+            alike = np.flatnonzero((candidates.counts == tally.row(measured)).all(axis=1)).tolist()
+            times[[index for index in alike if candidates.encoder(index) == measured]] = ms
     limits, base = request.limits, candidates.baseline[TOTAL_AT] / (GIGA * candidates.images)
     axis = limits.axis
     costs = {"total_gflops": total, "encoder_gflops": encoder, "latency_ms": times}[axis]

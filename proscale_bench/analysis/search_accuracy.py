@@ -11,7 +11,7 @@ from proscale_bench.analysis.evaluations import Evaluation, EvaluationKey, evalu
 from proscale_bench.analysis.search import Found, SearchRow
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.cost.count import FlopCount, count_model
-from proscale_bench.cost.search import Tally, capacity_of
+from proscale_bench.cost.search import capacity_of
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import Metric, get_metric
 from proscale_bench.results.record import Record
@@ -84,7 +84,7 @@ def advise(found: Found, records: Sequence[Record], within: float, metric: str =
         raise BenchError(f"--records: {what}", "evaluate both on the same data, or give --backbone of the records")
     key = max(usable, key=lambda key: (key is not None, len(usable[key])))
     base = usable[key][spelling]
-    tally = Tally(found.request.with_encoder, found.request.size, found.request.rules)
+    tally = found.request.tally()
     known = []
     for schedule, one in usable[key].items():
         try:

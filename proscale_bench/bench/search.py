@@ -121,7 +121,7 @@ def _key(request: SearchRequest, settings: ProfileSettings) -> str:
 def _to_profile(request: SearchRequest) -> list[ModelSpec]:
     """The few models of the candidates from which the others are predicted."""
     pool: dict[ModelSpec, None] = {}
-    for name in request.families or FAMILIES:
+    for name in request.families:
         for grid in FAMILIES[name](request.max_layers):
             points = points_of(grid)
             for point in {tuple(points[0].tolist()), tuple(points[len(points) // 2].tolist())} if len(points) else ():
@@ -153,7 +153,7 @@ def _document(request: SearchRequest, records: Sequence[Record]) -> dict[str, An
             }
             for schedule, profile in profiles
         },
-        "families": list(request.families or FAMILIES),
+        "families": list(request.families),
         "measured": now(),
         "others_cpu_pct": max((one for one in others if one is not None), default=None),
         "picks": {},
@@ -167,7 +167,7 @@ def _cached(key: str, request: SearchRequest) -> dict[str, Any]:
         _profiled(kept, request)
         list(map(_pick, kept["picks"].values()))
         float(kept["others_cpu_pct"] or 0)
-        known: dict[str, Any] = kept if set(kept["families"]) >= set(request.families or FAMILIES) else {}
+        known: dict[str, Any] = kept if set(kept["families"]) >= set(request.families) else {}
         return known
     except (BenchError, LookupError, TypeError, ValueError, AttributeError):
         return {}

@@ -41,7 +41,9 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
     max_ms: MaybeFloat = flag("--max-ms MS", "Limit of one image's latency on this device, in milliseconds.", LIMITS)
     latency: bool = flag("--latency", "Predict latencies without a limit too, and measure the first row's.", LIMITS)
     families: MaybeStrs = flag(
-        "--families NAME", "Family of encoders, or several with commas. Repeat for more. [default: all]", SEARCHED
+        "--families NAME",
+        "Family of encoders, or several with commas. Repeat for more. [default: all but more-levels]",
+        SEARCHED,
     )
     max_layers: int = flag("--max-layers N", "Largest number of token layers.", SEARCHED, default=9, min=1, max=40)
     size: str = flag(
@@ -89,7 +91,7 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
         from proscale_bench.commands.profile import DEFAULT_SIZES
         from proscale_bench.cost.geometry import COCO_SIZES, DEFAULT_SIZE, parse_size
         from proscale_bench.cost.rules import get_rules
-        from proscale_bench.specs.candidates import FAMILIES
+        from proscale_bench.specs.candidates import DEFAULT_FAMILIES, FAMILIES
 
         if self.timed and (self.size or "") in COCO_SIZES:
             raise BenchError(f"--size {self.size}: a latency is of one size, and this is many", "as in --size 640x640")
@@ -107,7 +109,7 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
             parse_size(self.size or default),
             get_rules(self.rules),
             limits,
-            tuple(dict.fromkeys(families)),
+            tuple(dict.fromkeys(families)) or DEFAULT_FAMILIES,
             self.max_layers,
         )
 
@@ -185,13 +187,15 @@ def search(options: SearchOptions) -> None:
     """
     from proscale_bench.analysis.search import search as search_on_paper
     from proscale_bench.commands.exporting import print_lines, print_tables
+    from proscale_bench.commands.progress import progress_bar
     from proscale_bench.render import search as render
 
     exports, request = options.exports(), options.request()
     options.check_outputs()
     records = options.read_records()
     timed = search_in_time(options, request) if options.timed else None
-    found = timed.found if timed else search_on_paper(request)
+    with progress_bar("counting", after_s=1.0):
+        found = timed.found if timed else search_on_paper(request)
     rows = found.spread(options.rows)
     advice = options.advise(found, records) if records is not None else None
     tables = [render.table(found, rows), *([render.accuracies(advice)] if advice else [])]

@@ -5,38 +5,32 @@ Options that change no cost (`+residual`, `+spatial`, a temperature) are left at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import combinations, pairwise, product
+from itertools import combinations, product
 from typing import get_args
 
 from proscale_bench.specs.encoders.early_exit import EXITS, EarlyExit
 from proscale_bench.specs.encoders.parts import PixelEmbedding
+from proscale_bench.specs.encoders.pem import Pem
 from proscale_bench.specs.encoders.staged import Recalibration, Schedule, Stage
 from proscale_bench.specs.grid import Grid, single
-from proscale_bench.specs.levels import LEVELS, Level
+from proscale_bench.specs.levels import LEVELS, TOKEN_LEVELS, Level
+
+PEM_WIDTHS = (64, 128, 192, 256)
 
 
 def staged_candidates(max_layers: int) -> Iterator[Grid]:
-    """Every nested list of levels, with every pixel embedding and re-calibration: PRO-SCALE, and Mask2Former's own."""
-    for embedding, gate in product(get_args(PixelEmbedding), get_args(Recalibration)):
-        options = {"pixel_embedding": embedding, "recalibration": gate}
+    """Every nested list of res5, res4 and res3, with every pixel embedding and re-calibration: PRO-SCALE, and
+    Mask2Former's own."""
+    for options in _options():
         yield single(_schedule((LEVELS,), options, 0))
-        for levels in _nested():
-            yield Grid(partial(_schedule, levels, options), len(levels), max_layers)
+    yield from _staged(_nested(LEVELS), max_layers)
 
 
-def _schedule(levels: tuple[tuple[Level, ...], ...], options: dict[str, str], *layers: int) -> Schedule:
-    return Schedule(tuple(map(Stage, levels, layers)), **options)  # type: ignore[arg-type]
-
-
-def _nested() -> Iterator[tuple[tuple[Level, ...], ...]]:
-    """Every list of sets of levels each of which contains the one before, and more."""
-    sets = [levels for count in range(1, len(LEVELS) + 1) for levels in combinations(LEVELS, count)]
-    for count in range(1, len(LEVELS) + 1):
-        for chain in combinations(sets, count):
-            if all(set(one) < set(other) for one, other in pairwise(chain)):
-                yield chain
+def more_levels_candidates(max_layers: int) -> Iterator[Grid]:
+    """Every nested list with res6 or res2 in it."""
+    yield from _staged((chain for chain in _nested(TOKEN_LEVELS) if set(chain[-1]) - set(LEVELS)), max_layers)
 
 
 def early_exit_candidates(max_layers: int) -> Iterator[Grid]:
@@ -44,7 +38,43 @@ def early_exit_candidates(max_layers: int) -> Iterator[Grid]:
     yield from (single(EarlyExit(layers)) for layers in EXITS if layers <= max_layers)
 
 
+def pem_candidates(max_layers: int) -> Iterator[Grid]:
+    """PEM's decoder, half as wide as the head and in other widths. It has no token layers."""
+    yield from (single(Pem(width)) for width in (None, *PEM_WIDTHS))
+
+
+def _options() -> Iterator[dict[str, str]]:
+    for embedding, gate in product(get_args(PixelEmbedding), get_args(Recalibration)):
+        yield {"pixel_embedding": embedding, "recalibration": gate}
+
+
+def _staged(chains: Iterable[tuple[tuple[Level, ...], ...]], max_layers: int) -> Iterator[Grid]:
+    for levels, options in product(chains, _options()):
+        yield Grid(partial(_schedule, levels, options), len(levels), max_layers)
+
+
+def _schedule(levels: tuple[tuple[Level, ...], ...], options: dict[str, str], *layers: int) -> Schedule:
+    return Schedule(tuple(map(Stage, levels, layers)), **options)  # type: ignore[arg-type]
+
+
+def _nested(levels: tuple[Level, ...]) -> Iterator[tuple[tuple[Level, ...], ...]]:
+    """Every list of sets of levels each of which contains the one before, and more."""
+    sets = [chosen for count in range(1, len(levels) + 1) for chosen in combinations(levels, count)]
+
+    def begun(chain: tuple[tuple[Level, ...], ...]) -> Iterator[tuple[tuple[Level, ...], ...]]:
+        yield chain
+        for larger in sets:
+            if set(chain[-1]) < set(larger):
+                yield from begun((*chain, larger))
+
+    for first in sets:
+        yield from begun((first,))
+
+
 FAMILIES: dict[str, Callable[[int], Iterator[Grid]]] = {
     "staged": staged_candidates,
+    "more-levels": more_levels_candidates,
     "early-exit": early_exit_candidates,
+    "pem": pem_candidates,
 }
+DEFAULT_FAMILIES = tuple(name for name in FAMILIES if name != "more-levels")  # a hundred times as many, and ours alone

@@ -216,12 +216,12 @@ def test_what_is_known_must_be_known(flags: tuple[str, ...], said: str) -> None:
 
 def test_the_files_are_ready_to_train(tmp_path: Path) -> None:
     folder = tmp_path / "found"
-    flags = (*SEARCH, "--saving", "30", "--rows", "4", "--write", str(folder))
+    flags = (*SEARCH, "--families", "staged", "--saving", "30", "--rows", "4", "--write", str(folder))
     assert run(*flags).exit_code == 0
     files = sorted(folder.glob("*.yaml"))
     assert len(files) == 4
     spelt = [read_schedule_file(path)[0].compact for path in files]
-    assert spelt[0] == rows("--saving", "30")[0]["schedule"]
+    assert spelt[0] == rows("--families", "staged", "--saving", "30")[0]["schedule"]
     script = (folder / "train.sh").read_text()
     assert all(f"train --schedule {path.name} --backbone tiny" in script for path in files)
     refused = run(*flags)
