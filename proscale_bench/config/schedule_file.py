@@ -49,6 +49,7 @@ class ScheduleFile(StrictModel):
     recalibration_temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = DEFAULT_TEMPERATURE
     pixel_embedding: PixelEmbedding | None = None
     residual: bool = False
+    keep: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 def read_schedule_file(path: Path) -> tuple[Schedule, str]:
@@ -76,6 +77,8 @@ def dump_schedule(schedule: Schedule, name: str, description: str = "") -> str:
         data["recalibration_temperature"] = schedule.recalibration_temperature
     data["pixel_embedding"] = schedule.pixel_embedding
     data["residual"] = schedule.residual
+    if schedule.keep < 1:
+        data["keep"] = schedule.keep
     return yaml.safe_dump(data, sort_keys=False, default_flow_style=None)
 
 

@@ -146,6 +146,7 @@ UNCOUNTED = (
     _packets("_softmax _safe_softmax relu relu_ gelu sigmoid")  # softmax and activations
     | _packets("add add_ sub div sum mean")  # additions, sums, means and scalings
     | _packets("max_pool2d_with_indices")
+    | _packets("topk sort")  # the choice of kept tokens
     | _packets("pow sin cos floor_divide")  # positions
     | _packets("lt ne eq bitwise_not bitwise_or logical_not logical_or all where masked_fill masked_fill_")  # masks
 )
@@ -153,7 +154,7 @@ UNCOUNTED = (
 # Views, copies and constants: no arithmetic at all.
 MOVES = (
     _packets("view _unsafe_view reshape t transpose permute expand unsqueeze squeeze unflatten alias as_strided")
-    | _packets("select slice split split_with_sizes unbind stack cat index roll constant_pad_nd")
+    | _packets("select slice split split_with_sizes unbind stack cat index gather scatter roll constant_pad_nd")
     | _packets("repeat repeat_interleave clone copy_ detach lift_fresh _to_copy contiguous")
     | _packets("empty empty_like empty_strided new_empty zeros zeros_like new_zeros ones ones_like full full_like")
     | _packets("fill_ arange scalar_tensor")

@@ -201,11 +201,12 @@ def footer(count: FlopCount, as_executed: bool = False) -> list[str]:
     images = count.input.images
     where = str(count.input) if count.input.is_single else f"{count.input}: mean over {images:,} images of COCO val2017"
     products = [f"{OPERATOR_NAMES[Operator(op)]} ({show_gflops(g)} G)" for op, g in count.uncounted_ops.items()]
+    choice = ["choice of kept tokens"] if any(layer.keep < 1 for layer in count.spec.layers) else []
     executed = [f"as executed, by default of profile and eval: {EXECUTED}"] if as_executed else []
     counted = f"{show_mac(count.convention)} · rules {count.rules.name}"
     return [
         f"{counted}: {count.rules.description} · {where} · engine {count.engine}",
-        f"not counted: {', '.join([*products, *NEVER_COUNTED])}",
+        f"not counted: {', '.join([*products, *NEVER_COUNTED, *choice])}",
         *executed,
     ]
 

@@ -83,11 +83,14 @@ def _options_of_schedule(schedule: Schedule) -> list[tuple[str, str]]:
         gate += f" on {schedule.finest}, temperature {schedule.recalibration_temperature:g}"
         gate += f", gates {', '.join(others)} and {last} ({schedule.recalibration_layout} layout)"
     mapping = [("levels", f"{', '.join(schedule.levels)} (our mapping, not the paper's)")]
+    share = f"{100 * schedule.keep:.6g} % of {schedule.finest}'s tokens"
+    retention = [("token retention", f"{share} are refined in layers that see all levels (ours, not the paper's)")]
     return [
         *(mapping if schedule.levels != LEVELS else ()),
         ("re-calibration", gate),
         ("pixel embedding", PIXEL_EMBEDDINGS[schedule.pixel_embedding]),
         ("residual", f"after every layer that does not see {schedule.finest}" if schedule.residual else "none"),
+        *(retention if schedule.keep < 1 else ()),
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 from proscale_bench.specs.levels import STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.tasks import Task
-from proscale_bench.specs.terms import Quantity, Terms, Tokens
+from proscale_bench.specs.terms import Kept, Quantity, Terms, Tokens
 
 Number = TypeVar("Number", int, float)
 PLURALS = ("classes", "queries", "points", "heads", "layers")  # dimensions that are numbers of things
@@ -54,16 +54,19 @@ class LayerSpec(NamedTuple):
         stage: its stage, from 1.
         levels: the levels whose tokens it refines, coarse to fine.
         reads: the levels whose tokens these attend to; None where they are the same.
+        keep: the share of the last level's tokens that it refines.
     """
 
     stage: int
     levels: tuple[str, ...]
     reads: tuple[str, ...] | None = None
+    keep: float = 1.0
 
     @property
     def tokens(self) -> tuple[Quantity, ...]:
         """The tokens of each level that it refines."""
-        return tuple(Tokens(STRIDES[level]) for level in self.levels)
+        *coarser, last = (Tokens(STRIDES[level]) for level in self.levels)
+        return (*coarser, last if self.keep == 1 else Kept(last, self.keep))
 
 
 class EncoderSpec(Protocol):

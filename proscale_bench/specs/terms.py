@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
+from fractions import Fraction
+from math import ceil
 from typing import NamedTuple, Protocol
 
 
@@ -90,6 +92,22 @@ class Squared:
 
     def at(self, sides: Sides) -> int:
         return self.of.at(sides) ** 2
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A share of another quantity, of each image rounded up: the tokens that retention keeps."""
+
+    of: Quantity
+    share: float
+
+    def at(self, sides: Sides) -> int:
+        return kept_number(self.of.at(sides), self.share)
+
+
+def kept_number(number: int, share: float) -> int:
+    """The share of a number, in the decimals that it is written with, rounded up: 0.1 of 30 is 3, not 4 by floats."""
+    return ceil(Fraction(repr(share)) * number)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,14 @@ from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.model import POSTPROCESSING
 
-OURS = ["1,1,1+dw", "2,0,1,1", "5:1,54:1,5432:1", "6:1,65432:1+trc:conv+spatial"]
+OURS = [
+    "1,1,1+dw",
+    "2,0,1,1",
+    "5:1,54:1,5432:1",
+    "6:1,65432:1+trc:conv+spatial",
+    "1,0,2+keep:0.3",
+    "0,1,0,1+keep:0.01+dw",
+]
 
 
 @pytest.mark.parametrize("compact", OURS)

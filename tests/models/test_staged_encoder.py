@@ -64,7 +64,14 @@ SCHEDULES = [
     "53:1",
     "43:2",
 ]
-SCHEDULES += ["2,1,1,2", "0,0,0,1+trc:none", "5:1,5432:1", "6:1,65432:1", "52:1+residual+trc:conv+spatial"]
+SCHEDULES += [
+    "2,1,1,2",
+    "0,0,0,1+trc:none",
+    "5:1,5432:1",
+    "1,0,2+keep:0.5",
+    "6:1,65432:1",
+    "52:1+residual+trc:conv+spatial",
+]
 SCHEDULES += ["4:2,54:1,543:1", "5:1,53:2,543:1", "4:1,543:1+residual"]
 
 
@@ -88,7 +95,7 @@ def test_layers_see_the_tokens_that_the_schedule_says(schedule: str) -> None:
     if calls["gated"]:
         assert not torch.equal(calls["gated"][0], calls["projected"][0])
     previous = None
-    for index, (stage, levels, _) in enumerate(parse_compact(schedule).layers):
+    for index, (stage, levels, *_) in enumerate(parse_compact(schedule).layers):
         if stage != previous:
             assert torch.equal(calls["in"][index], torch.cat([state[level] for level in levels], dim=1))
         state |= zip(levels, calls["out"][index].split([state[level].shape[1] for level in levels], dim=1), strict=True)

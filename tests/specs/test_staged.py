@@ -10,6 +10,7 @@ from proscale_bench.config.schedule_file import ScheduleFile, dump_schedule, rea
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import PREFIXES, Schedule, Stage, baseline, parse_compact
 from proscale_bench.specs.levels import LEVELS, TOKEN_LEVELS
+from proscale_bench.specs.terms import Kept, Tokens, kept_number
 
 LAYERS = st.integers(0, 20)
 
@@ -34,6 +35,7 @@ schedules = st.builds(
     recalibration_temperature=st.floats(0, exclude_min=True, allow_infinity=False),
     pixel_embedding=st.sampled_from(["maxpool", "conv", "depthwise"]),
     residual=st.booleans(),
+    keep=st.just(1.0) | st.floats(0, 1, exclude_min=True),
 )
 
 
@@ -54,6 +56,7 @@ def test_canonical_form_is_a_fixed_point_and_keeps_the_layers(schedule: Schedule
         schedule.recalibration_temperature,
         schedule.pixel_embedding,
         schedule.residual,
+        schedule.keep,
     )
     assert again.stages == schedule.stages
     assert [layer.levels for layer in again.layers] == [layer.levels for layer in schedule.layers]
@@ -105,6 +108,15 @@ def test_schedule_file_round_trips(schedule: Schedule, tmp_path_factory: pytest.
         ("3,3,3+trc:none+temp:1.0+spatial", "3,3,3+trc:none"),
         ("0,0,3+residual", "0,0,3"),
         ("3,3,3+residual+spatial+conv+temp:1", "3,3,3+conv+spatial+residual+temp:1.0"),
+        ("3,3,3+keep:1", "3,3,3"),
+        ("3,3,3+keep:1.0+dw", "3,3,3+dw"),
+        ("3,3,3+keep:0.50", "3,3,3+keep:0.5"),
+        ("3,3,3+keep:5e-1+temp:1", "3,3,3+temp:1.0+keep:0.5"),
+        ("3,3,0+keep:0.5", "3,3,0"),
+        ("53:2+keep:0.5", "53:2"),
+        ("0,0,0,1+keep:0.25", "0,0,0,1+keep:0.25"),
+        ("baseline+keep:0.5", "0,0,6+conv+trc:none+keep:0.5"),
+        ("baseline+keep:1", "baseline"),
         ("3,3,3+spatial+dw", "3,3,3+dw+spatial"),
         ("baseline+dw", "0,0,6+dw+trc:none"),
         (" 3,3,3 ", "3,3,3"),
@@ -134,6 +146,24 @@ def test_the_baseline_is_mask2formers_pixel_decoder() -> None:
     assert baseline() == parse_compact("baseline")
 
 
+@pytest.mark.parametrize("share", [0, 0.0, -0.5, 1.5, True, float("nan"), "0.5"])
+def test_a_share_is_above_0_and_at_most_1(share: float) -> None:
+    with pytest.raises(BenchError, match="share above 0"):
+        Schedule((Stage(LEVELS, 1),), keep=share)
+
+
+@given(st.integers(0, 100_000), st.integers(1, 1_000))
+def test_a_share_is_kept_to_the_token(tokens: int, thousandths: int) -> None:
+    assert kept_number(tokens, thousandths / 1000) == -(-tokens * thousandths // 1000)
+
+
+def test_full_layers_refine_the_share_and_the_others_all() -> None:
+    layers = parse_compact("1,1,1,2+keep:0.5").layers
+    assert [layer.keep for layer in layers] == [1, 1, 1, 0.5, 0.5]
+    assert layers[-1].tokens == (Tokens(64), Tokens(32), Tokens(16), Kept(Tokens(8), 0.5))
+    assert {layer.keep for layer in parse_compact("53:1,543:0,5432:1+keep:0.5").layers} == {1, 0.5}
+
+
 def test_a_name_is_not_part_of_a_schedules_identity() -> None:
     stages = (Stage(PREFIXES[0], 1),)
     assert Schedule(stages, name="a") == Schedule(stages, name="b")
@@ -160,6 +190,16 @@ def test_a_name_is_not_part_of_a_schedules_identity() -> None:
         ("3,3,3+temp:1_0", "is not a positive number", "0.1"),
         ("٣,٣,٣", "unknown schedule", None),
         ("5:100,5:100", "stage 2: 200 layers over res5, more than 100", None),
+        ("3,3,3+keep:0", "0 is not a share above 0 and up to 1", "a schedule is"),
+        ("3,3,3+keep:0.0", "is not a share", "+keep:0.5"),
+        ("3,3,3+keep:2", "2 is not a share above 0 and up to 1", "a schedule is"),
+        ("3,3,3+keep:1.0001", "is not a share", "a schedule is"),
+        ("3,3,3+keep:abc", "'abc' is not a positive number", "+keep:0.5'; a schedule is"),
+        ("3,3,3+keep:-0.5", "not a positive number", "a schedule is"),
+        ("3,3,3+keep", "unknown option '+keep'", "'keep:0.5'"),
+        ("3,3,3+keep:", "not a positive number", "a schedule is"),
+        ("3,3,3+keep:0.5+keep:0.5", "twice", "once"),
+        ("0,0,0+keep:2", "is not a share", None),
         ("3,3,3+temp:nan", "not a positive number", "0.1"),
         ("3,3,3+temp:0", "not a positive number", "0.1"),
         ("3,3,3+temp:inf", "not a positive number", "0.1"),

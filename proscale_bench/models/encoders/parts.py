@@ -235,18 +235,25 @@ class TokenLayer(nn.Module):
         A token reads the values of all, and beyond that depends on itself alone. So for inference the CPU takes
         tokens in blocks, whose intermediate values stay in its cache; outputs change by rounding at most.
         """
-        values = self.attention.values(tokens, grid.padding)
         refined = sum(grid.lengths[: self.refines])  # the coarsest levels come first
-        blocks = [slice(0, refined)]
-        if tokens.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            values = (
-                values.transpose(1, 2).contiguous().transpose(1, 2)
-            )  # head-major in memory, as every block reads it
-            blocks = [slice(start, min(start + BLOCK, refined)) for start in range(0, refined, BLOCK)]
-        done = [self._refine(tokens, block, values, grid) for block in blocks]
+        done = self.refine(tokens, refined, self.attention.values(tokens, grid.padding), grid)
         if refined < tokens.shape[1]:
             done.append(tokens[:, refined:])
         return done[0] if len(done) == 1 else torch.cat(done, dim=1)
+
+    def refine(self, queries: Tensor, number: int, values: Tensor, grid: TokenGrid) -> list[Tensor]:
+        """The first `number` of the queries [B, Q, C], refined, in blocks one after another.
+
+        Args:
+            values: what they read: see `DeformableAttention.values`.
+            grid: its positions and references are the queries', its sizes the values'.
+        """
+        blocks = [slice(0, number)]
+        if queries.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # head-major in memory, as every block reads it
+            values = values.transpose(1, 2).contiguous().transpose(1, 2)
+            blocks = [slice(start, min(start + BLOCK, number)) for start in range(0, number, BLOCK)]
+        return [self._refine(queries, block, values, grid) for block in blocks]
 
     def _refine(self, tokens: Tensor, block: slice, values: Tensor, grid: TokenGrid) -> Tensor:
         """The tokens of a block, refined."""

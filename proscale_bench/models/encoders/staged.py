@@ -9,6 +9,7 @@ Sources: Cheng et al. 2022, section 3.2; Aich et al. 2024, section 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -20,6 +21,7 @@ from proscale_bench.models.position import pixel_centres, resize, sine_position
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS
 from proscale_bench.specs.masked_decoder import Head
+from proscale_bench.specs.terms import kept_number
 from proscale_bench.units import Size
 
 
@@ -49,10 +51,7 @@ class StagedEncoder(PixelEncoder):
                 layout=schedule.recalibration_layout,
                 temperature=schedule.recalibration_temperature,
             )
-        self.layers = nn.ModuleList(
-            parts.TokenLayer(width, head.encoder_heads, len(layer.levels), head.encoder_points, head.encoder_ffn)
-            for layer in schedule.layers
-        )
+        self.layers = nn.ModuleList(_token_layer(head, len(layer.levels), layer.keep) for layer in schedule.layers)
         self.lateral = parts.lateral(channels["res2"], width)
         self.pixel_embedding = parts.pixel_embedding(schedule.pixel_embedding, width)
         self.mask_features = parts.mask_projection(width)
@@ -116,6 +115,52 @@ class StagedEncoder(PixelEncoder):
             return None
         height, width = output.mask_features.shape[-2:]
         return lambda: resize(output.pyramid[-1], (height, width))
+
+
+class RetainingLayer(parts.TokenLayer):
+    """A token layer that refines a share of the finest level's tokens: token retention, ours and not the paper's.
+
+    A linear layer scores these tokens; those with the highest scores are queries, all are values, and the others pass
+    unchanged. The choice itself has no gradient. In training what the layer changes of a kept token therefore counts as
+    if weighted by the sigmoid of its score, while in value the weight is 1 (straight through). So a score rises where
+    refining the token lowers the loss, to first order, inference has nothing to multiply, and with all tokens kept
+    this is the layer without retention.
+    """
+
+    def __init__(self, width: int, heads: int, levels: int, points: int, ffn: int, keep: float) -> None:
+        super().__init__(width, heads, levels, points, ffn)
+        self.keep = keep
+        self.score = nn.Linear(width, 1)
+        nn.init.xavier_uniform_(self.score.weight)
+        nn.init.zeros_(self.score.bias)
+
+    def forward(self, tokens: Tensor, grid: parts.TokenGrid) -> Tensor:
+        """Refine tokens [B, N, C] that lie on `grid`, those of its last level where they are kept."""
+        *coarser, number = map(int, grid.lengths)
+        start = sum(coarser)
+        finest = tokens[:, start:]
+        scores = self.score(finest).squeeze(-1)  # [B, n]
+        kept = (
+            scores.topk(kept_number(number, self.keep), sorted=False).indices.sort().values
+        )  # [B, k], in order of place
+        at_kept = kept[..., None].expand(-1, -1, tokens.shape[-1])
+        queries = torch.cat((tokens[:, :start], finest.gather(1, at_kept)), dim=1)  # [B, Q, C]
+        position, reference = (
+            torch.cat((every[:start].expand(len(tokens), -1, -1), every[start:][kept]), dim=1)
+            for every in (grid.position, grid.reference)
+        )
+        theirs = replace(grid, position=position, reference=reference.repeat(1, 1, len(grid.sizes)))
+        refined = torch.cat(self.refine(queries, queries.shape[1], self.attention.values(tokens), theirs), dim=1)
+        changed = refined[:, start:]
+        if torch.is_grad_enabled():
+            weight = torch.sigmoid(scores.gather(1, kept))[..., None]
+            changed = changed + (weight - weight.detach()) * (changed - queries[:, start:]).detach()
+        return torch.cat((refined[:, :start], finest.scatter(1, at_kept, changed.to(finest.dtype))), dim=1)
+
+
+def _token_layer(head: Head, levels: int, keep: float) -> parts.TokenLayer:
+    dimensions = (head.width, head.encoder_heads, levels, head.encoder_points, head.encoder_ffn)
+    return parts.TokenLayer(*dimensions) if keep == 1 else RetainingLayer(*dimensions, keep)
 
 
 def _source(level: str) -> str:

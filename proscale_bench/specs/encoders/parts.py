@@ -12,7 +12,7 @@ from typing import Literal
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.model import Part
-from proscale_bench.specs.terms import Operator, Terms, Tokens, terms
+from proscale_bench.specs.terms import Kept, Operator, Terms, Tokens, terms
 
 # The smoothing of the sum at stride 4: PRO-SCALE's 3x3 max-pool (LPE), Mask2Former's 3x3 convolution, one a channel.
 PixelEmbedding = Literal["maxpool", "conv", "depthwise"]
@@ -63,25 +63,33 @@ def projection_weights(channels: Channels, width: int, level: str) -> int:
 
 
 @cache
-def token_layer_terms(head: Head, levels: tuple[str, ...]) -> Terms:
-    """Deformable attention over the tokens of `levels`, and an FFN: d(2d + 3HLP + 2F) in linears a token."""
+def token_layer_terms(head: Head, levels: tuple[str, ...], keep: float = 1.0) -> Terms:
+    """Deformable attention over the tokens of `levels`, and an FFN: d(2d + 3HLP + 2F) in linears a token.
+
+    With `keep` all tokens of the last level are values and have a score, and so large a share of them are queries.
+    """
     d, samples = head.width, len(levels) * head.encoder_points  # samples a head
     offsets_and_weights = 3 * d * head.encoder_heads * samples
     table = Terms()
     for level in levels:
         tokens = Tokens(STRIDES[level])
-        table.add(Operator.LINEAR, 2 * d * d + offsets_and_weights + 2 * d * head.encoder_ffn, tokens)
-        table.add(Operator.GRID_SAMPLER, 4 * d * samples, tokens)
-        table.add(Operator.WEIGHTED_SUM, d * samples, tokens)
-        table.add(Operator.LAYER_NORM, 2 * 5 * d, tokens)
+        queries = Kept(tokens, keep) if keep < 1 and level == levels[-1] else tokens
+        table.add(Operator.LINEAR, d * d, tokens)
+        table.add(Operator.LINEAR, d * d + offsets_and_weights + 2 * d * head.encoder_ffn, queries)
+        table.add(Operator.GRID_SAMPLER, 4 * d * samples, queries)
+        table.add(Operator.WEIGHTED_SUM, d * samples, queries)
+        table.add(Operator.LAYER_NORM, 2 * 5 * d, queries)
+    if keep < 1:
+        table.add(Operator.LINEAR, d, Tokens(STRIDES[levels[-1]]))
     return table
 
 
-def token_layer_parameters(head: Head, level_count: int) -> int:
-    """Value and output projections, offsets and weights, FFN, two norms."""
+def token_layer_parameters(head: Head, level_count: int, keep: float = 1.0) -> int:
+    """Value and output projections, offsets and weights, FFN, two norms; with `keep` a score of tokens."""
     d, ffn = head.width, head.encoder_ffn
     offsets_and_weights = 3 * (d + 1) * head.encoder_heads * level_count * head.encoder_points
-    return 2 * (d * d + d) + offsets_and_weights + (2 * d * ffn + ffn + d) + 4 * d
+    score = d + 1 if keep < 1 else 0
+    return 2 * (d * d + d) + offsets_and_weights + (2 * d * ffn + ffn + d) + 4 * d + score
 
 
 @cache

@@ -15,6 +15,10 @@ layer sees them. This is our mapping: no code for it is public.
   level; the decoder does not read it.
 - res2, at stride 4, then is the finest level. Mask features come from its refined tokens, with nothing to upsample.
 
+Token retention (`keep`) is ours, not the paper's. In full layers, which see all levels, only the tokens of the finest
+level with the highest scores are queries: a share of them, rounded up. All tokens are values, and the others pass
+unchanged.
+
 Re-calibration gates all levels by the projected finest one, whether or not a layer sees them, as the official code does
 res5 and res4 by res3.
 """
@@ -76,10 +80,11 @@ class Schedule:
         recalibration_temperature: factor inside the sigmoid.
         pixel_embedding: `maxpool` (the paper's LPE), Mask2Former's 3x3 `conv`, or a `depthwise` 3x3 convolution.
         residual: add a stage's gated inputs after each of its layers, in stages that do not see the finest level.
+        keep: share of the finest level's tokens that a full layer refines, above 0 and up to 1.
         name: what the catalogue or file calls it; not part of its identity.
 
     Raises:
-        BenchError: levels not nested, unknown or doubled; layers or temperature out of range.
+        BenchError: levels not nested, unknown or doubled; layers, temperature or share out of range.
     """
 
     stages: tuple[Stage, ...]
@@ -88,6 +93,7 @@ class Schedule:
     recalibration_temperature: float = DEFAULT_TEMPERATURE
     pixel_embedding: PixelEmbedding = "maxpool"
     residual: bool = False
+    keep: float = 1.0
     name: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +109,8 @@ class Schedule:
                 f"re-calibration temperature {temperature} is not a positive number",
                 f"released models use {DEFAULT_TEMPERATURE}",
             )
+        if type(self.keep) not in (int, float) or not 0 < self.keep <= 1:
+            raise BenchError(f"keep {self.keep} is not a share above 0 and up to 1", "as in '+keep:0.5'; 1 keeps all")
         stages = canonical_stages(self.stages)
         gated = self.recalibration != "none"
         set_field = partial(object.__setattr__, self)  # frozen from here on
@@ -111,6 +119,8 @@ class Schedule:
         set_field("recalibration_layout", self.recalibration_layout if gated else "official")
         set_field("recalibration_temperature", float(temperature) if gated else DEFAULT_TEMPERATURE)
         set_field("residual", self.residual and acts)
+        is_full = any(stage.layers for stage in stages if stage.levels == self.levels)
+        set_field("keep", float(self.keep) if is_full else 1.0)
 
     @property
     def encoder(self) -> Literal["mask2former", "proscale"]:
@@ -133,7 +143,8 @@ class Schedule:
         """Every token layer, in order."""
         layers: list[LayerSpec] = []
         for number, stage in enumerate(self.stages, start=1):
-            layers += [LayerSpec(number, stage.levels)] * stage.layers
+            keep = self.keep if stage.levels == self.levels else 1.0
+            layers += [LayerSpec(number, stage.levels, keep=keep)] * stage.layers
         return tuple(layers)
 
     @property
@@ -150,7 +161,7 @@ class Schedule:
     def terms(self, channels: Channels, head: Head, as_executed: bool = False) -> dict[str, Terms]:
         """The coefficients of every part. Source: Aich et al. 2025, section 3."""
         width = head.width
-        layers = (parts.token_layer_terms(head, layer.levels) for layer in self.layers)
+        layers = (parts.token_layer_terms(head, layer.levels, layer.keep) for layer in self.layers)
         return {
             parts.PROJECTION.name: parts.projection_terms(channels, width, self.levels),
             RECALIBRATION.name: recalibration_terms(width, self.recalibration, self.levels[:-1]),
@@ -165,7 +176,7 @@ class Schedule:
             parts.projection_parameters(channels, width, self.levels)
             + len(self.levels) * width  # level embeddings
             + (0 if self.recalibration == "none" else width + 1)
-            + sum(parts.token_layer_parameters(head, len(layer.levels)) for layer in self.layers)
+            + sum(parts.token_layer_parameters(head, len(layer.levels), layer.keep) for layer in self.layers)
             + parts.pixel_embedding_parameters(channels, width, self.pixel_embedding)
         )
 
@@ -174,7 +185,7 @@ class Schedule:
         """The one canonical spelling; `parse_compact` reads it back to an equal schedule."""
         layers = [stage.layers for stage in self.stages]
         seen = tuple(stage.levels for stage in self.stages)
-        plain = (self.pixel_embedding, self.recalibration) == ("conv", "none")
+        plain = (self.pixel_embedding, self.recalibration) == ("conv", "none") and self.keep == 1
         if seen == PREFIXES and plain and layers[:2] == [0, 0]:
             return "baseline" if layers[2] == BASELINE_LAYERS else f"baseline:{layers[2]}"
         if seen in (PREFIXES, FOUR_PREFIXES):
@@ -186,8 +197,9 @@ class Schedule:
         for option, (key, value) in OPTIONS.items():
             if getattr(self, key) == value != getattr(Schedule, key):
                 spelling += f"+{option}"
-        if self.recalibration_temperature != DEFAULT_TEMPERATURE:
-            spelling += f"+temp:{self.recalibration_temperature!r}".replace("e+", "e")
+        for option, key in NUMBERS.items():
+            if getattr(self, key) != getattr(Schedule, key):
+                spelling += f"+{option}:{getattr(self, key)!r}".replace("e+", "e")
         return spelling
 
     def __str__(self) -> str:
@@ -264,9 +276,9 @@ def recalibration_terms(width: int, kind: Recalibration, gated: tuple[Level, ...
 GRAMMAR = (
     "a schedule is a YAML file, a name from 'proscale-bench schedules list', or compact: 'baseline', "
     "'baseline:4', '3,3,3', '2,2,1,1' from res6, '5:2,543:1' as levels and layers, "
-    "with options '+conv +maxpool +dw +trc:none|linear|conv +spatial +residual +temp:1.0'"
+    "with options '+conv +maxpool +dw +trc:none|linear|conv +spatial +residual +temp:1.0 +keep:0.5'"
 )
-# What each option sets, in the order of the canonical spelling. `temp:0.1` comes last, with any number.
+# What each option sets, in the order of the canonical spelling; those with a number come last.
 OPTIONS: dict[str, tuple[str, str | bool | float]] = {
     "conv": ("pixel_embedding", "conv"),
     "maxpool": ("pixel_embedding", "maxpool"),
@@ -277,6 +289,7 @@ OPTIONS: dict[str, tuple[str, str | bool | float]] = {
     "spatial": ("recalibration_layout", "spatial"),
     "residual": ("residual", True),
 }
+NUMBERS = {"temp": "recalibration_temperature", "keep": "keep"}
 
 
 def parse_compact(text: str) -> Schedule:
@@ -321,11 +334,14 @@ def parse_compact(text: str) -> Schedule:
 def _parse_option(text: str, option: str) -> tuple[str, str | bool | float]:
     if option in OPTIONS:
         return OPTIONS[option]
-    spelt, known = f"schedule '{text}': ", (*OPTIONS, "temp:0.1")
-    if not option.startswith("temp:"):
+    spelt, known = f"schedule '{text}': ", (*OPTIONS, "temp:0.1", "keep:0.5")
+    key, colon, number = option.partition(":")
+    if not colon or key not in NUMBERS:
         raise BenchError(f"{spelt}unknown option '+{printable(option)}'", did_you_mean(option, known, GRAMMAR))
-    number = option.removeprefix("temp:")
     if not re.fullmatch(r"[0-9]+(\.[0-9]*)?(e-?[0-9]{1,3})?", number):
         message = f"{spelt}'+{printable(option)}': '{printable(number)}' is not a positive number"
-        raise BenchError(message, "as in '+temp:0.1'")
-    return "recalibration_temperature", float(number)
+        raise BenchError(message, f"as in '+{key}:{0.5 if key == 'keep' else 0.1}'; {GRAMMAR}")
+    if key == "keep" and not 0 < float(number) <= 1:
+        message = f"{spelt}'+{printable(option)}': {printable(number)} is not a share above 0 and up to 1"
+        raise BenchError(message, f"as in '+keep:0.5'; {GRAMMAR}")
+    return NUMBERS[key], float(number)
