@@ -11,6 +11,7 @@ from itertools import combinations, product
 from typing import get_args
 
 from proscale_bench.specs.encoders.early_exit import EXITS, EarlyExit
+from proscale_bench.specs.encoders.interleaved import Interleaving, Lite
 from proscale_bench.specs.encoders.parts import PixelEmbedding
 from proscale_bench.specs.encoders.pem import Pem
 from proscale_bench.specs.encoders.staged import Recalibration, Schedule, Stage
@@ -36,6 +37,20 @@ def more_levels_candidates(max_layers: int) -> Iterator[Grid]:
 def early_exit_candidates(max_layers: int) -> Iterator[Grid]:
     """The fixed exits: a gate's choice has no one cost."""
     yield from (single(EarlyExit(layers)) for layers in EXITS if layers <= max_layers)
+
+
+def lite_candidates(max_layers: int) -> Iterator[Grid]:
+    """Interleaved layers: every number of updates and blocks, with every option and pixel embedding."""
+    for updates in range(1, max_layers + 1):
+        for (aware, keys), same, small, embedding in product(
+            ((False, False), (True, False), (True, True)), (False, True), (True, False), get_args(PixelEmbedding)
+        ):
+            options = {"key_aware": aware, "project_keys": keys, "same_locations": same, "small_ffn": small}
+            yield Grid(partial(_lite, updates, options, embedding), 1, max_layers // updates)
+
+
+def _lite(updates: int, options: dict[str, bool], embedding: PixelEmbedding, blocks: int) -> Lite:
+    return Lite(Interleaving(updates, blocks, **options), embedding)
 
 
 def pem_candidates(max_layers: int) -> Iterator[Grid]:
@@ -75,6 +90,7 @@ FAMILIES: dict[str, Callable[[int], Iterator[Grid]]] = {
     "staged": staged_candidates,
     "more-levels": more_levels_candidates,
     "early-exit": early_exit_candidates,
+    "lite": lite_candidates,
     "pem": pem_candidates,
 }
 DEFAULT_FAMILIES = tuple(name for name in FAMILIES if name != "more-levels")  # a hundred times as many, and ours alone
