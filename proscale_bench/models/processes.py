@@ -97,7 +97,7 @@ def join_processes(command: str = "eval") -> Iterator[Processes]:
         syncs_buffers = (
             "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         )  # its older name
-        options: dict[str, Any] = {syncs_buffers: False}  # they never change
+        options: dict[str, Any] = {syncs_buffers: False}  # those that change are shared once an iteration
         return DistributedDataParallel(
             model,
             **options,

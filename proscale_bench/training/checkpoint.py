@@ -20,6 +20,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.files import replacing
 from proscale_bench.results.section import Amount, Section, written_as
 from proscale_bench.results.training import Place, TrainingSession, TrainingStep
+from proscale_bench.training.batch_norms import running_statistics
 from proscale_bench.training.folder import START_OVER, STATE
 from proscale_bench.training.optimizer import WeightAverage
 
@@ -58,7 +59,8 @@ def save_training(
     Raises:
         BenchError: the folder cannot be written; what was there before still is.
     """
-    tensors = {f"model.{name}": parameter.detach() for name, parameter in model.named_parameters()}
+    learnt = {**dict(model.named_parameters()), **running_statistics(model)}
+    tensors = {f"model.{name}": tensor.detach() for name, tensor in learnt.items()}
     for name, parameter in model.named_parameters():
         for moment, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{moment}.{name}"] = value
@@ -136,6 +138,7 @@ def restore(
                 moment: take(f"optimizer.{moment}.{name}", step if moment == "step" else parameter).to(parameter.device)
                 for moment in MOMENTS
             }
+    found += [(buffer, take(f"model.{name}", buffer)) for name, buffer in running_statistics(model).items()]
     with torch.no_grad():
         for ours, theirs in found:
             ours.copy_(theirs)

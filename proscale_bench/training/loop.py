@@ -22,6 +22,7 @@ from proscale_bench.models.running import autocast
 from proscale_bench.results.training import TrainingSession, TrainingStep
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import LEVELS, SIZE_DIVISOR
+from proscale_bench.training.batch_norms import RunningStatistics
 from proscale_bench.training.checkpoint import TrainingState, read_state, restore, save_training
 from proscale_bench.training.criterion import Losses, LossNormalizer, Target, criterion
 from proscale_bench.training.folder import START_OVER, STATE
@@ -40,7 +41,7 @@ class Trainer:
         processes: that train it together.
 
     Raises:
-        BenchError: a batch is not shared evenly.
+        BenchError: a batch is not shared evenly, or its parts are too small for the encoder.
     """
 
     def __init__(
@@ -59,8 +60,15 @@ class Trainer:
                 f"{recipe.batch_size} images an iteration in {self.parts} equal parts",
                 "batch_size is a multiple of processes times accumulate",
             )
+        least = model.encoder.least_images
+        if recipe.batch_size < least * self.parts:
+            raise BenchError(
+                f"{recipe.batch_size} images in {self.parts} parts: the encoder's batch norms need {least} in each",
+                "take more images with --batch-size, or fewer parts with --accumulate",
+            )
         self.device = model.pixel_mean.device
         self.optimizer = build_optimizer(model, recipe.optimizer)
+        self.statistics = RunningStatistics(model)
         self.average = None if recipe.ema is None else WeightAverage(model, recipe.ema)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.iteration, self.seconds = 0, 0.0
@@ -142,12 +150,14 @@ class Trainer:
         normalizer = self._normalizer(samples)
         found = torch.zeros(5)
         bad: set[str] = set()
+        self.statistics.begin()
         for index, part in enumerate(parts):
             self._seed_part(index)
             with self._without_sharing(last=index == len(parts) - 1):
                 losses = self._losses(part, normalizer)
                 total = losses.total(self.recipe.loss) / len(parts)
                 self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+            self.statistics.keep_part()
             last = torch.stack(
                 [total.detach() * len(parts), losses.class_loss[-1], losses.mask_loss[-1], losses.dice_loss[-1]]
             )
@@ -159,6 +169,7 @@ class Trainer:
         if not found.isfinite().all():
             raise NonFiniteError(self.iteration, f"the {' and '.join(sorted(bad)) or 'total'} loss", samples)
         norm = self._update(samples)
+        self.statistics.finish(self.processes.mean)
         self.iteration += 1
         self.stops = bool(found[4] > 0)
         now = time.perf_counter()

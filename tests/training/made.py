@@ -13,8 +13,8 @@ from proscale_bench.data.dataset import Category
 from proscale_bench.models.build import build
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.processes import Processes
-from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.training.loop import Trainer
 from proscale_bench.training.samples import Sample
 from tests.models.checkpoints.samples import HEAD, SWIN
@@ -74,7 +74,7 @@ def small(schedule: str = "1,1,1", drop_path: float = 0.0) -> Mask2Former:
     """A model for `Blocks`, always the same."""
     torch.manual_seed(0)
     head = replace(HEAD, num_classes=3, queries=6)
-    return build(Mask2FormerSpec(SWIN, parse_compact(schedule), head), drop_path=drop_path)
+    return build(Mask2FormerSpec(SWIN, parse_encoder(schedule), head), drop_path=drop_path)
 
 
 def trainer(schedule: str = "1,1,1", processes: Processes | None = None, **changes: Any) -> Trainer:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from proscale_bench import files
 from proscale_bench.models.processes import join_processes
 from proscale_bench.results.training import LogLine, TrainingStep, read_log
-from proscale_bench.specs.encoders.staged import parse_compact
+from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.training import checkpoint
 from proscale_bench.training import job as job_module
 from proscale_bench.training.folder import LOG, STATE, WEIGHTS
@@ -31,7 +31,7 @@ FORKS.set_forkserver_preload(["tests.training.runs"])
 def job(coco: Path, schedule: str = "1,1,1", **changes: Any) -> TrainingJob:
     """A short training, whose log and state are kept at different iterations."""
     made = recipe(**{"iterations": ITERATIONS, "batch_size": 2, "augmentation": {"crop": [32, 32]}} | changes)
-    return TrainingJob(made, parse_compact(schedule), seed=1, coco=coco, threads=1)
+    return TrainingJob(made, parse_encoder(schedule), seed=1, coco=coco, threads=1)
 
 
 class At(Watcher):

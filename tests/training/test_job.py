@@ -355,9 +355,13 @@ def test_processes_stop_after_the_same_iteration_and_go_on_alone(coco: Path, tmp
     assert_close(tmp_path / "two", tmp_path / "one")
 
 
-def test_a_schedule_that_leaves_parameters_out_trains_together(coco: Path, tmp_path: Path) -> None:
-    assert together(coco, tmp_path / "two", schedule="0,0,0", iterations=2) == [0, 0]
-    train(coco, tmp_path / "one", schedule="0,0,0", iterations=2, accumulate=2)
+@pytest.mark.parametrize("schedule", ["0,0,0", "pem+width:16"])
+def test_what_leaves_parameters_out_and_what_has_batch_norms_trains_together(
+    coco: Path, tmp_path: Path, schedule: str
+) -> None:
+    settings: dict[str, Any] = {"schedule": schedule, "iterations": 2, "batch_size": 4}
+    assert together(coco, tmp_path / "two", **settings) == [0, 0]
+    train(coco, tmp_path / "one", accumulate=2, **settings)
     assert_close(tmp_path / "two", tmp_path / "one")
 
 

@@ -47,6 +47,7 @@ class PixelEncoder(nn.Module, ABC):
 
     spec: EncoderSpec  # what `build` made it from, as checkpoints say
     head: Head
+    least_images = 1  # in each part of a training's batch
 
     @abstractmethod
     def forward(self, features: dict[str, Tensor]) -> EncoderOutput:

@@ -24,7 +24,7 @@ class PemEncoder(PixelEncoder):
         channels: channels of the backbone's features, by name.
     """
 
-    least_images = 2  # a training's: batch norms after a global mean see one value an image
+    least_images = 2  # a batch norm after a global mean sees one value an image
 
     def __init__(self, width: int, mask_width: int, channels: Mapping[str, int]) -> None:
         super().__init__()
