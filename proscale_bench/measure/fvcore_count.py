@@ -1,9 +1,11 @@
 """Count with fvcore, the papers' own counter, on the real model.
 
 fvcore's tracer has no rule for PyTorch's fused attention and counts it as nothing. It is counted here by a handle of
-our own, under its own name, and reported as `unseen`: fvcore's own number is `seen`, and the two together are what
-the closed form must equal. Deformable convolutions are unseen too, but the rules `fvcore` leave them out, so they are
-in no part's count. Nothing is absorbed by a tolerance.
+our own, and reported as `unseen`. Where the official code has the products themselves, as Mask2Former's decoder does,
+they go under the call's name and belong to the count: fvcore's own number is `seen`, and the two together are what the
+closed form must equal. Where it has one fused call too, fvcore's count of the official code is without it, and so are
+the rules: it is only listed, as `fused_attention`, and so are deformable convolutions, in no part's count. Nothing is
+absorbed by a tolerance.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -20,11 +24,13 @@ from torch import Tensor, nn
 
 from proscale_bench.cost.geometry import SizeGroup
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.models.attention import FusedAttention
 from proscale_bench.models.build import build
 from proscale_bench.models.inference import use_sampling
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
 from proscale_bench.specs.model import POSTPROCESSING, ModelSpec, leaves
+from proscale_bench.specs.terms import Operator
 
 with warnings.catch_warnings():  # fvcore's package compiles losses that we never use
     warnings.simplefilter("ignore", FutureWarning)
@@ -34,6 +40,7 @@ with warnings.catch_warnings():  # fvcore's package compiles losses that we neve
 
 FUSED_ATTENTION = "scaled_dot_product_attention"
 DEFORM_CONV = "deform_conv2d"
+NOT_COUNTED = (Operator.FUSED_ATTENTION.value, DEFORM_CONV)  # listed, and in no part's count
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ def _count(spec: ModelSpec, group: SizeGroup) -> FvcoreCount:
     use_sampling(model, "grid_sample")  # the sampling that fvcore has a rule for
     image = torch.zeros(1, 3, *group.padded)
     analysis = FlopCountAnalysis(_WithPostprocessing(model, group).eval(), image)
-    analysis.set_op_handle(f"aten::{FUSED_ATTENTION}", _fused_attention)
+    fused = {f"model.{name}" for name, module in model.named_modules() if isinstance(module, FusedAttention)}
+    analysis.set_op_handle(f"aten::{FUSED_ATTENTION}", partial(_fused_attention, fused))
     analysis.set_op_handle(f"torchvision::{DEFORM_CONV}", _deformable_convolution)
     # We list what has no rule ourselves.
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
@@ -96,17 +104,28 @@ def _count(spec: ModelSpec, group: SizeGroup) -> FvcoreCount:
     with torch.no_grad():
         modules = {name: _whole_flops(operators) for name, operators in analysis.by_module_and_operator().items()}
     whole = modules[""]
-    unseen = {operator: whole[operator] for operator in (FUSED_ATTENTION, DEFORM_CONV) if operator in whole}
-    counted = {name.removeprefix("model."): sum(n.values()) - n[DEFORM_CONV] for name, n in modules.items()}
+    unseen = {operator: whole[operator] for operator in (FUSED_ATTENTION, *NOT_COUNTED) if operator in whole}
+    counted = {
+        name.removeprefix("model."): sum(n.values()) - sum(n[operator] for operator in NOT_COUNTED)
+        for name, n in modules.items()
+    }
     seen = sum(whole.values()) - sum(unseen.values())
     return FvcoreCount(_by_part(counted, spec), seen, unseen, dict(analysis.unsupported_ops()))
 
 
-def _fused_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """The count of the official code's own operators: A.V always, Q.K^T where no mask makes it a `baddbmm`."""
+def _fused_attention(fused: Collection[str], inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """The products of one call; see the module's docstring.
+
+    Of the official code's own operators, that is A.V always, and Q.K^T where no mask makes it a `baddbmm`.
+
+    Args:
+        fused: names of the modules whose official code has one call too.
+    """
     query, value = get_shape(inputs[0]), get_shape(inputs[2])  # [B, heads, Q, d], [B, heads, S, d]
-    masked = inputs[3].type().kind() != "NoneType"
     product = prod(query) * value[-2]
+    if outputs[0].node().scopeName().rpartition("/")[2] in fused:
+        return Counter({Operator.FUSED_ATTENTION.value: 2 * product})
+    masked = inputs[3].type().kind() != "NoneType"
     return Counter({FUSED_ATTENTION: product if masked else 2 * product})
 
 

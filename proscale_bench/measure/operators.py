@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.models.attention import FusedAttention
 from proscale_bench.models.deformable_attention import DeformableAttention
+from proscale_bench.models.encoders.hybrid import KeptGridPosition
 from proscale_bench.models.encoders.parts import TokenRecalibration
 from proscale_bench.models.encoders.pem import SelfModulation
 from proscale_bench.specs.terms import Operator
@@ -77,9 +79,13 @@ def _linear(matrix: int) -> OperatorRule:
 def _bmm(scope: Scope, args: Any, result: Tensor) -> Counted:
     amount = result.numel() * int(args[0].shape[-1])
     call = scope.call
+    if scope.module is KeptGridPosition:
+        return ()  # made once for all images of a size
     if call is None:
         return ((Operator.MATMUL, amount),)
     call.products += 1
+    if scope.module is FusedAttention:
+        return ((Operator.FUSED_ATTENTION, amount),)
     if call.function is torch.einsum:
         in_model = scope.part != "postprocessing"
         return ((Operator.MASK_EINSUM if in_model else Operator.SEMANTIC_EINSUM, amount),)
@@ -134,6 +140,7 @@ RULE_TABLE: dict[Any, OperatorRule] = {
         "native_layer_norm": _an_element(Operator.LAYER_NORM, 5),
         "grid_sampler_2d": _an_element(Operator.GRID_SAMPLER, 4),
         "upsample_bilinear2d": _an_element(Operator.UPSAMPLE_BILINEAR2D, 4),
+        "upsample_nearest2d": _an_element(Operator.UPSAMPLE_NEAREST2D, 1),
     }.items()
     for packet in _packets(names)
 } | {
@@ -143,11 +150,11 @@ RULE_TABLE: dict[Any, OperatorRule] = {
 
 # Arithmetic that no rule set counts; listed with every count (see `cost.rules.NEVER_COUNTED`).
 UNCOUNTED = (
-    _packets("_softmax _safe_softmax relu relu_ gelu sigmoid")  # softmax and activations
+    _packets("_softmax _safe_softmax relu relu_ gelu silu silu_ sigmoid")  # softmax and activations
     | _packets("add add_ sub div sum mean")  # additions, sums, means and scalings
     | _packets("max_pool2d_with_indices")
     | _packets("topk sort")  # the choice of kept tokens
-    | _packets("pow sin cos floor_divide")  # positions
+    | _packets("pow sin cos floor_divide remainder")  # positions
     | _packets("lt ne eq bitwise_not bitwise_or logical_not logical_or all where masked_fill masked_fill_")  # masks
 )
 

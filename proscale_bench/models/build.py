@@ -9,6 +9,7 @@ from torch import nn
 
 from proscale_bench.models.backbones import build_backbone
 from proscale_bench.models.encoders.early_exit import EarlyExitEncoder
+from proscale_bench.models.encoders.hybrid import HybridEncoder
 from proscale_bench.models.encoders.interface import PixelEncoder
 from proscale_bench.models.encoders.interleaved import InterleavedEncoder
 from proscale_bench.models.encoders.pem import PemEncoder
@@ -16,6 +17,7 @@ from proscale_bench.models.encoders.staged import StagedEncoder
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import MaskedDecoder
 from proscale_bench.specs.encoders.early_exit import EarlyExit
+from proscale_bench.specs.encoders.hybrid import Hybrid
 from proscale_bench.specs.encoders.interleaved import Lite
 from proscale_bench.specs.encoders.pem import Pem
 from proscale_bench.specs.encoders.staged import Schedule
@@ -67,6 +69,8 @@ def build_encoder(encoder: EncoderSpec, head: Head, channels: Mapping[str, int])
 def _encoder_module(encoder: EncoderSpec, head: Head, channels: Mapping[str, int]) -> PixelEncoder:
     """A new encoder family is one case here."""
     match encoder:
+        case Hybrid():
+            return HybridEncoder(encoder, head, channels)
         case Schedule():
             return StagedEncoder(encoder, head, channels)
         case EarlyExit():

@@ -25,8 +25,8 @@ def prepare_for_inference(
 
     Args:
         optimizations: fold batch norms into convolutions, predict the masks that serve only as attention masks at
-            their level's own resolution, sample keys that are the values once, and lay maps out with channels last, so
-            that a map is its tokens.
+            their level's own resolution, sample keys that are the values once, do what else the encoder can, and lay
+            maps out with channels last, so that a map is its tokens.
         sampling_name: `auto` or a name of `sampling.SAMPLERS`.
         compiled: compile what gains from it: on the CPU the arithmetic around the sampling, elsewhere the regions
             of `compile_regions` too.
@@ -42,6 +42,7 @@ def prepare_for_inference(
         raise BenchError(message, f"leave out --compile, or fix an exit, as in '{exits[-1].compact}'")
     model.eval().requires_grad_(False)
     if optimizations:
+        model.encoder.optimize()
         fold_batch_norms(model)
         model.decoder.masks_at_levels = True
         for module in model.modules():

@@ -106,6 +106,33 @@ def _sine_features(coordinate: Tensor, features: int, temperature: float) -> Ten
     return torch.stack((angle[..., 0::2].sin(), angle[..., 1::2].cos()), dim=-1).flatten(-2)
 
 
+def grid_position(size: Size, channels: int, device: torch.device, down_columns: bool = False) -> Tensor:
+    """Two-dimensional sine position of every token of a map, in quarters: sine and cosine of y, then of x.
+
+    Places count from 0, and feature k of a quarter has the frequency 10000^(-k / (channels / 4)). The products of
+    places and frequencies are a matrix product, as the released code has them.
+
+    Args:
+        down_columns: count the places of tokens, which go along rows, down columns, as the released code does: the
+            vector of token t of [h, w] has y = t // h and x = t % h. Right for square maps alone.
+
+    Returns:
+        [h*w, channels], float32.
+
+    Source: Zhao et al. 2024 (RT-DETR), the released code.
+    """
+    height, width = size
+    features = channels // 4
+    frequencies = 10_000.0 ** (torch.arange(features, dtype=torch.float32, device=device) / -features)
+    token, side = torch.arange(height * width, device=device), height if down_columns else width
+    places = torch.stack((token // side, token % side)).float()  # [2, h*w], (y, x)
+    angles = torch.bmm(places[:, :, None], frequencies.expand(2, 1, features))  # [2, h*w, channels / 4]
+    return torch.cat((angles.sin(), angles.cos()), dim=2).transpose(0, 1).flatten(1)
+
+
+kept_grid_position = once_per_size(grid_position)
+
+
 @once_per_size
 def pixel_centres(size: Size, device: torch.device) -> Tensor:
     """The centres of a level's pixels as fractions of its width and height: [h*w, 2], (x, y)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from proscale_bench.specs.encoders import early_exit, interleaved, pem, staged
+from proscale_bench.specs.encoders import early_exit, hybrid, interleaved, pem, staged
 from proscale_bench.specs.model import EncoderSpec
 
 
@@ -23,5 +23,7 @@ def parse_encoder(text: str) -> EncoderSpec:
             return pem.parse_compact(text)
         case "lite":
             return interleaved.parse_compact(text)
+        case "hybrid":
+            return hybrid.parse_compact(text)
         case _:
             return staged.parse_compact(text)

@@ -20,7 +20,7 @@ class Operator(str, Enum):
     # products: one multiply-accumulate is 1 (2 in the convention "flop")
     CONV = "conv"
     LINEAR = "linear"
-    MATMUL = "matmul"  # both products of Swin's window attention
+    MATMUL = "matmul"  # both products of Swin's window attention, and of RT-DETR's places and frequencies
     BMM = "bmm"  # the decoder's self-attention, and A.V of its masked cross-attention
     MASKED_QK = "masked_qk"  # Q.K^T of the masked cross-attention: aten::baddbmm in the official code
     MASK_EINSUM = "mask_einsum"  # mask embeddings times mask features

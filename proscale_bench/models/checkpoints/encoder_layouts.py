@@ -43,6 +43,41 @@ PEM: tuple[KeyRule, ...] = (
     *(rule(f"out.{theirs}.", f"mask_features.{ours}.") for theirs, ours in (("conv", "0"), ("bn", "1"))),
 )
 
+_CONVOLUTION_NORM = (("conv.", "0."), ("norm.", "1."))
+_CSP = (("conv1.", "through."), ("conv2.", "past."), ("conv3.", "output."))
+_BRANCHES = (("conv1.", "wide."), ("conv2.", "narrow."))
+_PATHS = (("fpn_blocks", "top_down.fusions"), ("pan_blocks", "bottom_up.fusions"))
+_CONVOLUTIONS = (
+    *(("lateral_convs.{i}.", "top_down.laterals.{i}."), ("downsample_convs.{i}.", "bottom_up.downsampling.{i}.")),
+    *((f"{path}.{{i}}.{one}", f"{ours}.{{i}}.{way}") for path, ours in _PATHS for one, way in _CSP),
+    *(
+        (f"{path}.{{i}}.bottlenecks.{{b}}.{one}", f"{ours}.{{i}}.blocks.{{b}}.{way}")
+        for path, ours in _PATHS
+        for one, way in _BRANCHES
+    ),
+)
+
+# RT-DETR (rtdetr_pytorch), whose levels go from res3 to res5; `input_proj.N.conv` and `.norm` are RT-DETRv2's.
+HYBRID: tuple[KeyRule, ...] = (
+    *(
+        rule(f"input_proj.{index}.{theirs}", f"projections.{2 - index}.{ours}")
+        for index in range(3)
+        for theirs, ours in (("0.", "0."), ("1.", "1."), *_CONVOLUTION_NORM)
+    ),
+    *(
+        rule(f"encoder.0.layers.0.{theirs}.", f"layers.0.{ours}.")
+        for theirs, ours in (
+            *(("self_attn", "attention"), ("norm1", "attention_norm")),
+            *(("linear1", "ffn.0"), ("linear2", "ffn.2"), ("norm2", "ffn_norm")),
+        )
+    ),
+    *(rule(f"{one}{theirs}", f"{way}{ours}") for one, way in _CONVOLUTIONS for theirs, ours in _CONVOLUTION_NORM),
+    *(
+        rule(f"{path}.{{i}}.bottlenecks.{{b}}.conv.", f"{ours}.{{i}}.blocks.{{b}}.convolution.")
+        for path, ours in _PATHS
+    ),
+)
+
 
 def rename(state: Mapping[str, Tensor], rules: Sequence[KeyRule]) -> dict[str, Tensor]:
     """Tensors under our names.

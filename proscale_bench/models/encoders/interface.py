@@ -66,3 +66,6 @@ class PixelEncoder(nn.Module, ABC):
             output: result of a forward pass.
         """
         return None
+
+    def optimize(self) -> None:
+        """Apply the encoder's own exact optimizations of inference, in place: see its terms `as_executed`."""

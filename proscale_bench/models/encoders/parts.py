@@ -133,6 +133,12 @@ def projection(channels: int, width: int, *, halving: bool = False, groups: int 
     return nn.Sequential(convolution, nn.GroupNorm(groups, width))
 
 
+def convolution_norm(c_in: int, c_out: int, kernel: int, stride: int = 1, *activation: nn.Module) -> nn.Sequential:
+    """Convolution without bias, batch norm, and an activation where one is given; maps keep their size at stride 1."""
+    convolution = nn.Conv2d(c_in, c_out, kernel, stride, padding=(kernel - 1) // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(c_out), *activation)
+
+
 class TokenRecalibration(nn.Module):
     """Token re-calibration (TRC): a coarse level's tokens times a gate that the finest level predicts.
 

@@ -12,7 +12,7 @@ from typing import Literal
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.model import Part
-from proscale_bench.specs.terms import Kept, Operator, Terms, Tokens, terms
+from proscale_bench.specs.terms import Kept, Operator, Quantity, Terms, Tokens, terms
 
 # The smoothing of the sum at stride 4: PRO-SCALE's 3x3 max-pool (LPE), Mask2Former's 3x3 convolution, one a channel.
 PixelEmbedding = Literal["maxpool", "conv", "depthwise"]
@@ -35,6 +35,17 @@ def numbered_layers(count: int) -> tuple[Part, ...]:
         Part(f"encoder_token_layer_{n}", f"layer {n}", TOKEN_LAYERS.name, (f"encoder.layers.{n - 1}",), numbered=True)
         for n in range(1, count + 1)
     )
+
+
+@cache
+def conv_norm_terms(kernel: int, c_in: int, c_out: int, places: Quantity, norms_folded: bool = False) -> Terms:
+    """A convolution of kernel x kernel and a batch norm, or the convolution alone where the norm is folded into it.
+
+    Args:
+        places: those of its output.
+    """
+    norm = () if norms_folded else ((Operator.BATCH_NORM, 2 * c_out, places),)
+    return terms((Operator.CONV, kernel * kernel * c_in * c_out, places), *norm)
 
 
 @cache
