@@ -52,6 +52,8 @@ TAIL = """\
 | `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `MASTER_ADDR`, `MASTER_PORT` | By torchrun: `eval` and `train` share work. |
 | `RAY_AUTH_TOKEN` | What `sweep --ray` shows to the cluster. |
 | `CXX` | The compiler of the sampling `embedding_bag_compiled`. |
+| `HF_HUB_OFFLINE` | Set to 1 by `--model hf:...`, so that nothing is downloaded. |
+| `TRANSFORMERS_VERBOSITY` | Set to `error` by `--model hf:...` where it is not set. |
 | `PYTHONPATH` | Seen by the processes of a sweep too. |
 
 ## Files

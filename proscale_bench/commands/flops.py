@@ -7,7 +7,16 @@ from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from proscale_bench.commands.options import OUTPUT_SIZE, ExportOptions, MaybeStr, ModelOptions, flag, size_flag, takes
+from proscale_bench.commands.options import (
+    OUTPUT_SIZE,
+    AnyModelOptions,
+    ExportOptions,
+    MaybeStr,
+    ModelOptions,
+    flag,
+    size_flag,
+    takes,
+)
 from proscale_bench.errors import one_of
 
 if TYPE_CHECKING:
@@ -20,12 +29,14 @@ class By(str, Enum):
     operator = "operator"
 
 
-class FlopsOptions(ModelOptions, ExportOptions):
+class FlopsOptions(ModelOptions, AnyModelOptions, ExportOptions):
     """The flags of `flops`."""
 
-    size: str = size_flag("coco-first100")
+    size: MaybeStr = size_flag(None, "[default: coco-first100; with --model what it was made for, else 640x640]")
     output_size: MaybeStr = OUTPUT_SIZE
-    rules: str = flag("--rules NAME", "Rule set of the count: fvcore, published or complete.", default="fvcore")
+    rules: str = flag(
+        "--rules NAME", "Rule set of the count: fvcore, published, complete or products.", default="fvcore"
+    )
     convention: str = flag("--convention NAME", "FLOPs of one multiply-accumulate: 1 (mac) or 2 (flop).", default="mac")
     by: By = flag("--by NAME", "Rows of the table: stage, layer or operator.", default=By.stage)
     as_executed: bool = flag("--as-executed", "Show also what inference executes, after its exact optimizations.")
@@ -41,15 +52,20 @@ def flops(options: FlopsOptions) -> None:
     """
     from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.cost.count import count_model
-    from proscale_bench.cost.geometry import parse_size
+    from proscale_bench.cost.geometry import DEFAULT_SIZE, parse_size
     from proscale_bench.cost.rules import Convention, get_rules
     from proscale_bench.render import flops as render
     from proscale_bench.render.console import detail
     from proscale_bench.render.exits import notes_on_models
     from proscale_bench.specs.model import by_exit
 
+    if options.model:
+        from proscale_bench.commands.any_model import flops_of_models
+
+        return flops_of_models(options)
+    options.refuse_without_model()
     exports, as_executed = options.exports(), options.as_executed
-    size, rules = parse_size(options.size, options.output_size), get_rules(options.rules)
+    size, rules = parse_size(options.size or DEFAULT_SIZE, options.output_size), get_rules(options.rules)
     convention = one_of(Convention, options.convention, "convention")
     specs = options.specs()
     counts = [count_model(spec, size, rules, convention) for spec in by_exit(specs)]
@@ -66,6 +82,7 @@ def flops(options: FlopsOptions) -> None:
     print_tables(console, render.tables(counts, options.by.value, console.width, as_executed))
     print_lines(console, render.headlines(counts), style="")
     print_lines(console, [*notes, *render.footer(counts[0], as_executed)])
+    return None
 
 
 def verify_counts(counts: Sequence[FlopCount], *, all_sizes: bool, as_executed: bool) -> list[dict[str, Any]]:

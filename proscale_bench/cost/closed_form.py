@@ -8,7 +8,7 @@ first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from proscale_bench.cost.geometry import COCO_SIZES, InputSize, SizeGroup, parse_size
@@ -26,15 +26,21 @@ class ClosedForm:
         rules: which operators count.
         convention: `flop` counts a multiply-accumulate twice.
         as_executed: after the exact optimizations of inference, and not as the papers count.
+        tables: what a trace found, by part; None: what the model itself says.
 
     Raises:
         BenchError: the model has no closed form (exit code 3).
     """
 
     def __init__(
-        self, spec: ModelSpec, rules: Rules, convention: Convention = "mac", as_executed: bool = False
+        self,
+        spec: ModelSpec,
+        rules: Rules,
+        convention: Convention = "mac",
+        as_executed: bool = False,
+        tables: Mapping[str, Terms] | None = None,
     ) -> None:
-        tables = spec.terms(as_executed)
+        tables = spec.terms(as_executed) if tables is None else tables
         if tables is None:
             raise BenchError(f"{spec} has no closed form", "its cost can be traced", ExitCode.UNTRUSTED)
         self.rules = rules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, Rules, get_rules
 from proscale_bench.specs.levels import STRIDES, TOKEN_LEVELS
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, rows, with_sums
-from proscale_bench.specs.terms import Tokens
+from proscale_bench.specs.terms import Terms, Tokens
 from proscale_bench.units import GIGA, MEGA, reduction_pct
 
 Number = TypeVar("Number", bound=float | None)
@@ -53,6 +53,21 @@ class LayerCost:
 
 
 @dataclass(frozen=True)
+class Traced:
+    """What a trace found of a model without a closed form.
+
+    Args:
+        tables: by leaf of its parts, of one pass.
+        left_out: output elements of arithmetic that no rule set counts, by aten operator.
+        baseline: the count of the model that it is held against.
+    """
+
+    tables: Mapping[str, Terms]
+    left_out: Mapping[str, int]
+    baseline: FlopCount | None = None
+
+
+@dataclass(frozen=True)
 class FlopCount:
     """The cost of one model at one size under one rule set.
 
@@ -67,6 +82,7 @@ class FlopCount:
     flops: Mapping[str, int]
     engine: str = "closed_form"
     as_executed: bool = False  # after the exact optimizations of inference, and not as the papers count
+    traced: Traced | None = None  # where there is no closed form
 
     @property
     def backbone(self) -> str:
@@ -134,6 +150,8 @@ class FlopCount:
     @cached_property
     def baseline(self) -> FlopCount | None:
         """The model that this one is held against, at the same size under the same rules; None where there is none."""
+        if self.traced:
+            return self.traced.baseline
         spec = self.spec.baseline()
         return None if spec is None else self._recount(spec, self.as_executed)
 
@@ -175,23 +193,32 @@ class FlopCount:
     def uncounted_ops(self) -> dict[str, float]:
         """Operations that a model runs and these rules leave out, by operator, in G of its amount (see `Operator`)."""
         unit = GIGA * self.input.images
-        return {str(op): float(n / unit) for op, n in self.closed_form.uncounted(self.input).items()}
+        left_out = self.traced.left_out if self.traced else {}
+        found = {str(op): n for op, n in self.closed_form.uncounted(self.input).items()}
+        return {name: float(n / unit) for name, n in {**found, **left_out}.items()}
 
     @property
     def closed_form(self) -> ClosedForm:
+        if self.traced:
+            return ClosedForm(self.spec, self.rules, self.convention, tables=self.traced.tables)
         return _closed_form(self.spec, self.rules.name, self.convention, self.as_executed)
 
     def under(self, rules: Rules) -> FlopCount:
         """The same model counted under other rules."""
+        if self.traced:
+            return count_traced(self.spec, self.input, rules, self.convention, self.engine, self.traced)
         return count_model(self.spec, self.input, rules, self.convention, self.as_executed)
 
     def _recount(self, spec: ModelSpec, as_executed: bool) -> FlopCount:
+        if self.traced:  # a model of somebody else's runs as it is
+            return self
         return count_model(spec, self.input, self.rules, self.convention, as_executed)
 
     def row(self, with_executed: bool = False) -> dict[str, Any]:
         """The row of the JSON contract, at full precision; `with_executed` adds what inference executes."""
         own = {"classes": self.spec.classes, "dimensions": self.spec.dimensions()}
         row: dict[str, Any] = {
+            **({"model": self.spec.family} if self.traced else {}),
             "backbone": self.backbone,
             "schedule": self.variant,
             "encoder": self.spec.encoder.encoder,
@@ -232,6 +259,16 @@ def count_model(
     """
     flops = _closed_form(spec, rules.name, convention, as_executed).count(size)
     return FlopCount(spec, size, rules, convention, flops, as_executed=as_executed)
+
+
+def count_traced(
+    spec: ModelSpec, size: InputSize, rules: Rules, convention: Convention, engine: str, traced: Traced
+) -> FlopCount:
+    """Count what a trace found under a rule set."""
+    baseline = traced.baseline and traced.baseline.under(rules)
+    traced = replace(traced, baseline=baseline)
+    flops = ClosedForm(spec, rules, convention, tables=traced.tables).count(size)
+    return FlopCount(spec, size, rules, convention, flops, engine, traced=traced)
 
 
 @lru_cache(maxsize=1024)

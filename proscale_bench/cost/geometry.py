@@ -73,6 +73,23 @@ class InputSize:
         return self.name
 
 
+@dataclass(frozen=True)
+class Batch(InputSize):
+    """Images of one size that one pass takes together: what is counted is the pass, and a mean is of one of them."""
+
+    batch_size: int = 1
+
+    @property
+    def images(self) -> int:
+        return self.batch_size
+
+
+def batch_of(size: InputSize, images: int) -> Batch:
+    """A pass over so many images of an explicit size, which no model pads."""
+    height, width = size.height_px or 0, size.width_px or 0
+    return Batch(size.name, (SizeGroup(height, width, height, width),), height, width, images)
+
+
 def parse_size(size: str | Size = DEFAULT_SIZE, output_size: str | Size | None = None) -> InputSize:
     """Read `800x1333` (height x width), (800, 1333), `coco-first100` or `coco-val`.
 

@@ -20,6 +20,7 @@ PRODUCTS = frozenset(
     {
         *(Operator.CONV, Operator.LINEAR, Operator.MATMUL, Operator.BMM, Operator.MASKED_QK, Operator.MASK_EINSUM),
         *(Operator.SEMANTIC_EINSUM, Operator.WEIGHTED_SUM, Operator.FUSED_ATTENTION, Operator.DEFORM_CONV),
+        *(Operator.EINSUM, Operator.MATRIX_VECTOR, Operator.ELEMENTWISE_PRODUCT),
     }
 )
 
@@ -66,7 +67,11 @@ _COMPLETE = frozenset(Operator)
 # What fvcore has no rule for; `baddbmm` and products by elements among it.
 _FVCORE = _COMPLETE - {
     *(Operator.MASKED_QK, Operator.WEIGHTED_SUM, Operator.GATING),
-    *(Operator.FUSED_ATTENTION, Operator.DEFORM_CONV),
+    *(Operator.FUSED_ATTENTION, Operator.DEFORM_CONV, Operator.MATRIX_VECTOR, Operator.ELEMENTWISE_PRODUCT),
+}
+# What torch's FlopCounterMode knows: no products by elements, and none in an operator of somebody's own.
+_MATRIX_PRODUCTS = PRODUCTS - {
+    *(Operator.WEIGHTED_SUM, Operator.DEFORM_CONV, Operator.MATRIX_VECTOR, Operator.ELEMENTWISE_PRODUCT),
 }
 
 RULES: dict[str, Rules] = {
@@ -79,6 +84,9 @@ RULES: dict[str, Rules] = {
         "as the papers' tables were counted: sampling 0, masked Q.K^T counted, post-processing as resizes",
     ),
     "complete": Rules("complete", _COMPLETE, False, "every product of two tensors of data or weights, nothing rounded"),
+    "products": Rules(
+        "products", _MATRIX_PRODUCTS, False, "matrix products and convolutions alone, as torch's own counter"
+    ),
 }
 
 

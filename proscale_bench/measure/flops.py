@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, Rules
 from proscale_bench.errors import BenchError, ExitCode
-from proscale_bench.measure.operators import MOVES, RULE_TABLE, UNCOUNTED, PythonCall, Scope, no_rule
+from proscale_bench.measure.operators import OURS, OperatorTable, PythonCall, Scope, no_rule
 from proscale_bench.models.build import build
 from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
@@ -31,7 +31,8 @@ from proscale_bench.specs.model import POSTPROCESSING, ModelSpec, Part, leaves
 from proscale_bench.specs.terms import Operator
 from proscale_bench.units import Size
 
-EINSUMS = (Operator.MASK_EINSUM, Operator.SEMANTIC_EINSUM)
+EINSUMS = (Operator.MASK_EINSUM, Operator.SEMANTIC_EINSUM, Operator.EINSUM)
+FOLLOWED = (torch.einsum, nn.functional.scaled_dot_product_attention)
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,13 @@ class Trace:
     """The operations that one model executed on one image.
 
     `parts` are the leaves of the model's parts; `calls` counts (part, operator, amount of one call);
-    `uncounted` counts calls of arithmetic that no rule set counts, by aten name.
+    `uncounted` counts calls of arithmetic that no rule set counts, by aten name, and `left_out` its output elements.
     """
 
     parts: tuple[str, ...]
     calls: Counter[tuple[str, Operator, int]]
     uncounted: Counter[str]
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def flops(self, rules: Rules, convention: Convention = "mac") -> dict[str, int]:
         """FLOPs of every leaf of the model's parts under a rule set.
@@ -134,62 +136,94 @@ def trace_postprocessing(spec: ModelSpec, padded: Size, output: Size) -> Trace:
 
 @contextmanager
 def _recording(part: str, spec: ModelSpec, model: nn.Module | None = None) -> Iterator[Recorder]:
-    recorder = Recorder(part, leaves(spec.parts))
-    hooks = recorder.watch(model) if model is not None else []
-    try:
-        with _PythonCalls(recorder), recorder:
-            yield recorder
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with Recorder(part, leaves(spec.parts)).watching(model) as recorder:
+        yield recorder
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator, after PyTorch has taken composite ones apart."""
+    """Sees every operator, after PyTorch has taken composite ones apart.
 
-    def __init__(self, part: str, parts: Sequence[Part]) -> None:
+    Args:
+        part: that all is booked under which runs in no other.
+        parts: the leaves of the model's parts.
+        table: the operators that it knows.
+        followed: the composite functions that rules ask for.
+    """
+
+    def __init__(
+        self,
+        part: str,
+        parts: Sequence[Part],
+        table: OperatorTable = OURS,
+        followed: Sequence[Any] = FOLLOWED,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.parts = parts
-        self.modules: list[tuple[str, type | None]] = [(part, None)]  # that are running, innermost last
+        self.parts, self.table, self.followed = parts, table, followed
+        self.scopes = [Scope(part)]  # that are running, innermost last
         self.python_calls: list[PythonCall] = []
         self.calls: Counter[tuple[str, Operator, int]] = Counter()
         self.uncounted: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
 
     def trace(self) -> Trace:
-        return Trace(tuple(part.name for part in self.parts), self.calls, self.uncounted)
+        return Trace(tuple(part.name for part in self.parts), self.calls, self.uncounted, self.left_out)
+
+    @contextmanager
+    def watching(self, model: nn.Module | None) -> Iterator[Recorder]:
+        """Record all that runs inside, and in which of the model's modules it does."""
+        hooks = self.watch(model) if model is not None else []
+        try:
+            with _PythonCalls(self), self:
+                yield self
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def watch(self, model: nn.Module) -> list[Any]:
         """Follow which module is running."""
         hooks: list[Any] = []
         part_of = {module: part.name for part in self.parts for module in part.modules}
+        lists = {name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}  # never run
         for name, module in model.named_modules():
-            part = part_of.get(name) or part_of.get(name.rpartition(".")[0])  # of a list of modules, which never runs
+            above = name.rpartition(".")[0]
+            part = part_of.get(name) or (part_of.get(above) if above in lists else None)
 
-            def enter(module: nn.Module, inputs: Any, part: str | None = part) -> None:
-                self.modules.append((part or self.modules[-1][0], type(module)))
+            def enter(module: nn.Module, inputs: Any, part: str | None = part, name: str = name) -> None:
+                self.scopes.append(Scope(part or self.scopes[-1].part, type(module), path=name))
 
             def leave(module: nn.Module, inputs: Any, output: Any) -> None:
-                self.modules.pop()
+                self.scopes.pop()
 
             hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
         return hooks
 
+    def unknown(self, operator: Any) -> BenchError:
+        """The error of an operator without a rule."""
+        return no_rule(f"operator {operator}")
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        packet = func.overloadpacket
-        if packet in MOVES:
+        packet, table = func.overloadpacket, self.table
+        if packet in table.moves:
             return result
-        rule = RULE_TABLE.get(packet)
-        if rule is None and packet not in UNCOUNTED:
-            raise no_rule(f"operator {func}")
-        part, module = self.modules[-1]
+        scope = self.scopes[-1]
+        rule = table.rules.get(packet)
+        if rule is None and packet not in table.uncounted:
+            raise self.unknown(func)
         call = self.python_calls[-1] if self.python_calls else None
-        counted = rule(Scope(part, module, call), args, result) if rule else ()
+        counted = rule(replace(scope, call=call), args, result) if rule else ()
         if not counted:
             self.uncounted[str(packet)] += 1
+            self.left_out[str(packet)] += elements(result)
         for operator, amount in counted:
-            self.calls[part, operator, amount] += 1
+            self.calls[scope.part, operator, amount] += 1
         return result
+
+
+def elements(result: Any) -> int:
+    """The elements of an operator's (first) output; 0 where it is no tensor."""
+    first = result[0] if isinstance(result, (tuple, list)) and result else result
+    return first.numel() if isinstance(first, torch.Tensor) else 0
 
 
 class _PythonCalls(TorchFunctionMode):
@@ -201,10 +235,15 @@ class _PythonCalls(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func not in (torch.einsum, nn.functional.scaled_dot_product_attention):
+        if func not in self.recorder.followed:
             return func(*args, **kwargs)
+        inside = func
+        if func is nn.functional.multi_head_attention_forward:  # no function inside it is seen
+            if kwargs.get("need_weights", True):
+                return func(*args, **kwargs)
+            inside = nn.functional.scaled_dot_product_attention
         masked = kwargs.get("attn_mask", args[3] if len(args) > 3 else None) is not None
-        self.recorder.python_calls.append(PythonCall(func, masked))
+        self.recorder.python_calls.append(PythonCall(inside, masked))
         try:
             return func(*args, **kwargs)
         finally:

@@ -6,7 +6,7 @@ do no arithmetic. One that is in none of the three stops the count.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,22 @@ class Scope:
     part: str
     module: type | None = None
     call: PythonCall | None = None
+    path: str = ""  # of the module
+
+
+@dataclass(frozen=True)
+class OperatorTable:
+    """The operators that a trace knows.
+
+    Args:
+        rules: what counts under some rule set.
+        uncounted: arithmetic that no rule set counts.
+        moves: no arithmetic at all.
+    """
+
+    rules: Mapping[Any, OperatorRule]
+    uncounted: Set[Any]
+    moves: Set[Any]
 
 
 def no_rule(what: str) -> BenchError:
@@ -166,3 +182,5 @@ MOVES = (
     | _packets("empty empty_like empty_strided new_empty zeros zeros_like new_zeros ones ones_like full full_like")
     | _packets("fill_ arange scalar_tensor")
 )
+
+OURS = OperatorTable(RULE_TABLE, UNCOUNTED, MOVES)

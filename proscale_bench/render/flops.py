@@ -41,7 +41,14 @@ OPERATOR_NAMES = {
     Operator.UPSAMPLE_BILINEAR2D: "bilinear resizing (4)",
     Operator.UPSAMPLE_NEAREST2D: "nearest resizing (1)",
     Operator.GATING: "gates (1)",
+    Operator.EINSUM: "einsums",
+    Operator.MATRIX_VECTOR: "matrix times vector",
+    Operator.ELEMENTWISE_PRODUCT: "products by elements",
+    Operator.AVERAGE_POOL: "average pooling to a fixed size",
 }
+# Of a model that is not ours, nobody knows what a product serves.
+GENERAL_NAMES = OPERATOR_NAMES | {Operator.BMM: "batched matrix products", Operator.MASKED_QK: "baddbmm"}
+MOST_LEFT_OUT = 8  # operators that a line lists
 
 
 def tables(
@@ -154,12 +161,13 @@ def _operator_table(count: FlopCount, as_executed: bool = False) -> Table:
     for operator in Operator:
         values = [table[operator] for table in tables]
         if any(values):
-            rows.append(Row(OPERATOR_NAMES[operator], tuple(show_gflops(v) if v else "–" for v in values)))
+            names = GENERAL_NAMES if count.traced else OPERATOR_NAMES
+            rows.append(Row(names[operator], tuple(show_gflops(v) if v else "–" for v in values)))
     sums = tuple(show_gflops(sum(table.values())) for table in tables)
     return Table(
         f"{_title(count)} · {count.variant}",
         ("GFLOPs", *shown),
-        (*rows, Row("total with post-processing", sums, strong=True)),
+        (*rows, Row(count.spec.parts[-1].title, sums, strong=True)),
     )
 
 
@@ -173,7 +181,8 @@ def model_of(spec: ModelSpec) -> str:
 
 
 def _title(count: FlopCount) -> str:
-    return f"{model_of(count.spec)} at {count.input.name}"
+    batch = f", batch {count.input.images}" if count.traced and count.input.images > 1 else ""
+    return f"{model_of(count.spec)} at {count.input.name}{batch}"
 
 
 def headline(count: FlopCount) -> str:
@@ -198,17 +207,30 @@ def headlines(counts: Sequence[FlopCount]) -> list[str]:
 
 def footer(count: FlopCount, as_executed: bool = False) -> list[str]:
     """The conditions of a count, and what it leaves out."""
-    images = count.input.images
-    where = str(count.input) if count.input.is_single else f"{count.input}: mean over {images:,} images of COCO val2017"
-    products = [f"{OPERATOR_NAMES[Operator(op)]} ({show_gflops(g)} G)" for op, g in count.uncounted_ops.items()]
-    choice = ["choice of kept tokens"] if any(layer.keep < 1 for layer in count.spec.layers) else []
+    where = str(count.input)
+    if not count.input.is_single:
+        where += f": mean over {count.input.images:,} images of COCO val2017"
     executed = [f"as executed, by default of profile and eval: {EXECUTED}"] if as_executed else []
     counted = f"{show_mac(count.convention)} · rules {count.rules.name}"
     return [
         f"{counted}: {count.rules.description} · {where} · engine {count.engine}",
-        f"not counted: {', '.join([*products, *NEVER_COUNTED, *choice])}",
+        f"not counted: {', '.join(_left_out(count))}",
         *executed,
     ]
+
+
+def _left_out(count: FlopCount) -> list[str]:
+    """What the rules leave out: products with their amount; of a traced model all arithmetic, the most first."""
+    names = {str(operator): name for operator, name in (GENERAL_NAMES if count.traced else OPERATOR_NAMES).items()}
+    found = (
+        sorted(count.uncounted_ops.items(), key=lambda one: -one[1]) if count.traced else count.uncounted_ops.items()
+    )
+    shown = [f"{names.get(name, name)} ({show_gflops(amount)} G)" for name, amount in found]
+    if not count.traced:
+        choice = ["choice of kept tokens"] if any(layer.keep < 1 for layer in count.spec.layers) else []
+        return [*shown, *NEVER_COUNTED, *choice]
+    more = [f"{len(shown) - MOST_LEFT_OUT} more, which --export-json lists"] if len(shown) > MOST_LEFT_OUT else []
+    return [*shown[:MOST_LEFT_OUT], *more] or ["nothing"]
 
 
 def markdown(

@@ -18,6 +18,7 @@ from proscale_bench.specs.terms import Kept, Quantity, Terms, Tokens
 
 Number = TypeVar("Number", int, float)
 PLURALS = ("classes", "queries", "points", "heads", "layers")  # dimensions that are numbers of things
+TRACED = ("engine", "source")  # how a model was found that has no closed form
 TOTAL, POSTPROCESSING, WHOLE = "total", "postprocessing", "total_with_postprocessing"
 
 
@@ -227,8 +228,9 @@ def dimension_words(dimensions: Mapping[str, object]) -> dict[str, str]:
 
 
 def model_words(backbone: str, dimensions: Mapping[str, object]) -> str:
-    """Name a model but for its encoder: `resnet50, 3 classes, width 128`. A backbone's name has its dimensions."""
-    own = {name: value for name, value in dimensions.items() if not name.startswith("backbone_")}
+    """Name a model but for its encoder: `resnet50, 3 classes, width 128`. A backbone's name has its dimensions, and
+    what a traced model was read from and run on tells no reader what it is."""
+    own = {name: value for name, value in dimensions.items() if not name.startswith(("backbone_", *TRACED))}
     return ", ".join((backbone, *dimension_words(own).values()))
 
 

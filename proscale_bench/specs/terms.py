@@ -28,6 +28,9 @@ class Operator(str, Enum):
     WEIGHTED_SUM = "weighted_sum"  # attention weights times sampled values, in deformable attention
     FUSED_ATTENTION = "fused_attention"  # both products of an attention that is one call in the official code too
     DEFORM_CONV = "deform_conv"  # the products of a deformable convolution
+    EINSUM = "einsum"  # an einsum of a model that is not ours
+    MATRIX_VECTOR = "matrix_vector"  # a matrix times one vector, which neither torch's nor fvcore's counter sees
+    ELEMENTWISE_PRODUCT = "elementwise_product"  # of two tensors, in a model that is not ours
     # fixed amounts an output element
     BATCH_NORM = "batch_norm"  # 2
     GROUP_NORM = "group_norm"  # 5
@@ -35,6 +38,7 @@ class Operator(str, Enum):
     GRID_SAMPLER = "grid_sampler"  # 4
     UPSAMPLE_BILINEAR2D = "upsample_bilinear2d"  # 4
     UPSAMPLE_NEAREST2D = "upsample_nearest2d"  # 1
+    AVERAGE_POOL = "average_pool"  # 1 an input element: adaptive average pooling, which fvcore counts
     GATING = "gating"  # 1: a product of gate and token, or of gate and channel
 
     def __str__(self) -> str:

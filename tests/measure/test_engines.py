@@ -57,7 +57,8 @@ def test_the_trace_of_what_inference_executes_equals_the_closed_form(backbone: s
         counted = ClosedForm(spec, rules).count(size)
         assert with_sums(executed, spec.parts)["encoder"] == with_sums(counted, spec.parts)["encoder"]
         assert executed["transformer_decoder"] < counted["transformer_decoder"]
-        assert (executed["backbone"] < counted["backbone"]) == backbone.startswith("resnet")
+        has_norms = backbone.startswith("resnet") and Operator.BATCH_NORM in rules.counted
+        assert (executed["backbone"] < counted["backbone"]) == has_norms
 
 
 @pytest.mark.parametrize("sampling", [name for name in SAMPLERS if name != "grid_sample"])

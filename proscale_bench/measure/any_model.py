@@ -1,0 +1,171 @@
+"""Count any model by tracing it: on the meta device where that works, else under fake tensors, else for real.
+
+A model that asks for values, as boxes that are sorted and thrown away do, has none on the meta device; fake tensors
+know those of constants; what is left needs a pass with real numbers on the CPU. What ran is the same operator for
+operator wherever a pass goes through, so the count does not depend on it unless the model's own work depends on data.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_map_only
+
+from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.measure.flops import EINSUMS, Recorder, Trace
+from proscale_bench.measure.general_operators import FOLLOWED, GENERAL
+from proscale_bench.measure.operators import OperatorTable
+from proscale_bench.specs.custom import REST
+from proscale_bench.specs.model import Part, leaves
+from proscale_bench.specs.terms import Einsum, One, Terms
+
+Engine = Literal["trace-meta", "trace-fake", "trace-cpu"]
+ENGINES: tuple[Engine, ...] = ("trace-meta", "trace-fake", "trace-cpu")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is called with: arguments by place and by name."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def to(self, convert: Callable[[Tensor], Tensor]) -> Inputs:
+        """The same with every tensor in it converted."""
+        return Inputs(tree_map_only(Tensor, convert, self.args), tree_map_only(Tensor, convert, dict(self.kwargs)))
+
+    def call(self, model: nn.Module) -> Any:
+        return model(*self.args, **self.kwargs)
+
+
+@dataclass(frozen=True)
+class ModelTrace:
+    """What one pass of a model ran, and on which engine.
+
+    Args:
+        parts: the tree of the model's parts.
+        parameters: by child of the model.
+    """
+
+    trace: Trace
+    engine: Engine
+    parts: tuple[Part, ...]
+    parameters: Mapping[str, int]
+
+    def tables(self) -> dict[str, Terms]:
+        """The trace as coefficients of one pass, by part: an einsum by itself, since rules may round each."""
+        tables = {part: Terms() for part in self.trace.parts}
+        for (part, operator, amount), calls in self.trace.calls.items():
+            if operator in EINSUMS:
+                tables[part].add(operator, calls, Einsum(amount, One()))
+            else:
+                tables[part].add(operator, calls * amount, One())
+        return tables
+
+
+def trace_any(
+    build: Callable[[], nn.Module],
+    make_inputs: Callable[[nn.Module], Inputs],
+    tree: Callable[[nn.Module], tuple[Part, ...]],
+    allowed: Sequence[str] = (),
+) -> ModelTrace:
+    """Trace a pass of a model in eval mode.
+
+    Args:
+        build: makes it on torch's default device; called again where it cannot be built on the meta device.
+        make_inputs: makes what it is called with, on the CPU.
+        tree: the parts of the model.
+        allowed: operators without a rule that count as nothing, as `aten.foo`.
+
+    Raises:
+        BenchError: an operator without a rule (exit code 3).
+        Exception: what the pass on the CPU raised.
+    """
+    model: nn.Module | None = None
+    for engine in ENGINES:
+        try:
+            if engine == "trace-meta":
+                with torch.device("meta"):
+                    given = build()
+            else:
+                given = model = model or build()
+            if engine == "trace-meta" and not all(one.is_meta for one in given.parameters()):
+                given = copy.deepcopy(given).to("meta")  # somebody had built it already
+            parts, inputs = tree(given), make_inputs(given)
+            recorder = _GeneralRecorder(parts, allowed)
+            with torch.no_grad(), _plain_attention(), _on(engine, inputs) as ready, recorder.watching(given):
+                ready.call(given)
+            return ModelTrace(recorder.trace(), engine, parts, parameters_of(given))
+        except BenchError:
+            raise
+        except Exception:
+            if engine == ENGINES[-1]:
+                raise
+    raise AssertionError("the last engine returns or raises")
+
+
+class _GeneralRecorder(Recorder):  # type: ignore[no-untyped-call]
+    """Knows the operators of the field, and says of one that it does not know where it ran."""
+
+    def __init__(self, parts: Sequence[Part], allowed: Sequence[str]) -> None:
+        named = {one for one in map(operator_named, allowed) if one is not None}
+        table = OperatorTable(GENERAL.rules, GENERAL.uncounted | named, GENERAL.moves)
+        super().__init__(REST, leaves(parts), table, FOLLOWED)
+
+    def unknown(self, operator: Any) -> BenchError:
+        scope = self.scopes[-1]
+        module = f"{scope.path or 'the model itself'} ({scope.module.__name__ if scope.module else 'no module'})"
+        name = str(operator.overloadpacket)
+        return BenchError(
+            f"operator {name} has no counting rule; {module} ran it",
+            f"--allow {name}=0 counts it as nothing, and the record says so",
+            ExitCode.UNTRUSTED,
+        )
+
+
+def operator_named(name: str) -> Any:
+    """The operator of a name as `aten.foo`; None where this torch has none."""
+    namespace, _, operator = name.partition(".")
+    return getattr(getattr(torch.ops, namespace, None), operator, None)
+
+
+@contextmanager
+def _on(engine: Engine, inputs: Inputs) -> Iterator[Inputs]:
+    """The inputs as an engine has them."""
+    if engine == "trace-cpu":
+        yield inputs
+    elif engine == "trace-meta":
+        with torch.device("meta"):
+            yield inputs.to(lambda tensor: tensor.to("meta"))
+    else:
+        logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)  # what fails is run for real
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            yield inputs.to(mode.from_tensor)
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Have `nn.MultiheadAttention` run operator by operator and not as one that is its own."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def parameters_of(model: nn.Module) -> dict[str, int]:
+    """Parameters by child; each once, at its first place, however many share it."""
+    found: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        top = name.partition(".")[0] if "." in name else REST
+        found[top] = found.get(top, 0) + parameter.numel()
+    return found
