@@ -26,6 +26,18 @@ DETECTOR = (
     rule("transformer.enc_output_norm.", "proposals.norm."),
 )
 
+# `transformers.DeformableDetrForObjectDetection`, fine to coarse too.
+HUGGING_FACE_DETECTOR = (
+    rule("model.input_proj.{l}.", "projections.{l}."),
+    rule("model.level_embed$", "level_embedding$"),
+    rule("model.encoder.layers.{i}.self_attn.", "layers.{i}.attention."),
+    rule("model.encoder.layers.{i}.self_attn_layer_norm.", "layers.{i}.norm1."),
+    rule("model.encoder.layers.{i}.mlp.fc{f}.", "layers.{i}.linear{f}."),
+    rule("model.encoder.layers.{i}.final_layer_norm.", "layers.{i}.norm2."),
+    rule("model.enc_output.", "proposals.linear."),
+    rule("model.enc_output_norm.", "proposals.norm."),
+)
+
 # PEM, whose levels go from res2 to res5.
 PEM: tuple[KeyRule, ...] = (
     *(
@@ -96,17 +108,20 @@ def rename(state: Mapping[str, Tensor], rules: Sequence[KeyRule]) -> dict[str, T
     return found
 
 
-def of_detector(state: Mapping[str, Tensor], heads: int, points: int) -> dict[str, Tensor]:
+def of_detector(
+    state: Mapping[str, Tensor], heads: int, points: int, rules: Sequence[KeyRule] = DETECTOR
+) -> dict[str, Tensor]:
     """The encoder of Deformable DETR, DINO or Lite-DETR for `MultiScaleEncoder` and its like, coarse to fine.
 
     Args:
-        state: `input_proj.*`, `transformer.level_embed`, `transformer.encoder.*`; perhaps `transformer.enc_output*`.
+        state: projections, level embedding, layers, and perhaps the layers of two-stage proposals.
         heads, points: of the attention, which no shape tells.
+        rules: whose names they are.
 
     Raises:
         BenchError: a tensor without a place.
     """
-    found = rename(state, DETECTOR)
+    found = rename(state, rules)
     levels = len(found["level_embedding"])
     rows = {"sampling_offsets": heads * levels * points * 2, "attention_weights": heads * levels * points}
     turned = {}

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from proscale_bench.models.checkpoints.encoder_layouts import of_detector
+from proscale_bench.errors import BenchError
+from proscale_bench.models.checkpoints.encoder_layouts import HUGGING_FACE_DETECTOR, of_detector
+from proscale_bench.models.encoders import parts
 from proscale_bench.models.encoders.interleaved import interleaved_layers
 from proscale_bench.models.encoders.multiscale import (
     DEFORMABLE_DETR,
@@ -126,3 +128,118 @@ def test_the_official_tensors(case: GoldenCase) -> None:
             if key.startswith("pos.") and len(found[key]) == 1:
                 found[key] = found[key].expand_as(expected[key])
         case.check(found, expected)
+
+
+HEADS, POINTS = 4, 4
+KEY_AWARE = Interleaving(2, 1, key_aware=True, project_keys=True)
+
+
+@pytest.fixture(scope="module")
+def deformable_detr() -> Any:
+    """A two-stage Deformable DETR of transformers: a second oracle. Offsets and weights, which start at 0, are drawn."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    backbone = transformers.ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[16, 24, 32, 40],
+        depths=[1, 1, 1, 1],
+        layer_type="bottleneck",
+        out_features=["stage2", "stage3", "stage4"],
+    )
+    config = transformers.DeformableDetrConfig(
+        backbone_config=backbone,
+        use_timm_backbone=False,
+        d_model=64,
+        encoder_layers=3,
+        decoder_layers=1,
+        encoder_attention_heads=HEADS,
+        encoder_n_points=POINTS,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=96,
+        num_feature_levels=4,
+        dropout=0.0,
+        with_box_refine=True,
+        two_stage=True,
+        two_stage_num_proposals=10,
+    )
+    model = transformers.DeformableDetrForObjectDetection(config).eval()
+    for name, one in model.model.encoder.named_parameters():
+        if "sampling_offsets.weight" in name or "attention_weights" in name:
+            torch.nn.init.normal_(one, std=0.1)
+    return model
+
+
+@pytest.mark.parametrize("sizes", [((96, 128), (70, 101)), ((97, 131), (97, 131))])
+@torch.no_grad()
+def test_the_encoder_of_transformers(deformable_detr: Any, sizes: tuple[tuple[int, int], ...]) -> None:
+    padding = padding_of({"padded_image": sizes[0], "image_sizes": sizes})
+    images = torch.randn(2, 3, *sizes[0], generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(2, *sizes[0], dtype=torch.long) if padding is None else (~padding).long()
+    official = deformable_detr.model
+    theirs: dict[str, Any] = {}
+    official.encoder.register_forward_hook(lambda _m, _i, output: theirs.update(memory=output[0]))
+    official.enc_output_norm.register_forward_hook(lambda _m, _i, output: theirs.update(proposals=output))
+    official(pixel_values=images, pixel_mask=mask)
+    state = {
+        key: tensor
+        for key, tensor in deformable_detr.state_dict().items()
+        if key.startswith(("model.input_proj.", "model.level_embed", "model.encoder.", "model.enc_output"))
+    }
+    ours = of_detector(state, HEADS, POINTS, HUGGING_FACE_DETECTOR)
+    proposals = Proposals(64)
+    proposals.load_state_dict({key[10:]: ours.pop(key) for key in [*ours] if key.startswith("proposals.")})
+    head = Head(64, HEADS, POINTS, 96)
+    encoder = MultiScaleEncoder(plain_layers(head, 4, 3), {"res3": 24, "res4": 32, "res5": 40}, 64)
+    encoder.load_state_dict(ours)
+    maps = [features for features, _ in official.backbone(images, mask)]
+    tokens, grid = encoder.eval()(dict(zip(("res3", "res4", "res5"), maps, strict=True)), padding)
+    found = fine_to_coarse(tokens, grid.lengths)
+    torch.testing.assert_close(found, theirs["memory"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        fine_to_coarse(proposals(tokens, grid)[0], grid.lengths), theirs["proposals"], rtol=0, atol=1e-5
+    )
+
+
+def test_a_tensor_without_a_place_is_refused() -> None:
+    with pytest.raises(BenchError, match=r"transformer\.decoder\.norm"):
+        of_detector({"transformer.decoder.norm": torch.ones(1)}, 4, 4)
+
+
+@torch.no_grad()
+def test_padding_that_is_none_changes_nothing() -> None:
+    """The rule for padded images gives what the one for whole images does, at sizes that levels round up."""
+    torch.manual_seed(0)
+    head = Head(32, 4, 4, 64)
+    encoder = MultiScaleEncoder(plain_layers(head, 5, 2), {"res3": 8, "res4": 16, "res5": 24}, 32, levels=5).eval()
+    for layer in encoder.layers:
+        torch.nn.init.normal_(layer.attention.sampling_offsets.weight, std=0.3)
+    features = {"res3": torch.randn(2, 8, 13, 18), "res4": torch.randn(2, 16, 7, 9), "res5": torch.randn(2, 24, 4, 5)}
+    whole, grid = encoder(features)
+    assert grid.sizes == ((1, 2), (2, 3), (4, 5), (7, 9), (13, 18))
+    padded, _ = encoder(features, torch.zeros(2, 104, 144, dtype=torch.bool))
+    torch.testing.assert_close(whole, padded, rtol=0, atol=1e-5)
+    proposals = Proposals(32)
+    for one, other in zip(proposals(whole, grid), proposals(padded, _), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_what_lies_in_the_padding_reaches_no_other_token() -> None:
+    torch.manual_seed(0)
+    for layers in (plain_layers(Head(32, 4, 4, 64), 4, 2), interleaved_layers(KEY_AWARE, Head(32, 4, 4, 64), 4, 3)):
+        channels = {"res3": 8, "res4": 16, "res5": 24}
+        encoder = MultiScaleEncoder(layers, channels, 32).eval()
+        padding = torch.ones(1, 96, 128, dtype=torch.bool)
+        padding[:, :64, :64] = False
+        sides = {"res3": (12, 16), "res4": (6, 8), "res5": (3, 4)}
+        features = {level: torch.randn(1, channels[level], *size) for level, size in sides.items()}
+        tokens = parts.join_levels(encoder.project(features), encoder.level_embedding, encoder.sine, padding)
+        other = tokens[0].clone()
+        assert tokens[1].padding is not None
+        other[tokens[1].padding] = torch.randn(32)
+        found = []
+        for start in (tokens[0], other):
+            for layer in encoder.layers:
+                start = layer(start, tokens[1])  # noqa: PLW2901
+            found.append(start[~tokens[1].padding])
+        assert torch.equal(*found)
