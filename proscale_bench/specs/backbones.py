@@ -85,6 +85,7 @@ def terms_of(backbone: Backbone, norms_folded: bool = False) -> Terms:
     return _resnet_terms(backbone, norms_folded) if isinstance(backbone, ResNet) else _swin_terms(backbone)
 
 
+@cache
 def parameters_of(backbone: Backbone) -> int:
     """The number of parameters. Frozen batch norms have none, as in the official models."""
     if isinstance(backbone, ResNet):

@@ -1,0 +1,110 @@
+"""How fast is a search, and how far off are its milliseconds? Run by hand: python benchmarks/search.py [SECONDS]
+
+The first number is of this process alone. For the second, the models that a search profiles and 20 others, drawn at
+random and never fitted, take turns in one session, SECONDS each (default 10), on `tiny` at 192x192 with one thread.
+The 20 are predicted from the others' times; what of both is held against each other are medians, and the fastest
+quarter of the rounds, which is what is left of a busy machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from proscale_bench.analysis.search import Limits, SearchRequest, search
+from proscale_bench.bench.latency_model import LatencyModel, ProfiledModel
+from proscale_bench.bench.search import _to_profile
+from proscale_bench.cost.geometry import parse_size
+from proscale_bench.cost.rules import get_rules
+from proscale_bench.results.statistics import percentile, prediction_error
+from proscale_bench.specs.candidates import DEFAULT_FAMILIES, FAMILIES
+from proscale_bench.specs.encoders.staged import baseline
+from proscale_bench.specs.mask2former import mask2former
+
+HELD_OUT, SEED, ROUNDS = 20, 0, 5
+
+
+def request(backbone: str, size: str, families: tuple[str, ...] = DEFAULT_FAMILIES, layers: int = 9) -> SearchRequest:
+    spec = mask2former(baseline(), backbone)
+    return SearchRequest(spec, parse_size(size), get_rules("fvcore"), Limits(saving_pct=10), families, layers)
+
+
+def counting() -> None:
+    for families, layers in ((DEFAULT_FAMILIES, 9), (DEFAULT_FAMILIES, 20), *(((name,), 9) for name in FAMILIES)):
+        times, asked = [], request("resnet50", "800x1333", families, layers)
+        for _ in range(1 if families == ("more-levels",) else ROUNDS):
+            start = time.process_time()
+            number = len(asked.candidates().counts)
+            times.append(time.process_time() - start)
+        seconds = statistics.median(times)
+        print(
+            f"{','.join(families):32} {layers:3} layers  {number:9,} candidates  {number / seconds:10,.0f} a CPU second"
+        )
+
+
+def predicting(seconds: float, keep: Path | None) -> None:
+    import torch
+
+    from proscale_bench.machine import OthersCpu
+    from proscale_bench.measure.latency import Limits as TimeLimits
+    from proscale_bench.measure.profile import MeasuredProfile, ProfileSettings, Session
+
+    asked = request("tiny", "192x192")
+    fitted = _to_profile(asked)
+    candidates, chance = asked.candidates(), random.Random(SEED)
+    others = []
+    for name in asked.families:  # as many of each family as it has, up to a fair share
+        of_family = [i for i in range(len(candidates.counts)) if candidates.family(i) == name]
+        others += [asked.with_encoder(candidates.encoder(i)) for i in chance.sample(of_family, min(8, len(of_family)))]
+    others = [one for one in others if one not in fitted][:HELD_OUT]
+    extra = chance.sample(range(len(candidates.counts)), HELD_OUT)
+    drawn = [asked.with_encoder(candidates.encoder(i)) for i in extra]
+    others = list(dict.fromkeys([*others, *(one for one in drawn if one not in fitted)]))[:HELD_OUT]
+    settings = ProfileSettings(device="cpu", threads=1, limits=TimeLimits(seconds))
+    busy = OthersCpu()
+    with Session(settings, [*fitted, *others]) as session:
+        found = session.measure(1, (192, 192), (192, 192), lambda what, share: None)
+    print(
+        f"torch {torch.__version__}, {len(fitted)} fitted, {len(others)} held out, one thread of {os.cpu_count()} cores"
+    )
+    print(f"load {os.getloadavg()[0]:.1f}; others used {busy.pct or 0:.0f} % of all processors")
+    measured = [one for one in found if isinstance(one, MeasuredProfile)]
+    if keep:
+        keep.write_text(
+            json.dumps({one.spec.variant: [one.samples.whole_ms, one.samples.stages_ms] for one in measured})
+        )
+    for what, percent in (("medians", 50), ("fastest quarter", 25), ("fastest", 0)):
+        points = [
+            ProfiledModel(
+                one.spec,
+                percentile(one.samples.whole_ms, percent),
+                {name: percentile(ms, percent) for name, ms in one.samples.stages_ms.items()},
+            )
+            for one in measured
+        ]
+        model = LatencyModel([one for one in points if one.spec in fitted], asked.size.groups[0].sides)
+        held_out = [one for one in points if one.spec in others]
+        pairs = [(model.ms(one.spec), one.whole_ms) for one in held_out]
+        error, left_out = prediction_error(pairs), model.error
+        pick = min(pairs)[1] / min(ms for _, ms in pairs)
+        print(
+            f"{what:16} {len(measured[0].samples.whole_ms)} rounds: held out, median error {error.median_pct:.1f} %, "
+            f"95th percentile {error.p95_pct:.1f} %, rank correlation {error.rank_correlation or 0:.3f}; the pick takes "
+            f"{100 * (pick - 1):.1f} % more than the best; cross-validated {left_out.median_pct:.1f} % and "
+            f"{left_out.p95_pct:.1f} %"
+        )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        counting()
+    start = time.perf_counter()
+    print(
+        f"{len(search(request('resnet50', '800x1333')).rows)} points of the frontier in {time.perf_counter() - start:.2f} s"
+    )
+    predicting(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0, Path(sys.argv[2]) if len(sys.argv) > 2 else None)
