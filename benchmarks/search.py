@@ -94,8 +94,8 @@ def predicting(seconds: float, keep: Path | None) -> None:
         pick = min(pairs)[1] / min(ms for _, ms in pairs)
         print(
             f"{what:16} {len(measured[0].samples.whole_ms)} rounds: held out, median error {error.median_pct:.1f} %, "
-            f"95th percentile {error.p95_pct:.1f} %, rank correlation {error.rank_correlation or 0:.3f}; the pick takes "
-            f"{100 * (pick - 1):.1f} % more than the best; cross-validated {left_out.median_pct:.1f} % and "
+            f"95th percentile {error.p95_pct:.1f} %, rank correlation {error.rank_correlation or 0:.3f}; the pick "
+            f"takes {100 * (pick - 1):.1f} % more than the best; cross-validated {left_out.median_pct:.1f} % and "
             f"{left_out.p95_pct:.1f} %"
         )
 
@@ -104,7 +104,6 @@ if __name__ == "__main__":
     if len(sys.argv) < 3:
         counting()
     start = time.perf_counter()
-    print(
-        f"{len(search(request('resnet50', '800x1333')).rows)} points of the frontier in {time.perf_counter() - start:.2f} s"
-    )
+    points = len(search(request("resnet50", "800x1333")).rows)
+    print(f"{points} points of the frontier in {time.perf_counter() - start:.2f} s")
     predicting(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0, Path(sys.argv[2]) if len(sys.argv) > 2 else None)
