@@ -22,6 +22,7 @@ from proscale_bench.cost.rules import Convention, get_rules
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS, Metric, provenance_of
 from proscale_bench.specs.model import ModelSpec
+from proscale_bench.units import show_mac
 
 if TYPE_CHECKING:
     from proscale_bench.analysis.compare import Change
@@ -136,13 +137,18 @@ class Checker:
     Args:
         read_records: all records of the runs given, older ones too; called when the first limit needs them.
         read_run: the records of a run that a budget names.
+        convert: a record with its counts in another convention; None: such a record is refused.
     """
 
     def __init__(
-        self, read_records: Callable[[], Sequence[SourcedRecord]], read_run: Callable[[Path], Sequence[SourcedRecord]]
+        self,
+        read_records: Callable[[], Sequence[SourcedRecord]],
+        read_run: Callable[[Path], Sequence[SourcedRecord]],
+        convert: Callable[[Record, Convention], Record] | None = None,
     ) -> None:
         self._read_records = read_records
         self._run = cache(read_run)
+        self._convert = convert
 
     @cached_property
     def history(self) -> Sequence[SourcedRecord]:
@@ -198,13 +204,32 @@ class Checker:
             return _hold(limit, found, "counted", None)
         if limit.against == "baseline":
             return _hold(limit, found, "counted", _read_cost(metric, count(limit, limit.spec.baseline())))
-        known = [one for one in self._against(limit) if one.record.cost and is_of(limit, one.record)]
+        alike = [
+            one for one in self._against(limit) if one.record.cost and is_of(limit, one.record, any_convention=True)
+        ]
+        known = [one for one in alike if is_of(limit, one.record) or metric.name == "params_m"]
+        known = known or [self._converted(limit, one) for one in alike]
         if not known:
             why = f"no record of {limit.model} at {limit.size} to hold it against"
             advice = "write one with 'proscale-bench sweep' and commit it, or say against: baseline"
             return Finding(limit, "unknown", found=found, source="counted", why=why, advice=advice)
         newest = max(known, key=lambda one: (one.record.provenance.created, one.record.digest, one.source))
         return _hold(limit, found, "counted", metric.read(newest.record))
+
+    def _converted(self, limit: Limit, sourced: SourcedRecord) -> SourcedRecord:
+        """A record with its counts in the limit's convention.
+
+        Raises:
+            BenchError: nobody asked for that, or it cannot be done.
+        """
+        record = sourced.record
+        if self._convert is None:
+            raise BenchError(
+                f"{limit.at}: {limit.metric} counts {show_mac(limit.convention)}, and {sourced.source}, which it is "
+                f"held against, {show_mac(record.convention)}",
+                f"check --convert counts the record anew; or say convention: {record.convention}",
+            )
+        return replace(sourced, record=self._convert(record, limit.convention))
 
     def _measured(self, limit: Limit, metric: Metric, sourced: SourcedRecord) -> Finding:
         record = sourced.record

@@ -27,6 +27,7 @@ from proscale_bench.results.statistics import (
     interval_of,
     paired_ratio,
 )
+from proscale_bench.units import show_mac
 
 BUSY_PCT = 10.0  # of all processors: where others use more, milliseconds hang on them
 SAMPLED = ("latency_median_ms", "throughput_ips")  # read off a clock in every round
@@ -175,7 +176,7 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
     remains of each is of one schedule, those that were found in the same way.
 
     Raises:
-        BenchError: nothing is in both.
+        BenchError: nothing is in both, or what is counts a multiply-accumulate differently.
     """
     vanished, added = in_order(old), in_order(new)
     pairs: list[tuple[Record, Record]] = []
@@ -196,6 +197,7 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
         pairs.append((vanished.pop(), added.pop()))
     elif len({one.identity.schedule for one in vanished}) == len({one.identity.schedule for one in added}) == 1:
         pair(_conditions)
+    require_one_convention(pairs or [(one, other) for one in old for other in new])
     if not pairs:
         raise BenchError(
             f"nothing to compare: the {len(old)} and {len(new)} configurations have none in common",
@@ -208,6 +210,22 @@ def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
     found = tuple(Pair(one, other, tuple(_changes(one, other)), shown) for (one, other), shown in named)
     rest = zip(alone, names[len(pairs) :], strict=True)
     return Comparison(found, tuple(vanished), tuple(added), {record.digest: shown for record, (shown, _) in rest})
+
+
+def require_one_convention(pairs: Iterable[tuple[Record, Record]]) -> None:
+    """Refuse to set counts side by side that count a multiply-accumulate differently.
+
+    Raises:
+        BenchError: two records that are alike but for that.
+    """
+    for old, new in pairs:
+        same = model_of(old).architecture == model_of(new).architecture and old.input == new.input
+        if old.cost and new.cost and old.convention != new.convention and same:
+            raise BenchError(
+                f"{old.identity.label} in OLD counts {show_mac(old.convention)}, {new.identity.label} in NEW "
+                f"{show_mac(new.convention)}: such GFLOPs never stand side by side",
+                "--convert counts OLD as NEW counts; or count both alike, as flops --convention does",
+            )
 
 
 def _pair_names(pairs: Sequence[tuple[Record, Record]], names: dict[ModelKey, str]) -> list[tuple[str, str]]:

@@ -16,9 +16,13 @@ RUN = ("batch_size", "mode", "threads", "sampling", "optimizations")  # how a la
 SHAPES, EMBEDDED_BACKBONE = "shapes", "tiny"  # what models of the embedded data were trained on, and their backbone
 
 
-def is_of(limit: Limit, record: Record) -> bool:
-    """A record's cost is of the limit's configuration: of its schedule, or of one that had its name."""
-    given = (record.input.size, record.rules, record.convention)
+def is_of(limit: Limit, record: Record, *, any_convention: bool = False) -> bool:
+    """A record's cost is of the limit's configuration: of its schedule, or of one that had its name.
+
+    Args:
+        any_convention: whatever a multiply-accumulate counts in it.
+    """
+    given = (record.input.size, record.rules, limit.convention if any_convention else record.convention)
     names = (record.identity.schedule == limit.schedule.compact, record.identity.label == limit.schedule.name)
     return given == (limit.size, limit.rules, limit.convention) and any(names) and _is_architecture(limit, record)
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from proscale_bench.analysis.budgets import Checker, Finding
     from proscale_bench.analysis.explain import Explanation
     from proscale_bench.config.budget import Limit, LimitedWeights
+    from proscale_bench.cost.rules import Convention
     from proscale_bench.results.collect import SourcedRecord
+    from proscale_bench.results.record import Record
 
 DEFAULT_RECORDS = Path("reports")
 MAX_COMMENT = 1 << 20  # bytes
@@ -54,6 +56,9 @@ def check(
         "--base PATH", "What 'check --format json' wrote on the base branch: the comment shows what changed against it."
     ),
     explain: bool = flag("--explain", "Say what changed since an exceeded limit was last kept."),
+    convert: bool = flag(
+        "--convert", "Count a record anew that a limit of the other convention is held against, instead of refusing it."
+    ),
     fail_unstable: bool = flag("--fail-unstable", "Exit with 3 if a limit stands on a latency that cannot be trusted."),
 ) -> None:
     """Hold costs, latencies and accuracies to a budget; exit 1 where a limit is not kept.
@@ -67,7 +72,7 @@ def check(
             remove_comment(comment)
         numbers = base_numbers(base, comment)
         budgets = list(dict.fromkeys(path for file in files for path in budgets_of(file)))
-        checker, findings, off = examine(budgets, records, update)
+        checker, findings, off = examine(budgets, records, update, convert)
         explained = explanations(checker, findings) if explain else {}
         if sarif is not None:
             write_sarif(sarif, findings, explained)
@@ -110,7 +115,7 @@ def budgets_of(file: Path) -> list[Path]:
 
 
 def examine(
-    budgets: Sequence[Path], records: Sequence[Path] | None, update: bool
+    budgets: Sequence[Path], records: Sequence[Path] | None, update: bool, convert: bool = False
 ) -> tuple[Checker, Sequence[Finding], int]:
     """Hold everything to its limits: what was found, and the number of limits that are off.
 
@@ -122,7 +127,7 @@ def examine(
 
     gc.freeze()  # what is imported stays: looking through it again and again would take a tenth of the time
     paths = records or ([DEFAULT_RECORDS] if DEFAULT_RECORDS.is_dir() else [])
-    checker = Checker(lambda: read_run(*paths), read_run)
+    checker = Checker(lambda: read_run(*paths), read_run, in_convention if convert else None)
 
     def found() -> tuple[list[Limit], list[Finding]]:
         limits = [limit for path in budgets for limit in read_budgets(path, read_weights)]
@@ -134,6 +139,13 @@ def examine(
             updated(path, [one for one in findings if one.limit.file == str(path)])
         limits, findings = found()
     return checker, findings, len(limits) - len(findings)
+
+
+def in_convention(record: Record, convention: Convention) -> Record:
+    """A record with its counts in a convention."""
+    from proscale_bench.bench.convention import in_convention as counted_anew
+
+    return counted_anew(record, convention)
 
 
 def read_weights(path: Path) -> LimitedWeights:

@@ -34,6 +34,7 @@ class CompareOptions(ExportOptions):
         min=0,
     )
     everything: bool = flag("--all", "Show what did not change, too.")
+    convert: bool = flag("--convert", "Count OLD in the convention of NEW, where theirs differ.")
 
 
 @takes(CompareOptions)
@@ -54,9 +55,8 @@ def compare(options: CompareOptions) -> None:
         raise BenchError(f"--min-change {options.min_change}: not a number from 0", "as in --min-change 0.5")
     exports = options.exports()
     gates = [parse_gate(text) for text in options.fail or []]
-    comparison = compare_records(
-        records_of(options.old, options.old_schedule), records_of(options.new, options.new_schedule)
-    )
+    old, new = records_of(options.old, options.old_schedule), records_of(options.new, options.new_schedule)
+    comparison = compare_records(converted(old, new) if options.convert else old, new)
     regressed = regressions(
         comparison, [replace(gate, percent=max(gate.percent, options.min_change)) for gate in gates]
     )
@@ -74,6 +74,20 @@ def compare(options: CompareOptions) -> None:
     )
     if regressed:
         raise typer.Exit(ExitCode.EXCEEDED)
+
+
+def converted(old: list[Record], new: list[Record]) -> list[Record]:
+    """The old records in the convention of the new ones.
+
+    Raises:
+        BenchError: the new ones have two, or a record cannot be converted.
+    """
+    from proscale_bench.bench.convention import in_convention
+
+    conventions = {record.convention for record in new if record.cost}
+    if len(conventions) > 1:
+        raise BenchError("--convert: NEW has counts of both conventions", "give a run that was counted in one")
+    return [in_convention(record, to) for to in conventions for record in old] or old
 
 
 def records_of(run: Path, schedule: str | None) -> list[Record]:

@@ -230,7 +230,7 @@ class Limit:
     size: str
     size_at: str
     rules: str
-    convention: str
+    convention: Literal["mac", "flop"]
     device: str | None
     dtype: str | None
     batch_size: int | None

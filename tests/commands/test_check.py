@@ -398,3 +398,22 @@ def test_a_name_of_a_record_begins_no_workflow_command(folder: Path) -> None:
             for line in re.split(r"[\n\r\x85\u2028]", result.stdout + result.stderr):
                 assert not line.startswith(("::stop", "::error::", "::add-mask")), result
             assert not set("\u202e\u2028\x85\r") & set(result.stderr)
+
+
+def test_a_record_of_the_other_convention_is_refused_or_counted_anew(tmp_path: Path) -> None:
+    run_folder = tmp_path / "run"
+    write_record(run_folder, record("3,3,3"))
+    budgets = tmp_path / "budgets.yaml"
+    budgets.write_text(
+        "schema_version: 1\nbudgets:\n  - schedule: '3,3,3'\n    size: 64x64\n    convention: flop\n"
+        f"    total_gflops: {{max_increase_pct: 0, against: {run_folder}}}\n"
+    )
+    result = run("check", str(budgets))
+    assert result.exit_code == 2
+    assert f"{budgets}:6:" in result.stderr
+    assert "total_gflops counts 1 MAC = 2 FLOPs" in result.stderr
+    assert "1 MAC = 1 FLOP" in result.stderr
+    assert "--convert" in result.stderr
+    assert run("check", str(budgets), "--convert").exit_code == 0
+    budgets.write_text(budgets.read_text().replace("total_gflops", "params_m"))
+    assert run("check", str(budgets)).exit_code == 0  # of a number of parameters there is one convention

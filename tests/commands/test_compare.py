@@ -198,3 +198,38 @@ def test_what_was_renamed_is_named(tmp_path: Path) -> None:
     shown = run("compare", str(tmp_path / "old"), str(tmp_path / "new")).stdout
     assert "renamed: the old is now the new: 3,3,3 on resnet50, 64x64" in shown
     assert "changed: mine was 2,2,2 on resnet50 and is 2,3,2 on resnet50, 64x64" in shown
+
+
+def test_two_conventions_never_stand_side_by_side(tmp_path: Path) -> None:
+    for name, convention in (("mac", "mac"), ("flop", "flop")):
+        flags = ("--schedule", "3,3,3", "--schedule", "baseline", "--size", "64x64", "--convention", convention)
+        assert run("flops", *flags, "--export-json", str(tmp_path / f"{name}.json")).exit_code == 0
+    mac, flop = str(tmp_path / "mac.json"), str(tmp_path / "flop.json")
+    for old, new in ((mac, flop), (flop, mac)):
+        result = run("compare", old, new)
+        assert result.exit_code == 2
+        assert "such GFLOPs never stand side by side" in result.stderr
+        assert "--convert" in result.stderr
+        one = run("compare", old, new, "--old", "baseline", "--new", "3,3,3")  # what one pair would have been made of
+        assert (one.exit_code, one.stdout) == (2, "")
+        converted = run("compare", old, new, "--convert", "--export-json", str(tmp_path / "same.json"), "--force")
+        assert converted.exit_code == 0, converted.stderr
+        rows = json.loads((tmp_path / "same.json").read_text())["results"]
+        assert len(rows) == 2
+        assert {change["difference"] for row in rows for change in row["changes"].values()} == {0.0}
+
+
+def test_a_count_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
+    one = record("3,3,3")
+    assert one.cost is not None
+    other = one.model_copy(update={"convention": "flop"})
+    write_record(tmp_path / "flop", other)  # half of what this version counts
+    write_record(tmp_path / "mac", one)
+    result = run("compare", str(tmp_path / "flop"), str(tmp_path / "mac"), "--convert")
+    assert result.exit_code == 2
+    assert "counted otherwise than this version counts" in result.stderr
+    write_record(tmp_path / "other", renamed(other, model="custom"))
+    write_record(tmp_path / "another", renamed(one, model="custom"))
+    result = run("compare", str(tmp_path / "other"), str(tmp_path / "another"), "--convert")
+    assert result.exit_code == 2
+    assert "cannot be converted from its record" in result.stderr
