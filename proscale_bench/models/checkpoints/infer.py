@@ -1,8 +1,9 @@
 """The architecture and the schedule of a model, read off the shapes of its tensors.
 
 What shapes cannot tell comes from the schedule given, else from the file's metadata, else is as in the released
-models: `residual`, the re-calibration's temperature and layout, which levels a stage sees that is no prefix of
-res5, res4, res3; and the number of heads where no token layer sees three levels. An encoder of another family is never
+models: `residual`, the re-calibration's temperature and layout, which levels a stage sees that are not the coarsest
+ones; and the number of heads where no token layer sees all levels. The share of tokens that retention keeps is never
+guessed. An encoder of another family is never
 guessed: the file, or whoever opens it, says which it is, and its tensors are held against that.
 """
 
@@ -18,8 +19,8 @@ from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import ResNet, Swin
 from proscale_bench.specs.encoders.early_exit import EarlyExit
 from proscale_bench.specs.encoders.parts import PixelEmbedding
-from proscale_bench.specs.encoders.staged import PREFIXES, Recalibration, Schedule, Stage
-from proscale_bench.specs.levels import LEVELS, Channels
+from proscale_bench.specs.encoders.staged import Recalibration, Schedule, Stage
+from proscale_bench.specs.levels import LEVELS, TOKEN_LEVELS, Channels, Level
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.masked_decoder import NORM_GROUPS, Head
 from proscale_bench.specs.model import EncoderSpec
@@ -92,9 +93,10 @@ def infer(shapes: TensorShapes, given: EncoderSpec | None = None, hints: Hints =
     ]
     points = hints.encoder_points or POINTS
     per_head = [rows_of_layer // (2 * points) for rows_of_layer in rows]  # heads times levels
+    levels = told.levels if isinstance(told, Schedule) else levels_of(shapes)
     heads = (told and _heads_of_schedule(rows, points, told)) or None
     if heads is None or width % heads:
-        heads = _heads(rows, per_head, points, width, hints.encoder_heads, lenient=told is not None)
+        heads = _heads(rows, per_head, points, width, len(levels), hints.encoder_heads, lenient=told is not None)
     head = Head(
         width=width,
         encoder_heads=heads,
@@ -103,7 +105,8 @@ def infer(shapes: TensorShapes, given: EncoderSpec | None = None, hints: Hints =
         decoder_heads=_divisor(hints.decoder_heads, width) or heads,
         **_decoder(shapes),
     )
-    return Inferred(_backbone(shapes), head, told or _schedule(shapes, [units // heads for units in per_head]))
+    seen = [units // heads for units in per_head]
+    return Inferred(_backbone(shapes), head, told or _schedule(shapes, levels, seen))
 
 
 def _told_head(shapes: TensorShapes, hints: Hints) -> Head:
@@ -136,14 +139,32 @@ def _width(shapes: TensorShapes, key: str, *, axis: int = 0, rank: int = 4) -> i
     return width
 
 
-def _schedule(shapes: TensorShapes, levels: list[int]) -> Schedule | EarlyExit:
-    """The released schedule whose layers see so many levels each; or a gate says whose encoder it is."""
+def levels_of(shapes: TensorShapes) -> tuple[Level, ...]:
+    """The levels that an encoder's projections make, coarse to fine."""
+    first = TOKEN_LEVELS.index("res6" if _has_res6(shapes) else "res5")
+    number, *_ = shapes.get("encoder.level_embedding") or (len(LEVELS),)
+    return TOKEN_LEVELS[first : max(first + number, TOKEN_LEVELS.index("res3") + 1)]
+
+
+def _has_res6(shapes: TensorShapes) -> bool:
+    """The coarsest level is made by a 3x3 convolution."""
+    return shapes.get("encoder.projections.0.0.weight", ())[2:] == (3, 3)
+
+
+def _schedule(shapes: TensorShapes, levels: tuple[Level, ...], seen: list[int]) -> Schedule | EarlyExit:
+    """The schedule whose layers see so many of the coarsest levels each; or a gate says whose encoder it is."""
     if "encoder.gate.weight" in shapes:
         return EarlyExit()
+    if score := next((key for key in shapes if re.fullmatch(r"encoder\.layers\.\d+\.score\.weight", key)), None):
+        raise TensorError(
+            score,
+            ": it scores tokens of which a share is kept, and no shape tells which share",
+            "give the schedule that it was trained with, as in --schedule 3,3,3+keep:0.5",
+        )
     recalibration: Recalibration = "none"
-    if (score := shapes.get("encoder.recalibration.score.weight")) is not None:
-        recalibration = "conv" if len(score) == 4 else "linear"
-    stages = tuple(Stage(PREFIXES[number - 1], len(list(layers))) for number, layers in groupby(levels))
+    if (gate := shapes.get("encoder.recalibration.score.weight")) is not None:
+        recalibration = "conv" if len(gate) == 4 else "linear"
+    stages = tuple(Stage(levels[:number], len(list(layers))) for number, layers in groupby(seen))
     return Schedule(
         stages or (Stage(LEVELS, 0),),
         recalibration=recalibration,
@@ -169,8 +190,10 @@ def _heads_of_schedule(rows: list[int], points: int, schedule: EncoderSpec) -> i
     return heads if len(found) == 1 and heads and not rest else None
 
 
-def _heads(rows: list[int], per_head: list[int], points: int, width: int, hint: int | None, *, lenient: bool) -> int:
-    """The number of heads: the last layer sees three levels if that can be, else as hinted, else eight.
+def _heads(
+    rows: list[int], per_head: list[int], points: int, width: int, most: int, hint: int | None, *, lenient: bool
+) -> int:
+    """The number of heads: the last layer sees all levels, `most` of them, if that can be, else as hinted, else eight.
 
     No number that fits every layer is an error, as are several between which nothing chooses; but if `lenient`, a
     schedule will be held against the shapes, and any number will do for that.
@@ -178,15 +201,16 @@ def _heads(rows: list[int], per_head: list[int], points: int, width: int, hint: 
 
     def fits(heads: int) -> bool:
         levels = [divmod(units, heads) for units in per_head]
-        whole = all(not rest and 1 <= number <= len(LEVELS) for number, rest in levels)
+        whole = all(not rest and 1 <= number <= most for number, rest in levels)
         return whole and levels == sorted(levels) and width % heads == 0
 
     if not rows:
         return _divisor(hint, width) or DEFAULT_HEADS
     uneven = next((index for index, one in enumerate(rows) if one % (2 * points)), None)
     last = per_head[-1]
-    preferred = [hint or 0, last // 3 if last % 3 == 0 else 0, DEFAULT_HEADS]
-    possible = [heads for heads in (last, last // 2, last // 3) if heads and last % heads == 0 and fits(heads)]
+    preferred = [hint or 0, last // most if last % most == 0 else 0, DEFAULT_HEADS]
+    shared = [last // number for number in range(1, most + 1)]
+    possible = [heads for heads in shared if heads and last % heads == 0 and fits(heads)]
     chosen = next((heads for heads in preferred if heads in possible), None)
     if uneven is None and (chosen or len(possible) == 1):
         return chosen or possible[0]
@@ -199,7 +223,7 @@ def _heads(rows: list[int], per_head: list[int], points: int, width: int, hint: 
             f": {rows[-1]} rows are {' or '.join(map(str, possible))} heads",
             "its token layers do not tell: give the schedule that it was trained with",
         )
-    wrong = uneven if uneven is not None else _first_misfit(per_head)
+    wrong = uneven if uneven is not None else _first_misfit(per_head, most)
     raise TensorError(
         key.format(wrong),
         f": {rows[wrong]} rows are not heads * levels * {points} points * 2 as in the other layers",
@@ -207,11 +231,11 @@ def _heads(rows: list[int], per_head: list[int], points: int, width: int, hint: 
     )
 
 
-def _first_misfit(per_head: list[int]) -> int:
+def _first_misfit(per_head: list[int], most: int) -> int:
     """The first layer that does not go with the last."""
-    heads = per_head[-1] // 3 if per_head[-1] % 3 == 0 else DEFAULT_HEADS
+    heads = per_head[-1] // most if per_head[-1] % most == 0 else DEFAULT_HEADS
     for index, units in enumerate(per_head):
-        if units % heads or not 1 <= units // heads <= len(LEVELS):
+        if units % heads or not 1 <= units // heads <= most:
             return index
     return len(per_head) - 1
 
@@ -231,7 +255,9 @@ def _backbone(shapes: TensorShapes) -> ResNet | Swin | NoBackbone:
     if stray := next((key for key in shapes if key.startswith("backbone.")), None):
         raise TensorError(stray, ": of a backbone that is neither a ResNet nor a Swin, or damaged")
     res2 = _dimension(shapes, "encoder.lateral.0.weight", axis=1, rank=4)
-    res5, res4, res3 = (_dimension(shapes, f"encoder.projections.{i}.0.weight", axis=1, rank=4) for i in range(3))
+    first = int(_has_res6(shapes))
+    places = range(first, first + len(LEVELS))
+    res5, res4, res3 = (_dimension(shapes, f"encoder.projections.{i}.0.weight", axis=1, rank=4) for i in places)
     return NoBackbone((res2, res3, res4, res5))
 
 

@@ -15,7 +15,7 @@ from proscale_bench.models.build import assemble, build
 from proscale_bench.models.checkpoints.checkpoint import INDEX, SCHEDULED, Checkpoint, Translation, translate
 from proscale_bench.models.checkpoints.formats import read_stored
 from proscale_bench.models.checkpoints.hugging_face import hints_of_config, refuse_contradiction
-from proscale_bench.models.checkpoints.infer import Hints, Inferred, TensorError, infer
+from proscale_bench.models.checkpoints.infer import Hints, Inferred, TensorError, infer, levels_of
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.model import EncoderSpec
@@ -121,7 +121,9 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
     translation, encoder = checkpoint.translation, checkpoint.inferred.schedule
     shapes = translation.shapes
     told = {"given": f"schedule {encoder.compact}", "metadata": f"its own metadata, schedule {encoder.compact}"}
-    scheduled = SCHEDULED if isinstance(encoder, Schedule) else ("encoder.",)
+    scheduled: tuple[str, ...] = SCHEDULED if isinstance(encoder, Schedule) else ("encoder.",)
+    if isinstance(encoder, Schedule) and encoder.levels != levels_of(shapes):
+        scheduled += ("encoder.projections.", "encoder.level_embedding")
     told_by = told.get(checkpoint.schedule_from)
 
     def contradiction(key: str, what: str) -> BenchError:

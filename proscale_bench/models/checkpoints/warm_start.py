@@ -3,9 +3,9 @@
 A new token layer starts from the baseline's layer at the same relative depth: res5 passes every layer of either, so
 depth is what a layer's work has in common. The first starts from the first, the last from the last, and with six
 layers each from its own. The offsets and weights of the levels that it sees are taken; the softmax over fewer of them
-renormalises by itself. Max-pool has no weights, so the 3x3 convolution is left behind and its norm taken.
-Re-calibration has no counterpart and stays as initialised. Encoders of other families name a module as the baseline
-does exactly where it is the same thing; all else of theirs stays as initialised.
+renormalises by itself. Max-pool has no weights, so the 3x3 convolution is left behind and its norm taken. Levels that
+the baseline does not have, re-calibration and scores have no counterpart and stay as initialised. Encoders of other
+families name a module as the baseline does exactly where it is the same thing; all else of theirs stays as initialised.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ FREE = {
     "encoder.pixel_embedding.0.": "another kind of convolution",
 }
 TOKEN_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
+PROJECTION = re.compile(r"encoder\.projections\.(\d+)\.(.+)")
 
 
 def start_from(
@@ -90,6 +91,7 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
     whole = EarlyExit() if isinstance(encoder, EarlyExit) else encoder  # it has all layers, whichever run
     levels = [layer.reads or layer.levels for layer in whole.layers]
     layers = tuple((2 * index + 1) * depth // (2 * len(levels)) for index in range(len(levels)) if depth)
+    tokens_of = encoder.levels if isinstance(encoder, Schedule) else LEVELS
     start: dict[str, Tensor] = {}
     sliced: list[str] = []
     left: dict[str, str] = {}
@@ -97,14 +99,20 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
     for key, ours in state.items():
         match = TOKEN_LAYER.match(key) if layers else None
         counterpart = f"encoder.layers.{layers[int(match[1])]}.{match[2]}" if match else key
+        if (projection := PROJECTION.match(key)) and tokens_of != LEVELS:
+            level = tokens_of[int(projection[1])]
+            counterpart = f"encoder.projections.{LEVELS.index(level)}.{projection[2]}" if level in LEVELS else ""
         if counterpart not in source:
             left[key] = "no counterpart in the baseline"
             continue
         theirs = source[counterpart]
         if match and match[2].startswith(("attention.sampling_offsets.", "attention.attention_weights.")):
             seen = levels[int(match[1])]
-            theirs = rows_of_levels(theirs, baseline.inferred.head.encoder_heads, seen)
+            theirs = rows_of_levels(theirs, baseline.inferred.head.encoder_heads, seen, ours)
             sliced += [key] if seen != LEVELS else []
+        elif key == "encoder.level_embedding" and tokens_of != LEVELS:
+            theirs = rows_of_levels(theirs, 1, tokens_of, ours)
+            sliced.append(key)
         if theirs.shape == ours.shape:
             start[key] = theirs
         elif key.startswith("encoder.") and not isinstance(encoder, Schedule):
@@ -121,8 +129,15 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
     return WarmStart(tuple(key for key in start if key not in sliced), tuple(sliced), left, layers)
 
 
-def rows_of_levels(rows: Tensor, heads: int, levels: Sequence[str]) -> Tensor:
-    """The rows of these levels, of rows that lie (head, level, point), and for offsets (x, y)."""
-    kept = [index for index, level in enumerate(LEVELS) if level in levels]
+def rows_of_levels(rows: Tensor, heads: int, levels: Sequence[str], ours: Tensor | None = None) -> Tensor:
+    """The rows of these levels, of rows that lie (head, level, point), and for offsets (x, y).
+
+    Args:
+        ours: where the rows of levels that the baseline does not have come from.
+    """
     grouped = rows.reshape(heads, len(LEVELS), -1, *rows.shape[1:])
-    return torch.flatten(grouped[:, kept], 0, 2)
+    columns: dict[str, Tensor] = {level: grouped[:, index] for index, level in enumerate(LEVELS)}
+    if ours is not None and len(ours) * len(LEVELS) == len(rows) * len(levels):  # of the same heads and points
+        fresh = ours.reshape(heads, len(levels), -1, *ours.shape[1:]).unbind(dim=1)
+        columns = {**dict(zip(levels, fresh, strict=True)), **columns}
+    return torch.stack([columns[level] for level in levels if level in columns], dim=1).flatten(0, 2)

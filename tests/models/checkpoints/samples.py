@@ -15,7 +15,8 @@ from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.layouts import LAYOUTS, OFFICIAL
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.backbones import ResNet, Swin
-from proscale_bench.specs.encoders.staged import PREFIXES, Schedule, Stage, parse_compact
+from proscale_bench.specs.encoders.staged import FOUR_PREFIXES, PREFIXES, Schedule, Stage, parse_compact
+from proscale_bench.specs.levels import LEVELS
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.masked_decoder import Head
 
@@ -122,8 +123,9 @@ def heads(draw: st.DrawFn) -> Head:
 @st.composite
 def schedules(draw: st.DrawFn, last: int = 1) -> Schedule:
     """Schedules whose last stage has at least `last` layers over all levels."""
-    layers = (draw(st.integers(0, 3)), draw(st.integers(0, 3)), draw(st.integers(last, 3)))
+    prefixes = draw(st.sampled_from([PREFIXES, FOUR_PREFIXES, (*PREFIXES, (*LEVELS, "res2"))]))
+    layers = (*(draw(st.integers(0, 3)) for _ in prefixes[1:]), draw(st.integers(last, 3)))
     recalibration = draw(st.sampled_from(["none", "linear", "conv"]))
     embedding = draw(st.sampled_from(["maxpool", "conv", "depthwise"]))
-    stages = tuple(Stage(levels, number) for levels, number in zip(PREFIXES, layers, strict=True))
+    stages = tuple(Stage(levels, number) for levels, number in zip(prefixes, layers, strict=True))
     return Schedule(stages, recalibration=recalibration, pixel_embedding=embedding)

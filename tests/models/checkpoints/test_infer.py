@@ -40,6 +40,24 @@ def test_every_named_model_is_found(name: str) -> None:
         assert infer(shapes_of(spec)).spec == spec
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    ["2,2,1,1", "0,0,0,3+trc:conv", "5:1,54:1,5432:1", "6:1,65:0,65432:2", "1,1,1+dw", "1,1,0,1+dw+trc:none"],
+)
+def test_levels_and_depth_wise_kernels_are_in_the_shapes(schedule: str) -> None:
+    found = infer(small_shapes(schedule))
+    assert found.schedule == parse_compact(schedule)
+    assert found.head.encoder_heads == HEAD.encoder_heads
+
+
+def test_the_share_of_kept_tokens_is_in_no_shape() -> None:
+    shapes = small_shapes("1,0,1+keep:0.5")
+    with pytest.raises(BenchError, match=r"encoder\.layers\.1\.score\.weight: it scores tokens") as caught:
+        infer(shapes)
+    assert "keep:0.5" in (caught.value.hint or "")
+    assert infer(shapes, given=parse_compact("1,0,1+keep:0.5")).schedule.compact == "1,0,1+keep:0.5"
+
+
 @pytest.mark.parametrize("schedule", ["3,3,0", "2,0,0", "0,2,0", "0,0,0+conv", "1,1,0+trc:none"])
 def test_without_a_layer_over_three_levels_eight_heads_are_meant(schedule: str) -> None:
     shapes = small_shapes(schedule, encoder_heads=8, decoder_heads=8)

@@ -187,6 +187,9 @@ SAMPLING = "sem_seg_head.pixel_decoder.transformer.encoder.layers.{}.self_attn.s
         ("2,1,1+trc:none", "2,1,1", "sem_seg_head.pixel_decoder.transformer.encoder.token_excite.ops.weight"),
         ("baseline:2", "baseline:3", SAMPLING.format(2)),
         ("0,0,0", "0,0,1", SAMPLING.format(0)),
+        ("1,1,1", "1,1,1,1", "sem_seg_head.pixel_decoder.transformer.level_embed"),
+        ("1,1,1,1", "1,1,1", "sem_seg_head.pixel_decoder.transformer.level_embed"),
+        ("1,1,1+dw", "1,1,1+conv", "sem_seg_head.pixel_decoder.layer_1.weight"),
     ],
 )
 def test_a_schedule_that_contradicts_the_file_names_the_first_tensor(

@@ -81,6 +81,35 @@ def test_a_layer_that_sees_all_its_weight_on_the_kept_levels_computes_the_same(t
     assert (old - new).abs().max() <= 1e-5
 
 
+@pytest.mark.parametrize("schedule", ["2,2,1,1", "5:1,54:1,5432:2", "6:1,65432:1+keep:0.5"])
+def test_levels_that_the_baseline_does_not_have_stay_as_initialised(baseline: Path, schedule: str) -> None:
+    model = small_model(schedule, RESNET, seed=1)
+    before = {key: tensor.clone() for key, tensor in model.encoder.state_dict().items()}
+    source = small_model("baseline", RESNET).encoder.state_dict()
+    started = warm_start(model, open_checkpoint(baseline))
+    after, levels = model.encoder.state_dict(), parse_compact(schedule).levels
+    depth = len(parse_compact(schedule).layers)
+    last = f"layers.{depth - 1}.attention.attention_weights.bias"
+
+    def by_level(rows: Tensor, number: int) -> Tensor:
+        return rows.view(HEAD.encoder_heads, number, -1)
+
+    for place, level in enumerate(levels):
+        where = LEVELS.index(level) if level in LEVELS else None
+        row = before["level_embedding"][place] if where is None else source["level_embedding"][where]
+        assert torch.equal(after["level_embedding"][place], row)
+        kernel = f"projections.{place}.0.weight"
+        theirs = before[kernel] if where is None else source[f"projections.{where}.0.weight"]
+        assert torch.equal(after[kernel], theirs)
+        weights = by_level(before[last], len(levels))[:, place]
+        if where is not None:
+            weights = by_level(source[f"layers.{started.layers[-1]}.attention.attention_weights.bias"], 3)[:, where]
+        assert torch.equal(by_level(after[last], len(levels))[:, place], weights)
+    assert all("score" in key or "recalibration" in key or "projections" in key for key in started.left)
+    assert f"encoder.{last}" in started.sliced
+    assert "encoder.level_embedding" in started.sliced
+
+
 def test_a_depth_wise_convolution_has_no_counterpart_and_its_norm_has(baseline: Path) -> None:
     model = small_model("3,3,3+dw+trc:none", RESNET, seed=1)
     started = warm_start(model, open_checkpoint(baseline))
