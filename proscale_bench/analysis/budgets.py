@@ -283,8 +283,15 @@ class Checker:
 
 
 def count(limit: Limit, spec: ModelSpec | None = None) -> FlopCount:
-    """The cost on paper of a limit's configuration, or of another model in its place. Counted once."""
-    return _count(spec or limit.spec, limit.size, limit.rules, limit.convention)
+    """The cost on paper of a limit's configuration, or of another model in its place. Counted once.
+
+    Raises:
+        BenchError: it has no one cost; at the limit's place.
+    """
+    try:
+        return _count(spec or limit.spec, limit.size, limit.rules, limit.convention)
+    except BenchError as error:
+        raise error.within(limit.at) from error
 
 
 @cache

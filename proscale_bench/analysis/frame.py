@@ -118,6 +118,8 @@ def _cost(record: Record) -> Iterator[tuple[str, Any]]:
     if cost is None:
         return
     yield "engine", cost.engine
+    if cost.exits:  # no image costs what follows: it is the mean over these
+        yield "gflops_expected_over", " + ".join(f"{one.share:.6g} {one.schedule}" for one in cost.exits if one.share)
     for part, amount in cost.gflops.items():
         yield f"{NAMES.get(part, part)}_gflops", amount
     for part, amount in cost.params_m.items():

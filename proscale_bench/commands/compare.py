@@ -48,6 +48,7 @@ def compare(options: CompareOptions) -> None:
     from proscale_bench.analysis.compare import parse_gate, regressions
     from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.render import compare as render
+    from proscale_bench.render.exits import notes_on_records
     from proscale_bench.render.table import markdown_tables, markdown_text
     from proscale_bench.units import printable
 
@@ -63,6 +64,7 @@ def compare(options: CompareOptions) -> None:
     selection = select(comparison, options.min_change, options.everything)
     tables = render.tables(comparison, selection)
     lines = [*render.others(comparison), *render.open_questions(comparison), *map(render.regression, regressed)]
+    lines += notes_on_records(record for pair in comparison.pairs for record in (pair.old, pair.new))
     lines.append(render.summary(comparison, selection))
     print_tables(exports.console, tables, fold_labels=True, styles=render.STYLES)
     print_lines(exports.console, map(printable, lines), style="", soft_wrap=True)
