@@ -11,6 +11,7 @@ from itertools import combinations, product
 from typing import get_args
 
 from proscale_bench.specs.encoders.early_exit import EXITS, EarlyExit
+from proscale_bench.specs.encoders.hybrid import BLOCKS, Hybrid
 from proscale_bench.specs.encoders.interleaved import Interleaving, Lite
 from proscale_bench.specs.encoders.parts import PixelEmbedding
 from proscale_bench.specs.encoders.pem import Pem
@@ -53,6 +54,17 @@ def _lite(updates: int, options: dict[str, bool], embedding: PixelEmbedding, blo
     return Lite(Interleaving(updates, blocks, **options), embedding)
 
 
+def hybrid_candidates(max_layers: int) -> Iterator[Grid]:
+    """RT-DETR's paths, as wide as the encoder and half of it, of one to three blocks, folded or not. It has one layer
+    of attention."""
+    for folded, embedding, expansion in product((False, True), get_args(PixelEmbedding), (0.5, 1.0)):
+        yield Grid(partial(_hybrid, folded, embedding, expansion), 1, BLOCKS)
+
+
+def _hybrid(folded: bool, embedding: PixelEmbedding, expansion: float, blocks: int) -> Hybrid:
+    return Hybrid(folded, pixel_embedding=embedding, expansion=expansion, blocks=blocks)
+
+
 def pem_candidates(max_layers: int) -> Iterator[Grid]:
     """PEM's decoder, half as wide as the head and in other widths. It has no token layers."""
     yield from (single(Pem(width)) for width in (None, *PEM_WIDTHS))
@@ -90,6 +102,7 @@ FAMILIES: dict[str, Callable[[int], Iterator[Grid]]] = {
     "staged": staged_candidates,
     "more-levels": more_levels_candidates,
     "early-exit": early_exit_candidates,
+    "hybrid": hybrid_candidates,
     "lite": lite_candidates,
     "pem": pem_candidates,
 }
