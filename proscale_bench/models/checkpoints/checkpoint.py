@@ -23,6 +23,7 @@ from proscale_bench.results.inspection import STATUSES, Entry, Inspection, Statu
 from proscale_bench.units import printable
 
 INDEX = "relative_position_index"  # Swin's: official files have it square, torchvision flat, Hugging Face not at all
+BATCHES = ".num_batches_tracked"  # that a batch norm has learnt from
 NOT_TOLD = (METADATA, "config", "format")  # ours in one piece; Hugging Face's configuration; torch's mark
 FIRST_LAYER = "encoder.layers.0.attention.sampling_offsets.weight"
 SCHEDULED = ("encoder.recalibration.", "encoder.layers.", "encoder.pixel_embedding.")  # what PRO-SCALE's options decide
@@ -108,9 +109,9 @@ class Checkpoint:
 
     @cached_property
     def dtypes(self) -> dict[str, int]:
-        """The number of the model's tensors by the type that they are stored in; indices aside."""
+        """The number of the model's tensors by the type that they are stored in; indices and counters aside."""
         tensors = self.translation.tensors
-        stored = [tensors[key].dtype for key in self.expected if key in tensors and not key.endswith(INDEX)]
+        stored = [tensors[key].dtype for key in self.expected if key in tensors and not key.endswith((INDEX, BATCHES))]
         return {_name(dtype): number for dtype, number in Counter(stored).most_common()}
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 from proscale_bench.config.weights import METADATA, told_dimensions
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import assemble, build
-from proscale_bench.models.checkpoints.checkpoint import INDEX, SCHEDULED, Checkpoint, Translation, translate
+from proscale_bench.models.checkpoints.checkpoint import BATCHES, INDEX, SCHEDULED, Checkpoint, Translation, translate
 from proscale_bench.models.checkpoints.formats import read_stored
 from proscale_bench.models.checkpoints.hugging_face import hints_of_config, refuse_contradiction
 from proscale_bench.models.checkpoints.infer import Hints, Inferred, TensorError, infer, levels_of
+from proscale_bench.models.encoders.hybrid import fold_blocks
 from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.specs.encoders.hybrid import Hybrid
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.specs.spelling import parse_encoder
@@ -29,7 +32,8 @@ MAX_DERIVED_BYTES = 256 * 2**20  # indices that a file leaves out: Swin-L's take
 def open_checkpoint(path: Path, schedule: EncoderSpec | None = None) -> Checkpoint:
     """Read a file and hold every tensor against the model that they describe.
 
-    Missing tensors are in the account and no error here.
+    Missing tensors are in the account and no error here. A file of `hybrid` is one of `hybrid+folded` too, if that is
+    given.
 
     Raises:
         BenchError: unreadable, hostile or damaged; of no layout that we know; a tensor of the wrong shape or type or
@@ -37,6 +41,8 @@ def open_checkpoint(path: Path, schedule: EncoderSpec | None = None) -> Checkpoi
     """
     translation = translate(read_stored(path))
     hints = _hints(translation)
+    if isinstance(schedule, Hybrid) and schedule.folded and hints.schedule == replace(schedule, folded=False):
+        return folded(open_checkpoint(path))
     try:
         inferred = infer(translation.shapes, schedule, hints)
     except TensorError as error:
@@ -51,6 +57,22 @@ def open_checkpoint(path: Path, schedule: EncoderSpec | None = None) -> Checkpoi
     _check_values(checkpoint)
     _check_digest(checkpoint)
     return checkpoint
+
+
+def folded(checkpoint: Checkpoint) -> Checkpoint:
+    """A checkpoint of the hybrid encoder with its blocks folded: float32, of weights with a digest of their own."""
+    translation, schedule = checkpoint.translation, checkpoint.inferred.schedule
+    assert isinstance(schedule, Hybrid)
+    tensors, folds = fold_blocks(translation.tensors)
+    sources = {key: one for key, one in translation.keys.sources.items() if key in tensors}
+    for key, names in folds.items():
+        sources[key] = tuple(source for name in names for source in translation.keys.sources[name])
+    keys = replace(translation.keys, sources=sources)
+    inferred = replace(checkpoint.inferred, schedule=replace(schedule, folded=True))
+    model = _build(inferred, "meta")
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    translation = replace(translation, keys=keys, tensors=tensors)
+    return Checkpoint(translation, inferred, "given", dict(model.state_dict()), parameters)
 
 
 def load_checkpoint(path: Path, schedule: EncoderSpec | None = None) -> Mask2Former:
@@ -154,7 +176,8 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
 
 
 def _check_values(checkpoint: Checkpoint) -> None:
-    """Weights are floating and finite, also as float32; Swin's indices are those that follow from the window."""
+    """Weights are floating and finite, also as float32; Swin's indices are those that follow from the window, and batch
+    norms count what they have seen."""
     translation = checkpoint.translation
     indices: dict[int, Tensor] = {}
     for key, expected in checkpoint.expected.items():
@@ -166,6 +189,9 @@ def _check_values(checkpoint: Checkpoint) -> None:
             known = indices.setdefault(len(expected), _relative_position_index(len(expected)))
             if not torch.equal(tensor.to(known.dtype), known):
                 raise BenchError(f"{where}: not the indices of its window", "the file is damaged")
+        elif key.endswith(BATCHES):
+            if tensor.dtype != expected.dtype or tensor < 0:
+                raise BenchError(f"{where}: not a number of batches", "the file is damaged")
         elif tensor.dtype not in WEIGHT_TYPES:
             raise BenchError(f"{where}: {tensor.dtype} is no type of weights", "save it in floating point")
         elif strange := _count_not_finite(tensor):

@@ -155,7 +155,7 @@ def convert_tensors(checkpoint: Checkpoint, layout: KeyLayout) -> tuple[dict[str
             side = isqrt(tensor.numel())
             found[theirs[0]] = tensor.reshape(side, side)
         else:
-            found.update(zip(theirs, tensor.chunk(len(theirs)), strict=True))
+            found.update(zip(theirs, tensor.chunk(len(theirs)) if tensor.ndim else [tensor], strict=True))
     left_out = []
     same = _origin(checkpoint) == layout.name
     for key in (*translation.keys.unused, *translation.keys.unexpected):

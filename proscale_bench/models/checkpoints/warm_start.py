@@ -126,7 +126,8 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
             )
     for key, tensor in start.items():  # only now that all fit
         state[key].copy_(tensor)
-    return WarmStart(tuple(key for key in start if key not in sliced), tuple(sliced), left, layers)
+    started = layers if any(map(TOKEN_LAYER.match, start)) else ()
+    return WarmStart(tuple(key for key in start if key not in sliced), tuple(sliced), left, started)
 
 
 def rows_of_levels(rows: Tensor, heads: int, levels: Sequence[str], ours: Tensor | None = None) -> Tensor:

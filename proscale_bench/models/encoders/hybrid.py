@@ -23,7 +23,10 @@ from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.units import Size
 
 NORM_EPS = 1e-5
-BRANCH = ("0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var")  # of a block, that fold
+WIDE, NARROW = (  # what folds of the two branches of a block
+    tuple(f"{branch}.{key}" for key in ("0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var"))
+    for branch in ("wide", "narrow")
+)
 
 
 class HybridEncoder(PixelEncoder):
@@ -219,16 +222,27 @@ def folded(block: nn.Module) -> FoldedBlock:
     return found.eval().requires_grad_(kernel.requires_grad)
 
 
+def fold_blocks(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
+    """The tensors of an encoder or model with its blocks folded, in float32, and what each folded one came from."""
+    found = dict(tensors)
+    folds: dict[str, tuple[str, ...]] = {}
+    for first in [key for key in tensors if key.endswith(f".{WIDE[0]}")]:
+        prefix = first.removesuffix(WIDE[0])
+        _fold_state(None, found, prefix)
+        gone = tuple(key for key in tensors if key.startswith(prefix) and key not in found)
+        folds |= {key: gone for key in found if key.startswith(prefix) and gone}
+    return found, folds
+
+
 @torch.no_grad()
-def _fold_state(module: nn.Module, state: dict[str, Any], prefix: str, *others: Any) -> None:
+def _fold_state(module: nn.Module | None, state: dict[str, Any], prefix: str, *others: Any) -> None:
     """Put the folded convolution of a block in the place of its two branches, in a state dict."""
-    names = [[f"{prefix}{branch}.{key}" for key in BRANCH] for branch in ("wide", "narrow")]
-    if not all(name in state for branch in names for name in branch):
+    if not all(f"{prefix}{name}" in state for name in (*WIDE, *NARROW)):
         return  # a folded block's already, or one that is not whole: what is missing will be named
     sums = []
-    for branch in names:
-        kernel, gamma, beta, mean, variance = (state.pop(name) for name in branch)
-        state.pop(branch[-1].replace("running_var", "num_batches_tracked"), None)
+    for branch in (WIDE, NARROW):
+        kernel, gamma, beta, mean, variance = (state.pop(f"{prefix}{name}").float() for name in branch)
+        state.pop(f"{prefix}{branch[-1]}".replace("running_var", "num_batches_tracked"), None)
         margin = [(3 - kernel.shape[-1]) // 2] * 4  # the 1x1 is the centre of a 3x3
         padded = F.pad(kernel, margin)
         sums.append(fuse_conv_bn_weights(padded, None, mean, variance, NORM_EPS, gamma, beta))

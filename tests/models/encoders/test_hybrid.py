@@ -7,22 +7,33 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import RTDetrConfig
 from transformers.models.rt_detr.modeling_rt_detr import RTDetrHybridEncoder
 
 from proscale_bench.errors import BenchError
-from proscale_bench.models.build import build_encoder
+from proscale_bench.models.build import build, build_encoder
 from proscale_bench.models.checkpoints.encoder_layouts import HYBRID, rename
+from proscale_bench.models.checkpoints.load import load_checkpoint, open_checkpoint
+from proscale_bench.models.checkpoints.save import convert_checkpoint, save_checkpoint
+from proscale_bench.models.checkpoints.warm_start import start_from
 from proscale_bench.models.encoders import parts
 from proscale_bench.models.encoders.hybrid import HybridEncoder, RepVGGBlock
 from proscale_bench.models.inference import fold_batch_norms
+from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.position import grid_position
+from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.encoders.hybrid import BLOCKS, Hybrid
+from proscale_bench.specs.levels import FEATURE_STRIDES
+from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.masked_decoder import Head
+from proscale_bench.specs.spelling import parse_encoder
 
 from .golden import GoldenCase, cases
 
@@ -258,3 +269,68 @@ def test_a_batch_is_its_images() -> None:
 def test_official_names_that_have_no_place_are_named() -> None:
     with pytest.raises(BenchError, match=r"decoder\.x"):
         rename({"decoder.x": torch.zeros(1)}, HYBRID)
+
+
+def saved(tmp_path: Path, spec: Hybrid) -> Path:
+    """A file of a small whole model whose batch norms have seen data."""
+    model = build(mask2former(spec, "tiny"))
+    model.encoder.load_state_dict(trained_like(model).state_dict())
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(model, path)
+    return path
+
+
+def trained_like(model: Mask2Former) -> nn.Module:
+    encoder = copy.deepcopy(model.encoder).train()
+    channels = dict(zip(FEATURE_STRIDES, BACKBONES["tiny"].channels, strict=True))
+    encoder({level: torch.randn(2, channels[level], 128 // s, 192 // s) for level, s in FEATURE_STRIDES.items()})
+    return encoder
+
+
+@torch.no_grad()
+def test_a_file_of_an_unfolded_model_is_one_of_a_folded_one_if_asked_for(tmp_path: Path) -> None:
+    path = saved(tmp_path, Hybrid(pixel_embedding="maxpool"))
+    unfolded, folded = load_checkpoint(path), load_checkpoint(path, Hybrid(True, pixel_embedding="maxpool"))
+    assert unfolded.encoder.spec.compact == "hybrid+maxpool"
+    assert folded.encoder.spec.compact == "hybrid+folded+maxpool"
+    image = torch.rand(1, 3, 64, 96) * 255
+    for ours, theirs in zip(folded(image)[:2], unfolded(image)[:2], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    checkpoint = open_checkpoint(path, folded.encoder.spec)
+    statuses = {entry.status for entry in checkpoint.entries}
+    assert statuses == {"matched", "converted"}
+    assert checkpoint.parameters == sum(checkpoint.inferred.spec.parameters().values())
+    written = convert_checkpoint(checkpoint, tmp_path / "folded.safetensors", "ours")
+    again = open_checkpoint(written.path)
+    assert again.inferred.schedule == folded.encoder.spec
+    assert again.digest == checkpoint.digest
+    with pytest.raises(BenchError, match="contradicts"):
+        open_checkpoint(path, Hybrid(True))  # of another pixel embedding
+
+
+def test_a_count_of_batches_is_a_number_of_batches(tmp_path: Path) -> None:
+    path = saved(tmp_path, Hybrid())
+    weights = [key for key in load_file(path) if not key.endswith(("num_batches_tracked", "relative_position_index"))]
+    assert open_checkpoint(path).dtypes == {"float32": len(weights)}
+    key = "encoder.projections.0.1.num_batches_tracked"
+    for wrong in (torch.tensor(-1), torch.tensor(1.5)):
+        save_file(load_file(path) | {key: wrong}, tmp_path / "wrong.safetensors", metadata_of(path))
+        with pytest.raises(BenchError, match=r"num_batches_tracked: not a number of batches"):
+            open_checkpoint(tmp_path / "wrong.safetensors")
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        found: dict[str, str] = file.metadata()
+    return found
+
+
+def test_a_baseline_gives_what_is_the_same_thing(tmp_path: Path) -> None:
+    baseline = tmp_path / "baseline.safetensors"
+    save_checkpoint(build(mask2former(parse_encoder("baseline"), "tiny")), baseline)
+    started = start_from(open_checkpoint(baseline), Hybrid(), tmp_path / "start.safetensors")
+    weights, source = load_file(tmp_path / "start.safetensors"), load_file(baseline)
+    for key in ("mask_features.weight", "lateral.0.weight", "pixel_embedding.0.weight", "projections.1.0.weight"):
+        assert torch.equal(weights[f"encoder.{key}"], source[f"encoder.{key}"])
+    assert started.layers == ()  # the one layer is of another kind
+    assert not [key for key in started.taken if key.startswith("encoder.layers.")]
