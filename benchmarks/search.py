@@ -1,26 +1,26 @@
-"""How fast is a search, and how far off are its milliseconds? Run by hand: python benchmarks/search.py [SECONDS]
+"""How fast is a search, and how far off are its milliseconds? Run by hand: python benchmarks/search.py [SECONDS [cpu]]
 
 The first number is of this process alone. For the second, the models that a search profiles and 20 others, drawn at
 random and never fitted, take turns in one session, SECONDS each (default 10), on `tiny` at 192x192 with one thread.
 The 20 are predicted from the others' times; what of both is held against each other are medians, and the fastest
-quarter of the rounds, which is what is left of a busy machine.
+quarter of the rounds. With `cpu` the clock is the process's own: what a busy machine gives to others is left out of it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import statistics
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from proscale_bench.analysis.search import Limits, SearchRequest, search
 from proscale_bench.bench.latency_model import LatencyModel, ProfiledModel
-from proscale_bench.bench.search import _to_profile
+from proscale_bench.bench.search import to_profile
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import get_rules
+from proscale_bench.measure.timers import Wall
 from proscale_bench.results.statistics import percentile, prediction_error
 from proscale_bench.specs.candidates import DEFAULT_FAMILIES, FAMILIES
 from proscale_bench.specs.encoders.staged import baseline
@@ -47,15 +47,32 @@ def counting() -> None:
         )
 
 
-def predicting(seconds: float, keep: Path | None) -> None:
+class OwnTime:
+    """A clock of the processor time that this process uses."""
+
+    def wall(self, call: Callable[[], object]) -> Wall:
+        (ms,) = self.each_ms([call])
+        return Wall(ms, ms)
+
+    def each_ms(self, calls: Sequence[Callable[[], object]]) -> list[float]:
+        times = []
+        for call in calls:
+            start = time.process_time_ns()
+            call()
+            times.append(max(1, time.process_time_ns() - start) / 1e6)
+        return times
+
+
+def predicting(seconds: float, own_time: bool) -> None:
     import torch
 
     from proscale_bench.machine import OthersCpu
+    from proscale_bench.measure import profile
     from proscale_bench.measure.latency import Limits as TimeLimits
     from proscale_bench.measure.profile import MeasuredProfile, ProfileSettings, Session
 
     asked = request("tiny", "192x192")
-    fitted = _to_profile(asked)
+    fitted = to_profile(asked)
     candidates, chance = asked.candidates(), random.Random(SEED)
     others = []
     for name in asked.families:  # as many of each family as it has, up to a fair share
@@ -67,6 +84,8 @@ def predicting(seconds: float, keep: Path | None) -> None:
     others = list(dict.fromkeys([*others, *(one for one in drawn if one not in fitted)]))[:HELD_OUT]
     settings = ProfileSettings(device="cpu", threads=1, limits=TimeLimits(seconds))
     busy = OthersCpu()
+    if own_time:
+        profile.timer_for = lambda device: OwnTime()  # type: ignore[assignment]
     with Session(settings, [*fitted, *others]) as session:
         found = session.measure(1, (192, 192), (192, 192), lambda what, share: None)
     print(
@@ -74,10 +93,6 @@ def predicting(seconds: float, keep: Path | None) -> None:
     )
     print(f"load {os.getloadavg()[0]:.1f}; others used {busy.pct or 0:.0f} % of all processors")
     measured = [one for one in found if isinstance(one, MeasuredProfile)]
-    if keep:
-        keep.write_text(
-            json.dumps({one.spec.variant: [one.samples.whole_ms, one.samples.stages_ms] for one in measured})
-        )
     for what, percent in (("medians", 50), ("fastest quarter", 25), ("fastest", 0)):
         points = [
             ProfiledModel(
@@ -101,9 +116,8 @@ def predicting(seconds: float, keep: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        counting()
+    counting()
     start = time.perf_counter()
     points = len(search(request("resnet50", "800x1333")).rows)
     print(f"{points} points of the frontier in {time.perf_counter() - start:.2f} s")
-    predicting(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0, Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    predicting(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0, "cpu" in sys.argv)

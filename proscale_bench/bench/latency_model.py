@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 from proscale_bench.results.statistics import PredictionError, prediction_error
 from proscale_bench.specs.model import ModelSpec, leaves
@@ -42,8 +43,6 @@ class LatencyModel:
     """
 
     def __init__(self, profiled: Sequence[ProfiledModel], sides: Sides, as_executed: bool = True) -> None:
-        import numpy as np
-
         self.profiled, self.sides, self.as_executed = tuple(profiled), sides, as_executed
         times: dict[Key, list[float]] = {}
         tables: dict[Key, Terms] = {}
@@ -54,12 +53,11 @@ class LatencyModel:
                     tables[key] = table
         self._times = {key: statistics.median(found) for key, found in times.items()}
         self._lines = {kind: self._line(kind, tables) for kind in {kind for kind, _ in tables}}
-        sums = np.array([self._sum(one.spec) for one in profiled])
-        wholes = np.array([one.whole_ms for one in profiled])
-        centred = sums - sums.mean()
-        spread = float(centred @ centred)
-        self.slope = float(centred @ wholes) / spread if spread else 1.0
-        self.base_ms = float(wholes.mean() - self.slope * sums.mean())
+        points = [(self._sum(one.spec), one.whole_ms) for one in profiled]
+        # Theil's line: the median of all slopes, which one bad profile does not move.
+        slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2) if a[0] != b[0]]
+        self.slope = statistics.median(slopes or [1.0])
+        self.base_ms = statistics.median([whole - self.slope * parts for parts, whole in points])
 
     def ms(self, spec: ModelSpec) -> float:
         """The latency of a model's one image, in milliseconds."""
@@ -129,25 +127,32 @@ def keyed_parts(spec: ModelSpec, as_executed: bool = True) -> Iterator[tuple[str
             yield part.name, (kind, frozenset(table.items())), table
 
 
-def choose(pool: Sequence[ModelSpec], first: ModelSpec, number: int, sides: Sides) -> list[ModelSpec]:
-    """The models to profile: those that have most parts that none before had, then those that cost most unlike others.
+def choose(families: Sequence[Sequence[ModelSpec]], first: ModelSpec, number: int, sides: Sides) -> list[ModelSpec]:
+    """The models to profile: first those whose parts are new and most others' too, then what costs most unlike others.
 
     Args:
-        pool: what may be chosen.
+        families: what may be chosen; a family of four times as many has twice the say.
         first: the baseline, which is chosen too.
         sides: of the image that costs are of.
     """
     keys: dict[ModelSpec, set[Key]] = {}
     cost: dict[ModelSpec, int] = {}
-    for one in (first, *pool):
-        parts = list(keyed_parts(one))
-        keys[one] = {key for _, key, _ in parts}
-        cost[one] = sum(n * quantity.at(sides) for _, _, table in parts for (_, quantity), n in table.items())
+    shared: dict[Key, float] = {}
+    for family in ([first], *families):
+        for one in family:
+            parts = list(keyed_parts(one))
+            keys[one] = {key for _, key, _ in parts}
+            cost[one] = sum(n * quantity.at(sides) for _, _, table in parts for (_, quantity), n in table.items())
+            for key in keys[one]:
+                shared[key] = shared.get(key, 0.0) + len(family) ** -0.5
     chosen, seen = [first], set(keys[first])
     while len(chosen) < min(number, len(keys)):
         best = max(
             (one for one in keys if one not in chosen),
-            key=lambda one: (len(keys[one] - seen), min(abs(cost[one] - cost[other]) for other in chosen)),
+            key=lambda one: (
+                sum(shared[key] for key in keys[one] - seen),
+                min(abs(cost[one] - cost[x]) for x in chosen),
+            ),
         )
         chosen.append(best)
         seen |= keys[best]

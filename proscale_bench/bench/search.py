@@ -76,7 +76,7 @@ def search_with_latency(
     key = _key(request, settings)
     kept = {} if anew else _cached(key, request)
     if not kept:
-        records = _profile(request, _to_profile(request), settings, lambda what, done: progress(f"a few: {what}", done))
+        records = _profile(request, to_profile(request), settings, lambda what, done: progress(f"a few: {what}", done))
         kept = _document(request, records)
         write_cache(CACHE, {**read_cache(CACHE), key: kept})
     profiled = _profiled(kept, request)
@@ -118,15 +118,16 @@ def _key(request: SearchRequest, settings: ProfileSettings) -> str:
     return f"{ran}, torch {torch.__version__} | {words} | {request.size}"
 
 
-def _to_profile(request: SearchRequest) -> list[ModelSpec]:
-    """The few models of the candidates from which the others are predicted."""
-    pool: dict[ModelSpec, None] = {}
+def to_profile(request: SearchRequest) -> list[ModelSpec]:
+    """The few models of the candidates from which the others are predicted: two of each grid may be chosen."""
+    pool: list[list[ModelSpec]] = []
     for name in request.families:
+        pool.append([])
         for grid in FAMILIES[name](request.max_layers):
-            points = points_of(grid)
-            for point in {tuple(points[0].tolist()), tuple(points[len(points) // 2].tolist())} if len(points) else ():
-                pool[request.with_encoder(grid.make(*point))] = None
-    return choose(list(pool), request.spec.baseline(), PROFILED, request.size.groups[0].sides)
+            if points := points_of(grid).tolist():
+                two = dict.fromkeys((tuple(points[0]), tuple(points[len(points) // 2])))
+                pool[-1] += [request.with_encoder(grid.make(*point)) for point in two]
+    return choose(pool, request.spec.baseline(), PROFILED, request.size.groups[0].sides)
 
 
 def _profile(

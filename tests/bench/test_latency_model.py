@@ -71,12 +71,12 @@ def test_noise_averages_out_and_the_error_says_how_much_is_left() -> None:
 def test_what_is_profiled_has_every_kind_of_part() -> None:
     pool = [spec(one) for one in ("0,0,1", "0,0,2", "0,0,3", *SPELLINGS)]
     first = mask2former(baseline(), "tiny")
-    chosen = choose(pool, first, 6, SIDES)
+    chosen = choose([pool], first, 6, SIDES)
     assert chosen[0] == first
     assert len(set(chosen)) == 6
     keys = {key for one in chosen for _, key, _ in keyed_parts(one)}
     assert {key for one in pool for _, key, _ in keyed_parts(one)} <= keys
-    assert len(choose(pool, first, 100, SIDES)) == len(pool) + 1
+    assert len(choose([pool], first, 100, SIDES)) == len(pool) + 1
 
 
 def test_the_error_of_predictions() -> None:
