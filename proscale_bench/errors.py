@@ -112,5 +112,6 @@ def did_you_mean(word: str, known: list[str] | tuple[str, ...], otherwise: str |
     """The hint for a word that is not among the known ones: the nearest of them, else `otherwise`."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f"did you mean '{near[0]}'?" if near else otherwise
+    spelt = {one.lower(): one for one in known}
+    near = get_close_matches(word.lower(), spelt, n=1, cutoff=0.6)
+    return f"did you mean '{spelt[near[0]]}'?" if near else otherwise

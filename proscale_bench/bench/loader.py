@@ -195,7 +195,13 @@ def fault_of(what: str, error: BaseException) -> BenchError:
     theirs = [frame for frame in frames if not any(one in frame.filename for one in ours)]
     place = f" ({Path(theirs[-1].filename).name}:{theirs[-1].lineno})" if theirs else ""
     last = str(error).strip().splitlines()[-1:] or [""]
-    hint = f"python -m pip install {error.name}" if isinstance(error, ModuleNotFoundError) and error.name else None
+    hint = None
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        hint = GRAMMAR if error.name == what.partition(".")[0] else f"python -m pip install {error.name}"
+    elif isinstance(error, TypeError) and "argument" in last[0]:
+        hint = (
+            "--model-args KEY=VALUE are its constructor's; --inputs my_file.py:make_inputs makes what it is called with"
+        )
     return BenchError(f"{what}: {type(error).__name__}: {last[0][:300]}{place}", hint)
 
 
@@ -207,12 +213,14 @@ def _of_python(words: str, arguments: dict[str, Any]) -> LoadedModel:
         if arguments:
             raise BenchError(f"{words}: it is built already, and takes no --model-args", "name its class instead")
     elif not callable(made):
-        raise BenchError(f"{words}: a {type(made).__name__}, and no module or factory", GRAMMAR)
+        raise BenchError(f"{words}: of type {type(made).__name__}, and no module or factory", GRAMMAR)
 
     def build() -> nn.Module:
         module = made if isinstance(made, nn.Module) else made(**arguments)
         if not isinstance(module, nn.Module):
-            raise BenchError(f"{words}: made a {type(module).__name__}, and no torch.nn.Module", GRAMMAR)
+            raise BenchError(
+                f"{words}: made something of type {type(module).__name__}, and no torch.nn.Module", GRAMMAR
+            )
         return module.eval()
 
     return LoadedModel(source_digest(file.read_bytes() if file else words.encode()), build, images)
@@ -293,5 +301,6 @@ def _made_inputs(make: Any, request: ModelRequest, model: nn.Module, sides: Size
         return Inputs((), made)
     kind = type(made).__name__
     raise BenchError(
-        f"--inputs {request.inputs}: made a {kind}", "make a tensor, a tuple of arguments, or a dictionary"
+        f"--inputs {request.inputs}: made something of type {kind}",
+        "make a tensor, a tuple of arguments, or a dictionary",
     )

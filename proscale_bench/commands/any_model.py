@@ -4,12 +4,65 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proscale_bench.commands.options import ANY_MODEL, MaybeStr, MaybeStrs, Options, flag
 from proscale_bench.errors import BenchError, one_of
 
 if TYPE_CHECKING:
     from proscale_bench.commands.flops import FlopsOptions
+    from proscale_bench.specs.custom import ModelRequest
 
 OF_OURS = ("schedule", "backbone", "weights", "classes", "queries", "width", "output_size", "verify", "as_executed")
+
+
+class AnyModelOptions(Options):
+    """Flags of models of somebody else's, which are built and traced."""
+
+    model: MaybeStrs = flag(
+        "--model MODEL",
+        "Any model: my_file.py:Net, package.module:factory, hf:CONFIG.json or torchvision:NAME. Executes the file or "
+        "package. Repeat to compare several.",
+        ANY_MODEL,
+    )
+    model_args: MaybeStrs = flag(
+        "--model-args KEY=VALUE", "Argument of its constructor. Repeat for several.", ANY_MODEL
+    )
+    against: MaybeStr = flag("--against MODEL", "Model that it is held against. [default: none]", ANY_MODEL)
+    batch_size: int = flag("--batch-size, -n N", "Number of images of the pass.", ANY_MODEL, default=1, min=1)
+    inputs: MaybeStr = flag("--inputs FILE:NAME", "Function that makes what it is called with.", ANY_MODEL)
+    depth: MaybeStr = flag(
+        "--depth N", "Levels of named children that are a row each, or an attribute with names. [default: 2]", ANY_MODEL
+    )
+    allow: MaybeStrs = flag("--allow OPERATOR=0", "Count an operator without a rule as nothing.", ANY_MODEL)
+
+    def refuse_without_model(self) -> None:
+        """Refuse flags that say something of `--model` where there is none.
+
+        Raises:
+            BenchError: one is given.
+        """
+        given = {name: getattr(self, name) for name in ("model_args", "against", "inputs", "depth", "allow")}
+        given["batch_size"] = self.batch_size > 1
+        for name in (name for name, value in given.items() if value):
+            raise BenchError(f"--{name.replace('_', '-')} is of a model that --model names", "name one")
+
+    def requests(self) -> list[ModelRequest]:
+        """The models as they are named; nothing is loaded.
+
+        Raises:
+            BenchError: a flag is not of its form.
+        """
+        from proscale_bench.bench.loader import read_request
+
+        how = (self.model_args or (), self.inputs, self.depth, self.allow or ())
+        return [read_request(one, *how) for one in self.model or ()]
+
+    def base_request(self) -> ModelRequest | None:
+        """The model that they are held against."""
+        from proscale_bench.bench.loader import read_request
+
+        if self.against is None:
+            return None
+        return read_request(self.against, (), self.inputs, self.depth, self.allow or ())
 
 
 def refuse_ours(options: object, names: tuple[str, ...] = OF_OURS) -> None:

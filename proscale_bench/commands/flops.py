@@ -7,9 +7,9 @@ from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from proscale_bench.commands.any_model import AnyModelOptions, flops_of_models
 from proscale_bench.commands.options import (
     OUTPUT_SIZE,
-    AnyModelOptions,
     ExportOptions,
     MaybeStr,
     ModelOptions,
@@ -60,8 +60,6 @@ def flops(options: FlopsOptions) -> None:
     from proscale_bench.specs.model import by_exit
 
     if options.model:
-        from proscale_bench.commands.any_model import flops_of_models
-
         return flops_of_models(options)
     options.refuse_without_model()
     exports, as_executed = options.exports(), options.as_executed
