@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._pytree import tree_map_only
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure.flops import EINSUMS, Recorder, Trace
@@ -100,7 +100,7 @@ def trace_any(
             if engine == "trace-meta" and not all(one.is_meta for one in given.parameters()):
                 given = copy.deepcopy(given).to("meta")  # somebody had built it already
             parts, inputs = tree(given), make_inputs(given)
-            recorder = _GeneralRecorder(parts, allowed)
+            recorder = _GeneralRecorder(parts, allowed, engine)
             with torch.no_grad(), _plain_attention(), _on(engine, inputs) as ready, recorder.watching(given):
                 ready.call(given)
             return ModelTrace(recorder.trace(), engine, parts, parameters_of(given))
@@ -115,10 +115,19 @@ def trace_any(
 class _GeneralRecorder(Recorder):  # type: ignore[no-untyped-call]
     """Knows the operators of the field, and says of one that it does not know where it ran."""
 
-    def __init__(self, parts: Sequence[Part], allowed: Sequence[str]) -> None:
+    def __init__(self, parts: Sequence[Part], allowed: Sequence[str], engine: Engine) -> None:
         named = {one for one in map(operator_named, allowed) if one is not None}
         table = OperatorTable(GENERAL.rules, GENERAL.uncounted | named, GENERAL.moves)
         super().__init__(REST, leaves(parts), table, FOLLOWED)
+        self.engine = engine
+
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Under fake tensors, what is made of real ones alone is made for real: constants, and buffers with settings
+        that the model asks for. They are small, and so a model whose shapes depend on no image is traced."""
+        if self.engine == "trace-fake" and not any(isinstance(one, FakeTensor) for one in tree_leaves((args, kwargs))):
+            with unset_fake_temporarily():
+                return func(*args, **kwargs)
+        return func(*args, **kwargs)
 
     def unknown(self, operator: Any) -> BenchError:
         scope = self.scopes[-1]

@@ -197,12 +197,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
         return hooks
 
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run an operator."""
+        return func(*args, **kwargs)
+
     def unknown(self, operator: Any) -> BenchError:
         """The error of an operator without a rule."""
         return no_rule(f"operator {operator}")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = self.run(func, args, kwargs or {})
         packet, table = func.overloadpacket, self.table
         if packet in table.moves:
             return result
