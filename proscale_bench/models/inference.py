@@ -14,6 +14,7 @@ from proscale_bench.models import sampling
 from proscale_bench.models.backbones import FrozenBatchNorm2d
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.encoders.parts import TokenLayer
+from proscale_bench.models.encoders.pem import DeformableConvolution
 from proscale_bench.models.key_aware_attention import KeyAwareAttention
 from proscale_bench.models.mask2former import Mask2Former
 
@@ -66,14 +67,17 @@ def compile_regions(model: Mask2Former) -> None:
 
 
 def use_sampling(model: nn.Module, name: str, compiled: bool = False) -> str:
-    """Have every deformable attention of a model sample by the core of this name; the name that `auto` stands for.
+    """Have all deformable attention and convolution of a model sample by the core of this name.
+
+    Returns:
+        The name, or what `auto` stands for.
 
     Raises:
         BenchError: the sampling is unknown or does not run on the model's device.
     """
     chosen = sampling.choose(name, next(model.parameters()).device, compiled)
     for module in model.modules():
-        if isinstance(module, DeformableAttention):
+        if isinstance(module, (DeformableAttention, DeformableConvolution)):
             module.sampling = chosen
     return chosen
 

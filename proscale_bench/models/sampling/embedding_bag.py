@@ -67,11 +67,16 @@ def _sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Te
     return output.view(batch, heads, queries, channels).transpose(1, 2).flatten(2)
 
 
-def sample_points(value: Tensor, sizes: Sequence[Size], locations: Tensor) -> Tensor:
-    """See `grid_sample.sample_points`. A sample is a bag of its four pixels."""
+def sample_points(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor | None = None) -> Tensor:
+    """See `grid_sample.sample_points`. A sample is a bag of its four pixels.
+
+    Args:
+        weights: what each sample is multiplied by, [B, N, heads, L, P]; 1 where None.
+    """
     batch, _, heads, channels = value.shape
-    ones = locations.new_ones(()).expand(locations.shape[:-1])
-    rows, factors = (one.transpose(3, 4).reshape(-1, 4) for one in _rows(value, sizes, locations, ones, corners))
+    if weights is None:
+        weights = locations.new_ones(()).expand(locations.shape[:-1])
+    rows, factors = (one.transpose(3, 4).reshape(-1, 4) for one in _rows(value, sizes, locations, weights, corners))
     table = value.transpose(1, 2).reshape(-1, channels)
     samples = F.embedding_bag(rows, table, per_sample_weights=factors.to(value.dtype), mode="sum")
     return samples.view(batch, heads, locations.shape[1], -1, channels)

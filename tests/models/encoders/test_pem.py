@@ -141,6 +141,23 @@ def test_at_the_start_it_convolves_plainly_and_one_channel_upsamples() -> None:
         torch.testing.assert_close(upsampled[inside], summed[inside], rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("bias", [False, True])
+def test_bags_of_pixels_convolve_as_torchvision_does(bias: bool) -> None:
+    """On any memory layout, also where cells look beyond the map, and in more than one block."""
+    torch.manual_seed(0)
+    convolution = DeformableConvolution(16)
+    nn.init.normal_(convolution.offset.weight, std=0.5)
+    nn.init.normal_(convolution.offset.bias, std=2.0)  # type: ignore[arg-type]
+    if bias:
+        convolution.bias = nn.Parameter(torch.randn(16))
+    for x in (torch.randn(2, 16, 5, 7), torch.randn(2, 16, 48, 50).to(memory_format=torch.channels_last)):
+        convolution.sampling = "grid_sample"
+        expected = convolution(x)
+        convolution.sampling = "embedding_bag"
+        torch.testing.assert_close(convolution(x), expected, rtol=1e-4, atol=1e-4, check_stride=False)
+
+
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_parameters_are_the_formulas(backbone: str) -> None:
     spec = mask2former(Pem(), backbone)
