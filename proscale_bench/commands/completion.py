@@ -33,7 +33,7 @@ def schedules(incomplete: str) -> list[str]:
 
     if "+" in incomplete:
         begun = incomplete.rpartition("+")[0]
-        return [f"{begun}+{option}" for option in (*OPTIONS, "temp:0.1")]
+        return [f"{begun}+{option}" for option in (*OPTIONS, "temp:0.1", "keep:0.5")]
     known = [schedule for schedule, _ in catalogue()]
     return list(dict.fromkeys([*(one.compact for one in known), *(one.name for one in known if one.name)]))
 

@@ -30,12 +30,13 @@ def catalogue_names() -> tuple[str, ...]:
 
 @cache
 def catalogue() -> tuple[tuple[Schedule, str], ...]:
-    """Every shipped schedule with its description: the baseline first, then from few layers to many."""
+    """Every shipped schedule with its description: the baseline, few layers to many, ablations, and what is ours."""
     return tuple(
         sorted(
             (_read_shipped(catalogue_dir() / f"{name}.yaml") for name in catalogue_names()),
             key=lambda entry: (
                 entry[0].encoder != "mask2former",
+                entry[0].is_ours,
                 (entry[0].pixel_embedding, entry[0].recalibration) != ("maxpool", "linear"),
                 len(entry[0].layers),
                 entry[0].compact,

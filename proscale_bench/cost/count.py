@@ -38,6 +38,7 @@ class LayerCost:
         tokens: their number, for one image.
         gflops: its cost, for one image.
         reads: the levels that these tokens attend to; None where they are the same.
+        keep: the share of the last level's tokens that it refines.
     """
 
     stage: int
@@ -45,6 +46,7 @@ class LayerCost:
     tokens: float
     gflops: float
     reads: tuple[str, ...] | None = None
+    keep: float = 1.0
 
     def row(self) -> dict[str, Any]:
         """The layer's entry in the JSON contract."""
@@ -143,6 +145,7 @@ class FlopCount:
                 _mean(sum(quantity_of(tokens, self.input) for tokens in layer.tokens), images),
                 float(self.flops[part] / (GIGA * images)),
                 layer.reads,
+                layer.keep,
             )
             for part, layer in zip(numbered, self.spec.layers, strict=True)
         )

@@ -16,8 +16,8 @@ from proscale_bench.units import show_gflops, show_tokens
 if TYPE_CHECKING:
     from proscale_bench.cost.count import FlopCount, LayerCost
 
-REFINED, READ, UNSEEN = "■", "□", "·"
-PLAIN = str.maketrans({"■": "#", "□": "o", "·": ".", "×": "x"})  # for a terminal that has no more than ASCII
+REFINED, KEPT, READ, UNSEEN = "■", "◧", "□", "·"
+PLAIN = str.maketrans({"■": "#", "◧": "%", "□": "o", "·": ".", "×": "x"})  # for a terminal that has no more than ASCII
 PIXEL_EMBEDDINGS = {
     "maxpool": "3x3 max-pool (LPE)",
     "conv": "3x3 convolution",
@@ -37,7 +37,8 @@ def catalogue_table(entries: Sequence[tuple[Schedule, str]]) -> Table:
 def drawing(count: FlopCount, plain: bool = False) -> Table:
     """The levels against the layers of each stage, with tokens and cost at the count's size; `plain` keeps to ASCII.
 
-    A level is marked by what a layer does with it: refines its tokens, lets others read them, or neither.
+    A level is marked by what a layer does with it: refines its tokens, or a share of them, lets others read them, or
+    neither.
     """
     stages = [list(layers) for _, layers in groupby(count.layers, key=lambda layer: layer.stage)]
     header = ["", *(f"stage {layers[0].stage}" for layers in stages), "tokens"]
@@ -97,7 +98,7 @@ def _options_of_schedule(schedule: Schedule) -> list[tuple[str, str]]:
 def _mark(level: str, layer: LayerCost) -> str:
     """The mark of a level in a layer's column."""
     if level in layer.levels:
-        return REFINED
+        return KEPT if layer.keep < 1 and level == layer.levels[-1] else REFINED
     return READ if level in (layer.reads or ()) else UNSEEN
 
 

@@ -27,6 +27,14 @@ def test_show_draws_levels_against_layers() -> None:
     assert "tokens a layer 1,050 5,250 22,050" in lines
 
 
+def test_show_marks_the_level_of_which_a_share_is_refined() -> None:
+    lines = [" ".join(line.split()) for line in run("schedules", "show", "1,1,2+keep:0.5").stdout.splitlines()]
+    assert "res4 1/16 · ■ ■ ■ 4,200" in lines
+    assert "res3 1/8 · · ◧ ◧ 16,800" in lines
+    assert "tokens a layer 1,050 5,250 13,650" in lines
+    assert "50 % of res3's tokens are refined in layers that see all levels (ours, not the paper's)" in " ".join(lines)
+
+
 def test_show_draws_the_levels_that_there_are() -> None:
     def drawn(schedule: str) -> list[str]:
         return [line.split()[0] for line in run("schedules", "show", schedule).stdout.splitlines() if " 1/" in line]

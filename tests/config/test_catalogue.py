@@ -22,6 +22,9 @@ def test_the_catalogue_has_the_papers_schedules_and_ablations() -> None:
         "6,3,3",
         "3,3,3+conv",
         "3,3,3+trc:none",
+        "2,2,1,1",
+        "3,3,3+keep:0.5",
+        "3,3,3+dw",
     ]
 
 

@@ -7,11 +7,12 @@ import json
 from itertools import product
 
 from proscale_bench.bench.specs import count_flops
-from proscale_bench.config.catalogue import catalogue_names
+from proscale_bench.config.catalogue import catalogue_names, parse_schedule
 from proscale_bench.cost.rules import CONVENTIONS
 from proscale_bench.specs.backbones import BACKBONES
 
 SIZES = ("coco-first100", "coco-val", "800x1333", "640x640", "33x2001")
+SCHEDULES = [name for name in catalogue_names() if not parse_schedule(name).is_ours]  # type: ignore[attr-defined]
 RULES = ("fvcore", "published", "complete")
 # Written down with the formulas of version 0.1.0 (commit ccca308).
 ROWS = "c6e5264e468a14736bcf25df76ce0b82853dd8f4b864fe9a0785207dd81c1b1f"
@@ -21,7 +22,7 @@ ROWS_BY_OPERATOR = "e5c0a7b7e6d824866d0a6a2e24831c516f51c5ed1874e4cc093363036284
 def test_the_integers_of_1890_configurations() -> None:
     """Rows with what is executed, left out and counted as parameters; then those with every operator, keys sorted."""
     rows, by_operator, number = hashlib.sha256(), hashlib.sha256(), 0
-    for size, backbone, schedule, rules, convention in product(SIZES, BACKBONES, catalogue_names(), RULES, CONVENTIONS):
+    for size, backbone, schedule, rules, convention in product(SIZES, BACKBONES, SCHEDULES, RULES, CONVENTIONS):
         count = count_flops(schedule, backbone, size, None, rules, convention)
         row, operators = count.row(with_executed=True), count.by_operator
         rows.update(json.dumps({"row": row, "b": 0}).encode() + b"\n")

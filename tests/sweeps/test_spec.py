@@ -49,7 +49,7 @@ def test_the_plan_is_the_product_in_order(tmp_path: Path) -> None:
 
 def test_what_is_named_twice_is_there_once(tmp_path: Path) -> None:
     text = GOOD.replace('"3,3,3"', '"0,0,6+conv+trc:none"\n  - catalogue').replace("64x96", "64x64")
-    assert len(read(tmp_path, text)) == 2 * 9
+    assert len(read(tmp_path, text)) == 2 * 12
 
 
 def test_a_single_word_is_a_list_of_one(tmp_path: Path) -> None:

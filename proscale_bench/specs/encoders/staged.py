@@ -139,6 +139,11 @@ class Schedule:
         return self.levels[-1]
 
     @property
+    def is_ours(self) -> bool:
+        """It has what no paper and no public code has: other levels, a depth-wise convolution, token retention."""
+        return self.levels != LEVELS or self.pixel_embedding == "depthwise" or self.keep < 1
+
+    @property
     def layers(self) -> tuple[LayerSpec, ...]:
         """Every token layer, in order."""
         layers: list[LayerSpec] = []
