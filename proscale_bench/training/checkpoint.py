@@ -65,7 +65,7 @@ def save_training(
         for moment, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{moment}.{name}"] = value
     if average is not None:
-        tensors |= {f"average.{name}": value for name, value in average.parameters.items()}
+        tensors |= {f"average.{name}": value for name, value in average.tensors.items()}
     metadata = {"format": FORMAT, "standing": state.model_dump_json()}
     try:
         with replacing(run / STATE) as temporary:
@@ -131,14 +131,14 @@ def restore(
     moments: dict[Tensor, dict[str, Tensor]] = {}
     for name, parameter in model.named_parameters():
         found.append((parameter, take(f"model.{name}", parameter)))
-        if average is not None:
-            found.append((average.parameters[name], take(f"average.{name}", parameter)))
         if f"optimizer.step.{name}" in tensors:  # a parameter that never had a gradient has no moments
             moments[parameter] = {
                 moment: take(f"optimizer.{moment}.{name}", step if moment == "step" else parameter).to(parameter.device)
                 for moment in MOMENTS
             }
     found += [(buffer, take(f"model.{name}", buffer)) for name, buffer in running_statistics(model).items()]
+    if average is not None:
+        found += [(tensor, take(f"average.{name}", tensor)) for name, tensor in average.tensors.items()]
     with torch.no_grad():
         for ours, theirs in found:
             ours.copy_(theirs)

@@ -169,7 +169,6 @@ class Trainer:
         if not found.isfinite().all():
             raise NonFiniteError(self.iteration, f"the {' and '.join(sorted(bad)) or 'total'} loss", samples)
         norm = self._update(samples)
-        self.statistics.finish(self.processes.mean)
         self.iteration += 1
         self.stops = bool(found[4] > 0)
         now = time.perf_counter()
@@ -221,6 +220,7 @@ class Trainer:
                 raise NonFiniteError(self.iteration, "the gradient", samples)
             if self.scaler.get_scale() <= LEAST_SCALE:
                 raise NonFiniteError(self.iteration, "the gradient, however the losses are scaled for fp16,", samples)
+        self.statistics.finish(self.processes.mean)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from proscale_bench.config.recipe import OptimizerSettings, PolynomialSchedule, Recipe
+from proscale_bench.training.batch_norms import running_statistics
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 EMBEDDINGS = ("query_features", "query_positions", "level_embedding", "relative_position_bias_table")
@@ -51,7 +52,8 @@ def rate_factor(recipe: Recipe, iteration: int) -> float:
 
 
 class WeightAverage:
-    """The average of what a model's parameters were after each iteration, the last ones most.
+    """The average of what a model's parameters were after each iteration, the last ones most. Statistics of batch norms
+    are averaged with them, since they belong to the weights that they were taken with.
 
     At first it looks back less far than `decay` says, or it would remember how the model was initialised: after n
     updates the old average weighs (1 + n) / (10 + n) at the most.
@@ -59,11 +61,16 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
-        self.parameters = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        self.tensors = {name: tensor.clone() for name, tensor in averaged(model).items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        current: list[Tensor] = [parameter.detach() for _, parameter in model.named_parameters()]
-        torch._foreach_lerp_(list(self.parameters.values()), current, 1 - decay)
+        torch._foreach_lerp_(list(self.tensors.values()), list(averaged(model).values()), 1 - decay)
+
+
+def averaged(model: nn.Module) -> dict[str, Tensor]:
+    """What an average is of: every parameter, and the statistics of batch norms that are no counts."""
+    statistics = {name: one for name, one in running_statistics(model).items() if one.is_floating_point()}
+    return {name: tensor.detach() for name, tensor in (*model.named_parameters(), *statistics.items())}

@@ -12,6 +12,7 @@ from proscale_bench.data.dataset import Category
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.results.training import ValidationScores
 from proscale_bench.training.loop import Trainer
+from proscale_bench.training.optimizer import averaged
 
 OnValidation = Callable[[int, int], None]  # how many images are done, of how many
 
@@ -43,6 +44,6 @@ def trained_model(trainer: Trainer) -> Mask2Former:
     model = copy.deepcopy(trainer.model).eval()
     if trainer.average is not None:
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(trainer.average.parameters[name])
+            for name, tensor in averaged(model).items():
+                tensor.copy_(trainer.average.tensors[name])
     return model

@@ -13,6 +13,7 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.training.batch_norms import running_statistics
 from proscale_bench.training.folder import STATE
 from proscale_bench.training.samples import Sample
+from proscale_bench.training.validation import trained_model
 from tests.training.made import Blocks, small, trainer
 from tests.training.test_loop import losses, same, state
 
@@ -46,8 +47,9 @@ def test_frozen_norms_have_no_statistics() -> None:
     assert running_statistics(small("1,1,1")) == {}
 
 
-def test_a_training_goes_on_with_the_same_bits(tmp_path: Path) -> None:
-    whole, first, resumed = (trainer(WITH_NORMS) for _ in range(3))
+@pytest.mark.parametrize("encoder", [WITH_NORMS, "hybrid", "hybrid+folded"])
+def test_a_training_goes_on_with_the_same_bits(tmp_path: Path, encoder: str) -> None:
+    whole, first, resumed = (trainer(encoder) for _ in range(3))
     expected = list(whole.run(Blocks()))
     steps = first.run(Blocks())
     next(steps), next(steps)
@@ -61,6 +63,24 @@ def test_a_training_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     with safe_open(tmp_path / STATE, framework="pt") as file:
         kept = set(file.keys())
     assert {f"model.{name}" for name in running_statistics(whole.model)} <= kept
+    assert whole.average is not None
+    assert resumed.average is not None
+    assert same(resumed.average.tensors, whole.average.tensors)
+
+
+def test_statistics_are_averaged_with_the_weights() -> None:
+    """They belong to the weights that they were taken with. A count of batches has no average."""
+    made = trainer("hybrid", ema=0.9)
+    name, decay = "encoder.projections.0.1.running_mean", 1 / 10  # of a first update
+    start = running_statistics(made.model)[name].clone()
+    made.step(batch())
+    moved = running_statistics(made.model)[name]
+    assert not torch.equal(moved, start)
+    expected = decay * start + (1 - decay) * moved
+    model = trained_model(made)
+    torch.testing.assert_close(running_statistics(model)[name], expected)
+    torch.testing.assert_close(running_statistics(made.model)[name], moved)
+    assert running_statistics(model)["encoder.projections.0.1.num_batches_tracked"] == 1
 
 
 def test_a_part_of_one_image_is_refused() -> None:

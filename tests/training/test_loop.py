@@ -177,7 +177,7 @@ def test_a_loss_that_is_no_number_stops(name: str, value: float, said: str) -> N
     assert (made.iteration, caught.value.iteration) == (1, 1)
     after = state(made)
     assert all(torch.equal(after[key], before[key]) or key == name for key in before)
-    assert same(average.parameters, made.average.parameters if made.average else {})
+    assert same(average.tensors, made.average.tensors if made.average else {})
 
 
 def test_a_gradient_that_is_no_number_stops() -> None:

@@ -104,13 +104,13 @@ def test_the_average_is_the_formula() -> None:
         average.update(model)
         decay = min(0.5, update / (9 + update))
         expected = decay * expected + (1 - decay) * update
-        assert average.parameters["weight"].item() == pytest.approx(expected, rel=1e-5)
+        assert average.tensors["weight"].item() == pytest.approx(expected, rel=1e-5)
     assert average.updates == 29
 
 
 def test_the_average_shares_nothing_with_the_model() -> None:
     model = small()
     average = WeightAverage(model, 0.9)
-    before = average.parameters["decoder.class_head.weight"].clone()
+    before = average.tensors["decoder.class_head.weight"].clone()
     nn.init.zeros_(model.decoder.class_head.weight)
-    assert torch.equal(average.parameters["decoder.class_head.weight"], before)
+    assert torch.equal(average.tensors["decoder.class_head.weight"], before)
