@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli import run
 
-FAMILIES = ("lite:(2+1)x1", "lite:(2+1)x1+kda+maxpool", "early-exit:3", "hybrid", "hybrid+folded+maxpool")
+FAMILIES = ("lite:(2+1)x1", "lite:(2+1)x1+kda+maxpool", "early-exit:3", "hybrid", "hybrid+folded+maxpool", "pem")
 SWEEP = """
 schema_version: 1
 name: families
