@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import re
 
+from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs.encoders import early_exit, hybrid, interleaved, pem, staged
 from proscale_bench.specs.model import EncoderSpec
+from proscale_bench.units import printable
+
+GRAMMARS = {
+    "baseline": staged.GRAMMAR,
+    "early-exit": early_exit.GRAMMAR,
+    "hybrid": hybrid.GRAMMAR,
+    "lite": interleaved.GRAMMAR,
+    "pem": pem.GRAMMAR,
+}
 
 
 def parse_encoder(text: str) -> EncoderSpec:
@@ -16,7 +26,8 @@ def parse_encoder(text: str) -> EncoderSpec:
     Raises:
         BenchError: no family has such a spelling; with the nearest one, or the grammar.
     """
-    match re.split(r"[:+]", text.strip(), maxsplit=1)[0]:
+    name = re.split(r"[:+]", text.strip(), maxsplit=1)[0]
+    match name:
         case "early-exit":
             return early_exit.parse_compact(text)
         case "pem":
@@ -26,4 +37,13 @@ def parse_encoder(text: str) -> EncoderSpec:
         case "hybrid":
             return hybrid.parse_compact(text)
         case _:
+            _refuse_misspelt(text, name)
             return staged.parse_compact(text)
+
+
+def _refuse_misspelt(text: str, name: str) -> None:
+    """Refuse a word that is nearly the name of a family, with that and its grammar."""
+    known = name in GRAMMARS or not name[:1].isalpha()
+    if not known and (near := did_you_mean(name, tuple(GRAMMARS))):
+        family = near.split("'")[1]
+        raise BenchError(f"unknown schedule '{printable(text)}'", f"{near} {GRAMMARS[family]}")

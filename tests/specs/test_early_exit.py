@@ -21,7 +21,7 @@ from proscale_bench.specs.backbones import get_backbone
 from proscale_bench.specs.encoders.early_exit import EXITS, EarlyExit
 from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.masked_decoder import Head
-from proscale_bench.specs.spelling import parse_encoder
+from proscale_bench.specs.spelling import GRAMMARS, parse_encoder
 from proscale_bench.specs.terms import Operator
 
 from .reference_counts import count, records
@@ -75,7 +75,7 @@ def test_trace_and_closed_form_agree_at_any_size_under_all_rules(backbone: str) 
                         assert sum_flops(traces, rules, convention) == counted
 
 
-@pytest.mark.parametrize(("backbone", "most"), [("tiny", 300), ("resnet50", 96)])
+@pytest.mark.parametrize(("backbone", "most"), [("tiny", 160), ("resnet50", 64)])
 def test_fvcore_and_closed_form_agree(backbone: str, most: int) -> None:
     draw = random.Random(5)
     for exit_ in EXITS:
@@ -151,6 +151,22 @@ def test_what_is_no_spelling_is_refused_with_the_grammar_or_the_nearest(text: st
     assert raised.value.exit_code == 2
     assert raised.value.hint
     assert "early-exit" in raised.value.hint or "exits" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("early_exit:3", "early-exit"),
+        ("Early-Exit", "early-exit"),
+        ("hybird", "hybrid"),
+        ("litee", "lite"),
+        ("pen", "pem"),
+    ],
+)
+def test_a_misspelt_family_is_told_the_nearest_and_its_grammar(text: str, near: str) -> None:
+    with pytest.raises(BenchError, match="unknown schedule") as raised:
+        parse_encoder(text)
+    assert raised.value.hint == f"did you mean '{near}'? {GRAMMARS[near]}"
 
 
 def test_values_that_cannot_be_are_refused() -> None:
