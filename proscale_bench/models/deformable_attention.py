@@ -108,4 +108,5 @@ class DeformableAttention(nn.Module):
             centres = (
                 reference.view(*reference.shape[:2], -1, 2).repeat_interleave(self.points, dim=2).flatten(2)[:, :, None]
             )
-        return (offsets / scale + centres).view(batch, queries, self.heads, self.levels, self.points, 2)
+        places: Tensor = offsets / scale + centres
+        return places.view(batch, queries, self.heads, self.levels, self.points, 2)

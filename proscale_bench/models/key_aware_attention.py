@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from proscale_bench.models.deformable_attention import DeformableAttention
-from proscale_bench.models.sampling import point_sampler
+from proscale_bench.models.sampling import key_aware_sampler
 from proscale_bench.units import Size
 
 
@@ -62,16 +62,10 @@ class KeyAwareAttention(DeformableAttention):
     ) -> Tensor:
         """See `DeformableAttention.forward`."""
         locations = self.locations(query, reference, extents)
-        sample = point_sampler(self.sampling, query.device)
-        sampled = sample(values, sizes, locations)  # [B, heads, N, L * P, d or 2 d]
-        keys = sampled
+        keys = None if self.samples_once or self.training else values
         if self.key_proj is not None:
-            sampled, keys = sampled.chunk(2, dim=-1)
-        elif not (self.samples_once or self.training):
-            keys = sample(values, sizes, locations)
-        queries = self.query_proj(query).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, N, d]
-        logits = keys @ queries[..., None]  # [B, heads, N, L * P, 1]
-        weights = (logits * queries.shape[-1] ** -0.5).softmax(dim=-2)
-        read = (weights.transpose(-1, -2) @ sampled).squeeze(-2)  # [B, heads, N, d]
-        output: Tensor = self.output_proj(read.transpose(1, 2).flatten(2))
+            values, keys = values.chunk(2, dim=-1)
+        queries = self.query_proj(query).unflatten(-1, (self.heads, -1))  # [B, N, heads, d]
+        sample = key_aware_sampler(self.sampling, query.device)
+        output: Tensor = self.output_proj(sample(queries, values, keys, sizes, locations))
         return output

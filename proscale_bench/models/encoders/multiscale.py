@@ -109,7 +109,7 @@ class Proposals(nn.Module):
         padding = tokens.new_zeros(tokens.shape[:2], dtype=torch.bool) if grid.padding is None else grid.padding
         boxes = []
         for level, (size, padded) in enumerate(zip(grid.sizes, torch.split(padding, grid.lengths, dim=1), strict=True)):
-            centres = valid_centres(padded.unflatten(1, size))
+            centres = valid_centres(padded.view(-1, *size))
             sides = torch.full_like(centres, self.SIDE * 2 ** (len(grid.sizes) - 1 - level))
             boxes.append(torch.cat((centres, sides), dim=-1))
         box = torch.cat(boxes, dim=1)  # [B, N, 4]

@@ -19,8 +19,8 @@ from proscale_bench.units import Size
 # -> [B, N, heads * d]: see `grid_sample.sample`.
 Sampler = Callable[[Tensor, Sequence[Size], Tensor, Tensor], Tensor]
 
-# The same without weights -> [B, heads, N, L * P, d]: see `grid_sample.sample_points`.
-PointSampler = Callable[[Tensor, Sequence[Size], Tensor], Tensor]
+# Queries [B, N, heads, d] and keys in the place of weights: see `grid_sample.sample_by_keys`.
+KeyAwareSampler = Callable[[Tensor, Tensor, Tensor | None, Sequence[Size], Tensor], Tensor]
 
 AUTO = "auto"
 SAMPLERS: dict[str, Sampler] = {
@@ -74,8 +74,8 @@ def sampler(name: str, device: torch.device) -> Sampler:
     return gpu.sample_by_triton if on_meta else SAMPLERS[chosen]
 
 
-def point_sampler(name: str, device: torch.device) -> PointSampler:
-    """The function that samples by a core of this name, and sums nothing; the reference for cores that only sum."""
+def key_aware_sampler(name: str, device: torch.device) -> KeyAwareSampler:
+    """The core of key-aware attention beside the one of this name; the reference where there is no other."""
     if device.type == "cpu" and choose(name, device).startswith("embedding_bag"):
-        return embedding_bag.sample_points
-    return grid_sample.sample_points
+        return embedding_bag.sample_by_keys
+    return grid_sample.sample_by_keys

@@ -67,19 +67,40 @@ def _sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Te
     return output.view(batch, heads, queries, channels).transpose(1, 2).flatten(2)
 
 
-def sample_points(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor | None = None) -> Tensor:
-    """See `grid_sample.sample_points`. A sample is a bag of its four pixels.
+def sample_points(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:
+    """The value read at each location, times its weight, before any sum: [B, heads, N, L * P, d]. See `sample`."""
+    return _by_point(value, *_rows(value, sizes, locations, weights, corners))
 
-    Args:
-        weights: what each sample is multiplied by, [B, N, heads, L, P]; 1 where None.
-    """
+
+def sample_by_keys(
+    query: Tensor, value: Tensor, key: Tensor | None, sizes: Sequence[Size], locations: Tensor
+) -> Tensor:
+    """See `grid_sample.sample_by_keys`. The values are summed as in `sample`."""
     batch, _, heads, channels = value.shape
-    if weights is None:
-        weights = locations.new_ones(()).expand(locations.shape[:-1])
-    rows, factors = (one.transpose(3, 4).reshape(-1, 4) for one in _rows(value, sizes, locations, weights, corners))
-    table = value.transpose(1, 2).reshape(-1, channels)
-    samples = F.embedding_bag(rows, table, per_sample_weights=factors.to(value.dtype), mode="sum")
-    return samples.view(batch, heads, locations.shape[1], -1, channels)
+    ones = locations.new_ones(()).expand(locations.shape[:-1])
+    rows, factors = _rows(value, sizes, locations, ones, corners)
+    keys = _by_point(value if key is None else key, rows, factors)
+    logits = keys @ query.transpose(1, 2)[..., None]  # [B, heads, N, L * P, 1]
+    weights = (logits * channels**-0.5).softmax(dim=-2).transpose(-1, -2)
+    output = F.embedding_bag(
+        rows.flatten(0, 2).flatten(1),
+        value.transpose(1, 2).reshape(-1, channels),
+        per_sample_weights=(factors * weights).flatten(0, 2).flatten(1).to(value.dtype),
+        mode="sum",
+    )
+    return output.view(batch, heads, -1, channels).transpose(1, 2).flatten(2)
+
+
+def _by_point(value: Tensor, rows: Tensor, factors: Tensor) -> Tensor:
+    """The weighted sum of the four pixels of each point, [B, heads, N, L * P, d]. See `corners`."""
+    channels = value.shape[-1]
+    bags = F.embedding_bag(
+        rows.transpose(3, 4).reshape(-1, 4),
+        value.transpose(1, 2).reshape(-1, channels),
+        per_sample_weights=factors.transpose(3, 4).reshape(-1, 4).to(value.dtype),
+        mode="sum",
+    )
+    return bags.view(*rows.shape[:3], -1, channels)
 
 
 def _rows(

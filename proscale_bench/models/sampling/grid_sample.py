@@ -35,11 +35,37 @@ def sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Ten
     return total.view(batch, -1, queries).transpose(1, 2)
 
 
-def sample_points(value: Tensor, sizes: Sequence[Size], locations: Tensor) -> Tensor:
-    """The values at each location, before any sum: [B, heads, N, L * P, d]. See `sample`."""
-    batch, queries, heads = locations.shape[:3]
-    samples = _samples(value, sizes, locations).flatten(-2)  # [B*heads, d, N, L * P]
-    return samples.permute(0, 2, 3, 1).reshape(batch, heads, queries, -1, value.shape[-1])
+def sample_by_keys(
+    query: Tensor, value: Tensor, key: Tensor | None, sizes: Sequence[Size], locations: Tensor
+) -> Tensor:
+    """Weighted sum of values read at each query's locations; the weights follow from the keys read there.
+
+    A weight is the softmax of query * key / sqrt(d) over levels and points together. What lies outside a level has a
+    key of zeros.
+
+    Args:
+        query: [B, N, heads, d].
+        value: see `sample`.
+        key: of the values' shape; None where the values that are read are the keys.
+        sizes, locations: see `sample`.
+
+    Returns:
+        [B, N, heads * d], heads outermost.
+
+    Source: Li et al. 2023 (Lite DETR), section 4.3.
+    """
+
+    def read(source: Tensor) -> Tensor:
+        """[B, N, heads, L * P, d]."""
+        samples = _samples(source, sizes, locations).flatten(-2)  # [B*heads, d, N, L * P]
+        return samples.view(len(query), -1, *samples.shape[1:]).permute(0, 3, 1, 4, 2)
+
+    values = read(value)
+    keys = values if key is None else read(key)
+    logits = keys @ query[..., None]  # [B, N, heads, L * P, 1]
+    weights = (logits * query.shape[-1] ** -0.5).softmax(dim=-2)
+    output: Tensor = weights.transpose(-1, -2) @ values  # [B, N, heads, 1, d]
+    return output.flatten(2)
 
 
 def _samples(value: Tensor, sizes: Sequence[Size], locations: Tensor) -> Tensor:

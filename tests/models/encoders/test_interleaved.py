@@ -136,18 +136,23 @@ def test_every_way_to_sample_gives_the_same(spelling: str) -> None:
 
 
 @torch.no_grad()
-def test_points_are_sampled_alike_by_every_core() -> None:
+@pytest.mark.parametrize("own_keys", [False, True])
+def test_every_core_weighs_by_keys_alike(own_keys: bool) -> None:
+    """Also some that lie outside: their key is zero, and they take weight. Without queries all weights are the same."""
     torch.manual_seed(0)
     sizes = ((3, 5), (6, 10))
-    value, places = torch.randn(2, 75, 4, 8), torch.rand(2, 9, 4, 2, 3, 2) * 1.4 - 0.2  # some outside
-    cores = [sampling.point_sampler(name, torch.device("cpu")) for name in ("grid_sample", "embedding_bag")]
-    reference, other = (core(value, sizes, places) for core in cores)
-    assert reference.shape == (2, 4, 9, 6, 8)
-    assert (reference - other).abs().max() < 1e-5
-    weights = torch.rand(2, 9, 4, 2, 3)
-    summed = (reference * weights.transpose(1, 2).flatten(-2)[..., None]).sum(-2).transpose(1, 2).flatten(2)
-    whole = sampling.sampler("grid_sample", torch.device("cpu"))(value, sizes, places, weights)
-    assert (summed - whole).abs().max() < 1e-5
+    query, value, places = torch.randn(2, 9, 4, 8), torch.randn(2, 75, 4, 8), torch.rand(2, 9, 4, 2, 3, 2) * 1.4 - 0.2
+    key = torch.randn(2, 75, 4, 8) if own_keys else None
+    cpu = torch.device("cpu")
+    cores = [sampling.key_aware_sampler(name, cpu) for name in ("grid_sample", "embedding_bag", "dense")]
+    reference, *others = (core(query, value, key, sizes, places) for core in cores)
+    assert reference.shape == (2, 9, 32)
+    for other in others:
+        assert (reference - other).abs().max() < 1e-5
+    weights = torch.full((2, 9, 4, 2, 3), 1 / 6)
+    whole = sampling.sampler("grid_sample", cpu)(value, sizes, places, weights)
+    for core in cores:
+        assert (core(torch.zeros_like(query), value, key, sizes, places) - whole).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("spelling", ["lite:(2+1)x1", "lite:(2+1)x1+kda+maxpool"])

@@ -136,7 +136,7 @@ KEY_AWARE = Interleaving(2, 1, key_aware=True, project_keys=True)
 
 @pytest.fixture(scope="module")
 def deformable_detr() -> Any:
-    """A two-stage Deformable DETR of transformers: a second oracle. Offsets and weights, which start at 0, are drawn."""
+    """A two-stage Deformable DETR of transformers: a second oracle. What starts at 0 is drawn."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     backbone = transformers.ResNetConfig(
