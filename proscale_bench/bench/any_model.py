@@ -4,68 +4,95 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.bench.loader import DEFAULT_SIDES, LoadedModel, faults_of, load, talking_to_stderr
-from proscale_bench.cost.count import FlopCount, Traced, count_traced
+from proscale_bench.cost.count import Traced
 from proscale_bench.cost.geometry import COCO_SIZES, Batch, batch_of, parse_size
-from proscale_bench.cost.rules import Convention, Rules
-from proscale_bench.errors import BenchError
+from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.specs.custom import CustomSpec, ModelRequest, is_rest, parts_of
 from proscale_bench.specs.model import Part
+from proscale_bench.units import Size
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from proscale_bench.measure.any_model import ModelTrace
+
 
 @dataclass(frozen=True)
-class AnyModelCount:
-    """A count, and what to know of it."""
+class FoundModel:
+    """A model that was loaded and traced once.
 
-    count: FlopCount
+    Args:
+        size: the pass that it was traced at.
+        notes: what to know of its count.
+    """
+
+    spec: CustomSpec
+    size: Batch
     notes: tuple[str, ...]
 
 
-def count_any(
-    request: ModelRequest,
-    size: str | None,
-    batch_size: int,
-    rules: Rules,
-    convention: Convention,
-    against: FlopCount | None = None,
-) -> AnyModelCount:
-    """Load a model, run it once, and count what it ran. Executes the code that it is of.
+def find_model(
+    request: ModelRequest, size: str | Size | None = None, batch_size: int = 1, against: CustomSpec | None = None
+) -> FoundModel:
+    """Load a model and run it once. Executes the code that it is of.
 
     Args:
         size: of the images, height x width; None: what the model was made for, else 640x640.
-        against: the count of the model that it is held against.
+        against: the model that it is held against.
 
     Raises:
         BenchError: there is no such model, it could not be built or run, or an operator has no rule (exit code 3).
     """
+    loaded = _loaded(request)
+    given = input_of(loaded, size, batch_size)
+    found = _traced(request, (given.height_px or 0, given.width_px or 0), batch_size)
+    tables = found.tables()
+    parts = tuple(part for part in found.parts if not is_rest(part) or tables.get(part.name))
+    spec = CustomSpec(
+        request, loaded.digest, parts, tuple(found.parameters.items()), found.engine, against, tracer=trace_spec
+    )
+    return FoundModel(spec, given, loaded.notes)
+
+
+def trace_spec(spec: CustomSpec, size: Batch) -> Traced:
+    """The tracer of every model that `find_model` found, also in other processes.
+
+    Raises:
+        BenchError: see `find_model`.
+    """
+    found = _traced(spec.request, (size.height_px or 0, size.width_px or 0), size.images)
+    known = {part.name for part in spec.parts}
+    tables = found.tables()
+    if lost := [name for name, table in tables.items() if table and name not in known]:
+        message = f"{spec} at {size}: '{lost[0]}' runs what it does not run at the size that it was read at"
+        raise BenchError(message, "count it at this size alone", ExitCode.UNTRUSTED)
+    own = {name: table for name, table in tables.items() if name in known}
+    return Traced(own, dict(found.trace.left_out.most_common()), found.engine)
+
+
+@lru_cache(maxsize=256)
+def _loaded(request: ModelRequest) -> LoadedModel:
+    return load(request)
+
+
+@lru_cache(maxsize=256)
+def _traced(request: ModelRequest, sides: Size, batch_size: int) -> ModelTrace:
     from proscale_bench.measure.any_model import trace_any
 
-    loaded = load(request)
-    given = input_of(loaded, size, batch_size)
-    sides = given.height_px or 0, given.width_px or 0
+    loaded = _loaded(request)
 
     def tree(model: nn.Module) -> tuple[Part, ...]:
         return parts_of(children_of(model, request))
 
-    with talking_to_stderr(), faults_of(f"{request} at {given}"):
-        found = trace_any(loaded.build, lambda model: loaded.inputs(model, sides, batch_size), tree, request.allowed)
-    tables = found.tables()
-    empty = {part.name for part in found.parts if is_rest(part) and not tables.get(part.name)}
-    parts = tuple(part for part in found.parts if part.name not in empty)
-    base = against.spec if against else None
-    assert base is None or isinstance(base, CustomSpec)
-    spec = CustomSpec(request, loaded.digest, parts, tuple(found.parameters.items()), found.engine, base)
-    own = {name: table for name, table in tables.items() if name not in empty}
-    traced = Traced(own, dict(found.trace.left_out.most_common()), against)
-    return AnyModelCount(count_traced(spec, given, rules, convention, found.engine, traced), loaded.notes)
+    with talking_to_stderr(), faults_of(f"{request} at {sides[0]}x{sides[1]}"):
+        return trace_any(loaded.build, lambda model: loaded.inputs(model, sides, batch_size), tree, request.allowed)
 
 
-def input_of(loaded: LoadedModel, size: str | None, batch_size: int) -> Batch:
+def input_of(loaded: LoadedModel, size: str | Size | None, batch_size: int) -> Batch:
     """The batch that one pass takes.
 
     Raises:

@@ -8,6 +8,7 @@ from proscale_bench.commands.options import ANY_MODEL, MaybeStr, MaybeStrs, Opti
 from proscale_bench.errors import BenchError, one_of
 
 if TYPE_CHECKING:
+    from proscale_bench.bench.any_model import FoundModel
     from proscale_bench.commands.flops import FlopsOptions
     from proscale_bench.specs.custom import ModelRequest
 
@@ -84,6 +85,7 @@ def flops_of_models(options: FlopsOptions) -> None:
     """
     from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.commands.progress import LINE_EVERY_S, progress_bar, uninterrupted
+    from proscale_bench.cost.count import count_model
     from proscale_bench.cost.geometry import COCO_SIZES, parse_size
     from proscale_bench.cost.rules import Convention, get_rules
     from proscale_bench.render import flops as render
@@ -95,18 +97,19 @@ def flops_of_models(options: FlopsOptions) -> None:
     requests, base = options.requests(), options.base_request()
     if options.size is not None and options.size not in COCO_SIZES:
         parse_size(options.size)
-    counts, notes, baseline = [], [], None
+    found: list[FoundModel] = []
     with progress_bar("loading torch", line_after_s=LINE_EVERY_S) as bar:
         with uninterrupted():
-            from proscale_bench.bench.any_model import count_any
+            from proscale_bench.bench.any_model import find_model
+        against = None
         if base is not None:
             bar.show(str(base), 0, None)
-            baseline = count_any(base, options.size, options.batch_size, rules, convention).count
+            against = find_model(base, options.size, options.batch_size).spec
         for request in requests:
             bar.show(str(request), 0, None)
-            found = count_any(request, options.size, options.batch_size, rules, convention, baseline)
-            counts.append(found.count)
-            notes += [f"{request}: {one}" for one in found.notes]
+            found.append(find_model(request, options.size, options.batch_size, against))
+        counts = [count_model(one.spec, one.size, rules, convention) for one in found]
+    notes = [f"{one.spec}: {note}" for one in found for note in one.notes]
     for one in dict.fromkeys(notes):
         note(one)
     exports.write([count.row() for count in counts], lambda: render.markdown(counts, options.by.value))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from proscale_bench.cost.closed_form import ClosedForm, quantity_of
-from proscale_bench.cost.geometry import InputSize
+from proscale_bench.cost.geometry import Batch, InputSize, batch_of
 from proscale_bench.cost.rules import Convention, Rules, get_rules
 from proscale_bench.specs.levels import STRIDES, TOKEN_LEVELS
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, rows, with_sums
@@ -61,12 +61,12 @@ class Traced:
     Args:
         tables: by leaf of its parts, of one pass.
         left_out: output elements of arithmetic that no rule set counts, by aten operator.
-        baseline: the count of the model that it is held against.
+        engine: what it was traced on.
     """
 
     tables: Mapping[str, Terms]
     left_out: Mapping[str, int]
-    baseline: FlopCount | None = None
+    engine: str
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,6 @@ class FlopCount:
     @cached_property
     def baseline(self) -> FlopCount | None:
         """The model that this one is held against, at the same size under the same rules; None where there is none."""
-        if self.traced:
-            return self.traced.baseline
         spec = self.spec.baseline()
         return None if spec is None else self._recount(spec, self.as_executed)
 
@@ -209,11 +207,11 @@ class FlopCount:
     def under(self, rules: Rules) -> FlopCount:
         """The same model counted under other rules."""
         if self.traced:
-            return count_traced(self.spec, self.input, rules, self.convention, self.engine, self.traced)
+            return count_traced(self.spec, self.input, rules, self.convention, self.traced)
         return count_model(self.spec, self.input, rules, self.convention, self.as_executed)
 
     def _recount(self, spec: ModelSpec, as_executed: bool) -> FlopCount:
-        if self.traced:  # a model of somebody else's runs as it is
+        if self.traced and spec == self.spec:  # a model of somebody else's runs as it is
             return self
         return count_model(spec, self.input, self.rules, self.convention, as_executed)
 
@@ -255,23 +253,22 @@ class FlopCount:
 def count_model(
     spec: ModelSpec, size: InputSize, rules: Rules, convention: Convention = "mac", as_executed: bool = False
 ) -> FlopCount:
-    """Count a model in closed form, without torch.
+    """Count a model in closed form, without torch; one that has none is traced.
 
     Raises:
-        BenchError: it has no closed form (exit code 3).
+        BenchError: an operator of one that is traced has no rule, or nobody loaded it (exit code 3).
     """
+    if (trace := getattr(spec, "tracer", None)) is not None:
+        given = size if isinstance(size, Batch) else batch_of(size, 1)
+        return count_traced(spec, given, rules, convention, trace(spec, given))
     flops = _closed_form(spec, rules.name, convention, as_executed).count(size)
     return FlopCount(spec, size, rules, convention, flops, as_executed=as_executed)
 
 
-def count_traced(
-    spec: ModelSpec, size: InputSize, rules: Rules, convention: Convention, engine: str, traced: Traced
-) -> FlopCount:
+def count_traced(spec: ModelSpec, size: InputSize, rules: Rules, convention: Convention, traced: Traced) -> FlopCount:
     """Count what a trace found under a rule set."""
-    baseline = traced.baseline and traced.baseline.under(rules)
-    traced = replace(traced, baseline=baseline)
     flops = ClosedForm(spec, rules, convention, tables=traced.tables).count(size)
-    return FlopCount(spec, size, rules, convention, flops, engine, traced=traced)
+    return FlopCount(spec, size, rules, convention, flops, traced.engine, traced=traced)
 
 
 @lru_cache(maxsize=1024)

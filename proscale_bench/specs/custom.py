@@ -6,11 +6,12 @@ arguments, and a digest of what these words stood for, so that a file that chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
+from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.specs.levels import Channels
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.model import POSTPROCESSING, TOTAL, LayerSpec, ModelSpec, Part
@@ -62,6 +63,11 @@ class CustomEncoder:
         return 0
 
 
+def no_tracer(spec: object, size: object) -> NoReturn:
+    """The tracer of a model that nobody loaded: records and checkpoints never lead to one."""
+    raise BenchError(f"{spec} is not loaded", "name it with --model", ExitCode.UNTRUSTED)
+
+
 @dataclass(frozen=True)
 class CustomSpec:
     """A model of somebody else's. The rest is `ModelSpec`'s.
@@ -73,6 +79,7 @@ class CustomSpec:
         counted: parameters by top part; those that parts share are in the first.
         engine: what it was traced on: `trace-meta`, `trace-fake` or `trace-cpu`.
         against: the model that it is held against.
+        tracer: makes a `cost.count.Traced` of it and a size, which `cost` cannot; processes find it by its name.
     """
 
     request: ModelRequest
@@ -81,6 +88,7 @@ class CustomSpec:
     counted: tuple[tuple[str, int], ...]
     engine: str
     against: CustomSpec | None = field(default=None, compare=False)
+    tracer: Callable[..., Any] = field(default=no_tracer, compare=False, repr=False)
 
     family = CUSTOM
     backbone_name = CUSTOM

@@ -12,9 +12,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from proscale_bench.bench.any_model import count_any
+from proscale_bench.bench.any_model import find_model
 from proscale_bench.bench.loader import load, read_request
-from proscale_bench.cost.count import FlopCount
+from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.rules import CONVENTIONS, RULES, get_rules
 from tests.measure.families import FAMILIES, configuration
 
@@ -38,7 +38,8 @@ TORCHVISION = {
 
 
 def count(source: str, size: str, *, batch: int = 1, rules: str = "products") -> FlopCount:
-    return count_any(read_request(source), size, batch, get_rules(rules), "mac").count
+    found = find_model(read_request(source), size, batch)
+    return count_model(found.spec, found.size, get_rules(rules))
 
 
 def by_torch(source: str, size: str, *, batch: int = 1) -> tuple[int, int]:
