@@ -14,13 +14,14 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proscale_bench.config.model_request import GRAMMAR
 from proscale_bench.errors import BenchError, did_you_mean
-from proscale_bench.specs.custom import Depth, ModelRequest
+from proscale_bench.specs.custom import ModelRequest
 from proscale_bench.units import Size
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from proscale_bench.measure.any_model import Inputs
 
-GRAMMAR = "as in my_file.py:Net, package.module:factory, hf:CONFIG.json, torchvision:deeplabv3_resnet50"
 DEFAULT_SIDES = (640, 640)
 
 
@@ -49,50 +49,6 @@ class LoadedModel:
     inputs: Callable[[nn.Module, Size, int], Inputs]
     sides: Size | None = None
     notes: tuple[str, ...] = ()
-
-
-def read_request(
-    source: str,
-    arguments: Sequence[str] = (),
-    inputs: str | None = None,
-    depth: str | None = None,
-    allowed: Sequence[str] = (),
-) -> ModelRequest:
-    """Read the flags of a model: `width=64` of its constructor, `aten.foo=0` that counts as nothing.
-
-    Raises:
-        BenchError: one that is not of its form; nothing is loaded for that.
-    """
-    if ":" not in source:
-        raise BenchError(f"--model {source}: no model is named", GRAMMAR)
-    pairs = {}
-    for one in arguments:
-        key, is_pair, value = one.partition("=")
-        if not is_pair or not key.strip():
-            raise BenchError(f"--model-args {one}: no key and value", "as in --model-args width=64")
-        pairs[key.strip()] = repr(_value(value.strip()))
-    if inputs is not None and ".py:" not in inputs:
-        raise BenchError(f"--inputs {inputs}: no function of a file", "as in --inputs my_file.py:make_inputs")
-    found: Depth = 2 if depth is None else int(depth) if depth.isdecimal() else depth
-    if found == 0 or (isinstance(found, str) and not found.isidentifier()):
-        raise BenchError(f"--depth {depth}: neither a depth nor an attribute", "1 or more, or an attribute's name")
-    names = []
-    for one in allowed:
-        name, _, amount = one.partition("=")
-        if amount != "0" or not all(word.isidentifier() for word in name.split(".")) or name.count(".") != 1:
-            raise BenchError(f"--allow {one}: not an operator that counts as 0", "as in --allow aten.foo=0")
-        names.append(name)
-    return ModelRequest(source, tuple(sorted(pairs.items())), inputs, found, tuple(sorted(set(names))))
-
-
-def _value(text: str) -> Any:
-    """A value as Python spells it, else the text itself; `true`, `false` and `null` as in JSON."""
-    if text in ("true", "false", "null"):
-        return {"true": True, "false": False, "null": None}[text]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def arguments_of(request: ModelRequest) -> dict[str, Any]:

@@ -52,14 +52,14 @@ class AnyModelOptions(Options):
         Raises:
             BenchError: a flag is not of its form.
         """
-        from proscale_bench.bench.loader import read_request
+        from proscale_bench.config.model_request import read_request
 
         how = (self.model_args or (), self.inputs, self.depth, self.allow or ())
         return [read_request(one, *how) for one in self.model or ()]
 
     def base_request(self) -> ModelRequest | None:
         """The model that they are held against."""
-        from proscale_bench.bench.loader import read_request
+        from proscale_bench.config.model_request import read_request
 
         if self.against is None:
             return None

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from proscale_bench.cost.rules import Convention
     from proscale_bench.results.collect import SourcedRecord
     from proscale_bench.results.record import Record
+    from proscale_bench.specs.custom import ModelRequest
+    from proscale_bench.specs.model import ModelSpec
 
 DEFAULT_RECORDS = Path("reports")
 MAX_COMMENT = 1 << 20  # bytes
@@ -130,7 +132,7 @@ def examine(
     checker = Checker(lambda: read_run(*paths), read_run, in_convention if convert else None)
 
     def found() -> tuple[list[Limit], list[Finding]]:
-        limits = [limit for path in budgets for limit in read_budgets(path, read_weights)]
+        limits = [limit for path in budgets for limit in read_budgets(path, read_weights, read_model)]
         return limits, checker.check(limits)
 
     limits, findings = found()
@@ -160,6 +162,18 @@ def read_weights(path: Path) -> LimitedWeights:
     except BenchError:  # of another tool: the records of its weights are known by the name of the file
         return LimitedWeights(path, spec)
     return LimitedWeights(path, spec, header.digest, header.data)
+
+
+def read_model(request: ModelRequest, size: str, baseline: ModelRequest | None) -> ModelSpec:
+    """The model of somebody else's that a budget names: built and run once, by the code that it is of."""
+    from proscale_bench.bench.any_model import find_model
+    from proscale_bench.render.console import note
+
+    against = None if baseline is None else find_model(baseline, size).spec
+    found = find_model(request, size, against=against)
+    for one in found.notes:
+        note(f"{request}: {one}")
+    return found.spec
 
 
 def read_run(*paths: Path) -> Sequence[SourcedRecord]:

@@ -10,6 +10,9 @@ budgets:
     pq: {min: 51.4, published: true}                 # on all of COCO val2017, the schedule's own data
   - weights: mine.safetensors     # or schedule and backbone, with `classes`, `queries` or `width` of one's own
     pq: {min: 40, dataset: my_data, images: 500}
+  - model: my_file.py:Net         # or any model, with `model_args`, `inputs`, `depth`, `allow`, and `baseline`: another
+    size: 640x640                 # model, which `against: baseline` is. Whoever checks the file runs its code.
+    total_gflops: {max: 12}
 
 `min_change: 0.1`, at a limit, a budget or in `defaults`: an excess below 0.1 % does not count.
 What a limit leaves open is as its budget has it, then as `defaults` has it.
@@ -27,9 +30,11 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 
 from proscale_bench.config import choices
 from proscale_bench.config.catalogue import parse_schedule
+from proscale_bench.config.model_request import AnyModelFields
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_tuple, load_yaml, seen_from
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
+from proscale_bench.specs.custom import CUSTOM, ModelRequest
 from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, model_words
 
@@ -38,6 +43,7 @@ Level = Annotated[Literal["error", "warn", "off"], BeforeValidator(lambda word: 
 Bound = Literal["max", "min", "max_increase_pct", "max_decrease_pct"]
 BOUNDS: tuple[Bound, ...] = ("max", "min", "max_increase_pct", "max_decrease_pct")
 AGAINST = ("baseline", "record")  # or the path of a run
+OF_PARTS = {"encoder_gflops": "encoder", "token_layers_gflops": "encoder_token_layers"}
 
 
 def _printable(text: str) -> str:
@@ -141,14 +147,14 @@ class Defaults(ProfileScope, AccuracyScope):
     queries: Number | None = None
     width: Number | None = None
     size: Name | None = None
-    rules: Literal["fvcore", "published", "complete"] | None = None
+    rules: Literal["fvcore", "published", "complete", "products"] | None = None
     convention: Literal["mac", "flop"] | None = None
     level: Level | None = None
     min_change: MinChange | None = None
 
 
-class Budget(Defaults):
-    """Limits on the metrics of one configuration: of a schedule on a backbone, or of the model of weights."""
+class Budget(Defaults, AnyModelFields):
+    """Limits on the metrics of one configuration: of a schedule on a backbone, of the model of weights, or of any."""
 
     schedule: Name | None = None
     weights: Name | None = None
@@ -172,9 +178,8 @@ class Budget(Defaults):
     miou: AccuracyLimit | None = None
 
 
-BUDGET_METRICS = tuple(
-    name for name in Budget.model_fields if name not in {*Defaults.model_fields, "schedule", "weights"}
-)
+NAMES = {*Defaults.model_fields, *AnyModelFields.model_fields, "schedule", "weights"}
+BUDGET_METRICS = tuple(name for name in Budget.model_fields if name not in NAMES)
 MODEL = ("backbone", "classes", "queries", "width")
 SCOPE = set(Defaults.model_fields) - set(MODEL)
 BUILT_IN: dict[str, Any] = dict.fromkeys(SCOPE)
@@ -261,18 +266,24 @@ class Limit:
     @property
     def model(self) -> str:
         """The model in words: `3,3,3 on tiny, 20 queries`."""
+        if self.spec.family == CUSTOM:
+            return self.written
         own = dict(self.spec.dimensions()) | ({"classes": self.classes} if self.classes else {})
         return f"{self.written} on {model_words(self.backbone, own)}"
 
 
 WeightsReader = Callable[[Path], LimitedWeights]
+ModelReader = Callable[[ModelRequest, str, "ModelRequest | None"], ModelSpec]  # of a model, a size, and its baseline
 
 
-def read_budgets(path: Path, read_weights: WeightsReader | None = None) -> list[Limit]:
+def read_budgets(
+    path: Path, read_weights: WeightsReader | None = None, read_model: ModelReader | None = None
+) -> list[Limit]:
     """Every limit of a file, in its order.
 
     Args:
         read_weights: reads the weights that a budget names; None where none can be read.
+        read_model: loads and traces the model that a budget names; None where nobody's code is to be run.
 
     Raises:
         BenchError: each problem at its `file:line:column`; unknown schedules, backbones and metrics among them.
@@ -282,9 +293,10 @@ def read_budgets(path: Path, read_weights: WeightsReader | None = None) -> list[
     limits: list[Limit] = []
     read = cache(read_weights) if read_weights else None
     for index, budget in enumerate(document.value.budgets):
-        found = list(_limits(document, index, *_model(document, index, read_schedule, read)))
+        any_model = (_any_model(document, index, read_model), None) if budget.model else None
+        found = list(_limits(document, index, *(any_model or _model(document, index, read_schedule, read))))
         if not found:
-            message = f"no limit on {budget.schedule or budget.weights}"
+            message = f"no limit on {budget.schedule or budget.weights or budget.model}"
             raise document.error(("budgets", index), message, "as in encoder_gflops: {max: 63.5}")
         limits += found
     return limits
@@ -311,6 +323,26 @@ def _model(
             raise BenchError("weights cannot be read here", "give schedule and backbone")
         weights = read_weights(Path(document.path).parent / budget.weights)
     return weights.spec, weights
+
+
+def _any_model(document: Document[BudgetFile], index: int, read_model: ModelReader | None) -> ModelSpec:
+    """The model of somebody else's that a budget names, traced at its size."""
+    budget, folder = document.value.budgets[index], Path(document.path).parent
+    with document.at("budgets", index, "model"):
+        if said := [name for name in ("schedule", "weights", *MODEL) if getattr(budget, name) is not None]:
+            raise BenchError(f"a model and {' and '.join(said)}", f"leave out {', '.join(said)}")
+        size = budget.size or document.value.defaults.size
+        if size is None or size.startswith("coco-"):
+            raise BenchError(f"{budget.model}: a trace is of one size", "say size: 640x640")
+        if read_model is None:
+            raise BenchError("models are not loaded here")
+        spec = read_model(budget.request(folder), size, budget.base_request(folder))
+    parts = {part.name for part in spec.parts}
+    for metric, part in OF_PARTS.items():
+        if getattr(budget, metric) is not None and part not in parts:
+            message = f"{metric}: {budget.model} has no part '{part}'"
+            raise document.error(("budgets", index, metric), message, "limit total_gflops")
+    return spec
 
 
 def _limits(
@@ -341,7 +373,7 @@ def _limits(
                     spec=spec,
                     weights=weights,
                     classes=spec.classes if weights else budget.classes or defaults.classes,
-                    written=budget.schedule or budget.weights or "",
+                    written=budget.schedule or budget.weights or str(spec),
                     size_at=_size_at(document, index, metric),
                     published=getattr(limit, "published", None) or False,
                     against=_against(document, limit, key, folder) if bound.endswith("_pct") else None,

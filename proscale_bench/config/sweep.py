@@ -150,7 +150,7 @@ class SweepFile(StrictModel):
     queries: Dimension | None = None
     width: Dimension | None = None
     sizes: Words
-    rules: Literal["fvcore", "published", "complete"] = "fvcore"
+    rules: Literal["fvcore", "published", "complete", "products"] = "fvcore"
     convention: Literal["mac", "flop"] = "mac"
     weights: Words | None = None
     devices: Annotated[list[choices.DeviceType], Field(min_length=1), BeforeValidator(as_list)] = ["cpu"]  # noqa: RUF012

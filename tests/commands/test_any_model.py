@@ -246,3 +246,39 @@ def test_configurations_of_others_are_refused(document: Any, expected: str, tmp_
     result = run("flops", "--model", f"hf:{file}")
     assert result.exit_code == 2
     assert expected in result.stderr
+
+
+def test_budgets_hold_models_that_they_name(net: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(Path(net).read_text())
+    budgets = tmp_path / "budgets.yaml"
+    budgets.write_text(
+        "schema_version: 1\n"
+        "budgets:\n"
+        "  - model: net.py:Net\n"
+        "    model_args: {width: 4, tied: true}\n"
+        "    baseline: net.py:Net\n"
+        "    size: 8x16\n"
+        "    rules: products\n"
+        f"    total_gflops: {{max: {128 * (4 * 27 + 32) / 1e9}, max_increase_pct: -50, against: baseline}}\n"
+        f"    params_m: {{max: {(4 * 27 + 4 + 8 + 16 + 8 - 1) / 1e6}}}\n"
+    )
+    result = run("check", str(budgets))
+    assert result.exit_code == 1
+    assert "2 of 3 limits kept, 1 failed" in result.stdout
+    assert "params_m of " in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("total_gflops: {max: 1}", "say size: 640x640"),
+        ("size: 8x16\n    encoder_gflops: {max: 1}", "has no part 'encoder'"),
+        ("size: 8x16\n    backbone: tiny\n    total_gflops: {max: 1}", "a model and backbone"),
+        ("size: 8x16\n    depth: 0\n    total_gflops: {max: 1}", "--depth 0"),
+    ],
+)
+def test_budgets_that_no_model_can_be_held_to_are_refused(net: str, tmp_path: Path, lines: str, expected: str) -> None:
+    (tmp_path / "budgets.yaml").write_text(f"schema_version: 1\nbudgets:\n  - model: {net}:Net\n    {lines}\n")
+    result = run("check", str(tmp_path / "budgets.yaml"))
+    assert result.exit_code == 2
+    assert expected in result.stderr + result.stdout

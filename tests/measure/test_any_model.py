@@ -13,7 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from proscale_bench.bench.any_model import find_model
-from proscale_bench.bench.loader import load, read_request
+from proscale_bench.bench.loader import load
+from proscale_bench.config.model_request import read_request
 from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.rules import CONVENTIONS, RULES, get_rules
 from tests.measure.families import FAMILIES, configuration
