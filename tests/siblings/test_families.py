@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from proscale_bench.specs.spelling import parse_encoder
 from tests.cli import run
 
 FAMILIES = ("lite:(2+1)x1", "lite:(2+1)x1+kda+maxpool", "early-exit:3", "hybrid", "hybrid+folded+maxpool", "pem")
+FAMILIES += ("1,1,1,1", "5:1,5432:1", "1,0,1+dw+keep:0.5")  # what is ours in the staged encoder
 SWEEP = """
 schema_version: 1
 name: families
@@ -53,7 +55,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_is_counted_verified_and_drawn(family: str) -> None:
     (row,) = rows("flops", "-s", family, "-b", "tiny", "--size", "97x131", "--verify", "--as-executed")
     assert row["schedule"] == family
-    inside = [part["name"] for part in row["parts"] if part["of"] == "encoder"]
+    parts = [part.row() for part in parse_encoder(family).parts if not part.numbered]
+    assert all(part in row.get("parts", parts) for part in parts)
+    inside = [part["name"] for part in parts if part["of"] == "encoder"]
     assert sum(row["gflops"][part] for part in inside) == pytest.approx(row["gflops"]["encoder"], rel=1e-12)
     assert 0 < row["executed"]["gflops"]["encoder"] <= row["gflops"]["encoder"]
     for by in ("stage", "layer", "operator"):
