@@ -19,6 +19,7 @@ from proscale_bench.specs.encoders.staged import Recalibration, Schedule, Stage
 from proscale_bench.specs.grid import Grid, single
 from proscale_bench.specs.levels import LEVELS, TOKEN_LEVELS, Level
 
+KEPT = (0.75, 0.5, 0.25)  # shares of the tokens
 PEM_WIDTHS = (64, 128, 192, 256)
 
 
@@ -27,12 +28,19 @@ def staged_candidates(max_layers: int) -> Iterator[Grid]:
     Mask2Former's own."""
     for options in _options():
         yield single(_schedule((LEVELS,), options, 0))
-    yield from _staged(_nested(LEVELS), max_layers)
+    yield from _staged(_nested(LEVELS), _options(), max_layers)
+
+
+def retention_candidates(max_layers: int) -> Iterator[Grid]:
+    """The same, where full layers refine a share of the res3 tokens."""
+    chains = (chain for chain in _nested(LEVELS) if chain[-1] == LEVELS)
+    yield from _staged(chains, ({**options, "keep": keep} for keep in KEPT for options in _options()), max_layers)
 
 
 def more_levels_candidates(max_layers: int) -> Iterator[Grid]:
     """Every nested list with res6 or res2 in it."""
-    yield from _staged((chain for chain in _nested(TOKEN_LEVELS) if set(chain[-1]) - set(LEVELS)), max_layers)
+    chains = (chain for chain in _nested(TOKEN_LEVELS) if set(chain[-1]) - set(LEVELS))
+    yield from _staged(chains, _options(), max_layers)
 
 
 def early_exit_candidates(max_layers: int) -> Iterator[Grid]:
@@ -70,17 +78,19 @@ def pem_candidates(max_layers: int) -> Iterator[Grid]:
     yield from (single(Pem(width)) for width in (None, *PEM_WIDTHS))
 
 
-def _options() -> Iterator[dict[str, str]]:
+def _options() -> Iterator[dict[str, object]]:
     for embedding, gate in product(get_args(PixelEmbedding), get_args(Recalibration)):
         yield {"pixel_embedding": embedding, "recalibration": gate}
 
 
-def _staged(chains: Iterable[tuple[tuple[Level, ...], ...]], max_layers: int) -> Iterator[Grid]:
-    for levels, options in product(chains, _options()):
-        yield Grid(partial(_schedule, levels, options), len(levels), max_layers)
+def _staged(
+    chains: Iterable[tuple[tuple[Level, ...], ...]], options: Iterable[dict[str, object]], max_layers: int
+) -> Iterator[Grid]:
+    for levels, chosen in product(chains, options):
+        yield Grid(partial(_schedule, levels, chosen), len(levels), max_layers)
 
 
-def _schedule(levels: tuple[tuple[Level, ...], ...], options: dict[str, str], *layers: int) -> Schedule:
+def _schedule(levels: tuple[tuple[Level, ...], ...], options: dict[str, object], *layers: int) -> Schedule:
     return Schedule(tuple(map(Stage, levels, layers)), **options)  # type: ignore[arg-type]
 
 
@@ -100,6 +110,7 @@ def _nested(levels: tuple[Level, ...]) -> Iterator[tuple[tuple[Level, ...], ...]
 
 FAMILIES: dict[str, Callable[[int], Iterator[Grid]]] = {
     "staged": staged_candidates,
+    "retention": retention_candidates,
     "more-levels": more_levels_candidates,
     "early-exit": early_exit_candidates,
     "hybrid": hybrid_candidates,

@@ -15,7 +15,8 @@ from proscale_bench.bench.specs import count_flops
 from proscale_bench.config.schedule_file import read_schedule_file
 from tests.cli import run
 
-SEARCH = ("schedules", "search", "--backbone", "tiny", "--size", "64x96", "--max-layers", "5")
+ALL = ("schedules", "search", "--backbone", "tiny", "--size", "64x96", "--max-layers", "5")
+SEARCH = (*ALL, "--families", "staged")
 
 
 def rows(*flags: str) -> list[dict[str, Any]]:
@@ -114,7 +115,7 @@ def test_the_table_fits_the_terminal(width: int) -> None:
     ],
 )
 def test_what_cannot_be_is_refused(flags: tuple[str, ...], said: str) -> None:
-    result = run(*SEARCH, *flags)
+    result = run(*ALL, *flags)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in " ".join(result.stderr.split())
 
@@ -123,7 +124,9 @@ def test_weights_give_the_dimensions() -> None:
     from proscale_bench.config.weights import shipped_weights
 
     weights = str(next(iter(shipped_weights().values())))
-    result = run("schedules", "search", "--weights", weights, "--size", "64x96", "--saving", "20", "--export-json", "-")
+    result = run(
+        "schedules", "search", "--weights", weights, "--size", "64x96", "--families", "pem", "--export-json", "-"
+    )
     row = json.loads(result.stdout)["results"][0]
     assert (row["backbone"], row["classes"]) == ("tiny", 13)
 
@@ -147,7 +150,7 @@ def test_milliseconds_are_predicted_from_a_few_profiles_and_the_pick_is_measured
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROSCALE_BENCH_CACHE", str(tmp_path))
-    timed = (*SEARCH, "--latency", "--saving", "20", "--max-seconds", "0.1", "--threads", "1", "--device", "cpu")
+    timed = (*ALL, "--latency", "--saving", "20", "--max-seconds", "0.1", "--threads", "1", "--device", "cpu")
     result = run(*timed)
     assert result.exit_code == 0, result.stderr
     assert "Is it faster here?" in result.stdout
@@ -158,7 +161,7 @@ def test_milliseconds_are_predicted_from_a_few_profiles_and_the_pick_is_measured
     assert found[0]["latency_origin"] == "measured"
     assert {row["latency_origin"] for row in found} == {"measured", "predicted"}
     assert all(row["latency_ms"] > 0 for row in found)
-    limited = (*SEARCH, "--max-ms", "0.001", "--threads", "1", "--device", "cpu")
+    limited = (*ALL, "--max-ms", "0.001", "--threads", "1", "--device", "cpu")
     refused = run(*limited)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert " ms, " in refused.stderr
@@ -175,7 +178,7 @@ ZOO = str(Path(__file__).parents[2] / "reports" / "zoo")
 
 
 def test_accuracies_say_which_is_good_enough_and_what_to_train() -> None:
-    flags = ("schedules", "search", "--backbone", "tiny", "--saving", "20", "--records", ZOO)
+    flags = ("schedules", "search", "--backbone", "tiny", "--saving", "20", "--records", ZOO, "--families", "staged")
     shown = " ".join(run(*flags).stdout.split())
     assert "No cheaper one of known accuracy is within 1 point of the baseline's PQ." in shown
     assert "Train next: 4,3,2+conv, the most capacity of what is cheaper than the baseline" in shown
@@ -216,12 +219,12 @@ def test_what_is_known_must_be_known(flags: tuple[str, ...], said: str) -> None:
 
 def test_the_files_are_ready_to_train(tmp_path: Path) -> None:
     folder = tmp_path / "found"
-    flags = (*SEARCH, "--families", "staged", "--saving", "30", "--rows", "4", "--write", str(folder))
+    flags = (*SEARCH, "--saving", "30", "--rows", "4", "--write", str(folder))
     assert run(*flags).exit_code == 0
     files = sorted(folder.glob("*.yaml"))
     assert len(files) == 4
     spelt = [read_schedule_file(path)[0].compact for path in files]
-    assert spelt[0] == rows("--families", "staged", "--saving", "30")[0]["schedule"]
+    assert spelt[0] == rows("--saving", "30")[0]["schedule"]
     script = (folder / "train.sh").read_text()
     assert all(f"train --schedule {path.name} --backbone tiny" in script for path in files)
     refused = run(*flags)
@@ -232,7 +235,7 @@ def test_the_files_are_ready_to_train(tmp_path: Path) -> None:
 
 def test_siblings_are_trained_by_their_spelling(tmp_path: Path) -> None:
     folder = tmp_path / "found"
-    assert run(*SEARCH, "--families", "early-exit", "--write", str(folder)).exit_code == 0
+    assert run(*ALL, "--families", "early-exit", "--write", str(folder)).exit_code == 0
     assert "train --schedule early-exit:5 --backbone tiny" in (folder / "train.sh").read_text()
     assert not list(folder.glob("*.yaml"))
 
