@@ -111,11 +111,15 @@ def evaluations_of(records: Sequence[Record]) -> dict[ModelKey, tuple[Evaluation
 
 
 def _trainings(records: Sequence[Record]) -> Iterator[tuple[Record, ...]]:
-    """Weights of one model that were evaluated alike, those together that are trainings of one recipe."""
+    """Weights of one model that were evaluated alike, those together that are trainings of one recipe.
+
+    Where a gate chose exits, each training has a cost of its own, and stands by itself.
+    """
     groups: dict[object, list[Record]] = {}
     for record in sorted(records, key=lambda one: (_seed(one), one.identity.weights or "")):
         how = record.evaluated
         known = how and how.training_seed is not None and how.training_recipe is not None
+        known = known and not (record.cost and record.cost.exits)
         recipe = (how.training_recipe, how.training_start) if how and known else len(groups)
         groups.setdefault(recipe, []).append(record)
     for group in groups.values():

@@ -94,7 +94,7 @@ def require_parquet() -> None:
 
 
 def _row(row: ModelRow, label: str, evaluation: Evaluation | None) -> Iterator[tuple[str, Any]]:
-    record = row.record
+    record = row.with_accuracy(evaluation)
     identity, given = record.identity, record.input
     yield "label", label
     yield "model", identity.model

@@ -42,8 +42,14 @@ class ModelRow:
         return [one for one in self.evaluations if one.key == key]
 
     def with_accuracy(self, evaluation: Evaluation | None) -> Record:
-        """The record with one of its accuracies, which every metric and axis reads like any other."""
-        return self.record.model_copy(update={"accuracy": evaluation.accuracy if evaluation else None})
+        """The record with one of its accuracies, which every metric and axis reads like any other.
+
+        A cost that is expected over the exits that a gate chose is that of the weights that were evaluated.
+        """
+        cost = self.record.cost
+        if cost and cost.exits and evaluation and evaluation.key:
+            cost = evaluation.records[0].cost
+        return self.record.model_copy(update={"cost": cost, "accuracy": evaluation.accuracy if evaluation else None})
 
 
 @dataclass(frozen=True)

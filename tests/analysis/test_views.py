@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from proscale_bench.analysis.frame import rows
 from proscale_bench.analysis.views import SideBySide, main_view, side_by_side, views
 from proscale_bench.bench.profile import records as profile_records
 from proscale_bench.results.metrics import metric
@@ -385,3 +386,23 @@ def test_folders_tell_data_of_one_name_apart() -> None:
     records = [lying_in(evaluated(images="a" * 64), "ade"), lying_in(evaluated(images="b" * 64), "cityscapes")]
     data = {name for view in views(records) for name in view.data}
     assert data == {"val (ade)", "val (cityscapes)"}
+
+
+def test_weights_whose_gate_chose_stand_each_beside_the_cost_of_its_own_exits() -> None:
+    """Two trainings of one recipe, which are averaged elsewhere: their gates take other exits."""
+    found = [
+        renamed(
+            evaluated(f"early-exit+exits:{exits}", 40.0 + seed, seed=seed, recipe=RECIPE, source=f"{seed}.safetensors"),
+            schedule="early-exit",
+            label="early-exit",
+        )
+        for seed, exits in enumerate(("9/0/0/0/1", "0/0/0/0/1"))
+    ]
+    (view,) = views(found)
+    assert {(one.record.accuracy.pq, one.record.cost.gflops["total"]) for one in view.points} == {
+        (one.accuracy.pq, one.cost.gflops["total"]) for one in found
+    }
+    assert {(row["pq"], row["total_gflops"], row["gflops_expected_over"]) for row in rows(found)} == {
+        (40.0, found[0].cost.gflops["total"], "0.9 early-exit:2 + 0.1 early-exit:6"),
+        (41.0, found[1].cost.gflops["total"], "1 early-exit:6"),
+    }
