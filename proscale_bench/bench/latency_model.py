@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import combinations
 
 from proscale_bench.results.statistics import PredictionError, prediction_error
-from proscale_bench.specs.model import ModelSpec, leaves
+from proscale_bench.specs.model import POSTPROCESSING, ModelSpec, leaves
 from proscale_bench.specs.terms import Operator, Sides, Terms
 from proscale_bench.units import GIGA
 
@@ -119,10 +119,11 @@ class LatencyModel:
 
 
 def keyed_parts(spec: ModelSpec, as_executed: bool = True) -> Iterator[tuple[str, Key, Terms]]:
-    """The leaves of a model that cost something: the name, what parts that are alike share, and the terms."""
+    """The leaves of a model but for post-processing that cost something: the name, what parts that are alike share, and
+    the terms."""
     terms = spec.terms(as_executed) or {}
     for part in leaves(spec.parts):
-        if table := terms.get(part.name):
+        if part.name != POSTPROCESSING and (table := terms.get(part.name)):
             kind = part.of if part.numbered and part.of else part.name
             yield part.name, (kind, frozenset(table.items())), table
 

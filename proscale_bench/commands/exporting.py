@@ -83,11 +83,13 @@ def print_tables(console: Console, tables: Iterable[Table], *, break_labels: boo
     Args:
         break_labels: break names of schedules over two rows where the table is too wide for the terminal otherwise.
     """
+    from proscale_bench.render.console import UNWRAPPED
     from proscale_bench.render.table import rich_table
 
     for table in (one.fitted(console.width) for one in tables):
         whole = rich_table(table, **drawn)
-        too_wide = break_labels and console.measure(whole).maximum > console.width
+        unbounded = console.options.update(width=UNWRAPPED)  # a measure is never wider than what it is given
+        too_wide = break_labels and console.measure(whole, options=unbounded).maximum > console.width
         console.print(rich_table(table, break_labels=True, **drawn) if too_wide else whole)
         console.print()
 

@@ -110,7 +110,7 @@ def rich_table(
 
 def broken(name: str) -> str:
     """A schedule's name with each option on a line of its own, so that a column stays narrow."""
-    return re.sub(r"(?<=\S)\+", "\n+", name)
+    return re.sub(r"(?<=\S)\+(?=[a-z])", "\n+", name)
 
 
 def markdown_text(words: str) -> str:
