@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from proscale_bench.errors import BenchError, did_you_mean
-from proscale_bench.specs.encoders.staged import GRAMMAR, Schedule, from_fields
+from proscale_bench.specs.encoders.staged import Schedule, from_fields
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.specs.spelling import parse_encoder
 
@@ -66,14 +66,15 @@ def parse_schedule(text: str | Path) -> EncoderSpec:
 
 
 def parse_staged(text: str | Path) -> Schedule:
-    """Read a schedule where nothing else will do: checkpoints hold encoders with stages alone.
+    """Read a schedule where nothing else will do: files of schedules hold encoders with stages alone.
 
     Raises:
         BenchError: see `parse_schedule`; or it is an encoder of another family.
     """
     encoder = parse_schedule(text)
     if not isinstance(encoder, Schedule):
-        raise BenchError(f"{encoder.compact}: checkpoints of this encoder cannot be read or written", GRAMMAR)
+        hint = "name it by its spelling wherever a schedule is asked for; files hold stages of token layers"
+        raise BenchError(f"{encoder.compact}: an encoder without stages, which no schedule file holds", hint)
     return encoder
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from proscale_bench.render.table import Row, Table
 from proscale_bench.specs.encoders.interleaved import Lite
+from proscale_bench.specs.encoders.pem import Pem
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import LEVELS, STRIDES
 from proscale_bench.specs.model import EncoderSpec
@@ -73,6 +74,16 @@ def options(encoder: EncoderSpec) -> list[tuple[str, str]]:
                 *([("locations", "the same offsets on all levels")] if layers.same_locations else ()),
                 ("FFN of res3", "small, of its own" if layers.small_ffn else "that of the coarse levels"),
                 ("pixel embedding", PIXEL_EMBEDDINGS[embedding]),
+            ]
+        case Pem(width):
+            return [
+                ("mapping", "PEM's pixel decoder before Mask2Former's transformer decoder, not before PEM's own"),
+                ("layers", "none of tokens: res5, res4, res3 each convolved deformably and upsampled for the next"),
+                (
+                    "width",
+                    f"{width or 'half of the head'}; the transformer decoder begins with a projection of each level",
+                ),
+                ("pixel embedding", "1x1 convolution and ReLU at stride 4"),
             ]
     return []
 
