@@ -15,7 +15,6 @@ from proscale_bench.models.backbones import FrozenBatchNorm2d
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.encoders.parts import TokenLayer
 from proscale_bench.models.encoders.pem import DeformableConvolution
-from proscale_bench.models.key_aware_attention import KeyAwareAttention
 from proscale_bench.models.mask2former import Mask2Former
 
 
@@ -26,8 +25,8 @@ def prepare_for_inference(
 
     Args:
         optimizations: fold batch norms into convolutions, predict the masks that serve only as attention masks at
-            their level's own resolution, sample keys that are the values once, do what else the encoder can, and lay
-            maps out with channels last, so that a map is its tokens.
+            their level's own resolution, do what else the encoder can, and lay maps out with channels last, so that a
+            map is its tokens.
         sampling_name: `auto` or a name of `sampling.SAMPLERS`.
         compiled: compile what gains from it: on the CPU the arithmetic around the sampling, elsewhere the regions
             of `compile_regions` too.
@@ -46,9 +45,6 @@ def prepare_for_inference(
         model.encoder.optimize()
         fold_batch_norms(model)
         model.decoder.masks_at_levels = True
-        for module in model.modules():
-            if isinstance(module, KeyAwareAttention):
-                module.samples_once = True
         model.to(memory_format=torch.channels_last)
     chosen = use_sampling(model, sampling_name, compiled)
     if compiled and next(model.parameters()).device.type != "cpu":

@@ -158,8 +158,8 @@ def test_a_traced_model_gives_the_same(backbone: str) -> None:
     images = torch.rand(SMALL) * 255
     with pytest.warns(torch.jit.TracerWarning):  # sizes become constants, which is what counters want
         traced = torch.jit.trace(model, (images,), check_trace=False)
-    logits, masks, auxiliary = traced(images)
+    logits, masks, auxiliary, gates = traced(images)
     expected = model(images)
     assert torch.equal(logits, expected.pred_logits)
     assert torch.equal(masks, expected.pred_masks)
-    assert auxiliary == ()
+    assert (auxiliary, gates) == ((), ())

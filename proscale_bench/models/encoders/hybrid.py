@@ -5,7 +5,7 @@ Source: Zhao et al. 2024 (RT-DETR), section 4.2, and what its released code comp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,8 +15,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from proscale_bench.models.attention import FusedAttention
 from proscale_bench.models.encoders import parts
-from proscale_bench.models.encoders.interface import EncoderOutput, PixelEncoder
-from proscale_bench.models.position import grid_position, kept_grid_position, resize
+from proscale_bench.models.encoders.interface import EncoderOutput
+from proscale_bench.models.position import grid_position, kept_grid_position
 from proscale_bench.specs.encoders.hybrid import Hybrid, PositionOrder
 from proscale_bench.specs.levels import LEVELS
 from proscale_bench.specs.masked_decoder import Head
@@ -29,7 +29,7 @@ WIDE, NARROW = (  # what folds of the two branches of a block
 )
 
 
-class HybridEncoder(PixelEncoder):
+class HybridEncoder(parts.UpsamplingEncoder):
     """One layer of attention over res5, a top-down and a bottom-up path, then features at stride 4.
 
     Args:
@@ -47,9 +47,7 @@ class HybridEncoder(PixelEncoder):
         )
         self.top_down = TopDown(spec, width)
         self.bottom_up = BottomUp(spec, width)
-        self.lateral = parts.lateral(channels["res2"], width)
-        self.pixel_embedding = parts.pixel_embedding(spec.pixel_embedding, width)
-        self.mask_features = parts.mask_projection(width)
+        self.add_embedding(channels, width, spec.pixel_embedding)
 
     def forward(self, features: dict[str, Tensor]) -> EncoderOutput:
         """See `PixelEncoder`.
@@ -65,14 +63,7 @@ class HybridEncoder(PixelEncoder):
         for layer in self.layers:
             tokens = layer(tokens, size)
         pyramid = self.bottom_up(*self.top_down(parts.to_map(tokens, size), res4, res3))
-        res2 = self.lateral(features["res2"])  # [B, C, H/4, W/4]
-        embedded = self.pixel_embedding(resize(pyramid[-1], res2.shape[-2:]).add_(res2))
-        return EncoderOutput(self.mask_features(embedded), pyramid)
-
-    def between_parts(self, output: EncoderOutput) -> Callable[[], object]:
-        """The upsampling of the finest level to stride 4: see `PixelEncoder`."""
-        height, width = output.mask_features.shape[-2:]
-        return lambda: resize(output.pyramid[-1], (height, width))
+        return EncoderOutput(self.embed(pyramid[-1], features), pyramid)
 
     def optimize(self) -> None:
         """Fold blocks, and keep the positions of a size: see `PixelEncoder`."""

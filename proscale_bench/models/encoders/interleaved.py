@@ -5,22 +5,21 @@ Source: Li et al. 2023 (Lite DETR), section 4; the path to stride 4 is Mask2Form
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.encoders import parts
-from proscale_bench.models.encoders.interface import EncoderOutput, PixelEncoder
+from proscale_bench.models.encoders.interface import EncoderOutput
 from proscale_bench.models.key_aware_attention import KeyAwareAttention, linear
-from proscale_bench.models.position import resize
 from proscale_bench.specs.encoders.interleaved import COARSE, Interleaving, Lite
 from proscale_bench.specs.levels import LEVELS
 from proscale_bench.specs.masked_decoder import Head
 
 
-class InterleavedEncoder(PixelEncoder):
+class InterleavedEncoder(parts.UpsamplingEncoder):
     """Layers that refine res5 and res4, some of them res3 too; then features at stride 4.
 
     Args:
@@ -35,9 +34,7 @@ class InterleavedEncoder(PixelEncoder):
         self.projections = nn.ModuleList(parts.projection(channels[level], width) for level in LEVELS)
         self.level_embedding = nn.Parameter(torch.empty(len(LEVELS), width).normal_())
         self.layers = interleaved_layers(spec.interleaving, head, len(LEVELS), len(COARSE))
-        self.lateral = parts.lateral(channels["res2"], width)
-        self.pixel_embedding = parts.pixel_embedding(spec.pixel_embedding, width)
-        self.mask_features = parts.mask_projection(width)
+        self.add_embedding(channels, width, spec.pixel_embedding)
 
     def forward(self, features: dict[str, Tensor]) -> EncoderOutput:
         """See `PixelEncoder`.
@@ -51,14 +48,13 @@ class InterleavedEncoder(PixelEncoder):
         for layer in self.layers:
             tokens = layer(tokens, grid)
         pyramid = parts.split_levels(tokens, grid)
-        res2 = self.lateral(features["res2"])  # [B, C, H/4, W/4]
-        embedded = self.pixel_embedding(resize(pyramid[-1], res2.shape[-2:]).add_(res2))
-        return EncoderOutput(self.mask_features(embedded), pyramid)
+        return EncoderOutput(self.embed(pyramid[-1], features), pyramid)
 
-    def between_parts(self, output: EncoderOutput) -> Callable[[], object]:
-        """The upsampling of the finest level to stride 4: see `PixelEncoder`."""
-        height, width = output.mask_features.shape[-2:]
-        return lambda: resize(output.pyramid[-1], (height, width))
+    def optimize(self) -> None:
+        """Sample keys that are the values once: see `PixelEncoder`."""
+        for layer in self.layers:
+            if isinstance(layer.attention, KeyAwareAttention):
+                layer.attention.samples_once = True
 
 
 def interleaved_layers(interleaving: Interleaving, head: Head, levels: int, coarse: int) -> nn.ModuleList:

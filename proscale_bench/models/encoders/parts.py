@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from proscale_bench.models.deformable_attention import DeformableAttention
+from proscale_bench.models.encoders.interface import EncoderOutput, PixelEncoder
 from proscale_bench.models.position import (
     MASK2FORMER,
     Sine,
@@ -305,3 +306,26 @@ def mask_projection(width: int) -> nn.Conv2d:
     nn.init.kaiming_uniform_(convolution.weight, a=1)
     nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
     return convolution
+
+
+class UpsamplingEncoder(PixelEncoder):
+    """An encoder that ends as Mask2Former's: its finest level comes to stride 4, meets res2, and is embedded."""
+
+    def add_embedding(self, channels: Mapping[str, int], width: int, kind: PixelEmbedding) -> None:
+        """Add the modules of this end."""
+        self.lateral = lateral(channels["res2"], width)
+        self.pixel_embedding = pixel_embedding(kind, width)
+        self.mask_features = mask_projection(width)
+
+    def embed(self, finest: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """The mask features [B, C, H/4, W/4], from the finest level [B, C, h, w] and the backbone's res2."""
+        res2: Tensor = self.lateral(features["res2"])
+        is_there = finest.shape[-2:] == res2.shape[-2:]
+        summed = res2 + finest if is_there else resize(finest, res2.shape[-2:]).add_(res2)
+        output: Tensor = self.mask_features(self.pixel_embedding(summed))
+        return output
+
+    def between_parts(self, output: EncoderOutput) -> Callable[[], object] | None:
+        """The upsampling of the finest level to stride 4: see `PixelEncoder`."""
+        height, width = output.mask_features.shape[-2:]
+        return lambda: resize(output.pyramid[-1], (height, width))

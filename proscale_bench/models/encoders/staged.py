@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from proscale_bench.models.encoders import parts
-from proscale_bench.models.encoders.interface import EncoderOutput, PixelEncoder
-from proscale_bench.models.position import pixel_centres, resize, sine_position
+from proscale_bench.models.encoders.interface import EncoderOutput
+from proscale_bench.models.position import pixel_centres, sine_position
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS
 from proscale_bench.specs.masked_decoder import Head
@@ -25,7 +25,7 @@ from proscale_bench.specs.terms import kept_number
 from proscale_bench.units import Size
 
 
-class StagedEncoder(PixelEncoder):
+class StagedEncoder(parts.UpsamplingEncoder):
     """Token layers in the order of a schedule, then features at stride 4.
 
     Args:
@@ -52,9 +52,7 @@ class StagedEncoder(PixelEncoder):
                 temperature=schedule.recalibration_temperature,
             )
         self.layers = nn.ModuleList(_token_layer(head, len(layer.levels), layer.keep) for layer in schedule.layers)
-        self.lateral = parts.lateral(channels["res2"], width)
-        self.pixel_embedding = parts.pixel_embedding(schedule.pixel_embedding, width)
-        self.mask_features = parts.mask_projection(width)
+        self.add_embedding(channels, width, schedule.pixel_embedding)
 
     def forward(self, features: dict[str, Tensor]) -> EncoderOutput:
         """See `PixelEncoder`.
@@ -76,12 +74,8 @@ class StagedEncoder(PixelEncoder):
         tokens = self._run_stages(tokens, sizes)
 
         pyramid = tuple(parts.to_map(tokens[level], sizes[level]) for level in LEVELS)
-        res2 = self.lateral(features["res2"])  # [B, C, H/4, W/4]
-        if finest == "res2":
-            summed = res2 + parts.to_map(tokens[finest], sizes[finest])
-        else:
-            summed = resize(pyramid[-1], res2.shape[-2:]).add_(res2)
-        return EncoderOutput(self.mask_features(self.pixel_embedding(summed)), pyramid)
+        mask_features = self.embed(parts.to_map(tokens[finest], sizes[finest]), features)
+        return EncoderOutput(mask_features, pyramid)
 
     def _run_stages(self, tokens: dict[str, Tensor], sizes: dict[str, Size]) -> dict[str, Tensor]:
         """Refine each level's tokens by the layers of the stages that see it."""
@@ -110,11 +104,8 @@ class StagedEncoder(PixelEncoder):
         return tokens
 
     def between_parts(self, output: EncoderOutput) -> Callable[[], object] | None:
-        """The upsampling of the finest level to stride 4: see `PixelEncoder`."""
-        if self.schedule.finest == "res2":
-            return None
-        height, width = output.mask_features.shape[-2:]
-        return lambda: resize(output.pyramid[-1], (height, width))
+        """The upsampling of the finest level to stride 4, if it is not there: see `PixelEncoder`."""
+        return None if self.schedule.finest == "res2" else super().between_parts(output)
 
 
 class RetainingLayer(parts.TokenLayer):
