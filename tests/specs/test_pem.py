@@ -62,6 +62,9 @@ def test_the_whole_of_it_on_r50() -> None:
     assert spec.parameters()["encoder"] == 2_178_001
     assert any("deformable convolutions" in what for what in NEVER_COUNTED)
     assert round(count_flops("pem", "swin_t", "800x1344").gflops["encoder"], 2) == 10.30
+    assert (
+        round(count_flops("pem", "resnet50", "1024x2048").gflops["encoder"], 3) == 25.127
+    )  # of PEM's Cityscapes model
 
 
 @pytest.mark.parametrize("as_executed", [False, True])

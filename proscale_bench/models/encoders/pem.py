@@ -111,13 +111,15 @@ class DeformableConvolution(nn.Module):
         modulation = modulation.sigmoid()
         if self.sampling.startswith("embedding_bag") and x.device.type == "cpu" and not torch.is_grad_enabled():
             return self._by_bags(x, offset, modulation)
+        # The operator takes one type, also under autocast.
+        x, offset, modulation = (one.to(self.weight.dtype) for one in (x, offset, modulation))
         convolved: Tensor = deform_conv2d(x, offset, self.weight, self.bias, padding=1, mask=modulation)
         return convolved
 
     def _by_bags(self, x: Tensor, offset: Tensor, modulation: Tensor) -> Tensor:
         """The same but for rounding, block by block of its N places."""
         size = (x.shape[-2], x.shape[-1])
-        cells = torch.tensor([(column, row) for row in (-1, 0, 1) for column in (-1, 0, 1)], device=x.device)
+        cells = torch.tensor([(column, row) for row in (-1.0, 0.0, 1.0) for column in (-1.0, 0.0, 1.0)])
         by_cell = to_tokens(offset).reshape(len(x), -1, KERNEL, 2).flip(-1)  # [B, N, 9, (x, y)], in pixels
         locations = (by_cell + cells) / level_extents((size,), x.device) + pixel_centres(size, x.device)[:, None]
         values = to_tokens(x).contiguous()[:, :, None]  # one head that reads one level: [B, N, 1, C]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from proscale_bench.models.build import build, build_encoder
 from proscale_bench.models.checkpoints.encoder_layouts import PEM, rename
 from proscale_bench.models.encoders.pem import COARSE_TO_FINE, DeformableConvolution, PemEncoder
-from proscale_bench.models.inference import fold_batch_norms, prepare_for_inference
+from proscale_bench.models.inference import fold_batch_norms, prepare_for_inference, use_sampling
 from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.encoders.pem import Pem
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS
@@ -156,6 +156,17 @@ def test_bags_of_pixels_convolve_as_torchvision_does(bias: bool) -> None:
         expected = convolution(x)
         convolution.sampling = "embedding_bag"
         torch.testing.assert_close(convolution(x), expected, rtol=1e-4, atol=1e-4, check_stride=False)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sampling", ["grid_sample", "embedding_bag"])
+def test_in_bf16_it_is_fp32_but_for_rounding(sampling: str) -> None:
+    encoder, features = small_encoder(), features_of(64, 96, images=2)
+    expected = encoder(features).mask_features
+    use_sampling(encoder, sampling)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encoder(features).mask_features.float()
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05 * float(expected.abs().max()), check_stride=False)
 
 
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
