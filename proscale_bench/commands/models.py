@@ -21,6 +21,7 @@ from proscale_bench.commands.options import (
     takes,
 )
 from proscale_bench.commands.published import published
+from proscale_bench.commands.train_gate import train_gate
 from proscale_bench.errors import BenchError, one_of
 from proscale_bench.units import printable
 
@@ -59,6 +60,7 @@ def list_models() -> None:
 
 
 app.command("published", cls=BenchCommand)(published)
+app.command("train-gate", cls=BenchCommand)(train_gate)
 
 
 class ModelShowOptions(DimensionOptions):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proscale_bench.analysis.frame import rows
+from proscale_bench.analysis.frame import rows as table_rows
 from proscale_bench.analysis.views import SideBySide, main_view, side_by_side, views
 from proscale_bench.bench.profile import records as profile_records
 from proscale_bench.results.metrics import metric
@@ -402,7 +402,7 @@ def test_weights_whose_gate_chose_stand_each_beside_the_cost_of_its_own_exits() 
     assert {(one.record.accuracy.pq, one.record.cost.gflops["total"]) for one in view.points} == {
         (one.accuracy.pq, one.cost.gflops["total"]) for one in found
     }
-    assert {(row["pq"], row["total_gflops"], row["gflops_expected_over"]) for row in rows(found)} == {
+    assert {(row["pq"], row["total_gflops"], row["gflops_expected_over"]) for row in table_rows(found)} == {
         (40.0, found[0].cost.gflops["total"], "0.9 early-exit:2 + 0.1 early-exit:6"),
         (41.0, found[1].cost.gflops["total"], "1 early-exit:6"),
     }
