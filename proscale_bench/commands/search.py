@@ -171,8 +171,9 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
             kind = one_of(FigureFormat, self.export_figure.suffix.lstrip("."), "format of a figure")
             write_atomic(self.export_figure, save(search_figure(found, rows), kind), overwrite=self.force)
         if self.write is not None:
-            start = f" --start {shlex.quote(str(self.weights.resolve()))}" if self.weights else ""
-            flags = f"--backbone {found.request.spec.backbone_name}{start}" if self.weights is None else start.strip()
+            flags = f"--backbone {found.request.spec.backbone_name}"
+            if self.weights is not None and self.specs_of((), self.backbone) == (found.request.spec.baseline(),):
+                flags = f"--start {shlex.quote(str(self.weights.resolve()))}"  # of no other schedule can one start
             described = [(row.count.spec.encoder, f"{row.reason}; capacity {100 * row.capacity:.1f} %") for row in rows]
             with whole_folder(self.write, COMMAND, self.force) as folder:
                 for name, text in schedule_files(described, flags).items():

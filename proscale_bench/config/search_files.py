@@ -13,9 +13,9 @@ from proscale_bench.specs.model import EncoderSpec
 TRAIN = "train.sh"
 SCRIPT = """\
 #!/bin/sh
-# Trains what the search found, one after the other. Flags go to each of them: sh {name} --coco /data/coco
+# Trains what the search found, one after the other. Flags go to each of them: sh train.sh --coco /data/coco
 set -e
-cd "$(dirname "$0")"
+here=$(dirname "$0")
 """
 
 
@@ -26,12 +26,12 @@ def schedule_files(encoders: Sequence[tuple[EncoderSpec, str]], flags: str) -> d
         encoders: each with its description, the best first.
         flags: of every training, as a shell reads them.
     """
-    files, lines = {}, [SCRIPT.format(name=TRAIN)]
+    files, lines = {}, [SCRIPT]
     for number, (encoder, description) in enumerate(encoders, start=1):
-        word = encoder.compact
+        word = shlex.quote(encoder.compact)
         if isinstance(encoder, Schedule):
-            name = f"{number:02}-{re.sub('[^A-Za-z0-9]+', '-', word)}"[:64]
-            word = f"{name}.yaml"
-            files[word] = dump_schedule(encoder, name, description)
-        lines.append(f'proscale-bench train --schedule {shlex.quote(word)} {flags} "$@"\n')
+            name = f"{number:02}-{re.sub('[^A-Za-z0-9]+', '-', encoder.compact)}"[:64]
+            files[f"{name}.yaml"] = dump_schedule(encoder, name, description)
+            word = f'"$here/{name}.yaml"'
+        lines.append(f'proscale-bench train --schedule {word} {flags} "$@"\n')
     return {**files, TRAIN: "".join(lines)}

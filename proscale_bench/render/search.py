@@ -57,16 +57,14 @@ def headlines(found: Found) -> list[str]:
 def realised(row: SearchRow, saving: RealisedSaving, baseline_ms: float) -> list[str]:
     """What the pick is worth in time: measured in turns with the baseline."""
     assert row.latency_ms is not None
+    answer = "Yes" if saving.value > 0 else "No"
+    if saving.verdict == "not significant":
+        answer = "Not by more than chance"
+    elif saving.verdict == "too few samples":
+        answer += ", by few rounds, and --max-seconds takes more"
     low, high = saving.interval
     ms = f"{show_ms(row.latency_ms)} ms against the baseline's {show_ms(baseline_ms)}, measured in turns"
-    if not saving.significant:
-        return [
-            f"Is it faster here? Not by more than chance: {ms} ({saving.value:+.1f} % less [{low:.1f}, {high:.1f}])."
-        ]
-    word, value = ("less", saving.value) if saving.value > 0 else ("more", -saving.value)
-    ends = (low, high) if saving.value > 0 else (-high, -low)
-    answer = "Yes" if saving.value > 0 else "No"
-    return [f"Is it faster here? {answer}: {ms}, {value:.1f} % {word} [{ends[0]:.1f}, {ends[1]:.1f}]."]
+    return [f"Is it faster here? {answer}: {ms}, {saving.value:.1f} % of the time saved [{low:.1f}, {high:.1f}]."]
 
 
 def prediction(error: PredictionError, where: str, others_cpu_pct: float | None) -> list[str]:

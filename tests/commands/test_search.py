@@ -187,7 +187,8 @@ def test_accuracies_say_which_is_good_enough_and_what_to_train() -> None:
     shown = " ".join(run(*flags).stdout.split())
     assert "No cheaper one of known accuracy is within 1 point of the baseline's PQ." in shown
     assert "Train next: 4,3,2+conv, the most capacity of what is cheaper than the baseline" in shown
-    assert re.search(r"Capacity ranks these 9 as their PQ does with a correlation of 0\.\d\d", shown)
+    (ranks,) = re.findall(r"Capacity ranks these 9 as their PQ does with a correlation of (0\.\d\d)", shown)
+    assert f"correlation of {ranks}" in " ".join((Path(ZOO).parents[1] / "docs" / "search.md").read_text().split())
     near = " ".join(run(*flags, "--within", "6").stdout.split())
     assert (
         "3,3,3+conv is the cheapest within 6 points of the baseline's PQ: -5.23 points at -14.14%; the interval" in near
@@ -231,11 +232,23 @@ def test_the_files_are_ready_to_train(tmp_path: Path) -> None:
     spelt = [read_schedule_file(path)[0].compact for path in files]
     assert spelt[0] == rows("--saving", "30")[0]["schedule"]
     script = (folder / "train.sh").read_text()
-    assert all(f"train --schedule {path.name} --backbone tiny" in script for path in files)
+    assert all(f'train --schedule "$here/{path.name}" --backbone tiny' in script for path in files)
     refused = run(*flags)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert f"{folder} exists" in refused.stderr
     assert run(*flags, "--force").exit_code == 0
+
+
+@pytest.mark.parametrize(("name", "starts"), [("tiny-baseline", True), ("tiny-3-3-3", False)])
+def test_trainings_start_from_the_weights_of_a_baseline(name: str, starts: bool, tmp_path: Path) -> None:
+    from proscale_bench.config.weights import shipped_weights
+
+    weights = next(path for path in shipped_weights().values() if path.stem == name)
+    flags = ("--weights", str(weights), "--size", "64x96", "--families", "pem", "--write", str(tmp_path / "found"))
+    assert run("schedules", "search", *flags).exit_code == 0
+    script = (tmp_path / "found" / "train.sh").read_text()
+    assert ("--start" in script) is starts
+    assert ("--backbone tiny" in script) is not starts
 
 
 def test_siblings_are_trained_by_their_spelling(tmp_path: Path) -> None:
