@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +52,9 @@ def find_model(
     found = _traced(request, (given.height_px or 0, given.width_px or 0), batch_size)
     tables = found.tables()
     parts = tuple(part for part in found.parts if not is_rest(part) or tables.get(part.name))
+    parameters = tuple(found.parameters.items())
     spec = CustomSpec(
-        request, loaded.digest, parts, tuple(found.parameters.items()), found.engine, against, tracer=trace_spec
+        request, loaded.digest, parts, parameters, found.engine, against, tracer=trace_spec, opener=open_spec
     )
     return FoundModel(spec, given, loaded.notes)
 
@@ -72,6 +73,21 @@ def trace_spec(spec: CustomSpec, size: Batch) -> Traced:
         raise BenchError(message, "count it at this size alone", ExitCode.UNTRUSTED)
     own = {name: table for name, table in tables.items() if name in known}
     return Traced(own, dict(found.trace.left_out.most_common()), found.engine)
+
+
+def open_spec(spec: CustomSpec) -> LoadedModel:
+    """The opener of every model that `find_model` found, also in other processes.
+
+    Raises:
+        BenchError: see `find_model`.
+    """
+    loaded = _loaded(spec.request)
+
+    def build() -> nn.Module:
+        with talking_to_stderr(), faults_of(str(spec)):
+            return loaded.build()
+
+    return replace(loaded, build=build)
 
 
 @lru_cache(maxsize=256)

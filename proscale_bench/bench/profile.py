@@ -151,7 +151,7 @@ class Assembly:
         samples, execution = self.one.samples, self.one.execution
         whole = timing([samples.whole_ms])
         times = stage_samples(samples.stages_ms, samples.whole_ms)
-        sum_pct = 100 * sum(median(times[name]) for name in IN_TURN if name in times) / whole.latency_median_ms
+        sum_pct = 100 * sum(median(times[name]) for name in self._in_turn(times)) / whole.latency_median_ms
         launch_pct = None
         if execution.device == "cuda":
             launch_pct = 100 * median(samples.launch_ms) / whole.latency_median_ms
@@ -190,6 +190,10 @@ class Assembly:
                 ),
             ),
         )
+
+    def _in_turn(self, times: Iterable[str]) -> list[str]:
+        """The stages that together are the whole: of a model of somebody else's, all that could be told apart."""
+        return list(times) if self.counted.traced else [name for name in IN_TURN if name in times]
 
     def _stage(self, name: str, samples_ms: Sequence[float], whole: Timing) -> StageProfile:
         measured = timing([samples_ms])

@@ -10,6 +10,7 @@ from proscale_bench.errors import BenchError, one_of
 if TYPE_CHECKING:
     from proscale_bench.bench.any_model import FoundModel
     from proscale_bench.commands.flops import FlopsOptions
+    from proscale_bench.commands.progress import Bar
     from proscale_bench.specs.custom import ModelRequest
 
 OF_OURS = ("schedule", "backbone", "weights", "classes", "queries", "width", "output_size", "verify", "as_executed")
@@ -28,7 +29,6 @@ class AnyModelOptions(Options):
         "--model-args KEY=VALUE", "Argument of its constructor. Repeat for several.", ANY_MODEL
     )
     against: MaybeStr = flag("--against MODEL", "Model that it is held against. [default: none]", ANY_MODEL)
-    batch_size: int = flag("--batch-size, -n N", "Number of images of the pass.", ANY_MODEL, default=1, min=1)
     inputs: MaybeStr = flag("--inputs FILE:NAME", "Function that makes what it is called with.", ANY_MODEL)
     depth: MaybeStr = flag(
         "--depth N", "Levels of named children that are a row each, or an attribute with names. [default: 2]", ANY_MODEL
@@ -42,7 +42,6 @@ class AnyModelOptions(Options):
             BenchError: one is given.
         """
         given = {name: getattr(self, name) for name in ("model_args", "against", "inputs", "depth", "allow")}
-        given["batch_size"] = self.batch_size > 1
         for name in (name for name, value in given.items() if value):
             raise BenchError(f"--{name.replace('_', '-')} is of a model that --model names", "name one")
 
@@ -64,6 +63,26 @@ class AnyModelOptions(Options):
         if self.against is None:
             return None
         return read_request(self.against, (), self.inputs, self.depth, self.allow or ())
+
+
+def found_models(options: AnyModelOptions, size: str | None, batch_size: int, bar: Bar) -> list[FoundModel]:
+    """The models that are meant, each built and run once. Loads torch.
+
+    Raises:
+        BenchError: a model cannot be built or run, or an operator has no rule (exit code 3).
+    """
+    from dataclasses import replace
+
+    from proscale_bench.bench.any_model import find_model
+
+    against, found = None, []
+    if (base := options.base_request()) is not None:
+        bar.show(str(base), 0, None)
+        against = replace(find_model(base, size, batch_size).spec, is_base=True)
+    for request in options.requests():
+        bar.show(str(request), 0, None)
+        found.append(find_model(request, size, batch_size, against))
+    return found
 
 
 def refuse_ours(options: object, names: tuple[str, ...] = OF_OURS) -> None:
@@ -94,20 +113,13 @@ def flops_of_models(options: FlopsOptions) -> None:
     refuse_ours(options)
     exports, rules = options.exports(), get_rules(options.rules)
     convention = one_of(Convention, options.convention, "convention")
-    requests, base = options.requests(), options.base_request()
+    options.requests()  # what is wrong with flags is said before torch is loaded
     if options.size is not None and options.size not in COCO_SIZES:
         parse_size(options.size)
-    found: list[FoundModel] = []
     with progress_bar("loading torch", line_after_s=LINE_EVERY_S) as bar:
         with uninterrupted():
-            from proscale_bench.bench.any_model import find_model
-        against = None
-        if base is not None:
-            bar.show(str(base), 0, None)
-            against = find_model(base, options.size, options.batch_size).spec
-        for request in requests:
-            bar.show(str(request), 0, None)
-            found.append(find_model(request, options.size, options.batch_size, against))
+            import torch  # noqa: F401
+        found = found_models(options, options.size, options.batch_size, bar)
         counts = [count_model(one.spec, one.size, rules, convention) for one in found]
     notes = [f"{one.spec}: {note}" for one in found for note in one.notes]
     for one in dict.fromkeys(notes):

@@ -166,10 +166,12 @@ def read_weights(path: Path) -> LimitedWeights:
 
 def read_model(request: ModelRequest, size: str, baseline: ModelRequest | None) -> ModelSpec:
     """The model of somebody else's that a budget names: built and run once, by the code that it is of."""
+    from dataclasses import replace
+
     from proscale_bench.bench.any_model import find_model
     from proscale_bench.render.console import note
 
-    against = None if baseline is None else find_model(baseline, size).spec
+    against = None if baseline is None else replace(find_model(baseline, size).spec, is_base=True)
     found = find_model(request, size, against=against)
     for one in found.notes:
         note(f"{request}: {one}")

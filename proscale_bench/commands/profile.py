@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proscale_bench.commands import completion
+from proscale_bench.commands.any_model import AnyModelOptions, found_models, refuse_ours
 from proscale_bench.commands.options import (
     HOW,
     MAX_BATCH_SIZE,
@@ -37,7 +38,7 @@ HOW_LONG = "How long it is measured"
 DEFAULT_SIZES: dict[DeviceType, str] = {"cuda": "800x1333", "cpu": "640x640"}  # a CPU takes seconds for the former
 
 
-class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
+class ProfileOptions(ModelOptions, AnyModelOptions, ExecutionOptions, ExportOptions):
     """The flags of `profile`."""
 
     size: MaybeStr = flag(
@@ -80,6 +81,8 @@ class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
             hint = "give a size as in --size 800x1333; 'proscale-bench flops' counts the COCO sets"
             raise BenchError(f"--size {self.size}: a latency is of one size, and this is many", hint)
         parse_size(self.size or DEFAULT_SIZES["cpu"], self.output_size)
+        if not self.model:
+            self.refuse_without_model()
         super().check()
 
     def settings(self) -> ProfileSettings:
@@ -115,11 +118,12 @@ class ProfileOptions(ModelOptions, ExecutionOptions, ExportOptions):
     def request(self, specs: tuple[ModelSpec, ...], device: DeviceType) -> ProfileRequest:
         """The request to profile models on a device."""
         from proscale_bench.bench.profile import ProfileRequest
-        from proscale_bench.cost.geometry import parse_size
+        from proscale_bench.cost.geometry import batch_of, parse_size
 
+        size = parse_size(self.size or DEFAULT_SIZES["cpu" if self.model else device], self.output_size)
         return ProfileRequest(
             specs=specs,
-            size=parse_size(self.size or DEFAULT_SIZES[device], self.output_size),
+            size=batch_of(size, 1) if self.model else size,
             batch_sizes=tuple(dict.fromkeys(self.batch_size)),
             ceilings=self.ceilings,
         )
@@ -137,7 +141,8 @@ def profile(options: ProfileOptions) -> None:
 
     exports = options.exports()
     options.check()
-    specs = options.specs()
+    options.requests()
+    specs = models_of_others(options) if options.model else options.specs()
     refuse_expectations(specs)
     for spec in specs:
         if spec.exits:
@@ -146,6 +151,19 @@ def profile(options: ProfileOptions) -> None:
     show(records, run, exports.console)
     exports.write([record.row() for record in records], lambda: markdown(records))
     check_measured(records, options.fail_unstable)
+
+
+def models_of_others(options: ProfileOptions) -> tuple[ModelSpec, ...]:
+    """The models that `--model` names, each built and run once to be counted."""
+    from proscale_bench.commands.progress import LINE_EVERY_S, progress_bar
+    from proscale_bench.render.console import note
+
+    refuse_ours(options)
+    with progress_bar("loading torch", line_after_s=LINE_EVERY_S) as bar:
+        found = found_models(options, options.size or DEFAULT_SIZES["cpu"], 1, bar)
+    for said in (f"{one.spec}: {said}" for one in found for said in one.notes):
+        note(said)
+    return tuple(one.spec for one in found)
 
 
 def measure(options: ProfileOptions, specs: tuple[ModelSpec, ...]) -> tuple[list[Record], Path]:

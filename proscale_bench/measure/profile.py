@@ -6,11 +6,14 @@ import gc
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
+from torch import nn
 
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.machine import OthersCpu, no_garbage_collection
+from proscale_bench.measure.any_stages import take_any_apart
 from proscale_bench.measure.environment import Environment, read_environment
 from proscale_bench.measure.latency import Limits, RoundDone, Samples, Subject, TimedStage, run_rounds
 from proscale_bench.measure.memory import is_out_of_memory, memory_guard, pass_memory
@@ -21,7 +24,8 @@ from proscale_bench.models.build import build
 from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.running import autocast, check_device, device_name, global_state
-from proscale_bench.results.profile import DeviceType, DType, Execution, Memory, Mode
+from proscale_bench.results.profile import NO_SAMPLING, DeviceType, DType, Execution, Memory, Mode
+from proscale_bench.specs.custom import CustomSpec
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import ModelSpec
 from proscale_bench.units import Size
@@ -100,8 +104,8 @@ class Session:
         if self.device.type == "cuda":
             self.board = Board.open(str(torch.cuda.get_device_properties(self.device).uuid))
         self.environment: Environment
-        self._sampling = settings.sampling
-        self._models: list[Mask2Former] = []
+        self._sampling, self._optimizations = settings.sampling, settings.optimizations
+        self._models: list[nn.Module] = []
 
     def __enter__(self) -> Session:
         with ExitStack() as stack:
@@ -132,7 +136,7 @@ class Session:
             batch_size=batch_size,
             mode=self.settings.mode,
             sampling=self._sampling,
-            optimizations=self.settings.optimizations,
+            optimizations=self._optimizations,
             threads=torch.get_num_threads(),
         )
 
@@ -155,8 +159,11 @@ class Session:
             name = spec.variant
             progress(f"{name}: first passes", None)
             try:
-                images = self._images(execution.batch_size, size)
-                subject, memories[name] = self._prepare(spec, model, images, output_size)
+                if isinstance(spec, CustomSpec):
+                    subject, memories[name] = self._prepare_any(spec, model, execution.batch_size, size)
+                else:
+                    images = self._images(execution.batch_size, size)
+                    subject, memories[name] = self._prepare(spec, cast(Mask2Former, model), images, output_size)
                 subjects.append(subject)
             except FAILURES as error:
                 failures[name] = error.with_traceback(None)  # which would keep the tensors
@@ -217,17 +224,36 @@ class Session:
         subject = take_apart(model, spec, images, output_size, self._autocast, graphs=self.settings.cuda_graphs)
         return subject, memory
 
+    def _prepare_any(
+        self, spec: CustomSpec, model: nn.Module, batch_size: int, size: Size
+    ) -> tuple[Subject, Memory | None]:
+        inputs = spec.opener(spec).inputs(model, size, batch_size).to(lambda tensor: tensor.to(self.device))
+
+        def one_pass() -> None:
+            with torch.inference_mode(), self._autocast():
+                inputs.call(model)
+
+        one_pass()
+        memory = pass_memory(model, one_pass, self.device)
+        return take_any_apart(model, spec, inputs, self._autocast, graphs=self.settings.cuda_graphs), memory
+
     def _build(self) -> None:
         """Every model, freshly initialised: weights change no time. Models of one backbone share it."""
         settings = self.settings
         for spec in self.specs:
             torch.manual_seed(settings.seed)
+            if isinstance(spec, CustomSpec):  # as it is: no rewriting is known to be exact
+                self._models.append(spec.opener(spec).build().to(self.device))
+                if settings.compiled:
+                    self._models[-1].compile()  # type: ignore[no-untyped-call,unused-ignore]
+                self._sampling, self._optimizations = NO_SAMPLING, False
+                continue
             model = build(spec, device=self.device)
             self._sampling = prepare_for_inference(
                 model, optimizations=settings.optimizations, sampling_name=settings.sampling, compiled=settings.compiled
             )
             if self._models and _shares_backbone(spec, self.specs[0]):
-                model.backbone = self._models[0].backbone
+                model.backbone = cast(Mask2Former, self._models[0]).backbone
             self._models.append(model)
 
     def _images(self, batch_size: int, size: Size) -> torch.Tensor:

@@ -93,7 +93,7 @@ def _limits(savings: Sequence[SavingPoint]) -> tuple[float, float]:
     """The limits of both axes, so that the dashed line is the diagonal."""
     values = [0.0, *(one.counted for one in savings), *(one.realised.value for one in savings)]
     ends = [end for one in savings for end in one.realised.interval]
-    return min(*values, *ends) - ROOM, max(*values, *ends) + ROOM
+    return min([*values, *ends]) - ROOM, max([*values, *ends]) + ROOM
 
 
 def _label(axes: Axes, savings: Sequence[SavingPoint]) -> None:

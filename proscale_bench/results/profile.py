@@ -14,7 +14,7 @@ from proscale_bench.results.section import Amount, Count, Interval, Line, Sectio
 DeviceType = choices.DeviceType
 DType = choices.DType
 Mode = choices.Mode
-
+NO_SAMPLING = "none"  # of a model that is not ours
 
 # An answer about a difference. `another session`: of one session a side, it cannot be told from the machine.
 Verdict = Literal["significant", "not significant", "too few samples", "another session", "other data"]
@@ -28,7 +28,7 @@ class Execution(Section):
     dtype: DType  # bf16 and fp16 by autocast: the weights stay fp32
     batch_size: Count
     mode: Mode
-    sampling: Word  # the core of deformable attention
+    sampling: Word  # the core of deformable attention; see `NO_SAMPLING`
     optimizations: Annotated[bool, written_as("rewrites", "optimizations")]  # of `models/inference.py`
     threads: Count  # of the CPU
 
@@ -36,7 +36,7 @@ class Execution(Section):
     def words(self) -> str:
         """The execution in words, for a caption."""
         parts = [self.device_name, self.dtype, f"batch {self.batch_size}", self.mode.replace("_", " ", 1)]
-        parts.append(f"{self.sampling} sampling")
+        parts += [f"{self.sampling} sampling"] if self.sampling != NO_SAMPLING else []
         if self.device == "cpu":
             parts.append(f"{self.threads} thread{'s' if self.threads > 1 else ''}")
         if not self.optimizations:

@@ -27,6 +27,7 @@ from proscale_bench.results.profile import Execution, Profile
 from proscale_bench.results.section import Amount, Count, Line, Section, Word
 from proscale_bench.specs.encoders.staged import baseline
 from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.model import TRACED
 from proscale_bench.units import printable_lines
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -351,8 +352,8 @@ class ModelKey(NamedTuple):
 
     @property
     def architecture(self) -> ModelKey:
-        """All but the schedule: what a model shares with its baseline."""
-        return self._replace(schedule="")
+        """All but the schedule, and what a traced model was read from: what a model shares with its baseline."""
+        return self._replace(schedule="", dimensions=tuple(one for one in self.dimensions if one[0] not in TRACED))
 
 
 def model_of(record: Record) -> ModelKey:

@@ -63,8 +63,8 @@ class CustomEncoder:
         return 0
 
 
-def no_tracer(spec: object, size: object) -> NoReturn:
-    """The tracer of a model that nobody loaded: records and checkpoints never lead to one."""
+def _not_loaded(spec: object, *given: object) -> NoReturn:
+    """The tracer and opener of a model that nobody loaded: records and checkpoints lead to none."""
     raise BenchError(f"{spec} is not loaded", "name it with --model", ExitCode.UNTRUSTED)
 
 
@@ -79,7 +79,9 @@ class CustomSpec:
         counted: parameters by top part; those that parts share are in the first.
         engine: what it was traced on: `trace-meta`, `trace-fake` or `trace-cpu`.
         against: the model that it is held against.
+        is_base: others are held against it.
         tracer: makes a `cost.count.Traced` of it and a size, which `cost` cannot; processes find it by its name.
+        opener: makes the `bench.loader.LoadedModel` that it is of, which builds the module and its inputs.
     """
 
     request: ModelRequest
@@ -88,7 +90,9 @@ class CustomSpec:
     counted: tuple[tuple[str, int], ...]
     engine: str
     against: CustomSpec | None = field(default=None, compare=False)
-    tracer: Callable[..., Any] = field(default=no_tracer, compare=False, repr=False)
+    is_base: bool = field(default=False, compare=False)
+    tracer: Callable[..., Any] = field(default=_not_loaded, compare=False, repr=False)
+    opener: Callable[..., Any] = field(default=_not_loaded, compare=False, repr=False)
 
     family = CUSTOM
     backbone_name = CUSTOM
@@ -117,7 +121,7 @@ class CustomSpec:
         return self
 
     def baseline(self) -> CustomSpec | None:
-        return self.against
+        return self if self.is_base else self.against
 
     def terms(self, as_executed: bool = False) -> None:
         """None: a trace counts it."""

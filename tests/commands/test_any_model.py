@@ -282,3 +282,33 @@ def test_budgets_that_no_model_can_be_held_to_are_refused(net: str, tmp_path: Pa
     result = run("check", str(tmp_path / "budgets.yaml"))
     assert result.exit_code == 2
     assert expected in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize("sessions", ["1", "2"])
+def test_models_are_timed_in_turns_with_what_they_are_held_against(net: str, tmp_path: Path, sessions: str) -> None:
+    flags = ("--model", f"{net}:Net", "--model-args", "width=4", "--against", f"{net}:Net", "--size", "32x32")
+    how = ("--repeats", "6", "--max-seconds", "5", "--device", "cpu", "--threads", "1", "--sessions", sessions)
+    result = run("profile", *flags, *how, "--out", str(tmp_path / "run"), "--export-json", "-")
+    assert result.exit_code == 0, result.stderr
+    base, own = json.loads(result.stdout)["results"]
+    assert (base["schedule"], own["schedule"]) == (f"{net}:Net", f"{net}:Net(width=4)")
+    assert base["session"] == own["session"]
+    assert set(own["stages"]) == {"body", "tail"}
+    assert own["counted_saving_pct"]["counted"] > 40
+    assert own["realised_saving_pct"] is not None
+    assert base["realised_saving_pct"] is None
+    assert own["sampling"] == "none"
+    assert own["gflops"]["total"] > 0
+    assert len(list((tmp_path / "run" / "records").glob("*.json"))) == 2
+    assert run("report", str(tmp_path / "run")).exit_code == 0
+
+
+def test_a_record_never_leads_to_its_model(net: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(Path(net).read_text())
+    out = tmp_path / "flops.json"
+    assert run("flops", "--model", f"{file}:Net", "--size", "8x8", "--export-json", str(out)).exit_code == 0
+    file.write_text("raise SystemExit('executed')")
+    result = run("compare", str(out), str(out))
+    assert result.exit_code == 0, result.stderr
+    assert "executed" not in result.stdout + result.stderr
