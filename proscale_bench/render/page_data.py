@@ -323,7 +323,8 @@ def _of_training(record: Record) -> Detail:
 
 
 def _of_cost(cost: Cost) -> Iterator[Detail]:
-    yield Detail("total with post-processing", f"{show_gflops(cost.gflops['total_with_postprocessing'])} GFLOPs")
+    whole = cost.tree[-1]
+    yield Detail(whole.title, f"{show_gflops(cost.gflops[whole.name])} GFLOPs")
     params = [f"{part.replace('_', ' ')} {amount:.2f}" for part, amount in cost.params_m.items() if part != "total"]
     yield Detail("parameters by part", f"{', '.join(params)} M")
     layers = [(len(list(same)), tokens) for tokens, same in groupby(layer.tokens for layer in cost.layers)]

@@ -16,6 +16,7 @@ from proscale_bench.render.parts import ENCODER, depth, merged, short_title
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.profile import Execution
 from proscale_bench.results.record import Cost, EvaluationProtocol, Identity, PartRow, Record, usual_tree
+from proscale_bench.specs.custom import CUSTOM
 from proscale_bench.specs.model import TOTAL, WHOLE
 from proscale_bench.units import show_reduction
 
@@ -49,10 +50,13 @@ def counting(records: Sequence[Record]) -> list[str]:
     for name in dict.fromkeys(record.rules for record in records):
         known = RULES.get(name)
         costs = [record.cost for record in records if record.rules == name and record.cost]
-        left_out = sorted({op for cost in costs for op in cost.uncounted_ops})
+        left_out = sorted({op for cost in costs for op in cost.uncounted_ops if "." not in op})  # else of a trace
         products = f" Products left out: {', '.join(left_out)}." if left_out else ""
         lines.append(f"Rules {name}{f': {known.description}' if known else ''}.{products}")
-    tree = merged(record.cost.tree for record in records if record.cost) or merged([usual_tree()])
+    if all(record.identity.model == CUSTOM for record in records):
+        return [*lines, "Parts are the named children of each model; each was run once to be counted."]
+    ours = [record.cost.tree for record in records if record.cost and record.identity.model != CUSTOM]
+    tree = merged(ours) or merged([usual_tree()])
     return [
         *lines,
         f"Never counted: {', '.join(NEVER_COUNTED)}.",

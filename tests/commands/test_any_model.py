@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proscale_bench.bench.any_model import find_model
+from proscale_bench.config.model_request import read_request
+from proscale_bench.cost.count import count_model
+from proscale_bench.cost.rules import get_rules
 from tests.cli import run
 from tests.measure.families import configuration
 
@@ -284,10 +289,9 @@ def test_budgets_that_no_model_can_be_held_to_are_refused(net: str, tmp_path: Pa
     assert expected in result.stderr + result.stdout
 
 
-@pytest.mark.parametrize("sessions", ["1", "2"])
-def test_models_are_timed_in_turns_with_what_they_are_held_against(net: str, tmp_path: Path, sessions: str) -> None:
+def test_models_are_timed_in_turns_with_what_they_are_held_against(net: str, tmp_path: Path) -> None:
     flags = ("--model", f"{net}:Net", "--model-args", "width=4", "--against", f"{net}:Net", "--size", "32x32")
-    how = ("--repeats", "6", "--max-seconds", "5", "--device", "cpu", "--threads", "1", "--sessions", sessions)
+    how = ("--repeats", "6", "--max-seconds", "5", "--device", "cpu", "--threads", "1")
     result = run("profile", *flags, *how, "--out", str(tmp_path / "run"), "--export-json", "-")
     assert result.exit_code == 0, result.stderr
     base, own = json.loads(result.stdout)["results"]
@@ -301,6 +305,14 @@ def test_models_are_timed_in_turns_with_what_they_are_held_against(net: str, tmp
     assert own["gflops"]["total"] > 0
     assert len(list((tmp_path / "run" / "records").glob("*.json"))) == 2
     assert run("report", str(tmp_path / "run")).exit_code == 0
+
+
+def test_a_model_is_found_again_in_another_process(net: str) -> None:
+    found = find_model(read_request(f"{net}:Net"), "8x16")
+    again = pickle.loads(pickle.dumps(found.spec))
+    assert again == found.spec
+    assert count_model(again, found.size, get_rules("complete")).flops["body"] > 0
+    assert sum(parameter.numel() for parameter in again.opener(again).build().parameters()) == 384
 
 
 def test_a_record_never_leads_to_its_model(net: str, tmp_path: Path) -> None:
