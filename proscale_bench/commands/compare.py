@@ -48,7 +48,7 @@ def compare(options: CompareOptions) -> None:
     from proscale_bench.analysis.compare import parse_gate, regressions
     from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.render import compare as render
-    from proscale_bench.render.exits import notes_on_records
+    from proscale_bench.render.notes import notes_on_records
     from proscale_bench.render.table import markdown_tables, markdown_text
     from proscale_bench.units import printable
 

@@ -58,7 +58,7 @@ def flops(options: FlopsOptions) -> None:
     from proscale_bench.cost.rules import Convention, get_rules
     from proscale_bench.render import flops as render
     from proscale_bench.render.console import detail
-    from proscale_bench.render.exits import notes_on_models
+    from proscale_bench.render.notes import notes_on_models
     from proscale_bench.specs.model import by_exit
 
     if options.model:

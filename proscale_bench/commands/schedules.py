@@ -71,8 +71,8 @@ def show(options: ScheduleShowOptions) -> None:
     from proscale_bench.cost.rules import get_rules
     from proscale_bench.render import schedules as render
     from proscale_bench.render.console import stdout_console
-    from proscale_bench.render.exits import notes_on_models
     from proscale_bench.render.flops import headline, model_of
+    from proscale_bench.render.notes import notes_on_models
     from proscale_bench.specs.model import by_exit
 
     if options.schedule is None and options.weights is None:

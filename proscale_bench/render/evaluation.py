@@ -8,7 +8,7 @@ from typing import Any
 
 from proscale_bench.analysis.labels import labels, shared_model
 from proscale_bench.render.columns import Column, gflops, number, saved
-from proscale_bench.render.exits import notes_on_records
+from proscale_bench.render.notes import notes_on_records
 from proscale_bench.render.table import Row, Table, markdown_table, markdown_tables
 from proscale_bench.results.accuracy import ACCURACIES, Accuracy, Evaluated
 from proscale_bench.results.record import Record

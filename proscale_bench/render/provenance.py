@@ -11,7 +11,7 @@ from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, by_backbone, by_setting, find
 from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
-from proscale_bench.render.exits import notes_on_records
+from proscale_bench.render.notes import notes_on_records
 from proscale_bench.render.parts import ENCODER, depth, merged, short_title
 from proscale_bench.render.style import backbone_name
 from proscale_bench.results.profile import Execution

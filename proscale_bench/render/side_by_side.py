@@ -9,7 +9,7 @@ from proscale_bench.analysis.labels import MEAN, row_names, shared_model
 from proscale_bench.analysis.settings import by_backbone, by_setting, main_setting
 from proscale_bench.analysis.views import SideBySide
 from proscale_bench.render import columns
-from proscale_bench.render.exits import notes_on_records
+from proscale_bench.render.notes import notes_on_records
 from proscale_bench.render.style import backbone_name
 from proscale_bench.render.table import Row, Table, markdown_tables
 from proscale_bench.results.record import Record

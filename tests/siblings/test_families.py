@@ -92,6 +92,7 @@ def test_all_are_swept_and_reported(swept: Path, tmp_path: Path) -> None:
     for name in ("index.html", "report.md"):
         text = (tmp_path / "out" / name).read_text()
         assert all(family in text for family in FAMILIES), name
+        assert "1,0,1+dw+keep:0.5: the depth-wise convolution and token retention are ours" in text, name
 
 
 @pytest.mark.parametrize("family", FAMILIES)

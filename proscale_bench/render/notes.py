@@ -1,4 +1,4 @@
-"""Notes on models whose gate chooses how much of them runs: no one cost, or one that is an expectation."""
+"""Notes on models for the readers of their numbers: costs that are none or an expectation, and what is ours in them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from proscale_bench.results.record import Record
 from proscale_bench.specs.model import ModelSpec
+from proscale_bench.specs.origin import ours_in, ours_in_spelling
 
 
 def notes_on_models(specs: Iterable[ModelSpec]) -> list[str]:
-    """What a reader must know of models that have no one cost, and of those whose cost is an expectation."""
+    """What a reader must know of models: no one cost, a cost that is an expectation, and what no paper has."""
     notes = []
     for spec in specs:
         if spec.exits:
@@ -20,11 +21,13 @@ def notes_on_models(specs: Iterable[ModelSpec]) -> list[str]:
         if spec.expected_over:
             taken = _words((one.variant, float(share)) for one, share in spec.expected_over)
             notes.append(f"{spec.variant}: expected over the exits as stated ({taken}); no image costs this")
+        if ours := ours_in(spec.encoder):
+            notes.append(f"{spec.variant}: {ours}")
     return notes
 
 
 def notes_on_records(records: Iterable[Record]) -> list[str]:
-    """The same of records: over which exits a cost is expected, and whether that was measured."""
+    """The same of records; where a cost is expected over exits, whether their shares were measured."""
     notes = {}
     for record in records:
         if record.cost and record.cost.exits:
@@ -32,6 +35,8 @@ def notes_on_records(records: Iterable[Record]) -> list[str]:
             how = f"measured on {record.input.images:,} images" if record.is_evaluated else "as stated"
             name = record.identity.name
             notes[f"{name}: GFLOPs are expected over the exits {how} ({taken}); no image costs this"] = True
+        if ours := ours_in_spelling(record.identity.schedule):
+            notes[f"{record.identity.schedule}: {ours}"] = True
     return list(notes)
 
 
