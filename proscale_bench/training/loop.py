@@ -60,7 +60,7 @@ class Trainer:
                 f"{recipe.batch_size} images an iteration in {self.parts} equal parts",
                 "batch_size is a multiple of processes times accumulate",
             )
-        least = model.encoder.least_images
+        least = model.encoder.least_images(recipe.augmentation.crop)
         if recipe.batch_size < least * self.parts:
             raise BenchError(
                 f"{recipe.batch_size} images in {self.parts} parts: the encoder's batch norms need {least} in each",

@@ -83,6 +83,14 @@ def test_statistics_are_averaged_with_the_weights() -> None:
     assert running_statistics(model)["encoder.projections.0.1.num_batches_tracked"] == 1
 
 
+def test_one_image_of_one_token_at_res5_is_refused() -> None:
+    small = {"augmentation": {"crop": [32, 32]}}
+    with pytest.raises(BenchError, match="4 images in 4 parts: the encoder's batch norms need 2 in each"):
+        trainer("hybrid", accumulate=4, **small)
+    trainer("hybrid", accumulate=2, **small)
+    trainer("hybrid", accumulate=4)
+
+
 def test_a_part_of_one_image_is_refused() -> None:
     """After a mean over the whole map one image has one value, which no norm can be taken of."""
     with pytest.raises(BenchError, match="4 images in 4 parts: the encoder's batch norms need 2 in each") as caught:

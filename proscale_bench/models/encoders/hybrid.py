@@ -18,7 +18,7 @@ from proscale_bench.models.encoders import parts
 from proscale_bench.models.encoders.interface import EncoderOutput
 from proscale_bench.models.position import grid_position, kept_grid_position
 from proscale_bench.specs.encoders.hybrid import Hybrid, PositionOrder
-from proscale_bench.specs.levels import LEVELS
+from proscale_bench.specs.levels import LEVELS, SIZE_DIVISOR
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.units import Size
 
@@ -64,6 +64,10 @@ class HybridEncoder(parts.UpsamplingEncoder):
             tokens = layer(tokens, size)
         pyramid = self.bottom_up(*self.top_down(parts.to_map(tokens, size), res4, res3))
         return EncoderOutput(self.embed(pyramid[-1], features), pyramid)
+
+    def least_images(self, size: Size) -> int:
+        """See `PixelEncoder`: a batch norm needs two values a channel, and res5 may have one an image."""
+        return 1 if max(size) > SIZE_DIVISOR else 2
 
     def optimize(self) -> None:
         """Fold blocks, and keep the positions of a size: see `PixelEncoder`."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.model import EncoderSpec
+from proscale_bench.units import Size
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,6 @@ class PixelEncoder(nn.Module, ABC):
 
     spec: EncoderSpec  # what `build` made it from, as checkpoints say
     head: Head
-    least_images = 1  # in each part of a training's batch
 
     @abstractmethod
     def forward(self, features: dict[str, Tensor]) -> EncoderOutput:
@@ -56,6 +56,10 @@ class PixelEncoder(nn.Module, ABC):
         Args:
             features: `{"res2": [B, C2, H/4, W/4], ..., "res5": [B, C5, H/32, W/32]}`, H and W multiples of 32.
         """
+
+    def least_images(self, size: Size) -> int:
+        """The number of images that each part of a training's batch needs, for images of this size in pixels."""
+        return 1
 
     def between_parts(self, output: EncoderOutput) -> Callable[[], object] | None:
         """The work of the encoder outside its modules, as a call that can be timed by itself; None where nothing can.

@@ -15,6 +15,7 @@ from proscale_bench.models.position import level_extents, pixel_centres
 from proscale_bench.models.sampling.embedding_bag import sample_points
 from proscale_bench.specs.encoders.pem import KERNEL, OFFSETS
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS
+from proscale_bench.units import Size
 
 COARSE_TO_FINE = (*LEVELS, "res2")
 
@@ -28,8 +29,6 @@ class PemEncoder(PixelEncoder):
         channels: channels of the backbone's features, by name.
     """
 
-    least_images = 2  # a batch norm after a global mean sees one value an image
-
     def __init__(self, width: int, mask_width: int, channels: Mapping[str, int]) -> None:
         super().__init__()
         self.projections = nn.ModuleList(_convolution(channels[level], width) for level in COARSE_TO_FINE)
@@ -38,6 +37,10 @@ class PemEncoder(PixelEncoder):
         self.deformable = nn.ModuleList(_with_norm(DeformableConvolution(width), width) for _ in LEVELS)
         self.upsampling = nn.ModuleList(_with_norm(_doubling(width), width) for _ in LEVELS)
         self.mask_features = _convolution(width, mask_width)
+
+    def least_images(self, size: Size) -> int:
+        """See `PixelEncoder`: a batch norm after a global mean sees one value an image."""
+        return 2
 
     def forward(self, features: dict[str, Tensor]) -> EncoderOutput:
         """See `PixelEncoder`.
