@@ -86,9 +86,11 @@ def test_two_spellings_of_one_encoder_are_equal(word: str, canonical: str) -> No
 @pytest.mark.parametrize(
     ("word", "message", "hint"),
     [
-        ("hybrid+fold", "unknown option '+fold'", "did you mean 'folded'?"),
+        ("hybrid+fold", "unknown option '+fold'", "did you mean 'folded'? a hybrid encoder is"),
         ("hybrid+xyz", "unknown option '+xyz'", "a hybrid encoder is"),
-        ("hybrid:3", "unknown schedule 'hybrid:3'", "did you mean 'hybrid'?"),
+        ("hybrid:3", "unknown schedule 'hybrid:3'", "a hybrid encoder is"),
+        ("hybird+folded", "unknown schedule 'hybird+folded'", "did you mean 'hybrid'? a hybrid encoder is"),
+        ("LIT", "unknown schedule 'LIT'", "did you mean 'lite'? "),
         ("hybrid+folded+folded", "an option is given twice", "give each option once"),
         ("hybrid+expansion:0", "expansion 0.0 is not from 1/32 to 8", "RT-DETR uses 1"),
         ("hybrid+expansion:9", "expansion 9.0 is not from 1/32 to 8", "RT-DETR uses 1"),

@@ -197,7 +197,7 @@ def parse_compact(text: str) -> Hybrid:
     """
     body, *options = text.strip().split("+")
     if body != "hybrid":
-        raise BenchError(f"unknown schedule '{printable(text)}'", did_you_mean(body, ("hybrid",), GRAMMAR))
+        raise BenchError(f"unknown schedule '{printable(text)}'", GRAMMAR)
     given = dict(_parse_option(printable(text), option) for option in options)
     if len(given) < len(options):
         raise BenchError(f"schedule '{printable(text)}': an option is given twice", "give each option once")
@@ -210,9 +210,9 @@ def _parse_option(text: str, option: str) -> tuple[str, str | bool | float]:
     key, _, number = option.partition(":")
     if key not in NUMBERS:
         known = (*OPTIONS, *(f"{name}:" for name in NUMBERS))
-        raise BenchError(
-            f"schedule '{text}': unknown option '+{printable(option)}'", did_you_mean(option, known, GRAMMAR)
-        )
+        near = did_you_mean(option, known)
+        hint = f"{near} {GRAMMAR}" if near else GRAMMAR
+        raise BenchError(f"schedule '{text}': unknown option '+{printable(option)}'", hint)
     pattern, read = NUMBERS[key]
     if not re.fullmatch(pattern, number):
         raise BenchError(f"schedule '{text}': '+{printable(option)}': '{printable(number)}' is no number", GRAMMAR)
