@@ -30,6 +30,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Valid
 from proscale_bench.config import choices
 from proscale_bench.config.catalogue import catalogue, parse_schedule
 from proscale_bench.config.choices import EMBEDDED
+from proscale_bench.config.model_request import AnyModelFields
 from proscale_bench.config.weights import require_shipped_weights
 from proscale_bench.config.yaml_file import (
     Document,
@@ -149,6 +150,7 @@ class SweepFile(StrictModel):
     classes: Dimension | None = None
     queries: Dimension | None = None
     width: Dimension | None = None
+    models: Annotated[list[str | AnyModelFields], Field(min_length=1, max_length=MAX_ENTRIES)] | None = None
     sizes: Words
     rules: Literal["fvcore", "published", "complete", "products"] = "fvcore"
     convention: Literal["mac", "flop"] = "mac"
@@ -190,7 +192,7 @@ def read_sweep_file(path: Path) -> SweepSpec:
         if file.evaluate.data != EMBEDDED and not os.path.isdir(data):  # noqa: PTH112 - pathlib raises on what cannot be a path
             hint = did_you_mean(file.evaluate.data, (EMBEDDED,), f"a folder as COCO's, or the embedded {EMBEDDED}")
             raise document.error(("evaluate", "data"), f"data: {printable(str(data))}: no such folder", hint)
-    if file.backbones is None and not weights:
+    if file.backbones is None and not weights and not file.models:
         raise document.error((), "backbones: required key is missing", "or name `weights` to take theirs")
     if file.profile is not None and file.profile.cuda_graphs and "cpu" in file.devices:
         raise document.error(("profile", "cuda_graphs"), "cuda_graphs: not on a CPU", "devices: cuda")

@@ -259,10 +259,15 @@ def count_model(
         BenchError: an operator of one that is traced has no rule, or nobody loaded it (exit code 3).
     """
     if (trace := getattr(spec, "tracer", None)) is not None:
-        given = size if isinstance(size, Batch) else batch_of(size, 1)
+        given = as_given(spec, size)
         return count_traced(spec, given, rules, convention, trace(spec, given))
     flops = _closed_form(spec, rules.name, convention, as_executed).count(size)
     return FlopCount(spec, size, rules, convention, flops, as_executed=as_executed)
+
+
+def as_given(spec: ModelSpec, size: InputSize) -> InputSize:
+    """The size as a model sees it: one that is traced pads nothing."""
+    return size if isinstance(size, Batch) or not hasattr(spec, "tracer") else batch_of(size, 1)
 
 
 def count_traced(spec: ModelSpec, size: InputSize, rules: Rules, convention: Convention, traced: Traced) -> FlopCount:

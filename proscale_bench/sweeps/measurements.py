@@ -15,11 +15,13 @@ from proscale_bench.bench.profile import ProfileRequest, measured_here
 from proscale_bench.bench.sessions import measured_in_sessions
 from proscale_bench.config.choices import EMBEDDED
 from proscale_bench.config.sweep import EvaluateStep, ProfileStep
+from proscale_bench.cost.count import as_given
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.machine import cpu_name, usable_cores
 from proscale_bench.results.profile import DeviceType, Execution, Mode
 from proscale_bench.results.record import UNKNOWN, Failure, Identity, Input, Record
+from proscale_bench.specs.custom import CUSTOM
 from proscale_bench.specs.model import ModelSpec
 from proscale_bench.sweeps.tasks import Measurement, Needs, StepName, digest_of, tell
 
@@ -72,6 +74,7 @@ class ProfileTask(Measurement):
             "backbone": first.backbone_name,
             "classes": first.classes,
             **({"dimensions": first.dimensions()} if first.dimensions() else {}),
+            **({"sources": [spec.dimensions() for spec in self.models]} if first.family == CUSTOM else {}),
             "size": self.size,
             "batch_size": self.batch_size,
             "device": self.device,
@@ -123,7 +126,7 @@ class ProfileTask(Measurement):
 
     @property
     def _request(self) -> ProfileRequest:
-        return ProfileRequest(self.models, parse_size(self.size), (self.batch_size,))
+        return ProfileRequest(self.models, as_given(self.models[0], parse_size(self.size)), (self.batch_size,))
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,18 @@ from proscale_bench.bench.profile import refuse_expectations
 from proscale_bench.bench.specs import read_spec
 from proscale_bench.config.catalogue import catalogue
 from proscale_bench.config.choices import EMBEDDED, shipped
+from proscale_bench.config.model_request import AnyModelFields
 from proscale_bench.config.sweep import SweepFile, SweepSpec, read_sweep_file
 from proscale_bench.config.weights import read_header
 from proscale_bench.config.yaml_file import Document
+from proscale_bench.cost.count import as_given
 from proscale_bench.cost.geometry import COCO_SIZES, parse_size
 from proscale_bench.data.layout import find_layout
 from proscale_bench.data.shapes.scene import VERSION
 from proscale_bench.errors import BenchError
 from proscale_bench.results.record import UNKNOWN, Identity
 from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
-from proscale_bench.specs.model import EncoderSpec, by_exit
+from proscale_bench.specs.model import EncoderSpec, ModelSpec, by_exit
 from proscale_bench.sweeps.measurements import UNKNOWN_MODEL, EvaluateTask, ProfileTask, sha256_of
 from proscale_bench.sweeps.tasks import Measurement
 from proscale_bench.units import printable
@@ -52,13 +54,14 @@ class Sweep:
     """A sweep as read: its file, and what its weights hold.
 
     Args:
-        models: the models that it counts and profiles. Those of one tuple differ in their schedule alone.
+        models: the models that it counts and profiles. Those of one tuple differ in their schedule alone, or are all
+            that `models` names.
         weights: the weights that it evaluates.
         left_out: weights of schedules or backbones that the file does not name.
     """
 
     file: Document[SweepFile]
-    models: tuple[tuple[Mask2FormerSpec, ...], ...]
+    models: tuple[tuple[ModelSpec, ...], ...]
     weights: tuple[SweptWeights, ...]
     left_out: tuple[SweptWeights, ...]
 
@@ -88,11 +91,12 @@ def read_sweep(path: Path) -> Sweep:
         message = "weights: none are of the schedules and backbones that the sweep names"
         hint = "name theirs too, or leave out `schedules` and `backbones`: they are then those of the weights"
         raise spec.file.error(("weights",), message, hint)
-    if file.backbones is None and not any(one.spec for one in asked):
+    if file.backbones is None and not file.models and not any(one.spec for one in asked):
         hint = "name `backbones`; 'proscale-bench models inspect FILE' says what a file holds"
         raise spec.file.error(("weights",), "weights: none of them tells its backbone", hint)
     _require_dimensions(spec.file, asked)
-    return Sweep(spec.file, tuple(_models(spec, asked)), asked, tuple(one for one in weights if one not in asked))
+    models = (*_models(spec, asked), *_any_models(spec.file))
+    return Sweep(spec.file, models, asked, tuple(one for one in weights if one not in asked))
 
 
 def plan(sweep: Sweep) -> list[Configuration]:
@@ -106,7 +110,7 @@ def plan(sweep: Sweep) -> list[Configuration]:
         with sweep.file.at("sizes", index):
             size = parse_size(word)
         for spec in by_exit(spec for models in sweep.models for spec in models):
-            configuration = Configuration(spec, size, file.rules, file.convention)
+            configuration = Configuration(spec, as_given(spec, size), file.rules, file.convention)
             found[configuration.digest] = configuration
     return list(found.values())
 
@@ -185,6 +189,22 @@ def _models(spec: SweepSpec, weights: tuple[SweptWeights, ...]) -> Iterator[tupl
             with spec.file.at("width"):  # which heads and norms divide, or not
                 found = tuple(mask2former(schedule, name, **dimensions) for schedule in schedules)
             yield found
+
+
+def _any_models(file: Document[SweepFile]) -> Iterator[tuple[ModelSpec, ...]]:
+    """All models of somebody else's that a file names, as one group: they take turns. Executes the code that they are
+    of, and loads torch."""
+    from proscale_bench.bench.any_model import find_model
+
+    folder, found = Path(file.path).parent, []
+    for index, entry in enumerate(file.value.models or ()):
+        with file.at("models", index):
+            named = AnyModelFields(model=entry) if isinstance(entry, str) else entry
+            base = named.base_request(folder)
+            against = replace(find_model(base, file.value.sizes[0]).spec, is_base=True) if base else None
+            found.append(find_model(named.request(folder), file.value.sizes[0], against=against).spec)
+    if found:
+        yield tuple(found)
 
 
 # --- Measurements ---

@@ -324,3 +324,28 @@ def test_a_record_never_leads_to_its_model(net: str, tmp_path: Path) -> None:
     result = run("compare", str(out), str(out))
     assert result.exit_code == 0, result.stderr
     assert "executed" not in result.stdout + result.stderr
+
+
+def test_a_sweep_counts_the_models_that_it_names(net: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(Path(net).read_text())
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(
+        "schema_version: 1\n"
+        "name: mine\n"
+        'models: ["net.py:Net", {model: "net.py:Net", model_args: {width: 4}, baseline: "net.py:Net"}]\n'
+        "sizes: [8x16, 40x40]\n"
+        "rules: products\n"
+    )
+    result = run("sweep", str(sweep), "--out", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.stderr
+    records = [json.loads(file.read_text()) for file in (tmp_path / "run" / "records").glob("*.json")]
+    assert sorted(record["cost"]["gflops"]["tail"] * 1e9 for record in records) == pytest.approx(
+        [128 * 2 * 16, 128 * 2 * 64, 1600 * 2 * 16, 1600 * 2 * 64]
+    )
+    assert {record["input"]["padded_height_px"] for record in records} == {8, 40}
+    sweep.write_text(sweep.read_text().replace("8x16", "coco-val"))
+    assert run("sweep", str(sweep), "--out", str(tmp_path / "other")).exit_code == 2
+    sweep.write_text(sweep.read_text().replace('net.py:Net"', 'none.py:Net"', 1))
+    refused = run("sweep", str(sweep), "--out", str(tmp_path / "other"))
+    assert refused.exit_code == 2
+    assert "sweep.yaml:3:" in refused.stderr
