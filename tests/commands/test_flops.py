@@ -69,6 +69,9 @@ def test_what_inference_executes_is_shown_beside_the_count() -> None:
     assert "executed" in run("flops", "--as-executed", "--by", "operator").stdout
     assert "as executed" in run("flops", "--as-executed", "--export-markdown", "-").stdout
     assert "as executed" not in run("flops").stdout
+    hybrid = run("flops", "-s", "hybrid", "--as-executed", "--export-json", "-").stderr.splitlines()
+    (shown,) = (index for index, line in enumerate(hybrid) if line.startswith("encoder (pixel decoder)"))
+    assert hybrid[shown + 1].split()[:2] == ["as", "executed"]  # folded blocks are of the encoder
 
 
 def test_what_inference_executes_is_verified_too() -> None:
