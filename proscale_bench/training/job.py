@@ -185,7 +185,9 @@ class _Training:
             watcher.started(self.start)
         self.backbone = spec.backbone_name
         model.to(device)
-        self.sampling = use_sampling(model, setup.sampling_for(job.sampling, device, recipe.augmentation.crop))
+        self.sampling = use_sampling(
+            model, setup.sampling_for(job.sampling, device, recipe.augmentation.crop, job.schedule)
+        )
         identity = _identity(job) | {"start": self.start.digest, "data": self.data.digest}
         if job.validator is not None and processes.is_first:
             identity["validation data"] = job.validator.open(self.data.images.classes)

@@ -27,7 +27,7 @@ from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.inspection import WarmStart
 from proscale_bench.results.profile import DeviceType
 from proscale_bench.specs.backbones import BACKBONES
-from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, SIZE_DIVISOR
+from proscale_bench.specs.levels import LEVELS, SIZE_DIVISOR, STRIDES
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.training.samples import CocoTraining, ShapesTraining, TrainingSet
@@ -90,14 +90,15 @@ def device_of(device: DeviceType, processes: Processes) -> torch.device:
     return torch.device("cuda", processes.local_rank)
 
 
-def sampling_for(name: str, device: torch.device, crop: Size) -> str:
+def sampling_for(name: str, device: torch.device, crop: Size, encoder: EncoderSpec) -> str:
     """The sampling in training: `auto` stands for `dense` on a CPU, where there are few tokens.
 
     Args:
         crop: (height, width) of the images in pixels.
     """
     height, width = (-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in crop)
-    tokens = sum(height * width // FEATURE_STRIDES[level] ** 2 for level in LEVELS)
+    levels = {*LEVELS, *(level for layer in encoder.layers for level in layer.levels)}
+    tokens = sum(height * width // STRIDES[level] ** 2 for level in levels)
     return "dense" if name == AUTO and device.type == "cpu" and tokens <= MOST_DENSE_TOKENS else name
 
 
