@@ -47,6 +47,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "flops": (*SMALL, *JSON),
     "schedules list": (),
     "schedules show": ("3,3,3",),
+    "schedules search": (*SMALL, "--families", "pem", *JSON),
     "schedules validate": (str(ROOT / "schedules" / "proscale-3-3-3.yaml"),),
     "models list": (),
     "models show": ("tiny",),
@@ -82,6 +83,7 @@ FILES = {
 SHOWN = [
     *(["flops", *SMALL], ["flops", "-s", "3,3,3", "-s", "1,1,1", "--by", "operator"], ["schedules", "show", "3,3,3"]),
     *(["schedules", "list"], ["models", "list"], ["models", "show", "swin_t"], ["zoo", "--list", "--out", "zoo"]),
+    ["schedules", "search", *SMALL, "--families", "pem"],
     *(["compare", "profiled", "profiled", "--old", "baseline", "--new", "3,3,3"], ["check", "budgets.yaml"]),
 ]
 DRIVER = """\

@@ -195,7 +195,7 @@ def search(options: SearchOptions) -> None:
     options.check_outputs()
     records = options.read_records()
     timed = search_in_time(options, request) if options.timed else None
-    with progress_bar("counting", after_s=1.0):
+    with progress_bar("counting", after_s=3.0):
         found = timed.found if timed else search_on_paper(request)
     rows = found.spread(options.rows)
     advice = options.advise(found, records) if records is not None else None
