@@ -176,6 +176,51 @@ def under_their_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+@pytest.mark.parametrize("expansion", [0.5, 1.0, 1.5])
+@torch.no_grad()
+def test_transformers_computes_the_same_of_other_widths(expansion: float) -> None:
+    """From their weights to ours, which no golden case is needed for."""
+    torch.manual_seed(3)
+    width, levels = 32, ("res3", "res4", "res5")
+    config = RTDetrConfig(
+        encoder_hidden_dim=width,
+        encoder_in_channels=[width] * 3,
+        encoder_ffn_dim=24,
+        encoder_attention_heads=2,
+        hidden_expansion=expansion,
+        eval_size=None,
+    )
+    theirs = RTDetrHybridEncoder(config).eval()
+    for name, tensor in theirs.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand_like(tensor) + 0.5 if name.endswith("var") else 0.1 * torch.randn_like(tensor))
+    spec = Hybrid(expansion=expansion)
+    head = Head(width=width, encoder_heads=2, encoder_ffn=24)
+    ours = build_encoder(spec, head, dict.fromkeys(FEATURE_STRIDES, width)).eval()
+    assert isinstance(ours, HybridEncoder)
+    missing, unexpected = ours.load_state_dict(rename(under_official_keys(theirs.state_dict()), HYBRID), strict=False)
+    assert not unexpected
+    assert all(key.startswith((*OURS, "projections.")) for key in missing)
+    ours.projections = nn.ModuleList(nn.Identity() for _ in levels)  # they are given the projected maps
+    features = {level: torch.randn(2, width, 160 // stride, 96 // stride) for level, stride in FEATURE_STRIDES.items()}
+    expected = theirs([features[level].clone() for level in levels]).last_hidden_state
+    for actual, wanted in zip(reversed(ours(features).pyramid), expected, strict=True):
+        torch.testing.assert_close(actual, wanted, rtol=0, atol=1e-5)
+
+
+def under_official_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `under_their_keys`."""
+    theirs, ours = "aifi.0.layers.0.", "encoder.0.layers.0."
+    names = {"mlp.fc1": "linear1", "mlp.fc2": "linear2", "self_attn.o_proj": "self_attn.out_proj"}
+    names |= {"self_attn_layer_norm": "norm1", "final_layer_norm": "norm2"}
+    found = {key: tensor for key, tensor in state.items() if not key.startswith(theirs)}
+    for last in ("weight", "bias"):
+        found |= {f"{ours}{name}.{last}": state[f"{theirs}{key}.{last}"] for key, name in names.items()}
+        thirds = [state[f"{theirs}self_attn.{third}_proj.{last}"] for third in "qkv"]
+        found[f"{ours}self_attn.in_proj_{last}"] = torch.cat(thirds)
+    return found
+
+
 def test_places_go_down_columns_in_the_official_order() -> None:
     """The vector of token t has a = t // h, b = t % h: another place's, where the map is not square."""
     height, width, channels = 3, 5, 8
