@@ -46,8 +46,8 @@ def encoder(spelling: str) -> InterleavedEncoder:
 
 
 def of_lite_m2f(given: dict[str, Any]) -> bool:
-    """The case has the settings of Lite-M2F: three levels, the coarser two coarse, Mask2Former's position."""
-    return (given["levels"], given["enc_scale"], given["temperature"]) == (3, 3, 10000)
+    """The case has the settings of Lite-M2F: three levels, the coarser two coarse, Mask2Former's position and norms."""
+    return (given["levels"], given["enc_scale"], given["temperature"], given["groups"]) == (3, 3, 10000, 32)
 
 
 M2F_CASES = [case for case in cases("lite") if of_lite_m2f(case.values[0].arguments)]
