@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from proscale_bench.cost.search import Values
 
 Axis = Literal["total_gflops", "encoder_gflops", "latency_ms"]
-NO_DIFFERENCE = 0.001  # of the baseline's cost: options that cost less than this are not rows of their own
+NO_DIFFERENCE = 0.001  # of the baseline's cost, or of the longest time: options that cost less are no rows of their own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,9 @@ def search(
             allowed &= values <= limit
     if not allowed.any():
         raise _too_little(request, candidates, costs, base)
-    kept = _apart(frontier_of(costs, candidates.capacity, allowed), costs)
+    base_cost = {"total_gflops": base, "encoder_gflops": candidates.baseline[ENCODER_AT] / (GIGA * candidates.images)}
+    least = NO_DIFFERENCE * base_cost.get(axis, float(costs.max()))
+    kept = _apart(frontier_of(costs, candidates.capacity, allowed), costs, least)
     rows = tuple(
         _row(request, candidates, costs, index, place, len(kept), times, measured_ms or {})
         for place, index in enumerate(kept)
@@ -237,14 +239,14 @@ def search(
     return Found(request, rows, candidates, int(allowed.sum()), costs)
 
 
-def _apart(frontier: Sequence[int], costs: Values) -> list[int]:
-    """The frontier from the most capacity down, without what costs as good as the same as the one before."""
-    least = NO_DIFFERENCE * float(costs.max())
+def _apart(frontier: Sequence[int], costs: Values, least: float) -> list[int]:
+    """The frontier from the most capacity down, without what costs as good as the same as the one before, and with the
+    cheapest."""
     kept: list[int] = []
     for index in reversed(frontier):
         if not kept or costs[kept[-1]] - costs[index] >= least:
             kept.append(index)
-    return kept
+    return kept if len(kept) == 1 else [*kept[:-1], frontier[0]]
 
 
 def _row(
@@ -262,7 +264,7 @@ def _row(
     if place == 0:
         reason = "most capacity in the limits"
     elif place == number - 1:
-        reason = "cheapest of all"
+        reason = "cheapest in the limits"
     else:
         reason = f"cheapest with {int(1000 * capacity) / 10:.1f} %"
     measured = measured_ms.get(encoder)

@@ -47,7 +47,7 @@ def test_the_rows_keep_to_the_limit_and_none_beats_another(
     assert costs == sorted(costs, reverse=True)
     assert capacities == sorted(capacities, reverse=True)
     assert found[0]["reason"] == "most capacity in the limits"
-    assert found[-1]["reason"] == "cheapest of all"
+    assert found[-1]["reason"] == "cheapest in the limits"
 
 
 def test_capacity_is_the_geometric_mean_that_it_is_said_to_be() -> None:
@@ -72,7 +72,7 @@ def test_the_table_says_what_capacity_is_and_how_many_were_searched() -> None:
     lines = [line for line in result.stdout.splitlines() if "staged" in line]
     assert len(lines) == 3
     assert "most capacity in the limits" in lines[0]
-    assert "cheapest of all" in lines[2]
+    assert "cheapest in the limits" in lines[2]
 
 
 def test_all_rows_can_be_shown() -> None:
