@@ -320,8 +320,8 @@ class UpsamplingEncoder(PixelEncoder):
     def embed(self, finest: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         """The mask features [B, C, H/4, W/4], from the finest level [B, C, h, w] and the backbone's res2."""
         res2: Tensor = self.lateral(features["res2"])
-        is_there = finest.shape[-2:] == res2.shape[-2:]
-        summed = res2 + finest if is_there else resize(finest, res2.shape[-2:]).add_(res2)
+        size = (res2.shape[-2], res2.shape[-1])
+        summed = res2 + finest if finest.shape[-2:] == size else resize(finest, size).add_(res2)
         output: Tensor = self.mask_features(self.pixel_embedding(summed))
         return output
 
