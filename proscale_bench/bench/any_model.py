@@ -102,10 +102,16 @@ def _traced(request: ModelRequest, sides: Size, batch_size: int) -> ModelTrace:
     loaded = _loaded(request)
 
     def tree(model: nn.Module) -> tuple[Part, ...]:
-        return parts_of(children_of(model, request))
+        return parts_of(children_of(model, request), request.training)
 
     with talking_to_stderr(), faults_of(f"{request} at {sides[0]}x{sides[1]}"):
-        return trace_any(loaded.build, lambda model: loaded.inputs(model, sides, batch_size), tree, request.allowed)
+        return trace_any(
+            loaded.build,
+            lambda model: loaded.inputs(model, sides, batch_size),
+            tree,
+            request.allowed,
+            request.training,
+        )
 
 
 def input_of(loaded: LoadedModel, size: str | Size | None, batch_size: int) -> Batch:

@@ -53,7 +53,7 @@ class AnyModelOptions(Options):
         """
         from proscale_bench.config.model_request import read_request
 
-        how = (self.model_args or (), self.inputs, self.depth, self.allow or ())
+        how = (self.model_args or (), self.inputs, self.depth, self.allow or (), getattr(self, "training", False))
         return [read_request(one, *how) for one in self.model or ()]
 
     def base_request(self) -> ModelRequest | None:
@@ -62,7 +62,8 @@ class AnyModelOptions(Options):
 
         if self.against is None:
             return None
-        return read_request(self.against, (), self.inputs, self.depth, self.allow or ())
+        training = getattr(self, "training", False)
+        return read_request(self.against, (), self.inputs, self.depth, self.allow or (), training)
 
 
 def found_models(options: AnyModelOptions, size: str | None, batch_size: int, bar: Bar) -> list[FoundModel]:

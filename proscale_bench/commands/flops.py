@@ -35,6 +35,7 @@ class FlopsOptions(ModelOptions, AnyModelOptions, ExportOptions):
 
     size: MaybeStr = size_flag(None, "[default: coco-first100; with --model what it was made for, else 640x640]")
     output_size: MaybeStr = OUTPUT_SIZE
+    training: bool = flag("--training", "Count a forward and a backward pass, in training mode.", ANY_MODEL)
     batch_size: int = flag("--batch-size, -n N", "Number of images of the pass.", ANY_MODEL, default=1, min=1)
     rules: str = flag(
         "--rules NAME", "Rule set of the count: fvcore, published, complete or products.", default="fvcore"
@@ -64,8 +65,11 @@ def flops(options: FlopsOptions) -> None:
     if options.model:
         return flops_of_models(options)
     options.refuse_without_model()
-    if options.batch_size > 1:
-        raise BenchError("--batch-size is of a model that --model names", "a count of ours is of one image")
+    if options.batch_size > 1 or options.training:
+        raise BenchError(
+            f"--{'training' if options.training else 'batch-size'} is of a model that --model names",
+            "a count of ours is of one image",
+        )
     exports, as_executed = options.exports(), options.as_executed
     size, rules = parse_size(options.size or DEFAULT_SIZE, options.output_size), get_rules(options.rules)
     convention = one_of(Convention, options.convention, "convention")

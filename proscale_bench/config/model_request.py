@@ -23,6 +23,7 @@ def read_request(
     inputs: str | None = None,
     depth: str | None = None,
     allowed: Sequence[str] = (),
+    training: bool = False,
 ) -> ModelRequest:
     """Read the flags of a model: `width=64` of its constructor, `aten.foo=0` that counts as nothing.
 
@@ -48,7 +49,7 @@ def read_request(
         if amount != "0" or not all(word.isidentifier() for word in name.split(".")) or name.count(".") != 1:
             raise BenchError(f"--allow {one}: not an operator that counts as 0", "as in --allow aten.foo=0")
         names.append(name)
-    return ModelRequest(source, tuple(sorted(pairs.items())), inputs, found, tuple(sorted(set(names))))
+    return ModelRequest(source, tuple(sorted(pairs.items())), inputs, found, tuple(sorted(set(names))), training)
 
 
 def _value(text: str) -> Any:
@@ -70,6 +71,7 @@ class AnyModelFields(StrictModel):
     depth: int | Word | None = None
     allow: list[Word] | None = None
     baseline: Word | None = None
+    training: bool = False
 
     def request(self, folder: Path) -> ModelRequest:
         """The model as a flag would name it from here.
@@ -81,7 +83,9 @@ class AnyModelFields(StrictModel):
         arguments = [f"{key}={value}" for key, value in pairs]
         inputs = self.inputs and _seen_from(folder, self.inputs)
         depth = None if self.depth is None else str(self.depth)
-        return read_request(_seen_from(folder, self.model or ""), arguments, inputs, depth, self.allow or ())
+        return read_request(
+            _seen_from(folder, self.model or ""), arguments, inputs, depth, self.allow or (), self.training
+        )
 
     def base_request(self, folder: Path) -> ModelRequest | None:
         """The model that it is held against, without arguments."""

@@ -10,20 +10,21 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure.flops import EINSUMS, Recorder, Trace
 from proscale_bench.measure.general_operators import FOLLOWED, GENERAL
-from proscale_bench.measure.operators import OperatorTable
-from proscale_bench.specs.custom import REST
+from proscale_bench.measure.operators import OperatorTable, Scope
+from proscale_bench.specs.custom import BACKWARD, REST
 from proscale_bench.specs.model import Part, leaves
 from proscale_bench.specs.terms import Einsum, One, Terms
 
@@ -76,14 +77,16 @@ def trace_any(
     make_inputs: Callable[[nn.Module], Inputs],
     tree: Callable[[nn.Module], tuple[Part, ...]],
     allowed: Sequence[str] = (),
+    training: bool = False,
 ) -> ModelTrace:
-    """Trace a pass of a model in eval mode.
+    """Trace a pass of a model: forward in eval mode, or forward and backward in training mode.
 
     Args:
         build: makes it on torch's default device; called again where it cannot be built on the meta device.
         make_inputs: makes what it is called with, on the CPU.
         tree: the parts of the model.
         allowed: operators without a rule that count as nothing, as `aten.foo`.
+        training: the backward pass is of the sum of all outputs, which costs what a loss on them costs.
 
     Raises:
         BenchError: an operator without a rule (exit code 3).
@@ -101,8 +104,13 @@ def trace_any(
                 given = copy.deepcopy(given).to("meta")  # somebody had built it already
             parts, inputs = tree(given), make_inputs(given)
             recorder = _GeneralRecorder(parts, allowed, engine)
-            with torch.no_grad(), _plain_attention(), _on(engine, inputs) as ready, recorder.watching(given):
-                ready.call(given)
+            given.train(training)
+            attention = _plain_attention(training)
+            with torch.set_grad_enabled(training), attention, _on(engine, inputs) as ready, recorder.watching(given):
+                outputs = ready.call(given)
+                if training:
+                    recorder.scopes[:] = [Scope(BACKWARD)]
+                    _summed(outputs).backward()  # type: ignore[no-untyped-call]
             return ModelTrace(recorder.trace(), engine, parts, parameters_of(given))
         except BenchError:
             raise
@@ -161,14 +169,27 @@ def _on(engine: Engine, inputs: Inputs) -> Iterator[Inputs]:
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Have `nn.MultiheadAttention` run operator by operator and not as one that is its own."""
+def _plain_attention(training: bool) -> Iterator[None]:
+    """Have `nn.MultiheadAttention` run operator by operator and not as one that is its own; in training all attention,
+    so that its backward pass is one on every engine, without what a fused one computes again."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH) if training else nullcontext():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _summed(outputs: Any) -> Tensor:
+    """The sum of all outputs that depend on the model: floats with a gradient."""
+    if is_dataclass(outputs) and not isinstance(outputs, (dict, type)):
+        outputs = [getattr(outputs, one.name) for one in fields(outputs)]
+    values = dict(outputs) if isinstance(outputs, dict) else outputs
+    floats = [one.sum() for one in tree_leaves(values) if isinstance(one, Tensor) and one.requires_grad]
+    if not floats:
+        raise BenchError("no output of the model depends on its parameters", "a backward pass needs one")
+    return sum(floats[1:], floats[0])
 
 
 def parameters_of(model: nn.Module) -> dict[str, int]:

@@ -19,6 +19,7 @@ from proscale_bench.measure.operators import (
     OperatorRule,
     OperatorTable,
     Scope,
+    aten,
 )
 from proscale_bench.measure.operators import _an_element as an_element
 from proscale_bench.measure.operators import _packets as packets
@@ -90,6 +91,13 @@ def _adaptive_pool(scope: Scope, args: Any, result: Tensor) -> Counted:
     return ((Operator.AVERAGE_POOL, args[0].numel()),)
 
 
+def _convolution_backward(scope: Scope, args: Any, result: Any) -> Counted:
+    """The gradients of the input and of the weight: each is as many products as the convolution."""
+    output, given, weight, transposed, wanted = args[0], args[1], args[2], args[7], args[10]
+    places: Tensor = given if transposed else output
+    return ((Operator.CONV, sum(wanted[:2]) * places.numel() * weight[0].numel()),)
+
+
 def _of_torchvision(names: str) -> set[Any]:
     """Operators of torchvision's own, where it is imported."""
     import torchvision  # noqa: F401
@@ -108,6 +116,7 @@ RULES: dict[Any, OperatorRule] = RULE_TABLE | {
         "baddbmm": _product(1, Operator.MASKED_QK),
         "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention": _fused_attention,
         "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention": _fused_attention,
+        "convolution_backward": _convolution_backward,
         "mul mul_ addcmul addcmul_": _elementwise,
         "native_batch_norm _native_batch_norm_legit": _batch_norm,
         "_native_batch_norm_legit_no_training": _batch_norm,
@@ -132,6 +141,7 @@ ARITHMETIC = (
     | packets("linalg_vector_norm cos_ sin_ tan atan2 fmod remainder ceil floor round trunc frac sign clamp clamp_")
     | packets("clamp_min clamp_min_ clamp_max clamp_max_ maximum minimum lerp lerp_ addcdiv logsumexp native_dropout")
     | packets("le gt ge eq_ ne_ lt_ gt_ ge_ le_ logical_and logical_xor logical_and_ logical_or_ logical_not_ any isin")
+    | {getattr(aten, name) for name in dir(aten) if name.endswith(("_backward", "_backward_data", "_backward_"))}
     | packets("_is_all_true _is_any_true")
     | packets("bitwise_and bitwise_and_ bitwise_or_ bitwise_xor bitwise_not_ bitwise_left_shift bitwise_right_shift")
     | packets("isnan isinf isfinite nan_to_num nan_to_num_ equal allclose topk sort argsort nonzero searchsorted")
@@ -157,7 +167,9 @@ COPIES = (
     | packets(
         "transpose_ t_ swapaxes movedim narrow narrow_copy select_scatter slice_scatter as_strided_ hstack vstack"
     )
-    | packets("unsafe_split unsafe_chunk chunk split_copy unbind_copy new_ones new_full empty_permuted scalar_tensor")
+    | packets(
+        "unsafe_split unsafe_chunk chunk split_copy unbind_copy new_ones new_full new_empty_strided empty_permuted"
+    )
     | packets("_reshape_alias _reshape_copy detach_ lift lift_fresh_copy _pin_memory is_same_size _assert_async")
     | packets("sym_size sym_numel sym_stride _assert_scalar _assert_tensor_metadata dropout native_channel_shuffle")
     | packets("broadcast_tensors expand_copy permute_copy view_copy _to_copy to repeat_interleave constant_pad_nd")

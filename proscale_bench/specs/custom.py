@@ -20,6 +20,7 @@ from proscale_bench.specs.terms import Terms
 
 CUSTOM = "custom"
 REST = "outside"  # what runs in no child of the model
+BACKWARD = "backward"
 Depth = int | str  # levels of named children, or the attribute in which a model names its parts
 
 
@@ -33,6 +34,7 @@ class ModelRequest:
         inputs: `file.py:make_inputs`, which makes what the model is called with; None where that is a batch of images.
         depth: levels of named children that are a part each, or the attribute in which the model names its parts.
         allowed: operators without a rule that count as nothing.
+        training: a forward and a backward pass, in training mode, and not a forward pass alone.
     """
 
     source: str
@@ -40,6 +42,7 @@ class ModelRequest:
     inputs: str | None = None
     depth: Depth = 2
     allowed: tuple[str, ...] = ()
+    training: bool = False
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{key}={value}" for key, value in self.arguments)
@@ -113,7 +116,8 @@ class CustomSpec:
 
     def dimensions(self) -> dict[str, int | str | tuple[int, ...]]:
         """All that identifies it beside its words."""
-        given = {"inputs": self.request.inputs, "allowed": ", ".join(f"{name}=0" for name in self.request.allowed)}
+        given: dict[str, str | None] = {"pass": "forward and backward" if self.request.training else None}
+        given |= {"inputs": self.request.inputs, "allowed": ", ".join(f"{name}=0" for name in self.request.allowed)}
         own: dict[str, int | str | tuple[int, ...]] = {key: value for key, value in given.items() if value}
         return {**own, "engine": self.engine, "source": self.digest}
 
@@ -133,10 +137,11 @@ class CustomSpec:
         return self.variant
 
 
-def parts_of(children: Mapping[str, str]) -> tuple[Part, ...]:
+def parts_of(children: Mapping[str, str], training: bool = False) -> tuple[Part, ...]:
     """The tree of parts of a model, from the paths and titles of the modules that are a part each.
 
     Args:
+        training: the backward pass is a part too.
         children: titles by path, a module after those that contain it. One that contains others gets a part for what
             it runs outside them.
 
@@ -144,7 +149,7 @@ def parts_of(children: Mapping[str, str]) -> tuple[Part, ...]:
     """
 
     def name(path: str) -> str:
-        return f"module {path}" if path in (TOTAL, REST, POSTPROCESSING) else path
+        return f"module {path}" if path in (TOTAL, REST, BACKWARD, POSTPROCESSING) else path
 
     def subtree(above: str) -> list[Part]:
         found: list[Part] = []
@@ -160,7 +165,9 @@ def parts_of(children: Mapping[str, str]) -> tuple[Part, ...]:
     inside: dict[str, list[str]] = {}
     for path in children:
         inside.setdefault(_container(path, children), []).append(path)
-    return (*subtree(""), Part(REST, f"{REST} these", TOTAL, ("",)), Part(TOTAL, "total", None, quoted=True))
+    rest = Part(REST, f"{REST} these", TOTAL, ("",))
+    backward = (Part(BACKWARD, "backward pass", TOTAL),) if training else ()
+    return (*subtree(""), rest, *backward, Part(TOTAL, "total", None, quoted=True))
 
 
 def is_rest(part: Part) -> bool:

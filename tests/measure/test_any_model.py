@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from proscale_bench.bench.any_model import find_model
@@ -86,6 +87,39 @@ def test_products_of_torchvision_equal_torchs_own_count(name: str) -> None:
     products, parameters = by_torch(f"torchvision:{name}", size)
     assert sum(found.flops.values()) == products > 0
     assert sum(found.spec.parameters().values()) == parameters
+
+
+@pytest.mark.parametrize(
+    "source", ["torchvision:resnet50", "torchvision:swin_t", "detr", "rt_detr", "mask2former", "segformer", "dpt"]
+)
+def test_training_equals_torchs_own_count(source: str, tmp_path: Path) -> None:
+    if ":" not in source:
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps(configuration(source)))
+        source = f"hf:{file}"
+    request = read_request(source, training=True)
+    found = find_model(request, "64x64", 2)
+    counted = count_model(found.spec, found.size, get_rules("products"))
+    loaded = load(request)
+    model = loaded.build().train()
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        outputs = loaded.inputs(model, (64, 64), 2).call(model)
+        values = [one for one in tree_leaves(outputs) if isinstance(one, torch.Tensor) and one.requires_grad]
+        torch.autograd.backward([one.sum() for one in values])
+    assert 2 * sum(counted.flops.values()) == counter.get_total_flops()
+    assert sum(counted.flops.values()) > counted.flops["backward"] > 0
+    assert found.spec.dimensions()["pass"] == "forward and backward"
+
+
+def test_a_grouped_convolution_trains_for_twice_what_it_costs(tmp_path: Path) -> None:
+    """torch's own counter counts the gradient of a grouped weight as many times as there are groups."""
+    file = tmp_path / "grouped.py"
+    made = "nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=4))"
+    file.write_text(f"from torch import nn\n\ndef net():\n    return {made}\n")
+    found = find_model(read_request(f"{file}:net", training=True), "8x8")
+    counted = count_model(found.spec, found.size, get_rules("products"))
+    first, second = 64 * 3 * 8, 36 * 8 * 2 * 9
+    assert counted.flops["backward"] == first + 2 * second  # nobody asks for the gradient of the image
 
 
 def test_a_batch_is_counted_as_a_whole_and_told_by_the_image() -> None:
