@@ -48,8 +48,8 @@ def build(spec: ModelSpec, *, device: str | torch.device = "cpu", drop_path: flo
 def assemble(backbone: nn.Module, encoder: EncoderSpec, head: Head, channels: Channels) -> Mask2Former:
     """A Mask2Former around a backbone of these channels, in eval mode."""
     by_level = dict(zip(FEATURE_STRIDES, channels, strict=True))
-    decoder = MaskedDecoder(head, pyramid_width(encoder, head))
-    return Mask2Former(backbone, build_encoder(encoder, head, by_level), decoder).eval()
+    pixel_decoder = build_encoder(encoder, head, by_level)  # first: so a seed gives what it always gave
+    return Mask2Former(backbone, pixel_decoder, MaskedDecoder(head, pyramid_width(encoder, head))).eval()
 
 
 def build_encoder(encoder: EncoderSpec, head: Head, channels: Mapping[str, int]) -> PixelEncoder:

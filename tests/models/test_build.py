@@ -163,3 +163,14 @@ def test_a_traced_model_gives_the_same(backbone: str) -> None:
     assert torch.equal(logits, expected.pred_logits)
     assert torch.equal(masks, expected.pred_masks)
     assert (auxiliary, gates) == ((), ())
+
+
+def test_modules_draw_their_initial_weights_in_forward_order() -> None:
+    """What is trained from a seed follows from that order: a decoder of another size leaves what comes before it."""
+    found = []
+    for queries in (20, 100):
+        torch.manual_seed(0)
+        model = build_model(parse_compact("3,3,3"), "tiny", num_queries=queries)
+        found.append({**model.backbone.state_dict(), **model.encoder.state_dict()})
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(tensor, found[1][key]) for key, tensor in found[0].items())
