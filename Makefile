@@ -2,6 +2,7 @@
 # make test    install, run the tests; name those that need what a clone does not have
 # make budgets hold the paper's schedules to budgets.yaml
 # make docs    write docs/cli.md from the commands
+# make published count the published numbers again, for docs/published.md
 # make check   lint, types, layer contracts, budgets, tests
 # make release build the wheel, install it into a clean environment, run all that the README shows
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check release lint types layers budgets docs format clean
+.PHONY: demo test check release lint types layers budgets docs published format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/proscale-bench sweep --out reports/demo
@@ -37,6 +38,9 @@ budgets: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/make_cli.py
+
+published: $(VENV)/.installed-dev
+	$(BIN)/python docs/make_published.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from proscale_bench.bench.loader import LoadedModel, faults_of, random_images, source_digest
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.results.registry import convention_note
 from proscale_bench.units import Size
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def load_configuration(path: Path, changes: dict[str, Any]) -> LoadedModel:
             "its masks are kept on in eval, and each is predicted: released models run without, "
             "which is --model-args attn_mask_probs=0"
         )
+    if told := convention_note(kind):
+        notes.append(told)
     side = getattr(config, "image_size", None) or getattr(getattr(config, "vision_config", None), "image_size", None)
     digest = source_digest(json.dumps([document, transformers.__version__], sort_keys=True, default=str).encode())
     return LoadedModel(digest, build, _inputs, _sides(side), tuple(notes))
@@ -131,11 +134,16 @@ def _class_of(config: Any, document: dict[str, Any], file: Path) -> Any:
 
 
 def _fill(model: nn.Module, name: str, value: Any, file: Path) -> None:
+    import torch
+
     buffers = dict(model.named_buffers())
     if name not in buffers or not isinstance(value, (int, float)):
         hint = did_you_mean(name, list(buffers), "keys of the configuration, or names of the model's buffers")
         raise BenchError(f"--model-args {name}={value}: {file} has no such key or buffer", hint)
-    buffers[name].fill_(value)
+    above, _, last = name.rpartition(".")
+    # A value that the model asks for stays known where other tensors have none.
+    filled = torch.full(buffers[name].shape, value, dtype=buffers[name].dtype, device="cpu")
+    model.get_submodule(above).register_buffer(last, filled)
 
 
 def _sides(side: Any) -> Size | None:

@@ -75,6 +75,10 @@ def published_families() -> list[str]:
     return families(shipped_registry())
 
 
+def families_and_all() -> list[str]:
+    return [*published_families(), "all"]
+
+
 OFFERS: dict[str, Callable[..., list[str]]] = {
     "--backbone": backbones,
     "--convention": _table("cost.rules", "CONVENTIONS"),
@@ -89,6 +93,7 @@ OFFERS: dict[str, Callable[..., list[str]]] = {
     "--old": schedules,
     "--output-size": single_sizes,
     "--precision": _words(get_args(choices.Precision)),
+    "--published": families_and_all,
     "--ray": _words(["local", "auto"]),
     "--recipe": recipes,
     "--resize": _words(["800,1333", "none"]),

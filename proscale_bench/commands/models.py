@@ -20,7 +20,7 @@ from proscale_bench.commands.options import (
     flag,
     takes,
 )
-from proscale_bench.commands.published import published
+from proscale_bench.commands.published import published, recount
 from proscale_bench.commands.train_gate import train_gate
 from proscale_bench.errors import BenchError, one_of
 from proscale_bench.units import printable
@@ -61,6 +61,7 @@ def list_models() -> None:
 
 app.command("published", cls=BenchCommand)(published)
 app.command("train-gate", cls=BenchCommand)(train_gate)
+app.command("recount", cls=BenchCommand)(recount)
 
 
 class ModelShowOptions(DimensionOptions):

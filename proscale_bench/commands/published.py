@@ -1,4 +1,4 @@
-"""`proscale-bench models published`: what others print about their models, each number with its source."""
+"""`proscale-bench models published` and `models recount`: what others print, with its source, and counted again."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from proscale_bench.commands.options import ExportOptions, MaybePath, MaybeStr, 
 from proscale_bench.errors import BenchError, one_of
 from proscale_bench.specs.tasks import Task
 
+FAMILY = flag("--family, -f NAME", "Family, such as EoMT. Repeat for several. [default: all]")
+
 
 class PublishedOptions(ExportOptions):
     """The flags of `models published`."""
 
-    family: MaybeStrs = flag("--family, -f NAME", "Family, such as EoMT. Repeat for several. [default: all]")
+    family: MaybeStrs = FAMILY
     task: MaybeStr = flag(
         "--task NAME", f"Task of the accuracies: {', '.join(get_args(Task)[:-1])} or {get_args(Task)[-1]}."
     )
@@ -46,3 +48,58 @@ def published(options: PublishedOptions) -> None:
     print_tables(console, render.tables(rows, to))
     print_lines(console, render.footer(rows, to), soft_wrap=True)
     exports.write([render.json_row(row, to) for row in rows], lambda: render.markdown(rows, to))
+
+
+class RecountOptions(ExportOptions):
+    """The flags of `models recount`."""
+
+    family: MaybeStrs = FAMILY
+    brief: bool = flag("--brief", "Leave out the numbers that cannot be counted here.")
+
+
+@takes(RecountOptions)
+def recount(options: RecountOptions) -> None:
+    """Count published FLOPs again from models that are built here, and say where and why they differ.
+
+    Example: proscale-bench models recount --family RT-DETR
+    """
+    from proscale_bench.commands.exporting import print_lines, print_tables
+    from proscale_bench.commands.progress import LINE_EVERY_S, progress_bar
+    from proscale_bench.render import recounts as render
+    from proscale_bench.results.recounts import recounts
+    from proscale_bench.results.registry import of_families, shipped_registry
+
+    exports = options.exports()
+    wanted = {row.id for row in of_families(shipped_registry(), options.family or [])}
+    chosen = [one for one in recounts() if one.id in wanted and (one.model or not options.brief)]
+    if not chosen:
+        raise BenchError("no number of FLOPs is published of these", "see 'models published'")
+    if any(one.model.startswith("hf:") for one in chosen):
+        require_transformers()
+    from proscale_bench.bench.recount import recount as count_again
+
+    found = []
+    with progress_bar("recounting", line_after_s=LINE_EVERY_S) as bar:
+        for done, one in enumerate(chosen):
+            line = f"recounting {one.id}"
+            bar.show(one.id, done, len(chosen), line=line.__str__)
+            found.append(count_again(one))
+    console = exports.console
+    print_tables(console, [render.table(found)])
+    print_lines(console, render.footer(found), soft_wrap=True)
+    exports.write([render.json_row(one) for one in found], lambda: render.markdown(found))
+
+
+def require_transformers() -> None:
+    """Find that transformers is missing before anything is counted.
+
+    Raises:
+        BenchError: it is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("transformers") is None:
+        raise BenchError(
+            "models recount builds models of transformers, which is not installed",
+            'python -m pip install "proscale-bench[hf]", or choose families of this tool: --family PRO-SCALE',
+        )

@@ -39,6 +39,11 @@ def report(
     backbone: MaybeStrs = flag("--backbone, -b NAME", "Backbone. Repeat for several. [default: all]", SHOWN),
     schedule: MaybeStrs = flag("--schedule, -s SCHEDULE", "Schedule. Repeat for several. [default: all]", SHOWN),
     figure_format: MaybeStr = flag("--format FORMAT", "Format of the figures beside SVG and PNG: pdf. [default: none]"),
+    published: MaybeStrs = flag(
+        "--published NAME",
+        "Draw what others print of this family, such as PEM or all, where it can be compared. Repeat for several.",
+        SHOWN,
+    ),
     export_parquet: MaybePath = flag(
         "--export-parquet PATH", "Parquet file for the rows of report.csv. Needs pyarrow."
     ),
@@ -67,10 +72,28 @@ def report(
     overwrite = force or folder.resolve() == run.resolve()
     refuse_reports(folder, overwrite, formats)
     warn_of_gaps(problems, records)
-    path = write_report(chosen, folder, x or None, y, formats, overwrite)
+    marks = published_beside(chosen, published, y) if published else ()
+    path = write_report(chosen, folder, x or None, y, formats, overwrite, marks)
     if export_parquet is not None:
         write_atomic(export_parquet, parquet(chosen), overwrite=force)
     print_lines(stdout_console(), [f"report: {path}"], style="", soft_wrap=True)
+
+
+def published_beside(records: Sequence[Record], names: Sequence[str], y: str) -> Sequence[Record]:
+    """The published rows of some families as records beside a run's; those that cannot be compared are named.
+
+    Raises:
+        BenchError: an unknown family, or no row that can be drawn.
+    """
+    from proscale_bench.analysis.published_marks import published_marks
+    from proscale_bench.render.console import note
+    from proscale_bench.results.registry import of_families, shipped_registry
+
+    everything = [] if "all" in names else list(names)
+    found = published_marks(of_families(shipped_registry(), everything), records, y)
+    for one in found.notes():
+        note(one)
+    return found.drawn
 
 
 def chosen_records(
@@ -138,8 +161,13 @@ def write_report(
     y: str | None = None,
     formats: Sequence[FigureFormat] = FORMATS,
     overwrite: bool = True,
+    published: Sequence[Record] = (),
 ) -> Path:
-    """Write every file of a report; the path of its page."""
+    """Write every file of a report; the path of its page.
+
+    Args:
+        published: rows of others, which the page and the Pareto figure draw beside the run's own.
+    """
     from proscale_bench.analysis.frame import rows
     from proscale_bench.analysis.settings import by_setting, profiled
     from proscale_bench.commands.progress import uninterrupted
@@ -158,13 +186,14 @@ def write_report(
     ordered = [record for group in by_setting(records).values() for record in group]
     costs, worth = tuple(x or default_x(ordered)), y or DEFAULT_Y
     made_by = reproduce(ordered)
-    figures = {"pareto": pareto_figure(ordered, costs, worth), "costs": costs_figure(ordered)}
+    drawn = [record for group in by_setting([*ordered, *published]).values() for record in group]
+    figures = {"pareto": pareto_figure(drawn, costs, worth), "costs": costs_figure(ordered)}
     if profiled(ordered):
         figures["latency"] = latency_figure(ordered)
     if has_savings(ordered):
         figures["savings"] = savings_figure(ordered)
     documents: list[str | bytes] = [
-        page(ordered, made_by, costs, worth),
+        page(drawn, made_by, costs, worth),
         markdown(ordered, made_by, costs, worth),
         latex(ordered),
         to_csv(rows(ordered)),

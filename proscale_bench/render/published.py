@@ -51,7 +51,7 @@ def _table(title: str, rows: Sequence[PublishedRow], marks: dict[str, int], to: 
         return lambda row: "" if (value := getattr(row, name)) is None else f"{value:g}"
 
     columns: dict[str, Cell] = {
-        "backbone": _backbone,
+        "backbone": backbone_words,
         "size": lambda row: (row.size or "").removeprefix("coco-"),
         **{shown: number(name) for name, shown in ACCURACIES.items()},
         "GFLOPs": gflops("gflops"),
@@ -69,7 +69,7 @@ def _table(title: str, rows: Sequence[PublishedRow], marks: dict[str, int], to: 
     return Table(title, header, found, tuple(header.index(name) for name in spare if name in filled))
 
 
-def _backbone(row: PublishedRow) -> str:
+def backbone_words(row: PublishedRow) -> str:
     """The backbone as papers abbreviate it: `R50`, `Swin-L 21k`."""
     name = backbone_name(row.backbone).replace("ResNet-", "R")
     return f"{name} 21k" if row.pretraining == "ImageNet-21k" else name

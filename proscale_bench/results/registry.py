@@ -161,6 +161,25 @@ def of_families(rows: tuple[PublishedRow, ...], names: list[str]) -> tuple[Publi
     return tuple(row for row in rows if not wanted or row.family in wanted)
 
 
+def convention_note(model_type: str) -> str | None:
+    """A sentence on the published GFLOPs of a family, where they are not of one FLOP a multiply-accumulate.
+
+    Args:
+        model_type: the family as transformers names it, such as `rt_detr`.
+    """
+
+    def plain(name: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", name.lower())
+
+    rows = [row for row in shipped_registry() if plain(row.family) == plain(model_type) and row.convention]
+    found = {row.convention for row in rows} & {"flop", "unknown"}
+    if not found:
+        return None
+    if found == {"unknown"}:
+        return f"published GFLOPs of {rows[0].family} do not say whether a multiply-accumulate counts 1 or 2"
+    return f"published GFLOPs of {rows[0].family} count 2 FLOPs a multiply-accumulate, as --convention flop does"
+
+
 def _wrong_header(header: list[str]) -> str:
     number = Counter(header)
     for name in header:

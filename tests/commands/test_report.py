@@ -149,3 +149,45 @@ def test_the_committed_records_are_what_the_sweep_finds() -> None:
         kept = {"provenance": stored.provenance, "environment": stored.environment}
         assert stored == one.model_copy(update=kept)
     assert len(list((COMMITTED / "records").iterdir())) == len(paper())
+
+
+@pytest.fixture
+def at_papers_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for schedule in ("baseline", "3,3,3"):
+        write_record(tmp_path / "run", record(schedule, size="coco-first100"))
+    return tmp_path / "run"
+
+
+def test_published_numbers_are_drawn_where_they_can_be_compared(at_papers_size: Path) -> None:
+    assert call("run", "--out", "plain").exit_code == 0
+    result = call("run", "--out", "beside", "--published", "Mask2Former", "--published", "EoMT")
+    assert result.exit_code == 0, result.output
+    notes = " ".join(result.stderr.split())
+    assert "it is counted at 640x640, the run at coco-first100" in notes
+    assert "it is of Cityscapes val, and the axes of a run are of COCO val2017" in notes
+    assert "its accuracy stands at the run's own count of the very model: mask2former-r50" in notes
+    for name in ("pareto.svg", "index.html"):
+        assert "Mask2Former 21k, published" in Path("beside", name).read_text()
+        assert "published, published" not in Path("beside", name).read_text()
+    for name in ("costs.svg", "report.csv", "report.tex", "report.md"):  # the run's own numbers are as they were
+        assert Path("beside", name).read_bytes() == Path("plain", name).read_bytes()
+
+
+def test_published_numbers_of_another_convention_size_or_accuracy_are_refused(at_papers_size: Path) -> None:
+    result = call("run", "--published", "RT-DETR", "--y", "ap_bbox")
+    assert result.exit_code == 2
+    assert "rt-detr-r18: it is counted at 640x640, the run at coco-first100" in result.stderr
+    result = call("run", "--published", "RT-DETR")
+    assert result.exit_code == 2
+    assert "none prints both GFLOPs and pq" in result.stderr
+    assert call("run", "--published", "Emot").exit_code == 2
+    for schedule in ("baseline", "3,3,3"):
+        one = record(schedule, size="coco-first100")
+        write_record(Path("flop"), one.model_copy(update={"convention": "flop"}))
+    result = call("flop", "--published", "Mask2Former")
+    assert result.exit_code == 2
+    assert "none can be drawn beside this run" in result.stderr
+    write_record(Path("both"), record("3,3,3", "swin_t", "640x640").model_copy(update={"convention": "flop"}))
+    result = call("both", "--published", "EoMT")
+    assert "eomt-vit-l-step-1: it counts 1 MAC = 1 FLOP, the run 1 MAC = 2 FLOPs" in result.stderr

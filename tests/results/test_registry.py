@@ -14,6 +14,7 @@ from proscale_bench.results.published import published_results
 from proscale_bench.results.registry import (
     COLUMNS,
     FILE,
+    convention_note,
     families,
     of_families,
     parse_registry,
@@ -164,3 +165,12 @@ def test_families_are_found_whatever_their_case() -> None:
     with pytest.raises(BenchError, match="unknown family 'eomtt'") as caught:
         of_families(rows, ["EoMTT"])
     assert caught.value.hint == "did you mean 'eomt'?"
+
+
+def test_families_whose_numbers_are_not_of_one_flop_a_product_say_so() -> None:
+    assert "RT-DETR count 2 FLOPs a multiply-accumulate, as --convention flop does" in (
+        convention_note("rt_detr") or ""
+    )
+    assert "LW-DETR do not say" in (convention_note("lw_detr") or "")
+    for kind in ("eomt", "deformable_detr", "mask2former", "segformer"):
+        assert convention_note(kind) is None
