@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
-from math import ceil
 from typing import NamedTuple, Protocol
 
 
@@ -106,12 +105,17 @@ class Kept:
     share: float
 
     def at(self, sides: Sides) -> int:
-        return kept_number(self.of.at(sides), self.share)
+        return kept_number(self.of.at(sides), *decimal_ratio(self.share))
 
 
-def kept_number(number: int, share: float) -> int:
-    """The share of a number, in the decimals that it is written with, rounded up: 0.1 of 30 is 3, not 4 by floats."""
-    return ceil(Fraction(repr(share)) * number)
+def decimal_ratio(share: float) -> tuple[int, int]:
+    """Numerator and denominator of a share in the decimals that it is written with: of 0.1, 1 and 10."""
+    return Fraction(repr(share)).as_integer_ratio()
+
+
+def kept_number(number: int, numerator: int, denominator: int) -> int:
+    """The share of a number, rounded up: a tenth of 30 is 3, and of 31 it is 4."""
+    return -(-number * numerator // denominator)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from proscale_bench.specs.backbones import get_backbone, terms_of
 from proscale_bench.specs.encoders import parts
 from proscale_bench.specs.levels import STRIDES
 from proscale_bench.specs.masked_decoder import Head
-from proscale_bench.specs.terms import One, Operator, Sides, Terms, Tokens, kept_number, terms
+from proscale_bench.specs.terms import One, Operator, Sides, Terms, Tokens, decimal_ratio, kept_number, terms
 
 SIDES = Sides(850, 1040, 850, 1040)  # in no batch, so not padded: every level's size is rounded up
 LEVELS = ("res6", "res5", "res4", "res3")
@@ -41,7 +41,7 @@ def encoder_layer(share: float) -> float:
     """All tokens are values; the products of a query are those of a layer that refines all, for each that is kept."""
     values = count(on_all_tokens(Operator.LINEAR, D * D))
     queries = count(parts.token_layer_terms(HEAD, LEVELS)) - values
-    return values + queries * kept_number(TOKENS, share) / TOKENS
+    return values + queries * kept_number(TOKENS, *decimal_ratio(share)) / TOKENS
 
 
 def decoder_layer() -> int:

@@ -119,3 +119,11 @@ def test_a_loss_trains_every_parameter_of_the_encoder() -> None:
     assert [name for name, gradient in gradients.items() if gradient is None] == []
     for layer in (2, 3):  # after one over res5 and one over res5 and res4
         assert bool(gradients[f"layers.{layer}.score.weight"].any())  # type: ignore[union-attr]
+
+
+@torch.no_grad()
+def test_it_compiles_as_a_whole() -> None:
+    _, retaining = layers(0.3)
+    expected = retaining(tokens(), grid())
+    compiled = torch.compile(retaining, backend="eager", fullgraph=True)
+    assert (compiled(tokens(), grid()) - expected).abs().max() <= 1e-5

@@ -10,7 +10,7 @@ from proscale_bench.config.schedule_file import ScheduleFile, dump_schedule, rea
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import PREFIXES, Schedule, Stage, baseline, parse_compact
 from proscale_bench.specs.levels import LEVELS, TOKEN_LEVELS
-from proscale_bench.specs.terms import Kept, Tokens, kept_number
+from proscale_bench.specs.terms import Kept, Tokens, decimal_ratio, kept_number
 
 LAYERS = st.integers(0, 20)
 
@@ -154,7 +154,7 @@ def test_a_share_is_above_0_and_at_most_1(share: float) -> None:
 
 @given(st.integers(0, 100_000), st.integers(1, 1_000))
 def test_a_share_is_kept_to_the_token(tokens: int, thousandths: int) -> None:
-    assert kept_number(tokens, thousandths / 1000) == -(-tokens * thousandths // 1000)
+    assert kept_number(tokens, *decimal_ratio(thousandths / 1000)) == -(-tokens * thousandths // 1000)
 
 
 def test_full_layers_refine_the_share_and_the_others_all() -> None:

@@ -21,7 +21,7 @@ from proscale_bench.models.position import pixel_centres, sine_position
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS
 from proscale_bench.specs.masked_decoder import Head
-from proscale_bench.specs.terms import kept_number
+from proscale_bench.specs.terms import decimal_ratio, kept_number
 from proscale_bench.units import Size
 
 
@@ -120,7 +120,7 @@ class RetainingLayer(parts.TokenLayer):
 
     def __init__(self, width: int, heads: int, levels: int, points: int, ffn: int, keep: float) -> None:
         super().__init__(width, heads, levels, points, ffn)
-        self.keep = keep
+        self.ratio = decimal_ratio(keep)
         self.score = nn.Linear(width, 1)
         nn.init.xavier_uniform_(self.score.weight)
         nn.init.zeros_(self.score.bias)
@@ -132,7 +132,7 @@ class RetainingLayer(parts.TokenLayer):
         finest = tokens[:, start:]
         scores = self.score(finest).squeeze(-1)  # [B, n]
         kept = (
-            scores.topk(kept_number(number, self.keep), sorted=False).indices.sort().values
+            scores.topk(kept_number(number, *self.ratio), sorted=False).indices.sort().values
         )  # [B, k], in order of place
         at_kept = kept[..., None].expand(-1, -1, tokens.shape[-1])
         queries = torch.cat((tokens[:, :start], finest.gather(1, at_kept)), dim=1)  # [B, Q, C]
