@@ -266,3 +266,11 @@ def test_the_figure_names_the_rows(tmp_path: Path) -> None:
     assert rows("--saving", "30")[0]["schedule"] in drawn
     refused = run(*SEARCH, "--export-figure", str(path))
     assert (refused.exit_code, refused.stdout) == (2, "")
+
+
+def test_the_page_shows_what_is_printed() -> None:
+    page = (Path(ZOO).parents[1] / "docs" / "search.md").read_text()
+    ((arguments, shown),) = re.findall(r"```console\n\$ proscale-bench (.+?)\n(.+?)```", page, re.DOTALL)
+    printed = [line.rstrip() for line in run(*arguments.split()).stdout.splitlines()]
+    shown_lines = shown.rstrip().splitlines()
+    assert printed[: len(shown_lines)] == shown_lines
