@@ -1,9 +1,10 @@
 """How fast is a search, and how far off are its milliseconds? Run by hand: python benchmarks/search.py [SECONDS [cpu]]
 
 The first number is of this process alone. For the second, the models that a search profiles and 20 others, drawn at
-random and never fitted, take turns in one session, SECONDS each (default 10), on `tiny` at 192x192 with one thread.
-The 20 are predicted from the others' times; what of both is held against each other are medians, and the fastest
-quarter of the rounds. With `cpu` the clock is the process's own: what a busy machine gives to others is left out of it.
+random from every family alike and never fitted, take turns in one session, SECONDS each (default 10), on `tiny` at
+192x192 with one thread. The 20 are predicted from the others' times; what of both is held against each other are
+medians, and the fastest quarter of the rounds. With `cpu` the clock is the process's own: what a busy machine gives to
+others is left out of it.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice, zip_longest
 
 from proscale_bench.analysis.search import Limits, SearchRequest, search
 from proscale_bench.bench.latency_model import LatencyModel, ProfiledModel
 from proscale_bench.bench.search import to_profile
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import get_rules
+from proscale_bench.cost.search import Candidates
 from proscale_bench.measure.timers import Wall
 from proscale_bench.results.statistics import percentile, prediction_error
 from proscale_bench.specs.candidates import DEFAULT_FAMILIES, FAMILIES
 from proscale_bench.specs.encoders.staged import baseline
 from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.model import ModelSpec
 
 HELD_OUT, SEED, ROUNDS = 20, 0, 5
 
@@ -45,6 +49,10 @@ def counting() -> None:
         print(
             f"{','.join(families):32} {layers:3} layers  {number:9,} candidates  {number / seconds:10,.0f} a CPU second"
         )
+
+
+def request_spec(asked: SearchRequest, candidates: Candidates, index: int) -> ModelSpec:
+    return asked.with_encoder(candidates.encoder(index))
 
 
 class OwnTime:
@@ -71,17 +79,16 @@ def predicting(seconds: float, own_time: bool) -> None:
     from proscale_bench.measure.latency import Limits as TimeLimits
     from proscale_bench.measure.profile import MeasuredProfile, ProfileSettings, Session
 
-    asked = request("tiny", "192x192")
+    asked = request("tiny", "192x192", layers=9)
     fitted = to_profile(asked)
     candidates, chance = asked.candidates(), random.Random(SEED)
-    others = []
-    for name in asked.families:  # as many of each family as it has, up to a fair share
-        of_family = [i for i in range(len(candidates.counts)) if candidates.family(i) == name]
-        others += [asked.with_encoder(candidates.encoder(i)) for i in chance.sample(of_family, min(8, len(of_family)))]
-    others = [one for one in others if one not in fitted][:HELD_OUT]
-    extra = chance.sample(range(len(candidates.counts)), HELD_OUT)
-    drawn = [asked.with_encoder(candidates.encoder(i)) for i in extra]
-    others = list(dict.fromkeys([*others, *(one for one in drawn if one not in fitted)]))[:HELD_OUT]
+    by_family: dict[str, list[int]] = {}
+    for index in chance.sample(range(len(candidates.counts)), len(candidates.counts)):
+        if request_spec(asked, candidates, index) not in fitted:
+            by_family.setdefault(candidates.family(index), []).append(index)
+    in_turn = (index for some in zip_longest(*by_family.values()) for index in some if index is not None)
+    family_of = {request_spec(asked, candidates, i): candidates.family(i) for i in islice(in_turn, HELD_OUT)}
+    others = list(family_of)
     settings = ProfileSettings(device="cpu", threads=1, limits=TimeLimits(seconds))
     busy = OthersCpu()
     if own_time:
@@ -113,6 +120,10 @@ def predicting(seconds: float, own_time: bool) -> None:
             f"takes {100 * (pick - 1):.1f} % more than the best; cross-validated {left_out.median_pct:.1f} % and "
             f"{left_out.p95_pct:.1f} %"
         )
+        for one, (predicted, ms) in zip(held_out, pairs, strict=True):
+            if percent == 50:
+                off = 100 * (predicted / ms - 1)
+                print(f"  {family_of[one.spec]:12} {one.spec.variant:40} {ms:7.1f} ms, off by {off:+.1f} %")
 
 
 if __name__ == "__main__":
