@@ -69,7 +69,7 @@ def test_the_good_file_is_good(tmp_path: Path) -> None:
         ("schema_version: 1", "schema_version: 1.0", ":1:1", "whole number 1", None),
         ("layers: 3}", "layers: yes}", ":5:22", "valid integer", None),
         ("layers: 3}", "layers: 1000}", ":5:22", "less than or equal to 100", None),
-        ("[res5], layers", "[res6], layers", ":5:15", "levels[0]: 'res6'", "'res5'"),
+        ("[res5], layers", "[rse5], layers", ":5:15", "levels[0]: 'rse5'", "'res5'"),
         ("[res5], layers", "[], layers", ":5:6", "at least 1 item", None),
         ("[res5], layers", "res5, layers", ":5:6", "valid list", None),
         ("[res5], layers", "[res5, res5], layers", ":5:5", "different ones", None),
