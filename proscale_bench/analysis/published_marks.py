@@ -13,6 +13,11 @@ from proscale_bench.specs.model import TOTAL, WHOLE
 from proscale_bench.units import show_mac
 
 ENGINE = "published"  # of a cost that others counted
+_WORDS = {
+    "network": "network",
+    "with post-processing": "network with its post-processing",
+    "encoder alone": "encoder alone",
+}
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ def _why_not(row: PublishedRow, alike: Sequence[Record], counted: Sequence[Recor
 def _mark(row: PublishedRow, beside: Record) -> Record:
     """A row as a record at the size and in the convention of another. Its rules are those that it is drawn under."""
     name = f"{row.name}{' 21k' if row.pretraining == 'ImageNet-21k' else ''}, published"
+    accuracy = accuracy_of(row)
+    counted = f"{row.gflops:g} GFLOPs" + ("" if row.counted in (None, "unknown") else f" of the {_WORDS[row.counted]}")
     part = PartRow(name=TOTAL, title="total", of=None, quoted=True)
     cost = Cost.model_construct(  # of its parameters it may say nothing
         engine=ENGINE,
@@ -109,7 +116,7 @@ def _mark(row: PublishedRow, beside: Record) -> Record:
         evaluation=None,
         cost=cost,
         profile=None,
-        accuracy=accuracy_of(row),
+        accuracy=accuracy.model_copy(update={"note": f"{accuracy.note}{'; ' if accuracy.note else ''}{counted}"}),
         references=(),
         error=None,
         provenance=Origin(tool_version=beside.provenance.tool_version, created=beside.provenance.created),

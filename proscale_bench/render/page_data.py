@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from proscale_bench.analysis.evaluations import Evaluation
+from proscale_bench.analysis.published_marks import ENGINE as PUBLISHED_ENGINE
 from proscale_bench.analysis.views import ModelRow, View, main_view, views
 from proscale_bench.render.bars import realised
 from proscale_bench.render.parts import BETWEEN, BarPart, bar_parts
@@ -202,7 +203,7 @@ def _row(row: ModelRow, backbones: Sequence[str], parts: Sequence[BarPart]) -> P
         baseline=record.is_baseline,
         values=_values(known, record),
         intervals=_intervals(known, record),
-        gflops=[part.gflops(cost) for part in parts] if cost else [],
+        gflops=[part.gflops(cost) for part in parts] if cost and cost.engine != PUBLISHED_ENGINE else [],
         ms=[length for _, _, length in realised(record, parts).pieces] if cost and record.profile else [],
         savings=[_saving(record, part, stage) for _, part, stage in SAVINGS],
         session=record.profile.session if record.profile else "",
@@ -273,6 +274,8 @@ def _says_nothing(value: Any) -> bool:
 
 def details_of(record: Record) -> list[Detail]:
     """The details of a row's cost, references, profile and record."""
+    if record.cost and record.cost.engine == PUBLISHED_ENGINE:
+        return [Detail("cost", "as others print it: see its source")]
     details = [*_of_cost(record.cost)] if record.cost else []
     details += [detail for reference in record.references for detail in _of_reference(reference)]
     details += [*_of_profile(record.profile)] if record.profile else []

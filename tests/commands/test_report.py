@@ -170,6 +170,9 @@ def test_published_numbers_are_drawn_where_they_can_be_compared(at_papers_size: 
     for name in ("pareto.svg", "index.html"):
         assert "Mask2Former 21k, published" in Path("beside", name).read_text()
         assert "published, published" not in Path("beside", name).read_text()
+    page = Path("beside", "index.html").read_text()
+    assert "466 GFLOPs of the network with its post-processing" in page
+    assert "as others print it: see its source" in page
     for name in ("costs.svg", "report.csv", "report.tex", "report.md"):  # the run's own numbers are as they were
         assert Path("beside", name).read_bytes() == Path("plain", name).read_bytes()
 
