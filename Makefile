@@ -22,6 +22,7 @@ check: lint types layers budgets test
 
 release: $(VENV)/.installed-dev
 	PROSCALE_RELEASE=1 $(BIN)/python -m pytest tests/release
+	$(BIN)/python -m pytest -n auto -m slow tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proscale_bench.evaluation.average_precision import InstanceScores, IouType
     from proscale_bench.evaluation.panoptic import PanopticQuality
     from proscale_bench.evaluation.semantic import SemanticQuality
+    from proscale_bench.export.engines import ExportedModel
     from proscale_bench.models.mask2former import Mask2Former
     from proscale_bench.results.accuracy import Task
     from proscale_bench.results.profile import DeviceType
@@ -35,7 +36,9 @@ __all__ = [
     "evaluate_instances",
     "evaluate_panoptic",
     "evaluate_semantic",
+    "export_model",
     "load_checkpoint",
+    "load_exported",
     "parse_schedule",
     "predict",
     "profile",
@@ -104,6 +107,71 @@ def load_checkpoint(path: str | PathLike[str], schedule: EncoderSpec | str | Non
 
     told = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     return load(Path(path), told)
+
+
+def export_model(
+    weights: str | PathLike[str],
+    path: str | PathLike[str],
+    size: str = "640x640",
+    *,
+    batch_size: int = 1,
+    dynamic: bool = False,
+    sampling: Literal["grid_sample", "gather"] = "grid_sample",
+    overwrite: bool = False,
+) -> ExportedModel:
+    """Export a checkpoint's model to a file that runs without Python, prove it beside torch, and load it.
+
+    Args:
+        weights: a checkpoint of a whole model.
+        path: the file to write; its end says what: `.onnx`, `.xml` for OpenVINO, `.pt2` for compiled code.
+        size: of the images, height x width.
+        batch_size: number of images in a run.
+        dynamic: take any multiples of 32 from 64 as sides, and any batch; for ResNets.
+        sampling: how deformable attention samples: `gather` for engines whose grid sampling is missing or wrong.
+        overwrite: replace a file.
+
+    Raises:
+        BenchError: unreadable weights, a file that is there, a model that cannot be exported so, or a file that is not
+            the same model (exit code 3).
+    """
+    from pathlib import Path
+
+    from proscale_bench.bench.weights import read_weights
+    from proscale_bench.config.trained_on import trained_on
+    from proscale_bench.cost.geometry import parse_size
+    from proscale_bench.errors import ExitCode
+    from proscale_bench.export.export import export_model as export
+    from proscale_bench.export.module import ExportSettings
+    from proscale_bench.specs.mask2former import Mask2FormerSpec
+
+    loaded, sides, out = read_weights(Path(weights)), parse_size(size), Path(path)
+    if not sides.is_single or not isinstance(loaded.spec, Mask2FormerSpec):
+        raise BenchError(f"size {size}: not one size", "as in 640x640")
+    settings = ExportSettings((sides.height_px or 0, sides.width_px or 0), batch_size, dynamic, sampling)
+    told = {"weights": loaded.digest, "source": loaded.source, **trained_on(loaded.metadata).fields()}
+    found = export(loaded.model, loaded.spec, out, settings, told=told, overwrite=overwrite)
+    if not found.proof.holds:
+        what = f"{out}: differs from torch by {found.proof.largest_difference:.2g}"
+        raise BenchError(f"{what}, first in: {found.proof.differs_first}", exit_code=ExitCode.UNTRUSTED)
+    return load_exported(out, trust=True)
+
+
+def load_exported(path: str | PathLike[str], *, trust: bool = False, threads: int = 0) -> ExportedModel:
+    """Load a file that `models export` wrote; `.run(images)` gives logits and mask logits.
+
+    Args:
+        path: an `.onnx`, `.xml` or `.pt2` file.
+        trust: run the machine code of a `.pt2` file, which loading it does.
+        threads: number of CPU threads; 0: the engine's choice.
+
+    Raises:
+        BenchError: unreadable, no export of ours, an engine that is not installed, or a package without trust.
+    """
+    from pathlib import Path
+
+    from proscale_bench.export.engines import load_exported as load
+
+    return load(Path(path), trust=trust, threads=threads)
 
 
 def read_run(path: str | PathLike[str]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from proscale_bench.commands.options import (
     ANY_MODEL,
     OUTPUT_SIZE,
     ExportOptions,
+    MaybePath,
     MaybeStr,
     ModelOptions,
     flag,
@@ -43,6 +44,7 @@ class FlopsOptions(ModelOptions, AnyModelOptions, ExportOptions):
     convention: str = flag("--convention NAME", "FLOPs of one multiply-accumulate: 1 (mac) or 2 (flop).", default="mac")
     by: By = flag("--by NAME", "Rows of the table: stage, layer or operator.", default=By.stage)
     as_executed: bool = flag("--as-executed", "Show also what inference executes, after its exact optimizations.")
+    graph: MaybePath = flag("--graph FILE", "Count the nodes of an ONNX file, whoever exported it, and no model.")
     verify: bool = flag("--verify", "Repeat the count by a trace and by fvcore; --verify=all: at every size.")
     verify_all: bool = flag("--verify-all", hidden=True)
 
@@ -62,6 +64,10 @@ def flops(options: FlopsOptions) -> None:
     from proscale_bench.render.notes import notes_on_models
     from proscale_bench.specs.model import by_exit
 
+    if options.graph is not None:
+        from proscale_bench.commands.graph import flops_of_graph
+
+        return flops_of_graph(options, options.graph)
     if options.model:
         return flops_of_models(options)
     options.refuse_without_model()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from proscale_bench.commands import completion
+from proscale_bench.commands.export import export
 from proscale_bench.commands.options import (
     EXPORT_JSON,
     FORCE,
@@ -171,6 +172,9 @@ def convert(
     typer.echo(printable(f"{out}: {what}"))
     if written.left_out:
         note(f"left out: {', '.join(written.left_out)}")
+
+
+app.command("export", cls=BenchCommand)(export)
 
 
 @app.command("warm-start", cls=BenchCommand)

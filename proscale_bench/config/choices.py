@@ -18,7 +18,9 @@ DeviceType = Literal["cpu", "cuda"]
 DType = Literal["fp32", "tf32", "bf16", "fp16"]
 Layout = Literal["official", "ours", "huggingface"]
 Precision = Literal["fp32", "bf16", "fp16"]
-Sampling = Literal["auto", "grid_sample", "embedding_bag", "embedding_bag_compiled", "dense", "triton", "deformops"]
+Sampling = Literal[
+    "auto", "grid_sample", "embedding_bag", "embedding_bag_compiled", "dense", "gather", "triton", "deformops"
+]
 Task = tasks.Task
 Mode = Literal["eager", "compiled", "cuda_graphs", "compiled_cuda_graphs"]
 EMBEDDED = "shapes-val"  # the data that come with the tool

@@ -67,6 +67,13 @@ class DecoderLayer(nn.Module):
         return output
 
 
+class AttentionMask(nn.Module):
+    """`attention_mask` as a module, so that whoever watches a model sees the logits that it decides by."""
+
+    def forward(self, mask_logits: Tensor, size: Size) -> Tensor:
+        return attention_mask(mask_logits, size)
+
+
 class MaskedDecoder(nn.Module):
     """Layers that visit the pyramid in turn, coarse to fine, predicting before each and at the end.
 
@@ -96,6 +103,7 @@ class MaskedDecoder(nn.Module):
         self.layers = nn.ModuleList(
             DecoderLayer(width, head.decoder_heads, head.decoder_ffn) for _ in range(head.decoder_layers)
         )
+        self.attention_mask = AttentionMask()
         self.norm = nn.LayerNorm(width)
         self.class_head = nn.Linear(width, head.num_classes + 1)  # the last class is "no object"
         self.mask_head = nn.Sequential(
@@ -133,7 +141,7 @@ class MaskedDecoder(nn.Module):
             masks = self._masks(normed, mask_features[level])
             if auxiliary:
                 intermediate.append(LayerPrediction(self.class_head(normed), masks))
-            allowed = attention_mask(masks, sizes[level])
+            allowed = self.attention_mask(masks, sizes[level])
             x = layer(x, self.query_positions, keys[level], values[level], allowed)
         normed = self.norm(x)
         masks = self._masks(normed, encoded.mask_features)

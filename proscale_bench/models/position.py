@@ -176,7 +176,9 @@ def padded_centres(paddings: Sequence[Tensor]) -> Tensor:
 @once_per_size
 def level_extents(sizes: tuple[Size, ...], device: torch.device) -> Tensor:
     """(width, height) of every level in pixels: [L, 2], float32."""
-    return torch.stack([torch.stack([torch.full((), float(side), device=device) for side in (w, h)]) for h, w in sizes])
+    return torch.stack(
+        [torch.stack([torch.full((), side, dtype=torch.float32, device=device) for side in (w, h)]) for h, w in sizes]
+    )
 
 
 def resize(maps: Tensor, size: Size) -> Tensor:

@@ -39,7 +39,7 @@ def to_tokens(feature_map: Tensor) -> Tensor:
 
 def to_map(tokens: Tensor, size: Size) -> Tensor:
     """[B, h*w, C] to [B, C, h, w], a view with channels last in memory."""
-    return tokens.view(len(tokens), *size, -1).permute(0, 3, 1, 2)
+    return tokens.view(tokens.shape[0], *size, -1).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -171,12 +171,12 @@ class TokenRecalibration(nn.Module):
     def _as_map(self, tokens: Tensor, size: Size) -> Tensor:
         if self.layout == "spatial":
             return to_map(tokens, size)
-        return tokens.reshape(len(tokens), -1, *size)  # the same memory, read as [B, C, h, w]
+        return tokens.flatten(1).view(*tokens.shape[::2], *size)  # the same memory, read as [B, C, h, w]
 
     def _as_tokens(self, feature_map: Tensor) -> Tensor:
         if self.layout == "spatial":
             return to_tokens(feature_map)
-        return feature_map.reshape(len(feature_map), -1, feature_map.shape[1])
+        return feature_map.flatten(1).view(feature_map.shape[0], -1, feature_map.shape[1])
 
 
 class FeedForward(nn.Module):

@@ -137,7 +137,7 @@ class RetainingLayer(parts.TokenLayer):
         at_kept = kept[..., None].expand(-1, -1, tokens.shape[-1])
         queries = torch.cat((tokens[:, :start], finest.gather(1, at_kept)), dim=1)  # [B, Q, C]
         position, reference = (
-            torch.cat((every[:start].expand(len(tokens), -1, -1), every[start:][kept]), dim=1)
+            torch.cat((every[:start].expand(tokens.shape[0], -1, -1), every[start:][kept]), dim=1)
             for every in (grid.position, grid.reference)
         )
         theirs = replace(grid, position=position, reference=reference.repeat(1, 1, len(grid.sizes)))

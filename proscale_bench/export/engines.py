@@ -1,0 +1,231 @@
+"""Exported files, loaded into what runs them: onnxruntime, OpenVINO, or a package of compiled code.
+
+Loading an ONNX or OpenVINO file executes nothing of it. A `.pt2` package holds machine code, so whoever opens one says
+that it is trusted.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proscale_bench.config.weights import METADATA
+from proscale_bench.errors import BenchError
+from proscale_bench.export.extras import needs
+from proscale_bench.specs.levels import SIZE_DIVISOR
+
+Images = NDArray[np.uint8] | NDArray[np.float32]  # [B, 3, H, W], RGB, 0 to 255
+Outputs = tuple[NDArray[np.float32], ...]
+LEAST_PX = 64  # of a side, where all sizes are taken
+FORMATS = {".onnx": "onnxruntime", ".xml": "openvino", ".pt2": "aot"}
+
+
+class Engine(Protocol):
+    """What runs an exported file."""
+
+    @property
+    def name(self) -> str:
+        """`onnxruntime`, `openvino` or `aot`."""
+
+    @property
+    def version(self) -> str:
+        """The version of what runs it."""
+
+    @property
+    def told(self) -> str | None:
+        """What the file says of itself, as JSON; None of a file that is not ours."""
+
+    def run(self, images: Images) -> Outputs:
+        """The outputs of a batch, in the file's order."""
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """An exported file of ours, ready to run.
+
+    Args:
+        path: the file.
+        engine: runs it.
+        told: what the file says of itself: see `module.metadata`.
+    """
+
+    path: Path
+    engine: Engine
+    told: dict[str, Any]
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of the images that it takes; None: any multiples of 32."""
+        given = self.told["input"]
+        return None if given["dynamic"] else (given["size"][0], given["size"][1])
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of images in a run; None: any."""
+        return None if self.told["input"]["dynamic"] else int(self.told["input"]["batch_size"])
+
+    def run(self, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits [B, Q, K+1] and mask logits [B, Q, H/4, W/4] of images [B, 3, H, W], RGB, 0 to 255.
+
+        Raises:
+            BenchError: images of a size or a number that the file does not take.
+        """
+        floating = bool(self.told["input"]["floating"])
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise BenchError(f"{self.path}: images {list(images.shape)}, and it takes [B, 3, H, W]")
+        height, width = images.shape[2:]
+        if self.size is None and (height % SIZE_DIVISOR or width % SIZE_DIVISOR or min(height, width) < LEAST_PX):
+            takes = f"sides that are multiples of {SIZE_DIVISOR}, at least {LEAST_PX}"
+            raise BenchError(f"{self.path}: images of {height}x{width}, and it takes {takes}", "pad them")
+        if self.size is not None and ((height, width) != self.size or len(images) != self.batch_size):
+            takes = f"{self.batch_size} of {self.size[0]}x{self.size[1]}"
+            raise BenchError(
+                f"{self.path}: {len(images)} images of {height}x{width}, and it takes {takes}",
+                "export it for that size, or with --dynamic",
+            )
+        taken: Images = images.astype(np.float32) if floating else images.astype(np.uint8)
+        logits, masks = self.engine.run(taken)[:2]
+        return logits, masks
+
+
+class OnnxRuntime:
+    """onnxruntime on the CPU.
+
+    Args:
+        model: path of a file, or a model's bytes.
+        threads: number of threads of one operator; 0: onnxruntime's choice.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, model: Path | bytes, threads: int = 0) -> None:
+        with needs("onnxruntime"):
+            import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
+        source = model if isinstance(model, bytes) else str(model)
+        try:
+            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its own types derive from no common one
+            where = "the graph" if isinstance(model, bytes) else str(model)
+            raise BenchError(f"{where}: onnxruntime cannot load it: {_brief(error)}", "export it again") from error
+        self.version = str(onnxruntime.__version__)
+        self.told = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, images: Images) -> Outputs:
+        return tuple(self._session.run(None, {self._input: images}))
+
+    def run_named(self, images: Images) -> dict[str, NDArray[np.float32]]:
+        """The outputs by name."""
+        return dict(zip(self._outputs, self.run(images), strict=True))
+
+
+class OpenVino:
+    """OpenVINO on the CPU, in float32.
+
+    Args:
+        model: path of an `.xml` file with its `.bin`, or of an `.onnx` file.
+        threads: number of threads; 0: OpenVINO's choice.
+    """
+
+    name = "openvino"
+
+    def __init__(self, model: Path, threads: int = 0) -> None:
+        with needs("openvino"):
+            import openvino
+        core = openvino.Core()
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            read = core.read_model(str(model))
+            self._compiled = core.compile_model(read, "CPU", settings)
+        except RuntimeError as error:
+            raise BenchError(f"{model}: OpenVINO cannot load it: {_brief(error)}", "export it again") from error
+        self.version = str(openvino.__version__).partition("-")[0]
+        has = read.has_rt_info([METADATA])
+        self.told = str(read.get_rt_info([METADATA]).value) if has else None
+
+    def run(self, images: Images) -> Outputs:
+        found = self._compiled(images)
+        return tuple(found[output] for output in self._compiled.outputs)
+
+
+class CompiledPackage:
+    """A package of AOTInductor: machine code, made for the processor that compiled it.
+
+    Args:
+        path: the `.pt2` file.
+    """
+
+    name = "aot"
+
+    def __init__(self, path: Path) -> None:
+        import torch
+
+        try:
+            self._run: Any = torch._inductor.aoti_load_package(str(path))
+        except (RuntimeError, OSError, ValueError) as error:
+            raise BenchError(f"{path}: no whole package: {_brief(error)}", "export it again on this machine") from error
+        self.version = torch.__version__
+        self.told = self._run.get_metadata().get(METADATA)
+
+    def run(self, images: Images) -> Outputs:
+        import torch
+
+        with torch.inference_mode():
+            return tuple(output.numpy() for output in self._run(torch.from_numpy(images)))
+
+
+def load_exported(path: Path, *, trust: bool = False, threads: int = 0) -> ExportedModel:
+    """Load a file that `models export` wrote.
+
+    Args:
+        trust: run the machine code of a `.pt2` package.
+        threads: number of CPU threads; 0: the engine's choice. A package has PyTorch's.
+
+    Raises:
+        BenchError: unreadable, no export of ours, an engine that is not installed, or a package without trust.
+    """
+    if path.suffix not in FORMATS:
+        raise BenchError(f"{path}: '{path.suffix}' is no exported file", f"known: {', '.join(FORMATS)}")
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no such file" if not path.exists() else "not a regular file"
+        raise BenchError(f"{path}: {what}", "'proscale-bench models export' writes one")
+    engine: Engine
+    match path.suffix:
+        case ".onnx":
+            engine = OnnxRuntime(path, threads)
+        case ".xml":
+            engine = OpenVino(path, threads)
+        case _:
+            if not trust:
+                raise BenchError(
+                    f"{path}: a package holds machine code, which loading it runs",
+                    "--trust, if you know where it is from",
+                )
+            engine = CompiledPackage(path)
+    return ExportedModel(path, engine, _told(path, engine.told))
+
+
+def _told(path: Path, text: str | None) -> dict[str, Any]:
+    try:
+        told = json.loads(text or "null")
+        given = told["input"]
+        if not {"size", "batch_size", "dynamic", "floating"} <= set(given) or "head" not in told:
+            raise KeyError("input")
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        hint = "its FLOPs: proscale-bench flops --graph FILE.onnx"
+        raise BenchError(f"{path}: does not say that it is an export of ours", hint) from error
+    return dict(told)
+
+
+def _brief(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]

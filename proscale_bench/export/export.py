@@ -1,0 +1,225 @@
+"""Export a model to a file that runs without Python, and prove that it is the same model."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.export import ExportedProgram
+
+from proscale_bench.config.weights import METADATA
+from proscale_bench.cost.count import count_model
+from proscale_bench.cost.geometry import parse_size
+from proscale_bench.cost.rules import RULES
+from proscale_bench.errors import BenchError
+from proscale_bench.export.engines import FORMATS, Images, load_exported
+from proscale_bench.export.extras import needs
+from proscale_bench.export.graph import GraphCount, count_nodes
+from proscale_bench.export.module import INPUT, OUTPUTS, ExportSettings, captured, metadata, prepared
+from proscale_bench.export.onnx_file import to_onnx, write_onnx
+from proscale_bench.export.proof import Proof, proof_images, prove
+from proscale_bench.files import refuse_overwrite, replacing
+from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.models.sampling.embedding_bag import has_compiler
+from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.model import POSTPROCESSING
+
+if TYPE_CHECKING:
+    import onnx
+
+DEFAULTS = ExportSettings()
+OnStep = Callable[[str, int, int], None]  # what is being done, how much of it is done, and in all
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written.
+
+    Args:
+        path: the file.
+        format: its end without the dot.
+        engine, engine_version: what it was proved in.
+        bytes: size of the file, with the `.bin` beside an `.xml`.
+        seconds: time that writing it took, without the proof.
+        settings: the input that it takes.
+        graph: operations of its nodes; None where the graph cannot be read back.
+        expected: operations of the closed form as executed, by operator, in FLOPs of the rules `complete`.
+        proof: its agreement with torch.
+    """
+
+    path: Path
+    format: str
+    engine: str
+    engine_version: str
+    bytes: int
+    seconds: float
+    settings: ExportSettings
+    graph: GraphCount | None
+    expected: Mapping[str, int]
+    proof: Proof
+
+    @property
+    def graph_difference(self) -> dict[str, int] | None:
+        """FLOPs of the graph less those of the closed form as executed, by operator, where they are not equal."""
+        if self.graph is None:
+            return None
+        found = {str(operator): flops for operator, flops in self.graph.by_operator(RULES["complete"]).items()}
+        every = {**self.expected, **found}
+        apart = {one: found.get(one, 0) - self.expected.get(one, 0) for one in every}
+        return {one: difference for one, difference in apart.items() if difference}
+
+    def row(self) -> dict[str, Any]:
+        """The row of `models export --export-json`."""
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "engine": self.engine,
+            "engine_version": self.engine_version,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "size": list(self.settings.size),
+            "batch_size": self.settings.batch_size,
+            "dynamic": self.settings.dynamic,
+            "sampling": self.settings.sampling,
+            "graph_gflops": None if self.graph is None else self.graph.flops(RULES["complete"]) / 1e9,
+            "executed_gflops": sum(self.expected.values()) / 1e9,
+            "graph_difference": self.graph_difference,
+            "proof": self.proof.row(),
+        }
+
+
+def export_model(
+    model: Mask2Former,
+    spec: Mask2FormerSpec,
+    path: Path,
+    settings: ExportSettings = DEFAULTS,
+    *,
+    told: Mapping[str, Any] | None = None,
+    images: int = 4,
+    overwrite: bool = False,
+    progress: OnStep = lambda what, done, total: None,
+) -> Exported:
+    """Write a model to a file, and hold the file against the model.
+
+    Args:
+        model: in eval mode; it is prepared for inference, and serves for nothing else afterwards.
+        path: its end says what is written: `.onnx`, `.xml` for OpenVINO, `.pt2` for compiled code.
+        told: more of what the file says of itself: the weights' digest, classes, provenance.
+        images: number of drawn images that the file is proved on, beside random ones.
+
+    Raises:
+        BenchError: another end, a file that is there, a package that is not installed, or a model that cannot be
+            exported so.
+    """
+    if path.suffix not in FORMATS:
+        raise BenchError(f"{path}: '{path.suffix}' is no format to export to", f"known: {', '.join(FORMATS)}")
+    beside = path.with_suffix(".bin")
+    for one in (path, beside) if path.suffix == ".xml" else (path,):
+        refuse_overwrite(one, overwrite)
+    started = time.monotonic()
+    progress("capturing the graph", 0, 1)
+    module = prepared(model, settings)
+    program = captured(module, spec, settings)
+    said = metadata(spec, settings, **(told or {}))
+    graph: onnx.ModelProto | None = None
+    if path.suffix == ".pt2":
+        progress("compiling", 0, 1)
+        _write_package(program, path, said, overwrite)
+    else:
+        progress("translating to ONNX", 0, 1)
+        graph = to_onnx(program, [INPUT], list(OUTPUTS), said)
+        if path.suffix == ".onnx":
+            write_onnx(graph, path, overwrite)
+        else:
+            progress("translating to OpenVINO", 0, 1)
+            write_openvino(graph, path, said, overwrite)
+    seconds = time.monotonic() - started
+    exported = load_exported(path, trust=True, threads=torch.get_num_threads())
+    batches = _proof_batches(settings, images)
+    proof = prove(module, spec, exported, graph, batches, lambda done, total: progress("proving", done, total))
+    return Exported(
+        path,
+        path.suffix[1:],
+        exported.engine.name,
+        exported.engine.version,
+        path.stat().st_size + (beside.stat().st_size if path.suffix == ".xml" else 0),
+        seconds,
+        settings,
+        None if graph is None or settings.dynamic else count_nodes(graph, str(path)),
+        _expected(spec, settings),
+        proof,
+    )
+
+
+def _proof_batches(settings: ExportSettings, images: int) -> list[Images]:
+    """The batches that the file takes; of a dynamic one at five sizes and in two batch sizes."""
+    if not settings.dynamic:
+        return proof_images(settings.size, settings.batch_size, images, settings.floating)
+    height, width = settings.size
+    sizes = dict.fromkeys([(height, width), (width, height), (64, 64), (96, 160), (224, 128), (160, 256)])
+    shapes = [(size, 1 + index % 2) for index, size in enumerate(list(sizes)[:5])]
+    return [batch for size, count in shapes for batch in proof_images(size, count, 1, settings.floating)]
+
+
+def _expected(spec: Mask2FormerSpec, settings: ExportSettings) -> dict[str, int]:
+    """FLOPs of the network as executed, by operator, under the rules `complete`, of one run."""
+    size = parse_size(settings.size)
+    found: Counter[str] = Counter()
+    for part, row in count_model(spec, size, RULES["complete"], as_executed=True).closed_form.by_operator(size).items():
+        if part != POSTPROCESSING:
+            found.update({str(operator): flops * settings.batch_size for operator, flops in row.items()})
+    return dict(+found)
+
+
+def _write_package(program: ExportedProgram, path: Path, said: str, overwrite: bool) -> None:
+    """Compile the graph for this machine's processor; seconds to minutes, and a C++ compiler."""
+    if not has_compiler():
+        raise BenchError(f"{path}: a package is compiled, and there is no C++ compiler", "on Debian: apt install g++")
+    from torch._inductor import aoti_compile_and_package
+
+    with replacing(path, overwrite) as temporary, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        package = Path(folder) / "package.pt2"
+        settings = {"aot_inductor.metadata": {METADATA: said}, "freezing": True}
+        aoti_compile_and_package(program, package_path=str(package), inductor_configs=settings)
+        package.replace(temporary)
+
+
+def write_openvino(graph: onnx.ModelProto, path: Path, said: str, overwrite: bool) -> None:
+    """The `.xml` and the `.bin` beside it, in float32; the `.xml`, which names the other, comes last."""
+    with needs("openvino"):
+        import openvino
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        source = Path(folder) / "model.onnx"
+        source.write_bytes(graph.SerializeToString())
+        try:
+            model = openvino.convert_model(source)
+        except Exception as error:  # OpenVINO reads Swin's windows only after constants are folded
+            source = _folded(source)
+            try:
+                model = openvino.convert_model(source)
+            except Exception:
+                raise BenchError(
+                    f"{path}: OpenVINO does not take the graph: {str(error)[:300]}", "write .onnx"
+                ) from error
+        model.set_rt_info(said, [METADATA])
+        openvino.save_model(model, str(Path(folder) / path.name), compress_to_fp16=False)
+        for one in (path.with_suffix(".bin"), path):
+            with replacing(one, overwrite) as temporary:
+                (Path(folder) / one.name).replace(temporary)
+
+
+def _folded(source: Path) -> Path:
+    """The graph after onnxruntime's basic optimization."""
+    with needs("onnxruntime"):
+        import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath, options.log_severity_level = str(source.with_name("folded.onnx")), 3
+    onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    return source.with_name("folded.onnx")
