@@ -76,8 +76,13 @@ def captured(module: ImagesToPredictions, spec: Mask2FormerSpec, settings: Expor
     """The graph of a model at a size, or at all sizes.
 
     Raises:
-        BenchError: a dynamic export of a Swin.
+        BenchError: a gate decides what runs; a dynamic export of a Swin.
     """
+    if spec.exits:
+        exits = ", ".join(one.variant for one in spec.exits)
+        raise BenchError(
+            f"{spec}: its gate decides image by image which layers run, and a graph is one", f"export {exits}"
+        )
     if settings.dynamic and isinstance(spec.backbone, Swin):
         raise BenchError(
             f"{spec}: no Swin can be exported for all sizes at once: its windows and their masks follow from the size",

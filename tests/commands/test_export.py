@@ -26,6 +26,7 @@ WEIGHTS = str(next(iter(shipped_weights().values())))
         (("none.pth", "out.onnx"), "none.pth"),
         ((WEIGHTS, "out.onnx", "--dynamic", "--size", "100x100"), "multiples of 32"),
         ((WEIGHTS, "out.onnx", "--dynamic"), "no Swin"),
+        (("out.onnx", "-s", "early-exit", "-b", "tiny"), "its gate decides"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(
