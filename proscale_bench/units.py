@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 GIGA = 10**9
+MIB = 1 << 20
 MEGA = 10**6
 
 COMMAND = re.compile(r"^(\s*)(:)(?=:)|#(?=#(?:vso)?\[)")  # of CI, in a log

@@ -114,7 +114,8 @@ def _row(row: ModelRow, label: str, evaluation: Evaluation | None) -> Iterator[t
 
 def _cost(record: Record) -> Iterator[tuple[str, Any]]:
     cost = record.cost
-    yield from ((name, metric.read(record)) for name, metric in METRICS.items() if metric.section == "cost")
+    found = ((name, metric.read(record)) for name, metric in METRICS.items() if metric.section == "cost")
+    yield from ((name, value) for name, value in found if value is not None or name != "activation_mib")  # of few
     if cost is None:
         return
     yield "engine", cost.engine

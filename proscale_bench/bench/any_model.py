@@ -72,7 +72,8 @@ def trace_spec(spec: CustomSpec, size: Batch) -> Traced:
         message = f"{spec} at {size}: '{lost[0]}' runs what it does not run at the size that it was read at"
         raise BenchError(message, "count it at this size alone", ExitCode.UNTRUSTED)
     own = {name: table for name, table in tables.items() if name in known}
-    return Traced(own, dict(found.trace.left_out.most_common()), found.engine)
+    left_out = dict(found.trace.left_out.most_common())
+    return Traced(own, left_out, found.engine, found.peak_bytes if spec.request.memory else None)
 
 
 def open_spec(spec: CustomSpec) -> LoadedModel:
@@ -111,6 +112,7 @@ def _traced(request: ModelRequest, sides: Size, batch_size: int) -> ModelTrace:
             tree,
             request.allowed,
             request.training,
+            request.memory,
         )
 
 

@@ -45,6 +45,11 @@ class AnyModelOptions(Options):
         for name in (name for name, value in given.items() if value):
             raise BenchError(f"--{name.replace('_', '-')} is of a model that --model names", "name one")
 
+    @property
+    def passes(self) -> tuple[bool, bool]:
+        """Whether training is counted, and memory followed: by `flops` alone."""
+        return getattr(self, "training", False), getattr(self, "memory", False)
+
     def requests(self) -> list[ModelRequest]:
         """The models as they are named; nothing is loaded.
 
@@ -53,7 +58,7 @@ class AnyModelOptions(Options):
         """
         from proscale_bench.config.model_request import read_request
 
-        how = (self.model_args or (), self.inputs, self.depth, self.allow or (), getattr(self, "training", False))
+        how = (self.model_args or (), self.inputs, self.depth, self.allow or (), *self.passes)
         return [read_request(one, *how) for one in self.model or ()]
 
     def base_request(self) -> ModelRequest | None:
@@ -62,8 +67,7 @@ class AnyModelOptions(Options):
 
         if self.against is None:
             return None
-        training = getattr(self, "training", False)
-        return read_request(self.against, (), self.inputs, self.depth, self.allow or (), training)
+        return read_request(self.against, (), self.inputs, self.depth, self.allow or (), *self.passes)
 
 
 def found_models(options: AnyModelOptions, size: str | None, batch_size: int, bar: Bar) -> list[FoundModel]:

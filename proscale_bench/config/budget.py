@@ -10,9 +10,8 @@ budgets:
     pq: {min: 51.4, published: true}                 # on all of COCO val2017, the schedule's own data
   - weights: mine.safetensors     # or schedule and backbone, with `classes`, `queries` or `width` of one's own
     pq: {min: 40, dataset: my_data, images: 500}
-  - model: my_file.py:Net         # or any model, with `model_args`, `inputs`, `depth`, `allow`, and `baseline`: another
-    size: 640x640                 # model, which `against: baseline` is. Whoever checks the file runs its code.
-    total_gflops: {max: 12}
+  - model: my_file.py:Net         # or any model, whose code is run; with `model_args`, `inputs`, `depth`, `allow`,
+    total_gflops: {max: 12}       # `training`, and `baseline`, a model that `against: baseline` is
 
 `min_change: 0.1`, at a limit, a budget or in `defaults`: an excess below 0.1 % does not count.
 What a limit leaves open is as its budget has it, then as `defaults` has it.
@@ -21,7 +20,7 @@ What a limit leaves open is as its budget has it, then as `defaults` has it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -162,6 +161,7 @@ class Budget(Defaults, AnyModelFields):
     token_layers_gflops: CostLimit | None = None
     total_gflops: CostLimit | None = None
     params_m: CostLimit | None = None
+    activation_mib: CostLimit | None = None
     latency_median_ms: ProfileLimit | None = None
     throughput_ips: ProfileLimit | None = None
     latency_saving_pct: ProfileLimit | None = None
@@ -293,8 +293,8 @@ def read_budgets(
     limits: list[Limit] = []
     read = cache(read_weights) if read_weights else None
     for index, budget in enumerate(document.value.budgets):
-        any_model = (_any_model(document, index, read_model), None) if budget.model else None
-        found = list(_limits(document, index, *(any_model or _model(document, index, read_schedule, read))))
+        named = (_any_model(document, index, read_model), None) if budget.model else None
+        found = list(_limits(document, index, *(named or _model(document, index, read_schedule, read))))
         if not found:
             message = f"no limit on {budget.schedule or budget.weights or budget.model}"
             raise document.error(("budgets", index), message, "as in encoder_gflops: {max: 63.5}")
@@ -330,16 +330,14 @@ def _any_model(document: Document[BudgetFile], index: int, read_model: ModelRead
     budget, folder = document.value.budgets[index], Path(document.path).parent
     with document.at("budgets", index, "model"):
         if said := [name for name in ("schedule", "weights", *MODEL) if getattr(budget, name) is not None]:
-            raise BenchError(f"a model and {' and '.join(said)}", f"leave out {', '.join(said)}")
+            raise BenchError(f"a model and {' and '.join(said)}", "leave out one of them")
         size = budget.size or document.value.defaults.size
-        if size is None or size.startswith("coco-"):
+        if size is None or size.startswith("coco-") or read_model is None:
             raise BenchError(f"{budget.model}: a trace is of one size", "say size: 640x640")
-        if read_model is None:
-            raise BenchError("models are not loaded here")
-        spec = read_model(budget.request(folder), size, budget.base_request(folder))
-    parts = {part.name for part in spec.parts}
+        weighed = replace(budget.request(folder), memory=budget.activation_mib is not None)
+        spec = read_model(weighed, size, budget.base_request(folder))
     for metric, part in OF_PARTS.items():
-        if getattr(budget, metric) is not None and part not in parts:
+        if getattr(budget, metric) is not None and part not in {one.name for one in spec.parts}:
             message = f"{metric}: {budget.model} has no part '{part}'"
             raise document.error(("budgets", index, metric), message, "limit total_gflops")
     return spec
@@ -355,6 +353,8 @@ def _limits(
         if limit is None:
             continue
         key = ("budgets", index, metric)
+        if metric == "activation_mib" and spec.family != CUSTOM:
+            raise document.error(key, f"{metric}: is of a model that is traced", "name it with `model`")
         line, column = document.place(*key)
         scope = of_budget | _given(limit)
         if isinstance(limit, ProfileLimit) and scope["device"] is None:

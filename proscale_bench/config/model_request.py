@@ -24,6 +24,7 @@ def read_request(
     depth: str | None = None,
     allowed: Sequence[str] = (),
     training: bool = False,
+    memory: bool = False,
 ) -> ModelRequest:
     """Read the flags of a model: `width=64` of its constructor, `aten.foo=0` that counts as nothing.
 
@@ -49,7 +50,9 @@ def read_request(
         if amount != "0" or not all(word.isidentifier() for word in name.split(".")) or name.count(".") != 1:
             raise BenchError(f"--allow {one}: not an operator that counts as 0", "as in --allow aten.foo=0")
         names.append(name)
-    return ModelRequest(source, tuple(sorted(pairs.items())), inputs, found, tuple(sorted(set(names))), training)
+    return ModelRequest(
+        source, tuple(sorted(pairs.items())), inputs, found, tuple(sorted(set(names))), training, memory
+    )
 
 
 def _value(text: str) -> Any:

@@ -13,7 +13,7 @@ from proscale_bench.cost.rules import Convention, Rules, get_rules
 from proscale_bench.specs.levels import STRIDES, TOKEN_LEVELS
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, rows, with_sums
 from proscale_bench.specs.terms import Terms, Tokens
-from proscale_bench.units import GIGA, MEGA, reduction_pct
+from proscale_bench.units import GIGA, MEGA, MIB, reduction_pct
 
 Number = TypeVar("Number", bound=float | None)
 
@@ -62,11 +62,13 @@ class Traced:
         tables: by leaf of its parts, of one pass.
         left_out: output elements of arithmetic that no rule set counts, by aten operator.
         engine: what it was traced on.
+        peak_bytes: of activations, of the pass; None where nobody asked.
     """
 
     tables: Mapping[str, Terms]
     left_out: Mapping[str, int]
     engine: str
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,12 @@ class FlopCount:
         """Millions of parameters by top part, and `total`."""
         parameters = self.spec.parameters()
         return ByPart({part: n / MEGA for part, n in (parameters | {"total": sum(parameters.values())}).items()})
+
+    @property
+    def activation_mib(self) -> float | None:
+        """The peak of a pass's activations in MiB, beyond weights and input; None where it was not traced for that."""
+        peak = self.traced.peak_bytes if self.traced else None
+        return None if peak is None else peak / MIB
 
     @cached_property
     def level_tokens(self) -> dict[str, float]:
@@ -240,6 +248,8 @@ class FlopCount:
         if self.baseline is not None:
             old = self.baseline.gflops
             row["baseline"] = {"schedule": self.baseline.variant, "gflops": {part: old[part] for part in self.quoted}}
+        if self.activation_mib is not None:
+            row["activation_mib"] = self.activation_mib
         if self.exits:
             row["exits"] = [
                 {"schedule": one.variant, "share": share, "gflops": {part: one.gflops[part] for part in self.quoted}}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -54,12 +55,14 @@ class ModelTrace:
     Args:
         parts: the tree of the model's parts.
         parameters: by child of the model.
+        peak_bytes: the most that outputs of operators took at a time; inputs and weights are not among them.
     """
 
     trace: Trace
     engine: Engine
     parts: tuple[Part, ...]
     parameters: Mapping[str, int]
+    peak_bytes: int
 
     def tables(self) -> dict[str, Terms]:
         """The trace as coefficients of one pass, by part: an einsum by itself, since rules may round each."""
@@ -78,6 +81,7 @@ def trace_any(
     tree: Callable[[nn.Module], tuple[Part, ...]],
     allowed: Sequence[str] = (),
     training: bool = False,
+    memory: bool = False,
 ) -> ModelTrace:
     """Trace a pass of a model: forward in eval mode, or forward and backward in training mode.
 
@@ -86,6 +90,7 @@ def trace_any(
         make_inputs: makes what it is called with, on the CPU.
         tree: the parts of the model.
         allowed: operators without a rule that count as nothing, as `aten.foo`.
+        memory: not on the meta device, which runs attention otherwise than a CPU.
         training: the backward pass is of the sum of all outputs, which costs what a loss on them costs.
 
     Raises:
@@ -93,7 +98,7 @@ def trace_any(
         Exception: what the pass on the CPU raised.
     """
     model: nn.Module | None = None
-    for engine in ENGINES:
+    for engine in ENGINES[1:] if memory else ENGINES:
         try:
             if engine == "trace-meta":
                 with torch.device("meta"):
@@ -111,7 +116,7 @@ def trace_any(
                 if training:
                     recorder.scopes[:] = [Scope(BACKWARD)]
                     _summed(outputs).backward()  # type: ignore[no-untyped-call]
-            return ModelTrace(recorder.trace(), engine, parts, parameters_of(given))
+            return ModelTrace(recorder.trace(), engine, parts, parameters_of(given), recorder.peak_bytes)
         except BenchError:
             raise
         except Exception:
@@ -128,14 +133,36 @@ class _GeneralRecorder(Recorder):  # type: ignore[no-untyped-call]
         table = OperatorTable(GENERAL.rules, GENERAL.uncounted | named, GENERAL.moves)
         super().__init__(REST, leaves(parts), table, FOLLOWED)
         self.engine = engine
+        self.peak_bytes = self._live_bytes = 0
+        self._storages: dict[int, object] = {}
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Under fake tensors, what is made of real ones alone is made for real: constants, and buffers with settings
         that the model asks for. They are small, and so a model whose shapes depend on no image is traced."""
         if self.engine == "trace-fake" and not any(isinstance(one, FakeTensor) for one in tree_leaves((args, kwargs))):
             with unset_fake_temporarily():
-                return func(*args, **kwargs)
-        return func(*args, **kwargs)
+                result = func(*args, **kwargs)
+        else:
+            result = func(*args, **kwargs)
+        self._weigh(result, (args, kwargs))
+        return result
+
+    def _weigh(self, result: Any, given: Any) -> None:
+        """Follow the memory of what an operator makes, until nobody holds it; views are of memory that was given."""
+        views = {one.untyped_storage()._cdata for one in tree_leaves(given) if isinstance(one, Tensor)}
+        for tensor in (one for one in tree_leaves(result) if isinstance(one, Tensor)):
+            storage = tensor.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if key in views or key in self._storages:
+                continue
+
+            def freed(_: object, key: int = key, size: int = size) -> None:
+                self._live_bytes -= size
+                self._storages.pop(key, None)
+
+            self._storages[key] = weakref.ref(storage, freed)
+            self._live_bytes += size
+            self.peak_bytes = max(self.peak_bytes, self._live_bytes)
 
     def unknown(self, operator: Any) -> BenchError:
         scope = self.scopes[-1]

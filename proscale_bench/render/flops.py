@@ -99,6 +99,9 @@ def _stage_table(counts: Sequence[FlopCount], as_executed: bool = False) -> Tabl
             rows.append(_part_row("as executed", part, [count.executed for count in counts], 1))
     parameters = [(f"{count.params_m['total']:.2f}", "") for count in counts]
     rows.append(Row("parameters, millions", _cells(counts, parameters)))
+    if any(count.activation_mib is not None for count in counts):
+        peaks = [(f"{count.activation_mib:,.1f}" if count.activation_mib is not None else "–", "") for count in counts]
+        rows.append(Row("peak of activations, MiB", _cells(counts, peaks)))
     return Table(_title(counts[0]), ("GFLOPs", *_cells(counts, [(count.variant, "") for count in counts])), tuple(rows))
 
 

@@ -97,6 +97,7 @@ METRICS: dict[str, Metric] = {
         _cost("token_layers_gflops", "token layers", "GFLOPs", lambda cost: cost.gflops.get("encoder_token_layers")),
         _cost("total_gflops", "total", "GFLOPs", lambda cost: cost.gflops.get("total")),
         _cost("params_m", "parameters", "millions", lambda cost: cost.params_m.get("total")),
+        _cost("activation_mib", "peak of activations", "MiB", lambda cost: cost.activation_mib),
         _timed("latency_median_ms", "latency, median", "ms", "lower", "latency_interval_ms"),
         _timed("throughput_ips", "throughput", "images/s", "higher", "throughput_interval_ips"),
         _saving("latency_saving_pct", "time saved", None),

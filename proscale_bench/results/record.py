@@ -184,6 +184,7 @@ class Cost(Section):
     reduction_pct: dict[Word, float | None]  # saved against the baseline, of the parts that papers quote
     uncounted_ops: dict[str, float]  # giga multiply-accumulates that the rules leave out
     exits: tuple[ExitCost, ...] | None = None
+    activation_mib: Amount | None = None  # peak of a pass beyond weights and input, where it was traced for that
 
     @property
     def tree(self) -> tuple[PartRow, ...]:
@@ -200,7 +201,7 @@ class Cost(Section):
     @model_serializer(mode="wrap")
     def _without_what_is_usual(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = dump(self)
-        for optional in ("parts", "exits"):
+        for optional in ("parts", "exits", "activation_mib"):
             if fields[optional] is None:
                 del fields[optional]
         return fields

@@ -35,6 +35,7 @@ class ModelRequest:
         depth: levels of named children that are a part each, or the attribute in which the model names its parts.
         allowed: operators without a rule that count as nothing.
         training: a forward and a backward pass, in training mode, and not a forward pass alone.
+        memory: the peak of activations is asked for, so that it is traced as a CPU runs it: under fake tensors.
     """
 
     source: str
@@ -43,6 +44,7 @@ class ModelRequest:
     depth: Depth = 2
     allowed: tuple[str, ...] = ()
     training: bool = False
+    memory: bool = False
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{key}={value}" for key, value in self.arguments)

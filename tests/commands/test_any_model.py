@@ -349,3 +349,22 @@ def test_a_sweep_counts_the_models_that_it_names(net: str, tmp_path: Path) -> No
     refused = run("sweep", str(sweep), "--out", str(tmp_path / "other"))
     assert refused.exit_code == 2
     assert "sweep.yaml:3:" in refused.stderr
+
+
+def test_the_peak_of_activations_is_counted_and_limited(net: str, tmp_path: Path) -> None:
+    flags = ("--model", f"{net}:Net", "--size", "8x16", "--memory")
+    one, four = exported(*flags), exported(*flags, "-n", "4")
+    floats = 8 * 128 * 4  # of a map of the model
+    assert one["activation_mib"] * 2**20 == pytest.approx(3 * floats, rel=0.1)  # the last: x, its sigmoid, the product
+    assert four["activation_mib"] == pytest.approx(4 * one["activation_mib"], rel=0.1)
+    assert exported(*flags, "--training")["activation_mib"] > one["activation_mib"]
+    assert "peak of activations, MiB" in run("flops", *flags).stdout
+    budgets = tmp_path / "budgets.yaml"
+    budgets.write_text(
+        f"schema_version: 1\nbudgets:\n  - model: {net}:Net\n    size: 8x16\n    activation_mib: {{max: 0.001}}\n"
+    )
+    assert run("check", str(budgets)).exit_code == 1
+    budgets.write_text(budgets.read_text().replace("0.001", "0.1"))
+    assert run("check", str(budgets)).exit_code == 0
+    budgets.write_text("schema_version: 1\nbudgets:\n  - schedule: 3,3,3\n    activation_mib: {max: 0.1}\n")
+    assert run("check", str(budgets)).exit_code == 2
