@@ -31,7 +31,7 @@ def test_a_row_has_all_that_is_known_of_a_configuration() -> None:
     for (_, row), time, accuracy in zip(table.iterrows(), times, accuracies, strict=True):
         for name, metric in METRICS.items():
             value = metric.read(accuracy if metric.section == "accuracy" else time)
-            assert row[name] == value or (value is None and pd.isna(row[name])), name
+            assert row.get(name) == value or (value is None and pd.isna(row.get(name))), name
         assert accuracy.accuracy is not None
         assert accuracy.accuracy.evaluated is not None
         assert (row["pq_low"], row["pq_high"]) == accuracy.accuracy.evaluated.intervals["pq"]
