@@ -84,3 +84,11 @@ def test_the_error_of_predictions() -> None:
     assert error.median_pct == pytest.approx(2.0)
     assert error.rank_correlation == pytest.approx(0.8660254)
     assert prediction_error([(1.0, 2.0)]).rank_correlation is None
+
+
+def test_where_a_kind_was_profiled_once_another_size_of_it_takes_as_long_for_its_work() -> None:
+    """A line through one point would be all call, or all operator."""
+    model = LatencyModel([imagined(one) for one in ("baseline", "3,3,3", "pem+width:64")], SIDES)
+    small = model.ms(spec("pem+width:32"))
+    assert imagined("0,0,0").whole_ms * 0.5 < small < imagined("pem+width:64").whole_ms
+    assert small == pytest.approx(imagined("pem+width:32").whole_ms, rel=0.25)
