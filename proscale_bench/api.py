@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
-from warnings import warn
 
+from proscale_bench.api_files import evaluate_instances, evaluate_panoptic, evaluate_semantic, warn_of
 from proscale_bench.bench.specs import count_flops
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.errors import BenchError
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from proscale_bench.bench.predict import PredictedImage
-    from proscale_bench.evaluation.average_precision import InstanceScores, IouType
-    from proscale_bench.evaluation.panoptic import PanopticQuality
-    from proscale_bench.evaluation.semantic import SemanticQuality
     from proscale_bench.export.engines import ExportedModel
     from proscale_bench.models.mask2former import Mask2Former
     from proscale_bench.results.accuracy import Task
@@ -136,24 +133,13 @@ def export_model(
     """
     from pathlib import Path
 
+    from proscale_bench.bench.export import export_weights
     from proscale_bench.bench.weights import read_weights
-    from proscale_bench.config.trained_on import trained_on
-    from proscale_bench.cost.geometry import parse_size
-    from proscale_bench.errors import ExitCode
-    from proscale_bench.export.export import export_model as export
-    from proscale_bench.export.module import ExportSettings
-    from proscale_bench.specs.mask2former import Mask2FormerSpec
+    from proscale_bench.export.module import ExportSettings, size_of
 
-    loaded, sides, out = read_weights(Path(weights)), parse_size(size), Path(path)
-    if not sides.is_single or not isinstance(loaded.spec, Mask2FormerSpec):
-        raise BenchError(f"size {size}: not one size", "as in 640x640")
-    settings = ExportSettings((sides.height_px or 0, sides.width_px or 0), batch_size, dynamic, sampling)
-    told = {"weights": loaded.digest, "source": loaded.source, **trained_on(loaded.metadata).fields()}
-    found = export(loaded.model, loaded.spec, out, settings, told=told, overwrite=overwrite)
-    if not found.proof.holds:
-        what = f"{out}: differs from torch by {found.proof.largest_difference:.2g}"
-        raise BenchError(f"{what}, first in: {found.proof.differs_first}", exit_code=ExitCode.UNTRUSTED)
-    return load_exported(out, trust=True)
+    settings = ExportSettings(size_of(size), batch_size, dynamic, sampling)
+    export_weights(read_weights(Path(weights)), Path(path), settings, overwrite=overwrite)
+    return load_exported(path, trust=True)
 
 
 def load_exported(path: str | PathLike[str], *, trust: bool = False, threads: int = 0) -> ExportedModel:
@@ -195,7 +181,7 @@ def read_run(path: str | PathLike[str]) -> pd.DataFrame:
     from proscale_bench.analysis.frame import read_run as read
 
     table, warnings = read(Path(path))
-    _warn(tuple(warnings))
+    warn_of(tuple(warnings))
     return table
 
 
@@ -321,7 +307,7 @@ def predict(
     files = look_at(*find_pictures([str(image) for image in images]), told.image_ids if told else {})
     loaded = read_weights(Path(weights))
     words = vocabulary_of(loaded, Path(weights), told)
-    _warn((words.note,) if words.note else ())
+    warn_of((words.note,) if words.note else ())
     scale = words.resize if resize == "default" else resize
     asked = PredictionRequest(files, words.categories, tuple(tasks), scale, batch_size)
     found = list(predictions(asked, ExecutionSettings(device, threads=threads), loaded))
@@ -381,88 +367,3 @@ def _measured(tasks: Sequence[Measurement], out: str | PathLike[str] | None) -> 
         for record in records:
             write_record(Path(out), record)
     return frame(records)
-
-
-def evaluate_panoptic(
-    gt_json: str | PathLike[str],
-    gt_dir: str | PathLike[str],
-    pred_json: str | PathLike[str],
-    pred_dir: str | PathLike[str],
-) -> PanopticQuality:
-    """PQ, SQ and RQ of predictions in COCO's panoptic format, as fractions: panopticapi's to the last digit.
-
-    Args:
-        gt_json, gt_dir: the truth, as `panoptic_val2017.json` and `panoptic_val2017/`.
-        pred_json, pred_dir: the predictions, with an entry for every image of the truth.
-
-    Returns:
-        `all`, `things` and `stuff`, whose numbers are None where no class has a segment, and `per_class` by
-        category id. `warnings` says where the files mislead the metric; each is issued as a `UserWarning` too.
-
-    Raises:
-        BenchError: a file is missing, damaged or not in the format, or the files do not fit each other.
-    """
-    from pathlib import Path
-
-    from proscale_bench.evaluation.map_files import score_panoptic_files
-
-    quality = score_panoptic_files(Path(gt_json), Path(gt_dir), Path(pred_json), Path(pred_dir)).quality
-    _warn(quality.warnings)
-    return quality
-
-
-def evaluate_semantic(
-    gt_dir: str | PathLike[str], pred_dir: str | PathLike[str], num_classes: int = 54, ignore_label: int = 255
-) -> SemanticQuality:
-    """mIoU, fwIoU, mACC and pACC of PNGs of class indices, in percent: detectron2's to the last digit.
-
-    Args:
-        gt_dir: PNGs of class indices, and of `ignore_label` where nothing is asked.
-        pred_dir: PNGs of class indices, of the names and sizes of the truth's.
-        num_classes: 54 are COCO's stuff and one for all things.
-
-    Returns:
-        The four numbers, and `iou` and `acc` per class; None where the truth has no pixel of a class. `warnings`
-        are issued as `UserWarning`s too.
-
-    Raises:
-        BenchError: a PNG is missing, damaged, of another size, or has a label that is no class.
-    """
-    from pathlib import Path
-
-    from proscale_bench.evaluation.map_files import score_semantic_files
-
-    quality = score_semantic_files(Path(gt_dir), Path(pred_dir), num_classes, ignore_label).quality
-    _warn(quality.warnings)
-    return quality
-
-
-def evaluate_instances(
-    gt_json: str | PathLike[str], results_json: str | PathLike[str], iou_type: IouType = "segm"
-) -> InstanceScores:
-    """COCO's average precision of a results file: pycocotools' numbers, fractions of 1, unrounded, -1 where undefined.
-
-    Args:
-        gt_json: a COCO instances file.
-        results_json: a list of COCO results, with masks, boxes or both.
-        iou_type: what is compared, masks ("segm") or boxes ("bbox").
-
-    Returns:
-        `stats`, the 12 numbers in COCOeval's order; `ap`, `ap50` ... by name; `per_category`, AP by category id.
-
-    Warns:
-        UserWarning: something in the files misleads the numbers.
-
-    Raises:
-        BenchError: a file is unreadable, or something in it is not whole, with its place.
-    """
-    from proscale_bench.evaluation.instance_files import evaluate_instances as evaluate
-
-    scores = evaluate(gt_json, results_json, iou_type)
-    _warn(scores.warnings)
-    return scores
-
-
-def _warn(messages: tuple[str, ...]) -> None:
-    for message in messages:
-        warn(message, UserWarning, stacklevel=3)

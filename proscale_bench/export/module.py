@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from proscale_bench.cost.geometry import parse_size
 from proscale_bench.errors import BenchError
 from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
@@ -52,6 +53,18 @@ class ExportSettings:
     @property
     def dtype(self) -> torch.dtype:
         return torch.float32 if self.floating else torch.uint8
+
+
+def size_of(text: str) -> Size:
+    """(height, width) of `640x640`.
+
+    Raises:
+        BenchError: no such size, or a set of sizes.
+    """
+    size = parse_size(text)
+    if size.height_px is None or size.width_px is None:
+        raise BenchError(f"size {text}: a set of sizes", "an exported file takes one, as 640x640, or all: dynamic")
+    return size.height_px, size.width_px
 
 
 class ImagesToPredictions(nn.Module):
