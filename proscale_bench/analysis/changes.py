@@ -10,7 +10,7 @@ from statistics import geometric_mean
 from proscale_bench.analysis.compare import Change, Comparison, Pair
 from proscale_bench.analysis.settings import grouped
 from proscale_bench.results.metrics import Metric
-from proscale_bench.results.record import model_of
+from proscale_bench.results.model_key import model_of
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from proscale_bench.analysis.labels import distinct, model_names, traits_of
 from proscale_bench.analysis.settings import grouped, in_order
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
+from proscale_bench.results.model_key import ModelKey, model_of
 from proscale_bench.results.profile import Profile, Verdict
-from proscale_bench.results.record import EvaluationProtocol, ModelKey, Record, model_of, protocol_of
+from proscale_bench.results.record import EvaluationProtocol, Record, protocol_of
 from proscale_bench.results.section import Interval
 from proscale_bench.results.statistics import (
     MIN_PAIRS,

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from proscale_bench.analysis.labels import MEAN, distinct, execution_traits, protocol_traits
 from proscale_bench.analysis.mean_interval import interval_of_mean
 from proscale_bench.results.accuracy import ACCURACIES, EXTRAS, Accuracy, Evaluated
+from proscale_bench.results.model_key import ModelKey, model_of
 from proscale_bench.results.profile import Execution
 from proscale_bench.results.published import data_of
-from proscale_bench.results.record import EvaluationProtocol, ModelKey, Record, model_of, protocol_of
+from proscale_bench.results.record import EvaluationProtocol, Record, protocol_of
 from proscale_bench.results.section import Interval
 from proscale_bench.results.statistics import interval_of
 

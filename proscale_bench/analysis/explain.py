@@ -50,7 +50,8 @@ def _is_earlier(finding: Finding, record: Record) -> bool:
     """A record is of the finding's configuration: on paper, or run and evaluated as the finding's record was."""
     if finding.metric.section == "cost":
         return is_of(finding.limit, record)
-    from proscale_bench.results.record import model_of, protocol_of
+    from proscale_bench.results.model_key import model_of
+    from proscale_bench.results.record import protocol_of
 
     now = finding.record
     if now is None:

@@ -18,8 +18,9 @@ from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import ACCURACIES, EXTRAS
 from proscale_bench.results.collect import collect, incomplete
 from proscale_bench.results.metrics import METRICS
+from proscale_bench.results.model_key import classes_of
 from proscale_bench.results.profile import Execution, Profile, Timing
-from proscale_bench.results.record import EvaluationProtocol, Input, Record, classes_of, protocol_of
+from proscale_bench.results.record import EvaluationProtocol, Input, Record, protocol_of
 from proscale_bench.results.section import Interval
 
 if TYPE_CHECKING:

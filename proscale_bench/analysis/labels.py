@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from proscale_bench.analysis.settings import by_setting, grouped
-from proscale_bench.results.record import ModelKey, Record, classes_of, model_of, protocol_of
+from proscale_bench.results.model_key import ModelKey, classes_of, model_of
+from proscale_bench.results.record import Record, protocol_of
 from proscale_bench.specs.model import dimension_words, model_words
 
 MEAN = "mean of "  # begins the source of an accuracy that is the mean of several trainings

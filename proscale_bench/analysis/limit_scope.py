@@ -41,7 +41,8 @@ def own_data(limit: Limit) -> str | None:
 
 def _is_architecture(limit: Limit, record: Record, *, open_classes: bool = False) -> bool:
     """A record's model has all dimensions of the limit's; `open_classes`: it may have any number of classes."""
-    from proscale_bench.results.record import COCO_CLASSES, classes_of
+    from proscale_bench.results.model_key import classes_of
+    from proscale_bench.results.record import COCO_CLASSES
 
     spec, identity = limit.spec, record.identity
     found = (identity.model, identity.backbone, identity.dimensions or {})
@@ -107,7 +108,8 @@ def _is_on_data(limit: Limit, record: Record) -> bool:
 
 def found_alike(one: Record, other: Record, schedule: str) -> bool:
     """Another record of the same model but this schedule, whose numbers were found in the same way."""
-    from proscale_bench.results.record import model_of, protocol_of
+    from proscale_bench.results.model_key import model_of
+    from proscale_bench.results.record import protocol_of
 
     first, second = (
         (model_of(record).architecture, record.input, record.execution, protocol_of(record)) for record in (one, other)

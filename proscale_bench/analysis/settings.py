@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from proscale_bench.errors import BenchError
+from proscale_bench.results.model_key import model_of
 from proscale_bench.results.profile import Execution
-from proscale_bench.results.record import Cost, EvaluationProtocol, Record, Reference, model_of, protocol_of
+from proscale_bench.results.record import Cost, EvaluationProtocol, Record, Reference, protocol_of
 from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.units import GIGA, show_mac

@@ -15,7 +15,8 @@ from proscale_bench.analysis.evaluations import Evaluation, EvaluationKey, evalu
 from proscale_bench.analysis.labels import labels
 from proscale_bench.analysis.settings import Setting, by_setting, grouped, model_order, setting_of
 from proscale_bench.results.metrics import metric
-from proscale_bench.results.record import ModelKey, Record, model_of
+from proscale_bench.results.model_key import ModelKey, model_of
+from proscale_bench.results.record import Record
 
 
 @dataclass(frozen=True)

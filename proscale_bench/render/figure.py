@@ -18,7 +18,8 @@ from proscale_bench.analysis.views import TableRow, main_view, views
 from proscale_bench.render.label_placement import Name, draw_names
 from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, backbone_name, draw_point, style
 from proscale_bench.results.metrics import Metric, Provenance, get_metric, metric, provenance_of
-from proscale_bench.results.record import Record, model_of
+from proscale_bench.results.model_key import model_of
+from proscale_bench.results.record import Record
 from proscale_bench.units import reduction_pct, show_reduction
 
 if TYPE_CHECKING:

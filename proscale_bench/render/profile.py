@@ -12,8 +12,9 @@ from proscale_bench.render.columns import Cell, Column, number
 from proscale_bench.render.parts import LAYER, coarse_first, depth, merged, time_between
 from proscale_bench.render.style import backbone_name
 from proscale_bench.render.table import Row, Table, markdown_tables, markdown_text
+from proscale_bench.results.model_key import model_of
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
-from proscale_bench.results.record import PartRow, Record, model_of, usual_tree
+from proscale_bench.results.record import PartRow, Record, usual_tree
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
 from proscale_bench.specs.model import POSTPROCESSING, model_words
 from proscale_bench.units import show_change, show_ms, show_reduction

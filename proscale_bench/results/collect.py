@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
+from proscale_bench.results.model_key import classes_of
 from proscale_bench.results.profile import Execution, Profile
-from proscale_bench.results.record import Cost, Record, classes_of, protocol_of
+from proscale_bench.results.record import Cost, Record, protocol_of
 from proscale_bench.results.section import first_problem
 from proscale_bench.results.store import has_records, load
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -27,7 +27,6 @@ from proscale_bench.results.profile import Execution, Profile
 from proscale_bench.results.section import Amount, Count, Line, Section, Word
 from proscale_bench.specs.encoders.staged import baseline
 from proscale_bench.specs.mask2former import mask2former
-from proscale_bench.specs.model import TRACED
 from proscale_bench.units import printable_lines
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -334,43 +333,6 @@ class Record(Section):
             **{key: value for key, value in rest.items() if value is not None},
             "provenance": self.provenance.model_dump(mode="json"),
         }
-
-
-class ModelKey(NamedTuple):
-    """A model as tables tell it from others. Weights are not in it: several trainings are of one model.
-
-    Args:
-        schedule: or, of a model that could not be read, its label.
-        classes: None where an older record does not say, which is no number: such models are alike among themselves.
-        dimensions: see `Identity`, by name.
-    """
-
-    family: str
-    backbone: str
-    schedule: str
-    classes: int | None
-    dimensions: tuple[tuple[str, Any], ...]
-
-    @property
-    def architecture(self) -> ModelKey:
-        """All but the schedule, and what a traced model was read from: what a model shares with its baseline."""
-        return self._replace(schedule="", dimensions=tuple(one for one in self.dimensions if one[0] not in TRACED))
-
-
-def model_of(record: Record) -> ModelKey:
-    """The model that a record is about."""
-    one = record.identity
-    dimensions = tuple(sorted((one.dimensions or {}).items()))
-    return ModelKey(one.model, one.backbone, one.name, classes_of(record), dimensions)
-
-
-def classes_of(record: Record) -> int | None:
-    """The number of classes of a record's model. An older record of weights says it by listing their accuracies."""
-    if record.identity.classes is not None:
-        return record.identity.classes
-    if record.identity.weights is None:
-        return COCO_CLASSES
-    return len(record.evaluated.classes) or None if record.evaluated else None
 
 
 def protocol_of(record: Record) -> EvaluationProtocol | None:

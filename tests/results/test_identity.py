@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from proscale_bench.results.model_key import model_of
 from proscale_bench.results.profile import Execution
-from proscale_bench.results.record import COCO_CLASSES, EvaluationProtocol, Identity, Record, model_of, protocol_of
+from proscale_bench.results.record import COCO_CLASSES, EvaluationProtocol, Identity, Record, protocol_of
 from proscale_bench.results.store import load, write_record
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed
