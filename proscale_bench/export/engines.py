@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
-from proscale_bench.export.extras import needs
+from proscale_bench.export.extras import first_line, needs
 from proscale_bench.specs.levels import SIZE_DIVISOR
 
 Images = NDArray[np.uint8] | NDArray[np.float32]  # [B, 3, H, W], RGB, 0 to 255
@@ -113,7 +113,7 @@ class OnnxRuntime:
             self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own types derive from no common one
             where = "the graph" if isinstance(model, bytes) else str(model)
-            raise BenchError(f"{where}: onnxruntime cannot load it: {_brief(error)}", "export it again") from error
+            raise BenchError(f"{where}: onnxruntime cannot load it: {first_line(error)}", "export it again") from error
         self.version = str(onnxruntime.__version__)
         self.told = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
         self._input = self._session.get_inputs()[0].name
@@ -148,7 +148,7 @@ class OpenVino:
             read = core.read_model(str(model))
             self._compiled = core.compile_model(read, "CPU", settings)
         except RuntimeError as error:
-            raise BenchError(f"{model}: OpenVINO cannot load it: {_brief(error)}", "export it again") from error
+            raise BenchError(f"{model}: OpenVINO cannot load it: {first_line(error)}", "export it again") from error
         self.version = str(openvino.__version__).partition("-")[0]
         has = read.has_rt_info([METADATA])
         self.told = str(read.get_rt_info([METADATA]).value) if has else None
@@ -173,7 +173,9 @@ class CompiledPackage:
         try:
             self._run: Any = torch._inductor.aoti_load_package(str(path))
         except (RuntimeError, OSError, ValueError) as error:
-            raise BenchError(f"{path}: no whole package: {_brief(error)}", "export it again on this machine") from error
+            raise BenchError(
+                f"{path}: no whole package: {first_line(error)}", "export it again on this machine"
+            ) from error
         self.version = torch.__version__
         self.told = self._run.get_metadata().get(METADATA)
 
@@ -225,7 +227,3 @@ def _told(path: Path, text: str | None) -> dict[str, Any]:
         hint = "its FLOPs: proscale-bench flops --graph FILE.onnx"
         raise BenchError(f"{path}: does not say that it is an export of ours", hint) from error
     return dict(told)
-
-
-def _brief(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:300]

@@ -19,7 +19,7 @@ from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import RULES
 from proscale_bench.errors import BenchError
 from proscale_bench.export.engines import FORMATS, Images, load_exported
-from proscale_bench.export.extras import needs
+from proscale_bench.export.extras import first_line, needs
 from proscale_bench.export.graph import GraphCount, count_nodes
 from proscale_bench.export.module import INPUT, OUTPUTS, ExportSettings, captured, metadata, prepared
 from proscale_bench.export.onnx_file import to_onnx, write_onnx
@@ -205,7 +205,7 @@ def write_openvino(graph: onnx.ModelProto, path: Path, said: str, overwrite: boo
                 model = openvino.convert_model(source)
             except Exception:
                 raise BenchError(
-                    f"{path}: OpenVINO does not take the graph: {str(error)[:300]}", "write .onnx"
+                    f"{path}: OpenVINO does not take the graph: {first_line(error)}", "write .onnx"
                 ) from error
         model.set_rt_info(said, [METADATA])
         openvino.save_model(model, str(Path(folder) / path.name), compress_to_fp16=False)

@@ -1,4 +1,4 @@
-"""Packages that only exporting needs: an extra each, and a clear word where it is missing."""
+"""Packages that only exporting needs: an extra each, a clear word where one is missing, and their own words."""
 
 from __future__ import annotations
 
@@ -25,3 +25,10 @@ def needs(*packages: str) -> Iterator[None]:
         raise BenchError(
             f"{name} is not installed, and this needs it", f"python -m pip install 'proscale-bench[{extra}]'"
         ) from None
+
+
+def first_line(error: Exception) -> str:
+    """The beginning of what a library says went wrong, first of all."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__

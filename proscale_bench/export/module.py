@@ -12,9 +12,11 @@ from torch.export import Dim, ExportedProgram
 
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.errors import BenchError
+from proscale_bench.export.extras import first_line
 from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.backbones import Swin
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.units import Size
@@ -89,26 +91,39 @@ def captured(module: ImagesToPredictions, spec: Mask2FormerSpec, settings: Expor
     """The graph of a model at a size, or at all sizes.
 
     Raises:
-        BenchError: a gate decides what runs; a dynamic export of a Swin.
+        BenchError: a gate decides what runs; something follows from the size, and all sizes are asked for; or torch
+            cannot capture it.
     """
     if spec.exits:
         exits = ", ".join(one.variant for one in spec.exits)
         raise BenchError(
             f"{spec}: its gate decides image by image which layers run, and a graph is one", f"export {exits}"
         )
-    if settings.dynamic and isinstance(spec.backbone, Swin):
-        raise BenchError(
-            f"{spec}: no Swin can be exported for all sizes at once: its windows and their masks follow from the size",
-            "leave out --dynamic, and export a file for each size",
-        )
+    if settings.dynamic and (obstacle := _obstacle(spec)):
+        hint = "leave out --dynamic, and export a file for each size"
+        raise BenchError(f"{spec}: cannot be exported for all sizes: {obstacle}", hint)
     images = torch.zeros(settings.batch_size, 3, *settings.size, dtype=settings.dtype)
     shapes: Any = None
     if settings.dynamic:
         images = images.expand(max(2, settings.batch_size), -1, -1, -1)  # one of one would be taken for a constant
         sides = [SIZE_DIVISOR * Dim(name, min=MIN_SIDES, max=MAX_SIDES) for name in ("rows", "columns")]
         shapes = {"images": {0: Dim("batch", min=1, max=MAX_BATCH), 2: sides[0], 3: sides[1]}}
-    with torch.no_grad():
-        return torch.export.export(module, (images,), dynamic_shapes=shapes, strict=False)
+    try:
+        with torch.no_grad():
+            return torch.export.export(module, (images,), dynamic_shapes=shapes, strict=False)
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:  # its own errors derive from these
+        sizes = " for all sizes" if settings.dynamic else ""
+        hint = "leave out --dynamic, and export a file for each size" if settings.dynamic else "try another --size"
+        raise BenchError(f"{spec}: torch cannot capture its graph{sizes}: {first_line(error)}", hint) from error
+
+
+def _obstacle(spec: Mask2FormerSpec) -> str | None:
+    """What of a model is fixed by the size of its images."""
+    if isinstance(spec.backbone, Swin):
+        return "a Swin's windows and their masks follow from the size"
+    if isinstance(spec.encoder, Schedule) and spec.encoder.keep != 1:
+        return "the number of tokens that it keeps follows from the size"
+    return None
 
 
 def metadata(spec: Mask2FormerSpec, settings: ExportSettings, **told: Any) -> str:

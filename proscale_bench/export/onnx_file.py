@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
-from proscale_bench.export.extras import needs
+from proscale_bench.export.extras import first_line, needs
 from proscale_bench.files import replacing
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def to_onnx(program: ExportedProgram, inputs: list[str], outputs: list[str], sai
         import onnxscript  # noqa: F401
     import torch
 
-    with _quiet():
+    with _quiet(), _as_ours():
         made: Any = torch.onnx.export(
             program,
             (),
@@ -95,6 +95,18 @@ def read_graph(path: Path) -> onnx.ModelProto:
 def told_of(model: onnx.ModelProto) -> str | None:
     """What a file of ours says of itself; None of another's."""
     return next((one.value for one in model.metadata_props if one.key == METADATA), None)
+
+
+@contextmanager
+def _as_ours() -> Iterator[None]:
+    """Have every error of torch's exporter be one of a graph that it cannot translate."""
+    from torch.onnx.errors import OnnxExporterError
+
+    try:
+        yield
+    except (OnnxExporterError, RuntimeError) as error:
+        what = f"torch cannot translate the graph to ONNX: {first_line(error)}"
+        raise BenchError(what, "write .pt2, which needs no ONNX") from error
 
 
 @contextmanager

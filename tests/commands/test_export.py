@@ -25,8 +25,9 @@ WEIGHTS = str(next(iter(shipped_weights().values())))
         (("out.onnx", "-s", "3,3"), "three numbers"),
         (("none.pth", "out.onnx"), "none.pth"),
         ((WEIGHTS, "out.onnx", "--dynamic", "--size", "100x100"), "multiples of 32"),
-        ((WEIGHTS, "out.onnx", "--dynamic"), "no Swin"),
+        ((WEIGHTS, "out.onnx", "--dynamic"), "a Swin's windows"),
         (("out.onnx", "-s", "early-exit", "-b", "tiny"), "its gate decides"),
+        (("out.onnx", "-s", "1,1,1+keep:0.5", "--dynamic"), "number of tokens that it keeps"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(
