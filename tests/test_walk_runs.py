@@ -32,7 +32,9 @@ RUNS: dict[str, tuple[str, ...]] = {
     ),
     "models inspect": ("trained/model.safetensors", "--brief", *JSON),
     "models convert": ("trained/model.safetensors", "converted.pth"),
-    "models warm-start": (str(SHIPPED / "tiny-baseline.safetensors"), "start.safetensors"),
+    "models export": ("trained/model.safetensors", "exported.onnx", "--size", "64x64", "--images", "1", *JSON),
+    "models warm-start": (str(SHIPPED / "tiny-baseline.safetensors"), "start.safetensors", "-s", "early-exit"),
+    "models train-gate": ("start.safetensors", "gated.safetensors", "--coco", "shapes", "--threads", "1"),
     "eval": (
         *("--weights", str(SHIPPED / "tiny-3-3-3.safetensors"), "--coco", "shapes", "--resize", "none", "--limit", "2"),
         *("--bootstrap", "10", "--threads", "1", "--out", "evaluated", *JSON),
@@ -51,6 +53,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "schedules validate": (str(ROOT / "schedules" / "proscale-3-3-3.yaml"),),
     "models list": (),
     "models show": ("tiny",),
+    "models published": ("--family", "EoMT", *JSON),
+    "models recount": ("--family", "ECO-M2F", *JSON),
     "recipes list": (),
     "recipes show": ("own-tiny",),
 }
