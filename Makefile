@@ -4,13 +4,14 @@
 # make docs    write docs/cli.md from the commands
 # make published count the published numbers again, for docs/published.md
 # make check   lint, types, layer contracts, budgets, tests
+# make slow    run the tests that take minutes each, which repeat others at larger sizes
 # make release build the wheel, install it into a clean environment, run all that the README shows
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check release lint types layers budgets docs published format clean
+.PHONY: demo test check release slow lint types layers budgets docs published format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/proscale-bench sweep --out reports/demo
@@ -22,7 +23,9 @@ check: lint types layers budgets test
 
 release: $(VENV)/.installed-dev
 	PROSCALE_RELEASE=1 $(BIN)/python -m pytest tests/release
-	$(BIN)/python -m pytest -n auto -m slow tests
+
+slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

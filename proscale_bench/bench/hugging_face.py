@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from proscale_bench.bench.loader import LoadedModel, faults_of, random_images, source_digest
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.files import read_regular_file
 from proscale_bench.results.registry import convention_note
 from proscale_bench.units import Size
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from proscale_bench.measure.any_model import Inputs
 
+MAX_BYTES = 4 << 20  # of a configuration
 INSTALL = 'python -m pip install "proscale-bench[hf]"'
 # Where a configuration does not name its class: the first of these tasks that transformers has one for.
 TASKS = (
@@ -88,9 +90,7 @@ def load_configuration(path: Path, changes: dict[str, Any]) -> LoadedModel:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        document = json.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise BenchError(f"{file}: {error.strerror or error}", "give a config.json, or a folder with one") from error
+        document = json.loads(read_regular_file(file, MAX_BYTES).decode("utf-8"))
     except ValueError as error:
         raise BenchError(f"{file}: not JSON: {error}", "give a config.json, or a folder with one") from error
     if not isinstance(document, dict):

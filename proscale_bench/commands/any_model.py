@@ -41,7 +41,8 @@ class AnyModelOptions(Options):
         Raises:
             BenchError: one is given.
         """
-        given = {name: getattr(self, name) for name in ("model_args", "against", "inputs", "depth", "allow")}
+        names = ("model_args", "against", "inputs", "depth", "allow", "training", "memory")
+        given = {name: getattr(self, name, None) for name in names}
         for name in (name for name, value in given.items() if value):
             raise BenchError(f"--{name.replace('_', '-')} is of a model that --model names", "name one")
 

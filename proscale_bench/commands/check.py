@@ -128,7 +128,7 @@ def examine(
     from proscale_bench.config.budget import read_budgets
 
     gc.freeze()  # what is imported stays: looking through it again and again would take a tenth of the time
-    paths = records or ([DEFAULT_RECORDS] if DEFAULT_RECORDS.is_dir() else [])
+    paths = records or ([DEFAULT_RECORDS] if DEFAULT_RECORDS.is_dir() and any(DEFAULT_RECORDS.iterdir()) else [])
     checker = Checker(lambda: read_run(*paths), read_run, in_convention if convert else None)
 
     def found() -> tuple[list[Limit], list[Finding]]:

@@ -101,7 +101,7 @@ class EvalOptions(ExecutionOptions, ExportOptions):
 
     def check(self) -> None:
         """Refuse also what gives nothing to evaluate, and flags that exclude each other; see `DeviceOptions.check`."""
-        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.specs.backbones import get_backbone
 
         sources = {
@@ -124,7 +124,7 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         if self.coco is None and self.split is not None:
             raise BenchError("--split goes with --coco", "the embedded data have one split")
         if self.schedule is not None:
-            parse_schedule(self.schedule)
+            parse_runnable(self.schedule)
         get_backbone(self.backbone)
         self.wanted_tasks()
         self.sides()
@@ -139,12 +139,12 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         Raises:
             BenchError: none are given, and none that are asked for ship.
         """
-        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.config.weights import require_shipped_weights
 
         if self.weights or self.random_weights is not None or self.from_predictions:
             return self.weights or ()
-        schedule = None if self.schedule is None else parse_schedule(self.schedule)
+        schedule = None if self.schedule is None else parse_runnable(self.schedule)
         return tuple(require_shipped_weights(schedule, self.training_seed).values())
 
     def wanted_tasks(self) -> tuple[Task, ...] | None:
@@ -186,14 +186,14 @@ class EvalOptions(ExecutionOptions, ExportOptions):
     def models(self, classes: int) -> Iterator[Weights]:
         """The models, loaded one by one; an untrained one has as many classes as the data."""
         from proscale_bench.bench.weights import random_weights, read_weights
-        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.specs.mask2former import mask2former
 
         if self.random_weights is not None:
-            spec = mask2former(parse_schedule(self.schedule or "3,3,3"), self.backbone, classes=classes)
+            spec = mask2former(parse_runnable(self.schedule or "3,3,3"), self.backbone, classes=classes)
             yield random_weights(spec, self.random_weights)
             return
-        schedule = None if self.schedule is None else parse_schedule(self.schedule)
+        schedule = None if self.schedule is None else parse_runnable(self.schedule)
         for path in self.files():
             yield read_weights(path, schedule)
 

@@ -68,7 +68,7 @@ class ModelExportOptions(Options):
         Raises:
             BenchError: paths or values that do not fit.
         """
-        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.cost.geometry import parse_size
         from proscale_bench.files import refuse_overwrite
 
@@ -80,7 +80,7 @@ class ModelExportOptions(Options):
         if out.suffix not in FORMATS:
             raise BenchError(f"{out}: '{out.suffix}' is no format to export to", f"known: {', '.join(FORMATS)}")
         if self.schedule is not None:
-            parse_schedule(self.schedule)
+            parse_runnable(self.schedule)
         one_of(Sampling, self.sampling, "sampling")
         one_of(InputType, self.input_type, "input type")
         size = parse_size(self.size)
@@ -88,6 +88,8 @@ class ModelExportOptions(Options):
             raise BenchError(f"--size {self.size}: a set of sizes", "an exported file takes one, or --dynamic")
         for path in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
             refuse_overwrite(path, self.force)
+            if path.exists() and not path.is_file():
+                raise BenchError(f"{path}: not a regular file", "give another path")
         return (weights[0] if weights else None), out
 
     def settings(self) -> ExportSettings:
@@ -112,7 +114,7 @@ def export(options: ModelExportOptions) -> None:
     from proscale_bench.bench.weights import random_weights, read_weights
     from proscale_bench.commands.exporting import Exports, print_lines
     from proscale_bench.commands.progress import progress_bar, uninterrupted
-    from proscale_bench.config.catalogue import parse_schedule
+    from proscale_bench.config.catalogue import parse_runnable
     from proscale_bench.render.console import warn
     from proscale_bench.specs.mask2former import mask2former
 
@@ -122,10 +124,10 @@ def export(options: ModelExportOptions) -> None:
         with uninterrupted():
             from proscale_bench.bench.export import export_weights
         if weights_path is not None:
-            weights = read_weights(weights_path, None if options.schedule is None else parse_schedule(options.schedule))
+            weights = read_weights(weights_path, None if options.schedule is None else parse_runnable(options.schedule))
         else:
             weights = random_weights(
-                mask2former(parse_schedule(options.schedule or ""), options.backbone), options.seed
+                mask2former(parse_runnable(options.schedule or ""), options.backbone), options.seed
             )
         for caution in weights.cautions:
             warn(caution, "'models inspect' lists what is unexpected")

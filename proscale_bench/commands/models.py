@@ -189,12 +189,12 @@ def warm_start(
 
     Example: proscale-bench models warm-start mask2former.pkl start.safetensors --schedule 3,3,3
     """
-    from proscale_bench.config.catalogue import parse_schedule
+    from proscale_bench.config.catalogue import parse_runnable
     from proscale_bench.files import refuse_overwrite
     from proscale_bench.render.models import warm_start_lines
 
     refuse_overwrite(out, force)
-    target = parse_schedule(schedule)
+    target = parse_runnable(schedule)
     checkpoint = open_told(baseline, None)
     from proscale_bench.models.checkpoints.warm_start import start_from
 
@@ -214,9 +214,9 @@ def say_cautions(checkpoint: Checkpoint) -> None:
 def open_told(file: Path, schedule: str | None) -> Checkpoint:
     """Read a checkpoint, held against a schedule where one is given."""
     from proscale_bench.commands.progress import uninterrupted
-    from proscale_bench.config.catalogue import parse_schedule
+    from proscale_bench.config.catalogue import parse_runnable
 
-    told = None if schedule is None else parse_schedule(schedule)
+    told = None if schedule is None else parse_runnable(schedule)
     with uninterrupted():
         from proscale_bench.models.checkpoints.load import open_checkpoint
     return open_checkpoint(file, told)

@@ -52,13 +52,13 @@ class PredictOptions(ExecutionOptions):
     def check(self) -> None:
         """Refuse also what cannot be written or read; see `DeviceOptions.check`."""
         from proscale_bench.bench.predict import COMMAND
-        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.data.whole_folder import refuse_folder
 
         super().check()
         thresholds_of(self)
         if self.schedule is not None:
-            parse_schedule(self.schedule)
+            parse_runnable(self.schedule)
         if self.tasks is not None:
             tasks_of(self.tasks)
         if self.resize is not None:
@@ -79,7 +79,7 @@ def predict(options: PredictOptions) -> None:
     from proscale_bench.bench.weights import read_weights
     from proscale_bench.commands.exporting import print_lines
     from proscale_bench.commands.progress import progress_bar, uninterrupted
-    from proscale_bench.config.catalogue import parse_schedule
+    from proscale_bench.config.catalogue import parse_runnable
     from proscale_bench.data.image_files import find_pictures, look_at
     from proscale_bench.data.whole_folder import whole_folder
     from proscale_bench.render.console import note, stdout_console, warn
@@ -92,7 +92,7 @@ def predict(options: PredictOptions) -> None:
         bar.restart("loading torch", 0, len(paths))
         with uninterrupted():
             import torchvision  # noqa: F401
-        weights = read_weights(options.weights, None if options.schedule is None else parse_schedule(options.schedule))
+        weights = read_weights(options.weights, None if options.schedule is None else parse_runnable(options.schedule))
         words = vocabulary_of(weights, options.weights, told)
         asked = PredictionRequest(
             files,

@@ -117,12 +117,12 @@ class TrainOptions(DeviceOptions):
             BenchError: a schedule, recipe, file or value is unknown or does not fit.
         """
         from proscale_bench.bench.train import fitting_recipe, on_folder
-        from proscale_bench.config.catalogue import parse_schedule
+        from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.config.choices import Precision, find_shipped
         from proscale_bench.config.recipe import RecipeChanges, read_recipe, with_changes
         from proscale_bench.specs.backbones import BACKBONES, get_backbone
 
-        schedule = parse_schedule(self.schedule)
+        schedule = parse_runnable(self.schedule)
         changes = RecipeChanges(**{field.name: getattr(self, field.name) for field in fields(RecipeChanges)})
         backbone = self.backbone or (str(self.backbone_weights) if self.backbone_weights else None)
         chosen = self.recipe or fitting_recipe(self.coco, self.split, starts=bool(self.start), backbone=backbone)

@@ -65,6 +65,19 @@ def parse_schedule(text: str | Path) -> EncoderSpec:
         raise BenchError(error.lines, hint) from None
 
 
+def parse_runnable(text: str | Path) -> EncoderSpec:
+    """Read a schedule that a model can have.
+
+    Raises:
+        BenchError: see `parse_schedule`; or it is an expectation over the exits of a gate.
+    """
+    encoder = parse_schedule(text)
+    if getattr(encoder, "expected_over", ()):
+        hint = "name the schedule with its gate, 'early-exit', or one exit: 'early-exit:3'"
+        raise BenchError(f"{encoder.compact} is an expectation, and no model", hint)
+    return encoder
+
+
 def parse_staged(text: str | Path) -> Schedule:
     """Read a schedule where nothing else will do: files of schedules hold encoders with stages alone.
 

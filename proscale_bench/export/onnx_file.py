@@ -80,6 +80,8 @@ def read_graph(path: Path) -> onnx.ModelProto:
     with needs("onnx"):
         import onnx
         from google.protobuf.message import DecodeError
+    if path.suffix == ".xml":
+        raise BenchError(f"{path}: a file of OpenVINO", "give the .onnx file of the same model")
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file" if not path.exists() else "not a regular file"
         raise BenchError(f"{path}: {what}", "give the path of an .onnx file")

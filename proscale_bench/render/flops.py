@@ -160,7 +160,7 @@ def _operator_table(count: FlopCount, as_executed: bool = False) -> Table:
         shown["executed"] = count.executed
     tables = [
         {
-            operator: sum(row[operator] for row in other.closed_form.by_operator(count.input).values()) / unit
+            operator: float(sum(row[operator] for row in other.closed_form.by_operator(count.input).values()) / unit)
             for operator in Operator
         }
         for other in shown.values()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from functools import cache
 from importlib.resources import as_file
@@ -21,7 +20,7 @@ BY_ID = {one.id: one for one in recounts()}
 COUNTED = [one for one in recounts() if one.model]
 CLOSED = [one for one in COUNTED if one.model == OURS]
 FAST = ("eomt-vit-s-640", "eomt-vit-l-640", "rt-detr-r18", "deformable-detr-r50-850")  # seconds each
-slow = pytest.mark.skipif(not os.environ.get("PROSCALE_SLOW"), reason="takes minutes: PROSCALE_SLOW=1 runs it")
+slow = pytest.mark.slow
 
 
 @cache

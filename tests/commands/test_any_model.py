@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -368,3 +369,14 @@ def test_the_peak_of_activations_is_counted_and_limited(net: str, tmp_path: Path
     assert run("check", str(budgets)).exit_code == 0
     budgets.write_text("schema_version: 1\nbudgets:\n  - schedule: 3,3,3\n    activation_mib: {max: 0.1}\n")
     assert run("check", str(budgets)).exit_code == 2
+
+
+@pytest.mark.parametrize("flag", ["--memory", "--training"])
+def test_what_only_other_models_have_is_refused_for_ours(flag: str) -> None:
+    assert run("flops", "-b", "tiny", "--size", "64x96", flag).exit_code == 2
+
+
+def test_a_configuration_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    for given in (tmp_path, tmp_path / "config.json"):
+        assert run("flops", "--model", f"hf:{given}").exit_code == 2

@@ -179,3 +179,22 @@ def test_a_baseline_gives_each_layer_its_own(target: str, tmp_path: Path) -> Non
     old, new = (load_checkpoint(path).encoder.state_dict() for path in (baseline, out))
     assert {key for key in new if key not in old} == {"gate.weight", "gate.bias"}
     assert all((new[key] == tensor).all() for key, tensor in old.items())
+
+
+def test_an_expectation_has_a_row_for_each_operator_and_is_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spelling = "early-exit+exits:1/2/3/2/2"
+    small = ("-b", "tiny", "--size", "64x96")
+    for more in (("--by", "operator"), ("--by", "operator", "--as-executed", "--export-markdown", "-")):
+        assert run("flops", *small, "-s", spelling, *more).exit_code == 0
+    for command in (
+        ("eval", "--random-weights", "0", "-s", spelling),
+        ("train", "-s", spelling),
+        ("models", "export", "model.onnx", "-s", spelling),
+        ("models", "warm-start", "baseline.pth", "start.safetensors", "-s", spelling),
+    ):
+        refused = run(*command)
+        assert (refused.exit_code, list(tmp_path.iterdir())) == (2, [])
+        assert "is an expectation, and no model" in refused.stderr
