@@ -87,6 +87,7 @@ OFFERS: dict[str, Callable[..., list[str]]] = {
     "--fail": gates,
     "--families": _table("specs.candidates", "FAMILIES"),
     "--family": published_families,
+    "--input-type": _words(["uint8", "float32"]),
     "--layout": _words(get_args(choices.Layout)),
     "--metric": accuracies,
     "--new": schedules,

@@ -18,6 +18,7 @@ from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.model import POSTPROCESSING
 from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.specs.terms import Operator, Squared, Tokens
+from tests.measure.sizes import NUMBERS
 
 torch.set_num_threads(1)
 WORDS = ["hybrid", "hybrid+folded", "hybrid+official+maxpool+expansion:0.5+blocks:2"]
@@ -25,14 +26,15 @@ RANDOM = random.Random(17)
 SIZES = [f"{RANDOM.randint(1, 1400)}x{RANDOM.randint(1, 1400)}" for _ in range(20)]
 
 
+@pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("as_executed", [False, True])
 @pytest.mark.parametrize(("word", "backbone"), [*((word, "tiny") for word in WORDS), ("hybrid", "resnet50")])
-def test_the_trace_equals_the_closed_form(word: str, backbone: str, as_executed: bool) -> None:
+def test_the_trace_equals_the_closed_form(word: str, backbone: str, as_executed: bool, number: int) -> None:
     spec = mask2former(parse_encoder(word), backbone)
     model = build(spec, device="meta")
     if as_executed:
         prepare_for_inference(model)
-    for size in map(parse_size, SIZES):
+    for size in map(parse_size, SIZES[:number]):
         trace = trace_network(model, spec, *size.groups[0].padded)
         for rules in RULES.values():
             for convention in CONVENTIONS:
@@ -49,11 +51,12 @@ def test_parameters_are_those_of_the_module(word: str, backbone: str) -> None:
     assert sum(parameter.numel() for parameter in encoder.parameters()) == spec.parameters()["encoder"]
 
 
+@pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("word", WORDS)
-def test_fvcore_equals_the_closed_form(word: str) -> None:
+def test_fvcore_equals_the_closed_form(word: str, number: int) -> None:
     """On `tiny`, which takes fvcore's real forward pass a second."""
     spec = mask2former(parse_encoder(word), "tiny")
-    for size in SIZES:
+    for size in SIZES[:number]:
         small = parse_size("x".join(str(-(-int(side) // 6)) for side in size.split("x")))
         found = count_with_fvcore(spec, small.groups[0])
         assert found.flops == ClosedForm(spec, RULES["fvcore"]).count(small), size

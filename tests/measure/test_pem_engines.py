@@ -18,20 +18,23 @@ from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.model import POSTPROCESSING
 from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.specs.terms import Operator
+from tests.measure.sizes import NUMBERS
 
 torch.set_num_threads(1)
 RANDOM = random.Random(17)
 SIZES = [f"{RANDOM.randint(1, 1400)}x{RANDOM.randint(1, 1400)}" for _ in range(20)]
+SMALL = ["x".join(str(-(-int(side) // 6)) for side in size.split("x")) for size in SIZES]
 
 
+@pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("as_executed", [False, True])
 @pytest.mark.parametrize(("word", "backbone"), [("pem", "tiny"), ("pem+width:64", "tiny"), ("pem", "resnet50")])
-def test_the_trace_equals_the_closed_form(word: str, backbone: str, as_executed: bool) -> None:
+def test_the_trace_equals_the_closed_form(word: str, backbone: str, as_executed: bool, number: int) -> None:
     spec = mask2former(parse_encoder(word), backbone)
     model = build(spec, device="meta")
     if as_executed:
         prepare_for_inference(model)
-    for size in map(parse_size, SIZES):
+    for size in map(parse_size, SIZES[:number]):
         trace = trace_network(model, spec, *size.groups[0].padded)
         for rules in RULES.values():
             for convention in CONVENTIONS:
@@ -43,7 +46,8 @@ def test_the_trace_equals_the_closed_form(word: str, backbone: str, as_executed:
 @pytest.mark.parametrize(
     ("backbone", "sizes"),
     [
-        ("tiny", ["x".join(str(-(-int(side) // 6)) for side in size.split("x")) for size in SIZES]),
+        ("tiny", SMALL[:4]),
+        pytest.param("tiny", SMALL, marks=pytest.mark.slow),
         ("resnet50", ["97x131"]),
     ],
 )

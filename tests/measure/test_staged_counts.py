@@ -21,6 +21,7 @@ from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
 from proscale_bench.specs.model import POSTPROCESSING
+from tests.measure.sizes import NUMBERS
 
 OURS = [
     "1,1,1+dw",
@@ -38,15 +39,16 @@ def small(compact: str, backbone: str) -> Mask2FormerSpec:
     return replace(spec, head=replace(spec.head, decoder_layers=1, queries=5, num_classes=3))
 
 
+@pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("compact", OURS)
-def test_the_closed_form_equals_the_trace_at_random_sizes(compact: str) -> None:
+def test_the_closed_form_equals_the_trace_at_random_sizes(compact: str, number: int) -> None:
     chance = Random(compact)
     for backbone, as_executed in product(("tiny", "resnet50"), (False, True)):
         spec = small(compact, backbone)
         model = build(spec, device="meta")
         if as_executed:
             prepare_for_inference(model)
-        for _ in range(5):
+        for _ in range(number // 4):
             size = parse_size((chance.randint(1, 600), chance.randint(1, 600)))
             trace = trace_network(model, spec, *size.groups[0].padded)
             for rules, convention in product(RULES.values(), CONVENTIONS):
@@ -54,11 +56,12 @@ def test_the_closed_form_equals_the_trace_at_random_sizes(compact: str) -> None:
                 assert trace.flops(rules, convention) == expected | {POSTPROCESSING: 0}
 
 
+@pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("compact", OURS)
-def test_the_closed_form_equals_fvcore_at_random_sizes(compact: str) -> None:
+def test_the_closed_form_equals_fvcore_at_random_sizes(compact: str, number: int) -> None:
     chance = Random(compact)
     spec = small(compact, "tiny")
-    for _ in range(20):
+    for _ in range(number):
         size = parse_size((chance.randint(1, 96), chance.randint(1, 128)))
         assert count_with_fvcore(spec, size.groups[0]).flops == ClosedForm(spec, RULES["fvcore"]).count(size)
 

@@ -23,6 +23,7 @@ from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.spelling import GRAMMARS, parse_encoder
 from proscale_bench.specs.terms import Operator
+from tests.measure.sizes import TIMES
 
 from .reference_counts import count, records
 
@@ -60,12 +61,13 @@ def test_parameters_are_the_modules(backbone: str) -> None:
         assert spec.parameters()["encoder"] == sum(one.numel() for one in module.parameters())
 
 
+@pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize("backbone", ["tiny", "resnet50"])
-def test_trace_and_closed_form_agree_at_any_size_under_all_rules(backbone: str) -> None:
+def test_trace_and_closed_form_agree_at_any_size_under_all_rules(backbone: str, times: int) -> None:
     draw = random.Random(17)
     for exit_ in EXITS:
         spec = mask2former(EarlyExit(exit_), backbone)
-        for _ in range(4):
+        for _ in range(times):
             size = parse_size((draw.randint(1, 500), draw.randint(1, 500)))
             for as_executed in (False, True):
                 traces = trace_model(spec, size, as_executed=as_executed)
@@ -75,12 +77,13 @@ def test_trace_and_closed_form_agree_at_any_size_under_all_rules(backbone: str) 
                         assert sum_flops(traces, rules, convention) == counted
 
 
+@pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize(("backbone", "most"), [("tiny", 160), ("resnet50", 64)])
-def test_fvcore_and_closed_form_agree(backbone: str, most: int) -> None:
+def test_fvcore_and_closed_form_agree(backbone: str, most: int, times: int) -> None:
     draw = random.Random(5)
     for exit_ in EXITS:
         spec = mask2former(EarlyExit(exit_), backbone)
-        for _ in range(4):
+        for _ in range(times):
             size = parse_size((draw.randint(1, most), draw.randint(1, most)))
             found = count_with_fvcore(spec, size.groups[0])
             assert found.flops == ClosedForm(spec, RULES["fvcore"]).count(size)

@@ -27,6 +27,7 @@ from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.model import LayerSpec
 from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.specs.terms import Operator, Tokens
+from tests.measure.sizes import TIMES
 
 from .reference_counts import count, records
 
@@ -62,10 +63,11 @@ def test_parameters_are_the_modules(backbone: str, spelling: str) -> None:
     assert spec.parameters()["encoder"] == sum(one.numel() for one in module.parameters())
 
 
+@pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize("backbone", ["tiny", "resnet50"])
-def test_trace_and_closed_form_agree_at_any_size_under_all_rules(backbone: str) -> None:
+def test_trace_and_closed_form_agree_at_any_size_under_all_rules(backbone: str, times: int) -> None:
     draw = random.Random(23)
-    for spelling in (*SPELLINGS, *SPELLINGS, *SPELLINGS):
+    for spelling in SPELLINGS * times:
         spec = mask2former(parse_encoder(spelling), backbone)
         size = parse_size((draw.randint(1, 500), draw.randint(1, 500)))
         for as_executed in (False, True):
@@ -76,10 +78,11 @@ def test_trace_and_closed_form_agree_at_any_size_under_all_rules(backbone: str) 
                     assert sum_flops(traces, rules, convention) == counted
 
 
+@pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize(("backbone", "most"), [("tiny", 160), ("resnet50", 64)])
-def test_fvcore_and_closed_form_agree(backbone: str, most: int) -> None:
+def test_fvcore_and_closed_form_agree(backbone: str, most: int, times: int) -> None:
     draw = random.Random(29)
-    for spelling in (*SPELLINGS, *SPELLINGS, *SPELLINGS):
+    for spelling in SPELLINGS * times:
         spec = mask2former(parse_encoder(spelling), backbone)
         size = parse_size((draw.randint(1, most), draw.randint(1, most)))
         found = count_with_fvcore(spec, size.groups[0])
