@@ -12,6 +12,7 @@ from proscale_bench.commands.options import (
     DeviceOptions,
     ExportOptions,
     MaybePath,
+    MaybeStr,
     MaybeStrs,
     flag,
     takes,
@@ -46,8 +47,10 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
         SEARCHED,
     )
     max_layers: int = flag("--max-layers N", "Largest number of token layers.", SEARCHED, default=9, min=1, max=40)
-    size: str = flag(
-        "--size SIZE", "Image size as in 800x1333, or coco-first100, or coco-val.", default="coco-first100"
+    size: MaybeStr = flag(
+        "--size SIZE",
+        "Image size as in 800x1333, or coco-first100, or coco-val. [default: coco-first100; with --max-ms or --latency "
+        "640x640, on a GPU 800x1333]",
     )
     rules: str = flag("--rules NAME", "Rule set of the count: fvcore, published or complete.", default="fvcore")
     rows: int = flag("--rows N", "Number of points of the frontier that are shown.", default=10, min=1)

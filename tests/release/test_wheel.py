@@ -32,6 +32,7 @@ LESS = {
     "eval": "--limit 2",
     "train": "-b tiny --iterations 1 --batch-size 1 --precision fp32 --device cpu",
     "flops --verify": "--size 64x96",
+    "schedules --latency": "--size 64x96 --max-seconds 0.1",
     "--install-completion": "bash",
 }
 NAMED_SHELL = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"  # the shell is told, not looked for
@@ -96,7 +97,8 @@ def call(programs: Path, folder: Path, command: str) -> str:
 
 def shortened(command: str) -> str:
     name = command.split()[1]
-    less = LESS.get(f"{name} --verify" if "--verify" in command else name, "")
+    flag = next((flag for flag in ("--verify", "--latency") if flag in command), None)
+    less = LESS.get(f"{name} {flag}" if flag else name, "")
     return f"{command.replace(DATA, 'coco')} {less}".replace(" -b resnet50 -b tiny", " -b tiny")
 
 
