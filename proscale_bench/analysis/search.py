@@ -35,8 +35,8 @@ NO_DIFFERENCE = 0.001  # of the baseline's cost, or of the longest time: options
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What an encoder may cost; None: anything.
+class SearchLimits:
+    """Limits of what an encoder may cost; None: none.
 
     Args:
         total_gflops, encoder_gflops: of one image.
@@ -72,7 +72,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What is searched.
+    """A search: the model, the size, and which encoders are looked through.
 
     Args:
         spec: the model, whose encoder is left aside.
@@ -83,7 +83,7 @@ class SearchRequest:
     spec: Mask2FormerSpec
     size: InputSize
     rules: Rules
-    limits: Limits
+    limits: SearchLimits
     families: tuple[str, ...] = DEFAULT_FAMILIES
     max_layers: int = 9
 
@@ -96,7 +96,7 @@ class SearchRequest:
         return count_candidates(grids, self.tally(), self.spec.baseline().encoder)
 
     def tally(self) -> Tally:
-        """What counts the encoders."""
+        """The counter of the encoders."""
         return Tally(self.with_encoder, self.size, self.rules)
 
 

@@ -40,7 +40,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Advice:
-    """What accuracies say.
+    """Advice that known accuracies give.
 
     Args:
         metric: which accuracy.

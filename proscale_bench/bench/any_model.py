@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from proscale_bench.bench.loader import DEFAULT_SIDES, LoadedModel, faults_of, load, talking_to_stderr
 from proscale_bench.cost.count import Traced
-from proscale_bench.cost.geometry import COCO_SIZES, Batch, batch_of, parse_size
+from proscale_bench.cost.geometry import COCO_SIZES, BatchInput, batch_of, parse_size
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.specs.custom import CustomSpec, ModelRequest, is_rest, parts_of
 from proscale_bench.specs.model import Part
@@ -31,7 +31,7 @@ class FoundModel:
     """
 
     spec: CustomSpec
-    size: Batch
+    size: BatchInput
     notes: tuple[str, ...]
 
 
@@ -59,7 +59,7 @@ def find_model(
     return FoundModel(spec, given, loaded.notes)
 
 
-def trace_spec(spec: CustomSpec, size: Batch) -> Traced:
+def trace_spec(spec: CustomSpec, size: BatchInput) -> Traced:
     """The tracer of every model that `find_model` found, also in other processes.
 
     Raises:
@@ -116,7 +116,7 @@ def _traced(request: ModelRequest, sides: Size, batch_size: int) -> ModelTrace:
         )
 
 
-def input_of(loaded: LoadedModel, size: str | Size | None, batch_size: int) -> Batch:
+def input_of(loaded: LoadedModel, size: str | Size | None, batch_size: int) -> BatchInput:
     """The batch that one pass takes.
 
     Raises:

@@ -80,7 +80,7 @@ def load(request: ModelRequest) -> LoadedModel:
 
 @contextlib.contextmanager
 def talking_to_stderr() -> Iterator[None]:
-    """What somebody's code prints must not stand in our documents."""
+    """Keep what somebody's code prints out of our documents."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
@@ -89,7 +89,7 @@ def talking_to_stderr() -> Iterator[None]:
 
 
 def _named(words: str) -> tuple[Any, Path | None]:
-    """What `my_file.py:Net` or `package.module:factory` names, and its file.
+    """Find what `my_file.py:Net` or `package.module:factory` names, and its file.
 
     Raises:
         BenchError: no such file, package or attribute, or importing it raised.
@@ -235,7 +235,7 @@ def random_images(*shape: int) -> Any:
 
 
 def _made_inputs(make: Any, request: ModelRequest, model: nn.Module, sides: Size, batch_size: int) -> Inputs:
-    """What the user's function makes: a tensor, a tuple of arguments, or a dictionary of named ones.
+    """Read what the user's function makes: a tensor, a tuple of arguments, or a dictionary of named ones.
 
     Of the arguments `model`, `size` (height, width) and `batch_size` it gets those that it names.
     """

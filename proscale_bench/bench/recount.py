@@ -128,7 +128,7 @@ def _is_hidden(module: str, patterns: str) -> bool:
 
 
 def _sizes(size: str) -> dict[Size, int]:
-    """How many images have each size, as a detector is given them: resized, and never padded.
+    """Count the images of each size, as a detector is given them: resized, and never padded.
 
     Raises:
         BenchError: an unknown size.

@@ -56,7 +56,7 @@ class TimedSearch:
 
     @property
     def of_pick(self) -> tuple[RealisedSaving, float] | None:
-        """What the pick saves of the time, and the baseline's milliseconds of the same rounds."""
+        """The time that the pick saves, and the baseline's milliseconds of the same rounds."""
         return (self.pick.saving, self.pick.baseline_ms) if self.pick else None
 
 
@@ -105,7 +105,7 @@ def search_with_latency(
 
 
 def _key(request: SearchRequest, settings: ProfileSettings) -> str:
-    """What two fits must share: machine, execution, versions, and the model but for its encoder."""
+    """The conditions that two fits must share: machine, execution, versions, and the model but for its encoder."""
     import torch
 
     from proscale_bench.models.running import device_name, global_state
@@ -143,7 +143,7 @@ def _profile(
 
 
 def _document(request: SearchRequest, records: Sequence[Record]) -> dict[str, Any]:
-    """What the cache keeps of profiles."""
+    """The profiles that the cache keeps."""
     profiles = [(one.identity.schedule, one.profile) for one in records if one.profile]
     others = [session.others_cpu_pct for _, profile in profiles for session in profile.sessions]
     return {
@@ -162,7 +162,7 @@ def _document(request: SearchRequest, records: Sequence[Record]) -> dict[str, An
 
 
 def _cached(key: str, request: SearchRequest) -> dict[str, Any]:
-    """What the cache has for these families; empty where it has nothing, or nothing that can be read."""
+    """The profiles that the cache has for these families; empty where it has nothing, or nothing that can be read."""
     kept: Any = read_cache(CACHE).get(key)
     try:
         _profiled(kept, request)

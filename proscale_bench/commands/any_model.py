@@ -1,4 +1,4 @@
-"""What commands do with `--model`: a model of somebody else's, built and run once to be counted."""
+"""The part of commands that serves `--model`: a model of somebody else's, built and run once to be counted."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def export(options: ModelExportOptions) -> None:
 
 
 def lines(found: Exported) -> list[str]:
-    """What was written, and what the proof found, in sentences."""
+    """Sentences on what was written, and on what the proof found."""
     proof, settings = found.proof, found.settings
     takes = (
         "B x 3 x H x W: any batch, H and W multiples of 32 from 64"

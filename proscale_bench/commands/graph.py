@@ -1,4 +1,4 @@
-"""What `flops --graph` does: an ONNX file counted off its nodes, whoever exported it."""
+"""`proscale-bench flops --graph`: an ONNX file counted off its nodes, whoever exported it."""
 
 from __future__ import annotations
 

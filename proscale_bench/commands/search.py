@@ -22,7 +22,7 @@ from proscale_bench.errors import BenchError, look_up, one_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from proscale_bench.analysis.search import Found, Limits, SearchRequest, SearchRow
+    from proscale_bench.analysis.search import Found, SearchLimits, SearchRequest, SearchRow
     from proscale_bench.analysis.search_accuracy import Advice
     from proscale_bench.bench.search import TimedSearch
     from proscale_bench.results.record import Record
@@ -68,11 +68,11 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
     )
     write: MaybePath = flag("--write DIR", "Folder for a schedule file of each shown row, ready to train.")
 
-    def limits(self) -> Limits:
+    def limits(self) -> SearchLimits:
         """The limits, checked."""
-        from proscale_bench.analysis.search import Limits
+        from proscale_bench.analysis.search import SearchLimits
 
-        return Limits(
+        return SearchLimits(
             total_gflops=self.max_total_gflops,
             encoder_gflops=self.max_encoder_gflops,
             saving_pct=self.saving,
@@ -151,7 +151,7 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
         return records
 
     def advise(self, found: Found, records: list[Record]) -> Advice:
-        """What the records' accuracies say of a search."""
+        """Advice on a search from the records' accuracies."""
         from proscale_bench.analysis.search_accuracy import advise
 
         return advise(found, records, self.within, self.metric)

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from proscale_bench.cost.closed_form import ClosedForm, quantity_of
-from proscale_bench.cost.geometry import Batch, InputSize, batch_of
+from proscale_bench.cost.geometry import BatchInput, InputSize, batch_of
 from proscale_bench.cost.rules import Convention, Rules, get_rules
 from proscale_bench.specs.levels import STRIDES, TOKEN_LEVELS
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, rows, with_sums
@@ -56,7 +56,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Traced:
-    """What a trace found of a model without a closed form.
+    """The findings of a trace, of a model without a closed form.
 
     Args:
         tables: by leaf of its parts, of one pass.
@@ -277,7 +277,7 @@ def count_model(
 
 def as_given(spec: ModelSpec, size: InputSize) -> InputSize:
     """The size as a model sees it: one that is traced pads nothing."""
-    return size if isinstance(size, Batch) or not hasattr(spec, "tracer") else batch_of(size, 1)
+    return size if isinstance(size, BatchInput) or not hasattr(spec, "tracer") else batch_of(size, 1)
 
 
 def count_traced(spec: ModelSpec, size: InputSize, rules: Rules, convention: Convention, traced: Traced) -> FlopCount:

@@ -74,7 +74,7 @@ class InputSize:
 
 
 @dataclass(frozen=True)
-class Batch(InputSize):
+class BatchInput(InputSize):
     """Images of one size that one pass takes together: what is counted is the pass, and a mean is of one of them."""
 
     batch_size: int = 1
@@ -84,10 +84,10 @@ class Batch(InputSize):
         return self.batch_size
 
 
-def batch_of(size: InputSize, images: int) -> Batch:
+def batch_of(size: InputSize, images: int) -> BatchInput:
     """A pass over so many images of an explicit size, which no model pads."""
     height, width = size.height_px or 0, size.width_px or 0
-    return Batch(size.name, (SizeGroup(height, width, height, width),), height, width, images)
+    return BatchInput(size.name, (SizeGroup(height, width, height, width),), height, width, images)
 
 
 def parse_size(size: str | Size = DEFAULT_SIZE, output_size: str | Size | None = None) -> InputSize:

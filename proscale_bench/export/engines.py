@@ -26,7 +26,7 @@ FORMATS = {".onnx": "onnxruntime", ".xml": "openvino", ".pt2": "aot"}
 
 
 class Engine(Protocol):
-    """What runs an exported file."""
+    """The interface of what runs an exported file."""
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class Engine(Protocol):
 
     @property
     def told(self) -> str | None:
-        """What the file says of itself, as JSON; None of a file that is not ours."""
+        """The description that the file carries of itself, as JSON; None of a file that is not ours."""
 
     def run(self, images: Images) -> Outputs:
         """The outputs of a batch, in the file's order."""

@@ -118,7 +118,7 @@ def captured(module: ImagesToPredictions, spec: Mask2FormerSpec, settings: Expor
 
 
 def _obstacle(spec: Mask2FormerSpec) -> str | None:
-    """What of a model is fixed by the size of its images."""
+    """Name what of a model is fixed by the size of its images; None where nothing is."""
     if isinstance(spec.backbone, Swin):
         return "a Swin's windows and their masks follow from the size"
     if isinstance(spec.encoder, Schedule) and spec.encoder.keep != 1:
@@ -127,7 +127,7 @@ def _obstacle(spec: Mask2FormerSpec) -> str | None:
 
 
 def metadata(spec: Mask2FormerSpec, settings: ExportSettings, **told: Any) -> str:
-    """What a file says of itself: model, input, and where the weights are from; JSON."""
+    """The description that a file carries of itself: model, input, and where the weights are from; JSON."""
     said = {
         "version": __version__,
         "family": spec.family,

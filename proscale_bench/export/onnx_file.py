@@ -95,7 +95,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
 
 
 def told_of(model: onnx.ModelProto) -> str | None:
-    """What a file of ours says of itself; None of another's."""
+    """The description that a file of ours carries of itself; None of another's."""
     return next((one.value for one in model.metadata_props if one.key == METADATA), None)
 
 

@@ -35,7 +35,7 @@ ENGINES: tuple[Engine, ...] = ("trace-meta", "trace-fake", "trace-cpu")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model is called with: arguments by place and by name."""
+    """The arguments that a model is called with, by place and by name."""
 
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class ModelTrace:
-    """What one pass of a model ran, and on which engine.
+    """The operators that one pass of a model ran, and the engine that saw them.
 
     Args:
         parts: the tree of the model's parts.

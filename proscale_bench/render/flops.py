@@ -228,7 +228,7 @@ def footer(count: FlopCount, as_executed: bool = False) -> list[str]:
 
 
 def _left_out(count: FlopCount) -> list[str]:
-    """What the rules leave out: products with their amount; of a traced model all arithmetic, the most first."""
+    """The operators that the rules leave out, with their amount; of a traced model all arithmetic, the most first."""
     names = {str(operator): name for operator, name in (GENERAL_NAMES if count.traced else OPERATOR_NAMES).items()}
     found = (
         sorted(count.uncounted_ops.items(), key=lambda one: -one[1]) if count.traced else count.uncounted_ops.items()

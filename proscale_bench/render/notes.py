@@ -10,7 +10,7 @@ from proscale_bench.specs.origin import ours_in, ours_in_spelling
 
 
 def notes_on_models(specs: Iterable[ModelSpec]) -> list[str]:
-    """What a reader must know of models: no one cost, a cost that is an expectation, and what no paper has."""
+    """Notes on models that a reader needs: no one cost, a cost that is an expectation, and what no paper has."""
     notes = []
     for spec in specs:
         if spec.exits:

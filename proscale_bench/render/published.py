@@ -85,7 +85,7 @@ def sources(rows: Sequence[PublishedRow]) -> list[str]:
 
 
 def footer(rows: Sequence[PublishedRow], to: Convention | None = None) -> list[str]:
-    """How GFLOPs were counted, what images a second are of, and the numbered sources."""
+    """Notes below the tables: how GFLOPs were counted, what images a second are of, and the numbered sources."""
     lines = []
     shown = dict.fromkeys(_shown(row, to) for row in rows if row.convention)
     if shown:

@@ -49,7 +49,7 @@ def reasons(found: Sequence[Recounted]) -> list[str]:
 
 
 def footer(found: Sequence[Recounted]) -> list[str]:
-    """What the columns mean, and the numbered reasons."""
+    """The meaning of the columns, and the numbered reasons."""
     return [
         "published, recounted: GFLOPs as the source counts; MAC: what a multiply-accumulate counts there",
         "GMACs: every product, one a multiply-accumulate: the same rules for all rows",

@@ -55,7 +55,7 @@ def headlines(found: Found) -> list[str]:
 
 
 def realised(row: SearchRow, saving: RealisedSaving, baseline_ms: float) -> list[str]:
-    """What the pick is worth in time: measured in turns with the baseline."""
+    """The sentence on the time that the pick saves, measured in turns with the baseline."""
     assert row.latency_ms is not None
     answer = "Yes" if saving.value > 0 else "No"
     if saving.verdict == "not significant":
@@ -68,7 +68,7 @@ def realised(row: SearchRow, saving: RealisedSaving, baseline_ms: float) -> list
 
 
 def prediction(error: PredictionError, where: str, others_cpu_pct: float | None) -> list[str]:
-    """How far predicted milliseconds are off, and where they are of."""
+    """The error of predicted milliseconds, and the machine they are of."""
     from proscale_bench.analysis.compare import BUSY_PCT
 
     ranks = "" if error.rank_correlation is None else f", rank correlation {error.rank_correlation:.3f}"
@@ -85,7 +85,7 @@ def prediction(error: PredictionError, where: str, others_cpu_pct: float | None)
 
 
 def footer(found: Found, shown: int) -> list[str]:
-    """What the numbers are."""
+    """The convention, the rules and the size of the numbers."""
     request = found.request
     lines = [
         CAPACITY + ": a stand-in where no accuracy is known",

@@ -1,4 +1,4 @@
-"""How published numbers of FLOPs are counted again here: one row for each, or the reason why it cannot be.
+"""The recounts of published numbers of FLOPs: one row for each, or the reason why it cannot be.
 
 A recount has two numbers. One follows the source: its convention, its rules, the part of the model that it counted, as
 far as these are known or follow from the match. The other is `complete` at one FLOP a multiply-accumulate, which is the
@@ -30,7 +30,7 @@ MODEL = re.compile(r"ours|hf:[a-z0-9-]+|proscale_bench(\.\w+)+:\w+")
 
 @dataclass(frozen=True)
 class Recount:
-    """How one published number is counted again.
+    """The recount of one published number.
 
     Args:
         id: of its row of the registry.

@@ -36,7 +36,7 @@ REQUIRED = ("id", "family", "model", "dataset", "task", "source")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """What one source prints about one model at one size.
+    """The numbers that one source prints of one model at one size.
 
     Args:
         id: name of the row, by which a recount knows it.

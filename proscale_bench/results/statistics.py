@@ -49,7 +49,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class PredictionError:
-    """How far predictions are off, in percent of what was measured.
+    """The errors of predictions, in percent of what was measured.
 
     Args:
         rank_correlation: Spearman's; None of one or two.
@@ -63,7 +63,7 @@ class PredictionError:
 
 
 def prediction_error(pairs: Sequence[tuple[float, float]]) -> PredictionError:
-    """How far predictions are from what was measured: pairs of both, one at least."""
+    """Compute the errors of predictions from pairs of (predicted, measured), of which there is one at least."""
     errors = [100 * abs(predicted - measured) / measured for predicted, measured in pairs]
     ranks = rank_correlation(*zip(*pairs, strict=True))
     return PredictionError(median(errors), percentile(errors, 95), ranks, len(pairs))

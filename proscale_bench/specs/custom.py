@@ -53,7 +53,7 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class CustomEncoder:
-    """What stands where other models have a pixel decoder: nothing that is known."""
+    """The place where other models have a pixel decoder: nothing is known of it."""
 
     compact: str
     name = None

@@ -76,7 +76,7 @@ class Mask2FormerSpec:
         return tuple(replace(self, encoder=encoder) for encoder in getattr(self.encoder, "exits", ()))
 
     def expected(self, images: Sequence[int]) -> Mask2FormerSpec:
-        """What a model with `exits` costs on average, where so many images take each of them."""
+        """The model whose cost is the mean of one with `exits`, where so many images take each of them."""
         return replace(self, encoder=self.encoder.expected(images))  # type: ignore[attr-defined] # it has exits
 
     @property

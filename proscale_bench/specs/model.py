@@ -186,7 +186,7 @@ class ModelSpec(Protocol):
         """The models that it is for one image or another, where its encoder's gate chooses; else empty."""
 
     def expected(self, images: Sequence[int]) -> ModelSpec:
-        """What a model with `exits` costs on average, where so many images take each of them."""
+        """The model whose cost is the mean of one with `exits`, where so many images take each of them."""
 
     @property
     def expected_over(self) -> tuple[tuple[ModelSpec, Fraction], ...]:

@@ -1,4 +1,4 @@
-"""What of an encoder no paper and no public code has, in words for the readers of its numbers."""
+"""The parts of an encoder that no paper and no public code has, in words for the readers of its numbers."""
 
 from __future__ import annotations
 

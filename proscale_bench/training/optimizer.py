@@ -71,6 +71,6 @@ class WeightAverage:
 
 
 def averaged(model: nn.Module) -> dict[str, Tensor]:
-    """What an average is of: every parameter, and the statistics of batch norms that are no counts."""
+    """The tensors that an average is of: every parameter, and the statistics of batch norms that are no counts."""
     statistics = {name: one for name, one in running_statistics(model).items() if one.is_floating_point()}
     return {name: tensor.detach() for name, tensor in (*model.named_parameters(), *statistics.items())}

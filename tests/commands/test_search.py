@@ -83,7 +83,7 @@ def test_all_rows_can_be_shown() -> None:
 def test_the_table_fits_the_terminal(width: int) -> None:
     from rich.console import Console
 
-    from proscale_bench.analysis.search import Limits, SearchRequest, search
+    from proscale_bench.analysis.search import SearchLimits, SearchRequest, search
     from proscale_bench.commands.exporting import print_tables
     from proscale_bench.cost.geometry import parse_size
     from proscale_bench.cost.rules import get_rules
@@ -92,7 +92,7 @@ def test_the_table_fits_the_terminal(width: int) -> None:
     from proscale_bench.specs.mask2former import mask2former
 
     spec = mask2former(baseline(), "swin_l")
-    request = SearchRequest(spec, parse_size("800x1333"), get_rules("fvcore"), Limits(saving_pct=10))
+    request = SearchRequest(spec, parse_size("800x1333"), get_rules("fvcore"), SearchLimits(saving_pct=10))
     found = search(request, latency_ms=lambda encoder: 1234.5 * len(encoder.layers))
     text = io.StringIO()
     print_tables(Console(file=text, width=width), [table(found, found.spread(10))], break_labels=True)

@@ -9,16 +9,13 @@ import torch
 
 from proscale_bench.cost.closed_form import ClosedForm
 from proscale_bench.cost.geometry import parse_size
-from proscale_bench.cost.rules import CONVENTIONS, RULES
-from proscale_bench.measure.flops import trace_network
-from proscale_bench.measure.fvcore_count import FUSED_ATTENTION, count_with_fvcore
+from proscale_bench.cost.rules import RULES
+from proscale_bench.measure.fvcore_count import FUSED_ATTENTION
 from proscale_bench.models.build import build
-from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.specs.mask2former import mask2former
-from proscale_bench.specs.model import POSTPROCESSING
 from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.specs.terms import Operator, Squared, Tokens
-from tests.measure.sizes import NUMBERS
+from tests.measure.engines import NUMBERS, check_fvcore, check_trace
 
 torch.set_num_threads(1)
 WORDS = ["hybrid", "hybrid+folded", "hybrid+official+maxpool+expansion:0.5+blocks:2"]
@@ -31,16 +28,7 @@ SIZES = [f"{RANDOM.randint(1, 1400)}x{RANDOM.randint(1, 1400)}" for _ in range(2
 @pytest.mark.parametrize(("word", "backbone"), [*((word, "tiny") for word in WORDS), ("hybrid", "resnet50")])
 def test_the_trace_equals_the_closed_form(word: str, backbone: str, as_executed: bool, number: int) -> None:
     spec = mask2former(parse_encoder(word), backbone)
-    model = build(spec, device="meta")
-    if as_executed:
-        prepare_for_inference(model)
-    for size in map(parse_size, SIZES[:number]):
-        trace = trace_network(model, spec, *size.groups[0].padded)
-        for rules in RULES.values():
-            for convention in CONVENTIONS:
-                expected = ClosedForm(spec, rules, convention, as_executed).count(size)
-                found = trace.flops(rules, convention) | {POSTPROCESSING: expected[POSTPROCESSING]}
-                assert found == expected, (size, rules.name, convention)
+    check_trace(spec, map(parse_size, SIZES[:number]), as_executed)
 
 
 @pytest.mark.parametrize("backbone", ["tiny", "resnet50", "swin_t"])
@@ -58,8 +46,7 @@ def test_fvcore_equals_the_closed_form(word: str, number: int) -> None:
     spec = mask2former(parse_encoder(word), "tiny")
     for size in SIZES[:number]:
         small = parse_size("x".join(str(-(-int(side) // 6)) for side in size.split("x")))
-        found = count_with_fvcore(spec, small.groups[0])
-        assert found.flops == ClosedForm(spec, RULES["fvcore"]).count(small), size
+        found = check_fvcore(spec, small)
         tokens = Squared(Tokens(32)).at(small.groups[0].sides)
         assert found.unseen[Operator.FUSED_ATTENTION.value] == 2 * 64 * tokens
         assert found.seen + found.unseen[FUSED_ATTENTION] == sum(found.flops.values())
@@ -67,7 +54,7 @@ def test_fvcore_equals_the_closed_form(word: str, number: int) -> None:
 
 def test_fvcore_equals_the_closed_form_on_a_real_backbone() -> None:
     spec, size = mask2former(parse_encoder("hybrid"), "resnet50"), parse_size("150x201")
-    assert count_with_fvcore(spec, size.groups[0]).flops == ClosedForm(spec, RULES["fvcore"]).count(size)
+    check_fvcore(spec, size)
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -9,16 +9,12 @@ import torch
 
 from proscale_bench.cost.closed_form import ClosedForm
 from proscale_bench.cost.geometry import parse_size
-from proscale_bench.cost.rules import CONVENTIONS, RULES
-from proscale_bench.measure.flops import trace_network
-from proscale_bench.measure.fvcore_count import DEFORM_CONV, FUSED_ATTENTION, count_with_fvcore
-from proscale_bench.models.build import build
-from proscale_bench.models.inference import prepare_for_inference
+from proscale_bench.cost.rules import RULES
+from proscale_bench.measure.fvcore_count import DEFORM_CONV, FUSED_ATTENTION
 from proscale_bench.specs.mask2former import mask2former
-from proscale_bench.specs.model import POSTPROCESSING
 from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.specs.terms import Operator
-from tests.measure.sizes import NUMBERS
+from tests.measure.engines import NUMBERS, check_fvcore, check_trace
 
 torch.set_num_threads(1)
 RANDOM = random.Random(17)
@@ -31,16 +27,7 @@ SMALL = ["x".join(str(-(-int(side) // 6)) for side in size.split("x")) for size 
 @pytest.mark.parametrize(("word", "backbone"), [("pem", "tiny"), ("pem+width:64", "tiny"), ("pem", "resnet50")])
 def test_the_trace_equals_the_closed_form(word: str, backbone: str, as_executed: bool, number: int) -> None:
     spec = mask2former(parse_encoder(word), backbone)
-    model = build(spec, device="meta")
-    if as_executed:
-        prepare_for_inference(model)
-    for size in map(parse_size, SIZES[:number]):
-        trace = trace_network(model, spec, *size.groups[0].padded)
-        for rules in RULES.values():
-            for convention in CONVENTIONS:
-                expected = ClosedForm(spec, rules, convention, as_executed).count(size)
-                found = trace.flops(rules, convention) | {POSTPROCESSING: expected[POSTPROCESSING]}
-                assert found == expected, (size, rules.name, convention)
+    check_trace(spec, map(parse_size, SIZES[:number]), as_executed)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +42,7 @@ def test_fvcore_equals_the_closed_form_and_what_it_does_not_see_is_itemised(back
     spec = mask2former(parse_encoder("pem"), backbone)
     form = ClosedForm(spec, RULES["fvcore"])
     for size in map(parse_size, sizes):
-        found = count_with_fvcore(spec, size.groups[0])
-        assert found.flops == form.count(size), size
+        found = check_fvcore(spec, size)
         attention = form.by_operator(size)["transformer_decoder"][Operator.BMM]
         deformable = form.uncounted(size)[Operator.DEFORM_CONV]
         assert found.unseen == {FUSED_ATTENTION: attention, DEFORM_CONV: deformable}

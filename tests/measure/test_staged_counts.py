@@ -13,15 +13,11 @@ from hypothesis import strategies as st
 
 from proscale_bench.cost.closed_form import ClosedForm
 from proscale_bench.cost.geometry import parse_size
-from proscale_bench.cost.rules import CONVENTIONS, RULES
-from proscale_bench.measure.flops import trace_network
-from proscale_bench.measure.fvcore_count import count_with_fvcore
+from proscale_bench.cost.rules import RULES
 from proscale_bench.models.build import build
-from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
-from proscale_bench.specs.model import POSTPROCESSING
-from tests.measure.sizes import NUMBERS
+from tests.measure.engines import NUMBERS, check_fvcore, check_trace
 
 OURS = [
     "1,1,1+dw",
@@ -45,15 +41,8 @@ def test_the_closed_form_equals_the_trace_at_random_sizes(compact: str, number: 
     chance = Random(compact)
     for backbone, as_executed in product(("tiny", "resnet50"), (False, True)):
         spec = small(compact, backbone)
-        model = build(spec, device="meta")
-        if as_executed:
-            prepare_for_inference(model)
-        for _ in range(number // 4):
-            size = parse_size((chance.randint(1, 600), chance.randint(1, 600)))
-            trace = trace_network(model, spec, *size.groups[0].padded)
-            for rules, convention in product(RULES.values(), CONVENTIONS):
-                expected = ClosedForm(spec, rules, convention, as_executed).count(size)
-                assert trace.flops(rules, convention) == expected | {POSTPROCESSING: 0}
+        sizes = [parse_size((chance.randint(1, 600), chance.randint(1, 600))) for _ in range(number // 4)]
+        check_trace(spec, sizes, as_executed)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -62,8 +51,7 @@ def test_the_closed_form_equals_fvcore_at_random_sizes(compact: str, number: int
     chance = Random(compact)
     spec = small(compact, "tiny")
     for _ in range(number):
-        size = parse_size((chance.randint(1, 96), chance.randint(1, 128)))
-        assert count_with_fvcore(spec, size.groups[0]).flops == ClosedForm(spec, RULES["fvcore"]).count(size)
+        check_fvcore(spec, parse_size((chance.randint(1, 96), chance.randint(1, 128))))
 
 
 @pytest.mark.parametrize("compact", OURS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proscale_bench.analysis.search import Limits, SearchRequest, search
+from proscale_bench.analysis.search import SearchLimits, SearchRequest, search
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import get_rules
 from proscale_bench.render.search import prediction, realised
@@ -25,7 +25,9 @@ from proscale_bench.specs.mask2former import mask2former
 )
 def test_whether_it_is_faster_here(value: float, interval: tuple[float, float], significant: bool, said: str) -> None:
     spec = mask2former(baseline(), "tiny")
-    request = SearchRequest(spec, parse_size("64x64"), get_rules("fvcore"), Limits(latency_ms=100), ("early-exit",))
+    request = SearchRequest(
+        spec, parse_size("64x64"), get_rules("fvcore"), SearchLimits(latency_ms=100), ("early-exit",)
+    )
     row = search(request, latency_ms=lambda encoder: 80.0).pick
     saving = RealisedSaving(value=value, interval=interval, significant=significant)
     (line,) = realised(row, saving, 100.0)

@@ -12,10 +12,8 @@ import pytest
 from proscale_bench.cost.closed_form import ClosedForm
 from proscale_bench.cost.count import count_model
 from proscale_bench.cost.geometry import parse_size
-from proscale_bench.cost.rules import CONVENTIONS, RULES
+from proscale_bench.cost.rules import RULES
 from proscale_bench.errors import BenchError
-from proscale_bench.measure.flops import sum_flops, trace_model
-from proscale_bench.measure.fvcore_count import count_with_fvcore
 from proscale_bench.models.build import build
 from proscale_bench.specs.backbones import get_backbone
 from proscale_bench.specs.encoders.early_exit import EXITS, EarlyExit
@@ -23,7 +21,7 @@ from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.spelling import GRAMMARS, parse_encoder
 from proscale_bench.specs.terms import Operator
-from tests.measure.sizes import TIMES
+from tests.measure.engines import TIMES, check_fvcore, check_trace
 
 from .reference_counts import count, records
 
@@ -67,14 +65,9 @@ def test_trace_and_closed_form_agree_at_any_size_under_all_rules(backbone: str, 
     draw = random.Random(17)
     for exit_ in EXITS:
         spec = mask2former(EarlyExit(exit_), backbone)
-        for _ in range(times):
-            size = parse_size((draw.randint(1, 500), draw.randint(1, 500)))
-            for as_executed in (False, True):
-                traces = trace_model(spec, size, as_executed=as_executed)
-                for rules in RULES.values():
-                    for convention in CONVENTIONS:
-                        counted = ClosedForm(spec, rules, convention, as_executed).count(size)
-                        assert sum_flops(traces, rules, convention) == counted
+        sizes = [parse_size((draw.randint(1, 500), draw.randint(1, 500))) for _ in range(times)]
+        for as_executed in (False, True):
+            check_trace(spec, sizes, as_executed)
 
 
 @pytest.mark.parametrize("times", TIMES)
@@ -84,9 +77,7 @@ def test_fvcore_and_closed_form_agree(backbone: str, most: int, times: int) -> N
     for exit_ in EXITS:
         spec = mask2former(EarlyExit(exit_), backbone)
         for _ in range(times):
-            size = parse_size((draw.randint(1, most), draw.randint(1, most)))
-            found = count_with_fvcore(spec, size.groups[0])
-            assert found.flops == ClosedForm(spec, RULES["fvcore"]).count(size)
+            check_fvcore(spec, parse_size((draw.randint(1, most), draw.randint(1, most))))
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=lambda rules: rules.name)

@@ -137,7 +137,7 @@ class EarlyExit:
         )
 
     def _frequencies(self) -> list[Fraction]:
-        """How many of the images run each layer, as a share of them all."""
+        """The share of the images that run each layer."""
         if self.shares is None:
             return [Fraction(1)] * len(self.layers)
         leave_later = [sum(self.shares[max(0, layer - FIRST_EXIT) :]) for layer in range(1, DEPTH + 1)]
