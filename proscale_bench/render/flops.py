@@ -8,7 +8,7 @@ from typing import Literal
 from proscale_bench.cost.count import FlopCount
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.parts import ENCODER, coarse_first, depth, merged, short_title
-from proscale_bench.render.table import Row, Table, broken, markdown_tables, markdown_text
+from proscale_bench.render.table import Row, Table, markdown_tables, markdown_text
 from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
 from proscale_bench.specs.model import TOTAL, WHOLE, ModelSpec, Part, model_words
 from proscale_bench.specs.terms import Operator
@@ -16,7 +16,6 @@ from proscale_bench.units import GIGA, show_gflops, show_mac, show_reduction, sh
 
 Breakdown = Literal["stage", "layer", "operator"]
 # Of a terminal: labels and baseline; a schedule with its saving; of that, its name and GFLOPs.
-BASELINE_COLUMNS, SCHEDULE_COLUMNS, VALUE_COLUMNS = 37, 20, 9
 
 # What `models/inference.py` rewrites exactly, as far as a count can tell.
 EXECUTED = "attention masks are predicted at their level's own resolution, batch norms folded into convolutions"
@@ -64,20 +63,18 @@ def tables(
         return [_layer_table(count) for count in counts]
     if by == "operator":
         return [_operator_table(count, as_executed) for count in counts]
-    chunks: list[list[FlopCount]] = [[]]
-    room = columns - BASELINE_COLUMNS
-    for count in counts:
-        if count.is_baseline:
-            continue
-        widest = max(map(len, broken(count.variant).splitlines()))
-        width = SCHEDULE_COLUMNS + max(0, widest - VALUE_COLUMNS)
-        if chunks[-1] and width > room:
-            chunks.append([])
-            room = columns - BASELINE_COLUMNS
-        chunks[-1].append(count)
-        room -= width
     first = [counts[0].baseline] if counts[0].baseline else []
-    return [_stage_table([*first, *chunk], as_executed) for chunk in chunks]
+    found: list[Table] = []
+    chunk = list(first)
+    for count in (one for one in counts if not one.is_baseline):
+        table = _stage_table([*chunk, count], as_executed)
+        if found and table.width > columns:  # it begins the next table, beside the baseline again
+            chunk = list(first)
+            found.append(_stage_table([*chunk, count], as_executed))
+        else:
+            found[-1:] = [table]
+        chunk.append(count)
+    return found or [_stage_table(first, as_executed)]
 
 
 def _saves_in_encoder(count: FlopCount) -> bool:

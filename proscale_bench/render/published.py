@@ -99,13 +99,20 @@ def footer(rows: Sequence[PublishedRow], to: Convention | None = None) -> list[s
         lines.append("GFLOPs that count a MAC differently cannot be compared: --convention mac shows all in one")
     if any(converted(row.gflops, row.convention, to)[1] for row in rows):
         lines.append("≈: converted as a whole, though norms and sampling count the same in both conventions")
-    scopes: dict[str, set[int]] = {}
+    scopes: dict[str, list[PublishedRow]] = {}
     for row in rows:
         if row.fps is not None:
             words = f"{row.device}, {row.scope}" if row.device != row.scope else "not stated where and how"
-            scopes.setdefault(words, set()).add(sources(rows).index(row.source) + 1)
-    for words, marks in scopes.items():
-        lines.append(f"images/s of {', '.join(f'[{mark}]' for mark in sorted(marks))}: {words}")
+            scopes.setdefault(words, []).append(row)
+    for words, timed in scopes.items():
+        others = [row for other, found in scopes.items() if other != words for row in found]
+        names = []
+        for source in dict.fromkeys(row.source for row in timed):
+            mark = f"[{sources(rows).index(source) + 1}]"
+            own = dict.fromkeys(f"{row.model} {row.backbone}".strip() for row in timed if row.source == source)
+            is_shared = any(row.source == source for row in others)  # with another device or scope
+            names.append(f"{mark} ({', '.join(own)})" if is_shared else mark)
+        lines.append(f"images/s of {', '.join(names)}: {words}")
     return [*lines, *(f"[{index}] {source}" for index, source in enumerate(sources(rows), start=1))]
 
 

@@ -7,6 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from proscale_bench.render.table import Row, Table
+from proscale_bench.specs.encoders.early_exit import EarlyExit
+from proscale_bench.specs.encoders.hybrid import Hybrid
 from proscale_bench.specs.encoders.interleaved import Lite
 from proscale_bench.specs.encoders.pem import Pem
 from proscale_bench.specs.encoders.staged import Schedule
@@ -84,6 +86,23 @@ def options(encoder: EncoderSpec) -> list[tuple[str, str]]:
                     f"{width or 'half of the head'}; the transformer decoder begins with a projection of each level",
                 ),
                 ("pixel embedding", "1x1 convolution and ReLU at stride 4"),
+            ]
+        case Hybrid():
+            folded = "one 3x3 convolution each" if encoder.folded else "3x3 and 1x1 side by side, folded in inference"
+            place = "its own place" if encoder.position_order == "token" else "the released code's, down columns"
+            return [
+                ("mapping", "ours: no code of RT-DETR's encoder as Mask2Former's pixel decoder is public"),
+                ("layers", f"one of attention over res5; a token's position is {place}"),
+                ("paths", f"top-down and bottom-up, {encoder.blocks} RepVGG blocks in each of 4 CSP layers"),
+                ("RepVGG blocks", folded),
+                ("pixel embedding", PIXEL_EMBEDDINGS[encoder.pixel_embedding]),
+            ]
+        case EarlyExit(exit_):
+            leaves = f"always after layer {exit_}" if exit_ else "after the layer that its gate chooses, image by image"
+            return [
+                ("layers", f"Mask2Former's six; an image leaves {leaves}"),
+                ("gate", "a linear layer on the mean of the projected res5"),
+                ("pixel embedding", PIXEL_EMBEDDINGS["conv"]),
             ]
     return []
 

@@ -43,10 +43,21 @@ class Table:
     rows: tuple[Row, ...]
     spare: tuple[int, ...] = ()
 
+    @property
+    def width(self) -> int:
+        """The columns of a terminal that it takes, with nothing left out."""
+        widths = self._widths()
+        return sum(widths) + GAP * (len(widths) - 1)
+
+    def _widths(self) -> list[int]:
+        """The width of each column."""
+        header = (self.header[0], *map(broken, self.header[1:]))
+        lines = [header, *((broken("  " * row.indent + row.label), *row.cells) for row in self.rows)]
+        return [max(len(part) for cell in column for part in cell.split("\n")) for column in zip(*lines, strict=True)]
+
     def fitted(self, width: int) -> Table:
         """The table without as many spare columns as need be to have `width`, so that no number of others is cut."""
-        lines = [self.header, *((broken("  " * row.indent + row.label), *row.cells) for row in self.rows)]
-        widths = [max(len(part) for cell in column for part in cell.split("\n")) for column in zip(*lines, strict=True)]
+        widths = self._widths()
         dropped: set[int] = set()
         for place in self.spare:
             if sum(widths) + GAP * (len(widths) - len(dropped) - 1) <= width:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.cost.count import count_model
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import RULES
 from proscale_bench.render.bars import costs_figure
-from proscale_bench.render.flops import headline
+from proscale_bench.render.flops import headline, tables
 from proscale_bench.render.page_data import document
 from proscale_bench.render.parts import BLUES, COLORS, GREYS, KNOWN, bar_parts, coarse_first, depth, merged, short_title
 from proscale_bench.render.provenance import counting, headlines
@@ -158,3 +159,13 @@ def test_the_drawing_tells_levels_that_are_read_from_those_that_are_refined() ->
 def test_a_model_without_a_baseline_saves_nothing() -> None:
     count = SimpleNamespace(baseline=None, variant="custom", gflops={"total": 12.5})
     assert headline(count) == "custom: 12.50 GFLOPs in all."  # type: ignore[arg-type]
+
+
+def test_no_number_is_cut_in_a_narrow_terminal() -> None:
+    """A schedule that has no room beside the others is in a table of its own, beside the baseline again."""
+    spellings = ("lite:(2+1)x3+kda", "hybrid+folded", "3,3,3", "pem")
+    counts = [count_flops(spelling, "tiny", "64x96") for spelling in spellings]
+    narrow, wide = tables(counts, columns=80), tables(counts)
+    assert all(table.width <= 80 for table in narrow)
+    assert [len(found) for found in (narrow, wide)] == [4, 1]
+    assert [table.header[1] for table in narrow] == ["baseline"] * 4
