@@ -47,7 +47,7 @@ BAD_INPUT: list[tuple[str, str, str | bytes | None]] = [
     ("flops -s FILE", "encoder: required key is missing", SCHEDULE.replace("encoder: proscale\n", "")),
     ("flops -s FILE", "unknown key", SCHEDULE + "extra: 1\n"),
     ("flops -s FILE", "given twice", SCHEDULE + "name: again\n"),
-    ("flops -s FILE", "is not 'res5'", SCHEDULE.replace("res5", "res1")),
+    ("flops -s FILE", "is not 'res6', 'res5'", SCHEDULE.replace("res5", "res1")),
     ("flops -s FILE", "YAML reads 3_3_3", SCHEDULE.replace("layers: 1", "layers: 3_3_3")),
     ("flops -s FILE", "is text, not a number", SCHEDULE + "recalibration_temperature: 1e-4\n"),
     ("flops -s FILE", "stages", "schema_version: 1\nname: x\nencoder: proscale\nstages: 3,3,3\n"),

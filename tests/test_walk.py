@@ -26,6 +26,8 @@ BEFORE = {
     "models inspect": ["a.pth"],
     "models convert": ["a.pth", "b.pth"],
     "models warm-start": ["a.pth", "b.safetensors"],
+    "models export": ["b.onnx", "--schedule", "3,3,3"],
+    "models train-gate": ["a.pth", "b.safetensors"],
     "data make-shapes": ["data"],
     "data convert": ["yolo", "data", "out"],
     "data check": ["data"],

@@ -78,7 +78,8 @@ def flops(options: FlopsOptions) -> None:
             "a count of ours is of one image",
         )
     exports, as_executed = options.exports(), options.as_executed
-    size, rules = parse_size(options.size or DEFAULT_SIZE, options.output_size), get_rules(options.rules)
+    size = parse_size(DEFAULT_SIZE if options.size is None else options.size, options.output_size)
+    rules = get_rules(options.rules)
     convention = one_of(Convention, options.convention, "convention")
     specs = options.specs()
     counts = [count_model(spec, size, rules, convention) for spec in by_exit(specs)]

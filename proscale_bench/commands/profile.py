@@ -80,7 +80,7 @@ class ProfileOptions(ModelOptions, AnyModelOptions, ExecutionOptions, ExportOpti
         if self.size in COCO_SIZES:
             hint = "give a size as in --size 800x1333; 'proscale-bench flops' counts the COCO sets"
             raise BenchError(f"--size {self.size}: a latency is of one size, and this is many", hint)
-        parse_size(self.size or DEFAULT_SIZES["cpu"], self.output_size)
+        parse_size(DEFAULT_SIZES["cpu"] if self.size is None else self.size, self.output_size)
         if not self.model:
             self.refuse_without_model()
         super().check()
@@ -120,7 +120,8 @@ class ProfileOptions(ModelOptions, AnyModelOptions, ExecutionOptions, ExportOpti
         from proscale_bench.bench.profile import ProfileRequest
         from proscale_bench.cost.geometry import batch_of, parse_size
 
-        size = parse_size(self.size or DEFAULT_SIZES["cpu" if self.model else device], self.output_size)
+        default = DEFAULT_SIZES["cpu" if self.model else device]
+        size = parse_size(default if self.size is None else self.size, self.output_size)
         return ProfileRequest(
             specs=specs,
             size=batch_of(size, 1) if self.model else size,
@@ -160,7 +161,7 @@ def models_of_others(options: ProfileOptions) -> tuple[ModelSpec, ...]:
 
     refuse_ours(options)
     with progress_bar("loading torch", line_after_s=LINE_EVERY_S) as bar:
-        found = found_models(options, options.size or DEFAULT_SIZES["cpu"], 1, bar)
+        found = found_models(options, DEFAULT_SIZES["cpu"] if options.size is None else options.size, 1, bar)
     for said in (f"{one.spec}: {said}" for one in found for said in one.notes):
         note(said)
     return tuple(one.spec for one in found)

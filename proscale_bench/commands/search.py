@@ -109,7 +109,7 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
         default = DEFAULT_SIZES[self.chosen_device()] if self.timed and self.size is None else DEFAULT_SIZE
         return SearchRequest(
             spec,
-            parse_size(self.size or default),
+            parse_size(default if self.size is None else self.size),
             get_rules(self.rules),
             limits,
             tuple(dict.fromkeys(families)) or DEFAULT_FAMILIES,
