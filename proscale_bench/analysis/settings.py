@@ -179,14 +179,18 @@ def _other_output(record: Record) -> str:
     return f"{given.output_height_px}x{given.output_width_px}"
 
 
+_FAMILIES = ("mask2former", "proscale")  # what others are compared with comes first
+
+
 def model_order(record: Record) -> tuple[object, ...]:
-    """By backbone and schedule; the catalogue's order: baseline, then few layers to many, then ablations."""
+    """By backbone and schedule; the catalogue's order: baseline, few layers to many, ablations, then other encoders."""
     backbones = tuple(BACKBONES)
     identity = record.identity
     return (
         backbones.index(identity.backbone) if identity.backbone in backbones else len(backbones),
         identity.backbone,
-        identity.encoder != "mask2former",
+        _FAMILIES.index(identity.encoder) if identity.encoder in _FAMILIES else len(_FAMILIES),
+        identity.encoder or "",
         "+" in identity.schedule,
         len(record.cost.layers) if record.cost else _layers_of(identity.schedule),
         identity.schedule,

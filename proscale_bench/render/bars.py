@@ -297,7 +297,7 @@ def _legend(figure: Figure, parts: Sequence[tuple[str, str]], there: set[str]) -
     figure.legend(
         handles=[Patch(facecolor=color, label=title) for title, color in parts if title in there],
         **LEGEND,
-        title=f"beside each bar: saved against the baseline, {MARKS}; black: the whole with its 95 % interval",
+        title=f"beside each bar: saved against the baseline, {MARKS}\nblack: the whole with its 95 % interval",
         title_fontsize=LEGEND["fontsize"],
         alignment="left",
     )

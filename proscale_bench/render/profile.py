@@ -161,9 +161,15 @@ def roofline_table(record: Record, profile: Profile, names: Names) -> Table:
 
 
 def headlines(records: Sequence[Record], *, with_backbone: bool = False) -> list[str]:
-    """One sentence for each schedule: its counted saving, and the time that it saves here."""
+    """One sentence for each schedule: its counted saving, and the time that it saves here.
+
+    Args:
+        records: they name their backbones where those differ.
+        with_backbone: they name them in any case.
+    """
     lines, names = [], row_names(records)
     settings = profiled(records)
+    with_backbone = with_backbone or _on_several_backbones(records)
     for setting, group in settings.items():
         for record in group:
             profile = record.profile
@@ -180,9 +186,21 @@ def headlines(records: Sequence[Record], *, with_backbone: bool = False) -> list
     return lines
 
 
+def _on_several_backbones(records: Sequence[Record]) -> bool:
+    return len({record.identity.backbone for record in records}) > 1
+
+
+def _full_names(records: Sequence[Record]) -> Names:
+    """The names of records, with their backbones where those differ: `3,3,3 on Swin-T`."""
+    names = row_names(records)
+    if not _on_several_backbones(records):
+        return names
+    return {one.digest: f"{names[one.digest]} on {backbone_name(one.identity.backbone)}" for one in records}
+
+
 def speedups(records: Sequence[Record]) -> list[str]:
     """The lines that people quote: `3,3,3 ran 1.28x [1.26, 1.31] as fast as baseline`."""
-    names = row_names(records)
+    names = _full_names(records)
     lines = []
     for record in records:
         profile = record.profile
@@ -198,7 +216,7 @@ def speedups(records: Sequence[Record]) -> list[str]:
 
 
 def failures(records: Sequence[Record]) -> list[str]:
-    names = row_names(records)
+    names = _full_names(records)
     return [f"{name_of(record, names)}: {record.error.message}" for record in records if record.error]
 
 
@@ -255,7 +273,7 @@ def section(setting: Setting, records: Sequence[Record], text: Text) -> list[str
 def _cautions(records: Sequence[Record]) -> list[str]:
     """The reasons for which numbers may mislead, each once with all records that give it."""
     about: dict[str, list[str]] = {}
-    names = row_names(records)
+    names = _full_names(records)
     for record in records:
         for caution in record.profile.warnings if record.profile else ():
             about.setdefault(f"{caution.message}; {caution.advice}", []).append(name_of(record, names))
