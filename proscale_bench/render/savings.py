@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from proscale_bench.analysis.labels import row_names
-from proscale_bench.analysis.settings import Setting, profiled
+from proscale_bench.analysis.settings import Setting, grouped, profiled
 from proscale_bench.render import style
 from proscale_bench.render.label_placement import Name, draw_names
 from proscale_bench.results.profile import CountedSaving, RealisedSaving
@@ -34,22 +34,27 @@ def has_savings(records: Sequence[Record]) -> bool:
 
 
 def savings_figure(records: Sequence[Record]) -> Figure:
-    """Two panels, encoder and total. On the dashed line a saved FLOP is saved time; below it, it is less."""
+    """Two panels a backbone, encoder and total. On the dashed line a saved FLOP is saved time; below it, it is less."""
     from matplotlib.figure import Figure
 
     setting = _main(records)
     rows = profiled(records)[setting] if setting else []
+    by_backbone = grouped(rows, lambda record: record.identity.backbone)
     with style.style():
-        figure = Figure(figsize=(style.WIDTH_INCHES, 3.75), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        drawn = [_panel(axes, title, rows) for axes, title in ((left, "encoder"), (right, "total"))]
-        left.set_ylabel("time saved against the baseline, %")
+        figure = Figure(figsize=(style.WIDTH_INCHES, 0.5 + 3.25 * max(len(by_backbone), 1)), layout="constrained")
+        drawn = []
+        panels = figure.subplots(max(len(by_backbone), 1), 2, squeeze=False)
+        for (left, right), (backbone, group) in zip(panels, by_backbone.items(), strict=False):
+            drawn += [(axes, _panel(axes, title, group)) for axes, title in ((left, "encoder"), (right, "total"))]
+            left.set_ylabel("time saved against the baseline, %")
+            if len(by_backbone) > 1:
+                left.set_title(style.backbone_name(backbone), loc="left", fontsize=9.5)
         if setting and setting.execution:
             figure.supxlabel(f"{setting.where}, {setting.execution.words}", fontsize=8.5)
         _legend(figure, rows)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the places found below must stay
-        for axes, savings in zip((left, right), drawn, strict=True):
+        for axes, savings in drawn:
             _label(axes, savings)
     return figure
 

@@ -170,3 +170,16 @@ def test_the_order_of_records_changes_nothing() -> None:
     shuffled: list[Record] = RECORDS[::-1]
     assert side_by_side(shuffled) == side_by_side(RECORDS)
     assert report(shuffled) == report(RECORDS)
+
+
+def test_each_backbone_has_its_own_panels() -> None:
+    """Two models of one name in one panel would be two points with one label."""
+    timed = [one for one in RECORDS if one.profile]
+    others = [
+        one.model_copy(update={"identity": one.identity.model_copy(update={"backbone": "swin_t"})}) for one in timed
+    ]
+    figure = savings_figure([*timed, *others])
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Swin-T", "", "tiny Swin", ""]
+    for axes in figure.axes:
+        names = [text.get_text() for text in axes.texts]
+        assert len(names) == len(set(names)) > 0
