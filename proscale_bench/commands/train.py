@@ -119,7 +119,8 @@ class TrainOptions(DeviceOptions):
         from proscale_bench.bench.train import fitting_recipe, on_folder
         from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.config.choices import Precision, find_shipped
-        from proscale_bench.config.recipe import RecipeChanges, read_recipe, with_changes
+        from proscale_bench.config.recipe import read_recipe
+        from proscale_bench.config.recipe_changes import RecipeChanges, with_changes
         from proscale_bench.specs.backbones import BACKBONES, get_backbone
 
         schedule = parse_runnable(self.schedule)

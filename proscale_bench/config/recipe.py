@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -281,75 +280,3 @@ def _check_together(document: Document[Recipe]) -> None:
     if recipe.start is not None and recipe.backbone_weights is not None:
         message = "backbone_weights: 'start' has the backbone's weights already"
         raise document.error(("backbone_weights",), message, "keep one of them")
-
-
-@dataclass(frozen=True)
-class RecipeChanges:
-    """The fields that flags of `train` change, and with them the recipe's digest; None leaves the recipe's."""
-
-    backbone: str | None = None
-    iterations: int | None = None
-    batch_size: int | None = None
-    accumulate: int | None = None
-    precision: str | None = None
-    start: Path | None = None
-    backbone_weights: Path | None = None
-    split: str | None = None
-    val_split: str | None = None
-    validate_every: int | None = None
-
-
-def with_changes(recipe: Recipe, changes: RecipeChanges) -> Recipe:
-    """Change a recipe as the command line wants it.
-
-    Another number of iterations stretches the schedule: milestones and warm-up keep their share. A file to start from
-    takes the place of the recipe's, of either kind.
-
-    Raises:
-        BenchError: flags that do not fit each other or the recipe.
-    """
-    if changes.start is not None and changes.backbone_weights is not None:
-        raise BenchError("--start has a backbone already, and --backbone-weights is another", "keep one of them")
-    plain = ("backbone", "batch_size", "accumulate", "precision")
-    update = {name: value for name in plain if (value := getattr(changes, name)) is not None}
-    files = {"start": changes.start, "backbone_weights": changes.backbone_weights}
-    if any(files.values()):
-        update |= {name: path and str(path) for name, path in files.items()}
-    if changes.iterations is not None:
-        update |= {"iterations": changes.iterations, "schedule": _stretched(recipe, changes.iterations)}
-    update |= _other_data(recipe, changes)
-    found = recipe.model_copy(update=update)
-    if found.batch_size % found.accumulate:
-        parts = f"{found.batch_size} images an iteration in {found.accumulate} equal parts"
-        raise BenchError(parts, "--batch-size is a multiple of --accumulate")
-    return found
-
-
-def _other_data(recipe: Recipe, changes: RecipeChanges) -> dict[str, Any]:
-    """The fields that say what is learnt from and validated on, where flags change them."""
-    update: dict[str, Any] = {}
-    if changes.split is not None:
-        if isinstance(recipe.data, ShapesData):
-            raise BenchError(f"--split: the recipe {recipe.name} trains on the embedded data", "leave --split out")
-        update["data"] = recipe.data.model_copy(update={"split": changes.split})
-    if changes.validate_every == 0:
-        if changes.val_split is not None:
-            raise BenchError("--val-split with --validate-every 0", "leave one of them out")
-        return update | {"validation": None}
-    if changes.validate_every is None and changes.val_split is None:
-        return update
-    settings = recipe.validation or ValidationSettings(every=recipe.checkpoint_every)
-    changed = {"every": changes.validate_every, "split": changes.val_split}
-    changed = {name: value for name, value in changed.items() if value is not None}
-    return update | {"validation": settings.model_copy(update=changed)}
-
-
-def _stretched(recipe: Recipe, iterations: int) -> Any:
-    """The schedule of so many iterations; of milestones that fall together, one is left."""
-    share = iterations / recipe.iterations
-    warmup = min(round(recipe.schedule.warmup_iterations * share), iterations - 1)
-    update: dict[str, Any] = {"warmup_iterations": warmup}
-    if isinstance(recipe.schedule, StepSchedule):
-        places = {round(milestone * share) for milestone in recipe.schedule.milestones}
-        update["milestones"] = tuple(sorted(place for place in places if 0 < place < iterations))
-    return recipe.schedule.model_copy(update=update)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from proscale_bench.config.choices import find_shipped
-from proscale_bench.config.recipe import Recipe, RecipeChanges, StepSchedule, read_recipe, with_changes
+from proscale_bench.config.recipe import Recipe, StepSchedule, read_recipe
+from proscale_bench.config.recipe_changes import RecipeChanges, with_changes
 from proscale_bench.errors import BenchError
 
 
