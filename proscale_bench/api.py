@@ -268,7 +268,7 @@ def predict(
     weights: str | PathLike[str],
     *images: str | PathLike[str],
     categories: str | PathLike[str] | None = None,
-    tasks: Sequence[Task] = ("panoptic", "instance", "semantic"),
+    tasks: Sequence[Task] | None = None,
     resize: tuple[int, int] | Literal["default"] | None = "default",
     batch_size: int = 1,
     device: DeviceType = "cpu",
@@ -282,6 +282,7 @@ def predict(
         images: files, folders, and patterns such as `photos/*.jpg`.
         categories: a JSON with COCO's list of categories, the weights' classes in order; the ids of its images are used
             too. None: what the weights say.
+        tasks: None for all that the model predicts: `panoptic`, `instance` and `semantic`, or `boxes`.
         resize: (short side, longest side) in pixels, or None: pictures are given as they are; by default as the weights
             say, else 800 and 1333.
         threads: number of CPU threads; None: as many as PyTorch likes.
@@ -297,7 +298,15 @@ def predict(
     from pathlib import Path
 
     from proscale_bench.bench.evaluate import ExecutionSettings
-    from proscale_bench.bench.predict import COMMAND, PredictionRequest, named, predictions, write_predictions
+    from proscale_bench.bench.predict import (
+        ALL_TASKS,
+        COMMAND,
+        PredictionRequest,
+        named,
+        predictions,
+        write_predictions,
+    )
+    from proscale_bench.bench.predictors import judged_by
     from proscale_bench.bench.vocabulary import read_categories, vocabulary_of
     from proscale_bench.bench.weights import read_weights
     from proscale_bench.data.image_files import find_pictures, look_at
@@ -309,7 +318,8 @@ def predict(
     words = vocabulary_of(loaded, Path(weights), told)
     warn_of((words.note,) if words.note else ())
     scale = words.resize if resize == "default" else resize
-    asked = PredictionRequest(files, words.categories, tuple(tasks), scale, batch_size)
+    judged = judged_by(loaded.spec, tuple(tasks or ALL_TASKS), tasks, loaded.source)
+    asked = PredictionRequest(files, words.categories, judged, scale, batch_size)
     found = list(predictions(asked, ExecutionSettings(device, threads=threads), loaded))
     if out is not None:
         with whole_folder(Path(out), COMMAND) as folder:

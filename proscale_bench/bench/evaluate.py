@@ -8,16 +8,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from proscale_bench.bench.class_order import MATCHED, in_order_of
+from proscale_bench.bench.class_order import MATCHED
 from proscale_bench.bench.count import cost_of, identity_of
+from proscale_bench.bench.predictors import predictor_of
 from proscale_bench.bench.weights import UNKNOWN_ORIGIN, TrainingOrigin, Weights
 from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, PostprocessingThresholds
-from proscale_bench.config.trained_on import trained_on
 from proscale_bench.cost.count import count_model
 from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
 from proscale_bench.cost.rules import get_rules
@@ -162,12 +162,6 @@ def default_resize(dataset: Dataset) -> Resize | None:
     return COCO_RESIZE if dataset.resizes else None
 
 
-def at_scale_of(request: EvaluationRequest, weights: Weights) -> EvaluationRequest:
-    """The request at the scale at which weights were trained, where their file says it and the data are resized."""
-    resize = trained_on(weights.metadata).resize
-    return request if resize is None or not request.dataset.resizes else replace(request, resize=resize)
-
-
 JOURNALS = "evaluation"  # in the run's folder, until an evaluation is complete
 
 
@@ -232,7 +226,6 @@ def evaluate_model(
     import torch
 
     from proscale_bench.evaluation.journal import Journal
-    from proscale_bench.evaluation.model_predictor import ModelPredictor
     from proscale_bench.evaluation.runner import Work, evaluate, results_of
     from proscale_bench.evaluation.summary import summarise
     from proscale_bench.measure.environment import read_environment
@@ -243,11 +236,9 @@ def evaluate_model(
     check_device(settings.device, settings.dtype)
     device = torch.device(f"cuda:{processes.local_rank}" if settings.device == "cuda" else "cpu")
     dataset = request.dataset
-    known = in_order_of(trained_on(weights.metadata).names, dataset.categories, weights.source)
-    cautions = (*weights.cautions, *([MATCHED] if known != dataset.categories else []))
-    predictor = ModelPredictor(
-        weights.model, dataset, request.tasks, request.resize, settings.dtype, request.thresholds, known
-    )
+    chosen = predictor_of(weights, dataset, request.tasks, request.resize, settings.dtype, request.thresholds)
+    predictor = chosen.predictor
+    cautions = (*weights.cautions, *([MATCHED] if chosen.are_matched(dataset) else []))
     work = Work(request.dataset, request.batches, frozenset(request.tasks))
     start = time.perf_counter()
     with global_state(settings.dtype, settings.threads):
@@ -268,7 +259,7 @@ def evaluate_model(
             optimizations=settings.optimizations,
             threads=torch.get_num_threads(),
         )
-        key = _key(request, weights, execution, writer, [category.id for category in known])
+        key = _key(request, weights, execution, writer, list(chosen.class_ids))
         folder = journals / key
         if processes.is_first:
             if not resume:
@@ -383,7 +374,7 @@ def _key(
     weights: Weights,
     execution: Execution,
     writer: PredictionWriter | None,
-    classes: list[Id],
+    classes: list[Id | None],
 ) -> str:
     """Name the journal of an evaluation after all that decides a bit of it; `classes` are the model's, by id."""
     key = {

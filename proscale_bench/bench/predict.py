@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.bench.class_order import in_order_of
 from proscale_bench.bench.evaluate import COCO_RESIZE, ExecutionSettings, Resize
+from proscale_bench.bench.predictors import predictor_of
 from proscale_bench.bench.weights import Weights
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
-from proscale_bench.config.trained_on import trained_on
 from proscale_bench.data.batches import form_batches, load_ahead
 from proscale_bench.data.dataset import Category, Dataset, Id, ImageEntry
 from proscale_bench.data.image_files import ImageFiles
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 COMMAND = "predict"
 PICTURE_DIR = "pictures"
+DRAWN_SCORE = 0.3  # from which on a detector's box is drawn; files have all
 ALL_TASKS: tuple[Task, ...] = ("panoptic", "instance", "semantic")
 
 
@@ -85,7 +85,8 @@ class PredictedImage:
     Args:
         panoptic: ids of segments, [H, W]; 0 is no segment.
         segments: the segments of that map.
-        instances: COCO results, best first: dictionaries with `category_id`, `score`, `segmentation` and `bbox`.
+        instances: COCO results, best first: dictionaries with `category_id`, `score`, `segmentation` and `bbox`; a
+            detector's have no `segmentation`.
         semantic: places in the list of categories, [H, W].
     """
 
@@ -110,7 +111,6 @@ def predictions(
     """
     import torch
 
-    from proscale_bench.evaluation.model_predictor import ModelPredictor
     from proscale_bench.evaluation.runner import IMAGES_AHEAD, LOADERS
     from proscale_bench.measure.memory import is_out_of_memory, memory_guard
     from proscale_bench.models.inference import prepare_for_inference
@@ -118,10 +118,8 @@ def predictions(
 
     check_device(settings.device, settings.dtype)
     dataset = request.dataset
-    known = in_order_of(trained_on(weights.metadata).names, request.categories, weights.source)
-    predictor = ModelPredictor(
-        weights.model, dataset, request.tasks, request.resize, settings.dtype, request.thresholds, known
-    )
+    chosen = predictor_of(weights, dataset, request.tasks, request.resize, settings.dtype, request.thresholds)
+    predictor = chosen.predictor
     batches = form_batches(dataset.images, request.batch_size, *(request.resize or (None, 0)))
     ahead = max(2, IMAGES_AHEAD // max((len(batch.images) for batch in batches), default=1))
     guard = memory_guard() if settings.device == "cpu" else nullcontext()
@@ -152,7 +150,8 @@ def write_predictions(
     pictures: bool = True,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> str | None:
-    """Fill a new folder: `panoptic.json`, `panoptic/`, `instances.json`, `semantic/` and `pictures/`.
+    """Fill a new folder: `panoptic.json`, `panoptic/`, `instances.json`, `semantic/` and `pictures/`, of panoptic
+    segments, or of boxes where they alone are predicted.
 
     `panoptic.json` lists the images and categories too. Detections come in the order of the pictures.
 
@@ -171,12 +170,12 @@ def write_predictions(
     segments: dict[Id, list[dict[str, Id]]] = {}
     waiting: dict[int, Sequence[Any]] = {}  # detections of pictures that come before their turn
     turn, best_score = 0, 0.0
-    with list_of_json(folder / INSTANCES_JSON if "instance" in request.tasks else None) as append:
+    with list_of_json(folder / INSTANCES_JSON if {"instance", "boxes"} & set(request.tasks) else None) as append:
         for done, (image, prediction) in enumerate(found, start=1):
             writer.write(image, prediction)
             best_score = max(best_score, prediction.best_score or 0.0)
             segments[image.id] = [{"id": one.id, "category_id": one.category_id} for one in prediction.segments]
-            if pictures and prediction.panoptic_ids is not None:
+            if pictures and (prediction.panoptic_ids is not None or request.tasks == ("boxes",)):
                 stream = io.BytesIO()
                 draw(request, image, prediction).save(stream, "png", compress_level=3)
                 write_atomic(folder / PICTURE_DIR / png_name(image), stream.getvalue())
@@ -212,13 +211,17 @@ def named(request: PredictionRequest, found: Sequence[tuple[ImageEntry, Predicti
 
 
 def draw(request: PredictionRequest, image: ImageEntry, prediction: Prediction) -> Image:
-    """A picture with its panoptic segments and their names; see `render.overlay`."""
-    from proscale_bench.render.overlay import DrawnSegment, overlaid
+    """A picture with its panoptic segments and their names, else with its boxes; see `render.overlay`."""
+    from proscale_bench.render.overlay import DrawnBox, DrawnSegment, boxed, overlaid
 
     classes = {category.id: (index, category.name) for index, category in enumerate(request.categories)}
-    assert prediction.panoptic_ids is not None
+    pixels = read_image(request.files.root / image.file_name)
+    if prediction.panoptic_ids is None:
+        seen = [one for one in prediction.detections or () if one["score"] >= DRAWN_SCORE]
+        known = [(one, *classes[one["category_id"]]) for one in seen]
+        return boxed(pixels, [DrawnBox(one["bbox"], place, f"{name} {one['score']:.2f}") for one, place, name in known])
     return overlaid(
-        read_image(request.files.root / image.file_name),
+        pixels,
         prediction.panoptic_ids,
         [DrawnSegment(one.id, *classes[one.category_id], None) for one in prediction.segments],
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.bench.evaluate import EvaluationRequest
-from proscale_bench.config.recipe import Recipe, ShapesData
+from proscale_bench.config.recipe import DetectionRecipe, Recipe, ShapesData
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.dataset import Category, Dataset
 from proscale_bench.data.embedded import embedded_validation
@@ -36,12 +36,14 @@ class SplitValidator:
         split: the name of its split.
         images: number of images, the first ones; None for all.
         resize: (short side, longest side) in pixels that images are resized to, as they are in training; None: not.
+        boxes: True for a detector, whose classes are the data's things.
     """
 
     coco: Path | None
     split: str
     images: int | None
     resize: tuple[int, int] | None
+    boxes: bool = False
     _dataset: Dataset | None = field(default=None, init=False)
 
     def open(self, classes: Sequence[Category]) -> str:
@@ -49,7 +51,10 @@ class SplitValidator:
         dataset = open_dataset(folder, self.split)
         if not dataset.images:
             raise BenchError(f"{folder}: {self.split} has no images", "choose another with --val-split")
-        ours, theirs = ({(one.id, one.name) for one in listed} for listed in (classes, dataset.categories))
+        if self.boxes and dataset.instances is None:
+            raise BenchError(f"{folder}: {self.split} has no boxes", f"instances_{self.split}.json is needed")
+        theirs_listed = [one for one in dataset.categories if one.is_thing or not self.boxes]
+        ours, theirs = ({(one.id, one.name) for one in listed} for listed in (classes, theirs_listed))
         if ours != theirs:
             _, name = min(ours ^ theirs)
             raise BenchError(
@@ -60,17 +65,24 @@ class SplitValidator:
         return dataset.digest
 
     def scores(self, model: Mask2Former, on_image: OnValidation) -> ValidationScores:
+        from proscale_bench.evaluation.boxes import BoxPredictor
+        from proscale_bench.evaluation.detector import detector_of
         from proscale_bench.evaluation.model_predictor import ModelPredictor
-        from proscale_bench.evaluation.runner import Work, evaluate
+        from proscale_bench.evaluation.runner import Predictor, Work, evaluate
         from proscale_bench.evaluation.summary import summarise
         from proscale_bench.models.inference import prepare_for_inference
         from proscale_bench.models.processes import Processes
 
         assert self._dataset is not None, "open() comes first"
-        task: Task = "panoptic" if self._dataset.panoptic is not None else "instance"
+        task: Task = "boxes" if self.boxes else "panoptic" if self._dataset.panoptic is not None else "instance"
         request = EvaluationRequest(self._dataset, (task,), self.resize, self.images, resamples=0)
         prepare_for_inference(model)
-        predictor = ModelPredictor(model, self._dataset, request.tasks, self.resize)
+        predictor: Predictor
+        if self.boxes:
+            ids = [category.id for category in self._dataset.categories]
+            predictor = BoxPredictor(detector_of(model), self._dataset, ids, self.resize)
+        else:
+            predictor = ModelPredictor(model, self._dataset, request.tasks, self.resize)
         work = Work(self._dataset, request.batches, frozenset(request.tasks))
 
         def show(batch: BatchDone) -> None:
@@ -96,11 +108,12 @@ def validator_of(recipe: Recipe, coco: Path | None) -> SplitValidator | None:
     settings, data = recipe.validation, recipe.data
     if settings is None:
         return None
+    boxes = isinstance(recipe, DetectionRecipe)
     if coco is None or isinstance(data, ShapesData) or data.split is None:
-        return SplitValidator(None, "val", settings.images, None)
+        return SplitValidator(None, "val", settings.images, None, boxes)
     split = validation_split(coco, data.split, settings.split)
     crop = recipe.augmentation.crop
-    return None if split is None else SplitValidator(coco, split, settings.images, (min(crop), max(crop)))
+    return None if split is None else SplitValidator(coco, split, settings.images, (min(crop), max(crop)), boxes)
 
 
 def on_folder(recipe: Recipe, coco: Path | None) -> Recipe:
@@ -116,17 +129,22 @@ def on_folder(recipe: Recipe, coco: Path | None) -> Recipe:
     return recipe.model_copy(update={"data": data})
 
 
-def fitting_recipe(coco: Path | None, split: str | None, *, starts: bool, backbone: str | None) -> str:
+def fitting_recipe(
+    coco: Path | None, split: str | None, *, starts: bool, backbone: str | None, detects: bool = False
+) -> str:
     """The name of the shipped recipe that fits data and start: COCO's published ones are too long for small data.
 
     Args:
         coco: the folder; None for the embedded data.
         starts: True if a checkpoint of a whole model is named.
         backbone: the backbone that is named, or whose weights are; None for neither.
+        detects: True if the model is a detector.
 
     Raises:
         BenchError: see `training_split`.
     """
+    if detects:
+        return "shapes-detection" if coco is None else "coco-detection-50ep"
     if coco is None:
         return "shapes"
     if count_images(coco, training_split(coco, split)) > MOST_SMALL_IMAGES:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from proscale_bench.bench.class_order import stands_for_nothing
 from proscale_bench.bench.evaluate import COCO_RESIZE, Resize
 from proscale_bench.bench.weights import Weights
 from proscale_bench.config.trained_on import KnownClass, trained_on
@@ -69,6 +70,8 @@ def vocabulary_of(weights: Weights, path: Path, told: Vocabulary | None) -> Voca
     Raises:
         BenchError: nobody says what the classes are, or the file has others than the weights.
     """
+    if "boxes" in weights.spec.tasks:
+        return _words_of_detector(weights, path, told)
     classes = weights.model.decoder.class_head.out_features - 1
     of_shapes = _trained_on(weights.metadata) == "shapes" and classes == len(SHAPES)
     seen = trained_on(weights.metadata)
@@ -89,10 +92,34 @@ def vocabulary_of(weights: Weights, path: Path, told: Vocabulary | None) -> Voca
     raise BenchError(f"{path} knows {classes} classes, and nothing says what they are called", CATEGORIES_HINT)
 
 
-def _of_names(classes: Sequence[KnownClass], path: Path) -> tuple[Category, ...]:
+def _words_of_detector(weights: Weights, path: Path, told: Vocabulary | None) -> Vocabulary:
+    """The words for a detector's classes, which are things; see `vocabulary_of`. COCO's 80 have up to 91 places."""
+    seen, classes = trained_on(weights.metadata), weights.spec.classes
+    resize = seen.resize or COCO_RESIZE
+    coco = _things(COCO)
+    if told is not None:
+        return replace(told, categories=_things(told.categories), resize=told.resize and resize)
+    if _trained_on(weights.metadata) == "shapes" and classes == len(_things(SHAPES)):
+        return Vocabulary(_things(SHAPES), resize=None)
+    if len(seen.classes) == classes:
+        named = [replace(one, isthing=True) for one in seen.classes if not stands_for_nothing(one.name)]
+        return Vocabulary(_of_names(named, path, tuple(map(_things, KNOWN))), resize=resize)
+    if classes in (len(coco), 1 + max(int(one.id) for one in coco)):
+        note = f"{path} does not name its classes: {classes} are taken as those of COCO's things"
+        return Vocabulary(coco, resize=resize, note=note)
+    raise BenchError(f"{path} knows {classes} classes, and nothing says what they are called", CATEGORIES_HINT)
+
+
+def _things(categories: Sequence[Category]) -> tuple[Category, ...]:
+    return tuple(category for category in categories if category.is_thing)
+
+
+def _of_names(
+    classes: Sequence[KnownClass], path: Path, known_lists: Sequence[Sequence[Category]] = KNOWN
+) -> tuple[Category, ...]:
     """Categories of classes that a file names; kinds and ids that it does not say are those of a known data set."""
     names = {one.name for one in classes}
-    known = next((listed for listed in KNOWN if names == {one.name for one in listed}), ())
+    known: Sequence[Category] = next((listed for listed in known_lists if names == {one.name for one in listed}), ())
     by_name = {one.name: one for one in known}
     ids = [by_name[one.name].id if known and one.id is None else one.id for one in classes]
     whole = [place if id_ is None else id_ for place, id_ in enumerate(ids)]

@@ -258,7 +258,8 @@ def evaluate_models(
     options: EvalOptions, request: EvaluationRequest, folder: Path, processes: Processes
 ) -> Iterator[EvaluationOutcome]:
     """Evaluate one model after the other, with a bar; outcomes in the first process alone."""
-    from proscale_bench.bench.evaluate import JOURNALS, at_scale_of, evaluate_model
+    from proscale_bench.bench.evaluate import JOURNALS, evaluate_model
+    from proscale_bench.bench.predictors import suited
     from proscale_bench.commands.progress import progress_bar, uninterrupted
     from proscale_bench.evaluation.saved import PredictionWriter
     from proscale_bench.files import locked
@@ -271,7 +272,9 @@ def evaluate_models(
         settings = options.execution_settings()
         try:
             for weights in options.models(len(request.dataset.categories)):
-                asked = at_scale_of(request, weights) if options.resize is None else request
+                asked = suited(request, weights, options.wanted_tasks(), rescaled=options.resize is None)
+                if options.visuals and "panoptic" not in asked.tasks:
+                    raise BenchError(f"--visuals shows panoptic maps, and a {weights.spec.family} predicts none")
                 name = f"{weights.spec.variant} {weights.source}"
                 detail(f"evaluating {name} on {asked.name}")
                 outcome = evaluate_model(

@@ -33,7 +33,11 @@ class PredictOptions(ExecutionOptions):
         "[default: what the weights say]",
         WHAT,
     )
-    tasks: MaybeStr = flag("--tasks LIST", "Tasks, as in panoptic,instance,semantic. [default: all three]", WHAT)
+    tasks: MaybeStr = flag(
+        "--tasks LIST",
+        "Tasks, as in panoptic,instance,semantic; a detector's is boxes. [default: all that the model predicts]",
+        WHAT,
+    )
     resize: MaybeStr = flag(
         "--resize SIDES",
         "Resize pictures to SHORT,LONGEST sides in pixels, or none. [default: what the weights say, else 800,1333]",
@@ -70,11 +74,12 @@ class PredictOptions(ExecutionOptions):
 
 @takes(PredictOptions)
 def predict(options: PredictOptions) -> None:
-    """Predict pictures without any truth: drawn, and as COCO's panoptic, instance and semantic results.
+    """Predict pictures without any truth: drawn, and as COCO's panoptic, instance, semantic or box results.
 
     Example: proscale-bench predict --weights model.pth --categories panoptic_val2017.json photos/ --out predictions
     """
-    from proscale_bench.bench.predict import COMMAND, PredictionRequest, predictions, write_predictions
+    from proscale_bench.bench.predict import ALL_TASKS, COMMAND, PredictionRequest, predictions, write_predictions
+    from proscale_bench.bench.predictors import judged_by
     from proscale_bench.bench.vocabulary import read_categories, vocabulary_of
     from proscale_bench.bench.weights import read_weights
     from proscale_bench.commands.exporting import print_lines
@@ -94,10 +99,11 @@ def predict(options: PredictOptions) -> None:
             import torchvision  # noqa: F401
         weights = read_weights(options.weights, None if options.schedule is None else parse_runnable(options.schedule))
         words = vocabulary_of(weights, options.weights, told)
+        wanted = tasks_of(options.tasks) if options.tasks else None
         asked = PredictionRequest(
             files,
             words.categories,
-            tasks_of(options.tasks) if options.tasks else ("panoptic", "instance", "semantic"),
+            judged_by(weights.spec, wanted or ALL_TASKS, wanted, weights.source),
             words.resize if options.resize is None else sides_of(options.resize),
             options.batch_size,
             thresholds_of(options),

@@ -33,8 +33,9 @@ def train_gate(options: TrainGateOptions) -> None:
     """
     from math import isfinite
 
-    from proscale_bench.bench.evaluate import EvaluationRequest, at_scale_of, default_resize, tasks_on
+    from proscale_bench.bench.evaluate import EvaluationRequest, default_resize, tasks_on
     from proscale_bench.bench.gate import train_gate as train
+    from proscale_bench.bench.predictors import at_scale_of
     from proscale_bench.bench.weights import read_weights
     from proscale_bench.commands.evaluate import shower
     from proscale_bench.commands.exporting import print_lines

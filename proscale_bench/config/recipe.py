@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from proscale_bench.config import choices
 from proscale_bench.config.weights import shipped_weights
-from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, load_yaml
+from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, parse_yaml, read_text
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.units import printable
@@ -24,6 +25,7 @@ MAX_ITERATIONS = 100_000_000
 MAX_BATCH = 65_536
 MAX_SEED = (1 << 32) - 1
 MAX_CROP_PX = 8192
+NAMES_MODEL = re.compile(r"^model\s*:", re.MULTILINE)  # as a detector's recipe does
 PUBLISHED_SCALES = ((1024, 1024), (0.1, 2.0))  # crop and scales of Mask2Former on COCO, evaluated at 800 and 1333
 # What two runs of one training may differ in: words, how often it is kept and validated, and where files of weights
 # lie, which have digests of their own.
@@ -103,6 +105,31 @@ class Augmentation(StrictModel):
     color: bool = False
 
 
+class DetrAugmentation(StrictModel):
+    """The variation of an image as detectors are trained: resized to one of several short sides, half of the images
+    after they were resized to another and a part of them was cut out. Images keep sizes of their own.
+
+    Source: Carion et al. 2020, section 4 and appendix A.4.
+
+    Args:
+        short_sides: lengths of the shorter side in pixels, one of which is drawn.
+        longest_side: length that the longer side does not exceed.
+        crop_short_sides: lengths of the shorter side, one of which is drawn before a part is cut out.
+        crop_sides: least and greatest height and width of that part.
+    """
+
+    short_sides: Annotated[tuple[Side, ...], Field(min_length=1, max_length=100), BeforeValidator(_as_tuple)]
+    longest_side: Side
+    crop_short_sides: Annotated[tuple[Side, ...], Field(min_length=1, max_length=100), BeforeValidator(_as_tuple)]
+    crop_sides: Annotated[tuple[Side, Side], BeforeValidator(_as_pair)]
+    flip: bool = True
+
+    @property
+    def crop(self) -> tuple[int, int]:
+        """Height and width of the largest images in landscape."""
+        return max(self.short_sides), self.longest_side
+
+
 class OptimizerSettings(StrictModel):
     """AdamW, and clipping by the norm of all gradients together; null for none.
 
@@ -114,6 +141,19 @@ class OptimizerSettings(StrictModel):
     weight_decay: NotNegative = 0.05
     backbone_multiplier: NotNegative = 0.1
     clip_norm: Positive | None = 0.01
+
+
+class DetectorOptimizerSettings(OptimizerSettings):
+    """AdamW as Deformable DETR is trained: every parameter decays, norms and embeddings too.
+
+    Args:
+        sampling_multiplier: of the learning rate, for what gives reference points and sampling offsets.
+    """
+
+    learning_rate: Positive = 2e-4
+    weight_decay: NotNegative = 1e-4
+    sampling_multiplier: NotNegative = 0.1
+    clip_norm: Positive | None = 0.1
 
 
 class _Warmup(StrictModel):
@@ -155,6 +195,25 @@ class LossSettings(StrictModel):
     points: Annotated[int, Field(ge=1, le=10_000_000)] = 12_544
     oversampling: Annotated[float, Field(ge=1, le=100)] = 3.0
     importance: Share = 0.75
+
+
+class BoxLossSettings(StrictModel):
+    """Weights of a detector's losses, and what decides which query is matched to which object.
+
+    Args:
+        class_weight, box_weight, giou_weight: of the focal loss of classes, of the L1 distance of boxes and of their
+            generalised IoU.
+        class_cost, box_cost, giou_cost: of the same in matching.
+        focal_alpha: share of the focal loss that objects have against all else.
+    """
+
+    class_weight: NotNegative = 2.0
+    box_weight: NotNegative = 5.0
+    giou_weight: NotNegative = 2.0
+    class_cost: NotNegative = 2.0
+    box_cost: NotNegative = 5.0
+    giou_cost: NotNegative = 2.0
+    focal_alpha: Share = 0.25
 
 
 class Recipe(StrictModel):
@@ -231,13 +290,46 @@ class Recipe(StrictModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _kind_of_augmentation(value: Any) -> str:
+    return (
+        "detr"
+        if isinstance(value, DetrAugmentation) or (isinstance(value, dict) and "short_sides" in value)
+        else "jitter"
+    )
+
+
+class DetectionRecipe(Recipe):
+    """A detector's recipe, which has the key `model`; the data's things are learnt by their boxes.
+
+    Args:
+        model: family of the detector; whether it refines boxes or has two stages is said beside the schedule.
+        dropout: rate at which activations of the transformer's layers are dropped.
+    """
+
+    model: Literal["deformable-detr"]
+    augmentation: Annotated[  # type: ignore[assignment]
+        Annotated[Augmentation, Tag("jitter")] | Annotated[DetrAugmentation, Tag("detr")],
+        Discriminator(_kind_of_augmentation),
+    ]
+    optimizer: DetectorOptimizerSettings = DetectorOptimizerSettings()
+    loss: BoxLossSettings = BoxLossSettings()  # type: ignore[assignment]
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    @property
+    def evaluation_resize(self) -> tuple[int, int] | None:
+        """See `Recipe.evaluation_resize`; after many scales, as every evaluation does by default."""
+        return None if isinstance(self.augmentation, DetrAugmentation) else super().evaluation_resize
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe; files that it names are then seen from where the caller is.
 
     Raises:
         BenchError: each problem at its `file:line:column`.
     """
-    document = load_yaml(path, Recipe)
+    text = read_text(path)
+    kind: type[Recipe] = DetectionRecipe if NAMES_MODEL.search(text) else Recipe
+    document = parse_yaml(text, str(path), kind)
     _check_together(document)
     files: dict[str, str] = {}
     for key in ("start", "backbone_weights"):
@@ -256,10 +348,11 @@ def read_recipe(path: Path) -> Recipe:
 def _check_together(document: Document[Recipe]) -> None:
     """Check what fields ask of each other; the first that does not fit the others is the error."""
     recipe = document.value
-    low, high = recipe.augmentation.resize
+    key = "crop_sides" if isinstance(recipe.augmentation, DetrAugmentation) else "resize"
+    low, high = getattr(recipe.augmentation, key)
     if low > high:
-        message = f"resize: {low} is more than {high}"
-        raise document.error(("augmentation", "resize"), message, f"the least first: [{high}, {low}]")
+        message = f"{key}: {low} is more than {high}"
+        raise document.error(("augmentation", key), message, f"the least first: [{high}, {low}]")
     if recipe.batch_size % recipe.accumulate:
         message = f"accumulate: {recipe.batch_size} images in {recipe.accumulate} equal parts"
         raise document.error(("accumulate",), message, "batch_size is a multiple of accumulate")

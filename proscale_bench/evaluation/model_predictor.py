@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
-from proscale_bench.data.batches import Batch, padded_size, resize, resized_size
+from proscale_bench.data.batches import Batch, padded_size
 from proscale_bench.data.dataset import Category, Dataset, Id, ImageEntry
 from proscale_bench.data.panoptic_json import PredictedSegment
-from proscale_bench.data.pictures import read_image
-from proscale_bench.data.truth import require_size
 from proscale_bench.errors import BenchError
+from proscale_bench.evaluation.images import read_resized
 from proscale_bench.evaluation.instance import detections_of
 from proscale_bench.evaluation.results import Prediction
 from proscale_bench.models import postprocess
@@ -159,12 +158,7 @@ class ModelPredictor:
         Raises:
             BenchError: the image is unreadable, or not of the size that the annotations say.
         """
-        path = self._dataset.image_dir / image.file_name
-        pixels = read_image(path)
-        require_size(path, image, pixels.shape)
-        if self._resize is not None:
-            pixels = resize(pixels, resized_size(image.height_px, image.width_px, *self._resize))
-        return np.array(pixels)  # PyTorch wants memory that it may write to
+        return read_resized(self._dataset, image, self._resize)
 
     def predict(self, batch: Batch, loaded: Sequence[NDArray[np.uint8]]) -> Iterator[Prediction]:
         """The predictions of a batch, one by one: masks at the original size are large."""

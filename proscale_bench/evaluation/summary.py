@@ -27,7 +27,7 @@ from proscale_bench.results.statistics import interval_of
 
 AP_OF: dict[str, IouType] = {"ap": "segm", "ap_bbox": "bbox"}
 OnStage = Callable[[str, int, int], None]  # what is being done; how much of it, of how much
-MASK_METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+AP_METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 SHOWN_EVERY = 50  # images
 DECIMALS = 5  # of replicates in percent: a record keeps thousands
 
@@ -167,7 +167,8 @@ def _metrics(
         groups |= {"pq_things": quality.things.pq, "pq_stuff": quality.stuff.pq}
         found |= {name: _percent(value) for name, value in groups.items()}
     if scores:
-        named = {name: getattr(scores["segm"], name) for name in MASK_METRICS} if "segm" in scores else {}
+        of = scores.get("segm", scores["bbox"])  # those by threshold and size are the boxes' where there are no masks
+        named = {name: getattr(of, name) for name in AP_METRICS if name != "ap" or "segm" in scores}
         named["ap_bbox"] = scores["bbox"].ap
         found |= {name: None if value < 0 else _percent(value) for name, value in named.items()}
     if labelled is not None:

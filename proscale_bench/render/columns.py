@@ -112,6 +112,16 @@ def accuracy(name: str, digits: int = 1, with_interval: bool = False) -> Cell:
     return cell
 
 
+def of_boxes_alone(cell: Cell) -> Cell:
+    """A cell of the box AP, which is shown where nothing else is evaluated: it is what a detector is judged by."""
+
+    def shown(record: Record) -> str:
+        found = record.accuracy
+        return cell(record) if found and found.pq is None and found.ap is None and found.miou is None else ""
+
+    return shown
+
+
 def interval(name: str) -> Cell:
     """The 95 % interval of an accuracy: `±0.4`, or its ends where it is longer on one side: `[47.4, 81.5]`."""
 
@@ -182,6 +192,11 @@ ENCODER, ENCODER_SAVED = Column("encoder", gflops("encoder")), Column("", saved(
 TOTAL, TOTAL_SAVED = Column("total", gflops("total")), Column("", saved("total"))
 ENERGY = Column("J/image", number("energy_j", ".3g"), "profile")
 
+BOXES = (
+    Column("box AP", of_boxes_alone(accuracy("ap_bbox")), "accuracy"),
+    Column("", of_boxes_alone(interval("ap_bbox")), "accuracy"),
+)
+
 # The costs of a run in the terminal.
 COSTS = (
     ENCODER,
@@ -191,6 +206,9 @@ COSTS = (
     TOTAL_SAVED,
     Column("PQ", accuracy("pq", 2), "accuracy"),
 )
+DETECTORS_ACCURACY = Column(
+    "box AP", of_boxes_alone(accuracy("ap_bbox", 2)), "accuracy"
+)  # after those, where there are
 # Costs, times and accuracies side by side. Numbers are short, so that tables of large models fit too; the other tables
 # have every digit.
 SHORT = (
@@ -203,6 +221,7 @@ SHORT = (
     Column("", interval("pq"), "accuracy"),
     Column("AP", accuracy("ap"), "accuracy"),
     Column("mIoU", accuracy("miou"), "accuracy"),
+    *BOXES,
 )
 LONG = (
     ENCODER,
@@ -223,6 +242,7 @@ LONG = (
     Column("", interval("ap"), "accuracy"),
     Column("mIoU", accuracy("miou"), "accuracy"),
     Column("", interval("miou"), "accuracy"),
+    *BOXES,
 )
 # The costs of a run in its report, to which it adds accuracies with their sources.
 REPORT = (
@@ -248,4 +268,5 @@ PAPER = (
     Column("PQ %", accuracy("pq", 2, with_interval=True), "accuracy"),
     Column("AP %", accuracy("ap", 2, with_interval=True), "accuracy"),
     Column("mIoU %", accuracy("miou", 2, with_interval=True), "accuracy"),
+    Column("box AP %", of_boxes_alone(accuracy("ap_bbox", 2, with_interval=True)), "accuracy"),
 )

@@ -38,7 +38,14 @@ METRICS = {  # (label, metric, indent) by task; what has no indent is strong
         ("mean accuracy", "macc", 1),
         ("pixel accuracy", "pacc", 1),
     ),
-    "boxes": (("box AP", "ap_bbox", 0),),
+    "boxes": (
+        ("box AP", "ap_bbox", 0),
+        ("at IoU 0.50", "ap50", 1),
+        ("at IoU 0.75", "ap75", 1),
+        ("small, under 32² px", "ap_small", 1),
+        ("medium", "ap_medium", 1),
+        ("large, over 96² px", "ap_large", 1),
+    ),
 }
 COUNTS = {"found": "true_positives", "wrong": "false_positives", "missed": "false_negatives"}
 CLASS_COLUMNS: dict[str, dict[str, str]] = {  # the field of a class by its title, by task
@@ -91,13 +98,17 @@ def accuracy_table(evaluations: Sequence[EvaluatedModel]) -> Table:
     """One column for each model: accuracies in percent with intervals, then costs."""
     with_intervals = any(one.how.intervals for one in evaluations)
     rows = []
+    tasks = {task for one in evaluations for task in one.how.tasks}
     for task, metrics in METRICS.items():
-        if not any(task in one.how.tasks for one in evaluations):
+        if task not in tasks:
             continue
         for label, name, indent in metrics:
+            if (task, name) == ("boxes", "ap_bbox") and "instance" in tasks:
+                continue  # one row of box AP
             cells: list[str] = []
-            for one in evaluations:
-                cells.append(_shown(getattr(one.accuracy, name)))
+            for one in evaluations:  # those of boxes alone have AP by threshold and size too
+                of_task = task in one.how.tasks or name == "ap_bbox"
+                cells.append(_shown(getattr(one.accuracy, name) if of_task else None))
                 cells += [_interval(one.how, name)] if with_intervals else []
             if any(cell not in ("", NOTHING) for cell in cells):
                 rows.append(Row(label, tuple(cells), indent, strong=not indent))

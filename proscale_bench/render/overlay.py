@@ -28,6 +28,15 @@ GOLDEN_ANGLE = 0.618033988749895
 
 
 @dataclass(frozen=True)
+class DrawnBox:
+    """A box as it is drawn: (x, y, width, height) in pixels, and what stands at it. `category` decides the colour."""
+
+    box: tuple[float, float, float, float]
+    category: int
+    label: str
+
+
+@dataclass(frozen=True)
 class DrawnSegment:
     """A segment of a map. `matched` says whether it has its like in the other map; None where it is not judged."""
 
@@ -108,6 +117,31 @@ def overlaid(image: Pixels, ids: IdMap, segments: Sequence[DrawnSegment]) -> Ima
         draw.rectangle((left, height + top, left + size_px, height + top + size_px), color_of(category), FAINT)
         fitting = _fitting(draw, font, name, width - left - size_px)
         draw.text((left + 1.4 * size_px, height + top + size_px // 2), fitting, INK, font, anchor="lm")
+    return canvas
+
+
+def boxed(image: Pixels, boxes: Sequence[DrawnBox]) -> Image:
+    """Draw an image with boxes over it, each with its label at its upper left corner; the first ones stand on top.
+
+    Small images are enlarged, and lines and letters grow with large ones.
+
+    Args:
+        image: RGB [H, W, 3].
+    """
+    from PIL import Image as Images
+    from PIL import ImageDraw, ImageFont
+
+    scale = max(1, ALONE_PX // max(image.shape[:2]))
+    canvas = Images.fromarray(np.repeat(np.repeat(image, scale, axis=0), scale, axis=1))
+    size_px = max(FONT_PX, max(canvas.size) // 64)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size_px)
+    for one in reversed(boxes):
+        x, y, width, height = (scale * side for side in one.box)
+        color = color_of(one.category)
+        draw.rectangle((x, y, x + width, y + height), outline=color, width=max(2, size_px // 6))
+        place = (min(max(x, 0), canvas.width - draw.textlength(one.label, font)), max(y - size_px, 0))
+        draw.rectangle(draw.textbbox(place, one.label, font), color)
+        draw.text(place, one.label, INK, font)
     return canvas
 
 

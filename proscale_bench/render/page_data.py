@@ -285,8 +285,11 @@ def details_of(record: Record) -> list[Detail]:
 def details_of_evaluation(evaluation: Evaluation) -> list[Detail]:
     """The details of an evaluation; of several trainings, a line about each."""
     accuracy, record = evaluation.accuracy, evaluation.records[0]
+    shape = "mask" if accuracy.ap is not None else "box"  # of AP by threshold and size
     details = [
-        Detail(EXTRA_NAMES[name], f"{value:.2f} %") for name in EXTRAS if (value := getattr(accuracy, name)) is not None
+        Detail(EXTRA_NAMES[name].replace("mask", shape), f"{value:.2f} %")
+        for name in EXTRAS
+        if (value := getattr(accuracy, name)) is not None
     ]
     details += [Detail("data", accuracy.dataset), Detail("source", accuracy.source)]
     details += [Detail("note", accuracy.note)] if accuracy.note else []

@@ -16,7 +16,8 @@ from proscale_bench.units import show_duration
 
 def losses(step: TrainingStep) -> str:
     """The losses of a step: `loss 23.1 (class 0.41, mask 0.12, dice 0.33)`, the sum, then the last layer's terms."""
-    return f"loss {step.total:.1f} (class {step.class_loss:.2f}, mask {step.mask_loss:.2f}, dice {step.dice_loss:.2f})"
+    terms = ((name, getattr(step, f"{name}_loss")) for name in ("class", "mask", "dice", "box", "giou"))
+    return f"loss {step.total:.1f} ({', '.join(f'{name} {value:.2f}' for name, value in terms if value is not None)})"
 
 
 def line(step: TrainingStep, iterations: int, images_per_second: float, left_s: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
@@ -20,12 +20,22 @@ Loss = Annotated[float, Field(allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100)] | None
 
 
-class TrainingStep(Section):
+class _OfOneKind(Section):
+    """Losses of masks or of boxes: those that nothing is learnt from are not written."""
+
+    @model_serializer(mode="wrap")
+    def _without_the_other_kind(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        return {key: value for key, value in written.items() if value is not None or "loss" not in key}
+
+
+class TrainingStep(_OfOneKind):
     """Results of one iteration, in the mean over its images.
 
     Args:
         iteration: how many are done.
-        total: what was minimised; `class_loss`, `mask_loss` and `dice_loss` are the last layer's, without weights.
+        total: what was minimised. The others are the last layer's, without weights: `class_loss`, then `mask_loss` and
+            `dice_loss` of masks, or `box_loss` (L1) and `giou_loss` of boxes.
         gradient_norm: before clipping; None where it was infinite and in fp16 the step not taken.
         learning_rate: of the head.
         seconds: since the iteration before, loading included.
@@ -34,8 +44,10 @@ class TrainingStep(Section):
     iteration: Count
     total: Loss
     class_loss: Annotated[Loss, written_as("of_class", "class_loss")]
-    mask_loss: Annotated[Loss, written_as("of_mask", "mask_loss")]
-    dice_loss: Annotated[Loss, written_as("of_dice", "dice_loss")]
+    mask_loss: Annotated[Loss | None, written_as("of_mask", "mask_loss")] = None
+    dice_loss: Annotated[Loss | None, written_as("of_dice", "dice_loss")] = None
+    box_loss: Loss | None = None
+    giou_loss: Loss | None = None
     gradient_norm: Amount | None
     learning_rate: Amount
     seconds: Amount
@@ -61,8 +73,10 @@ class ValidationScores(Section):
 
     @property
     def decisive(self) -> tuple[str, float]:
-        """The metric that tells the best weights, and its value: PQ; the mask AP where there is no panoptic truth."""
-        name, value = ("PQ", self.pq) if self.pq is not None else ("AP", self.ap)
+        """The metric that tells the best weights, and its value: PQ; without panoptic truth the mask AP, and of
+        boxes alone theirs."""
+        found = (("PQ", self.pq), ("AP", self.ap), ("box AP", self.ap_bbox))
+        name, value = next((one for one in found if one[1] is not None), ("AP", None))
         return name, -1.0 if value is None else value
 
     def is_no_worse_than(self, other: ValidationScores | None) -> bool:
@@ -70,12 +84,13 @@ class ValidationScores(Section):
         return other is None or self.decisive[1] >= other.decisive[1]
 
 
-class LogLine(Section):
+class LogLine(_OfOneKind):
     """A line of `log.jsonl`: the mean of the iterations since the line before.
 
     Args:
         iteration: the last of them; how many are done.
-        loss, loss_class, loss_mask, loss_dice, gradient_norm, learning_rate: see `TrainingStep`.
+        loss, loss_class, loss_mask, loss_dice, loss_box, loss_giou, gradient_norm, learning_rate: see `TrainingStep`;
+            None, and not in the file, where nothing of the kind is learnt.
         images_per_second: over these iterations.
         seconds: since the training began, pauses aside.
         validation: scores after the last of them; None, and not in the file, where there was no validation.
@@ -84,8 +99,10 @@ class LogLine(Section):
     iteration: Count
     loss: Loss
     loss_class: Loss
-    loss_mask: Loss
-    loss_dice: Loss
+    loss_mask: Loss | None = None
+    loss_dice: Loss | None = None
+    loss_box: Loss | None = None
+    loss_giou: Loss | None = None
     gradient_norm: Amount | None
     learning_rate: Amount
     images_per_second: Amount

@@ -189,7 +189,8 @@ class EvaluateTask(Measurement):
         Raises:
             BenchError: weights or data that cannot be read or do not fit each other, or no such device.
         """
-        from proscale_bench.bench.evaluate import ExecutionSettings, at_scale_of, evaluate_model
+        from proscale_bench.bench.evaluate import ExecutionSettings, evaluate_model
+        from proscale_bench.bench.predictors import suited
         from proscale_bench.bench.weights import read_weights
         from proscale_bench.evaluation.runner import BatchDone
         from proscale_bench.models.processes import Processes
@@ -200,8 +201,7 @@ class EvaluateTask(Measurement):
         tell("reading the data")
         request = self._request(self._dataset())
         weights = read_weights(self.weights)
-        if self.how.resize == "default":
-            request = at_scale_of(request, weights)
+        request = suited(request, weights, self.how.tasks, rescaled=self.how.resize == "default")
         settings = ExecutionSettings(device=self.device, **_execution(self.how))
         with tempfile.TemporaryDirectory(prefix="proscale-bench-") as nowhere:
             outcome = evaluate_model(

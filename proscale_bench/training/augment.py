@@ -2,7 +2,9 @@
 
 Large-scale jitter: resized, its aspect kept, to fit the crop's size times a scale; then a crop, which is padded below
 and to the right where the image is smaller. A crop's pixels alone are resized: of those outside nobody asks.
-Sources: Ghiasi et al. 2021 (jitter) and Cheng et al. 2022, section 4.1; colours, Liu et al. 2016 (SSD), section 3.6.
+Detectors are shown several scales instead, each image as large as it is then.
+Sources: Ghiasi et al. 2021 (jitter) and Cheng et al. 2022, section 4.1; colours, Liu et al. 2016 (SSD), section 3.6;
+scales, Carion et al. 2020, section 4 and appendix A.4.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.config.recipe import Augmentation
+from proscale_bench.config.recipe import Augmentation, DetrAugmentation
+from proscale_bench.data.batches import resized_size
 from proscale_bench.data.pictures import Pixels
 from proscale_bench.units import Size
 
@@ -22,6 +25,7 @@ GREY = 128  # of padding
 VOID = 0
 BRIGHTNESS = 32  # at most so much more or less, of 255
 CONTRAST = SATURATION = (0.5, 1.5)
+NO_LIMIT = 1 << 30  # of a longer side
 HUE = 13  # of 256: 18 degrees
 
 Map = TypeVar("Map", bound=NDArray[Any])
@@ -108,6 +112,18 @@ class Variation:
         whole[..., : len(rows), : len(columns)] = values.take(rows, axis=-2).take(columns, axis=-1)
         return whole  # type: ignore[return-value]
 
+    def of_boxes(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Boxes (x0, y0, x1, y1) in pixels of the image, in those of what is seen of it; of what is not, empty ones."""
+        height, width = self.seen
+        scale = np.array(self.resized[::-1]) / self.size[::-1]
+        found: NDArray[np.float64] = boxes * np.tile(scale, 2) - (self.left, self.top, self.left, self.top)
+        found = found.clip(0, (width, height, width, height))
+        if self.flip:
+            found[:, [0, 2]] = width - found[:, [2, 0]]
+        if self.vertical_flip:
+            found[:, [1, 3]] = height - found[:, [3, 1]]
+        return found
+
     @cached_property
     def _rows_and_columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         height, width = self.seen
@@ -116,8 +132,10 @@ class Variation:
         return rows[:: -1 if self.vertical_flip else 1], columns[:: -1 if self.flip else 1]
 
 
-def draw_variation(augmentation: Augmentation, size: Size, random: np.random.Generator) -> Variation:
+def draw_variation(augmentation: Augmentation | DetrAugmentation, size: Size, random: np.random.Generator) -> Variation:
     """A variation of an image of a size. Whether there are flips or colours changes nothing else that is drawn."""
+    if isinstance(augmentation, DetrAugmentation):
+        return _draw_scale(augmentation, size, random)
     crop_height, crop_width = augmentation.crop
     height, width = size
     scale = random.uniform(*augmentation.resize)
@@ -135,6 +153,31 @@ def draw_variation(augmentation: Augmentation, size: Size, random: np.random.Gen
         flip and augmentation.flip,
         vertical_flip and augmentation.vertical_flip,
         _draw_colors(random) if augmentation.color else None,
+    )
+
+
+def _draw_scale(augmentation: DetrAugmentation, size: Size, random: np.random.Generator) -> Variation:
+    """One of several scales, half of the time of a part: both steps of resizing become one."""
+    flip, cuts = (bool(one) for one in random.random(2) < 0.5)
+    short, first = (int(random.choice(sides)) for sides in (augmentation.short_sides, augmentation.crop_short_sides))
+    low, high = augmentation.crop_sides
+    before = resized_size(*size, first, NO_LIMIT)
+    part = tuple(int(random.integers(min(low, side), min(high, side), endpoint=True)) for side in before)
+    corner = [int(random.integers(side - kept, endpoint=True)) for side, kept in zip(before, part, strict=True)]
+    if not cuts:
+        before, part, corner = size, size, [0, 0]
+    crop = resized_size(part[0], part[1], short, augmentation.longest_side)
+    factors = [after / kept for after, kept in zip(crop, part, strict=True)]
+    height, width = (round(side * factor) for side, factor in zip(before, factors, strict=True))
+    top, left = (round(place * factor) for place, factor in zip(corner, factors, strict=True))
+    resized = max(height, crop[0]), max(width, crop[1])
+    return Variation(
+        size,
+        resized,
+        min(top, resized[0] - crop[0]),
+        min(left, resized[1] - crop[1]),
+        crop,
+        flip and augmentation.flip,
     )
 
 

@@ -60,6 +60,11 @@ class Losses:
     mask_loss: Tensor
     dice_loss: Tensor
 
+    @property
+    def terms(self) -> dict[str, Tensor]:
+        """The losses by name."""
+        return {"class": self.class_loss, "mask": self.mask_loss, "dice": self.dice_loss}
+
     def total(self, recipe: LossSettings) -> Tensor:
         """The loss that is minimised: the weighted sum over layers."""
         return (

@@ -14,12 +14,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from proscale_bench.errors import BenchError
 from proscale_bench.files import replacing
-from proscale_bench.training.samples import Sample
+from proscale_bench.training.box_samples import BoxSample
+from proscale_bench.training.samples import LabelledImage
 
 STATE, LOG, BOARD = "training.safetensors", "log.jsonl", "tensorboard"
 RECORD, WEIGHTS, BEST = "training.json", "model.safetensors", "best.safetensors"
@@ -61,24 +63,30 @@ def remove_leftovers(run: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def save_batch(run: Path, iteration: int, rank: int, samples: Sequence[Sample], names: Sequence[str]) -> Path:
+def save_batch(run: Path, iteration: int, rank: int, samples: Sequence[LabelledImage], names: Sequence[str]) -> Path:
     """Write `not-finite-ITERATION-RANK.npz`, which loads without pickles.
 
-    It holds `images` [B, H, W, 3], `names` [B], and of all segments `labels` [N], `masks` [N, H, W] and `image` [N],
-    the place in the batch.
+    It holds `images` [B, H, W, 3], padded with zeros to the largest, `names` [B], and of all segments `labels` [N],
+    `masks` [N, H, W] and `image` [N], the place in the batch; of objects `boxes` [N, 4] in the place of masks.
 
     Raises:
         BenchError: it cannot be written.
     """
     path = run / f"{NOT_FINITE}-{iteration}-{rank}.npz"
+    kind = "boxes" if isinstance(samples[0], BoxSample) else "masks"
+    height, width = (max(sample.image.shape[axis] for sample in samples) for axis in (0, 1))
+    images = np.zeros((len(samples), height, width, 3), np.uint8)
+    for image, sample in zip(images, samples, strict=True):
+        image[: sample.image.shape[0], : sample.image.shape[1]] = sample.image
+    targets: dict[str, Any] = {kind: np.concatenate([getattr(sample, kind) for sample in samples])}
     image_of = [place for place, sample in enumerate(samples) for _ in sample.labels]
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
-            images=np.stack([sample.image for sample in samples]),
+            images=images,
             names=np.array(names, np.str_),
             labels=np.concatenate([sample.labels for sample in samples]),
-            masks=np.concatenate([sample.masks for sample in samples]),
             image=np.array(image_of, np.int64),
+            **targets,
         )
     return path

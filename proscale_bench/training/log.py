@@ -90,15 +90,16 @@ def summed_up(
     steps: Sequence[TrainingStep], seconds: float, batch_size: int, validation: ValidationScores | None = None
 ) -> LogLine:
     """A line of at least one iteration."""
-    norms = [step.gradient_norm for step in steps if step.gradient_norm is not None]
     spent = sum(step.seconds for step in steps)
     return LogLine(
         iteration=steps[-1].iteration,
         loss=_mean([step.total for step in steps]),
         loss_class=_mean([step.class_loss for step in steps]),
-        loss_mask=_mean([step.mask_loss for step in steps]),
-        loss_dice=_mean([step.dice_loss for step in steps]),
-        gradient_norm=_mean(norms) if norms else None,
+        loss_mask=_mean_of_some([step.mask_loss for step in steps]),
+        loss_dice=_mean_of_some([step.dice_loss for step in steps]),
+        loss_box=_mean_of_some([step.box_loss for step in steps]),
+        loss_giou=_mean_of_some([step.giou_loss for step in steps]),
+        gradient_norm=_mean_of_some([step.gradient_norm for step in steps]),
         learning_rate=steps[-1].learning_rate,
         images_per_second=batch_size * len(steps) / spent if spent else 0.0,
         seconds=seconds,
@@ -108,6 +109,12 @@ def summed_up(
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def _mean_of_some(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are there; None where none is."""
+    there = [value for value in values if value is not None]
+    return _mean(there) if there else None
 
 
 class TensorBoardWriter:

@@ -44,6 +44,8 @@ class Trainer:
         BenchError: a batch is not shared evenly, or its parts are too small for the encoder.
     """
 
+    terms: tuple[str, ...] = ("class", "mask", "dice")  # of the losses, as they are logged
+
     def __init__(
         self,
         model: Mask2Former,
@@ -60,7 +62,7 @@ class Trainer:
                 f"{recipe.batch_size} images an iteration in {self.parts} equal parts",
                 "batch_size is a multiple of processes times accumulate",
             )
-        least = model.encoder.least_images(recipe.augmentation.crop)
+        least = self._least_images()
         if recipe.batch_size < least * self.parts:
             raise BenchError(
                 f"{recipe.batch_size} images in {self.parts} parts: the encoder's batch norms need {least} in each",
@@ -74,7 +76,7 @@ class Trainer:
         self.iteration, self.seconds = 0, 0.0
         self.asked_to_stop = False  # this process
         self.stops = False  # all processes, after the same iteration
-        self._model = self.processes.wrap(model, _leaves_parameters_out(model))
+        self._model = self.processes.wrap(model, self._leaves_parameters_out())
         self._since = time.perf_counter()
 
     def resume(self, run: Path) -> TrainingState | None:
@@ -139,8 +141,8 @@ class Trainer:
         with closing(batches):
             yield from map(self.step, batches)
 
-    def step(self, samples: Sequence[Sample]) -> TrainingStep:
-        """One iteration on this process's samples.
+    def step(self, samples: Sequence[Any]) -> TrainingStep:
+        """One iteration on this process's samples, of the kind that its losses are of.
 
         Raises:
             NonFiniteError: a loss or the gradient is no number, and nothing was learnt from it.
@@ -148,7 +150,7 @@ class Trainer:
         rate = self._set_rate()
         parts = [samples[part :: self.recipe.accumulate] for part in range(self.recipe.accumulate)]
         normalizer = self._normalizer(samples)
-        found = torch.zeros(5)
+        found = torch.zeros(2 + len(self.terms))
         bad: set[str] = set()
         self.statistics.begin()
         for index, part in enumerate(parts):
@@ -158,33 +160,38 @@ class Trainer:
                 total = losses.total(self.recipe.loss) / len(parts)
                 self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
             self.statistics.keep_part()
-            last = torch.stack(
-                [total.detach() * len(parts), losses.class_loss[-1], losses.mask_loss[-1], losses.dice_loss[-1]]
-            )
-            found[:4] += last.detach().cpu() / len(parts)
+            last = torch.stack([total * len(parts), *(term[-1] for term in losses.terms.values())])
+            found[:-1] += last.detach().cpu() / len(parts)
             if not math.isfinite(found[0]):
-                bad |= _not_finite(losses)
-        found[4] = self.asked_to_stop
+                bad |= {name for name, values in losses.terms.items() if not bool(values.isfinite().all())}
+        found[-1] = self.asked_to_stop
         found = self.processes.mean(found)
         if not found.isfinite().all():
             raise NonFiniteError(self.iteration, f"the {' and '.join(sorted(bad)) or 'total'} loss", samples)
         norm = self._update(samples)
         self.iteration += 1
-        self.stops = bool(found[4] > 0)
+        total_, *terms, stops = found.tolist()
+        self.stops = stops > 0
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
         self.seconds += seconds
-        total_, class_loss, mask_loss, dice_loss, _ = found.tolist()
         return TrainingStep(
             iteration=self.iteration,
             total=total_,
-            class_loss=class_loss,
-            mask_loss=mask_loss,
-            dice_loss=dice_loss,
+            **{f"{name}_loss": value for name, value in zip(self.terms, terms, strict=True)},
             gradient_norm=norm if math.isfinite(norm) else None,
             learning_rate=rate,
             seconds=seconds,
         )
+
+    def _least_images(self) -> int:
+        """The least number of images in a part."""
+        return self.model.encoder.least_images(self.recipe.augmentation.crop)
+
+    def _leaves_parameters_out(self) -> bool:
+        """True if a backward pass may leave some parameters out: tokens', where no layer's are the decoder's."""
+        encoder = self.model.encoder.spec
+        return not isinstance(encoder, Schedule) or not any(set(layer.levels) & set(LEVELS) for layer in encoder.layers)
 
     def _normalizer(self, samples: Sequence[Sample]) -> LossNormalizer | None:
         """The divisors that an iteration's parts share, so that they add up to the loss of all its images."""
@@ -265,18 +272,7 @@ class NonFiniteError(BenchError):
         self.iteration, self.samples = iteration, samples
 
 
-def _leaves_parameters_out(model: Mask2Former) -> bool:
-    """True if a backward pass may leave some parameters out: those of tokens, where no layer's are the decoder's."""
-    encoder = model.encoder.spec
-    return not isinstance(encoder, Schedule) or not any(set(layer.levels) & set(LEVELS) for layer in encoder.layers)
-
-
 def _padded(masks: Tensor) -> Tensor:
     """Masks [N, H, W] as large as the model pads its images."""
     height, width = masks.shape[-2:]
     return F.pad(masks, (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR))
-
-
-def _not_finite(losses: Losses) -> set[str]:
-    parts = {"class": losses.class_loss, "mask": losses.mask_loss, "dice": losses.dice_loss}
-    return {name for name, values in parts.items() if not bool(values.isfinite().all())}

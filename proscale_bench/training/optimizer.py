@@ -1,4 +1,4 @@
-"""AdamW as Mask2Former is trained, the learning rate of each iteration, and the average of the weights."""
+"""AdamW as the published models are trained, the learning rate of each iteration, and the average of the weights."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.config.recipe import OptimizerSettings, PolynomialSchedule, Recipe
+from proscale_bench.config.recipe import DetectorOptimizerSettings, OptimizerSettings, PolynomialSchedule, Recipe
 from proscale_bench.training.batch_norms import running_statistics
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 EMBEDDINGS = ("query_features", "query_positions", "level_embedding", "relative_position_bias_table")
+PLACES = ("sampling_offsets", "points")  # the modules of a detector that give sampling offsets and reference points
 
 
 def build_optimizer(model: nn.Module, recipe: OptimizerSettings) -> torch.optim.AdamW:
     """One group of parameters for each pair of learning rate and decay, by which the schedule scales `initial_lr`."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    is_detector = isinstance(recipe, DetectorOptimizerSettings)
     for name, parameter, decays in _parameters(model):
         rate = recipe.learning_rate * (recipe.backbone_multiplier if name.startswith("backbone.") else 1.0)
-        groups.setdefault((rate, recipe.weight_decay if decays else 0.0), []).append(parameter)
+        if isinstance(recipe, DetectorOptimizerSettings) and any(place in name.split(".") for place in PLACES):
+            rate *= recipe.sampling_multiplier
+        groups.setdefault((rate, recipe.weight_decay if decays or is_detector else 0.0), []).append(parameter)
     return torch.optim.AdamW(
         [
             {"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}

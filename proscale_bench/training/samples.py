@@ -31,17 +31,22 @@ from proscale_bench.training.augment import draw_variation
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One image to learn from. Crowds and what was cropped away are not among its segments.
+class LabelledImage:
+    """One image to learn from. Crowds and what was cropped away are not among what it has labels of.
 
     Args:
-        image: RGB, [H, W, 3], as large as the recipe's crop.
-        labels: the class of each segment, an index into `TrainingSet.classes`, [N]; there may be none.
-        masks: its pixels, [N, H, W], at least one each.
+        image: RGB, [H, W, 3].
+        labels: the class of each segment or object, an index into `TrainingSet.classes`, [N]; there may be none.
     """
 
     image: Pixels
     labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sample(LabelledImage):
+    """An image as large as the recipe's crop, with the pixels of each segment: [N, H, W], at least one each."""
+
     masks: NDArray[np.bool_]
 
 
@@ -54,7 +59,7 @@ class TrainingSet(Protocol):
 
     def __len__(self) -> int: ...
 
-    def sample(self, index: int, random: np.random.Generator) -> Sample:
+    def sample(self, index: int, random: np.random.Generator) -> LabelledImage:
         """An image, varied.
 
         Raises:
@@ -186,7 +191,7 @@ def load_batches(
     rank: int = 0,
     world: int = 1,
     workers: int = 2,
-) -> Generator[list[Sample], None, None]:
+) -> Generator[list[LabelledImage], None, None]:
     """The samples of each iteration, in order, made by threads while earlier ones are learnt from.
 
     Closing the generator ends the threads, after the images that they are at.
@@ -210,7 +215,7 @@ def load_batches(
         for iteration in iterations:
             yield from batch_draws(seed, iteration, batch_size, len(training_set))[rank::world]
 
-    def load(draw: DrawnImage) -> Sample:
+    def load(draw: DrawnImage) -> LabelledImage:
         try:
             return training_set.sample(draw.index, draw.generator(seed))
         except (BenchError, MemoryError):

@@ -14,6 +14,7 @@ from proscale_bench.config.choices import find_shipped, shipped
 from proscale_bench.config.recipe import (
     OUTSIDE_DIGEST,
     CocoData,
+    DetectionRecipe,
     Recipe,
     ShapesData,
     StepSchedule,
@@ -189,13 +190,61 @@ def test_whatever_is_written_is_a_recipe_or_a_users_error(tmp_path: Path, old: s
     assert said.startswith(str(path))
 
 
+DETECTOR = """schema_version: 1
+name: boxes
+model: deformable-detr
+data: {source: coco}
+backbone: resnet50
+iterations: 1000
+batch_size: 8
+augmentation: {short_sides: [480, 800], longest_side: 1333, crop_short_sides: [400], crop_sides: [384, 600]}
+schedule: {kind: polynomial}
+"""
+
+
+def test_detectors_defaults_are_the_published_ones(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(DETECTOR)
+    found, published = read_recipe(path), read_recipe(find_shipped("recipes", "coco-detection-50ep"))
+    assert isinstance(found, DetectionRecipe)
+    assert isinstance(published, DetectionRecipe)
+    assert (found.loss, found.optimizer, found.dropout) == (published.loss, published.optimizer, published.dropout)
+    assert published.iterations == 50 * (118_287 // published.batch_size)  # images of train2017
+    assert isinstance(published.schedule, StepSchedule)
+    assert published.schedule.milestones == (published.iterations * 40 // 50,)
+    assert published.evaluation_resize is None
+    assert found.augmentation.crop == (800, 1333)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "said"),
+    [
+        ("deformable-detr", "detr", ":3:1", "'detr' is not 'deformable-detr'"),
+        ("crop_sides: [384, 600]", "crop_sides: [600, 384]", ":8:86", "crop_sides: 600 is more than 384"),
+        ("longest_side: 1333", "longest: 1333", ":8:41", "longest: unknown key"),
+        ("[480, 800]", "[]", ":8:16", "at least 1 item"),
+        ("backbone: resnet50", "backbone: resnet50\nloss: {mask_weight: 1.0}", ":6:8", "mask_weight: unknown key"),
+        ("model: deformable-detr\n", "", ":7:1", "crop: required key is missing"),
+    ],
+)
+def test_every_problem_of_a_detectors_recipe_is_at_its_place(
+    tmp_path: Path, old: str, new: str, place: str, said: str
+) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(DETECTOR.replace(old, new))
+    with pytest.raises(BenchError) as caught:
+        read_recipe(path)
+    assert f"{path}{place}: " in caught.value.message
+    assert said in caught.value.message
+
+
 def test_an_unknown_recipe_is_a_users_error() -> None:
     with pytest.raises(BenchError, match="unknown recipe 'coco-50epp'") as caught:
         find_shipped("recipes", "coco-50epp")
     assert caught.value.hint == "did you mean 'coco-50ep'?"
     with pytest.raises(BenchError) as caught:
         find_shipped("recipes", "zzzzz")
-    assert "coco-50ep, coco-finetune, own-finetune, own-tiny, shapes" in str(caught.value.hint)
+    assert "coco-50ep, coco-detection-50ep, coco-finetune, own-finetune, own-tiny, shapes" in str(caught.value.hint)
     assert find_shipped("recipes", "mine/own.yaml") == Path("mine/own.yaml")
 
 

@@ -11,10 +11,13 @@ import yaml
 from pydantic import BaseModel
 
 from proscale_bench.config.choices import shipped
-from proscale_bench.config.recipe import Recipe, StepSchedule
+from proscale_bench.config.recipe import DetectionRecipe, Recipe, StepSchedule
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
-TABLE = dict(re.findall(r"^\| `([a-z_.]+)` \|(.*?)\|", PAGE.partition("## All keys")[2], re.MULTILINE))
+ALL, _, DETECTORS = PAGE.partition("## All keys")[2].partition("## A detector's keys")
+TABLE, DETECTOR_TABLE = (
+    dict(re.findall(r"^\| `([a-z_.]+)` \|(.*?)\|", page, re.MULTILINE)) for page in (ALL, DETECTORS)
+)
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -37,8 +40,19 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
 def test_every_key_is_there_with_its_default() -> None:
     found = dict(keys(Recipe))
     assert set(TABLE) == set(found)
+    require_defaults(found, TABLE)
+
+
+def test_every_key_of_a_detectors_recipe_is_there() -> None:
+    common = {key: field.default for key, field in keys(Recipe) if not key.startswith("loss.")}
+    found = {key: field for key, field in keys(DetectionRecipe) if common.get(key, ()) != field.default}
+    assert set(DETECTOR_TABLE) == set(found)
+    require_defaults(found, DETECTOR_TABLE)
+
+
+def require_defaults(found: dict[str, Any], table: dict[str, str]) -> None:
     for key, field in found.items():
-        shown = TABLE[key].strip(" `")
+        shown = table[key].strip(" `")
         if field.is_required():
             assert shown == "", key
         else:

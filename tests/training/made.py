@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from proscale_bench.config.recipe import Recipe
+from proscale_bench.config.recipe import DetectionRecipe, Recipe
 from proscale_bench.data.dataset import Category
 from proscale_bench.models.build import build
 from proscale_bench.models.mask2former import Mask2Former
@@ -37,8 +37,13 @@ RECIPE: dict[str, Any] = {
 }
 
 
+DETECTION: dict[str, Any] = {**RECIPE, "model": "deformable-detr", "loss": {}}
+
+
 def recipe(**changes: Any) -> Recipe:
-    return Recipe.model_validate(RECIPE | changes)
+    """A short recipe; with `model`, a detector's."""
+    kind, base = (DetectionRecipe, DETECTION) if "model" in changes else (Recipe, RECIPE)
+    return kind.model_validate(base | changes)
 
 
 class Blocks:

@@ -1,0 +1,115 @@
+"""A model in an evaluation: the tasks and the scale that fit it, and its predictor of masks or of boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from proscale_bench.bench.class_order import category_ids_of, in_order_of
+from proscale_bench.bench.weights import Weights
+from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
+from proscale_bench.config.trained_on import trained_on
+from proscale_bench.data.dataset import Dataset, Id
+from proscale_bench.errors import BenchError
+from proscale_bench.results.accuracy import Task
+from proscale_bench.results.profile import DType
+from proscale_bench.specs.model import ModelSpec
+
+if TYPE_CHECKING:
+    from proscale_bench.bench.evaluate import EvaluationRequest
+    from proscale_bench.evaluation.runner import Predictor
+
+DETECTOR: tuple[Task, ...] = ("boxes",)
+
+
+def judged_by(
+    spec: ModelSpec, there: tuple[Task, ...], wanted: Collection[Task] | None, source: str
+) -> tuple[Task, ...]:
+    """Choose the tasks that a model is judged by: what it predicts, of what there is truth for.
+
+    Args:
+        there: the tasks that the data have truth for, or those that are wanted of them.
+        wanted: the tasks that were asked for; None: whatever fits.
+        source: the weights, for messages.
+
+    Raises:
+        BenchError: a task that was asked for and that the model does not predict, or none that fits.
+    """
+    can = spec.tasks | {"boxes"} if "instance" in spec.tasks else spec.tasks  # boxes around masks
+    predicted = ", ".join(sorted(spec.tasks)) or "nothing that is evaluated"
+    for task in wanted or ():
+        if task not in can:
+            raise BenchError(f"{source}: a {spec.family} predicts {predicted}, and no {task}", f"--tasks {predicted}")
+    has_boxes = "boxes" in spec.tasks and not {"instance", "boxes"}.isdisjoint(there)  # instances have boxes too
+    chosen = DETECTOR if has_boxes else tuple(task for task in there if task in can)
+    if not chosen:
+        raise BenchError(
+            f"{source}: a {spec.family} predicts {predicted}, and there is truth for {', '.join(there) or 'nothing'}",
+            "boxes are those of annotations/instances_SPLIT.json",
+        )
+    return chosen
+
+
+def suited(
+    request: EvaluationRequest, weights: Weights, wanted: Collection[Task] | None, *, rescaled: bool
+) -> EvaluationRequest:
+    """The request as one asks it of weights: the tasks that their model predicts, and the scale that they say.
+
+    Args:
+        wanted: the tasks that were asked for; None: whatever fits.
+        rescaled: False keeps the request's scale.
+
+    Raises:
+        BenchError: see `judged_by`.
+    """
+    tasks = judged_by(weights.spec, request.tasks, wanted, weights.source)
+    asked = request if tasks == request.tasks else replace(request, tasks=tasks)
+    return at_scale_of(asked, weights) if rescaled else asked
+
+
+def at_scale_of(request: EvaluationRequest, weights: Weights) -> EvaluationRequest:
+    """The request at the scale at which weights were trained, where their file says it and the data are resized."""
+    resize = trained_on(weights.metadata).resize
+    return request if resize is None or not request.dataset.resizes else replace(request, resize=resize)
+
+
+@dataclass(frozen=True)
+class ChosenPredictor:
+    """A predictor, and the data set's ids of its model's classes; None for a class that the data do not have."""
+
+    predictor: Predictor
+    class_ids: tuple[Id | None, ...]
+
+    def are_matched(self, dataset: Dataset) -> bool:
+        """True if the classes stand in another order than the data list them in."""
+        listed = [category.id for category in dataset.categories if category.id in self.class_ids]
+        return [id_ for id_ in self.class_ids if id_ is not None] != listed
+
+
+def predictor_of(
+    weights: Weights,
+    dataset: Dataset,
+    tasks: Collection[Task],
+    resize: tuple[int, int] | None,
+    dtype: DType = "fp32",
+    thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
+) -> ChosenPredictor:
+    """The predictor of weights. Loads torch.
+
+    Raises:
+        BenchError: the model has other classes than the data set.
+    """
+    from proscale_bench.evaluation.boxes import BoxPredictor
+    from proscale_bench.evaluation.detector import detector_of
+    from proscale_bench.evaluation.model_predictor import ModelPredictor
+
+    names = trained_on(weights.metadata).names
+    if "boxes" in weights.spec.tasks:
+        things = [category for category in dataset.categories if category.is_thing]
+        ids = category_ids_of(names, weights.spec.classes or len(things), things, weights.source)
+        detector = detector_of(weights.model, dtype, thresholds.instances)
+        return ChosenPredictor(BoxPredictor(detector, dataset, ids, resize), ids)
+    known = in_order_of(names, dataset.categories, weights.source)
+    masks = ModelPredictor(weights.model, dataset, tasks, resize, dtype, thresholds, known)
+    return ChosenPredictor(masks, tuple(category.id for category in known))
