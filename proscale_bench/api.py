@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from proscale_bench.bench.predict import PredictedImage
     from proscale_bench.export.engines import ExportedModel
-    from proscale_bench.models.mask2former import Mask2Former
+    from proscale_bench.models.build import OwnModel
     from proscale_bench.results.accuracy import Task
     from proscale_bench.results.profile import DeviceType
     from proscale_bench.sweeps.tasks import Measurement
@@ -52,7 +52,7 @@ def build_model(
     *,
     width: int | None = None,
     weights: str | PathLike[str] | None = None,
-) -> Mask2Former:
+) -> OwnModel:
     """Mask2Former with this schedule's encoder, freshly initialised, in eval mode.
 
     Args:
@@ -83,7 +83,7 @@ def build_model(
     return build(spec)
 
 
-def load_checkpoint(path: str | PathLike[str], schedule: EncoderSpec | str | None = None) -> Mask2Former:
+def load_checkpoint(path: str | PathLike[str], schedule: EncoderSpec | str | None = None) -> OwnModel:
     """The model of a checkpoint, float32 on the CPU, in eval mode. Nothing in the file is executed.
 
     Args:

@@ -31,7 +31,7 @@ def export_weights(
         raise BenchError(f"{weights.source}: only Mask2Formers can be exported")
     told = {"weights": weights.digest, "source": weights.source, **trained_on(weights.metadata).fields()}
     found = export_model(
-        weights.model, spec, path, settings, told=told, images=images, overwrite=overwrite, progress=progress
+        weights.segmenter, spec, path, settings, told=told, images=images, overwrite=overwrite, progress=progress
     )
     if not (proof := found.proof).holds:
         raise BenchError(

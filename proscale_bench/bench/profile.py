@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 LAYER = "encoder_token_layer_"
 LAYERS = "encoder_token_layers"
-IN_TURN = ("prepare", "backbone", "encoder", "transformer_decoder")  # together they are the whole
+IN_TURN = ("prepare", "backbone", "encoder", "proposals", "transformer_decoder")  # together they are the whole
 MIB = 1 << 20
 MS_A_SECOND = 1000
 

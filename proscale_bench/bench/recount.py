@@ -133,7 +133,7 @@ def _sizes(size: str) -> dict[Size, int]:
     Raises:
         BenchError: an unknown size.
     """
-    from proscale_bench.data.batches import resized_size
+    from proscale_bench.cost.geometry import resized_size
 
     known = parse_size(size)
     if size not in COCO_SIZES:

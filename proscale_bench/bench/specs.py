@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from proscale_bench.config.catalogue import parse_schedule
+from proscale_bench.config.catalogue import parse_schedule_of
 from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.geometry import DEFAULT_SIZE, parse_size
 from proscale_bench.cost.rules import CONVENTIONS, get_rules
 from proscale_bench.errors import BenchError, look_up
 from proscale_bench.specs.encoders.staged import Schedule
-from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
+from proscale_bench.specs.families import MASK2FORMER, OwnSpec, is_detector, name_of, own_model
 from proscale_bench.specs.model import EncoderSpec
 
-DEFAULT_SCHEDULE = "3,3,3"  # the released models
+DEFAULT_SCHEDULES = ("3,3,3", "baseline")  # the released Mask2Formers and detectors
 DEFAULT_BACKBONE = "resnet50"
 
 
@@ -24,44 +24,59 @@ class ModelChoice:
     """The models that a command is about.
 
     Args:
-        schedules: spellings, catalogue names or files; empty: that of the weights, else `3,3,3`.
+        schedules: spellings, catalogue names or files; empty: that of the weights, else `3,3,3`, or a detector's
+            baseline.
         backbone: a name; None: that of the weights, else resnet50.
+        models: families with their options, as in `deformable-detr+refine`; empty: that of the weights, else
+            Mask2Former.
         weights: a checkpoint whose dimensions all of the models have.
         classes, queries, width: of the head, where they are not the published model's.
     """
 
     schedules: Sequence[str | EncoderSpec] = ()
+    models: Sequence[str] = ()
     backbone: str | None = None
     weights: Path | None = None
     classes: int | None = None
     queries: int | None = None
     width: int | None = None
 
-    def specs(self) -> tuple[Mask2FormerSpec, ...]:
-        """The models, in the order of the schedules. Loads torch for weights whose header does not tell.
+    def specs(self) -> tuple[OwnSpec, ...]:
+        """The models by family, in the order of the schedules. Loads torch for weights whose header does not tell.
 
         Raises:
             BenchError: an unknown name, a number that no model can have, weights that cannot be read or are of a head
                 alone, or a flag that contradicts the weights.
         """
-        encoders = [parse_schedule(one) if isinstance(one, str) else one for one in self.schedules]
         if self.weights is not None:
-            found = read_spec(self.weights, any_depth=bool(encoders))
+            found = read_spec(self.weights, any_depth=bool(self.schedules))
             self._check_against(found)
+            encoders = self._encoders(name_of(found))
             return tuple(replace(found, encoder=encoder) for encoder in encoders) or (found,)
         return tuple(
-            mask2former(
+            own_model(
+                name,
                 encoder,
                 DEFAULT_BACKBONE if self.backbone is None else self.backbone,
                 classes=self.classes,
                 queries=self.queries,
                 width=self.width,
             )
-            for encoder in encoders or [parse_schedule(DEFAULT_SCHEDULE)]
+            for name in self.models or (MASK2FORMER,)
+            for encoder in self._encoders(name) or [parse_schedule_of(name, DEFAULT_SCHEDULES[is_detector(name)])]
         )
 
-    def _check_against(self, found: Mask2FormerSpec) -> None:
+    def _encoders(self, model: str) -> list[EncoderSpec]:
+        """The encoders that are named, as a family spells them."""
+        return [parse_schedule_of(model, one) if isinstance(one, str) else one for one in self.schedules]
+
+    def _check_against(self, found: OwnSpec) -> None:
         head = found.head
+        for name in self.models:
+            named = own_model(name, found.encoder, DEFAULT_BACKBONE)
+            if name_of(named) != name_of(found):
+                hint = "leave out --model: weights say it themselves; or leave out --weights to count another model"
+                raise BenchError(f"--model {name}, and {self.weights} is of {name_of(found)}", hint)
         for flag, given, told in (
             ("--backbone", self.backbone, found.backbone_name),
             ("--classes", self.classes, head.num_classes),
@@ -73,7 +88,7 @@ class ModelChoice:
                 raise BenchError(f"{flag} {given}, and {self.weights} has {told}", hint)
 
 
-def read_spec(path: Path, cut_short: bool = False, *, any_depth: bool = False) -> Mask2FormerSpec:
+def read_spec(path: Path, cut_short: bool = False, *, any_depth: bool = False) -> OwnSpec:
     """The model that a checkpoint holds: off the header of a safetensors file, else off its tensors, which loads torch.
 
     Args:
@@ -85,8 +100,10 @@ def read_spec(path: Path, cut_short: bool = False, *, any_depth: bool = False) -
             place, or of a head alone.
     """
     from proscale_bench.config.weights import METADATA, TOLD_DIMENSIONS, read_header, read_shapes, require_whole
-    from proscale_bench.models.checkpoints.infer import Hints, infer
-    from proscale_bench.models.checkpoints.layouts import NOT_STAGED, shapes_under_our_keys
+    from proscale_bench.models.checkpoints.infer import infer
+    from proscale_bench.models.checkpoints.key_map import shapes_under_our_keys
+    from proscale_bench.models.checkpoints.layouts import NOT_STAGED
+    from proscale_bench.models.checkpoints.shapes import Hints
 
     try:
         shapes, metadata = read_shapes(path)

@@ -13,6 +13,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.specs.model import EncoderSpec, ModelSpec
 
 if TYPE_CHECKING:
+    from proscale_bench.models.build import OwnModel
     from proscale_bench.models.mask2former import Mask2Former
 
 MAX_SOURCE = 200  # characters that a record keeps of a name
@@ -38,13 +39,26 @@ UNKNOWN_ORIGIN = TrainingOrigin()
 class Weights:
     """A loaded model with its spec, its digest, its origin, and what its file says of itself."""
 
-    model: Mask2Former
+    model: OwnModel
     spec: ModelSpec
     digest: str
     source: str  # the file's name, or how else they came about
     origin: TrainingOrigin = UNKNOWN_ORIGIN
     metadata: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()  # what a user should know of the file
+
+    @property
+    def segmenter(self) -> Mask2Former:
+        """The model, where it predicts masks.
+
+        Raises:
+            BenchError: it is a detector.
+        """
+        from proscale_bench.models.mask2former import Mask2Former
+
+        if not isinstance(self.model, Mask2Former):
+            raise BenchError(f"{self.source}: a {self.spec.family} predicts boxes and no masks", "give a Mask2Former's")
+        return self.model
 
 
 def read_weights(path: Path, schedule: EncoderSpec | None = None) -> Weights:

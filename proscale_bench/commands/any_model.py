@@ -21,8 +21,9 @@ class AnyModelOptions(Options):
 
     model: MaybeStrs = flag(
         "--model MODEL",
-        "Any model: my_file.py:Net, package.module:factory, hf:CONFIG.json or torchvision:NAME. Executes the file or "
-        "package. Repeat to compare several.",
+        "Any model: deformable-detr (also +refine, +two-stage, +ffn:2048), which goes with the flags of ours; "
+        "my_file.py:Net, package.module:factory, hf:CONFIG.json or torchvision:NAME. Executes the file or package. "
+        "Repeat to compare several.",
         ANY_MODEL,
     )
     model_args: MaybeStrs = flag(
@@ -44,7 +45,29 @@ class AnyModelOptions(Options):
         names = ("model_args", "against", "inputs", "depth", "allow", "training", "memory")
         given = {name: getattr(self, name, None) for name in names}
         for name in (name for name, value in given.items() if value):
-            raise BenchError(f"--{name.replace('_', '-')} is of a model that --model names", "name one")
+            hint = "name one of somebody else's" if self.own_models else "name one"
+            raise BenchError(f"--{name.replace('_', '-')} is of a model that --model names", hint)
+
+    @property
+    def own_models(self) -> tuple[str, ...]:
+        """The models of ours that are named."""
+        from proscale_bench.specs.families import is_own
+
+        return tuple(name for name in self.model or () if is_own(name))
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The models of somebody else's that are named.
+
+        Raises:
+            BenchError: both are, which have no flag in common.
+        """
+        own = self.own_models
+        found = tuple(name for name in self.model or () if name not in own)
+        if own and found:
+            hint = "models of ours are counted on paper, others are run: ask for them one after the other"
+            raise BenchError(f"--model {own[0]} is of ours, and --model {found[0]} is not", hint)
+        return found
 
     @property
     def passes(self) -> tuple[bool, bool]:
@@ -60,7 +83,7 @@ class AnyModelOptions(Options):
         from proscale_bench.config.model_request import read_request
 
         how = (self.model_args or (), self.inputs, self.depth, self.allow or (), *self.passes)
-        return [read_request(one, *how) for one in self.model or ()]
+        return [read_request(one, *how) for one in self.others]
 
     def base_request(self) -> ModelRequest | None:
         """The model that they are held against."""

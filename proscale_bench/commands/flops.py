@@ -69,7 +69,7 @@ def flops(options: FlopsOptions) -> None:
         from proscale_bench.commands.graph import flops_of_graph
 
         return flops_of_graph(options, options.graph)
-    if options.model:
+    if options.others:
         return flops_of_models(options)
     options.refuse_without_model()
     if options.batch_size > 1 or options.training:
@@ -83,8 +83,10 @@ def flops(options: FlopsOptions) -> None:
     convention = one_of(Convention, options.convention, "convention")
     specs = options.specs()
     counts = [count_model(spec, size, rules, convention) for spec in by_exit(specs)]
-    for asked, spec in zip(options.schedule or (options.weights,), specs, strict=True):
-        detail(f"{asked or 'the default'} is {spec.variant}: {len(size.groups)} distinct sizes, {size.images} images")
+    names: Sequence[object] = options.schedule or (options.weights,)
+    for number, spec in enumerate(specs):
+        asked = names[number % len(names)] or "the default"
+        detail(f"{asked} is {spec.variant}: {len(size.groups)} distinct sizes, {size.images} images")
     notes = notes_on_models(specs)
     rows = [count.row(as_executed) for count in counts]
     if options.verify or options.verify_all:

@@ -25,7 +25,7 @@ from proscale_bench.units import printable
 if TYPE_CHECKING:
     from proscale_bench.bench.evaluate import ExecutionSettings
     from proscale_bench.commands.exporting import Exports
-    from proscale_bench.specs.mask2former import Mask2FormerSpec
+    from proscale_bench.specs.families import OwnSpec
 
 # Typer on Python 3.10 reads this form in every version.
 MaybeInt = Optional[int]  # noqa: UP045
@@ -202,7 +202,9 @@ class DimensionOptions(Options):
     queries: MaybeInt = flag("--queries N", "Number of queries. [default: 100; 200 for swin_l]", WHICH, min=1)
     width: MaybeInt = flag("--width N", "Number of channels of the head. [default: 256; 64 for tiny]", WHICH, min=1)
 
-    def specs_of(self, schedules: Sequence[str], backbone: str | None) -> tuple[Mask2FormerSpec, ...]:
+    def specs_of(
+        self, schedules: Sequence[str], backbone: str | None, models: Sequence[str] = ()
+    ) -> tuple[OwnSpec, ...]:
         """The models that are meant, in the order of the schedules; see `ModelChoice`.
 
         Raises:
@@ -212,6 +214,7 @@ class DimensionOptions(Options):
 
         return ModelChoice(
             schedules=schedules,
+            models=models,
             backbone=backbone,
             weights=self.weights,
             classes=self.classes,
@@ -239,11 +242,16 @@ class ModelOptions(BackboneOptions):
         WHICH,
     )
 
-    def specs(self) -> tuple[Mask2FormerSpec, ...]:
+    def specs(self) -> tuple[OwnSpec, ...]:
         """The models that are meant; see `DimensionOptions.specs_of`."""
-        return self.specs_of(self.schedule or (), self.backbone)
+        return self.specs_of(self.schedule or (), self.backbone, getattr(self, "own_models", ()))
 
 
+OWN_MODEL = flag(
+    "--model NAME",
+    "Model: mask2former, or deformable-detr (also +refine, +two-stage, +ffn:2048). [default: mask2former]",
+    WHICH,
+)
 OUTPUT_SIZE = flag("--output-size HxW", "Size of the final masks, height x width. [default: the input's]")
 
 

@@ -81,7 +81,7 @@ class ProfileOptions(ModelOptions, AnyModelOptions, ExecutionOptions, ExportOpti
             hint = "give a size as in --size 800x1333; 'proscale-bench flops' counts the COCO sets"
             raise BenchError(f"--size {self.size}: a latency is of one size, and this is many", hint)
         parse_size(DEFAULT_SIZES["cpu"] if self.size is None else self.size, self.output_size)
-        if not self.model:
+        if not self.others:
             self.refuse_without_model()
         super().check()
 
@@ -120,11 +120,11 @@ class ProfileOptions(ModelOptions, AnyModelOptions, ExecutionOptions, ExportOpti
         from proscale_bench.bench.profile import ProfileRequest
         from proscale_bench.cost.geometry import batch_of, parse_size
 
-        default = DEFAULT_SIZES["cpu" if self.model else device]
+        default = DEFAULT_SIZES["cpu" if self.others else device]
         size = parse_size(default if self.size is None else self.size, self.output_size)
         return ProfileRequest(
             specs=specs,
-            size=batch_of(size, 1) if self.model else size,
+            size=batch_of(size, 1) if self.others else size,
             batch_sizes=tuple(dict.fromkeys(self.batch_size)),
             ceilings=self.ceilings,
         )
@@ -143,7 +143,7 @@ def profile(options: ProfileOptions) -> None:
     exports = options.exports()
     options.check()
     options.requests()
-    specs = models_of_others(options) if options.model else options.specs()
+    specs = models_of_others(options) if options.others else options.specs()
     refuse_expectations(specs)
     for spec in specs:
         if spec.exits:

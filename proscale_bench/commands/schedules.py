@@ -8,6 +8,7 @@ import typer
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
+    OWN_MODEL,
     SCHEDULE_HELP,
     BackboneOptions,
     BenchCommand,
@@ -53,6 +54,7 @@ class ScheduleShowOptions(BackboneOptions):
         autocompletion=completion.schedules,
         help=f"{SCHEDULE_HELP} \\[default: that of --weights]",
     )
+    model: MaybeStr = OWN_MODEL
     size: str = size_flag("800x1333")
     yaml: bool = flag("--yaml", "Print it as a schedule file.")
 
@@ -73,13 +75,17 @@ def show(options: ScheduleShowOptions) -> None:
     from proscale_bench.render.console import stdout_console
     from proscale_bench.render.flops import headline, model_of
     from proscale_bench.render.notes import notes_on_models
+    from proscale_bench.specs.families import is_detector, own_name
     from proscale_bench.specs.model import by_exit
 
     if options.schedule is None and options.weights is None:
         raise BenchError("Missing argument 'SCHEDULE'", "name a schedule, or give --weights FILE")
-    (spec,) = options.specs_of(() if options.schedule is None else (options.schedule,), options.backbone)
+    models = (own_name(options.model),) if options.model else ()
+    (spec,) = options.specs_of(() if options.schedule is None else (options.schedule,), options.backbone, models)
     schedule = spec.encoder
     if options.yaml:
+        if options.model and is_detector(options.model):
+            raise BenchError("--yaml: a detector's encoder has its spelling alone", "leave --yaml out")
         from proscale_bench.config.schedule_file import dump_schedule
 
         staged = parse_staged(options.schedule or schedule.compact)

@@ -95,6 +95,7 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
         from proscale_bench.cost.geometry import COCO_SIZES, DEFAULT_SIZE, parse_size
         from proscale_bench.cost.rules import get_rules
         from proscale_bench.specs.candidates import DEFAULT_FAMILIES, FAMILIES
+        from proscale_bench.specs.families import require_masks
 
         if self.timed and (self.size or "") in COCO_SIZES:
             raise BenchError(f"--size {self.size}: a latency is of one size, and this is many", "as in --size 640x640")
@@ -108,7 +109,7 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
         (spec,) = self.specs_of(("baseline",), self.backbone)
         default = DEFAULT_SIZES[self.chosen_device()] if self.timed and self.size is None else DEFAULT_SIZE
         return SearchRequest(
-            spec,
+            require_masks(spec, "schedules search"),
             parse_size(default if self.size is None else self.size),
             get_rules(self.rules),
             limits,

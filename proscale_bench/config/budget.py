@@ -28,13 +28,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from proscale_bench.config import choices
-from proscale_bench.config.catalogue import parse_schedule
+from proscale_bench.config.catalogue import parse_schedule_of
 from proscale_bench.config.model_request import AnyModelFields
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_tuple, load_yaml, seen_from
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.custom import CUSTOM, ModelRequest
-from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.families import MASK2FORMER, is_own, own_model
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, model_words
 
 # YAML reads the bare word off as false.
@@ -289,11 +289,11 @@ def read_budgets(
         BenchError: each problem at its `file:line:column`; unknown schedules, backbones and metrics among them.
     """
     document = load_yaml(path, BudgetFile)
-    read_schedule = cache(lambda word: parse_schedule(seen_from(path.parent, word)))
+    read_schedule = cache(lambda model, word: parse_schedule_of(model, seen_from(path.parent, word)))
     limits: list[Limit] = []
     read = cache(read_weights) if read_weights else None
     for index, budget in enumerate(document.value.budgets):
-        named = (_any_model(document, index, read_model), None) if budget.model else None
+        named = None if is_own(budget.model or MASK2FORMER) else (_any_model(document, index, read_model), None)
         found = list(_limits(document, index, *(named or _model(document, index, read_schedule, read))))
         if not found:
             message = f"no limit on {budget.schedule or budget.weights or budget.model}"
@@ -305,7 +305,7 @@ def read_budgets(
 def _model(
     document: Document[BudgetFile],
     index: int,
-    read_schedule: Callable[[str], EncoderSpec],
+    read_schedule: Callable[[str, str], EncoderSpec],
     read_weights: WeightsReader | None,
 ) -> tuple[ModelSpec, LimitedWeights | None]:
     """The model of a budget, and its weights."""
@@ -316,7 +316,7 @@ def _model(
                 raise BenchError("no schedule and no weights", "say `schedule: 3,3,3`, or `weights: FILE`")
             named = {name: getattr(budget, name) or getattr(defaults, name) for name in MODEL}
             named["backbone"] = named["backbone"] or "resnet50"
-            return mask2former(read_schedule(budget.schedule), **named), None
+            return own_model(model := budget.model or MASK2FORMER, read_schedule(model, budget.schedule), **named), None
         if said := [name for name in ("schedule", *MODEL) if getattr(budget, name) is not None]:
             raise BenchError(f"weights say their {' and '.join(said)} themselves", f"leave out {', '.join(said)}")
         if read_weights is None:

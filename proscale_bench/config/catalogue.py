@@ -10,7 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from proscale_bench.errors import BenchError, did_you_mean
+from proscale_bench.specs.encoders import multiscale
 from proscale_bench.specs.encoders.staged import Schedule, from_fields
+from proscale_bench.specs.families import is_detector
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.specs.spelling import parse_encoder
 
@@ -63,6 +65,26 @@ def parse_schedule(text: str | Path) -> EncoderSpec:
     except BenchError as error:
         hint = did_you_mean(word, catalogue_names(), error.hint) if word[:1].isalpha() else error.hint
         raise BenchError(error.lines, hint) from None
+
+
+def parse_schedule_of(model: str, text: str | Path) -> EncoderSpec:
+    """Read a schedule as a family of models spells it.
+
+    Args:
+        model: words of `--model` that name a model of ours. A detector's encoder has its spelling alone.
+
+    Raises:
+        BenchError: see `parse_schedule`.
+    """
+    if not is_detector(model):
+        return parse_schedule(text)
+    word = str(text)
+    if Path(text).suffix in (".yaml", ".yml") or (word in catalogue_names() and word != "baseline"):
+        raise BenchError(
+            f"{word}: files and the catalogue hold Mask2Former's schedules, and a detector has levels of its own",
+            multiscale.GRAMMAR,
+        )
+    return multiscale.parse_compact(word)
 
 
 def parse_runnable(text: str | Path) -> EncoderSpec:

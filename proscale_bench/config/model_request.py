@@ -12,8 +12,11 @@ from pydantic import Field
 from proscale_bench.config.yaml_file import StrictModel
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.custom import Depth, ModelRequest
+from proscale_bench.specs.families import nearest
 
-GRAMMAR = "as in my_file.py:Net, package.module:factory, hf:CONFIG.json, torchvision:deeplabv3_resnet50"
+GRAMMAR = (
+    "as in deformable-detr, my_file.py:Net, package.module:factory, hf:CONFIG.json, torchvision:deeplabv3_resnet50"
+)
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -32,7 +35,7 @@ def read_request(
         BenchError: one that is not of its form; nothing is loaded for that.
     """
     if ":" not in source:
-        raise BenchError(f"--model {source}: no model is named", GRAMMAR)
+        raise BenchError(f"--model {source}: no model is named", nearest(source, GRAMMAR))
     pairs = {}
     for one in arguments:
         key, is_pair, value = one.partition("=")

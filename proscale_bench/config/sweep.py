@@ -5,6 +5,7 @@ name: paper
 backbones: [resnet50, swin_t] # without it: those of the weights
 schedules: catalogue          # or a list of names, files (seen from this file) and compact spellings;
                               # without it: those of the weights, else the catalogue
+models: [deformable-detr]     # ours, with the schedules and backbones above; or others': my_file.py:Net
 classes: 80                   # of every model, as are `queries` and `width`;
                               # without it: as the weights have it, else as the backbone's name stands for
 sizes: [coco-first100, 800x1333]
@@ -28,7 +29,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
 
 from proscale_bench.config import choices
-from proscale_bench.config.catalogue import catalogue, parse_schedule
+from proscale_bench.config.catalogue import catalogue, parse_schedule_of
 from proscale_bench.config.choices import EMBEDDED
 from proscale_bench.config.model_request import AnyModelFields
 from proscale_bench.config.weights import require_shipped_weights
@@ -43,6 +44,7 @@ from proscale_bench.config.yaml_file import (
 )
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs.backbones import BackboneName
+from proscale_bench.specs.families import MASK2FORMER, is_detector, is_own
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.units import printable
 
@@ -160,6 +162,11 @@ class SweepFile(StrictModel):
     profile: Annotated[ProfileStep | None, BeforeValidator(_as_section)] = None
     evaluate: Annotated[EvaluateStep | None, BeforeValidator(_as_section)] = None
 
+    @property
+    def own_models(self) -> list[str]:
+        """The families of ours that `models` names, with their options."""
+        return [one for one in self.models or () if isinstance(one, str) and is_own(one)]
+
 
 @dataclass(frozen=True)
 class SweepSpec:
@@ -192,21 +199,31 @@ def read_sweep_file(path: Path) -> SweepSpec:
         if file.evaluate.data != EMBEDDED and not os.path.isdir(data):  # noqa: PTH112 - pathlib raises on what cannot be a path
             hint = did_you_mean(file.evaluate.data, (EMBEDDED,), f"a folder as COCO's, or the embedded {EMBEDDED}")
             raise document.error(("evaluate", "data"), f"data: {printable(str(data))}: no such folder", hint)
-    if file.backbones is None and not weights and not file.models:
+    if file.backbones is None and not weights and len(file.models or ()) == len(file.own_models):
         raise document.error((), "backbones: required key is missing", "or name `weights` to take theirs")
     if file.profile is not None and file.profile.cuda_graphs and "cpu" in file.devices:
         raise document.error(("profile", "cuda_graphs"), "cuda_graphs: not on a CPU", "devices: cuda")
+    _require_one_family(document)
     named = None if file.schedules is None else tuple(dict.fromkeys(_schedules(document, path.parent)))
     return SweepSpec(document, named, weights)
 
 
+def _require_one_family(document: Document[SweepFile]) -> None:
+    """Refuse schedules of two families at once: they are spelt alike, and are not the same."""
+    own = document.value.own_models
+    if len({is_detector(name) for name in own}) > 1:
+        message, hint = f"models: {own[0]} and {own[-1]} have no schedule in common", "give each a sweep of its own"
+        raise document.error(("models",), message, hint)
+
+
 def _schedules(document: Document[SweepFile], folder: Path) -> Iterator[EncoderSpec]:
+    own = document.value.own_models
     for index, word in enumerate(document.value.schedules or ()):
         if word == CATALOGUE:
             yield from (schedule for schedule, _ in catalogue())
             continue
         try:
-            yield parse_schedule(seen_from(folder, word))
+            yield parse_schedule_of(own[0] if own else MASK2FORMER, seen_from(folder, word))
         except BenchError as error:
             hint = did_you_mean(word, (CATALOGUE,), error.hint)
             raise error.within(document.where("schedules", index), hint) from error

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from proscale_bench.errors import BenchError
+from proscale_bench.specs.encoders import multiscale
+from proscale_bench.specs.families import MASK2FORMER, is_detector
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.specs.spelling import parse_encoder
 
@@ -23,7 +25,14 @@ METADATA = "proscale_bench"  # the key of what our own files say of themselves
 FOLDER = Path(__file__).resolve().parent.parent / "weights"
 MAX_HEADER_BYTES = 8 << 20  # that of Swin-L has 0.1 MiB
 # With the largest number that a model can have.
-TOLD_DIMENSIONS = {"encoder_heads": 1024, "encoder_points": 1024, "encoder_ffn": 1 << 20, "decoder_heads": 1024}
+TOLD_DIMENSIONS = {
+    "encoder_heads": 1024,
+    "encoder_points": 1024,
+    "encoder_ffn": 1 << 20,
+    "decoder_heads": 1024,
+    "decoder_points": 1024,  # this and the next of detectors alone
+    "queries": 65_536,
+}
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -35,7 +44,8 @@ class WeightsHeader:
         shapes: the shape of every tensor, under our keys.
         digest: the digest of the weights; None where it does not say.
         seed, data: of the training, `shapes` for example; None where it does not say.
-        encoder_heads, encoder_points, encoder_ffn, decoder_heads: what no shape tells; None where it does not say.
+        encoder_heads, encoder_points, encoder_ffn, decoder_heads, decoder_points, queries: what no shape tells; None
+            where it does not say.
     """
 
     schedule: EncoderSpec
@@ -47,6 +57,8 @@ class WeightsHeader:
     encoder_points: int | None = None
     encoder_ffn: int | None = None
     decoder_heads: int | None = None
+    decoder_points: int | None = None
+    queries: int | None = None
 
 
 def shipped_weights() -> dict[str, Path]:
@@ -97,7 +109,7 @@ def read_header(path: Path) -> WeightsHeader:
         seed = provenance.get("seed")
         digest = told.get("weights")
         return WeightsHeader(
-            schedule=parse_encoder(told["schedule"]),
+            schedule=told_encoder(told),
             shapes=shapes,
             digest=digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None,
             seed=seed if type(seed) is int else None,
@@ -143,6 +155,17 @@ def require_whole(path: Path) -> None:
 
 def _unreadable(path: Path, error: Exception) -> BenchError:
     return BenchError(f"{path}: its header cannot be read: {str(error)[:200]}", "the file is damaged")
+
+
+def told_encoder(told: Mapping[str, Any]) -> EncoderSpec:
+    """The encoder that a file of ours says, as its family spells it.
+
+    Raises:
+        BenchError: no encoder has such a spelling.
+        LookupError, AttributeError: it says none.
+    """
+    detector = is_detector(told.get("model") or MASK2FORMER)
+    return multiscale.parse_compact(told["schedule"]) if detector else parse_encoder(told["schedule"])
 
 
 def told_dimensions(told: Mapping[str, object]) -> dict[str, int | None]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from proscale_bench.cost.geometry import COCO_SIZES, InputSize, SizeGroup, parse_size
+from proscale_bench.cost.geometry import COCO_SIZES, InputSize, SizeGroup, parse_size, unpadded
 from proscale_bench.cost.rules import Convention, Rules
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.specs.model import ModelSpec, leaves
@@ -114,14 +114,15 @@ def quantity_of(quantity: Quantity, size: InputSize, rules: Rules | None = None)
     """A quantity, summed over the size's images; einsums are rounded where the rules say so."""
     rounding = rules if rules and rules.rounds_einsum and isinstance(quantity, Einsum) else None
     if size.name in COCO_SIZES:
-        return _of_coco(quantity, size.name, rounding)
+        return _of_coco(quantity, size.name, size.pads, rounding)
     return _sum(quantity, size.groups, rounding)
 
 
 @lru_cache(maxsize=1024)
-def _of_coco(quantity: Quantity, name: str, rounding: Rules | None) -> int:
+def _of_coco(quantity: Quantity, name: str, pads: bool, rounding: Rules | None) -> int:
     """Over thousands of images: computed once for all models that share the quantity."""
-    return _sum(quantity, parse_size(name).groups, rounding)
+    size = parse_size(name)
+    return _sum(quantity, (size if pads else unpadded(size)).groups, rounding)
 
 
 def _sum(quantity: Quantity, groups: tuple[SizeGroup, ...], rounding: Rules | None) -> int:

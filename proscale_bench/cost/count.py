@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from proscale_bench.cost.closed_form import ClosedForm, quantity_of
-from proscale_bench.cost.geometry import BatchInput, InputSize, batch_of
+from proscale_bench.cost.geometry import BatchInput, InputSize, batch_of, unpadded
 from proscale_bench.cost.rules import Convention, Rules, get_rules
 from proscale_bench.specs.levels import STRIDES, TOKEN_LEVELS
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, rows, with_sums
@@ -16,6 +16,7 @@ from proscale_bench.specs.terms import Terms, Tokens
 from proscale_bench.units import GIGA, MEGA, MIB, reduction_pct
 
 Number = TypeVar("Number", bound=float | None)
+MASK2FORMER = "Mask2Former"  # the family that rows say nothing of: there once was no other
 
 
 class ByPart(dict[str, Number]):
@@ -39,6 +40,7 @@ class LayerCost:
         gflops: its cost, for one image.
         reads: the levels that these tokens attend to; None where they are the same.
         keep: the share of the last level's tokens that it refines.
+        keeps_of_all: the share is of all its tokens, and not of the last level's alone.
     """
 
     stage: int
@@ -47,6 +49,7 @@ class LayerCost:
     gflops: float
     reads: tuple[str, ...] | None = None
     keep: float = 1.0
+    keeps_of_all: bool = False
 
     def row(self) -> dict[str, Any]:
         """The layer's entry in the JSON contract."""
@@ -154,6 +157,7 @@ class FlopCount:
                 float(self.flops[part] / (GIGA * images)),
                 layer.reads,
                 layer.keep,
+                layer.keeps_of_all,
             )
             for part, layer in zip(numbered, self.spec.layers, strict=True)
         )
@@ -227,7 +231,7 @@ class FlopCount:
         """The row of the JSON contract, at full precision; `with_executed` adds what inference executes."""
         own = {"classes": self.spec.classes, "dimensions": self.spec.dimensions()}
         row: dict[str, Any] = {
-            **({"model": self.spec.family} if self.traced else {}),
+            **({"model": self.spec.family} if self.spec.family != MASK2FORMER else {}),
             "backbone": self.backbone,
             "schedule": self.variant,
             "encoder": self.spec.encoder.encoder,
@@ -271,13 +275,24 @@ def count_model(
     if (trace := getattr(spec, "tracer", None)) is not None:
         given = as_given(spec, size)
         return count_traced(spec, given, rules, convention, trace(spec, given))
+    size = as_given(spec, size)
     flops = _closed_form(spec, rules.name, convention, as_executed).count(size)
     return FlopCount(spec, size, rules, convention, flops, as_executed=as_executed)
 
 
 def as_given(spec: ModelSpec, size: InputSize) -> InputSize:
-    """The size as a model sees it: one that is traced pads nothing."""
-    return size if isinstance(size, BatchInput) or not hasattr(spec, "tracer") else batch_of(size, 1)
+    """The size as a model sees it: some pad nothing.
+
+    Raises:
+        BenchError: images are too small for it.
+    """
+    if hasattr(spec, "tracer"):
+        return size if isinstance(size, BatchInput) else batch_of(size, 1)
+    if not spec.pads and size.pads:
+        size = unpadded(size)
+        for group in size.groups:
+            spec.require_sides(*group.padded)
+    return size
 
 
 def count_traced(spec: ModelSpec, size: InputSize, rules: Rules, convention: Convention, traced: Traced) -> FlopCount:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cache, cached_property
 from importlib import resources
 
@@ -17,6 +17,7 @@ from proscale_bench.units import Size
 MAX_SIDE_PX = 32_768
 COCO_SIZES = ("coco-first100", "coco-val")
 DEFAULT_SIZE = "coco-first100"
+SHORT_PX, LONGEST_PX = 800, 1333  # of COCO evaluation in the papers
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class InputSize:
     groups: tuple[SizeGroup, ...]
     height_px: int | None = None
     width_px: int | None = None
+    pads: bool = True  # images are padded to a multiple of 32
 
     @cached_property
     def images(self) -> int:
@@ -87,7 +89,9 @@ class BatchInput(InputSize):
 def batch_of(size: InputSize, images: int) -> BatchInput:
     """A pass over so many images of an explicit size, which no model pads."""
     height, width = size.height_px or 0, size.width_px or 0
-    return BatchInput(size.name, (SizeGroup(height, width, height, width),), height, width, images)
+    return BatchInput(
+        size.name, (SizeGroup(height, width, height, width),), height, width, pads=False, batch_size=images
+    )
 
 
 def parse_size(size: str | Size = DEFAULT_SIZE, output_size: str | Size | None = None) -> InputSize:
@@ -114,6 +118,18 @@ def parse_size(size: str | Size = DEFAULT_SIZE, output_size: str | Size | None =
     return InputSize(f"{height}x{width}", (group,), height, width)
 
 
+def unpadded(size: InputSize) -> InputSize:
+    """The same images for a model that pads none; those of a set of one's own are as they were given."""
+    if size.name in COCO_SIZES:
+        return _coco(size.name, pads=False)
+    if not size.is_single:
+        return replace(size, pads=False)
+    groups = tuple(
+        SizeGroup(size.height_px or 0, size.width_px or 0, *group.output, group.images) for group in size.groups
+    )
+    return replace(size, groups=groups, pads=False)
+
+
 def size_of_images(name: str, groups: Iterable[SizeGroup]) -> InputSize:
     """A set of images of one's own. One of COCO's sets is called by its name, whatever it is called here."""
     images: Counter[Sides] = Counter()
@@ -124,6 +140,22 @@ def size_of_images(name: str, groups: Iterable[SizeGroup]) -> InputSize:
         if sorted(_coco(known).groups, key=astuple) == list(merged):
             return _coco(known)
     return InputSize(name, merged)
+
+
+def resized_size(height_px: int, width_px: int, short_px: int = SHORT_PX, longest_px: int = LONGEST_PX) -> Size:
+    """The size an image is resized to: its shorter side to `short_px`, or its longer to `longest_px` if less.
+
+    Source: detectron2's `ResizeShortestEdge`; each product is rounded as floating point numbers are there.
+    """
+    scale = short_px / min(height_px, width_px)
+    # The shorter side is the target itself: height * (800 / height) can miss it by a bit.
+    height, width = (
+        (float(short_px), scale * width_px) if height_px < width_px else (scale * height_px, float(short_px))
+    )
+    if max(height, width) > longest_px:
+        scale = longest_px / max(height, width)
+        height, width = height * scale, width * scale
+    return max(int(height + 0.5), 1), max(int(width + 0.5), 1)
 
 
 def padded(side_px: int) -> int:
@@ -157,7 +189,7 @@ def _show(size: str | Size) -> str:
 
 
 @cache
-def _coco(name: str) -> InputSize:
+def _coco(name: str, pads: bool = True) -> InputSize:
     """From the 5,000 sizes of COCO val2017's annotations (CC BY 4.0) after the shortest-edge 800, longest 1333 resize
     and padding to a multiple of 32."""
     text = resources.files(__package__).joinpath("data/coco_val2017_sizes.csv").read_text("utf-8")
@@ -165,5 +197,6 @@ def _coco(name: str) -> InputSize:
     for line in text.splitlines()[1:]:
         padded_h, padded_w, original_h, original_w, in_all, in_first_100 = map(int, line.split(","))
         if images := in_all if name == "coco-val" else in_first_100:
-            groups.append(SizeGroup(padded_h, padded_w, original_h, original_w, images))
-    return InputSize(name, tuple(groups))
+            sides = (padded_h, padded_w) if pads else resized_size(original_h, original_w)
+            groups.append(SizeGroup(*sides, original_h, original_w, images))
+    return InputSize(name, tuple(groups), pads=pads)

@@ -10,28 +10,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from proscale_bench.cost.geometry import LONGEST_PX, SHORT_PX, resized_size
 from proscale_bench.data.dataset import ImageEntry
 from proscale_bench.data.pictures import Pixels
 from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.units import Size
-
-SHORT_PX, LONGEST_PX = 800, 1333  # of COCO evaluation in the papers
-
-
-def resized_size(height_px: int, width_px: int, short_px: int = SHORT_PX, longest_px: int = LONGEST_PX) -> Size:
-    """The size an image is resized to: its shorter side to `short_px`, or its longer to `longest_px` if less.
-
-    Source: detectron2's `ResizeShortestEdge`; each product is rounded as floating point numbers are there.
-    """
-    scale = short_px / min(height_px, width_px)
-    # The shorter side is the target itself: height * (800 / height) can miss it by a bit.
-    height, width = (
-        (float(short_px), scale * width_px) if height_px < width_px else (scale * height_px, float(short_px))
-    )
-    if max(height, width) > longest_px:
-        scale = longest_px / max(height, width)
-        height, width = height * scale, width * scale
-    return max(int(height + 0.5), 1), max(int(width + 0.5), 1)
 
 
 def resize(image: Pixels, size: Size) -> Pixels:

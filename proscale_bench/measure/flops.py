@@ -22,9 +22,8 @@ from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import Convention, Rules
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure.operators import OURS, OperatorTable, PythonCall, Scope, no_rule
-from proscale_bench.models.build import build
+from proscale_bench.models.build import OwnModel, build
 from proscale_bench.models.inference import prepare_for_inference
-from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import POSTPROCESSING, ModelSpec, Part, leaves
@@ -110,7 +109,7 @@ def sum_flops(traces: list[tuple[Trace, int]], rules: Rules, convention: Convent
     return {part: sum(flops[part] * images for flops, images in counts) for part in traces[0][0].parts}
 
 
-def trace_network(model: Mask2Former, spec: ModelSpec, height_px: int, width_px: int) -> Trace:
+def trace_network(model: OwnModel, spec: ModelSpec, height_px: int, width_px: int) -> Trace:
     """Trace a forward pass of a spec's model on the meta device.
 
     Raises:
@@ -124,8 +123,8 @@ def trace_network(model: Mask2Former, spec: ModelSpec, height_px: int, width_px:
 
 def trace_postprocessing(spec: ModelSpec, padded: Size, output: Size) -> Trace:
     """Trace what post-processing does before it depends on the data: the masks' resizes, the semantic product."""
-    if not isinstance(spec, Mask2FormerSpec):
-        raise TypeError(f"no post-processing is known for {spec!r}")
+    if not isinstance(spec, Mask2FormerSpec):  # a detector's chooses and scales boxes, which no rule set counts
+        return Trace(tuple(part.name for part in leaves(spec.parts)), Counter(), Counter())
     head = spec.head
     logits = torch.empty(head.queries, head.num_classes + 1, device="meta")
     masks = torch.empty(head.queries, padded[0] // 4, padded[1] // 4, device="meta")

@@ -26,6 +26,7 @@ from proscale_bench.cost.geometry import SizeGroup
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.models.attention import FusedAttention
 from proscale_bench.models.build import build
+from proscale_bench.models.deformable_detr import DeformableDetr
 from proscale_bench.models.inference import use_sampling
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
@@ -58,6 +59,18 @@ class FvcoreCount:
     seen: int
     unseen: dict[str, int]
     uncounted: dict[str, int]
+
+
+class _Boxes(nn.Module):
+    """One image through a detector: what its post-processing does depends on the data, and multiplies no tensors."""
+
+    def __init__(self, model: DeformableDetr) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        found = self.model(image)
+        return found.class_logits, found.boxes
 
 
 class _WithPostprocessing(nn.Module):
@@ -94,7 +107,8 @@ def _count(spec: ModelSpec, group: SizeGroup) -> FvcoreCount:
     model = build(spec)
     use_sampling(model, "grid_sample")  # the sampling that fvcore has a rule for
     image = torch.zeros(1, 3, *group.padded)
-    analysis = FlopCountAnalysis(_WithPostprocessing(model, group).eval(), image)
+    watched = _Boxes(model) if isinstance(model, DeformableDetr) else _WithPostprocessing(model, group)
+    analysis = FlopCountAnalysis(watched.eval(), image)
     fused = {f"model.{name}" for name, module in model.named_modules() if isinstance(module, FusedAttention)}
     analysis.set_op_handle(f"aten::{FUSED_ATTENTION}", partial(_fused_attention, fused))
     analysis.set_op_handle(f"torchvision::{DEFORM_CONV}", _deformable_convolution)
@@ -146,7 +160,7 @@ def _by_part(modules: dict[str, int], spec: ModelSpec) -> dict[str, int]:
         return modules[module] - sum(modules[one] for one in nearest)
 
     flops = {part.name: sum(own(module) for module in part.modules if module in modules) for part in parts}
-    return flops | {POSTPROCESSING: modules[""] - modules["model"]}
+    return flops | ({POSTPROCESSING: modules[""] - modules["model"]} if POSTPROCESSING in flops else {})
 
 
 def _whole_flops(operators: Counter[str]) -> Counter[str]:

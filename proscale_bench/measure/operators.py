@@ -167,7 +167,8 @@ RULE_TABLE: dict[Any, OperatorRule] = {
 # Arithmetic that no rule set counts; listed with every count (see `cost.rules.NEVER_COUNTED`).
 UNCOUNTED = (
     _packets("_softmax _safe_softmax relu relu_ gelu silu silu_ sigmoid")  # softmax and activations
-    | _packets("add add_ sub div sum mean")  # additions, sums, means and scalings
+    | _packets("add add_ sub rsub div reciprocal sum mean")  # additions, sums, means and scalings
+    | _packets("log clamp")  # logits of boxes
     | _packets("max_pool2d_with_indices")
     | _packets("topk sort")  # the choice of kept tokens
     | _packets("pow sin cos floor_divide remainder")  # positions

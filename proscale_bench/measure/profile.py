@@ -20,13 +20,12 @@ from proscale_bench.measure.memory import is_out_of_memory, memory_guard, pass_m
 from proscale_bench.measure.nvml import Board, Energy, pass_energy
 from proscale_bench.measure.stages import take_apart
 from proscale_bench.measure.timers import timer_for
-from proscale_bench.models.build import build
+from proscale_bench.models.build import OwnModel, build
 from proscale_bench.models.inference import prepare_for_inference
-from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.running import autocast, check_device, device_name, global_state
 from proscale_bench.results.profile import NO_SAMPLING, DeviceType, DType, Execution, Memory, Mode
 from proscale_bench.specs.custom import CustomSpec
-from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.families import OwnSpec
 from proscale_bench.specs.model import ModelSpec
 from proscale_bench.units import Size
 
@@ -163,7 +162,7 @@ class Session:
                     subject, memories[name] = self._prepare_any(spec, model, execution.batch_size, size)
                 else:
                     images = self._images(execution.batch_size, size)
-                    subject, memories[name] = self._prepare(spec, cast(Mask2Former, model), images, output_size)
+                    subject, memories[name] = self._prepare(spec, cast(OwnModel, model), images, output_size)
                 subjects.append(subject)
             except FAILURES as error:
                 failures[name] = error.with_traceback(None)  # which would keep the tensors
@@ -213,7 +212,7 @@ class Session:
         return found
 
     def _prepare(
-        self, spec: ModelSpec, model: Mask2Former, images: torch.Tensor, output_size: Size
+        self, spec: ModelSpec, model: OwnModel, images: torch.Tensor, output_size: Size
     ) -> tuple[Subject, Memory | None]:
         def one_pass() -> None:
             with torch.inference_mode(), self._autocast():
@@ -253,7 +252,7 @@ class Session:
                 model, optimizations=settings.optimizations, sampling_name=settings.sampling, compiled=settings.compiled
             )
             if self._models and _shares_backbone(spec, self.specs[0]):
-                model.backbone = cast(Mask2Former, self._models[0]).backbone
+                model.backbone = cast(OwnModel, self._models[0]).backbone
             self._models.append(model)
 
     def _images(self, batch_size: int, size: Size) -> torch.Tensor:
@@ -267,9 +266,7 @@ class Session:
 
 
 def _shares_backbone(one: ModelSpec, other: ModelSpec) -> bool:
-    if not isinstance(one, Mask2FormerSpec) or not isinstance(other, Mask2FormerSpec):
-        return False
-    return one.backbone == other.backbone
+    return isinstance(one, OwnSpec) and isinstance(other, OwnSpec) and one.backbone == other.backbone
 
 
 def _failed(spec: ModelSpec, execution: Execution, error: Exception) -> FailedProfile:

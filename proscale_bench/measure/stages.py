@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from proscale_bench.measure.latency import Subject, TimedStage
 from proscale_bench.measure.timers import Call
+from proscale_bench.models.build import OwnModel
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.postprocess import resize_masks, semantic
 from proscale_bench.specs.encoders.parts import PIXEL_EMBEDDING
@@ -48,7 +49,7 @@ class Recorded:
 
 
 def take_apart(
-    model: Mask2Former, spec: ModelSpec, images: Tensor, output_size: Size, around: Around, *, graphs: bool = False
+    model: OwnModel, spec: ModelSpec, images: Tensor, output_size: Size, around: Around, *, graphs: bool = False
 ) -> Subject:
     """A model as a subject for `run_rounds`, whole and by stages in forward order.
 
@@ -76,14 +77,15 @@ def take_apart(
         for logits, masks in zip(predictions.pred_logits, predictions.pred_masks, strict=True):
             semantic(logits, resize_masks(masks, (4 * height, 4 * width), size, output_size))
 
-    batch, _, classes = predictions.pred_logits[..., :-1].shape
-    output_bytes = batch * classes * output_size[0] * output_size[1] * predictions.pred_masks.element_size()
     stages = [TimedStage(PREPARE, inside(lambda: model.prepare(images)), 2 * bytes_of(images))]
     for stage, calls in recorded.items():
         if stage == PIXEL_EMBEDDING.name and (between := _between_parts(model, spec, recorded)):
             stages.append(replace(between, call=inside(between.call)))
         stages.append(TimedStage(stage, inside(partial(_run_all, calls)), sum(call.min_bytes for call in calls)))
-    stages.append(TimedStage(POSTPROCESSING, inside(postprocess), bytes_of(predictions) + output_bytes))
+    if isinstance(model, Mask2Former):
+        batch, _, classes = predictions.pred_logits[..., :-1].shape
+        output_bytes = batch * classes * output_size[0] * output_size[1] * predictions.pred_masks.element_size()
+        stages.append(TimedStage(POSTPROCESSING, inside(postprocess), bytes_of(predictions) + output_bytes))
     whole = TimedStage("total", inside(lambda: model(images)))
     if graphs:
         pool = torch.cuda.graph_pool_handle()  # replays never overlap and nobody reads their results: one is enough
@@ -91,7 +93,7 @@ def take_apart(
     return Subject(spec.variant, whole, tuple(stages))
 
 
-def _record(model: Mask2Former, spec: ModelSpec, images: Tensor) -> tuple[dict[str, list[Recorded]], Any]:
+def _record(model: OwnModel, spec: ModelSpec, images: Tensor) -> tuple[dict[str, list[Recorded]], Any]:
     """Every stage's calls in one pass, stages in the order in which they begin; and the predictions."""
     recorded: dict[str, list[Recorded]] = {}
     hooks: list[Any] = []
@@ -130,10 +132,10 @@ def _modules_of_stages(model: nn.Module, spec: ModelSpec) -> Iterator[tuple[str,
             yield from ((stages[name], child) for child in children)
 
 
-def _between_parts(model: Mask2Former, spec: ModelSpec, recorded: dict[str, list[Recorded]]) -> TimedStage | None:
+def _between_parts(model: OwnModel, spec: ModelSpec, recorded: dict[str, list[Recorded]]) -> TimedStage | None:
     """The work of the encoder outside its modules, as a stage; None for an encoder that does not tell."""
     left = next((part.name for part in leaves(spec.parts) if "encoder" in part.modules), None)
-    if left is None or "encoder" not in recorded:
+    if left is None or "encoder" not in recorded or not isinstance(model, Mask2Former):
         return None
     output = recorded["encoder"][0].output
     if (call := model.encoder.between_parts(output)) is None:

@@ -12,7 +12,7 @@ from functools import partial
 from math import prod
 
 from proscale_bench.cost.closed_form import ClosedForm
-from proscale_bench.cost.count import FlopCount
+from proscale_bench.cost.count import FlopCount, as_given
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import get_rules
 from proscale_bench.errors import BenchError, ExitCode
@@ -56,7 +56,9 @@ def verify(
     _compare("the trace", sum_flops(traces, count.rules, count.convention), count.flops, count)
 
     by_area = sorted(count.input.groups, key=lambda group: (prod(group.padded), prod(group.output)))
-    sizes = [parse_size(group.padded, group.output) for group in (by_area if all_sizes else by_area[-1:])]
+    sizes = [
+        as_given(spec, parse_size(group.padded, group.output)) for group in (by_area if all_sizes else by_area[-1:])
+    ]
     form = ClosedForm(spec, get_rules("fvcore"))
     unseen: dict[str, int] = {}
     for done, size in enumerate(sizes):

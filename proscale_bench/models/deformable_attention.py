@@ -79,7 +79,8 @@ class DeformableAttention(nn.Module):
 
         Args:
             query: [B, N, C], with its position.
-            reference: (x, y) as fractions of width and height: [N, 2], the same on every level, or [B, N, L * 2].
+            reference: (x, y) as fractions of width and height: [N, 2], the same on every level, or [B, N, L * 2]; or
+                boxes (x, y, width, height), [B, N, L * 4], in whose halves offsets are then counted.
             values: result of `values`, [B, sum of h*w, heads, d].
             sizes: (h, w) of each level.
             extents: the same as a tensor [L, 2], (w, h): see `position.level_extents`.
@@ -94,6 +95,11 @@ class DeformableAttention(nn.Module):
         output: Tensor = self.output_proj(sample(values, sizes, locations, weights))
         return output
 
+    def _at_points(self, by_level: Tensor) -> Tensor:
+        """(x, y) of each level for all of a head's points: [B, N, 1, L * P * 2]."""
+        pairs = by_level.reshape(*by_level.shape[:2], -1, 2)
+        return pairs.repeat_interleave(self.points, dim=2).flatten(2)[:, :, None]
+
     def locations(self, query: Tensor, reference: Tensor, extents: Tensor) -> Tensor:
         """The places that queries read, as fractions of each level: [B, N, heads, L, P, 2]; see `forward`."""
         batch, queries, _ = query.shape
@@ -105,8 +111,9 @@ class DeformableAttention(nn.Module):
         if reference.ndim == 2:
             centres = reference.repeat(1, self.levels * self.points)[:, None]
         else:
-            centres = (
-                reference.view(*reference.shape[:2], -1, 2).repeat_interleave(self.points, dim=2).flatten(2)[:, :, None]
-            )
+            if reference.shape[-1] == 4 * self.levels:
+                reference, sides = reference.view(batch, queries, self.levels, 4).chunk(2, dim=-1)
+                scale = self._at_points(2 * self.points / sides)  # the last point of a head starts on the box's edge
+            centres = self._at_points(reference)
         places: Tensor = offsets / scale + centres
         return places.view(batch, queries, self.heads, self.levels, self.points, 2)

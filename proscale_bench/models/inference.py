@@ -13,20 +13,25 @@ from proscale_bench.errors import BenchError
 from proscale_bench.models import sampling
 from proscale_bench.models.backbones import FrozenBatchNorm2d
 from proscale_bench.models.deformable_attention import DeformableAttention
+from proscale_bench.models.deformable_detr import DeformableDetr
 from proscale_bench.models.encoders.parts import TokenLayer
 from proscale_bench.models.encoders.pem import DeformableConvolution
 from proscale_bench.models.mask2former import Mask2Former
 
 
 def prepare_for_inference(
-    model: Mask2Former, *, optimizations: bool = True, sampling_name: str = sampling.AUTO, compiled: bool = False
+    model: Mask2Former | DeformableDetr,
+    *,
+    optimizations: bool = True,
+    sampling_name: str = sampling.AUTO,
+    compiled: bool = False,
 ) -> str:
     """Set a model up for inference, in place; training and saving are over for it.
 
     Args:
         optimizations: fold batch norms into convolutions, predict the masks that serve only as attention masks at
-            their level's own resolution, do what else the encoder can, and lay maps out with channels last, so that a
-            map is its tokens.
+            their level's own resolution, or of two stages' proposals what the choice needs alone, do what else the
+            encoder can, and lay maps out with channels last, so that a map is its tokens.
         sampling_name: `auto` or a name of `sampling.SAMPLERS`.
         compiled: compile what gains from it: on the CPU the arithmetic around the sampling, elsewhere the regions
             of `compile_regions` too.
@@ -44,7 +49,10 @@ def prepare_for_inference(
     if optimizations:
         model.encoder.optimize()
         fold_batch_norms(model)
-        model.decoder.masks_at_levels = True
+        if isinstance(model, Mask2Former):
+            model.decoder.masks_at_levels = True
+        elif model.proposals is not None:
+            model.proposals.chosen_alone = True
         model.to(memory_format=torch.channels_last)
     chosen = use_sampling(model, sampling_name, compiled)
     if compiled and next(model.parameters()).device.type != "cpu":
@@ -52,7 +60,7 @@ def prepare_for_inference(
     return chosen
 
 
-def compile_regions(model: Mask2Former) -> None:
+def compile_regions(model: Mask2Former | DeformableDetr) -> None:
     """Have `torch.compile` take the parts of a model one by one: sooner ready than the whole, and layers share code.
 
     On the CPU this gained nothing (see docs/profiling.md).

@@ -98,6 +98,20 @@ def padded_sine_position(padding: Tensor, channels: int, sine: Sine) -> Tensor:
     return torch.cat([_sine_features(axis, channels // 2, sine.temperature) for axis in axes], dim=-1).flatten(1, 2)
 
 
+def box_position(boxes: Tensor, channels: int) -> Tensor:
+    """The sine position of boxes, a quarter of the channels for each of their numbers.
+
+    Args:
+        boxes: [..., 4], from 0 to 1.
+
+    Returns:
+        [..., channels], float32.
+
+    Source: Zhu et al. 2021 (Deformable DETR), appendix A.4, and the official code.
+    """
+    return _sine_features(boxes.float(), channels // 4, MASK2FORMER.temperature).flatten(-2)
+
+
 def _sine_features(coordinate: Tensor, features: int, temperature: float) -> Tensor:
     """Sines and cosines of coordinates that are 1 at the last place: [...] to [..., features]."""
     index = torch.arange(features, device=coordinate.device)

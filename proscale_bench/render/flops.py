@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Literal
 
 from proscale_bench.cost.count import FlopCount
 from proscale_bench.cost.rules import NEVER_COUNTED, RULES
 from proscale_bench.render.parts import ENCODER, coarse_first, depth, merged, short_title
 from proscale_bench.render.table import Row, Table, markdown_tables, markdown_text
+from proscale_bench.specs.deformable_detr import DeformableDetrSpec
 from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
-from proscale_bench.specs.model import TOTAL, WHOLE, ModelSpec, Part, model_words
+from proscale_bench.specs.model import POSTPROCESSING, TOTAL, WHOLE, ModelSpec, Part, model_words
 from proscale_bench.specs.terms import Operator
 from proscale_bench.units import GIGA, show_gflops, show_mac, show_reduction, show_tokens
 
@@ -19,8 +21,9 @@ Breakdown = Literal["stage", "layer", "operator"]
 
 # What `models/inference.py` rewrites exactly, as far as a count can tell.
 EXECUTED = "attention masks are predicted at their level's own resolution, batch norms folded into convolutions"
+EXECUTED_OF_DETECTORS = "batch norms folded into convolutions, of two stages' tokens the score alone"
 
-EXECUTED_PARTS = ("backbone", "transformer_decoder", TOTAL)
+EXECUTED_PARTS = ("backbone", "proposals", "transformer_decoder", TOTAL)
 
 OPERATOR_NAMES = {
     Operator.CONV: "convolutions",
@@ -47,6 +50,7 @@ OPERATOR_NAMES = {
 }
 # Of a model that is not ours, nobody knows what a product serves.
 GENERAL_NAMES = OPERATOR_NAMES | {Operator.BMM: "batched matrix products", Operator.MASKED_QK: "baddbmm"}
+OF_MASKS = ("panoptic merging", "sampling and modulation inside deformable convolutions")
 MOST_LEFT_OUT = 8  # operators that a line lists
 
 
@@ -63,6 +67,12 @@ def tables(
         return [_layer_table(count) for count in counts]
     if by == "operator":
         return [_operator_table(count, as_executed) for count in counts]
+    groups = [list(group) for _, group in groupby(counts, key=lambda count: count.spec.baseline())]
+    return [table for group in groups for table in _stage_tables(group, columns, as_executed)]
+
+
+def _stage_tables(counts: Sequence[FlopCount], columns: int, as_executed: bool) -> list[Table]:
+    """Those of models of one baseline."""
     first = [counts[0].baseline] if counts[0].baseline else []
     found: list[Table] = []
     chunk = list(first)
@@ -187,7 +197,8 @@ def model_of(spec: ModelSpec) -> str:
 
 def _title(count: FlopCount) -> str:
     batch = f", batch {count.input.images}" if count.traced and count.input.images > 1 else ""
-    return f"{model_of(count.spec)} at {count.input.name}{batch}"
+    family = f"{count.spec.family}, " if isinstance(count.spec, DeformableDetrSpec) else ""
+    return f"{family}{model_of(count.spec)} at {count.input.name}{batch}"
 
 
 def headline(count: FlopCount) -> str:
@@ -215,7 +226,8 @@ def footer(count: FlopCount, as_executed: bool = False) -> list[str]:
     where = str(count.input)
     if not count.input.is_single:
         where += f": mean over {count.input.images:,} images of COCO val2017"
-    executed = [f"as executed, by default of profile and eval: {EXECUTED}"] if as_executed else []
+    saved = EXECUTED_OF_DETECTORS if isinstance(count.spec, DeformableDetrSpec) else EXECUTED
+    executed = [f"as executed, by default of profile and eval: {saved}"] if as_executed else []
     counted = f"{show_mac(count.convention)} · rules {count.rules.name}"
     return [
         f"{counted}: {count.rules.description} · {where} · engine {count.engine}",
@@ -233,7 +245,8 @@ def _left_out(count: FlopCount) -> list[str]:
     shown = [f"{names.get(name, name)} ({show_gflops(amount)} G)" for name, amount in found]
     if not count.traced:
         choice = ["choice of kept tokens"] if any(layer.keep < 1 for layer in count.spec.layers) else []
-        return [*shown, *NEVER_COUNTED, *choice]
+        never = [one for one in NEVER_COUNTED if POSTPROCESSING in count.gflops or one not in OF_MASKS]
+        return [*shown, *never, *choice]
     more = [f"{len(shown) - MOST_LEFT_OUT} more, which --export-json lists"] if len(shown) > MOST_LEFT_OUT else []
     return [*shown[:MOST_LEFT_OUT], *more] or ["nothing"]
 

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from proscale_bench.render.table import Row, Table
 from proscale_bench.results.inspection import PARTS, STATUSES, Entry, Inspection, WarmStart
 from proscale_bench.specs.backbones import BACKBONES, ResNet, Swin
+from proscale_bench.specs.deformable_detr import DeformableDetrSpec
+from proscale_bench.specs.encoders.multiscale import MultiScale
 from proscale_bench.specs.encoders.staged import baseline, parse_compact
-from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
+from proscale_bench.specs.families import OwnSpec
+from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.masked_decoder import Head
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 HOW_KNOWN = {"given": "as given", "metadata": "from the file's metadata", "shapes": "read off the tensors"}
 NAMED_LEFT_BEHIND = 6
 COMPARED = (baseline(), parse_compact("3,3,3"))
+DETECTORS_COMPARED = (MultiScale(), MultiScale((2, 2, 1, 1)))
 
 
 def list_table() -> Table:
@@ -48,7 +52,7 @@ def weights_table(shipped: Mapping[str, WeightsHeader]) -> Table:
     return Table("", ("weights that ship", "schedule", "seed"), tuple(rows))
 
 
-def dimensions(spec: Mask2FormerSpec) -> list[tuple[str, str]]:
+def dimensions(spec: OwnSpec) -> list[tuple[str, str]]:
     """The dimensions of a model as pairs of (name, value)."""
     return backbone_dimensions(spec.backbone) + head_dimensions(spec.head)
 
@@ -75,12 +79,13 @@ def head_dimensions(head: Head) -> list[tuple[str, str]]:
     ]
 
 
-def parameter_table(spec: Mask2FormerSpec) -> Table:
-    """The parameters of the baseline and of 3,3,3, by part."""
-    counts = [replace(spec, encoder=schedule).parameters() for schedule in COMPARED]
+def parameter_table(spec: OwnSpec) -> Table:
+    """The parameters of the baseline and of a schedule of PRO-SCALE, by part."""
+    compared = DETECTORS_COMPARED if isinstance(spec, DeformableDetrSpec) else COMPARED
+    counts = [replace(spec, encoder=schedule).parameters() for schedule in compared]
     rows = [Row(part.replace("_", " "), tuple(f"{count[part]:,}" for count in counts)) for part in counts[0]]
     rows.append(Row("total", tuple(f"{sum(count.values()):,}" for count in counts), strong=True))
-    return Table("", ("parameters", *(schedule.compact for schedule in COMPARED)), tuple(rows))
+    return Table("", ("parameters", *(schedule.compact for schedule in compared)), tuple(rows))
 
 
 def published_table(results: Sequence[PublishedRow]) -> Table:

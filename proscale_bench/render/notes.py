@@ -35,7 +35,7 @@ def notes_on_records(records: Iterable[Record]) -> list[str]:
             how = f"measured on {record.input.images:,} images" if record.is_evaluated else "as stated"
             name = record.identity.name
             notes[f"{name}: GFLOPs are expected over the exits {how} ({taken}); no image costs this"] = True
-        if ours := ours_in_spelling(record.identity.schedule):
+        if ours := ours_in_spelling(record.identity.schedule, record.identity.model):
             notes[f"{record.identity.schedule}: {ours}"] = True
     return list(notes)
 

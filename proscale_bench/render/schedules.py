@@ -10,6 +10,7 @@ from proscale_bench.render.table import Row, Table
 from proscale_bench.specs.encoders.early_exit import EarlyExit
 from proscale_bench.specs.encoders.hybrid import Hybrid
 from proscale_bench.specs.encoders.interleaved import Lite
+from proscale_bench.specs.encoders.multiscale import DETECTOR_LEVELS, MultiScale, MultiScaleLite
 from proscale_bench.specs.encoders.pem import Pem
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import LEVELS, STRIDES
@@ -64,6 +65,12 @@ def drawing(count: FlopCount, plain: bool = False) -> Table:
 
 def options(encoder: EncoderSpec) -> list[tuple[str, str]]:
     """The options of an encoder beside its layers, as pairs of (name, value)."""
+    if isinstance(encoder, MultiScale):
+        return _options_of_multiscale(encoder)
+    return _options_of_detectors_lite(encoder) if isinstance(encoder, MultiScaleLite) else _options(encoder)
+
+
+def _options(encoder: EncoderSpec) -> list[tuple[str, str]]:
     match encoder:
         case Schedule():
             return _options_of_schedule(encoder)
@@ -107,6 +114,27 @@ def options(encoder: EncoderSpec) -> list[tuple[str, str]]:
     return []
 
 
+def _options_of_multiscale(encoder: MultiScale) -> list[tuple[str, str]]:
+    mapping = "PRO-SCALE's stages in a detector: ours, no code is public; a layer sees the coarsest levels of its stage"
+    share = f"{100 * encoder.keep:.6g} % of all tokens are refined in layers over all levels, by a score of ours"
+    return [
+        *([("mapping", mapping)] if any(encoder.stages[:-1]) else ()),
+        *([("token retention", share)] if encoder.keep < 1 else ()),
+        ("levels", "res6 to res3, with the positions and valid ratios of padded images; nothing at stride 4"),
+    ]
+
+
+def _options_of_detectors_lite(encoder: MultiScaleLite) -> list[tuple[str, str]]:
+    layers, refined = encoder.interleaving, ", ".join(DETECTOR_LEVELS[: encoder.coarse])
+    keys = "keys of their own projection" if layers.project_keys else "keys that are the values"
+    return [
+        ("layers", f"all read all levels and refine {refined}; the last of a block refines the others too"),
+        ("attention", f"key-aware, with {keys}" if layers.key_aware else "plain: a query predicts its weights"),
+        *([("locations", "the same offsets on all levels")] if layers.same_locations else ()),
+        ("FFN of fine levels", "small, of its own" if layers.small_ffn else "that of the coarse levels"),
+    ]
+
+
 def _options_of_schedule(schedule: Schedule) -> list[tuple[str, str]]:
     gate = {"none": "none", "linear": "linear", "conv": "1x1 convolution"}[schedule.recalibration]
     if schedule.recalibration != "none":
@@ -128,7 +156,8 @@ def _options_of_schedule(schedule: Schedule) -> list[tuple[str, str]]:
 def _mark(level: str, layer: LayerCost) -> str:
     """The mark of a level in a layer's column."""
     if level in layer.levels:
-        return KEPT if layer.keep < 1 and level == layer.levels[-1] else REFINED
+        kept_of = layer.levels if layer.keeps_of_all else layer.levels[-1:]
+        return KEPT if layer.keep < 1 and level in kept_of else REFINED
     return READ if level in (layer.reads or ()) else UNSEEN
 
 

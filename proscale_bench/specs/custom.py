@@ -106,6 +106,7 @@ class CustomSpec:
     exits: ClassVar[tuple[ModelSpec, ...]] = ()
     expected_over: ClassVar[tuple[tuple[ModelSpec, Fraction], ...]] = ()
     carries_its_parts = True
+    pads = False
     classes = None
 
     @property
@@ -122,6 +123,9 @@ class CustomSpec:
         given |= {"inputs": self.request.inputs, "allowed": ", ".join(f"{name}=0" for name in self.request.allowed)}
         own: dict[str, int | str | tuple[int, ...]] = {key: value for key, value in given.items() if value}
         return {**own, "engine": self.engine, "source": self.digest}
+
+    def require_sides(self, height_px: int, width_px: int) -> None:
+        """Unknown: running it tells."""
 
     def expected(self, images: Sequence[int]) -> CustomSpec:
         return self

@@ -49,6 +49,7 @@ class Mask2FormerSpec:
 
     family = "Mask2Former"
     tasks = frozenset[Task](("panoptic", "instance", "semantic"))
+    pads = True
 
     @property
     def backbone_name(self) -> str:
@@ -74,6 +75,9 @@ class Mask2FormerSpec:
     def exits(self) -> tuple[Mask2FormerSpec, ...]:
         """The models that this one is for one image or another; empty where all images run the same."""
         return tuple(replace(self, encoder=encoder) for encoder in getattr(self.encoder, "exits", ()))
+
+    def require_sides(self, height_px: int, width_px: int) -> None:
+        """None are too small: they are padded."""
 
     def expected(self, images: Sequence[int]) -> Mask2FormerSpec:
         """The model whose cost is the mean of one with `exits`, where so many images take each of them."""

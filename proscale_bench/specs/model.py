@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 from proscale_bench.specs.levels import STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
 from proscale_bench.specs.tasks import Task
-from proscale_bench.specs.terms import Kept, Quantity, Terms, Tokens
+from proscale_bench.specs.terms import Kept, Quantity, Terms, Together, Tokens
 
 Number = TypeVar("Number", int, float)
-PLURALS = ("classes", "queries", "points", "heads", "layers")  # dimensions that are numbers of things
+PLURALS = ("classes", "queries", "points", "heads", "layers", "boxes")  # dimensions that are told before their name
 TRACED = ("engine", "source")  # how a model was found that has no closed form
 TOTAL, POSTPROCESSING, WHOLE = "total", "postprocessing", "total_with_postprocessing"
 
@@ -56,17 +56,21 @@ class LayerSpec(NamedTuple):
         levels: the levels whose tokens it refines, coarse to fine.
         reads: the levels whose tokens these attend to; None where they are the same.
         keep: the share of the last level's tokens that it refines.
+        keeps_of_all: the share is of all its tokens, and not of the last level's alone.
     """
 
     stage: int
     levels: tuple[str, ...]
     reads: tuple[str, ...] | None = None
     keep: float = 1.0
+    keeps_of_all: bool = False
 
     @property
     def tokens(self) -> tuple[Quantity, ...]:
         """The tokens of each level that it refines."""
         *coarser, last = (Tokens(STRIDES[level]) for level in self.levels)
+        if self.keeps_of_all:
+            return (Kept(Together((*coarser, last)), self.keep),)
         return (*coarser, last if self.keep == 1 else Kept(last, self.keep))
 
 
@@ -195,6 +199,17 @@ class ModelSpec(Protocol):
     @property
     def carries_its_parts(self) -> bool:
         """Its records say what its parts are. Those of Mask2Former with token layers do not, as none once did."""
+
+    @property
+    def pads(self) -> bool:
+        """Images are padded to a multiple of 32, and do not keep their size."""
+
+    def require_sides(self, height_px: int, width_px: int) -> None:
+        """Refuse images that are too small for its levels.
+
+        Raises:
+            BenchError: these are.
+        """
 
     @property
     def classes(self) -> int | None:

@@ -98,6 +98,16 @@ class Squared:
 
 
 @dataclass(frozen=True)
+class Together:
+    """The sum of other quantities: the tokens of all levels."""
+
+    of: tuple[Quantity, ...]
+
+    def at(self, sides: Sides) -> int:
+        return sum(quantity.at(sides) for quantity in self.of)
+
+
+@dataclass(frozen=True)
 class Kept:
     """A share of another quantity, of each image rounded up: the tokens that retention keeps."""
 

@@ -23,7 +23,8 @@ from proscale_bench.data.layout import find_layout
 from proscale_bench.data.shapes.scene import VERSION
 from proscale_bench.errors import BenchError
 from proscale_bench.results.record import UNKNOWN, Identity
-from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
+from proscale_bench.specs.encoders.multiscale import MultiScale
+from proscale_bench.specs.families import MASK2FORMER, OwnSpec, as_encoder_of, is_detector, is_own, own_model
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, by_exit
 from proscale_bench.sweeps.measurements import UNKNOWN_MODEL, EvaluateTask, ProfileTask, sha256_of
 from proscale_bench.sweeps.tasks import Measurement
@@ -45,7 +46,7 @@ class SweptWeights:
 
     path: Path
     schedule: EncoderSpec | None
-    spec: Mask2FormerSpec | None
+    spec: OwnSpec | None
     digest: str | None
 
 
@@ -91,7 +92,8 @@ def read_sweep(path: Path) -> Sweep:
         message = "weights: none are of the schedules and backbones that the sweep names"
         hint = "name theirs too, or leave out `schedules` and `backbones`: they are then those of the weights"
         raise spec.file.error(("weights",), message, hint)
-    if file.backbones is None and not file.models and not any(one.spec for one in asked):
+    others = len(file.models or ()) > len(file.own_models)
+    if file.backbones is None and not others and not any(one.spec for one in asked):
         hint = "name `backbones`; 'proscale-bench models inspect FILE' says what a file holds"
         raise spec.file.error(("weights",), "weights: none of them tells its backbone", hint)
     _require_dimensions(spec.file, asked)
@@ -152,7 +154,8 @@ def _read_weights(path: Path) -> SweptWeights:
 
 def _is_asked_for(weights: SweptWeights, spec: SweepSpec) -> bool:
     """Tell whether the file asks for these weights; those that cannot be read it does, so that somebody says why."""
-    if spec.schedules is not None and weights.schedule is not None and weights.schedule not in spec.schedules:
+    named = None if spec.schedules is None else {schedule.compact for schedule in spec.schedules}
+    if named is not None and weights.schedule is not None and weights.schedule.compact not in named:
         return False
     backbones = spec.file.value.backbones
     return backbones is None or weights.spec is None or weights.spec.backbone_name in backbones
@@ -169,12 +172,14 @@ def _require_dimensions(file: Document[SweepFile], weights: tuple[SweptWeights, 
                 raise file.error((key,), message, f"leave out `{key}`: the models are then as the weights")
 
 
-def _models(spec: SweepSpec, weights: tuple[SweptWeights, ...]) -> Iterator[tuple[Mask2FormerSpec, ...]]:
+def _models(spec: SweepSpec, weights: tuple[SweptWeights, ...]) -> Iterator[tuple[OwnSpec, ...]]:
     """The models of each backbone: with the dimensions of its weights, where it has any."""
     file = spec.file.value
     known = [one.spec for one in weights if one.spec]
     of_weights = dict.fromkeys(one.schedule for one in weights if one.schedule)
-    schedules = spec.schedules or tuple(of_weights) or tuple(schedule for schedule, _ in catalogue())
+    families = file.own_models or [MASK2FORMER]
+    known_schedules = (MultiScale(),) if is_detector(families[0]) else tuple(schedule for schedule, _ in catalogue())
+    schedules = spec.schedules or tuple(of_weights) or known_schedules
     classes = {one.head.num_classes for one in known}
     dimensions = {key: getattr(file, key) for key in DIMENSIONS}
     if dimensions["classes"] is None and len(classes) == 1:
@@ -184,11 +189,14 @@ def _models(spec: SweepSpec, weights: tuple[SweptWeights, ...]) -> Iterator[tupl
         own = [one for one in known if one.backbone_name == name]
         for base in dict.fromkeys(one.baseline() for one in own):
             theirs = dict.fromkeys(one.encoder for one in own if one.baseline() == base)
-            yield tuple(replace(base, encoder=schedule) for schedule in spec.schedules or theirs)
+            yield tuple(replace(base, encoder=as_encoder_of(base, one)) for one in spec.schedules or theirs)
         if not own:
             with spec.file.at("width"):  # which heads and norms divide, or not
-                found = tuple(mask2former(schedule, name, **dimensions) for schedule in schedules)
-            yield found
+                found = [
+                    tuple(own_model(family, schedule, name, **dimensions) for schedule in schedules)
+                    for family in families
+                ]
+            yield from found
 
 
 def _any_models(file: Document[SweepFile]) -> Iterator[tuple[ModelSpec, ...]]:
@@ -198,6 +206,8 @@ def _any_models(file: Document[SweepFile]) -> Iterator[tuple[ModelSpec, ...]]:
 
     folder, found = Path(file.path).parent, []
     for index, entry in enumerate(file.value.models or ()):
+        if isinstance(entry, str) and is_own(entry):
+            continue
         with file.at("models", index):
             named = AnyModelFields(model=entry) if isinstance(entry, str) else entry
             base = named.base_request(folder)

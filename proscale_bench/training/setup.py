@@ -27,6 +27,7 @@ from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.inspection import WarmStart
 from proscale_bench.results.profile import DeviceType
 from proscale_bench.specs.backbones import BACKBONES
+from proscale_bench.specs.families import require_masks
 from proscale_bench.specs.levels import LEVELS, SIZE_DIVISOR, STRIDES
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import EncoderSpec
@@ -161,7 +162,8 @@ def like(baseline: Checkpoint, named: Mask2FormerSpec) -> Mask2FormerSpec:
     Raises:
         BenchError: the baseline's backbone is another than the recipe's.
     """
-    spec = baseline.inferred.spec
+    own = baseline.inferred.spec
+    spec = None if own is None else require_masks(own, f"{baseline.path}: --start")
     if spec is None or (spec.backbone != named.backbone and spec.backbone_name in BACKBONES):
         found = "none" if spec is None else spec.backbone_name
         raise BenchError(

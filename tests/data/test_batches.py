@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proscale_bench.data.batches import Batch, form_batches, load_ahead, padded_size, resized_size
+from proscale_bench.cost.geometry import resized_size
+from proscale_bench.data.batches import Batch, form_batches, load_ahead, padded_size
 from proscale_bench.data.dataset import ImageEntry
 
 SIZES = ((480, 640), (640, 480), (427, 640), (500, 333))

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proscale_bench.data.batches import padded_size, resize, resized_size
+from proscale_bench.cost.geometry import resized_size
+from proscale_bench.data.batches import padded_size, resize
 from proscale_bench.data.pictures import read_image
 from tests.models.golden import shared
 

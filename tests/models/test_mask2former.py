@@ -8,7 +8,8 @@ import torchvision
 from torch import Tensor
 
 from proscale_bench.models.backbones import FrozenBatchNorm2d, build_backbone
-from proscale_bench.models.mask2former import PIXEL_MEAN, PIXEL_STD, Mask2Former
+from proscale_bench.models.images import PIXEL_MEAN, PIXEL_STD
+from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.masked_decoder import attention_mask
 from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.encoders.staged import baseline, parse_compact

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
+from proscale_bench.models.checkpoints.detector_layouts import turned
 from proscale_bench.models.checkpoints.formats import Stored
 from proscale_bench.models.checkpoints.infer import Inferred, NoBackbone
-from proscale_bench.models.checkpoints.layouts import KeyMap, map_keys
+from proscale_bench.models.checkpoints.key_map import KeyMap, map_keys
 from proscale_bench.results.inspection import STATUSES, Entry, Inspection, Status
 from proscale_bench.units import printable
 
@@ -210,7 +211,7 @@ def translate(stored: Stored) -> Translation:
     for ours, sources in keys.sources.items():
         tensor = _join(stored, sources) if len(sources) > 1 else stored.tensors[sources[0]]
         tensors[ours] = tensor.flatten() if ours.endswith(INDEX) and tensor.ndim == 2 else tensor
-    return Translation(stored, keys, tensors)
+    return Translation(stored, keys, turned(tensors) if keys.layout.turned else tensors)
 
 
 def _join(stored: Stored, keys: tuple[str, ...]) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from proscale_bench.errors import BenchError
-from proscale_bench.models.checkpoints.layouts import KeyRule, rule
+from proscale_bench.models.checkpoints.key_layout import KeyRule, rule
 
 _LAYER = "transformer.encoder.layers.{i}"
 

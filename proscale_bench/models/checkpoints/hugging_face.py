@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from proscale_bench.errors import BenchError
-from proscale_bench.models.checkpoints.infer import POINTS, Hints, Inferred
+from proscale_bench.models.checkpoints.hugging_face_detector import MODEL_TYPE, hints_of_detector, refuse_other_head
+from proscale_bench.models.checkpoints.infer import POINTS, Inferred
+from proscale_bench.models.checkpoints.shapes import Hints
 from proscale_bench.specs.backbones import ResNet, Swin
+from proscale_bench.specs.box_decoder import DetectorHead
 
 # What a configuration may say if our model is to compute the same. The tensors tell the dimensions.
 REQUIRED: dict[str, tuple[Any, ...]] = {
@@ -35,6 +38,8 @@ def hints_of_config(path: Path, text: str) -> Hints:
         BenchError: it describes another model than ours, naming the setting.
     """
     config = json.loads(text)
+    if _setting(config, "model_type") == MODEL_TYPE:
+        return hints_of_detector(path, config)
     for setting, allowed in REQUIRED.items():
         found = _setting(config, setting)
         if found is not None and found not in allowed:
@@ -55,6 +60,9 @@ def refuse_contradiction(path: Path, text: str, inferred: Inferred) -> None:
         BenchError: it says otherwise than they do, naming the first setting.
     """
     config = json.loads(text)
+    if isinstance(inferred.head, DetectorHead):
+        refuse_other_head(path, config, inferred.head)
+        return
     labels = config.get("id2label")
     if isinstance(labels, dict) and len(labels) != inferred.head.num_classes:
         raise _contradiction(path, "id2label", f"of {len(labels):,} classes", inferred.head.num_classes)

@@ -10,46 +10,28 @@ guessed: the file, or whoever opens it, says which it is, and its tensors are he
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from math import isqrt
 
-from proscale_bench.errors import BenchError
+from proscale_bench.models.checkpoints.infer_detector import as_detectors, detector_encoder, detector_head, is_detector
+from proscale_bench.models.checkpoints.shapes import Hints, TensorError, TensorShapes, count, dimension, divisor
 from proscale_bench.specs.backbones import ResNet, Swin
+from proscale_bench.specs.box_decoder import DetectorHead
+from proscale_bench.specs.deformable_detr import DeformableDetrSpec
 from proscale_bench.specs.encoders.early_exit import EarlyExit
 from proscale_bench.specs.encoders.parts import PixelEmbedding
 from proscale_bench.specs.encoders.staged import Recalibration, Schedule, Stage
+from proscale_bench.specs.families import OwnSpec
 from proscale_bench.specs.levels import LEVELS, TOKEN_LEVELS, Channels, Level
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.masked_decoder import NORM_GROUPS, Head
 from proscale_bench.specs.model import EncoderSpec
 
 DEFAULT_HEADS = 8
+NO_HINTS = Hints()
 POINTS = 4
 MAX_WINDOW = 64  # its index of relative positions has window ** 4 entries; published windows are 7 and 12
-MAX_NUMBER = 300  # layers or blocks; the deepest published stage has 36
-
-TensorShapes = Mapping[str, tuple[int, ...]]  # under our keys
-
-
-class TensorError(BenchError):
-    """A tensor that tells nothing; `key` is ours, `what` is wrong with it."""
-
-    def __init__(self, key: str, what: str, hint: str | None = None) -> None:
-        super().__init__(f"{key}{what}", hint)
-        self.key, self.what = key, what
-
-
-@dataclass(frozen=True)
-class Hints:
-    """Hints that a file gives beside its tensors; None where it says nothing."""
-
-    schedule: EncoderSpec | None = None
-    encoder_heads: int | None = None
-    encoder_points: int | None = None
-    encoder_ffn: int | None = None
-    decoder_heads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,14 +50,16 @@ class Inferred:
     schedule: EncoderSpec
 
     @property
-    def spec(self) -> Mask2FormerSpec | None:
+    def spec(self) -> OwnSpec | None:
         """The whole model; None of a head alone."""
-        return (
-            None if isinstance(self.backbone, NoBackbone) else Mask2FormerSpec(self.backbone, self.schedule, self.head)
-        )
+        if isinstance(self.backbone, NoBackbone):
+            return None
+        if isinstance(self.head, DetectorHead):
+            return DeformableDetrSpec(self.backbone, self.schedule, self.head)
+        return Mask2FormerSpec(self.backbone, self.schedule, self.head)
 
 
-def infer(shapes: TensorShapes, given: EncoderSpec | None = None, hints: Hints = Hints()) -> Inferred:
+def infer(shapes: TensorShapes, given: EncoderSpec | None = None, hints: Hints = NO_HINTS) -> Inferred:
     """Read a model off its tensors.
 
     A schedule given is taken at its word; where it contradicts the shapes, the model it describes has other ones.
@@ -84,12 +68,16 @@ def infer(shapes: TensorShapes, given: EncoderSpec | None = None, hints: Hints =
         TensorError: a tensor that tells a dimension is missing or of no possible shape.
     """
     told = given or hints.schedule
+    if is_detector(shapes):
+        detector = detector_head(shapes, hints)
+        encoder = detector_encoder(shapes, detector) if told is None else as_detectors(told)
+        return Inferred(_backbone(shapes), detector, encoder)
     if told is not None and not isinstance(told, Schedule | EarlyExit):
         return Inferred(_backbone(shapes), _told_head(shapes, hints), told)
     width = _width(shapes, "encoder.mask_features.weight")
     rows = [
-        _dimension(shapes, f"encoder.layers.{index}.attention.sampling_offsets.weight")
-        for index in range(_count(shapes, r"encoder\.layers\.(\d+)\."))
+        dimension(shapes, f"encoder.layers.{index}.attention.sampling_offsets.weight")
+        for index in range(count(shapes, r"encoder\.layers\.(\d+)\."))
     ]
     points = hints.encoder_points or POINTS
     per_head = [rows_of_layer // (2 * points) for rows_of_layer in rows]  # heads times levels
@@ -101,8 +89,8 @@ def infer(shapes: TensorShapes, given: EncoderSpec | None = None, hints: Hints =
         width=width,
         encoder_heads=heads,
         encoder_points=points,
-        encoder_ffn=_dimension(shapes, "encoder.layers.0.linear1.weight") if rows else Head.encoder_ffn,
-        decoder_heads=_divisor(hints.decoder_heads, width) or heads,
+        encoder_ffn=dimension(shapes, "encoder.layers.0.linear1.weight") if rows else Head.encoder_ffn,
+        decoder_heads=divisor(hints.decoder_heads, width) or heads,
         **_decoder(shapes),
     )
     seen = [units // heads for units in per_head]
@@ -114,10 +102,10 @@ def _told_head(shapes: TensorShapes, hints: Hints) -> Head:
     width = _width(shapes, "decoder.query_features", axis=1, rank=2)
     return Head(
         width=width,
-        encoder_heads=_divisor(hints.encoder_heads, width) or DEFAULT_HEADS,
+        encoder_heads=divisor(hints.encoder_heads, width) or DEFAULT_HEADS,
         encoder_points=hints.encoder_points or POINTS,
         encoder_ffn=hints.encoder_ffn or Head.encoder_ffn,
-        decoder_heads=_divisor(hints.decoder_heads, width) or DEFAULT_HEADS,
+        decoder_heads=divisor(hints.decoder_heads, width) or DEFAULT_HEADS,
         **_decoder(shapes),
     )
 
@@ -125,15 +113,15 @@ def _told_head(shapes: TensorShapes, hints: Hints) -> Head:
 def _decoder(shapes: TensorShapes) -> dict[str, int]:
     """The dimensions of the transformer decoder."""
     return {
-        "decoder_ffn": _dimension(shapes, "decoder.layers.0.linear1.weight"),
-        "decoder_layers": _count(shapes, r"decoder\.layers\.(\d+)\."),
-        "queries": _dimension(shapes, "decoder.query_features"),
-        "num_classes": _dimension(shapes, "decoder.class_head.weight", least=2) - 1,
+        "decoder_ffn": dimension(shapes, "decoder.layers.0.linear1.weight"),
+        "decoder_layers": count(shapes, r"decoder\.layers\.(\d+)\."),
+        "queries": dimension(shapes, "decoder.query_features"),
+        "num_classes": dimension(shapes, "decoder.class_head.weight", least=2) - 1,
     }
 
 
 def _width(shapes: TensorShapes, key: str, *, axis: int = 0, rank: int = 4) -> int:
-    width = _dimension(shapes, key, axis=axis, rank=rank)
+    width = dimension(shapes, key, axis=axis, rank=rank)
     if width % NORM_GROUPS:
         raise TensorError(key, f": width {width} is no multiple of {NORM_GROUPS} norm groups")
     return width
@@ -205,7 +193,7 @@ def _heads(
         return whole and levels == sorted(levels) and width % heads == 0
 
     if not rows:
-        return _divisor(hint, width) or DEFAULT_HEADS
+        return divisor(hint, width) or DEFAULT_HEADS
     uneven = next((index for index, one in enumerate(rows) if one % (2 * points)), None)
     last = per_head[-1]
     preferred = [hint or 0, last // most if last % most == 0 else 0, DEFAULT_HEADS]
@@ -240,10 +228,6 @@ def _first_misfit(per_head: list[int], most: int) -> int:
     return len(per_head) - 1
 
 
-def _divisor(heads: int | None, width: int) -> int | None:
-    return heads if heads and width % heads == 0 else None
-
-
 # --- Backbones ---
 
 
@@ -254,62 +238,37 @@ def _backbone(shapes: TensorShapes) -> ResNet | Swin | NoBackbone:
         return _swin(shapes)
     if stray := next((key for key in shapes if key.startswith("backbone.")), None):
         raise TensorError(stray, ": of a backbone that is neither a ResNet nor a Swin, or damaged")
-    res2 = _dimension(shapes, "encoder.lateral.0.weight", axis=1, rank=4)
+    res2 = dimension(shapes, "encoder.lateral.0.weight", axis=1, rank=4)
     first = int(_has_res6(shapes))
     places = range(first, first + len(LEVELS))
-    res5, res4, res3 = (_dimension(shapes, f"encoder.projections.{i}.0.weight", axis=1, rank=4) for i in places)
+    res5, res4, res3 = (dimension(shapes, f"encoder.projections.{i}.0.weight", axis=1, rank=4) for i in places)
     return NoBackbone((res2, res3, res4, res5))
 
 
 def _resnet(shapes: TensorShapes) -> ResNet:
-    width = _dimension(shapes, "backbone.layer1.0.conv1.weight", rank=4)
-    out = _dimension(shapes, "backbone.layer1.0.conv3.weight", rank=4)  # a basic block has none
+    width = dimension(shapes, "backbone.layer1.0.conv1.weight", rank=4)
+    out = dimension(shapes, "backbone.layer1.0.conv3.weight", rank=4)  # a basic block has none
     if out % width:
         raise TensorError("backbone.layer1.0.conv3.weight", f": {out} channels are no multiple of {width}")
-    one, two, three, four = (_count(shapes, rf"backbone\.layer{stage}\.(\d+)\.") for stage in range(1, 5))
-    stem = _dimension(shapes, "backbone.conv1.weight", rank=4)
+    one, two, three, four = (count(shapes, rf"backbone\.layer{stage}\.(\d+)\.") for stage in range(1, 5))
+    stem = dimension(shapes, "backbone.conv1.weight", rank=4)
     return ResNet((one, two, three, four), stem_width=stem, width=width, expansion=out // width)
 
 
 def _swin(shapes: TensorShapes) -> Swin:
-    width = _dimension(shapes, "backbone.features.0.0.weight", rank=4)
+    width = dimension(shapes, "backbone.features.0.0.weight", rank=4)
     stages = []
     for stage in range(4):
-        depth = _count(shapes, rf"backbone\.features\.{2 * stage + 1}\.(\d+)\.")
+        depth = count(shapes, rf"backbone\.features\.{2 * stage + 1}\.(\d+)\.")
         table = f"backbone.features.{2 * stage + 1}.0.attn.relative_position_bias_table"
-        heads = _dimension(shapes, table, axis=1)
+        heads = dimension(shapes, table, axis=1)
         if width * 2**stage % heads:
             raise TensorError(table, f": {heads} heads do not divide {width * 2**stage} channels")
         stages.append((depth, heads))
     table = "backbone.features.1.0.attn.relative_position_bias_table"
-    rows = _dimension(shapes, table)
+    rows = dimension(shapes, table)
     window = (isqrt(rows) + 1) // 2
     if (2 * window - 1) ** 2 != rows or window > MAX_WINDOW:
         raise TensorError(table, f": {rows} rows are no window's (2 w - 1)^2 with w up to {MAX_WINDOW}")
     (d1, h1), (d2, h2), (d3, h3), (d4, h4) = stages
     return Swin(width, (d1, d2, d3, d4), (h1, h2, h3, h4), window)
-
-
-# --- Reading shapes ---
-
-
-def _dimension(shapes: TensorShapes, key: str, *, axis: int = 0, rank: int = 2, least: int = 1) -> int:
-    """One side of a tensor of this rank; an error where it is missing, of another rank, or too small."""
-    shape = shapes.get(key)
-    if shape is None:
-        raise TensorError(key, " is missing", "the file is damaged, or not of a model that we know")
-    if len(shape) != rank or min(shape) < 1 or shape[axis] < least:
-        raise TensorError(key, f": shape {list(shape)}, expected {rank} dimensions, none of them empty")
-    return shape[axis]
-
-
-def _count(shapes: TensorShapes, pattern: str) -> int:
-    """The count of numbers in the keys' place: one more than the largest, gaps being missing tensors."""
-    found = {int(match[1]) for key in shapes if (match := re.match(pattern, key))}
-    largest = max(found, default=-1) + 1
-    if largest > MAX_NUMBER or largest > 2 * len(found) + 8:  # a name alone must not make us build that many layers
-        key = pattern.replace(r"(\d+)\.", str(largest - 1)).replace("\\", "")
-        raise TensorError(
-            key, f": number {largest}, of {len(found)} in the file and at most {MAX_NUMBER}", "the file is damaged"
-        )
-    return largest

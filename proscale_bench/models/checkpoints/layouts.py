@@ -1,8 +1,4 @@
-"""The layouts that we know: tables of a code base's names of tensors and ours, read both ways.
-
-A template names a family of keys: `layers.{s}.blocks.{b}.` is every key that begins so, `{2s+1}` is an odd number that
-stands for s. A template that ends with `$` is one whole key. The names that wrappers of modules put into keys are taken
-out before, wherever they stand.
+"""The layouts that we know: tables of a code base's names of tensors and ours.
 
 Sources: keys of the official checkpoints (Mask2Former on detectron2, PRO-SCALE), and of
 `transformers.Mask2FormerForUniversalSegmentation` with Swin and ResNet backbones.
@@ -11,127 +7,8 @@ Sources: keys of the official checkpoints (Mask2Former on detectron2, PRO-SCALE)
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
-from proscale_bench.errors import BenchError
-
-_FIELD = re.compile(r"\{(\d*)([a-z])([+-]\d+)?\}")
-# Of torch.compile, activation checkpointing, FSDP (old and new), Lightning's strategies, and DataParallel.
-_WRAPPER = re.compile(
-    r"(?:^|(?<=\.))(?:_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module|_fpw_module|_forward_module|module)\."
-)
-
-
-@dataclass(frozen=True)
-class Template:
-    """A family of keys with numbers in them."""
-
-    text: str
-
-    @cached_property
-    def _fields(self) -> list[tuple[int, str, int]]:
-        """(factor, letter, offset) of each number."""
-        return [(int(factor or 1), letter, int(offset or 0)) for factor, letter, offset in _FIELD.findall(self.text)]
-
-    @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        literal = _FIELD.split(self.text.removesuffix("$"))[::4]  # what stands between the fields
-        end = "$" if self.text.endswith("$") else ""
-        return re.compile(r"(0|[1-9]\d{0,5})".join(map(re.escape, literal)) + end)
-
-    def match(self, key: str) -> tuple[dict[str, int], str] | None:
-        """The numbers in a key of this family and what follows them; None for other keys."""
-        found = self._pattern.match(key)
-        if not found:
-            return None
-        numbers: dict[str, int] = {}
-        for value, (factor, letter, offset) in zip(map(int, found.groups()), self._fields, strict=True):
-            number, rest = divmod(value - offset, factor)
-            if rest or number < 0 or numbers.setdefault(letter, number) != number:
-                return None
-        return numbers, key[found.end() :]
-
-    def fill(self, numbers: dict[str, int]) -> str:
-        """The key with these numbers."""
-        return _FIELD.sub(
-            lambda field: str(int(field[1] or 1) * numbers[field[2]] + int(field[3] or 0)),
-            self.text.removesuffix("$"),
-        )
-
-
-@dataclass(frozen=True)
-class KeyRule:
-    """A family of their keys and ours. `part` is the third of our rows that theirs is: query, key, value."""
-
-    theirs: Template
-    ours: Template
-    part: int | None = None
-
-
-def rule(theirs: str, ours: str, part: int | None = None) -> KeyRule:
-    return KeyRule(Template(theirs), Template(ours), part)
-
-
-@dataclass(frozen=True)
-class KeyLayout:
-    """The names that a code base gives the tensors of a Mask2Former.
-
-    Args:
-        name: name of the layout.
-        anchors: keys of which every checkpoint has one; what stands before it is a wrapper's prefix.
-        rules: the first that fits wins, in either direction.
-        encoder: a pattern of the keys that are the encoder's, whether they have a place or not.
-        older: (pattern, replacement): other spellings, brought to the table's.
-        unused: a pattern of keys that matter to training alone.
-    """
-
-    name: str
-    anchors: tuple[str, ...]
-    rules: tuple[KeyRule, ...]
-    encoder: str
-    older: tuple[tuple[str, str], ...] = ()
-    unused: str = r"(?!)"
-
-    def current(self, key: str) -> str:
-        """A key in the table's spelling."""
-        for pattern, replacement in self.older:
-            key = re.sub(pattern, replacement, key)
-        return key
-
-    def to_ours(self, key: str) -> tuple[str, int | None] | None:
-        """Our key, and which third of it; None where we have no place."""
-        for one in self.rules:
-            if found := one.theirs.match(key):
-                numbers, rest = found
-                return one.ours.fill(numbers) + rest, one.part
-        return None
-
-    def to_theirs(self, key: str) -> list[str]:
-        """The keys there of one of ours: one, or the three that ours joins; none where there is no such tensor."""
-        parts: list[str] = []
-        for one in self.rules:
-            if found := one.ours.match(key):
-                numbers, rest = found
-                theirs = one.theirs.fill(numbers) + rest
-                if one.part is None:
-                    return parts or [theirs]
-                parts.append(theirs)
-        return parts
-
-    def prefixes(self, keys: list[str]) -> list[str]:
-        """The prefixes before the layout's keys in a file; empty if it is not of this layout."""
-        for anchor in self.anchors:
-            found = [key[: -len(anchor)] for key in keys if key.endswith(anchor)]
-            if found := [prefix for prefix in found if not prefix or prefix.endswith(".")]:
-                return found
-        return []
-
-    def is_unused(self, key: str) -> bool:
-        return re.match(self.unused, key) is not None
-
+from proscale_bench.models.checkpoints.key_layout import KeyLayout, KeyRule, rule
 
 EXTRA = "extra."  # in our own files: what the model has no use for and a conversion gives back
 
@@ -143,8 +20,8 @@ NOT_STAGED = re.compile(
 
 OURS = KeyLayout(
     "ours",
-    anchors=("encoder.mask_features.weight", "decoder.query_features"),
-    rules=tuple(rule(part, part) for part in ("backbone.", "encoder.", "decoder.")),
+    anchors=("encoder.mask_features.weight", "decoder.query_features", "decoder.class_heads.0.weight"),
+    rules=tuple(rule(part, part) for part in ("backbone.", "encoder.", "proposals.", "decoder.")),
     encoder=r"encoder\.",
     unused=EXTRA.replace(".", r"\."),
 )
@@ -275,109 +152,3 @@ HUGGING_FACE = KeyLayout(
 )
 
 LAYOUTS = {layout.name: layout for layout in (OURS, OFFICIAL, HUGGING_FACE)}
-
-
-def recognise(keys: list[str]) -> tuple[KeyLayout, str]:
-    """The layout of a file's keys, and a wrapper's prefix that its keys have: `module.`, `model.`, ...
-
-    Where two sets of weights lie in one file, the averaged one is meant.
-
-    Args:
-        keys: without the names of wrappers.
-
-    Raises:
-        BenchError: none that we know, or several models that nothing chooses between.
-    """
-    for layout in LAYOUTS.values():
-        if prefixes := sorted(set(layout.prefixes(keys)), key=lambda prefix: ("ema" not in prefix, len(prefix))):
-            first, *others = prefixes
-            if others and first not in ("", "model.") and "ema" not in first:
-                raise BenchError(
-                    f"several models in it, under {', '.join(sorted(prefixes))}", "save the one that is meant by itself"
-                )
-            return layout, first
-    raise BenchError(
-        f"no Mask2Former in it: {len(keys)} tensors, the first is {min(keys, default='none')[:200]}",
-        "known layouts: official (detectron2), Hugging Face, and our own",
-    )
-
-
-@dataclass(frozen=True)
-class KeyMap:
-    """The places of a file's keys.
-
-    Args:
-        layout: layout of the keys.
-        prefix: what stands before them, as the file spells it.
-        sources: the file's keys of each of ours: one, or three that it joins.
-        unused, unexpected: the file's keys that matter to training alone, and those that we do not know.
-    """
-
-    layout: KeyLayout
-    prefix: str
-    sources: dict[str, tuple[str, ...]]
-    unused: list[str]
-    unexpected: list[str]
-
-    def bare(self, key: str) -> str:
-        """A key of the file as its layout has it."""
-        return unwrapped(key).removeprefix(unwrapped(self.prefix))
-
-    def strays_of_encoder(self) -> list[str]:
-        """The file's keys that are the encoder's and that we do not know."""
-        return [key for key in self.unexpected if re.match(self.layout.encoder, self.bare(key))]
-
-
-def unwrapped(key: str) -> str:
-    """A key without the names that wrappers have put into it."""
-    return _WRAPPER.sub("", key)
-
-
-def map_keys(keys: list[str]) -> KeyMap:
-    """Find every key's place.
-
-    Raises:
-        BenchError: a layout that we do not know.
-    """
-    layout, prefix = recognise([unwrapped(key) for key in keys])
-    spelt = (key.removesuffix(anchor) for key in keys for anchor in layout.anchors if key.endswith(anchor))
-    prefixes = (before for before in spelt if unwrapped(before) == prefix)
-    found = KeyMap(layout, next(prefixes, prefix), {}, [], [])
-    parts: dict[str, dict[int, str]] = defaultdict(dict)
-    for key in keys:
-        bare = layout.current(found.bare(key))
-        place = layout.to_ours(bare) if unwrapped(key).startswith(prefix) else None
-        if place is None:
-            (found.unused if layout.is_unused(bare) else found.unexpected).append(key)
-            continue
-        ours, part = place
-        if part is not None and part not in parts[ours]:
-            parts[ours][part] = key
-        elif ours in found.sources or part is not None:  # a second spelling of the same tensor
-            found.unexpected.append(key)
-        elif layout.is_unused(bare):
-            found.unused.append(key)
-        else:
-            found.sources[ours] = (key,)
-    for ours, thirds in parts.items():
-        if len(thirds) < 3 or ours in found.sources:
-            found.unexpected.extend(thirds.values())
-        else:
-            found.sources[ours] = (thirds[0], thirds[1], thirds[2])
-    return found
-
-
-def shapes_under_our_keys(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The shapes of a file's tensors under our keys, as `translate` would find them.
-
-    Raises:
-        BenchError: a layout that we do not know, or an encoder that has tensors without a place.
-    """
-    found = {}
-    keys = map_keys(list(shapes))
-    if strays := keys.strays_of_encoder():
-        raise BenchError(f"{strays[0]} has no place in the encoder")
-    for key, sources in keys.sources.items():
-        first, *others = (shapes[source] for source in sources)
-        found[key] = (first[0] + sum(shape[0] for shape in others), *first[1:]) if others else first
-    return found

@@ -10,19 +10,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.config.weights import METADATA, told_dimensions
+from proscale_bench.config.weights import METADATA, told_dimensions, told_encoder
 from proscale_bench.errors import BenchError
-from proscale_bench.models.build import assemble, build
+from proscale_bench.models.build import OwnModel, assemble, build
 from proscale_bench.models.checkpoints.checkpoint import BATCHES, INDEX, SCHEDULED, Checkpoint, Translation, translate
 from proscale_bench.models.checkpoints.formats import read_stored
 from proscale_bench.models.checkpoints.hugging_face import hints_of_config, refuse_contradiction
-from proscale_bench.models.checkpoints.infer import Hints, Inferred, TensorError, infer, levels_of
+from proscale_bench.models.checkpoints.infer import Inferred, infer, levels_of
+from proscale_bench.models.checkpoints.shapes import Hints, TensorError
 from proscale_bench.models.encoders.hybrid import fold_blocks
-from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.encoders.hybrid import Hybrid
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.model import EncoderSpec
-from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.units import printable
 
 WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -75,7 +74,7 @@ def folded(checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(translation, inferred, "given", dict(model.state_dict()), parameters)
 
 
-def load_checkpoint(path: Path, schedule: EncoderSpec | None = None) -> Mask2Former:
+def load_checkpoint(path: Path, schedule: EncoderSpec | None = None) -> OwnModel:
     """The model of a checkpoint, float32 on the CPU, in eval mode.
 
     A file of a head alone gives a model without a backbone: `model.head(features)` works, `model(images)` says what is
@@ -91,7 +90,7 @@ def load_checkpoint(path: Path, schedule: EncoderSpec | None = None) -> Mask2For
     return model_of(checkpoint)
 
 
-def model_of(checkpoint: Checkpoint) -> Mask2Former:
+def model_of(checkpoint: Checkpoint) -> OwnModel:
     """The model of a complete checkpoint."""
     model = _build(checkpoint.inferred, "cpu")
     tensors = checkpoint.translation.tensors
@@ -111,7 +110,7 @@ class MissingBackbone(nn.Module):
         )
 
 
-def _build(inferred: Inferred, device: str) -> Mask2Former:
+def _build(inferred: Inferred, device: str) -> OwnModel:
     if inferred.spec is not None:
         return build(inferred.spec, device=device)
     with torch.device(device):
@@ -130,7 +129,7 @@ def _hints(translation: Translation) -> Hints:
         return Hints()
     try:
         told = json.loads(metadata[METADATA])
-        return Hints(parse_encoder(told["schedule"]), **told_dimensions(told))
+        return Hints(told_encoder(told), **told_dimensions(told))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, BenchError) as error:
         raise BenchError(f"{path}: its metadata cannot be read: {str(error)[:200]}", "the file is damaged") from error
 

@@ -24,11 +24,15 @@ from proscale_bench.config.trained_on import TrainedOn, trained_on
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError, look_up
 from proscale_bench.files import replacing, write_atomic
+from proscale_bench.models.build import OwnModel
 from proscale_bench.models.checkpoints.checkpoint import INDEX, Checkpoint, digest
+from proscale_bench.models.checkpoints.detector_layouts import to_official
 from proscale_bench.models.checkpoints.hugging_face import config_of
-from proscale_bench.models.checkpoints.layouts import EXTRA, HUGGING_FACE, LAYOUTS, OFFICIAL, OURS, KeyLayout
-from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.models.checkpoints.key_layout import KeyLayout
+from proscale_bench.models.checkpoints.layouts import EXTRA, HUGGING_FACE, LAYOUTS, OFFICIAL, OURS
 from proscale_bench.results.export import now
+from proscale_bench.specs import deformable_detr
+from proscale_bench.specs.box_decoder import DetectorHead
 from proscale_bench.specs.encoders.early_exit import EarlyExit
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.masked_decoder import Head
@@ -56,7 +60,7 @@ class Converted:
 
 
 def save_checkpoint(
-    model: Mask2Former,
+    model: OwnModel,
     path: Path,
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = True,
@@ -136,6 +140,8 @@ def convert_tensors(checkpoint: Checkpoint, layout: KeyLayout) -> tuple[dict[str
         BenchError: the model has a tensor that the layout does not know.
     """
     translation, schedule = checkpoint.translation, checkpoint.inferred.schedule
+    if isinstance(checkpoint.inferred.head, DetectorHead):
+        return _detector_tensors(checkpoint, checkpoint.inferred.head, layout)
     knows = layout is OURS or (layout is OFFICIAL and isinstance(schedule, EarlyExit))
     if not isinstance(schedule, Schedule) and not knows:
         raise BenchError(
@@ -171,6 +177,22 @@ def convert_tensors(checkpoint: Checkpoint, layout: KeyLayout) -> tuple[dict[str
     return found, tuple(left_out)
 
 
+def _detector_tensors(
+    checkpoint: Checkpoint, head: DetectorHead, layout: KeyLayout
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The same of a detector; what its file has beside the model is left out."""
+    if layout is HUGGING_FACE or (layout is OFFICIAL and checkpoint.inferred.schedule.encoder != "deformable_detr"):
+        schedule = checkpoint.inferred.schedule.compact
+        raise BenchError(
+            f"{checkpoint.path}: layout {layout.name} has no detector of schedule {schedule}",
+            "--layout ours keeps it as it is; official is written of the baseline, and huggingface is read alone",
+        )
+    translation = checkpoint.translation
+    tensors = {key: tensor for key, tensor in translation.tensors.items() if key in checkpoint.expected}
+    left_out = (*translation.keys.unused, *translation.keys.unexpected)
+    return (to_official(tensors, head) if layout is OFFICIAL else tensors), left_out
+
+
 def _origin(checkpoint: Checkpoint) -> str:
     """The layout that the file's unused tensors are of: a file of ours remembers what it was converted from."""
     translation = checkpoint.translation
@@ -186,6 +208,8 @@ def _metadata(encoder: EncoderSpec, head: Head, **fields: Any) -> str:
     told |= {"encoder_points": head.encoder_points, "decoder_heads": head.decoder_heads}
     if not isinstance(encoder, Schedule):
         told["encoder_ffn"] = head.encoder_ffn
+    if isinstance(head, DetectorHead):
+        told |= {"model": deformable_detr.name_of(head), "decoder_points": head.decoder_points, "queries": head.queries}
     return json.dumps(told | {key: value for key, value in fields.items() if value is not None})
 
 

@@ -20,13 +20,16 @@ from torch import Tensor
 
 from proscale_bench.config.trained_on import trained_on
 from proscale_bench.errors import BenchError
-from proscale_bench.models.build import build
+from proscale_bench.models.build import OwnModel, build
 from proscale_bench.models.checkpoints.checkpoint import INDEX, Checkpoint
 from proscale_bench.models.checkpoints.save import save_checkpoint
-from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.models.deformable_detr import DeformableDetr
 from proscale_bench.results.inspection import WarmStart
+from proscale_bench.specs.box_decoder import DetectorHead
 from proscale_bench.specs.encoders.early_exit import EarlyExit
+from proscale_bench.specs.encoders.multiscale import DETECTOR_LEVELS
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.families import as_encoder_of
 from proscale_bench.specs.levels import LEVELS
 from proscale_bench.specs.model import EncoderSpec
 
@@ -35,6 +38,9 @@ FREE = {
     "decoder.class_head.": "another number of classes",
     "decoder.query_": "another number of queries",
     "encoder.pixel_embedding.0.": "another kind of convolution",
+    "decoder.class_heads.": "another number of classes",
+    "decoder.queries": "another number of queries",
+    "proposals.class_head.": "another number of classes",
 }
 TOKEN_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
 PROJECTION = re.compile(r"encoder\.projections\.(\d+)\.(.+)")
@@ -55,7 +61,7 @@ def start_from(
     if spec is None:
         raise BenchError(f"{baseline.path}: a head alone", "start from a checkpoint with its backbone")
     torch.manual_seed(seed)
-    model = build(replace(spec, encoder=encoder))
+    model = build(replace(spec, encoder=as_encoder_of(spec, encoder)))
     started = warm_start(model, baseline)
     provenance = {
         "started_from": baseline.path.name,
@@ -69,7 +75,7 @@ def start_from(
 
 
 @torch.no_grad()
-def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
+def warm_start(model: OwnModel, baseline: Checkpoint) -> WarmStart:
     """Initialise a model from a baseline's checkpoint, in place.
 
     Args:
@@ -81,17 +87,22 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
     """
     baseline.require_complete()
     encoder = model.encoder.spec
-    if baseline.inferred.schedule.encoder != "mask2former":
+    if baseline.inferred.schedule.encoder not in ("mask2former", "deformable_detr"):
         raise BenchError(
             f"{baseline.path}: schedule {baseline.inferred.schedule.compact} is no baseline",
-            "start from a Mask2Former whose token layers see all levels",
+            "start from a model whose token layers see all levels",
+        )
+    known = DETECTOR_LEVELS if isinstance(model, DeformableDetr) else LEVELS
+    if (known is LEVELS) == isinstance(baseline.inferred.head, DetectorHead):
+        raise BenchError(
+            f"{baseline.path}: a detector and a model with masks have no head in common", "start from its kind"
         )
     source = baseline.translation.tensors
     depth = len(baseline.inferred.schedule.layers)
     whole = EarlyExit() if isinstance(encoder, EarlyExit) else encoder  # it has all layers, whichever run
     levels = [layer.reads or layer.levels for layer in whole.layers]
     layers = tuple((2 * index + 1) * depth // (2 * len(levels)) for index in range(len(levels)) if depth)
-    tokens_of = encoder.levels if isinstance(encoder, Schedule) else LEVELS
+    tokens_of = encoder.levels if isinstance(encoder, Schedule) else known
     start: dict[str, Tensor] = {}
     sliced: list[str] = []
     left: dict[str, str] = {}
@@ -99,7 +110,7 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
     for key, ours in state.items():
         match = TOKEN_LAYER.match(key) if layers else None
         counterpart = f"encoder.layers.{layers[int(match[1])]}.{match[2]}" if match else key
-        if (projection := PROJECTION.match(key)) and tokens_of != LEVELS:
+        if (projection := PROJECTION.match(key)) and tokens_of != known:
             level = tokens_of[int(projection[1])]
             counterpart = f"encoder.projections.{LEVELS.index(level)}.{projection[2]}" if level in LEVELS else ""
         if counterpart not in source:
@@ -108,9 +119,9 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
         theirs = source[counterpart]
         if match and match[2].startswith(("attention.sampling_offsets.", "attention.attention_weights.")):
             seen = levels[int(match[1])]
-            theirs = rows_of_levels(theirs, baseline.inferred.head.encoder_heads, seen, ours)
-            sliced += [key] if seen != LEVELS else []
-        elif key == "encoder.level_embedding" and tokens_of != LEVELS:
+            theirs = rows_of_levels(theirs, baseline.inferred.head.encoder_heads, seen, ours, known)
+            sliced += [key] if seen != known else []
+        elif key == "encoder.level_embedding" and tokens_of != known:
             theirs = rows_of_levels(theirs, 1, tokens_of, ours)
             sliced.append(key)
         if theirs.shape == ours.shape:
@@ -130,15 +141,18 @@ def warm_start(model: Mask2Former, baseline: Checkpoint) -> WarmStart:
     return WarmStart(tuple(key for key in start if key not in sliced), tuple(sliced), left, started)
 
 
-def rows_of_levels(rows: Tensor, heads: int, levels: Sequence[str], ours: Tensor | None = None) -> Tensor:
+def rows_of_levels(
+    rows: Tensor, heads: int, levels: Sequence[str], ours: Tensor | None = None, known: Sequence[str] = LEVELS
+) -> Tensor:
     """The rows of these levels, of rows that lie (head, level, point), and for offsets (x, y).
 
     Args:
         ours: where the rows of levels that the baseline does not have come from.
+        known: the levels of the rows.
     """
-    grouped = rows.reshape(heads, len(LEVELS), -1, *rows.shape[1:])
-    columns: dict[str, Tensor] = {level: grouped[:, index] for index, level in enumerate(LEVELS)}
-    if ours is not None and len(ours) * len(LEVELS) == len(rows) * len(levels):  # of the same heads and points
+    grouped = rows.reshape(heads, len(known), -1, *rows.shape[1:])
+    columns: dict[str, Tensor] = {level: grouped[:, index] for index, level in enumerate(known)}
+    if ours is not None and len(ours) * len(known) == len(rows) * len(levels):  # of the same heads and points
         fresh = ours.reshape(heads, len(levels), -1, *ours.shape[1:]).unbind(dim=1)
         columns = {**dict(zip(levels, fresh, strict=True)), **columns}
     return torch.stack([columns[level] for level in levels if level in columns], dim=1).flatten(0, 2)

@@ -1,6 +1,6 @@
 """The encoder of detectors: all levels from stride 8 on, whose images may be padded, through layers over all of them.
 
-With plain layers it is Deformable DETR's, with interleaved ones Lite-DETR's.
+With plain layers it is Deformable DETR's, with interleaved ones Lite-DETR's, with layers over fewer levels PRO-SCALE's.
 
 Source: Zhu et al. 2021 (Deformable DETR), section 4.1 and appendix A.
 """
@@ -13,9 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from proscale_bench.models.encoders import parts
+from proscale_bench.models.encoders.retention import RetainingLayer
+from proscale_bench.models.key_aware_attention import KeyAwareAttention
 from proscale_bench.models.position import Sine, valid_centres
+from proscale_bench.specs.encoders.multiscale import MultiScale
 from proscale_bench.specs.levels import LEVELS
 from proscale_bench.specs.masked_decoder import NORM_GROUPS, Head
+from proscale_bench.specs.model import EncoderSpec
 
 DEFORMABLE_DETR = Sine(shift=0.5)
 DINO = Sine(temperature=20)  # and Lite-DETR
@@ -27,10 +31,21 @@ def plain_layers(head: Head, levels: int, count: int) -> nn.ModuleList:
     return nn.ModuleList(parts.TokenLayer(*shape) for _ in range(count))
 
 
+def staged_layers(spec: MultiScale, head: Head) -> nn.ModuleList:
+    """Layers over more and more levels; those over all may keep a share of the tokens."""
+    layers = nn.ModuleList()
+    for layer in spec.layers:
+        shape = (head.width, head.encoder_heads, len(layer.levels), head.encoder_points, head.encoder_ffn)
+        kept = RetainingLayer(*shape, layer.keep, of_all=True) if layer.keep < 1 else None
+        layers.append(kept or parts.TokenLayer(*shape))
+    return layers
+
+
 class MultiScaleEncoder(nn.Module):
     """Levels projected to one width, further ones by convolutions of stride 2 from res5 on, and token layers.
 
     Levels and tokens are coarse to fine, as everywhere in the package; the detectors' own code has them the other way.
+    A layer sees as many levels, the coarsest, as its attention has; the tokens of the others pass unchanged.
 
     Args:
         layers: modules like `parts.TokenLayer`.
@@ -40,6 +55,9 @@ class MultiScaleEncoder(nn.Module):
         sine: dimensions of the position.
         groups: of the projections' norms.
     """
+
+    spec: EncoderSpec  # what `build` made it from, as checkpoints say
+    head: Head
 
     def __init__(
         self,
@@ -73,8 +91,17 @@ class MultiScaleEncoder(nn.Module):
         """
         tokens, grid = parts.join_levels(self.project(features), self.level_embedding, self.sine, padding)
         for layer in self.layers:
-            tokens = layer(tokens, grid)
+            seen = grid.coarsest(layer.attention.levels)  # type: ignore[union-attr,arg-type] # a layer of tokens
+            refined, others = tokens.tensor_split((sum(seen.lengths),), dim=1)
+            refined = layer(refined, seen)
+            tokens = torch.cat((refined, others), dim=1) if others.shape[1] else refined
         return tokens, grid
+
+    def optimize(self) -> None:
+        """Apply the exact optimizations of inference, in place: keys that are the values are sampled once."""
+        for layer in self.layers:
+            if isinstance(layer.attention, KeyAwareAttention):
+                layer.attention.samples_once = True
 
     def project(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """The maps of all levels, coarse to fine: [B, C, h, w]."""

@@ -84,6 +84,19 @@ class TokenGrid:
             torch.cat([one.flatten(1) for one in paddings], dim=1),
         )
 
+    def coarsest(self, levels: int) -> TokenGrid:
+        """The grid of the first so many levels."""
+        if levels == len(self.sizes):
+            return self
+        count, whole = sum(self.lengths[:levels]), self.reference.ndim == 2
+        return TokenGrid(
+            self.sizes[:levels],
+            self.position[..., :count, :],
+            self.reference[:count] if whole else self.reference[:, :count, : 2 * levels],
+            self.extents[:levels],
+            None if self.padding is None else self.padding[:, :count],
+        )
+
 
 def join_levels(
     maps: Sequence[Tensor], level_embedding: Tensor, sine: Sine = MASK2FORMER, padding: Tensor | None = None

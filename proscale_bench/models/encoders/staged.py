@@ -9,7 +9,6 @@ Sources: Cheng et al. 2022, section 3.2; Aich et al. 2024, section 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -17,11 +16,11 @@ from torch import Tensor, nn
 
 from proscale_bench.models.encoders import parts
 from proscale_bench.models.encoders.interface import EncoderOutput
+from proscale_bench.models.encoders.retention import RetainingLayer
 from proscale_bench.models.position import pixel_centres, sine_position
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS
 from proscale_bench.specs.masked_decoder import Head
-from proscale_bench.specs.terms import decimal_ratio, kept_number
 from proscale_bench.units import Size
 
 
@@ -106,47 +105,6 @@ class StagedEncoder(parts.UpsamplingEncoder):
     def between_parts(self, output: EncoderOutput) -> Callable[[], object] | None:
         """The upsampling of the finest level to stride 4, if it is not there: see `PixelEncoder`."""
         return None if self.schedule.finest == "res2" else super().between_parts(output)
-
-
-class RetainingLayer(parts.TokenLayer):
-    """A token layer that refines a share of the finest level's tokens: token retention, ours and not the paper's.
-
-    A linear layer scores these tokens; those with the highest scores are queries, all are values, and the others pass
-    unchanged. The choice itself has no gradient. In training what the layer changes of a kept token therefore counts as
-    if weighted by the sigmoid of its score, while in value the weight is 1 (straight through). So a score rises where
-    refining the token lowers the loss, to first order, inference has nothing to multiply, and with all tokens kept
-    this is the layer without retention.
-    """
-
-    def __init__(self, width: int, heads: int, levels: int, points: int, ffn: int, keep: float) -> None:
-        super().__init__(width, heads, levels, points, ffn)
-        self.ratio = decimal_ratio(keep)
-        self.score = nn.Linear(width, 1)
-        nn.init.xavier_uniform_(self.score.weight)
-        nn.init.zeros_(self.score.bias)
-
-    def forward(self, tokens: Tensor, grid: parts.TokenGrid) -> Tensor:
-        """Refine tokens [B, N, C] that lie on `grid`, those of its last level where they are kept."""
-        *coarser, number = map(int, grid.lengths)
-        start = sum(coarser)
-        finest = tokens[:, start:]
-        scores = self.score(finest).squeeze(-1)  # [B, n]
-        kept = (
-            scores.topk(kept_number(number, *self.ratio), sorted=False).indices.sort().values
-        )  # [B, k], in order of place
-        at_kept = kept[..., None].expand(-1, -1, tokens.shape[-1])
-        queries = torch.cat((tokens[:, :start], finest.gather(1, at_kept)), dim=1)  # [B, Q, C]
-        position, reference = (
-            torch.cat((every[:start].expand(tokens.shape[0], -1, -1), every[start:][kept]), dim=1)
-            for every in (grid.position, grid.reference)
-        )
-        theirs = replace(grid, position=position, reference=reference.repeat(1, 1, len(grid.sizes)))
-        refined = torch.cat(self.refine(queries, queries.shape[1], self.attention.values(tokens), theirs), dim=1)
-        changed = refined[:, start:]
-        if torch.is_grad_enabled():
-            weight = torch.sigmoid(scores.gather(1, kept))[..., None]
-            changed = changed + (weight - weight.detach()) * (changed - queries[:, start:]).detach()
-        return torch.cat((refined[:, :start], finest.scatter(1, at_kept, changed.to(finest.dtype))), dim=1)
 
 
 def _token_layer(head: Head, levels: int, keep: float) -> parts.TokenLayer:

@@ -11,8 +11,8 @@ from typing import Literal
 
 from proscale_bench.specs.levels import FEATURE_STRIDES, LEVELS, STRIDES, Channels
 from proscale_bench.specs.masked_decoder import Head
-from proscale_bench.specs.model import Part
-from proscale_bench.specs.terms import Kept, Operator, Quantity, Terms, Tokens, terms
+from proscale_bench.specs.model import LayerSpec, Part
+from proscale_bench.specs.terms import Operator, Quantity, Terms, Tokens, terms
 
 # The smoothing of the sum at stride 4: PRO-SCALE's 3x3 max-pool (LPE), Mask2Former's 3x3 convolution, one a channel.
 PixelEmbedding = Literal["maxpool", "conv", "depthwise"]
@@ -74,24 +74,24 @@ def projection_weights(channels: Channels, width: int, level: str) -> int:
 
 
 @cache
-def token_layer_terms(head: Head, levels: tuple[str, ...], keep: float = 1.0) -> Terms:
+def token_layer_terms(head: Head, levels: tuple[str, ...], keep: float = 1.0, *, keeps_of_all: bool = False) -> Terms:
     """Deformable attention over the tokens of `levels`, and an FFN: d(2d + 3HLP + 2F) in linears a token.
 
-    With `keep` all tokens of the last level are values and have a score, and so large a share of them are queries.
+    With `keep` all tokens of the last level, or with `keeps_of_all` of all levels, are values and have a score, and so
+    large a share of them are queries.
     """
     d, samples = head.width, len(levels) * head.encoder_points  # samples a head
     offsets_and_weights = 3 * d * head.encoder_heads * samples
     table = Terms()
-    for level in levels:
-        tokens = Tokens(STRIDES[level])
-        queries = Kept(tokens, keep) if keep < 1 and level == levels[-1] else tokens
+    for tokens in map(Tokens, (STRIDES[level] for level in levels)):
         table.add(Operator.LINEAR, d * d, tokens)
+    for queries in LayerSpec(1, levels, keep=keep, keeps_of_all=keeps_of_all).tokens:
         table.add(Operator.LINEAR, d * d + offsets_and_weights + 2 * d * head.encoder_ffn, queries)
         table.add(Operator.GRID_SAMPLER, 4 * d * samples, queries)
         table.add(Operator.WEIGHTED_SUM, d * samples, queries)
         table.add(Operator.LAYER_NORM, 2 * 5 * d, queries)
-    if keep < 1:
-        table.add(Operator.LINEAR, d, Tokens(STRIDES[levels[-1]]))
+    for level in levels if keeps_of_all else levels[-1:]:
+        table.add(Operator.LINEAR, d if keep < 1 else 0, Tokens(STRIDES[level]))
     return table
 
 

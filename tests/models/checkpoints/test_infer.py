@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import build
-from proscale_bench.models.checkpoints.infer import Hints, NoBackbone, infer
+from proscale_bench.models.checkpoints.infer import NoBackbone, infer
+from proscale_bench.models.checkpoints.shapes import Hints
 from proscale_bench.specs.backbones import BACKBONES, ResNet, Swin
 from proscale_bench.specs.encoders.staged import Schedule, baseline, parse_compact
 from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former

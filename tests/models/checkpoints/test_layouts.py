@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proscale_bench.models.build import build
-from proscale_bench.models.checkpoints.layouts import HUGGING_FACE, LAYOUTS, OFFICIAL, Template
+from proscale_bench.models.checkpoints.key_layout import Template
+from proscale_bench.models.checkpoints.layouts import HUGGING_FACE, LAYOUTS, OFFICIAL
 from proscale_bench.specs.backbones import ResNet, Swin
 from proscale_bench.specs.encoders.staged import Schedule, baseline
 from proscale_bench.specs.mask2former import Mask2FormerSpec

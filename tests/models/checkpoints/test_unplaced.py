@@ -14,7 +14,7 @@ from torch import Tensor
 from proscale_bench.bench.specs import read_spec
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.formats import read_stored
-from proscale_bench.models.checkpoints.layouts import unwrapped
+from proscale_bench.models.checkpoints.key_map import unwrapped
 from proscale_bench.models.checkpoints.load import load_checkpoint, open_checkpoint
 from proscale_bench.models.checkpoints.save import convert_checkpoint, save_checkpoint
 from tests.cli import run
