@@ -111,5 +111,5 @@ def predictor_of(
         detector = detector_of(weights.model, dtype, thresholds.instances)
         return ChosenPredictor(BoxPredictor(detector, dataset, ids, resize), ids)
     known = in_order_of(names, dataset.categories, weights.source)
-    masks = ModelPredictor(weights.model, dataset, tasks, resize, dtype, thresholds, known)
+    masks = ModelPredictor(weights.segmenter, dataset, tasks, resize, dtype, thresholds, known)
     return ChosenPredictor(masks, tuple(category.id for category in known))

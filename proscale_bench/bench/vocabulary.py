@@ -72,7 +72,7 @@ def vocabulary_of(weights: Weights, path: Path, told: Vocabulary | None) -> Voca
     """
     if "boxes" in weights.spec.tasks:
         return _words_of_detector(weights, path, told)
-    classes = weights.model.decoder.class_head.out_features - 1
+    classes = weights.segmenter.decoder.class_head.out_features - 1
     of_shapes = _trained_on(weights.metadata) == "shapes" and classes == len(SHAPES)
     seen = trained_on(weights.metadata)
     resize = seen.resize or COCO_RESIZE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from proscale_bench.data.batches import resize, resized_size
+from proscale_bench.cost.geometry import resized_size
+from proscale_bench.data.batches import resize
 from proscale_bench.data.dataset import Dataset, ImageEntry
 from proscale_bench.data.pictures import Pixels, read_image
 from proscale_bench.data.truth import require_size

@@ -172,7 +172,9 @@ UNCOUNTED = (
     | _packets("max_pool2d_with_indices")
     | _packets("topk sort")  # the choice of kept tokens
     | _packets("pow sin cos floor_divide remainder")  # positions
-    | _packets("lt ne eq bitwise_not bitwise_or logical_not logical_or all where masked_fill masked_fill_")  # masks
+    | _packets(
+        "lt gt ne eq bitwise_not bitwise_and bitwise_or logical_not logical_or all where masked_fill masked_fill_"
+    )  # masks
 )
 
 # Views, copies and constants: no arithmetic at all.

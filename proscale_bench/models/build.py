@@ -8,7 +8,7 @@ from typing import overload
 import torch
 from torch import nn
 
-from proscale_bench.models.backbones import build_backbone
+from proscale_bench.models.backbones import SwinBackbone, build_backbone
 from proscale_bench.models.box_decoder import BoxDecoder, TwoStage
 from proscale_bench.models.deformable_detr import DeformableDetr
 from proscale_bench.models.encoders.early_exit import EarlyExitEncoder
@@ -88,6 +88,8 @@ def assemble_detector(
             layers = interleaved_layers(encoder.interleaving, head, len(DETECTOR_LEVELS), encoder.coarse)
         case _:
             raise TypeError(f"no module for the detector's encoder {encoder!r}")
+    if isinstance(backbone, SwinBackbone):
+        backbone.norms[0] = nn.Identity()  # nothing reads res2
     by_level = dict(zip(FEATURE_STRIDES, channels, strict=True))
     module = MultiScaleEncoder(layers, by_level, head.width, levels=len(DETECTOR_LEVELS))
     module.spec, module.head = encoder, head

@@ -9,18 +9,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
+from functools import cache
 from typing import ClassVar
 
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs import backbones, box_decoder
-from proscale_bench.specs.backbones import BACKBONES, Backbone, get_backbone
+from proscale_bench.specs.backbones import BACKBONES, Backbone, Swin, get_backbone
 from proscale_bench.specs.box_decoder import DetectorHead
 from proscale_bench.specs.encoders.multiscale import DETECTOR_LEVELS, MultiScale
 from proscale_bench.specs.levels import FEATURE_STRIDES, STRIDES
 from proscale_bench.specs.masked_decoder import NORM_GROUPS
 from proscale_bench.specs.model import TOTAL, EncoderSpec, LayerSpec, Part
 from proscale_bench.specs.tasks import Task
-from proscale_bench.specs.terms import Sides, Terms, Tokens
+from proscale_bench.specs.terms import Operator, Sides, Terms, Tokens
 from proscale_bench.units import printable
 
 NAME = "deformable-detr"
@@ -125,7 +126,7 @@ class DeformableDetrSpec:
                 and of the chosen ones the box (see `models/inference.py`).
         """
         return {
-            BACKBONE.name: backbones.terms_of(self.backbone, norms_folded=as_executed),
+            BACKBONE.name: _backbone_terms(self.backbone, as_executed),
             **self.encoder.terms(self.backbone.channels, self.head, as_executed),
             PROPOSALS.name: box_decoder.proposal_terms(self.head, chosen_alone=as_executed),
             DECODER.name: box_decoder.decoder_terms(self.head),
@@ -133,7 +134,7 @@ class DeformableDetrSpec:
 
     def parameters(self) -> dict[str, int]:
         found = {
-            BACKBONE.name: backbones.parameters_of(self.backbone),
+            BACKBONE.name: backbones.parameters_of(self.backbone) - 2 * _res2_norm(self.backbone),
             ENCODER.name: self.encoder.parameters(self.backbone.channels, self.head),
             PROPOSALS.name: box_decoder.proposal_parameters(self.head),
             DECODER.name: box_decoder.decoder_parameters(self.head),
@@ -142,6 +143,19 @@ class DeformableDetrSpec:
 
     def __str__(self) -> str:
         return f"{self.variant} on {self.backbone_name}"
+
+
+@cache
+def _backbone_terms(backbone: Backbone, norms_folded: bool) -> Terms:
+    """A backbone's but for the norm on res2, which nothing reads."""
+    table = Terms(backbones.terms_of(backbone, norms_folded))
+    table.add(Operator.LAYER_NORM, -5 * _res2_norm(backbone), Tokens(4))
+    return table
+
+
+def _res2_norm(backbone: Backbone) -> int:
+    """The channels of the norm that a Swin has on res2."""
+    return backbone.width if isinstance(backbone, Swin) else 0
 
 
 def deformable_detr(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proscale_bench.config.recipe import Augmentation, DetrAugmentation
-from proscale_bench.data.batches import resized_size
+from proscale_bench.cost.geometry import resized_size
 from proscale_bench.data.pictures import Pixels
 from proscale_bench.units import Size
 

@@ -93,6 +93,7 @@ def test_savings_of_encoder_layers_and_total_are_told_apart() -> None:
         ("2,2,1,1+keep:0.50", "2,2,1,1+keep:0.5"),
         ("6,0,0,0+keep:0.5", "6,0,0,0"),
         ("baseline+keep:1", "baseline"),
+        ("baseline+keep:0.3", "baseline+keep:0.3"),
         ("lite", "lite:(2+1)x3"),
         ("lite:2+1x3+h2l2", "lite:(2+1)x3+h2l2"),
         ("lite:(6+1)x1+h3l1+kda", "lite:(6+1)x1+kda"),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from proscale_bench.models.checkpoints.encoder_layouts import rename
-from proscale_bench.models.checkpoints.layouts import rule
+from proscale_bench.models.checkpoints.key_layout import rule
 
 _BACKBONE = "encoder.backbone"
 _BLOCK = f"{_BACKBONE}.blocks.{{i}}"

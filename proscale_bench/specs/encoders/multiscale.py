@@ -73,7 +73,7 @@ class MultiScale:
         spelling = ",".join(map(str, self.stages))
         if not any(some):
             spelling = "baseline" if full == BASELINE_LAYERS else f"baseline:{full}"
-        return spelling if self.keep == 1 else f"{spelling}+keep:{self.keep!r}".replace("e+", "e")
+        return spelling if self.keep == 1 else f"{spelling}+keep:{self.keep!r}"
 
     @property
     def layers(self) -> tuple[LayerSpec, ...]:
