@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, get_args
 
 from proscale_bench.bench.class_order import MATCHED
 from proscale_bench.bench.count import cost_of, identity_of
-from proscale_bench.bench.predictors import predictor_of
+from proscale_bench.bench.predictors import predictor_of, size_for
 from proscale_bench.bench.weights import UNKNOWN_ORIGIN, TrainingOrigin, Weights
 from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.cost.count import count_model
@@ -235,7 +235,7 @@ def evaluate_model(
 
     check_device(settings.device, settings.dtype)
     device = torch.device(f"cuda:{processes.local_rank}" if settings.device == "cuda" else "cpu")
-    dataset = request.dataset
+    dataset, size = request.dataset, size_for(request, weights.spec)
     chosen = predictor_of(weights, dataset, request.tasks, request.resize, settings.dtype, request.thresholds)
     predictor = chosen.predictor
     cautions = (*weights.cautions, *([MATCHED] if chosen.are_matched(dataset) else []))
@@ -289,12 +289,12 @@ def evaluate_model(
     accuracy = accuracy_of(request, summary, weights.source, processes.size, seconds, cautions, weights.origin)
     record = Record(
         identity=identity_of(weights.spec, weights.digest),
-        input=Input.model_validate({**request.size.row(), "dataset": request.images_digest}),
+        input=Input.model_validate({**size.row(), "dataset": request.images_digest}),
         convention="mac",
         rules="fvcore",
         execution=execution,
         evaluation=request.protocol,
-        cost=cost_of(count_model(over_exits(weights.spec, summary.exits), request.size, get_rules("fvcore"))),
+        cost=cost_of(count_model(over_exits(weights.spec, summary.exits), size, get_rules("fvcore"))),
         accuracy=accuracy,
         provenance=Origin(tool_version=__version__, created=now()),
         environment=environment.strings(),

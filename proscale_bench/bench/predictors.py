@@ -10,6 +10,8 @@ from proscale_bench.bench.class_order import category_ids_of, in_order_of
 from proscale_bench.bench.weights import Weights
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.config.trained_on import trained_on
+from proscale_bench.cost.count import as_given
+from proscale_bench.cost.geometry import InputSize, SizeGroup, resized_size, size_of_images
 from proscale_bench.data.dataset import Dataset, Id
 from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import Task
@@ -72,6 +74,22 @@ def at_scale_of(request: EvaluationRequest, weights: Weights) -> EvaluationReque
     """The request at the scale at which weights were trained, where their file says it and the data are resized."""
     resize = trained_on(weights.metadata).resize
     return request if resize is None or not request.dataset.resizes else replace(request, resize=resize)
+
+
+def size_for(request: EvaluationRequest, spec: ModelSpec) -> InputSize:
+    """The sizes of a request's images as a model gets them; some pad none.
+
+    Raises:
+        BenchError: images are too small for it.
+    """
+    if spec.pads:
+        return request.size
+    images = [image for batch in request.batches for image in batch.images]
+    given = [(image.height_px, image.width_px) for image in images]
+    if request.resize is not None:
+        given = [resized_size(height, width, *request.resize) for height, width in given]
+    groups = (SizeGroup(*sides, one.height_px, one.width_px) for sides, one in zip(given, images, strict=True))
+    return as_given(spec, size_of_images(request.name, groups))
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,19 @@ STEADY = 0.9  # how much of the pace stays at each iteration
 class TrainOptions(DeviceOptions):
     """The flags of `train`."""
 
-    schedule: str = flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, WHAT, default="3,3,3")
+    schedule: MaybeStr = flag(
+        "--schedule, -s SCHEDULE", f"{SCHEDULE_HELP} [default: 3,3,3; a detector's baseline]", WHAT
+    )
+    model: str = flag(
+        "--model, -m NAME",
+        "Family: mask2former, or deformable-detr for a detector, also with +refine or +two-stage.",
+        WHAT,
+        default="mask2former",
+    )
     recipe: MaybeStr = flag(
         "--recipe, -r NAME",
-        "Recipe: a YAML file, or a name of recipes list. [default: shapes; with --coco one that fits the data]",
+        "Recipe: a YAML file, or a name of recipes list. [default: shapes, or shapes-detection; with --coco one that "
+        "fits the data]",
         WHAT,
     )
     coco: MaybePath = flag(
@@ -116,19 +125,32 @@ class TrainOptions(DeviceOptions):
         Raises:
             BenchError: a schedule, recipe, file or value is unknown or does not fit.
         """
+        from proscale_bench.bench.specs import DEFAULT_SCHEDULES
         from proscale_bench.bench.train import fitting_recipe, on_folder
-        from proscale_bench.config.catalogue import parse_runnable
+        from proscale_bench.config.catalogue import parse_runnable, parse_schedule_of
         from proscale_bench.config.choices import Precision, find_shipped
-        from proscale_bench.config.recipe import read_recipe
+        from proscale_bench.config.recipe import DetectionRecipe, read_recipe
         from proscale_bench.config.recipe_changes import RecipeChanges, with_changes
         from proscale_bench.specs.backbones import BACKBONES, get_backbone
+        from proscale_bench.specs.families import MASK2FORMER, is_detector, own_model, own_name
 
-        schedule = parse_runnable(self.schedule)
+        detects = is_detector(own_name(self.model))
+        spelling = self.schedule or DEFAULT_SCHEDULES[detects]
+        schedule = parse_schedule_of(self.model, spelling) if detects else parse_runnable(spelling)
         changes = RecipeChanges(**{field.name: getattr(self, field.name) for field in fields(RecipeChanges)})
         backbone = self.backbone or (str(self.backbone_weights) if self.backbone_weights else None)
-        chosen = self.recipe or fitting_recipe(self.coco, self.split, starts=bool(self.start), backbone=backbone)
+        chosen = self.recipe or fitting_recipe(
+            self.coco, self.split, starts=bool(self.start), backbone=backbone, detects=detects
+        )
         recipe = on_folder(with_changes(read_recipe(find_shipped("recipes", chosen)), changes), self.coco)
         get_backbone(recipe.backbone)
+        if isinstance(recipe, DetectionRecipe) != detects:
+            family = recipe.model if isinstance(recipe, DetectionRecipe) else MASK2FORMER
+            raise BenchError(f"--model {self.model}, and the recipe {recipe.name} is a {family}'s", f"--model {family}")
+        own_model(self.model, schedule, recipe.backbone)
+        if detects and recipe.start is not None:
+            hint = "leave --start out; --backbone-weights takes ImageNet's weights"
+            raise BenchError("--start: a detector starts from scratch or from its backbone's weights", hint)
         if recipe.start is not None and self.backbone is None and Path(recipe.start).exists():
             from proscale_bench.bench.specs import read_spec
 
@@ -147,7 +169,9 @@ class TrainOptions(DeviceOptions):
         """The folder of the run."""
         from proscale_bench.sweeps.zoo import file_name_of
 
-        return self.out or Path("runs") / f"{recipe.name}-{recipe.backbone}-{file_name_of(schedule)}-seed{self.seed}"
+        options = "".join(f"-{option.replace(':', '')}" for option in self.model.split("+")[1:])
+        name = f"{recipe.name}{options}-{recipe.backbone}-{file_name_of(schedule)}-seed{self.seed}"
+        return self.out or Path("runs") / name
 
     def job(self, schedule: EncoderSpec, recipe: Recipe, validator: SplitValidator | None) -> TrainingJob:
         """The job that runs. Loads torch."""
@@ -169,6 +193,7 @@ class TrainOptions(DeviceOptions):
             sampling=self.sampling,
             tensorboard=self.tensorboard,
             validator=validator,
+            model=self.model,
         )
 
 

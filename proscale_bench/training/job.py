@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from proscale_bench.config.recipe import Recipe
+from proscale_bench.config.recipe import DetectionRecipe, Recipe
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import locked, write_atomic
 from proscale_bench.models.build import build
@@ -32,10 +32,13 @@ from proscale_bench.results.training import (
     ValidationScores,
     read_record,
 )
-from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.families import MASK2FORMER, own_model
+from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.training import folder, setup
+from proscale_bench.training.box_trainer import BoxTrainer
 from proscale_bench.training.checkpoint import read_state
+from proscale_bench.training.dropout import add_dropout
 from proscale_bench.training.log import LogWriter, TensorBoardWriter
 from proscale_bench.training.loop import NonFiniteError, Trainer
 from proscale_bench.training.samples import batch_indices
@@ -58,6 +61,7 @@ class TrainingJob:
         workers: number of threads that load images.
         sampling: `auto` or a name of `sampling.SAMPLERS`.
         tensorboard: True writes the log for TensorBoard too.
+        model: family of the model with its options, as `--model` spells it.
         validator: evaluates the model as often as the recipe says; None where there is nothing to validate on.
     """
 
@@ -71,6 +75,7 @@ class TrainingJob:
     sampling: str = AUTO
     tensorboard: bool = False
     validator: Validator | None = None
+    model: str = MASK2FORMER
 
     def is_validated(self, iteration: int) -> bool:
         """True if there is a validation after so many iterations."""
@@ -162,7 +167,7 @@ def _identity(job: TrainingJob) -> dict[str, Any]:
     settings, validation = job.recipe.validation, None
     if job.validator is not None and settings is not None:
         validation = {"every": settings.every, "split": job.validator.split, "images": settings.images}
-    return setup.identity_of(job.recipe, job.schedule, job.seed) | {"validation": validation}
+    return setup.identity_of(job.recipe, job.schedule, job.seed, job.model) | {"validation": validation}
 
 
 class _Training:
@@ -177,9 +182,10 @@ class _Training:
         torch.manual_seed(job.seed)
         classes = len(self.data.images.classes)
         baseline = setup.open_baseline(recipe)
-        named = mask2former(job.schedule, recipe.backbone, classes=classes)
-        spec = named if baseline is None else setup.like(baseline, named)
-        model = build(spec, drop_path=recipe.drop_path)
+        spec = own_model(job.model, job.schedule, recipe.backbone, classes=classes)
+        if baseline is not None and isinstance(spec, Mask2FormerSpec):
+            spec = setup.like(baseline, spec)
+        model: Any = build(spec, drop_path=recipe.drop_path)
         self.start = setup.initialise(model, recipe, baseline)
         if processes.is_first:
             watcher.started(self.start)
@@ -191,7 +197,11 @@ class _Training:
         identity = _identity(job) | {"start": self.start.digest, "data": self.data.digest}
         if job.validator is not None and processes.is_first:
             identity["validation data"] = job.validator.open(self.data.images.classes)
-        self.trainer = Trainer(model, recipe, job.seed, identity, processes)
+        if isinstance(recipe, DetectionRecipe):
+            add_dropout(model, recipe.dropout)
+            self.trainer: Trainer = BoxTrainer(model, recipe, job.seed, identity, processes)
+        else:
+            self.trainer = Trainer(model, recipe, job.seed, identity, processes)
         state = self.trainer.resume(run)
         self.begun = (self.trainer.iteration, self.trainer.seconds)
         self.earlier = state.sessions if state else ()

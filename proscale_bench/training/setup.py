@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from proscale_bench.config.recipe import OUTSIDE_DIGEST, Recipe, ShapesData
+from proscale_bench.config.recipe import OUTSIDE_DIGEST, DetectionRecipe, Recipe, ShapesData
 from proscale_bench.config.trained_on import KnownClass, TrainedOn
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.dataset import Category
@@ -27,10 +27,11 @@ from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.inspection import WarmStart
 from proscale_bench.results.profile import DeviceType
 from proscale_bench.specs.backbones import BACKBONES
-from proscale_bench.specs.families import require_masks
+from proscale_bench.specs.families import MASK2FORMER, require_masks
 from proscale_bench.specs.levels import LEVELS, SIZE_DIVISOR, STRIDES
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import EncoderSpec
+from proscale_bench.training.box_samples import CocoBoxes, ShapesBoxes
 from proscale_bench.training.samples import CocoTraining, ShapesTraining, TrainingSet
 from proscale_bench.units import Size, printable
 
@@ -60,19 +61,22 @@ def open_data(
         dataset = open_dataset(coco, data.split)
         if not dataset.images:
             raise BenchError(f"{coco}: {data.split} has no images", "there is nothing to learn from")
-        return TrainingData(CocoTraining(dataset, recipe.augmentation), dataset.name, dataset.digest)
+        images = CocoBoxes if isinstance(recipe, DetectionRecipe) else CocoTraining
+        return TrainingData(images(dataset, recipe.augmentation), dataset.name, dataset.digest)
     if not processes.is_first:
         processes.wait()
-    shapes = ShapesTraining(data.images, data.seed, recipe.augmentation, on_progress)
+    made = ShapesBoxes if isinstance(recipe, DetectionRecipe) else ShapesTraining
+    shapes = made(data.images, data.seed, recipe.augmentation, on_progress)
     if processes.is_first:
         processes.wait()
     return TrainingData(shapes, "shapes", identity_of_images(data.seed, data.images))
 
 
-def identity_of(recipe: Recipe, schedule: EncoderSpec, seed: int) -> dict[str, Any]:
+def identity_of(recipe: Recipe, schedule: EncoderSpec, seed: int, model: str) -> dict[str, Any]:
     """Everything that a training follows from, as far as it is known before anything is opened."""
     fields = recipe.model_dump(mode="json", exclude=set(OUTSIDE_DIGEST))
-    return {"schedule": schedule.compact, "seed": seed, "recipe": fields}
+    named = {} if model == MASK2FORMER else {"model": model}  # states of before there were others say nothing
+    return {**named, "schedule": schedule.compact, "seed": seed, "recipe": fields}
 
 
 def device_of(device: DeviceType, processes: Processes) -> torch.device:

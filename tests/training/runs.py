@@ -12,8 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from proscale_bench import files
+from proscale_bench.config.catalogue import parse_schedule_of
 from proscale_bench.models.processes import join_processes
 from proscale_bench.results.training import LogLine, TrainingStep, read_log
+from proscale_bench.specs.deformable_detr import NAME
+from proscale_bench.specs.families import MASK2FORMER, is_detector
 from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.training import checkpoint
 from proscale_bench.training import job as job_module
@@ -28,10 +31,14 @@ FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.training.runs"])
 
 
-def job(coco: Path, schedule: str = "1,1,1", **changes: Any) -> TrainingJob:
-    """A short training, whose log and state are kept at different iterations."""
-    made = recipe(**{"iterations": ITERATIONS, "batch_size": 2, "augmentation": {"crop": [32, 32]}} | changes)
-    return TrainingJob(made, parse_encoder(schedule), seed=1, coco=coco, threads=1)
+def job(coco: Path, schedule: str = "1,1,1", model: str = MASK2FORMER, **changes: Any) -> TrainingJob:
+    """A short training, whose log and state are kept at different iterations; a detector's has stages of its own."""
+    settings = {"iterations": ITERATIONS, "batch_size": 2, "augmentation": {"crop": [32, 32]}} | changes
+    if is_detector(model):
+        made, encoder = recipe(**settings, model=NAME), parse_schedule_of(model, "1,1,0,1")
+    else:
+        made, encoder = recipe(**settings), parse_encoder(schedule)
+    return TrainingJob(made, encoder, seed=1, coco=coco, threads=1, model=model)
 
 
 class At(Watcher):
@@ -79,7 +86,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train_until_killed(moment: str, coco: str, run: str, number: int = 1) -> None:
+def train_until_killed(moment: str, coco: str, run: str, number: int, changes: dict[str, Any]) -> None:
     """Train, and die at a moment: in the `number`th of its kind."""
     torch.set_num_threads(1)
     watcher: Watcher = At(number, die) if moment == "iteration" else Watcher()
@@ -115,12 +122,12 @@ def train_until_killed(moment: str, coco: str, run: str, number: int = 1) -> Non
         job_module.save_checkpoint = lambda *_, **__: die()
     elif moment == "before the state takes its place":
         files.os.fsync = lambda *_: countdown()
-    run_training(job(Path(coco)), Path(run), watcher=watcher)
+    run_training(job(Path(coco), **changes), Path(run), watcher=watcher)
 
 
-def killed(moment: str, coco: Path, run: Path, number: int = 1) -> int | None:
+def killed(moment: str, coco: Path, run: Path, number: int = 1, **changes: Any) -> int | None:
     """The exit code of a training that dies at a moment."""
-    return in_another_process(train_until_killed, moment, str(coco), str(run), number)
+    return in_another_process(train_until_killed, moment, str(coco), str(run), number, changes)
 
 
 def in_another_process(function: Any, *arguments: Any) -> int | None:
