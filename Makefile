@@ -5,13 +5,14 @@
 # make published count the published numbers again, for docs/published.md
 # make check   lint, types, layer contracts, budgets, tests
 # make slow    run the tests that take minutes each, which repeat others at larger sizes
+# make gpu     all that a GPU is needed for, in at most ten minutes; the same command goes on
 # make release build the wheel, install it into a clean environment, run all that the README shows
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check release slow lint types layers budgets docs published format clean
+.PHONY: demo test check release slow gpu lint types layers budgets docs published format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/proscale-bench sweep --out reports/demo
@@ -26,6 +27,9 @@ release: $(VENV)/.installed-dev
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow tests
+
+gpu: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/gpu.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

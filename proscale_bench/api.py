@@ -135,7 +135,7 @@ def export_model(
 
     from proscale_bench.bench.export import export_weights
     from proscale_bench.bench.weights import read_weights
-    from proscale_bench.export.module import ExportSettings, size_of
+    from proscale_bench.export.settings import ExportSettings, size_of
 
     settings = ExportSettings(size_of(size), batch_size, dynamic, sampling)
     export_weights(read_weights(Path(weights)), Path(path), settings, overwrite=overwrite)
@@ -297,7 +297,7 @@ def predict(
     """
     from pathlib import Path
 
-    from proscale_bench.bench.evaluate import ExecutionSettings
+    from proscale_bench.bench.execution import ExecutionSettings
     from proscale_bench.bench.predict import (
         ALL_TASKS,
         COMMAND,

@@ -41,8 +41,8 @@ TIMED = (
 )  # worth as much as the times are
 SCOPES = {
     "cost": ("rules", "convention"),
-    "profile": ("device", "dtype", "batch_size", "mode", "threads", "sampling", "optimizations"),
-    "accuracy": ("device", "dtype", "split", "tasks"),
+    "profile": ("device", "dtype", "batch_size", "mode", "engine", "threads", "sampling", "optimizations"),
+    "accuracy": ("device", "dtype", "engine", "split", "tasks"),
 }
 
 

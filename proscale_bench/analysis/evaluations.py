@@ -174,7 +174,12 @@ def mean_accuracy(found: Sequence[Accuracy]) -> Accuracy | None:
     if how is not None:
         named = [name for name in how.intervals if means[name] is not None]
         intervals = {name: interval for name in named if (interval := _interval(found, name))}
-        own: dict[str, object] = {"replicates": {}, "classes": (), "training_seed": None}  # of a single training
+        own: dict[str, object] = {
+            "replicates": {},
+            "classes": (),
+            "training_seed": None,
+            "different_maps": None,
+        }  # of a single training
         warnings = tuple(dict.fromkeys(line for one in found if one.evaluated for line in one.evaluated.warnings))
         how = how.model_copy(update={**own, "intervals": intervals, "warnings": warnings})
     return first.model_copy(update={**means, "evaluated": how, "source": _source(found)})

@@ -161,6 +161,8 @@ def execution_traits(record: Record) -> Iterator[tuple[str, str]]:
     yield "device", how.device_name
     yield "dtype", how.dtype
     yield "batch size", f"batch {how.batch_size}"
+    yield "engine", how.engine if how.inference_engine else ""
+    yield "engine version", how.inference_engine_version or ""
     yield "mode", how.mode.replace("_", " ")
     yield "sampling", f"{how.sampling} sampling"
     yield "optimizations", "" if how.optimizations else "no optimizations"

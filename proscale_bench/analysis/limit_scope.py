@@ -73,7 +73,11 @@ def fits(limit: Limit, record: Record) -> bool:
     if not is_model(limit, record):
         return False
     how = record.execution
-    wanted: list[tuple[object, object]] = [(limit.device, how and how.device_name), (limit.dtype, how and how.dtype)]
+    wanted: list[tuple[object, object]] = [
+        (limit.device, how and how.device_name),
+        (limit.dtype, how and how.dtype),
+        (limit.engine, how and how.engine),
+    ]
     if METRICS[limit.metric].section == "accuracy":
         return all(asked is None or asked == has for asked, has in wanted) and _is_on_data(limit, record)
     wanted += [

@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,22 +15,23 @@ from typing import TYPE_CHECKING, get_args
 
 from proscale_bench.bench.class_order import MATCHED
 from proscale_bench.bench.count import cost_of, identity_of
-from proscale_bench.bench.predictors import predictor_of, size_for
-from proscale_bench.bench.weights import UNKNOWN_ORIGIN, TrainingOrigin, Weights
+from proscale_bench.bench.execution import ExecutionSettings, make_ready
+from proscale_bench.bench.predictors import size_for
+from proscale_bench.bench.weights import UNKNOWN_ORIGIN, AnyWeights, TrainingOrigin
 from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.cost.count import count_model
-from proscale_bench.cost.geometry import InputSize, SizeGroup, size_of_images
+from proscale_bench.cost.geometry import InputSize, SizeGroup, resized_size, size_of_images
 from proscale_bench.cost.rules import get_rules
 from proscale_bench.data.batches import Batch, form_batches
 from proscale_bench.data.dataset import Dataset, Id
 from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import Accuracy, Evaluated, Task
 from proscale_bench.results.export import now
-from proscale_bench.results.profile import DeviceType, DType, Execution
+from proscale_bench.results.profile import Execution
 from proscale_bench.results.record import EvaluationProtocol, Input, Origin, Record
 from proscale_bench.results.store import write_record
 from proscale_bench.specs.model import over_exits
-from proscale_bench.units import printable
+from proscale_bench.units import Size, printable
 from proscale_bench.version import __version__
 
 if TYPE_CHECKING:
@@ -78,6 +79,14 @@ class EvaluationRequest:
         return form_batches(self.dataset.images[: self.limit], self.batch_size, short, longest)
 
     @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The sizes of the images as the model gets them, each once, unpadded."""
+        images = [(image.height_px, image.width_px) for batch in self.batches for image in batch.images]
+        if self.resize is not None:
+            images = [resized_size(*size, *self.resize) for size in images]
+        return tuple(dict.fromkeys(images))
+
+    @property
     def resize_words(self) -> str:
         return "none" if self.resize is None else f"{self.resize[0]},{self.resize[1]}"
 
@@ -122,18 +131,6 @@ class EvaluationRequest:
                 for image in batch.images
             ),
         )
-
-
-@dataclass(frozen=True)
-class ExecutionSettings:
-    """The way to run a model. `threads` None: as many as PyTorch likes."""
-
-    device: DeviceType
-    dtype: DType = "fp32"
-    compiled: bool = False
-    sampling: str = "auto"
-    optimizations: bool = True
-    threads: int | None = None
 
 
 def tasks_on(dataset: Dataset, wanted: tuple[Task, ...] | None) -> tuple[Task, ...]:
@@ -201,7 +198,7 @@ class EvaluationOutcome:
 def evaluate_model(
     request: EvaluationRequest,
     settings: ExecutionSettings,
-    weights: Weights,
+    weights: AnyWeights,
     journals: Path,
     processes: Processes,
     *,
@@ -223,43 +220,20 @@ def evaluate_model(
     Raises:
         BenchError: data that cannot be read, a model of other classes, a device that is not there, a full disk.
     """
-    import torch
-
     from proscale_bench.evaluation.journal import Journal
     from proscale_bench.evaluation.runner import Work, evaluate, results_of
     from proscale_bench.evaluation.summary import summarise
-    from proscale_bench.measure.environment import read_environment
     from proscale_bench.measure.memory import is_out_of_memory, memory_guard
-    from proscale_bench.models.inference import prepare_for_inference
-    from proscale_bench.models.running import check_device, device_name, global_state
+    from proscale_bench.models.running import global_state
 
-    check_device(settings.device, settings.dtype)
-    device = torch.device(f"cuda:{processes.local_rank}" if settings.device == "cuda" else "cpu")
     dataset, size = request.dataset, size_for(request, weights.spec)
-    chosen = predictor_of(weights, dataset, request.tasks, request.resize, settings.dtype, request.thresholds)
-    predictor = chosen.predictor
-    cautions = (*weights.cautions, *([MATCHED] if chosen.are_matched(dataset) else []))
     work = Work(request.dataset, request.batches, frozenset(request.tasks))
     start = time.perf_counter()
-    with global_state(settings.dtype, settings.threads):
-        environment = read_environment(device, "not asked")
-        sampling = prepare_for_inference(
-            weights.model.to(device),
-            optimizations=settings.optimizations,
-            sampling_name=settings.sampling,
-            compiled=settings.compiled,
-        )
-        execution = Execution(
-            device=settings.device,
-            device_name=device_name(device),
-            dtype=settings.dtype,
-            batch_size=request.batch_size,
-            mode="compiled" if settings.compiled else "eager",
-            sampling=sampling,
-            optimizations=settings.optimizations,
-            threads=torch.get_num_threads(),
-        )
-        key = _key(request, weights, execution, writer, list(chosen.class_ids))
+    with global_state(settings.dtype, settings.threads), ExitStack() as stack:
+        ready = make_ready(request, settings, weights, stack, f"cuda:{processes.local_rank}", on_stage)
+        environment, execution, predictor = ready.environment, ready.execution, ready.chosen.predictor
+        cautions = (*weights.cautions, *([MATCHED] if ready.chosen.are_matched(dataset) else []))
+        key = _key(request, weights, execution, writer, list(ready.chosen.class_ids), ready.file)
         folder = journals / key
         if processes.is_first:
             if not resume:
@@ -297,7 +271,7 @@ def evaluate_model(
         cost=cost_of(count_model(over_exits(weights.spec, summary.exits), size, get_rules("fvcore"))),
         accuracy=accuracy,
         provenance=Origin(tool_version=__version__, created=now()),
-        environment=environment.strings(),
+        environment=environment,
     )
     return EvaluationOutcome(accuracy, record, work, predictor, summary.image_pq, Journal(folder), writer)
 
@@ -364,6 +338,7 @@ def accuracy_of(
             intervals=summary.intervals_pct,
             replicates=summary.replicates_pct,
             classes=summary.classes,
+            different_maps=summary.different_maps,
             warnings=tuple(printable(message)[:1000] for message in (*warnings, *summary.warnings)),
         ),
     )
@@ -371,12 +346,18 @@ def accuracy_of(
 
 def _key(
     request: EvaluationRequest,
-    weights: Weights,
+    weights: AnyWeights,
     execution: Execution,
     writer: PredictionWriter | None,
     classes: list[Id | None],
+    file: str | None = None,
 ) -> str:
-    """Name the journal of an evaluation after all that decides a bit of it; `classes` are the model's, by id."""
+    """Name the journal of an evaluation after all that decides a bit of it.
+
+    Args:
+        classes: the model's, by id.
+        file: digest of the exported file that ran; None: the model itself.
+    """
     key = {
         "classes": classes,
         "weights": weights.digest,
@@ -386,5 +367,6 @@ def _key(
         "execution": execution.model_dump(mode="json"),
         "saved": str(writer.folder.resolve()) if writer else None,
         "tool_version": __version__,
+        **({"file": file} if file else {}),
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]

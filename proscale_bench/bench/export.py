@@ -4,12 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
+from proscale_bench.bench.any_model import input_of
+from proscale_bench.bench.loader import faults_of, load, talking_to_stderr
 from proscale_bench.bench.weights import Weights
 from proscale_bench.config.trained_on import trained_on
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.export.any_model import ExportedAny, export_any
 from proscale_bench.export.export import Exported, OnStep, export_model
-from proscale_bench.export.module import ExportSettings
+from proscale_bench.export.settings import ExportSettings
+from proscale_bench.specs.custom import ModelRequest
 from proscale_bench.specs.mask2former import Mask2FormerSpec
+
+
+def export_request(
+    request: ModelRequest,
+    path: Path,
+    size: str,
+    batch_size: int,
+    *,
+    overwrite: bool = False,
+    progress: OnStep = lambda what, done, total: None,
+) -> ExportedAny:
+    """Export a model of somebody else's, with random weights. Executes the code that it is of.
+
+    Raises:
+        BenchError: it cannot be built, called or exported, or the file is not the same model (exit code 3).
+    """
+    progress("building", 0, 1)
+    loaded = load(request)
+    given = input_of(loaded, size, batch_size)
+    with talking_to_stderr(), faults_of(str(request)):
+        torch.manual_seed(0)
+        model = loaded.build()
+        inputs = loaded.inputs(model, (given.height_px or 0, given.width_px or 0), batch_size)
+    return export_any(model, str(request), inputs.args, inputs.kwargs, path, overwrite=overwrite, progress=progress)
 
 
 def export_weights(

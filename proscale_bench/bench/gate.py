@@ -15,7 +15,8 @@ from proscale_bench.config.trained_on import trained_on
 from proscale_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from proscale_bench.bench.evaluate import EvaluationRequest, ExecutionSettings
+    from proscale_bench.bench.evaluate import EvaluationRequest
+    from proscale_bench.bench.execution import ExecutionSettings
     from proscale_bench.bench.weights import Weights
     from proscale_bench.evaluation.runner import BatchDone
 

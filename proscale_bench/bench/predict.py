@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.bench.evaluate import COCO_RESIZE, ExecutionSettings, Resize
+from proscale_bench.bench.evaluate import COCO_RESIZE, Resize
+from proscale_bench.bench.execution import ExecutionSettings
 from proscale_bench.bench.predictors import predictor_of
 from proscale_bench.bench.weights import Weights
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from proscale_bench.bench.class_order import category_ids_of, in_order_of
-from proscale_bench.bench.weights import Weights
+from proscale_bench.bench.weights import AnyWeights, Weights
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.config.trained_on import trained_on
 from proscale_bench.cost.count import as_given
@@ -54,7 +54,7 @@ def judged_by(
 
 
 def suited(
-    request: EvaluationRequest, weights: Weights, wanted: Collection[Task] | None, *, rescaled: bool
+    request: EvaluationRequest, weights: AnyWeights, wanted: Collection[Task] | None, *, rescaled: bool
 ) -> EvaluationRequest:
     """The request as one asks it of weights: the tasks that their model predicts, and the scale that they say.
 
@@ -70,7 +70,7 @@ def suited(
     return at_scale_of(asked, weights) if rescaled else asked
 
 
-def at_scale_of(request: EvaluationRequest, weights: Weights) -> EvaluationRequest:
+def at_scale_of(request: EvaluationRequest, weights: AnyWeights) -> EvaluationRequest:
     """The request at the scale at which weights were trained, where their file says it and the data are resized."""
     resize = trained_on(weights.metadata).resize
     return request if resize is None or not request.dataset.resizes else replace(request, resize=resize)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from proscale_bench.bench.count import Configuration, closed_form_cost, measure
@@ -39,9 +41,10 @@ from proscale_bench.results.statistics import (
 from proscale_bench.results.store import remove_leftovers, write_record
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING
 from proscale_bench.specs.model import ModelSpec, by_exit
-from proscale_bench.units import reduction_pct
+from proscale_bench.units import Size, reduction_pct
 
 if TYPE_CHECKING:
+    from proscale_bench.measure.engines import EngineModel, OpenModel, Runtime
     from proscale_bench.measure.environment import Environment
     from proscale_bench.measure.profile import (
         MeasuredProfile,
@@ -121,7 +124,7 @@ def records(
     session = f"{now()}-{token_hex(3)}"  # two machines may begin in one second
     measured = [one for one in found if isinstance(one, MeasuredProfile)]
     for one in found:
-        base = next((other for other in measured if other.spec == one.spec.baseline()), None)
+        base = next((other for other in measured if _is_baseline_of(other, one)), None)
         record = measure(Configuration(one.spec, request.size), closed_form_cost)
         record = record.model_copy(update={"execution": one.execution, "environment": environment.strings()})
         if isinstance(one, MeasuredProfile):
@@ -131,6 +134,11 @@ def records(
             hint = "use a smaller --batch-size or --size, or fewer schedules at a time" if one.out_of_memory else None
             failure = Failure(message=one.message, hint=hint, exit_code=ExitCode.UNTRUSTED.value)
             yield record.model_copy(update={"error": failure})
+
+
+def _is_baseline_of(other: MeasuredProfile, one: ProfileResult) -> bool:
+    """The one's baseline, in the same engine."""
+    return other.spec == one.spec.baseline() and other.execution == one.execution
 
 
 class Assembly:
@@ -151,7 +159,8 @@ class Assembly:
         samples, execution = self.one.samples, self.one.execution
         whole = timing([samples.whole_ms])
         times = stage_samples(samples.stages_ms, samples.whole_ms)
-        sum_pct = 100 * sum(median(times[name]) for name in self._in_turn(times)) / whole.latency_median_ms
+        in_turn = [median(times[name]) for name in self._in_turn(times)]
+        sum_pct = 100 * sum(in_turn) / whole.latency_median_ms if in_turn else None
         launch_pct = None
         if execution.device == "cuda":
             launch_pct = 100 * median(samples.launch_ms) / whole.latency_median_ms
@@ -159,7 +168,7 @@ class Assembly:
         peak_mib = memory.allocated_mib - memory.before_mib if memory else None
         cautions: list[Caution] = [
             *stability.of_samples(samples.whole_ms, self.one.warm),
-            *stability.of_stages(sum_pct, launch_pct),
+            *(stability.of_stages(sum_pct, launch_pct) if sum_pct is not None else ()),
             *stability.of_environment(environment),
             *stability.of_clocks(self.one.throttled_by),
             *stability.of_note(self.one.note),
@@ -320,7 +329,9 @@ def measured_here(
     from proscale_bench.measure.profile import Session
 
     progress("building the models", None)
-    with Session(settings, request.in_turns) as session:
+    with ExitStack() as stack:
+        folder = settings.engines.folder or Path(stack.enter_context(temporary_folder()))
+        session = stack.enter_context(Session(settings, request.in_turns, _opener(settings, folder)))
         ceilings = _ceilings(session, request, progress)
         for batch_size in request.batch_sizes:
             named = f"batch {batch_size}: " if len(request.batch_sizes) > 1 else ""
@@ -330,6 +341,25 @@ def measured_here(
 
             found = session.measure(batch_size, request.sides, request.output_sides, show)
             yield list(records(request, found, session.environment, ceilings))
+
+
+def temporary_folder() -> TemporaryDirectory[str]:
+    """A folder for exported files, which goes when it is left."""
+    return TemporaryDirectory(prefix="proscale-bench-exported-")
+
+
+def _opener(settings: ProfileSettings, folder: Path) -> OpenModel | None:
+    """Opens models in other engines, where one is asked for."""
+    if not settings.engines.exports:
+        return None
+    import torch
+
+    from proscale_bench.bench.engines import ExportedModels
+
+    def open_model(spec: ModelSpec, runtime: Runtime, batch_size: int, size: Size, show: OnProfileStage) -> EngineModel:
+        return ExportedModels.of(settings, folder, torch.get_num_threads()).open(spec, runtime, batch_size, size, show)
+
+    return open_model
 
 
 def _ceilings(session: Session, request: ProfileRequest, progress: OnProfileStage) -> Ceilings | None:

@@ -11,14 +11,16 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from subprocess import PIPE
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from proscale_bench import children
-from proscale_bench.bench.profile import ProfileRequest, measured_here, saving, timing
+from proscale_bench.bench.profile import ProfileRequest, measured_here, saving, temporary_folder, timing
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.profile import Caution, Profile, RealisedSaving, StageProfile, Timing
 from proscale_bench.results.record import Record
@@ -47,6 +49,20 @@ def measured_in_sessions(
         BenchError: no such device, the models do not fit into memory, or a process died.
     """
     limits = replace(settings.limits, max_seconds=settings.limits.max_seconds / sessions)
+    with ExitStack() as stack:
+        if settings.engines.exports and settings.engines.folder is None:  # exported once, for all sessions
+            folder = Path(stack.enter_context(temporary_folder()))
+            settings = replace(settings, engines=replace(settings.engines, folder=folder, trust=True))
+        yield from _in_sessions(request, replace(settings, limits=limits), sessions, progress, measure)
+
+
+def _in_sessions(
+    request: ProfileRequest,
+    settings: ProfileSettings,
+    sessions: int,
+    progress: OnProfileStage,
+    measure: MeasureSession | None,
+) -> Iterator[list[Record]]:
     found: list[list[Record]] = []
     for number in range(1, sessions + 1):
 
@@ -55,7 +71,7 @@ def measured_in_sessions(
             progress(f"session {number} of {sessions}: {what}", whole)
 
         asked = request if number == 1 else replace(request, ceilings=False)  # measured in the first, kept for all
-        found.append((measure or in_fresh_process)(asked, replace(settings, limits=limits), show))
+        found.append((measure or in_fresh_process)(asked, settings, show))
         yield merged(found)
 
 
@@ -172,7 +188,7 @@ def _merged(profiles: Sequence[Profile], base: Sequence[Profile] | None) -> Prof
             "peak_memory_mib": _mean([one.peak_memory_mib for one in profiles]),
             "energy_j": _mean([one.energy_j for one in profiles]),
             "realised_saving_pct": _saving(profiles, base),
-            "stage_sum_pct": fmean(one.stage_sum_pct for one in profiles),
+            "stage_sum_pct": _mean([one.stage_sum_pct for one in profiles]),
             "warnings": _cautions(profiles, whole),
         }
     )

@@ -90,6 +90,7 @@ class ModelChoice:
 
 def read_spec(path: Path, cut_short: bool = False, *, any_depth: bool = False) -> OwnSpec:
     """The model that a checkpoint holds: off the header of a safetensors file, else off its tensors, which loads torch.
+    An exported file says it itself.
 
     Args:
         cut_short: take a file that lacks the end of its tensors, which whoever evaluates it will refuse.
@@ -100,11 +101,15 @@ def read_spec(path: Path, cut_short: bool = False, *, any_depth: bool = False) -
             place, or of a head alone.
     """
     from proscale_bench.config.weights import METADATA, TOLD_DIMENSIONS, read_header, read_shapes, require_whole
+    from proscale_bench.export.description import read_description, spec_of
+    from proscale_bench.export.engines import FORMATS
     from proscale_bench.models.checkpoints.infer import infer
     from proscale_bench.models.checkpoints.key_map import shapes_under_our_keys
     from proscale_bench.models.checkpoints.layouts import NOT_STAGED
     from proscale_bench.models.checkpoints.shapes import Hints
 
+    if path.suffix in FORMATS:
+        return spec_of(read_description(path), path)
     try:
         shapes, metadata = read_shapes(path)
         if not cut_short:

@@ -13,6 +13,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.specs.model import EncoderSpec, ModelSpec
 
 if TYPE_CHECKING:
+    from proscale_bench.export.engines import ExportedModel
     from proscale_bench.models.build import OwnModel
     from proscale_bench.models.mask2former import Mask2Former
 
@@ -59,6 +60,58 @@ class Weights:
         if not isinstance(self.model, Mask2Former):
             raise BenchError(f"{self.source}: a {self.spec.family} predicts boxes and no masks", "give a Mask2Former's")
         return self.model
+
+
+@dataclass(frozen=True)
+class ExportedWeights:
+    """An exported file with the model that it says it is.
+
+    Args:
+        reference: the same weights in torch, where they ship; None where nobody has them.
+    """
+
+    file: ExportedModel
+    spec: ModelSpec
+    digest: str
+    source: str
+    reference: Mask2Former | None = None
+    origin: TrainingOrigin = UNKNOWN_ORIGIN
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
+
+
+AnyWeights = Weights | ExportedWeights
+
+
+def read_exported(path: Path, *, trust: bool = False, threads: int | None = None) -> ExportedWeights:
+    """Load an exported file of ours. The weights that ship are held against it where it was made of them.
+
+    Raises:
+        BenchError: unreadable, no export of ours, an engine that is not installed, or a package without trust.
+    """
+    from proscale_bench.config.weights import read_header, shipped_weights
+    from proscale_bench.export.description import spec_of
+    from proscale_bench.export.engines import load_exported
+    from proscale_bench.units import printable
+
+    model = load_exported(path, trust=trust, threads=threads or 0)
+    told = model.told
+    digest = told.get("weights")
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+        raise BenchError(
+            f"{path}: does not say of which weights it is", "export a checkpoint: models export WEIGHTS OUT"
+        )
+    shipped = next((one for one in shipped_weights().values() if read_header(one).digest == digest), None)
+    known = read_weights(shipped) if shipped is not None else None
+    return ExportedWeights(
+        file=model,
+        spec=spec_of(told, path),
+        digest=digest,
+        source=printable(path.name)[:MAX_SOURCE],
+        reference=known.segmenter if known else None,
+        origin=known.origin if known else UNKNOWN_ORIGIN,
+        metadata={METADATA: json.dumps(told)},
+    )
 
 
 def read_weights(path: Path, schedule: EncoderSpec | None = None) -> Weights:

@@ -23,6 +23,7 @@ def _table(module: str, name: str) -> Callable[[], list[str]]:
 
 backbones = _table("specs.backbones", "BACKBONES")
 metrics = _table("results.metrics", "METRICS")
+precisions_of_exports = _words(["int8"])
 single_sizes = _words(["800x1333", "640x640"])  # the default ones; any other is possible
 
 
@@ -86,6 +87,7 @@ OFFERS: dict[str, Callable[..., list[str]]] = {
     "--dtype": _words(get_args(choices.DType)),
     "--fail": gates,
     "--families": _table("specs.candidates", "FAMILIES"),
+    "--engine": _words(get_args(choices.EngineName)),
     "--family": published_families,
     "--input-type": _words(["uint8", "float32"]),
     "--layout": _words(get_args(choices.Layout)),

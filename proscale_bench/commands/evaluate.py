@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proscale_bench.commands.engines import EngineOptions, check_evaluated, chosen_engines, is_exported, precisions
 from proscale_bench.commands.options import (
     HOW,
     MAX_BATCH_SIZE,
@@ -22,14 +23,21 @@ from proscale_bench.commands.options import (
     takes,
 )
 from proscale_bench.commands.protocol import sides_of, tasks_of, thresholds_of
-from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, PostprocessingThresholds, Task
+from proscale_bench.config.choices import (
+    EMBEDDED,
+    OFFICIAL_THRESHOLDS,
+    EngineName,
+    ExportPrecision,
+    PostprocessingThresholds,
+    Task,
+)
 from proscale_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from proscale_bench.bench.evaluate import EvaluationOutcome, EvaluationRequest, Resize
-    from proscale_bench.bench.weights import Weights
+    from proscale_bench.bench.weights import AnyWeights, Weights
     from proscale_bench.commands.progress import Bar
     from proscale_bench.data.dataset import Dataset
     from proscale_bench.evaluation.runner import BatchDone
@@ -40,7 +48,7 @@ MERGE = "How queries become panoptic segments"  # defaults are the papers'
 SHARE: dict[str, Any] = {"min": 0, "max": 1}
 
 
-class EvalOptions(ExecutionOptions, ExportOptions):
+class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
     """The flags of `eval`."""
 
     weights: MaybePaths = flag(
@@ -129,6 +137,7 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         self.wanted_tasks()
         self.sides()
         super().check()
+        check_evaluated(self)
         for path in self.files():
             if not path.exists():
                 raise BenchError(f"{path}: no such file or folder", "give the path of a checkpoint")
@@ -183,19 +192,30 @@ class EvalOptions(ExecutionOptions, ExportOptions):
         """The thresholds of the panoptic merge; see `thresholds_of`."""
         return thresholds_of(self)
 
-    def models(self, classes: int) -> Iterator[Weights]:
-        """The models, loaded one by one; an untrained one has as many classes as the data."""
+    def models(self, classes: int) -> Iterator[tuple[AnyWeights, EngineName, ExportPrecision]]:
+        """The models, loaded one by one for each engine; an untrained one has as many classes as the data."""
+        engines = chosen_engines(self.engine or (), None)
+        for path in self.files() if self.random_weights is None else (None,):
+            if path is not None and is_exported(path):
+                from proscale_bench.bench.weights import read_exported
+
+                found = read_exported(path, trust=self.trust, threads=self.threads)
+                yield found, found.file.engine.name, found.file.precision
+                continue
+            for engine in engines:
+                for precision in ("fp32",) if engine == "torch" else precisions(self.quantize):
+                    yield self._weights(path, classes), engine, precision
+
+    def _weights(self, path: Path | None, classes: int) -> Weights:
+        """A checkpoint, or the untrained model."""
         from proscale_bench.bench.weights import random_weights, read_weights
         from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.specs.mask2former import mask2former
 
-        if self.random_weights is not None:
+        if path is None:
             spec = mask2former(parse_runnable(self.schedule or "3,3,3"), self.backbone, classes=classes)
-            yield random_weights(spec, self.random_weights)
-            return
-        schedule = None if self.schedule is None else parse_runnable(self.schedule)
-        for path in self.files():
-            yield read_weights(path, schedule)
+            return random_weights(spec, self.random_weights or 0)
+        return read_weights(path, None if self.schedule is None else parse_runnable(self.schedule))
 
 
 @takes(EvalOptions)
@@ -269,17 +289,18 @@ def evaluate_models(
     with progress_bar("loading torch") as bar, locked(folder, "evaluation") if processes.is_first else nullcontext():
         with uninterrupted():
             import torchvision  # noqa: F401
-        settings = options.execution_settings()
+        settings = replace(options.execution_settings(), exported=options.exported)
         try:
-            for weights in options.models(len(request.dataset.categories)):
+            for weights, engine, precision in options.models(len(request.dataset.categories)):
                 asked = suited(request, weights, options.wanted_tasks(), rescaled=options.resize is None)
                 if options.visuals and "panoptic" not in asked.tasks:
                     raise BenchError(f"--visuals shows panoptic maps, and a {weights.spec.family} predicts none")
-                name = f"{weights.spec.variant} {weights.source}"
+                name = f"{weights.spec.variant} {weights.source}" + ("" if engine == "torch" else f" in {engine}")
+                own: dict[str, Any] = {} if engine == "torch" else {"device": "cpu", "precision": precision}
                 detail(f"evaluating {name} on {asked.name}")
                 outcome = evaluate_model(
                     asked,
-                    settings,
+                    replace(settings, engine=engine, **own),
                     weights,
                     folder / JOURNALS,
                     processes,

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
+    ANY_MODEL,
     EXPORT_JSON,
     FORCE,
     SCHEDULE_HELP,
     WHICH,
     MaybePath,
     MaybeStr,
+    MaybeStrs,
     Options,
     flag,
     seed_in_range,
@@ -22,11 +25,14 @@ from proscale_bench.commands.options import (
 from proscale_bench.errors import BenchError, one_of
 
 if TYPE_CHECKING:
+    from proscale_bench.specs.families import OwnSpec
+    from proscale_bench.commands.exporting import Exports
     from proscale_bench.export.export import Exported
-    from proscale_bench.export.module import ExportSettings
+    from proscale_bench.export.settings import ExportSettings
 
 Sampling = Literal["grid_sample", "gather"]
 InputType = Literal["uint8", "float32"]
+Quantized = Literal["int8"]
 FORMATS = (".onnx", ".xml", ".pt2")
 WHAT, PROOF = "What the file takes", "Proof"
 
@@ -44,6 +50,16 @@ class ModelExportOptions(Options):
     )
     backbone: str = flag("--backbone, -b NAME", "Backbone of an untrained model.", WHICH, default="resnet50")
     seed: int = flag("--seed N", "Seed of an untrained model.", WHICH, default=0, callback=seed_in_range)
+    model: MaybeStr = flag(
+        "--model MODEL",
+        "Any model: my_file.py:Net, package.module:factory, hf:CONFIG.json or torchvision:NAME. Executes the file or "
+        "package.",
+        ANY_MODEL,
+    )
+    model_args: MaybeStrs = flag(
+        "--model-args KEY=VALUE", "Argument of its constructor. Repeat for several.", ANY_MODEL
+    )
+    inputs: MaybeStr = flag("--inputs FILE:NAME", "Function that makes what it is called with.", ANY_MODEL)
     size: str = flag("--size HxW", "Size of the images, height x width.", WHAT, default="640x640")
     batch_size: int = flag("--batch-size, -n N", "Number of images in a run.", WHAT, default=1, min=1, max=64)
     dynamic: bool = flag("--dynamic", "Take any multiples of 32 from 64 as sides, and any batch; not for a Swin.", WHAT)
@@ -55,6 +71,12 @@ class ModelExportOptions(Options):
         "Deformable attention by grid_sample, the faster on CPUs, or by gather, for engines whose GridSample is wrong.",
         WHAT,
         default="grid_sample",
+    )
+    quantize: MaybeStr = flag(
+        "--quantize NAME",
+        "Quantise the weights and activations of convolutions and linear layers after training: int8. .onnx and .xml.",
+        WHAT,
+        values=completion.precisions_of_exports,
     )
     images: int = flag(
         "--images N", "Number of drawn images that the file is proved on.", PROOF, default=8, min=1, max=5000
@@ -75,26 +97,83 @@ class ModelExportOptions(Options):
         if len(self.paths) > 2:
             raise BenchError(f"{len(self.paths)} paths", "give [WEIGHTS] OUT")
         *weights, out = self.paths
-        if not weights and self.schedule is None:
-            raise BenchError(f"{out}: of which model?", "give WEIGHTS OUT, or OUT with --schedule")
+        if not weights and self.schedule is None and self.model is None:
+            raise BenchError(f"{out}: of which model?", "give WEIGHTS OUT, or OUT with --schedule or --model")
+        self.refuse_two_models(weights)
         if out.suffix not in FORMATS:
             raise BenchError(f"{out}: '{out.suffix}' is no format to export to", f"known: {', '.join(FORMATS)}")
         if self.schedule is not None:
             parse_runnable(self.schedule)
         one_of(Sampling, self.sampling, "sampling")
         one_of(InputType, self.input_type, "input type")
+        if self.quantize is not None:
+            one_of(Quantized, self.quantize, "quantization")
+            if out.suffix == ".pt2":
+                raise BenchError(f"{out}: compiled code is not quantised", "write .onnx or .xml")
         size = parse_size(self.size)
         if not size.is_single:
             raise BenchError(f"--size {self.size}: a set of sizes", "an exported file takes one, or --dynamic")
+        if self.model is None:
+            self.refuse_unexportable(weights[0] if weights else None)
         for path in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
             refuse_overwrite(path, self.force)
             if path.exists() and not path.is_file():
                 raise BenchError(f"{path}: not a regular file", "give another path")
         return (weights[0] if weights else None), out
 
+    def refuse_two_models(self, weights: list[Path]) -> None:
+        """Refuse what says something of ours together with `--model`, and the other way round.
+
+        Raises:
+            BenchError: such a flag is given.
+        """
+        from proscale_bench.config.model_request import read_request
+
+        if self.model is None:
+            if self.model_args or self.inputs:
+                raise BenchError("--model-args and --inputs are of a model that --model names", "name one")
+            return
+        ours = {
+            "WEIGHTS": bool(weights),
+            "--schedule": self.schedule is not None,
+            "--dynamic": self.dynamic,
+            "--quantize": self.quantize is not None,
+            "--input-type": self.input_type != "uint8",
+            "--sampling": self.sampling != "grid_sample",
+        }
+        for flag_, given in ours.items():
+            if given:
+                raise BenchError(f"{flag_} is of the tool's own models, not of --model", "leave it out")
+        read_request(self.model, self.model_args or (), self.inputs)
+
+    def refuse_unexportable(self, weights: Path | None) -> None:
+        """Refuse what follows from the model and the flags alone.
+
+        Raises:
+            BenchError: such a model cannot be exported so, or a package is not installed.
+        """
+        from proscale_bench.bench.specs import read_spec
+        from proscale_bench.config.catalogue import parse_runnable
+        from proscale_bench.export.engines import FORMATS
+        from proscale_bench.export.extras import require_engines
+        from proscale_bench.export.settings import refuse_unexportable
+        from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
+
+        settings = self.settings()
+        require_engines([FORMATS[self.paths[-1].suffix]])
+        spec: OwnSpec
+        if weights is None:
+            spec = mask2former(parse_runnable(self.schedule or ""), self.backbone)
+        elif weights.suffix == ".safetensors" and weights.is_file() and self.schedule is None:
+            spec = read_spec(weights)
+        else:
+            return  # only torch can tell
+        if isinstance(spec, Mask2FormerSpec):
+            refuse_unexportable(spec, settings.dynamic)
+
     def settings(self) -> ExportSettings:
-        """The input of the file. Loads torch."""
-        from proscale_bench.export.module import ExportSettings, size_of
+        """The input of the file."""
+        from proscale_bench.export.settings import ExportSettings, size_of
 
         return ExportSettings(
             size=size_of(self.size),
@@ -102,6 +181,7 @@ class ModelExportOptions(Options):
             dynamic=self.dynamic,
             sampling=one_of(Sampling, self.sampling, "sampling"),
             floating=self.input_type == "float32",
+            precision="int8" if self.quantize else "fp32",
         )
 
 
@@ -120,6 +200,9 @@ def export(options: ModelExportOptions) -> None:
 
     weights_path, out = options.read()
     exports = Exports(json=options.export_json, force=options.force)
+    if options.model is not None:
+        export_of_model(options, out, exports)
+        return
     with progress_bar("loading torch") as bar:
         with uninterrupted():
             from proscale_bench.bench.export import export_weights
@@ -142,6 +225,41 @@ def export(options: ModelExportOptions) -> None:
     exports.write([found.row()], lambda: "")
 
 
+def export_of_model(options: ModelExportOptions, out: Path, exports: Exports) -> None:
+    """Export a model that `--model` names.
+
+    Raises:
+        BenchError: it cannot be built, called or exported, or the file is not the same model (exit code 3).
+    """
+    from proscale_bench.commands.exporting import print_lines
+    from proscale_bench.commands.progress import progress_bar, uninterrupted
+    from proscale_bench.config.model_request import read_request
+    from proscale_bench.export.engines import FORMATS
+    from proscale_bench.export.extras import require_engines
+
+    require_engines([FORMATS[out.suffix]])
+    request = read_request(options.model or "", options.model_args or (), options.inputs)
+    with progress_bar("loading torch") as bar:
+        with uninterrupted():
+            from proscale_bench.bench.export import export_request
+
+        def show(what: str, done: int, total: int) -> None:
+            bar.show(f"{request}: {what}", done, None, line=lambda: what)
+
+        found = export_request(request, out, options.size, options.batch_size, overwrite=options.force, progress=show)
+    said = [
+        f"{found.path}: {out.suffix[1:]}, {found.bytes / 1e6:.1f} MB, in {found.seconds:.0f} s",
+        *(f"takes        {name} {list(shape)}" for name, shape in found.inputs.items()),
+        *(f"gives        {name} {list(shape)}" for name, shape in found.outputs.items()),
+        f"beside torch in {found.engine} {found.engine_version}: largest difference {found.largest_difference:.1e} "
+        "of the largest value, at most 1e-04 is rounding",
+    ]
+    if found.graph_gflops is not None:
+        said.append(f"its nodes    {found.graph_gflops:.4g} GFLOPs (1 MAC = 1, rules complete)")
+    print_lines(exports.console, said, style="")
+    exports.write([found.row()], lambda: "")
+
+
 def lines(found: Exported) -> list[str]:
     """Sentences on what was written, and on what the proof found."""
     proof, settings = found.proof, found.settings
@@ -150,13 +268,16 @@ def lines(found: Exported) -> list[str]:
         if settings.dynamic
         else (f"{settings.batch_size} x 3 x {settings.size[0]} x {settings.size[1]}")
     )
+    exact = settings.precision == "fp32"
+    rounding = (
+        f"at most {proof.tolerance:.0e} is rounding" if exact else "quantised: 'eval --weights' says what it costs"
+    )
     said = [
         f"{found.path}: {found.format}, {found.bytes / 1e6:.1f} MB, in {found.seconds:.0f} s",
         f"takes        images [{takes}], {'float32' if settings.floating else 'uint8'}, RGB, 0 to 255",
         "gives        pred_logits [B, queries, classes + 1], pred_masks [B, queries, H/4, W/4]",
         f"beside torch {proof.images} images in {found.engine} {found.engine_version}: largest difference of a logit "
-        f"{proof.largest_difference:.1e}, at most {proof.tolerance:.0e} is rounding; "
-        f"{proof.equal_maps} of {proof.images} panoptic maps equal",
+        f"{proof.largest_difference:.1e}, {rounding}; {proof.equal_maps} of {proof.images} panoptic maps equal",
     ]
     if proof.flipped_images or proof.rounded_images:
         said.append(

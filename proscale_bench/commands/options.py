@@ -23,7 +23,7 @@ from proscale_bench.errors import one_of
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:
-    from proscale_bench.bench.evaluate import ExecutionSettings
+    from proscale_bench.bench.execution import ExecutionSettings
     from proscale_bench.commands.exporting import Exports
     from proscale_bench.specs.families import OwnSpec
 
@@ -322,7 +322,7 @@ class ExecutionOptions(DeviceOptions):
         Raises:
             BenchError: there is no such device.
         """
-        from proscale_bench.bench.evaluate import ExecutionSettings
+        from proscale_bench.bench.execution import ExecutionSettings
 
         return ExecutionSettings(
             device=self.chosen_device(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.any_model import AnyModelOptions, found_models, refuse_ours
+from proscale_bench.commands.engines import EngineOptions, chosen_engines, is_exported, precisions, refuse_of_torch
 from proscale_bench.commands.options import (
     HOW,
     MAX_BATCH_SIZE,
@@ -23,7 +24,7 @@ from proscale_bench.commands.options import (
     seed_in_range,
     takes,
 )
-from proscale_bench.config.choices import DeviceType, DType
+from proscale_bench.config.choices import DeviceType, DType, EngineName
 from proscale_bench.errors import BenchError, ExitCode, one_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ HOW_LONG = "How long it is measured"
 DEFAULT_SIZES: dict[DeviceType, str] = {"cuda": "800x1333", "cpu": "640x640"}  # a CPU takes seconds for the former
 
 
-class ProfileOptions(ModelOptions, AnyModelOptions, ExecutionOptions, ExportOptions):
+class ProfileOptions(ModelOptions, AnyModelOptions, EngineOptions, ExecutionOptions, ExportOptions):
     """The flags of `profile`."""
 
     size: MaybeStr = flag(
@@ -73,10 +74,37 @@ class ProfileOptions(ModelOptions, AnyModelOptions, ExecutionOptions, ExportOpti
     fail_unstable: bool = flag("--fail-unstable", "Exit with 3 if a latency cannot be trusted.")
     out: MaybePath = flag("--out DIR", "Folder of the run. [default: reports/profile-BACKBONE-DEVICE]")
 
+    @property
+    def exported_file(self) -> Path | None:
+        """The exported file that is timed."""
+        return self.weights if is_exported(self.weights) else None
+
+    def engines(self) -> tuple[EngineName, ...]:
+        """The engines that models take turns in; see `chosen_engines`."""
+        return chosen_engines(self.engine or (), self.exported_file)
+
+    def check_engines(self) -> None:
+        """Refuse what exported files are not, or do not take.
+
+        Raises:
+            BenchError: an engine that is unknown or not installed, a flag that says something of torch alone, or one
+                that says what a file says.
+        """
+        engines = self.engines()
+        refuse_of_torch(self, engines)
+        precisions(self.quantize, engines)
+        if engines == ("torch",) and (self.exported is not None or self.trust or self.quantize):
+            raise BenchError("--exported, --quantize and --trust are of exported files", "name an --engine")
+        if engines != ("torch",) and self.model:
+            raise BenchError("--engine: a model of --model is not exported here", "leave out --engine")
+        if self.exported_file is not None and self.schedule:
+            raise BenchError(f"{self.exported_file}: says its schedule itself", "leave out --schedule")
+
     def check(self) -> None:
-        """Check also the size; see `DeviceOptions.check`."""
+        """Check also the size and the engines; see `DeviceOptions.check`."""
         from proscale_bench.cost.geometry import COCO_SIZES, parse_size
 
+        self.check_engines()
         if self.size in COCO_SIZES:
             hint = "give a size as in --size 800x1333; 'proscale-bench flops' counts the COCO sets"
             raise BenchError(f"--size {self.size}: a latency is of one size, and this is many", hint)
@@ -93,13 +121,15 @@ class ProfileOptions(ModelOptions, AnyModelOptions, ExecutionOptions, ExportOpti
         """
         import torch
 
+        from proscale_bench.measure.engines import EngineChoice
         from proscale_bench.measure.latency import Limits
         from proscale_bench.measure.profile import ProfileSettings
         from proscale_bench.models.sampling import choose
         from proscale_bench.render.console import note
 
-        device = self.chosen_device()
-        if self.device is None and device == "cpu":
+        engines = self.engines()
+        device = self.chosen_device() if engines == ("torch",) else "cpu"
+        if self.device is None and device == "cpu" and engines == ("torch",):
             note("no GPU: profiling the CPU")
         settings = ProfileSettings(
             device=device,
@@ -111,23 +141,53 @@ class ProfileOptions(ModelOptions, AnyModelOptions, ExecutionOptions, ExportOpti
             threads=self.threads,
             seed=self.seed,
             limits=Limits(self.max_seconds, self.repeats),
+            engines=EngineChoice(engines, precisions(self.quantize), self.exported, self.exported_file, self.trust),
         )
         choose(self.sampling, torch.device(device), self.compiled)
         return settings
 
     def request(self, specs: tuple[ModelSpec, ...], device: DeviceType) -> ProfileRequest:
-        """The request to profile models on a device."""
+        """The request to profile models on a device.
+
+        Raises:
+            BenchError: an exported file takes another size, or another number of images.
+        """
         from proscale_bench.bench.profile import ProfileRequest
         from proscale_bench.cost.geometry import batch_of, parse_size
 
-        default = DEFAULT_SIZES["cpu" if self.others else device]
-        size = parse_size(default if self.size is None else self.size, self.output_size)
+        size, batch_sizes = self.size, tuple(dict.fromkeys(self.batch_size))
+        if self.exported_file is not None:
+            size, batch_sizes = input_of(self.exported_file, self.trust, size, batch_sizes)
+        if size is None:
+            size = DEFAULT_SIZES["cpu" if self.others else device]
+        given = parse_size(size, self.output_size)
         return ProfileRequest(
             specs=specs,
-            size=batch_of(size, 1) if self.others else size,
-            batch_sizes=tuple(dict.fromkeys(self.batch_size)),
+            size=batch_of(given, 1) if self.others else given,
+            batch_sizes=batch_sizes,
             ceilings=self.ceilings,
         )
+
+
+def input_of(
+    file: Path, trust: bool, size: str | None, batch_sizes: tuple[int, ...]
+) -> tuple[str | None, tuple[int, ...]]:
+    """The size and batch sizes that an exported file is timed at: those asked for, where it takes them.
+
+    Raises:
+        BenchError: it does not.
+    """
+    from proscale_bench.export.engines import load_exported
+
+    loaded = load_exported(file, trust=trust)
+    if loaded.size is None or loaded.batch_size is None:
+        return size, batch_sizes
+    own = "x".join(map(str, loaded.size))
+    if size not in (None, own) or batch_sizes not in ((1,), (loaded.batch_size,)):
+        what = f"{size or own}, batch {', '.join(map(str, batch_sizes))}"
+        takes = f"it takes {own}, batch {loaded.batch_size}"
+        raise BenchError(f"{file}: {what}, and {takes}", "export it for that, or with --dynamic")
+    return own, (loaded.batch_size,)
 
 
 @takes(ProfileOptions)

@@ -95,10 +95,11 @@ class _Limit(BudgetSection):
 
 
 class RunScope(BudgetSection):
-    """The device and number format of what was run."""
+    """The device, number format and engine of what was run."""
 
     device: Name | None = None
-    dtype: choices.DType | None = None
+    engine: choices.EngineName | None = None
+    dtype: choices.ExecutedDType | None = None
 
 
 class ProfileScope(RunScope):
@@ -240,6 +241,7 @@ class Limit:
     dtype: str | None
     batch_size: int | None
     mode: str | None
+    engine: choices.EngineName | None
     threads: int | None
     sampling: str | None
     optimizations: bool | None
@@ -383,8 +385,7 @@ def _limits(
 
 def _given(part: Defaults | _Limit) -> dict[str, Any]:
     """The scope and level of limits that a part of the file names."""
-    named = part.model_fields_set & SCOPE
-    return {name: value for name in named if (value := getattr(part, name)) is not None}
+    return {name: value for name in part.model_fields_set & SCOPE if (value := getattr(part, name)) is not None}
 
 
 def _size_at(document: Document[BudgetFile], index: int, metric: str) -> str:
@@ -394,7 +395,6 @@ def _size_at(document: Document[BudgetFile], index: int, metric: str) -> str:
 
 def _against(document: Document[BudgetFile], limit: _Limit, key: tuple[str | int, ...], folder: Path) -> str:
     if limit.against in (None, "record") and not isinstance(limit, CostLimit):
-        message = f"{key[-1]}: a percentage of what?"
-        raise document.error(key, message, "say against: baseline, or the path of a run")
+        raise document.error(key, f"{key[-1]}: a percentage of what?", "say against: baseline, or the path of a run")
     against = limit.against or "record"
     return against if against in AGAINST else str(folder / against)

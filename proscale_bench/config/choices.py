@@ -16,13 +16,16 @@ from proscale_bench.units import printable
 
 DeviceType = Literal["cpu", "cuda"]
 DType = Literal["fp32", "tf32", "bf16", "fp16"]
+ExecutedDType = Literal["fp32", "tf32", "bf16", "fp16", "int8"]  # int8: of an exported file that was quantised
+ExportPrecision = Literal["fp32", "int8"]
 Layout = Literal["official", "ours", "huggingface"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal[
     "auto", "grid_sample", "embedding_bag", "embedding_bag_compiled", "dense", "gather", "triton", "deformops"
 ]
 Task = tasks.Task
-Mode = Literal["eager", "compiled", "cuda_graphs", "compiled_cuda_graphs"]
+Mode = Literal["eager", "compiled", "cuda_graphs", "compiled_cuda_graphs", "exported"]
+EngineName = Literal["torch", "aot", "onnxruntime", "openvino"]  # what runs a model; all but torch run an exported file
 EMBEDDED = "shapes-val"  # the data that come with the tool
 
 

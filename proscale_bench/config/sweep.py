@@ -74,6 +74,7 @@ Threads = Annotated[int, Field(ge=1, le=1024)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 BatchSizes = Annotated[tuple[BatchSize, ...], Field(min_length=1, max_length=MAX_ENTRIES), BeforeValidator(as_tuple)]
 Threshold = Annotated[float, Field(ge=0, le=1)]
+Engines = Annotated[tuple[choices.EngineName, ...], Field(min_length=1), BeforeValidator(as_tuple)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Optimizations = Annotated[
     bool,
@@ -102,6 +103,7 @@ class ProfileStep(StrictModel):
     max_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0  # a schedule
     repeats: Annotated[int, Field(ge=1)] | None = None  # until stable
     sessions: Annotated[int, Field(ge=1, le=1000)] = 1  # fresh processes that share the time
+    engines: Engines = ("torch",)  # in turns; all but torch run exported files, on the CPU in fp32
 
 
 class EvaluateStep(StrictModel):
@@ -121,6 +123,7 @@ class EvaluateStep(StrictModel):
     sampling: choices.Sampling = "auto"
     optimizations: Optimizations = True
     threads: Threads = 1
+    engine: choices.EngineName = "torch"  # all but torch run an exported file, on the CPU in fp32
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
     seed: Seed = 0
 
@@ -204,6 +207,7 @@ def read_sweep_file(path: Path) -> SweepSpec:
     if file.profile is not None and file.profile.cuda_graphs and "cpu" in file.devices:
         raise document.error(("profile", "cuda_graphs"), "cuda_graphs: not on a CPU", "devices: cuda")
     _require_one_family(document)
+    _check_engines(document)
     named = None if file.schedules is None else tuple(dict.fromkeys(_schedules(document, path.parent)))
     return SweepSpec(document, named, weights)
 
@@ -214,6 +218,19 @@ def _require_one_family(document: Document[SweepFile]) -> None:
     if len({is_detector(name) for name in own}) > 1:
         message, hint = f"models: {own[0]} and {own[-1]} have no schedule in common", "give each a sweep of its own"
         raise document.error(("models",), message, hint)
+
+
+def _check_engines(document: Document[SweepFile]) -> None:
+    """Refuse what exported files cannot do, where an engine runs them."""
+    file = document.value
+    for step in ("profile", "evaluate"):
+        asked = getattr(file, step)
+        key = "engines" if step == "profile" else "engine"
+        names = () if asked is None else (asked.engines if step == "profile" else (asked.engine,))
+        others = [name for name in names if name != "torch"]
+        if others and ("cuda" in file.devices or asked.dtype != "fp32" or not asked.optimizations or file.models):
+            what = f"{key}: {others[0]} runs exported files of schedules, on the CPU in fp32, optimized"
+            raise document.error((step, key), what, "leave out the others of devices, dtype, optimizations and models")
 
 
 def _schedules(document: Document[SweepFile], folder: Path) -> Iterator[EncoderSpec]:

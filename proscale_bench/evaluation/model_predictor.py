@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -117,18 +117,65 @@ class PostProcessor:
         return Prediction(image_id, ids, segments, detections, labels, best_score, exit_)
 
 
-class ModelPredictor:
-    """Reads and resizes images in threads, and predicts a batch at a time.
+class ImagePredictor:
+    """Reads and resizes images in threads, and predicts a batch at a time with whatever gives logits.
 
     Args:
-        model: prepared for inference, on its device.
+        classes: number of the model's classes.
         resize: (short side, longest side) in pixels, or None: images are given as they are.
-        dtype: number format of the forward pass.
         thresholds: thresholds of post-processing.
         categories: the data set's, in the order of the model's classes; None: the data set's order.
 
     Raises:
         BenchError: the model has other classes than the data set.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        dataset: Dataset,
+        tasks: Collection[Task],
+        resize: tuple[int, int] | None,
+        thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
+        categories: Sequence[Category] | None = None,
+    ) -> None:
+        if classes != len(dataset.categories):
+            raise BenchError(
+                f"the weights know {classes} classes, {dataset.name} has {len(dataset.categories)} categories",
+                "weights and data must be of the same classes, in the same order",
+            )
+        self._dataset, self._resize = dataset, resize
+        known = dataset.categories if categories is None else tuple(categories)
+        places = None if known == dataset.categories else [dataset.class_of[category.id] for category in known]
+        self._post_processor = PostProcessor(known, tasks, thresholds, places)
+
+    def logits(self, images: Sequence[NDArray[np.uint8]]) -> BatchLogits:
+        """The model's output for images [h, w, 3] of one padded size."""
+        raise NotImplementedError
+
+    def load(self, image: ImageEntry) -> NDArray[np.uint8]:
+        """An image as the model gets it, [h, w, 3].
+
+        Raises:
+            BenchError: the image is unreadable, or not of the size that the annotations say.
+        """
+        return read_resized(self._dataset, image, self._resize)
+
+    def predict(self, batch: Batch, loaded: Sequence[NDArray[np.uint8]]) -> Iterator[Prediction]:
+        """The predictions of a batch, one by one: masks at the original size are large."""
+        logits = self.logits(loaded)
+        for index, (image, pixels) in enumerate(zip(batch.images, loaded, strict=True)):
+            height, width, _ = pixels.shape
+            size = (image.height_px, image.width_px)
+            yield self._post_processor.prediction(logits, index, image.id, (height, width), size)
+
+
+class ModelPredictor(ImagePredictor):
+    """Predicts with a model in torch; see `ImagePredictor`.
+
+    Args:
+        model: prepared for inference, on its device.
+        dtype: number format of the forward pass.
     """
 
     def __init__(
@@ -141,29 +188,53 @@ class ModelPredictor:
         thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
         categories: Sequence[Category] | None = None,
     ) -> None:
-        classes = model.decoder.class_head.out_features - 1
-        if classes != len(dataset.categories):
-            raise BenchError(
-                f"the weights know {classes} classes, {dataset.name} has {len(dataset.categories)} categories",
-                "weights and data must be of the same classes, in the same order",
-            )
-        self._model, self._dataset, self._resize, self._dtype = model, dataset, resize, dtype
-        known = dataset.categories if categories is None else tuple(categories)
-        places = None if known == dataset.categories else [dataset.class_of[category.id] for category in known]
-        self._post_processor = PostProcessor(known, tasks, thresholds, places)
+        super().__init__(model.decoder.class_head.out_features - 1, dataset, tasks, resize, thresholds, categories)
+        self._model, self._dtype = model, dtype
 
-    def load(self, image: ImageEntry) -> NDArray[np.uint8]:
-        """An image as the model gets it, [h, w, 3].
+    def logits(self, images: Sequence[NDArray[np.uint8]]) -> BatchLogits:
+        return run_model(self._model, images, self._dtype)
 
-        Raises:
-            BenchError: the image is unreadable, or not of the size that the annotations say.
-        """
-        return read_resized(self._dataset, image, self._resize)
+
+class ExportedPredictor(ImagePredictor):
+    """Predicts with an exported file, and holds every panoptic map against the one of the model in torch.
+
+    Args:
+        run: gives the file's logits of images [h, w, 3] of one padded size.
+        reference: the model in torch, prepared for inference; None: maps are held against nothing.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[NDArray[np.uint8]]], BatchLogits],
+        reference: Mask2Former | None,
+        classes: int,
+        dataset: Dataset,
+        tasks: Collection[Task],
+        resize: tuple[int, int] | None,
+        thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
+        categories: Sequence[Category] | None = None,
+    ) -> None:
+        super().__init__(classes, dataset, tasks, resize, thresholds, categories)
+        self._run = run
+        self._torch = None
+        if reference is not None and "panoptic" in tasks:
+            self._torch = ModelPredictor(reference, dataset, ["panoptic"], resize, "fp32", thresholds, categories)
+
+    def logits(self, images: Sequence[NDArray[np.uint8]]) -> BatchLogits:
+        return self._run(images)
 
     def predict(self, batch: Batch, loaded: Sequence[NDArray[np.uint8]]) -> Iterator[Prediction]:
-        """The predictions of a batch, one by one: masks at the original size are large."""
-        logits = run_model(self._model, loaded, self._dtype)
-        for index, (image, pixels) in enumerate(zip(batch.images, loaded, strict=True)):
-            height, width, _ = pixels.shape
-            size = (image.height_px, image.width_px)
-            yield self._post_processor.prediction(logits, index, image.id, (height, width), size)
+        """See `ImagePredictor.predict`; `same_map` says whether torch's panoptic map is the same, pixel by pixel."""
+        predictions = super().predict(batch, loaded)
+        if self._torch is None:
+            yield from predictions
+            return
+        for ours, theirs in zip(predictions, self._torch.predict(batch, loaded), strict=True):
+            yield replace(ours, same_map=_same_map(ours, theirs))
+
+
+def _same_map(one: Prediction, other: Prediction) -> bool:
+    """Both see the same segments: ids, categories, and every pixel."""
+    ours, theirs = one.panoptic_ids, other.panoptic_ids
+    both = ours is not None and theirs is not None
+    return both and one.segments == other.segments and bool(np.array_equal(ours, theirs))

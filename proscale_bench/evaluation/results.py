@@ -28,6 +28,7 @@ class Prediction:
         labels: class indices, [H, W].
         best_score: of the query that is surest to see an object, where a model makes panoptic segments.
         exit: the exit that the image took, as a place among the model's, where it has some to choose from.
+        same_map: whether the panoptic map is the one of the model in torch, where an exported file was run beside it.
     """
 
     image_id: Id
@@ -37,6 +38,7 @@ class Prediction:
     labels: NDArray[Any] | None = None
     best_score: float | None = None
     exit: int | None = None
+    same_map: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class ImageResult:
     semantic: SemanticCounts | None = None
     best_score: float | None = None
     exit: int | None = None
+    same_map: bool | None = None
 
     def document(self) -> dict[str, Any]:
         """The result as a line of the journal."""
@@ -65,6 +68,8 @@ class ImageResult:
             document["best_score"] = self.best_score
         if self.exit is not None:
             document["exit"] = self.exit
+        if self.same_map is not None:
+            document["same_map"] = self.same_map
         if self.detections is not None:
             document["detections"] = self.detections
         if self.semantic is not None:
@@ -86,6 +91,7 @@ class ImageResult:
             semantic=None if semantic is None else SemanticCounts(*map(tuple, semantic)),
             best_score=document.get("best_score"),
             exit=document.get("exit"),
+            same_map=document.get("same_map"),
         )
 
 

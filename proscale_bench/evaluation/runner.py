@@ -157,7 +157,7 @@ def judge(work: Work, image: ImageEntry, prediction: Prediction, true_map: Any, 
             f"image {image.id} ({image.file_name}): {error}",
             "prediction and truth must be of one image; 'proscale-bench data check' looks at the truth",
         ) from error
-    found = (prediction.detections, labelled, prediction.best_score, prediction.exit)
+    found = (prediction.detections, labelled, prediction.best_score, prediction.exit, prediction.same_map)
     return ImageResult(image.id, counts, prediction.segments, *found)
 
 

@@ -42,6 +42,7 @@ class Summary:
         best_score: the largest of any query's scores; None where nobody says.
         image_pq: a fraction, of each image by itself.
         exits: how many images took each exit, by its place among the model's; empty where it has none to choose from.
+        different_maps: number of images whose panoptic map is not that of torch; None where none was held against it.
     """
 
     metrics_pct: dict[str, float | None]
@@ -54,6 +55,7 @@ class Summary:
     best_score: float | None
     image_pq: dict[Id, float]
     exits: Counter[int]
+    different_maps: int | None = None
 
 
 def summarise(
@@ -84,6 +86,7 @@ def summarise(
     own_scorer = None
     best_scores: list[float | None] = []
     exits: list[int | None] = []
+    same_maps: list[bool] = []
     segments = 0
     if (kinds := iou_types_of(work.tasks)) and scorer is None:
         things = [category for category in dataset.categories if category.is_thing]
@@ -96,6 +99,7 @@ def summarise(
             segments += len(result.segments)
             best_scores.append(result.best_score)
         exits.append(result.exit)
+        same_maps += [] if result.same_map is None else [result.same_map]
         if result.semantic is not None:
             semantic.append(result.semantic)
         if own_scorer is not None:
@@ -134,6 +138,7 @@ def summarise(
         best_score=max((one for one in best_scores if one is not None), default=None),
         image_pq={image_id: image_quality(counts) for image_id, counts in zip(images, panoptic, strict=False)},
         exits=Counter(one for one in exits if one is not None),
+        different_maps=same_maps.count(False) if same_maps else None,
     )
 
 

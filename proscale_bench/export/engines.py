@@ -7,6 +7,7 @@ that it is trusted.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from proscale_bench.config.choices import EngineName, ExportPrecision
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.export.extras import first_line, needs
@@ -22,14 +24,14 @@ from proscale_bench.specs.levels import SIZE_DIVISOR
 Images = NDArray[np.uint8] | NDArray[np.float32]  # [B, 3, H, W], RGB, 0 to 255
 Outputs = tuple[NDArray[np.float32], ...]
 LEAST_PX = 64  # of a side, where all sizes are taken
-FORMATS = {".onnx": "onnxruntime", ".xml": "openvino", ".pt2": "aot"}
+FORMATS: dict[str, EngineName] = {".onnx": "onnxruntime", ".xml": "openvino", ".pt2": "aot"}
 
 
 class Engine(Protocol):
     """The interface of what runs an exported file."""
 
     @property
-    def name(self) -> str:
+    def name(self) -> EngineName:
         """`onnxruntime`, `openvino` or `aot`."""
 
     @property
@@ -42,6 +44,9 @@ class Engine(Protocol):
 
     def run(self, images: Images) -> Outputs:
         """The outputs of a batch, in the file's order."""
+
+    def run_all(self, inputs: Sequence[NDArray[Any]]) -> Outputs:
+        """The same of a file with several inputs, in the file's order."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,22 @@ class ExportedModel:
         """(height, width) of the images that it takes; None: any multiples of 32."""
         given = self.told["input"]
         return None if given["dynamic"] else (given["size"][0], given["size"][1])
+
+    @property
+    def engine_version(self) -> str:
+        """The version of its engine."""
+        return self.engine.version
+
+    @property
+    def precision(self) -> ExportPrecision:
+        """`fp32`, or `int8` of a quantised file."""
+        return "int8" if self.told["input"].get("precision") == "int8" else "fp32"
+
+    @property
+    def bytes(self) -> int:
+        """The size of the file, with the `.bin` beside an `.xml`."""
+        files = (self.path, self.path.with_suffix(".bin")) if self.path.suffix == ".xml" else (self.path,)
+        return sum(one.stat().st_size for one in files)
 
     @property
     def batch_size(self) -> int | None:
@@ -88,7 +109,8 @@ class ExportedModel:
                 f"{self.path}: {len(images)} images of {height}x{width}, and it takes {takes}",
                 "export it for that size, or with --dynamic",
             )
-        taken: Images = images.astype(np.float32) if floating else images.astype(np.uint8)
+        taken: Images
+        taken = images.astype(np.float32, copy=False) if floating else images.astype(np.uint8, copy=False)
         logits, masks = self.engine.run(taken)[:2]
         return logits, masks
 
@@ -101,13 +123,14 @@ class OnnxRuntime:
         threads: number of threads of one operator; 0: onnxruntime's choice.
     """
 
-    name = "onnxruntime"
+    name: EngineName = "onnxruntime"
 
     def __init__(self, model: Path | bytes, threads: int = 0) -> None:
         with needs("onnxruntime"):
             import onnxruntime
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # others take turns with it
         source = model if isinstance(model, bytes) else str(model)
         try:
             self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
@@ -116,11 +139,14 @@ class OnnxRuntime:
             raise BenchError(f"{where}: onnxruntime cannot load it: {first_line(error)}", "export it again") from error
         self.version = str(onnxruntime.__version__)
         self.told = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
-        self._input = self._session.get_inputs()[0].name
+        self._inputs = [one.name for one in self._session.get_inputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, images: Images) -> Outputs:
-        return tuple(self._session.run(None, {self._input: images}))
+        return self.run_all([images])
+
+    def run_all(self, inputs: Sequence[NDArray[Any]]) -> Outputs:
+        return tuple(self._session.run(None, dict(zip(self._inputs, inputs, strict=True))))
 
     def run_named(self, images: Images) -> dict[str, NDArray[np.float32]]:
         """The outputs by name."""
@@ -135,7 +161,7 @@ class OpenVino:
         threads: number of threads; 0: OpenVINO's choice.
     """
 
-    name = "openvino"
+    name: EngineName = "openvino"
 
     def __init__(self, model: Path, threads: int = 0) -> None:
         with needs("openvino"):
@@ -154,7 +180,10 @@ class OpenVino:
         self.told = str(read.get_rt_info([METADATA]).value) if has else None
 
     def run(self, images: Images) -> Outputs:
-        found = self._compiled(images)
+        return self.run_all([images])
+
+    def run_all(self, inputs: Sequence[NDArray[Any]]) -> Outputs:
+        found = self._compiled(list(inputs))
         return tuple(found[output] for output in self._compiled.outputs)
 
 
@@ -163,11 +192,12 @@ class CompiledPackage:
 
     Args:
         path: the `.pt2` file.
+        threads: are PyTorch's.
     """
 
-    name = "aot"
+    name: EngineName = "aot"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int = 0) -> None:
         import torch
 
         try:
@@ -180,10 +210,20 @@ class CompiledPackage:
         self.told = self._run.get_metadata().get(METADATA)
 
     def run(self, images: Images) -> Outputs:
+        return self.run_all([images])
+
+    def run_all(self, inputs: Sequence[NDArray[Any]]) -> Outputs:
         import torch
 
         with torch.inference_mode():
-            return tuple(output.numpy() for output in self._run(torch.from_numpy(images)))
+            return tuple(output.numpy() for output in self._run(*map(torch.from_numpy, inputs)))
+
+
+ENGINES: dict[EngineName, Callable[[Path, int], Engine]] = {
+    "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
+    "aot": CompiledPackage,
+}
 
 
 def load_exported(path: Path, *, trust: bool = False, threads: int = 0) -> ExportedModel:
@@ -198,9 +238,7 @@ def load_exported(path: Path, *, trust: bool = False, threads: int = 0) -> Expor
     """
     if path.suffix not in FORMATS:
         raise BenchError(f"{path}: '{path.suffix}' is no exported file", f"known: {', '.join(FORMATS)}")
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no such file" if not path.exists() else "not a regular file"
-        raise BenchError(f"{path}: {what}", "'proscale-bench models export' writes one")
+    require_file(path)
     engine: Engine
     match path.suffix:
         case ".onnx":
@@ -214,10 +252,26 @@ def load_exported(path: Path, *, trust: bool = False, threads: int = 0) -> Expor
                     "--trust, if you know where it is from",
                 )
             engine = CompiledPackage(path)
-    return ExportedModel(path, engine, _told(path, engine.told))
+    return ExportedModel(path, engine, told_of(path, engine.told))
 
 
-def _told(path: Path, text: str | None) -> dict[str, Any]:
+def require_file(path: Path) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        BenchError: there is none, or it is a folder or a pipe.
+    """
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no such file" if not path.exists() else "not a regular file"
+        raise BenchError(f"{path}: {what}", "'proscale-bench models export' writes one")
+
+
+def told_of(path: Path, text: str | None) -> dict[str, Any]:
+    """The description that a file carries of itself.
+
+    Raises:
+        BenchError: it is no export of ours.
+    """
     try:
         told = json.loads(text or "null")
         given = told["input"]

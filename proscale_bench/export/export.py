@@ -21,9 +21,11 @@ from proscale_bench.errors import BenchError
 from proscale_bench.export.engines import FORMATS, Images, load_exported
 from proscale_bench.export.extras import first_line, needs
 from proscale_bench.export.graph import GraphCount, count_nodes
-from proscale_bench.export.module import INPUT, OUTPUTS, ExportSettings, captured, metadata, prepared
+from proscale_bench.export.module import INPUT, OUTPUTS, captured, metadata, prepared
 from proscale_bench.export.onnx_file import to_onnx, write_onnx
-from proscale_bench.export.proof import Proof, proof_images, prove
+from proscale_bench.export.proof import SEED, Proof, proof_images, prove
+from proscale_bench.export.quantize import quantized
+from proscale_bench.export.settings import ExportSettings
 from proscale_bench.files import refuse_overwrite, replacing
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.sampling.embedding_bag import has_compiler
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     import onnx
 
 DEFAULTS = ExportSettings()
+CALIBRATION_IMAGES, CALIBRATION_SEED = 32, 11  # drawn as the embedded data are, other ones than the proof's
 OnStep = Callable[[str, int, int], None]  # what is being done, how much of it is done, and in all
 
 
@@ -87,6 +90,7 @@ class Exported:
             "batch_size": self.settings.batch_size,
             "dynamic": self.settings.dynamic,
             "sampling": self.settings.sampling,
+            "precision": self.settings.precision,
             "graph_gflops": None if self.graph is None else self.graph.flops(RULES["complete"]) / 1e9,
             "executed_gflops": sum(self.expected.values()) / 1e9,
             "graph_difference": self.graph_difference,
@@ -119,6 +123,8 @@ def export_model(
     """
     if path.suffix not in FORMATS:
         raise BenchError(f"{path}: '{path.suffix}' is no format to export to", f"known: {', '.join(FORMATS)}")
+    if settings.precision == "int8" and path.suffix == ".pt2":
+        raise BenchError(f"{path}: compiled code is not quantised", "write .onnx or .xml")
     beside = path.with_suffix(".bin")
     for one in (path, beside) if path.suffix == ".xml" else (path,):
         refuse_overwrite(one, overwrite)
@@ -130,19 +136,31 @@ def export_model(
     graph: onnx.ModelProto | None = None
     if path.suffix == ".pt2":
         progress("compiling", 0, 1)
-        _write_package(program, path, said, overwrite)
+        write_package(program, path, said, overwrite)
     else:
         progress("translating to ONNX", 0, 1)
         graph = to_onnx(program, [INPUT], list(OUTPUTS), said)
+        written = graph
+        if settings.precision == "int8":
+            progress("quantising", 0, 1)
+            written = quantized(graph, INPUT, _proof_batches(settings, CALIBRATION_IMAGES, seed=CALIBRATION_SEED))
         if path.suffix == ".onnx":
-            write_onnx(graph, path, overwrite)
+            write_onnx(written, path, overwrite)
         else:
             progress("translating to OpenVINO", 0, 1)
-            write_openvino(graph, path, said, overwrite)
+            write_openvino(written, path, said, overwrite)
     seconds = time.monotonic() - started
     exported = load_exported(path, trust=True, threads=torch.get_num_threads())
     batches = _proof_batches(settings, images)
-    proof = prove(module, spec, exported, graph, batches, lambda done, total: progress("proving", done, total))
+    proof = prove(
+        module,
+        spec,
+        exported,
+        graph if settings.precision == "fp32" else None,
+        batches,
+        lambda done, total: progress("proving", done, total),
+        exact=settings.precision == "fp32",
+    )
     return Exported(
         path,
         path.suffix[1:],
@@ -157,14 +175,18 @@ def export_model(
     )
 
 
-def _proof_batches(settings: ExportSettings, images: int) -> list[Images]:
+def _proof_batches(settings: ExportSettings, images: int, seed: int = SEED) -> list[Images]:
     """The batches that the file takes; of a dynamic one at five sizes and in two batch sizes."""
     if not settings.dynamic:
-        return proof_images(settings.size, settings.batch_size, images, settings.floating)
+        return proof_images(settings.size, settings.batch_size, images, settings.floating, seed)
     height, width = settings.size
     sizes = dict.fromkeys([(height, width), (width, height), (64, 64), (96, 160), (224, 128), (160, 256)])
     shapes = [(size, 1 + index % 2) for index, size in enumerate(list(sizes)[:5])]
-    return [batch for size, count in shapes for batch in proof_images(size, count, 1, settings.floating)]
+    return [
+        batch
+        for size, count in shapes
+        for batch in proof_images(size, count, max(1, images // 5), settings.floating, seed)
+    ]
 
 
 def _expected(spec: Mask2FormerSpec, settings: ExportSettings) -> dict[str, int]:
@@ -177,7 +199,7 @@ def _expected(spec: Mask2FormerSpec, settings: ExportSettings) -> dict[str, int]
     return dict(+found)
 
 
-def _write_package(program: ExportedProgram, path: Path, said: str, overwrite: bool) -> None:
+def write_package(program: ExportedProgram, path: Path, said: str, overwrite: bool) -> None:
     """Compile the graph for this machine's processor; seconds to minutes, and a C++ compiler."""
     if not has_compiler():
         raise BenchError(f"{path}: a package is compiled, and there is no C++ compiler", "on Debian: apt install g++")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from proscale_bench.errors import BenchError
 
+PACKAGES = {  # of an engine, to write its file and to run it
+    "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("onnx", "onnxscript", "onnxruntime", "openvino"),
+}
 EXTRAS = {"onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx", "openvino": "openvino"}
 
 
@@ -25,6 +32,23 @@ def needs(*packages: str) -> Iterator[None]:
         raise BenchError(
             f"{name} is not installed, and this needs it", f"python -m pip install 'proscale-bench[{extra}]'"
         ) from None
+
+
+def require_engines(names: Iterable[str]) -> None:
+    """Make sure that engines are there, without loading one.
+
+    Raises:
+        BenchError: one is not installed; with the extra that has it.
+    """
+    for name in names:
+        for package in PACKAGES.get(name, ()):
+            if find_spec(package) is None:
+                extra = "openvino" if name == "openvino" else "onnx"
+                hint = f"python -m pip install 'proscale-bench[{extra}]'"
+                raise BenchError(f"{name} needs {package}, which is not installed", hint)
+        if name == "aot" and not any(map(shutil.which, (os.environ.get("CXX") or "g++", "clang++"))):
+            message = "aot: a package is compiled, and there is no C++ compiler"
+            raise BenchError(message, "on Debian: apt install g++")
 
 
 def first_line(error: Exception) -> str:

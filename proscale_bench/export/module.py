@@ -3,70 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from proscale_bench.cost.geometry import parse_size
 from proscale_bench.errors import BenchError
 from proscale_bench.export.extras import first_line
+from proscale_bench.export.settings import MAX_BATCH, MAX_SIDES, MIN_SIDES, ExportSettings, refuse_unexportable
 from proscale_bench.models.inference import prepare_for_inference
 from proscale_bench.models.mask2former import Mask2Former
-from proscale_bench.specs.backbones import Swin
-from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.specs.mask2former import Mask2FormerSpec
-from proscale_bench.units import Size
 from proscale_bench.version import __version__
 
-ExportSampling = Literal["grid_sample", "gather"]
 INPUT, OUTPUTS = "images", ("pred_logits", "pred_masks")
-MIN_SIDES, MAX_SIDES, MAX_BATCH = 2, 256, 64  # of a dynamic export, sides in units of the size divisor
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """The input that an exported file takes, and how its deformable attention samples.
-
-    Args:
-        size: (height, width) of the images in pixels; of a dynamic export, those that it is traced at.
-        batch_size: number of images in a run.
-        dynamic: height and width may be any multiples of 32, and the batch of any size.
-        sampling: `grid_sample`, or `gather`: the same by indexing alone.
-        floating: images are float32 and not uint8; 0 to 255 in either.
-    """
-
-    size: Size = (640, 640)
-    batch_size: int = 1
-    dynamic: bool = False
-    sampling: ExportSampling = "grid_sample"
-    floating: bool = False
-
-    def __post_init__(self) -> None:
-        least = MIN_SIDES * SIZE_DIVISOR
-        if self.dynamic and any(side % SIZE_DIVISOR or side < least for side in self.size):
-            shown = "x".join(map(str, self.size))
-            what = f"sides are multiples of {SIZE_DIVISOR}, at least {least}"
-            raise BenchError(f"--size {shown} of a dynamic export: {what}", "as in 640x640")
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.float32 if self.floating else torch.uint8
-
-
-def size_of(text: str) -> Size:
-    """(height, width) of `640x640`.
-
-    Raises:
-        BenchError: no such size, or a set of sizes.
-    """
-    size = parse_size(text)
-    if size.height_px is None or size.width_px is None:
-        raise BenchError(f"size {text}: a set of sizes", "an exported file takes one, as 640x640, or all: dynamic")
-    return size.height_px, size.width_px
 
 
 class ImagesToPredictions(nn.Module):
@@ -94,15 +47,10 @@ def captured(module: ImagesToPredictions, spec: Mask2FormerSpec, settings: Expor
         BenchError: a gate decides what runs; something follows from the size, and all sizes are asked for; or torch
             cannot capture it.
     """
-    if spec.exits:
-        exits = ", ".join(one.variant for one in spec.exits)
-        raise BenchError(
-            f"{spec}: its gate decides image by image which layers run, and a graph is one", f"export {exits}"
-        )
-    if settings.dynamic and (obstacle := _obstacle(spec)):
-        hint = "leave out --dynamic, and export a file for each size"
-        raise BenchError(f"{spec}: cannot be exported for all sizes: {obstacle}", hint)
-    images = torch.zeros(settings.batch_size, 3, *settings.size, dtype=settings.dtype)
+    refuse_unexportable(spec, settings.dynamic)
+    images = torch.zeros(
+        settings.batch_size, 3, *settings.size, dtype=torch.float32 if settings.floating else torch.uint8
+    )
     shapes: Any = None
     if settings.dynamic:
         images = images.expand(max(2, settings.batch_size), -1, -1, -1)  # one of one would be taken for a constant
@@ -115,15 +63,6 @@ def captured(module: ImagesToPredictions, spec: Mask2FormerSpec, settings: Expor
         sizes = " for all sizes" if settings.dynamic else ""
         hint = "leave out --dynamic, and export a file for each size" if settings.dynamic else "try another --size"
         raise BenchError(f"{spec}: torch cannot capture its graph{sizes}: {first_line(error)}", hint) from error
-
-
-def _obstacle(spec: Mask2FormerSpec) -> str | None:
-    """Name what of a model is fixed by the size of its images; None where nothing is."""
-    if isinstance(spec.backbone, Swin):
-        return "a Swin's windows and their masks follow from the size"
-    if isinstance(spec.encoder, Schedule) and spec.encoder.keep != 1:
-        return "the number of tokens that it keeps follows from the size"
-    return None
 
 
 def metadata(spec: Mask2FormerSpec, settings: ExportSettings, **told: Any) -> str:

@@ -9,6 +9,7 @@ far from the model in float64 as torch's own float32. All else is an error, and 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import onnx
 
 TOLERANCE, DYNAMIC_TOLERANCE = 1e-4, 1e-3  # absolute, of logits
+NO_TOLERANCE = sys.float_info.max  # of a quantised file; what is no number differs by more
 SEED = 7
 SCOPES = "pkg.torch.onnx.name_scopes"
 OnProved = Callable[[int, int], None]  # images done, images in all
@@ -44,7 +46,7 @@ class Proof:
     """The agreement of an exported file with torch.
 
     Args:
-        tolerance: largest difference of a logit that is taken for rounding.
+        tolerance: largest difference of a logit that is taken for rounding; `NO_TOLERANCE` of a quantised file.
         images: number of images, drawn and random.
         largest_difference: of all logits of the other images than the next ones.
         flipped_images: images where a mask of attention differs, every logit before it within the tolerance.
@@ -70,7 +72,8 @@ class Proof:
 
     def row(self) -> dict[str, Any]:
         """The proof as `--export-json` has it."""
-        return {**asdict(self), "holds": self.holds}
+        tolerance = None if self.tolerance == NO_TOLERANCE else self.tolerance
+        return {**asdict(self), "tolerance": tolerance, "holds": self.holds}
 
 
 def prove(
@@ -80,6 +83,8 @@ def prove(
     graph: onnx.ModelProto | None,
     images: Sequence[Images],
     progress: OnProved = lambda done, total: None,
+    *,
+    exact: bool = True,
 ) -> Proof:
     """Run a file beside torch.
 
@@ -88,8 +93,9 @@ def prove(
         graph: the same as ONNX, which tells a flip from an error and names the part that differs; None: any difference
             beyond the tolerance is an error of the whole.
         images: batches that the file takes.
+        exact: False of a quantised file, whose differences are measured, and no error.
     """
-    tolerance = DYNAMIC_TOLERANCE if exported.size is None else TOLERANCE
+    tolerance = NO_TOLERANCE if not exact else DYNAMIC_TOLERANCE if exported.size is None else TOLERANCE
     inside = None if graph is None else _Inside(graph, module, spec)
     plain, explained, total = [0.0], [0.0], sum(map(len, images))
     flipped = rounded = equal = done = 0
@@ -120,22 +126,22 @@ def prove(
     return Proof(tolerance, total, max(plain), flipped, rounded, max(explained), equal, differs)
 
 
-def proof_images(size: Size, batch_size: int, count: int, floating: bool) -> list[Images]:
+def proof_images(size: Size, batch_size: int, count: int, floating: bool, seed: int = SEED) -> list[Images]:
     """Batches of images to prove an export on: the embedded data's kind drawn at that size, and one of noise.
 
     Args:
         count: number of drawn images; the last batch is filled up.
     """
-    drawn = [_drawn(index, size) for index in range(-(-count // batch_size) * batch_size)]
-    noise = np.random.default_rng(SEED).integers(0, 256, (batch_size, 3, *size), dtype=np.uint8)
+    drawn = [_drawn(seed, index, size) for index in range(-(-count // batch_size) * batch_size)]
+    noise = np.random.default_rng(seed).integers(0, 256, (batch_size, 3, *size), dtype=np.uint8)
     batches = [np.stack(drawn[start : start + batch_size]) for start in range(0, len(drawn), batch_size)]
     return [batch.astype(np.float32) if floating else batch for batch in (*batches, noise)]
 
 
-def _drawn(index: int, size: Size) -> NDArray[np.uint8]:
+def _drawn(seed: int, index: int, size: Size) -> NDArray[np.uint8]:
     """An image of Shapes, [3, H, W]."""
     sides = (min(max(size[0], MIN_SIDE), MAX_SIDE), min(max(size[1], MIN_SIDE), MAX_SIDE))
-    image = make_scene(SEED, index, sides).image
+    image = make_scene(seed, index, sides).image
     return np.ascontiguousarray((image if sides == size else resize(image, size)).transpose(2, 0, 1))
 
 

@@ -25,6 +25,7 @@ STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_HIGH_WATER_MARK = "5"  # proc(5), clear_refs
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 SMALL_BYTES, MOST_BYTES = 64 << 10, 32 << 20  # the latter is the most that glibc adjusts it to
+METHOD = "Linux's high-water mark of the resident set, reset before the pass"
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory", re.IGNORECASE
 )
@@ -41,6 +42,17 @@ def pass_memory(model: nn.Module, run: Callable[[], object], device: torch.devic
     tensors = (*model.parameters(), *model.buffers())
     weights_mib = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / MIB
     return _cuda(run, weights_mib) if device.type == "cuda" else _resident(run, weights_mib)
+
+
+def first_pass_memory(run: Callable[[], object], weights_mib: float) -> Memory | None:
+    """The peak of the first pass of an engine that keeps what it has allocated; None where the system does not tell.
+
+    Args:
+        run: the pass, which nothing has called yet.
+        weights_mib: size of the file that the engine loaded.
+    """
+    found = _resident(run, weights_mib)
+    return found and found.model_copy(update={"method": f"{METHOD.removesuffix('the pass')}the engine's first pass"})
 
 
 def _cuda(run: Callable[[], object], weights_mib: float) -> Memory:
@@ -73,7 +85,7 @@ def _resident(run: Callable[[], object], weights_mib: float) -> Memory | None:
         allocated_mib=max(peak, before) / 1024,
         reserved_mib=None,
         weights_mib=weights_mib,
-        method="Linux's high-water mark of the resident set, reset before the pass",
+        method=METHOD,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import cast
@@ -14,9 +14,10 @@ from torch import nn
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.machine import OthersCpu, no_garbage_collection
 from proscale_bench.measure.any_stages import take_any_apart
+from proscale_bench.measure.engines import IN_TORCH, TORCH, EngineChoice, EngineModel, OnStage, OpenModel, Runtime, Turn
 from proscale_bench.measure.environment import Environment, read_environment
 from proscale_bench.measure.latency import Limits, RoundDone, Samples, Subject, TimedStage, run_rounds
-from proscale_bench.measure.memory import is_out_of_memory, memory_guard, pass_memory
+from proscale_bench.measure.memory import MIB, first_pass_memory, is_out_of_memory, memory_guard, pass_memory
 from proscale_bench.measure.nvml import Board, Energy, pass_energy
 from proscale_bench.measure.stages import take_apart
 from proscale_bench.measure.timers import timer_for
@@ -31,7 +32,7 @@ from proscale_bench.units import Size
 
 DEFAULT_LIMITS = Limits()
 FAILURES = (RuntimeError, MemoryError)  # PyTorch says RuntimeError to all that goes wrong on a device
-OnProfileStage = Callable[[str, float | None], None]  # what is being done; how much of it, 0 to 1, if that is known
+OnProfileStage = OnStage
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,12 @@ class ProfileSettings:
     threads: int | None = None
     seed: int = 0
     limits: Limits = DEFAULT_LIMITS
+    engines: EngineChoice = IN_TORCH
 
     def __post_init__(self) -> None:
         check_device(self.device, self.dtype)
+        if self.device != "cpu" and self.engines.exports:
+            raise BenchError("exported files are run on the CPU", "use --device cpu")
         if self.device == "cpu" and self.cuda_graphs:
             raise BenchError("--cuda-graphs needs a GPU", "leave it out, or use --device cuda where there is one")
 
@@ -91,11 +95,18 @@ ProfileResult = MeasuredProfile | FailedProfile
 
 
 class Session:
-    """Models ready to be measured: use it as a context, which sets PyTorch's global state and puts it back."""
+    """Models ready to be measured: use it as a context, which sets PyTorch's global state and puts it back.
 
-    def __init__(self, settings: ProfileSettings, specs: Sequence[ModelSpec]) -> None:
+    Args:
+        open_model: opens a model in another engine; none is needed for torch.
+    """
+
+    def __init__(
+        self, settings: ProfileSettings, specs: Sequence[ModelSpec], open_model: OpenModel | None = None
+    ) -> None:
         self.settings = settings
         self.specs = tuple(specs)
+        self._open_model = open_model
         if len({spec.variant for spec in self.specs}) < len(self.specs):
             raise ValueError("models that take turns need different spellings")
         self.device = torch.device(settings.device)
@@ -127,8 +138,8 @@ class Session:
     def __exit__(self, *raised: object) -> None:
         self._state.close()
 
-    def execution(self, batch_size: int) -> Execution:
-        return Execution(
+    def execution(self, batch_size: int, runtime: Runtime = TORCH) -> Execution:
+        found = Execution(
             device=self.settings.device,
             device_name=device_name(self.device),
             dtype=self.settings.dtype,
@@ -138,33 +149,56 @@ class Session:
             optimizations=self._optimizations,
             threads=torch.get_num_threads(),
         )
+        return runtime.execution(found, self.settings.sampling)
 
     def measure(
         self, batch_size: int, size: Size, output_size: Size, progress: OnProfileStage = lambda what, share: None
     ) -> list[ProfileResult]:
-        """Measure every schedule at a batch size, in turns. One that fails, for want of memory say, is a result too."""
+        """Measure every schedule at a batch size, in turns, in every engine. One that fails, for want of memory say, is
+        a result too."""
         guard = memory_guard() if self.device.type == "cpu" else nullcontext()
+        turns = list(self._turns(batch_size, size, progress))  # nothing can be exported in inference mode
         gc.collect()
         with torch.inference_mode(), guard, no_garbage_collection():
-            return self._measure(self.execution(batch_size), size, output_size, progress)
+            return self._measure(turns, batch_size, size, output_size, progress)
+
+    def _turns(self, batch_size: int, size: Size, progress: OnProfileStage) -> Iterator[Turn]:
+        """Every model in every engine, ready to run."""
+        for runtime in self.settings.engines.runtimes:
+            for index, spec in enumerate(self.specs):
+                if runtime == TORCH:
+                    yield Turn(spec, self._models[index], self.execution(batch_size))
+                    continue
+                assert self._open_model is not None
+                model: EngineModel | Exception
+                try:
+                    model = self._open_model(spec, runtime, batch_size, size, progress)
+                    runtime = Runtime(runtime.engine, model.precision, model.engine_version)  # noqa: PLW2901
+                except (BenchError, *FAILURES) as error:
+                    model = error.with_traceback(None)
+                yield Turn(spec, model, self.execution(batch_size, runtime))
 
     def _measure(
-        self, execution: Execution, size: Size, output_size: Size, progress: OnProfileStage
+        self, turns: Sequence[Turn], batch_size: int, size: Size, output_size: Size, progress: OnProfileStage
     ) -> list[ProfileResult]:
         subjects: list[Subject] = []
         memories: dict[str, Memory | None] = {}
         failures: dict[str, Exception] = {}
-        for spec, model in zip(self.specs, self._models, strict=True):
-            name = spec.variant
+        for turn in turns:
+            name, spec, model = turn.name, turn.spec, turn.model
             progress(f"{name}: first passes", None)
             try:
-                if isinstance(spec, CustomSpec):
-                    subject, memories[name] = self._prepare_any(spec, model, execution.batch_size, size)
+                if isinstance(model, Exception):
+                    raise model
+                if not isinstance(model, nn.Module):
+                    subject, memories[name] = self._prepare_exported(name, model, batch_size, size)
+                elif isinstance(spec, CustomSpec):
+                    subject, memories[name] = self._prepare_any(spec, model, batch_size, size)
                 else:
-                    images = self._images(execution.batch_size, size)
+                    images = self._images(batch_size, size)
                     subject, memories[name] = self._prepare(spec, cast(OwnModel, model), images, output_size)
                 subjects.append(subject)
-            except FAILURES as error:
+            except (BenchError, *FAILURES) as error:
                 failures[name] = error.with_traceback(None)  # which would keep the tensors
 
         def show(step: RoundDone) -> None:
@@ -183,18 +217,18 @@ class Session:
         failures |= rounds.failures
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
         found: list[ProfileResult] = []
-        for spec in self.specs:
-            name = spec.variant
+        for turn in turns:
+            name, spec = turn.name, turn.spec
             if name in failures:
-                found.append(_failed(spec, execution, failures[name]))
+                found.append(_failed(spec, turn.execution, failures[name]))
                 continue
             subject = next(subject for subject in subjects if subject.name == name)
             progress(f"{name}: energy", None)
-            energy = pass_energy(subject.whole.call, synchronize, self.board, execution.batch_size)
+            energy = pass_energy(subject.whole.call, synchronize, self.board, batch_size)
             found.append(
                 MeasuredProfile(
                     spec,
-                    execution,
+                    turn.execution,
                     samples=rounds.samples[name],
                     stages=subject.stages,
                     note=subject.whole.note,
@@ -223,6 +257,13 @@ class Session:
         subject = take_apart(model, spec, images, output_size, self._autocast, graphs=self.settings.cuda_graphs)
         return subject, memory
 
+    def _prepare_exported(
+        self, name: str, model: EngineModel, batch_size: int, size: Size
+    ) -> tuple[Subject, Memory | None]:
+        images = self._images(batch_size, size).to(torch.uint8).numpy()
+        memory = first_pass_memory(lambda: model.run(images), model.bytes / MIB)
+        return Subject(name, TimedStage("total", lambda: model.run(images)), ()), memory
+
     def _prepare_any(
         self, spec: CustomSpec, model: nn.Module, batch_size: int, size: Size
     ) -> tuple[Subject, Memory | None]:
@@ -239,7 +280,7 @@ class Session:
     def _build(self) -> None:
         """Every model, freshly initialised: weights change no time. Models of one backbone share it."""
         settings = self.settings
-        for spec in self.specs:
+        for spec in self.specs if "torch" in settings.engines.names else ():
             torch.manual_seed(settings.seed)
             if isinstance(spec, CustomSpec):  # as it is: no rewriting is known to be exact
                 self._models.append(spec.opener(spec).build().to(self.device))
@@ -270,6 +311,8 @@ def _shares_backbone(one: ModelSpec, other: ModelSpec) -> bool:
 
 
 def _failed(spec: ModelSpec, execution: Execution, error: Exception) -> FailedProfile:
+    if isinstance(error, BenchError):
+        return FailedProfile(spec, execution, error.message, False)
     lost = is_out_of_memory(error)
     reason = (str(error).splitlines() or [""])[0]
     message = f"out of memory at batch size {execution.batch_size}" if lost else f"{type(error).__name__}: {reason}"

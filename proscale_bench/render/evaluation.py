@@ -148,6 +148,12 @@ def footer(evaluations: Sequence[EvaluatedModel]) -> list[str]:
             f"intervals: 95 %, from {how.resamples:,} bootstrap draws of the images; another training may be outside"
         )
     for one in evaluations:
+        if one.how.different_maps is not None:
+            same, images = one.how.images - one.how.different_maps, one.how.images
+            engine = one.record.execution.engine_words if one.record and one.record.execution else "the file"
+            lines.append(
+                f"{one.name} in {engine}: {same:,} of {images:,} panoptic maps equal torch's to the last pixel"
+            )
         if one.sees_nothing:
             lines.append(
                 f"{one.name}: no panoptic segment in any image, so that PQ is 0; see the warning for the reason"

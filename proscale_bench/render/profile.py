@@ -15,6 +15,7 @@ from proscale_bench.render.table import Row, Table, markdown_tables, markdown_te
 from proscale_bench.results.model_key import model_of
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import PartRow, Record, usual_tree
+from proscale_bench.results.statistics import in_sessions, paired_ratio
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
 from proscale_bench.specs.model import POSTPROCESSING, model_words
 from proscale_bench.units import show_change, show_ms, show_reduction
@@ -35,7 +36,7 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
             bases = {model_of(record).architecture: record for record in reversed(measured) if record.is_baseline}
             for record in measured:
                 base = bases.get(model_of(record).architecture)
-                if record is not base or len(rows) == 1:
+                if record.profile and record.profile.stages and (record is not base or len(rows) == 1):
                     yield stage_table(record, base, names)
             for record in rows:
                 if record.profile and record.profile.ceilings:
@@ -63,7 +64,10 @@ def summary_table(setting: Setting, backbone: str, records: Sequence[Record], na
         for record in records
     )
     batch = f", batch {setting.execution.batch_size}" if setting.execution else ""
-    title = f"{model_words(backbone, shared_model(records))} at {setting.where}{batch}"
+    engine = (
+        f", in {setting.execution.engine_words}" if setting.execution and setting.execution.inference_engine else ""
+    )
+    title = f"{model_words(backbone, shared_model(records))} at {setting.where}{batch}{engine}"
     header = ("", *(column.title for column in shown))
     return Table(title, header, tuple(rows), spare=tuple(header.index(name) for name in SPARE))
 
@@ -175,7 +179,9 @@ def headlines(records: Sequence[Record], *, with_backbone: bool = False) -> list
             profile = record.profile
             if profile is None or profile.counted_saving_pct is None:
                 continue
-            batch = f" at batch {setting.execution.batch_size}" if setting.execution and len(settings) > 1 else ""
+            how = setting.execution
+            batch = f" at batch {how.batch_size}" if how and len(settings) > 1 else ""
+            batch += f" in {how.engine_words}" if how and how.inference_engine else ""
             encoder = profile.stages.get("encoder")
             where = f" on {backbone_name(record.identity.backbone)}" if with_backbone else ""
             saved = _savings(profile.counted_saving_pct, profile.realised_saving_pct)
@@ -212,7 +218,29 @@ def speedups(records: Sequence[Record]) -> list[str]:
         told = "" if verdict == "significant" else f": {verdict}"
         line = f"{name_of(record, names)} ran {value:.2f}x [{low:.2f}, {high:.2f}] as fast as baseline"
         lines.append(f"{line}{over}{told}")
-    return lines
+    return [*lines, *_engine_speedups(records, names)]
+
+
+def _engine_speedups(records: Sequence[Record], names: Names) -> Iterator[str]:
+    """The same of exported files against the models in torch that took turns with them."""
+    found = [(record, record.execution, record.profile) for record in records]
+    in_torch = {
+        (model_of(record), how.batch_size, profile.session): profile
+        for record, how, profile in found
+        if how and profile and how.inference_engine is None
+    }
+    for record, how, profile in found:
+        if how is None or profile is None or how.inference_engine is None:
+            continue
+        other = in_torch.get((model_of(record), how.batch_size, profile.session))
+        if other is None or other.rounds != profile.rounds:
+            continue
+        ratio = paired_ratio(
+            in_sessions(profile.samples_ms, profile.rounds), in_sessions(other.samples_ms, other.rounds)
+        )
+        told = "" if ratio.significant else ": not significant"
+        low, high = 1 / ratio.high, 1 / ratio.low
+        yield f"{name_of(record, names)} ran {1 / ratio.value:.2f}x [{low:.2f}, {high:.2f}] as fast as in torch{told}"
 
 
 def failures(records: Sequence[Record]) -> list[str]:
@@ -223,22 +251,23 @@ def failures(records: Sequence[Record]) -> list[str]:
 def footer(records: Sequence[Record]) -> list[str]:
     """The conditions of the measurement, and the meaning of the columns."""
     profiles = [record.profile for record in records if record.profile]
-    execution = next((record.execution for record in records if record.execution), None)
-    if execution is None or not profiles:
+    ways = [record.execution.model_copy(update={"batch_size": 1}).words for record in records if record.execution]
+    if not ways or not profiles:
         return []
     rounds = sorted({len(profile.samples_ms) for profile in profiles})
     shown = f"{rounds[0]} to {rounds[-1]}" if rounds[0] != rounds[-1] else f"{rounds[0]}"
-    sums = sorted(profile.stage_sum_pct for profile in profiles)
+    sums = sorted(profile.stage_sum_pct for profile in profiles if profile.stage_sum_pct is not None)
     lines = [
-        execution.model_copy(update={"batch_size": 1}).words.replace(", batch 1", "")
+        "; ".join(dict.fromkeys(ways)).replace(", batch 1", "")
         + f" · {shown} rounds in turns with the baseline, after warm-up",
         "latency: from images on the device to logits, median with its 95 % interval; FLOPs, time: savings "
         f"against the baseline; {columns.MARKS}",
         "MiB: peak memory of a pass, beyond weights and input",
-        f"stages timed by themselves add up to {sums[0]:.0f} %"
-        + (f" to {sums[-1]:.0f} %" if round(sums[0]) != round(sums[-1]) else "")
-        + " of the whole pass; post-processing: resizing of masks, semantic map",
     ]
+    if sums:
+        most = f" to {sums[-1]:.0f} %" if round(sums[0]) != round(sums[-1]) else ""
+        said = f"stages timed by themselves add up to {sums[0]:.0f} %{most} of the whole pass"
+        lines.append(f"{said}; post-processing: resizing of masks, semantic map")
     if not any(profile.ceilings for profile in profiles):
         lines.append("--ceilings measures the most that the device can do, and shows each stage against it")
     return lines
@@ -281,9 +310,11 @@ def _cautions(records: Sequence[Record]) -> list[str]:
 
 
 def name_of(record: Record, names: Names) -> str:
-    """A model's name and its batch size."""
-    batch = f", batch {record.execution.batch_size}" if record.execution else ""
-    return f"{names[record.digest]}{batch}"
+    """A model's name, its batch size, and the engine where it is not torch."""
+    how = record.execution
+    batch = f", batch {how.batch_size}" if how else ""
+    engine = f", in {how.engine_words}" if how and how.inference_engine else ""
+    return f"{names[record.digest]}{batch}{engine}"
 
 
 def _part(profile: Profile | None, name: str) -> Profile | StageProfile | None:

@@ -173,7 +173,18 @@ def _model_flags(identity: Identity) -> tuple[str, ...]:
 
 
 def _execution_flags(execution: Execution) -> list[str]:
-    flags = ["--batch-size", str(execution.batch_size), "--device", execution.device, "--dtype", execution.dtype]
+    flags = ["--batch-size", str(execution.batch_size)]
+    if execution.inference_engine:
+        return [
+            *flags,
+            "--engine",
+            execution.engine,
+            "--sampling",
+            execution.sampling,
+            "--threads",
+            str(execution.threads),
+        ]
+    flags += ["--device", execution.device, "--dtype", execution.dtype]
     flags += ["--compile"] if "compiled" in execution.mode else []
     flags += ["--cuda-graphs"] if "cuda_graphs" in execution.mode else []
     flags += ["--sampling", execution.sampling, *([] if execution.optimizations else ["--no-optimizations"])]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from proscale_bench.config import choices
 from proscale_bench.results.section import Amount, Count, Interval, Line, Percent, Section, Word
@@ -57,6 +57,14 @@ class Evaluated(Section):
     replicates: dict[Word, tuple[float, ...]] = Field(default_factory=dict)
     classes: tuple[ClassAccuracy, ...] = ()
     warnings: tuple[Line, ...] = ()
+    different_maps: Annotated[int, Field(ge=0)] | None = None  # panoptic maps that are not torch's, of an exported file
+
+    @model_serializer(mode="wrap")
+    def _without_torch(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        if self.different_maps is None:
+            del fields["different_maps"]
+        return fields
 
 
 class Accuracy(Section):

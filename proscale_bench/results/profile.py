@@ -8,40 +8,67 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from proscale_bench.config import choices
 from proscale_bench.results.section import Amount, Count, Interval, Line, Section, Word, written_as
 
 DeviceType = choices.DeviceType
 DType = choices.DType
+EngineName = choices.EngineName
 Mode = choices.Mode
 NO_SAMPLING = "none"  # of a model that is not ours
+ENGINE_KEYS = ("inference_engine", "inference_engine_version")  # left out of records of what torch ran
 
 # An answer about a difference. `another session`: of one session a side, it cannot be told from the machine.
 Verdict = Literal["significant", "not significant", "too few samples", "another session", "other data"]
 
 
 class Execution(Section):
-    """The way a model was run. Numbers of different executions are never compared as if they were alike."""
+    """The way a model was run. Numbers of different executions are never compared as if they were alike.
+
+    `inference_engine` is there where an exported file was run, and not the model in torch.
+    """
 
     device: DeviceType
     device_name: Word
-    dtype: DType  # bf16 and fp16 by autocast: the weights stay fp32
+    dtype: choices.ExecutedDType  # bf16 and fp16 by autocast: the weights stay fp32
     batch_size: Count
     mode: Mode
     sampling: Word  # the core of deformable attention; see `NO_SAMPLING`
     optimizations: Annotated[bool, written_as("rewrites", "optimizations")]  # of `models/inference.py`
     threads: Count  # of the CPU
+    inference_engine: EngineName | None = None
+    inference_engine_version: Word | None = None
+
+    @property
+    def engine(self) -> EngineName:
+        """The engine that ran it."""
+        return self.inference_engine or "torch"
+
+    @property
+    def engine_words(self) -> str:
+        """The engine, and the number format where it is not float32: `onnxruntime int8`."""
+        return self.engine if self.dtype == "fp32" else f"{self.engine} {self.dtype}"
 
     @property
     def words(self) -> str:
         """The execution in words, for a caption."""
-        parts = [self.device_name, self.dtype, f"batch {self.batch_size}", self.mode.replace("_", " ", 1)]
+        mode = self.mode.replace("_", " ", 1)
+        if self.inference_engine is not None:
+            mode = f"{mode} in {self.inference_engine} {self.inference_engine_version or ''}".rstrip()
+        parts = [self.device_name, self.dtype, f"batch {self.batch_size}", mode]
         parts += [f"{self.sampling} sampling"] if self.sampling != NO_SAMPLING else []
         if self.device == "cpu":
             parts.append(f"{self.threads} thread{'s' if self.threads > 1 else ''}")
         if not self.optimizations:
             parts.append("no optimizations")
         return ", ".join(parts)
+
+    @model_serializer(mode="wrap")
+    def _without_torch(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        return {key: value for key, value in fields.items() if value is not None or key not in ENGINE_KEYS}
 
 
 class CountedSaving(Section):
@@ -184,7 +211,9 @@ class Profile(Timing):
     counted_saving_pct: CountedSaving | None  # null for the baseline itself
     realised_saving_pct: RealisedSaving | None  # null too where the baseline could not be run
     stages: dict[str, StageProfile]  # in forward order
-    stage_sum_pct: Amount  # prepare + backbone + encoder + transformer decoder, of the whole
+    stage_sum_pct: (
+        Amount | None
+    )  # prepare + backbone + encoder + transformer decoder, of the whole; null without stages
     memory: Memory | None
     energy_note: Line  # how it was measured, or why not
     ceilings: Ceilings | None

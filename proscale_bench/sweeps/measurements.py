@@ -19,7 +19,7 @@ from proscale_bench.cost.count import as_given
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.machine import cpu_name, usable_cores
-from proscale_bench.results.profile import DeviceType, Execution, Mode
+from proscale_bench.results.profile import DeviceType, EngineName, Execution, Mode
 from proscale_bench.results.record import UNKNOWN, Failure, Identity, Input, Record
 from proscale_bench.specs.custom import CUSTOM
 from proscale_bench.specs.model import ModelSpec
@@ -70,6 +70,7 @@ class ProfileTask(Measurement):
         """All that decides what is found but the schedules. A named model's is as it was before others had one."""
         first = self.models[0]
         unsaid = {"batch_sizes", *(["sessions"] if self.how.sessions == 1 else [])}  # before there were sessions
+        unsaid |= {"engines"} if self.how.engines == ("torch",) else set()  # or engines
         return {
             "backbone": first.backbone_name,
             "classes": first.classes,
@@ -92,12 +93,20 @@ class ProfileTask(Measurement):
         Raises:
             BenchError: no such device, or the models do not fit into memory.
         """
+        from proscale_bench.export.extras import require_engines
+        from proscale_bench.measure.engines import EngineChoice
         from proscale_bench.measure.latency import Limits
         from proscale_bench.measure.profile import ProfileSettings
 
         how = self.how
-        shared = how.model_dump(by_alias=False, exclude={"batch_sizes", "max_seconds", "repeats", "sessions"})
-        settings = ProfileSettings(device=self.device, limits=Limits(how.max_seconds, how.repeats), **shared)
+        require_engines(how.engines)
+        own = {"batch_sizes", "max_seconds", "repeats", "sessions", "engines"}
+        settings = ProfileSettings(
+            device=self.device,
+            limits=Limits(how.max_seconds, how.repeats),
+            engines=EngineChoice(how.engines),
+            **how.model_dump(by_alias=False, exclude=own),
+        )
         if how.sessions > 1:
             *_, found = measured_in_sessions(self._request, settings, how.sessions, tell)
         else:
@@ -112,9 +121,10 @@ class ProfileTask(Measurement):
             mode=self._mode,
             **{**_execution(self.how), "threads": self.how.threads or usable_cores()},
         )
-        request = self._request
+        request, given = self._request, Input.model_validate(self._request.size.row())
         return [
-            failure_record(identity_of(spec), Input.model_validate(request.size.row()), failure, execution=execution)
+            failure_record(identity_of(spec), given, failure, execution=in_engine(execution, engine))
+            for engine in self.how.engines
             for spec in request.in_turns
         ]
 
@@ -169,6 +179,7 @@ class EvaluateTask(Measurement):
     def _about(self) -> dict[str, Any]:
         """The step as its key has it: thresholds as the papers' are left out, as before there were others."""
         official = {name for name in THRESHOLDS if getattr(self.how, name) == EvaluateStep.model_fields[name].default}
+        official |= {"engine"} if self.how.engine == "torch" else set()
         return self.how.model_dump(mode="json", exclude={"data", *official})
 
     @property
@@ -189,20 +200,23 @@ class EvaluateTask(Measurement):
         Raises:
             BenchError: weights or data that cannot be read or do not fit each other, or no such device.
         """
-        from proscale_bench.bench.evaluate import ExecutionSettings, evaluate_model
+        from proscale_bench.bench.evaluate import evaluate_model
+        from proscale_bench.bench.execution import ExecutionSettings
         from proscale_bench.bench.predictors import suited
         from proscale_bench.bench.weights import read_weights
         from proscale_bench.evaluation.runner import BatchDone
+        from proscale_bench.export.extras import require_engines
         from proscale_bench.models.processes import Processes
 
         def show(step: BatchDone) -> None:
             tell(f"{step.images_per_second:.1f} images/s", step.done / step.total)
 
+        require_engines([self.how.engine])
         tell("reading the data")
         request = self._request(self._dataset())
         weights = read_weights(self.weights)
         request = suited(request, weights, self.how.tasks, rescaled=self.how.resize == "default")
-        settings = ExecutionSettings(device=self.device, **_execution(self.how))
+        settings = ExecutionSettings(device=self.device, engine=self.how.engine, **_execution(self.how))
         with tempfile.TemporaryDirectory(prefix="proscale-bench-") as nowhere:
             outcome = evaluate_model(
                 request,
@@ -225,6 +239,7 @@ class EvaluateTask(Measurement):
             mode="eager",
             **_execution(self.how),
         )
+        execution = in_engine(execution, self.how.engine)
         known = {"size": self._data_name, "images": self.how.limit or 1, "dataset": self.key}  # as it was asked for
         given = Input.model_validate(dict.fromkeys(Input.model_fields) | known)
         return [failure_record(self.identity, given, failure, execution=execution)]
@@ -258,6 +273,13 @@ class EvaluateTask(Measurement):
         return EvaluationRequest(
             dataset, tasks, sides, how.limit, how.batch_size, how.bootstrap, how.seed, thresholds=how.thresholds
         )
+
+
+def in_engine(execution: Execution, engine: EngineName) -> Execution:
+    """The execution of a failure in an engine, whose version is not known."""
+    if engine == "torch":
+        return execution
+    return execution.model_copy(update={"mode": "exported", "inference_engine": engine})
 
 
 def _execution(how: ProfileStep | EvaluateStep) -> dict[str, Any]:

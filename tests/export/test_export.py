@@ -13,8 +13,9 @@ import torch
 from proscale_bench.errors import BenchError
 from proscale_bench.export.engines import ExportedModel, OnnxRuntime, load_exported
 from proscale_bench.export.export import Exported, export_model
-from proscale_bench.export.module import ExportSettings, ImagesToPredictions, prepared
+from proscale_bench.export.module import ImagesToPredictions, prepared
 from proscale_bench.export.proof import Proof, proof_images, prove
+from proscale_bench.export.settings import ExportSettings
 from proscale_bench.models.sampling.embedding_bag import has_compiler
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from tests.export.models import small_model, small_spec

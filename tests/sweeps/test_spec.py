@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -286,3 +287,28 @@ def test_a_sweep_that_cannot_be_read_is_an_error(tmp_path: Path, path: str, monk
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BenchError):
         read_sweep(find_shipped("sweeps", path))
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("profile: {engines: [torch, onnx]}", "engines"),
+        ("profile: {engines: []}", "engines"),
+        ("profile: {engines: onnxruntime, dtype: bf16}", "7:11: engines: onnxruntime runs exported files"),
+        ("profile: {engines: [torch, openvino]}\ndevices: cuda", "on the CPU"),
+    ],
+)
+def test_engines_that_a_sweep_cannot_have_are_named_where_they_stand(tmp_path: Path, step: str, said: str) -> None:
+    text = GOOD.replace("rules: fvcore\n", f"{step}\n").replace('\n  - baseline\n  - "3,3,3"', " 1,1,1")
+    with pytest.raises(BenchError, match=re.escape(said)):
+        read(tmp_path, text)
+
+
+def test_a_sweep_profiles_in_engines_and_torch_alone_is_what_it_was(tmp_path: Path) -> None:
+    def keys(step: str) -> list[str]:
+        path = tmp_path / "s.yaml"
+        path.write_text(GOOD.replace("rules: fvcore\n", f"{step}\n"))
+        return [one.key for one in measurements(read_sweep(path), tmp_path)]
+
+    assert keys("profile:") == keys("profile: {engines: torch}")
+    assert not set(keys("profile:")) & set(keys("profile: {engines: [torch, onnxruntime]}"))

@@ -1,0 +1,101 @@
+"""Models as other engines than torch run them: exported to a folder, proved there, and loaded again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.export.description import spec_of
+from proscale_bench.export.engines import FORMATS, ExportedModel, load_exported
+from proscale_bench.measure.engines import EngineChoice, OnStage, Runtime
+from proscale_bench.measure.profile import ProfileSettings
+from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.model import ModelSpec
+from proscale_bench.units import Size
+
+ENDS: dict[str, str] = {engine: end for end, engine in FORMATS.items()}
+PROOF_IMAGES = 1  # and one of noise
+
+
+@dataclass(frozen=True)
+class ExportedModels:
+    """Opens models in engines. What is exported stays in a folder and is taken from there the next time.
+
+    Args:
+        folder: of the files.
+        choice: the engines, and a file that is given.
+        threads: number of CPU threads; 0: the engine's choice.
+        seed: of the weights of what is exported.
+        sampling: of deformable attention, `grid_sample` or `gather`.
+    """
+
+    folder: Path
+    choice: EngineChoice
+    threads: int
+    seed: int
+    sampling: str
+
+    @classmethod
+    def of(cls, settings: ProfileSettings, folder: Path, threads: int) -> ExportedModels:
+        """Those of a profile."""
+        sampling = "gather" if settings.sampling == "gather" else "grid_sample"
+        return cls(folder, settings.engines, threads, settings.seed, sampling)
+
+    def open(self, spec: ModelSpec, runtime: Runtime, batch_size: int, size: Size, progress: OnStage) -> ExportedModel:
+        """Open a model in an engine: the file that is given where it is of that model, else one of the folder, which
+        is exported and proved where it is not there.
+
+        Raises:
+            BenchError: the model cannot be exported so, or the file is not the same model (exit code 3).
+        """
+        from proscale_bench.export.settings import ExportSettings
+
+        if not isinstance(spec, Mask2FormerSpec):
+            raise BenchError(f"{spec}: only Mask2Formers can be exported", "use --engine torch")
+        engine, precision = runtime.engine, runtime.precision
+        if self.choice.file is not None and FORMATS.get(self.choice.file.suffix) == engine:
+            given = load_exported(self.choice.file, trust=self.choice.trust, threads=self.threads)
+            if spec_of(given.told, given.path) == spec:
+                return given
+        sampling: Any = self.sampling
+        settings = ExportSettings(size, batch_size, sampling=sampling, precision=precision)
+        asked: dict[str, Any] = {"seed": self.seed, "input": settings.__dict__}
+        path = self.folder / f"{file_name(spec, asked)}{ENDS[engine]}"
+        is_new = not path.exists()
+        if is_new:
+            self.export(spec, path, settings, progress)
+        trusted = self.choice.trust or is_new
+        found = load_exported(path, trust=trusted, threads=self.threads)
+        if spec_of(found.told, path) != spec or (found.size, found.batch_size) != (size, batch_size):
+            raise BenchError(f"{path}: is of another model or size", "give another --exported folder")
+        return found
+
+    def export(self, spec: Mask2FormerSpec, path: Path, settings: Any, progress: OnStage) -> None:
+        """Export an untrained model and prove it; what is not proved does not stay."""
+        from proscale_bench.bench.export import export_weights
+        from proscale_bench.bench.weights import random_weights
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+        def show(what: str, done: int, total: int) -> None:
+            progress(f"{spec.variant}: {what} for {FORMATS[path.suffix]}", None)
+
+        try:
+            export_weights(random_weights(spec, self.seed), path, settings, images=PROOF_IMAGES, progress=show)
+        except BenchError as error:
+            if error.exit_code == ExitCode.UNTRUSTED:
+                for one in (path, path.with_suffix(".bin")):
+                    one.unlink(missing_ok=True)
+            raise
+
+
+def file_name(spec: Mask2FormerSpec, asked: dict[str, Any]) -> str:
+    """A name for a model's file in a folder of many, without its end."""
+    words = [spec.variant, spec.backbone_name, "x".join(map(str, asked["input"]["size"]))]
+    digest = hashlib.sha256(f"{spec!r} {json.dumps(asked, sort_keys=True)}".encode()).hexdigest()[:8]
+    return "-".join([*(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words), digest])

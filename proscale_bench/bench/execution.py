@@ -1,0 +1,154 @@
+"""Weights made ready to predict: the model in torch, or an exported file of it in another engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proscale_bench.bench.class_order import in_order_of
+from proscale_bench.bench.predictors import ChosenPredictor, predictor_of
+from proscale_bench.bench.weights import AnyWeights, Weights
+from proscale_bench.config.choices import EngineName, ExportPrecision
+from proscale_bench.config.trained_on import trained_on
+from proscale_bench.errors import BenchError
+from proscale_bench.results.profile import DeviceType, DType, Execution
+
+if TYPE_CHECKING:
+    import torch
+
+    from proscale_bench.bench.evaluate import EvaluationRequest
+    from proscale_bench.bench.exported import ExportedRunner
+    from proscale_bench.models.build import OwnModel
+    from proscale_bench.models.mask2former import Mask2Former
+
+OnStage = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class ExecutionSettings:
+    """The way to run a model.
+
+    Args:
+        threads: None: as many as PyTorch likes.
+        engine: all but torch run an exported file.
+        precision: of the exported file.
+        exported: the folder in which that stays; None: nowhere.
+    """
+
+    device: DeviceType
+    dtype: DType = "fp32"
+    compiled: bool = False
+    sampling: str = "auto"
+    optimizations: bool = True
+    threads: int | None = None
+    engine: EngineName = "torch"
+    precision: ExportPrecision = "fp32"
+    exported: Path | None = None
+
+
+@dataclass(frozen=True)
+class ReadyModel:
+    """A model ready to predict.
+
+    Args:
+        environment: of its record.
+        file: SHA-256 of the exported file that runs; None: the model itself does.
+    """
+
+    chosen: ChosenPredictor
+    execution: Execution
+    environment: dict[str, str]
+    file: str | None = None
+
+
+def make_ready(
+    request: EvaluationRequest,
+    settings: ExecutionSettings,
+    weights: AnyWeights,
+    stack: ExitStack,
+    gpu: str,
+    on_stage: OnStage,
+) -> ReadyModel:
+    """Prepare weights, inside torch's global state.
+
+    Args:
+        stack: what it needs is put away with it.
+        gpu: name of the GPU, where one is asked for.
+
+    Raises:
+        BenchError: no such device, a model of other classes, a model that cannot be exported, or images of a size that
+            an exported file does not take.
+    """
+    import torch
+
+    from proscale_bench.evaluation.model_predictor import ExportedPredictor
+    from proscale_bench.measure.environment import read_environment
+    from proscale_bench.models.running import check_device, device_name
+
+    check_device(settings.device, settings.dtype)
+    device = torch.device(gpu if settings.device == "cuda" else "cpu")
+    environment = read_environment(device, "not asked").strings()
+    execution = Execution(
+        device=settings.device,
+        device_name=device_name(device),
+        dtype=settings.dtype,
+        batch_size=request.batch_size,
+        mode="compiled" if settings.compiled else "eager",
+        sampling=settings.sampling,
+        optimizations=settings.optimizations,
+        threads=torch.get_num_threads(),
+    )
+    how = (request.dataset, request.tasks, request.resize)
+    if isinstance(weights, Weights) and settings.engine == "torch":
+        chosen = predictor_of(weights, *how, settings.dtype, request.thresholds)
+        sampling = prepare(weights.model, settings, device)
+        return ReadyModel(chosen, execution.model_copy(update={"sampling": sampling}), environment)
+    if settings.device != "cpu":
+        raise BenchError("exported files are run on the CPU", "use --device cpu")
+    runner, reference = _exported(request, settings, weights, stack, on_stage)
+    if reference is not None:
+        prepare(reference, settings, device)
+    head = weights.spec.head  # type: ignore[attr-defined] # only Mask2Formers are exported
+    known = in_order_of(trained_on(weights.metadata).names, request.dataset.categories, weights.source)
+    predictor = ExportedPredictor(runner, reference, head.num_classes, *how, request.thresholds, known)
+    told = {
+        "mode": "exported",
+        "sampling": runner.sampling,
+        "dtype": runner.dtype,
+        "optimizations": True,
+        "inference_engine": runner.engine,
+        "inference_engine_version": runner.engine_version,
+    }
+    return ReadyModel(
+        ChosenPredictor(predictor, tuple(category.id for category in known)),
+        execution.model_copy(update=told),
+        {**environment, "exported file": f"{runner.name}, SHA-256 {runner.digest}"},
+        runner.digest,
+    )
+
+
+def prepare(model: OwnModel, settings: ExecutionSettings, device: torch.device) -> str:
+    """Prepare a model in torch, in place; the sampling that it uses."""
+    from proscale_bench.models.inference import prepare_for_inference
+
+    return prepare_for_inference(
+        model.to(device),
+        optimizations=settings.optimizations,
+        sampling_name=settings.sampling,
+        compiled=settings.compiled,
+    )
+
+
+def _exported(
+    request: EvaluationRequest, settings: ExecutionSettings, weights: AnyWeights, stack: ExitStack, on_stage: OnStage
+) -> tuple[ExportedRunner, Mask2Former | None]:
+    """What runs the exported file, and the model in torch to hold it against."""
+    from proscale_bench.bench.exported import of_file, of_weights
+
+    sizes = request.sizes
+    if not isinstance(weights, Weights):
+        return of_file(weights.file, sizes), weights.reference
+    return of_weights(weights, settings, sizes, stack, on_stage), weights.segmenter

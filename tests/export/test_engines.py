@@ -1,0 +1,92 @@
+"""What exported files take: images padded as the model pads them; and what they say of themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from proscale_bench.bench.exported import as_batch, of_file
+from proscale_bench.errors import BenchError
+from proscale_bench.export.description import spec_of
+from proscale_bench.export.engines import ExportedModel
+from proscale_bench.results.profile import Execution
+from proscale_bench.specs.mask2former import mask2former
+from proscale_bench.specs.spelling import parse_encoder
+
+
+def model(size: tuple[int, int] | None, *, floating: bool = False, batch_size: int = 1) -> ExportedModel:
+    """A file without an engine."""
+    given = {"size": size or (128, 160), "dynamic": size is None, "batch_size": batch_size, "floating": floating}
+    engine: Any = None
+    return ExportedModel(Path("model.onnx"), engine, {"input": given})
+
+
+def picture(height: int, width: int) -> Any:
+    return np.full((height, width, 3), 7, np.uint8)
+
+
+def test_images_are_padded_with_what_normalisation_makes_zero() -> None:
+    batch = as_batch(model(None, floating=True), [picture(60, 90), picture(64, 70)])
+    assert (batch.shape, batch.dtype) == ((2, 3, 64, 96), np.float32)
+    assert (batch[0, :, :60, :90] == 7).all()
+    for channel, mean in enumerate((123.675, 116.28, 103.53)):
+        assert (batch[0, channel, 60:] == np.float32(mean)).all()
+        assert (batch[1, channel, :, 70:] == np.float32(mean)).all()
+    bytes_ = as_batch(model(None), [picture(60, 90)])
+    assert bytes_.dtype == np.uint8
+    assert bytes_[0, :, -1, -1].tolist() == [124, 116, 104]
+
+
+def test_an_image_of_the_files_own_size_is_given_as_it_is() -> None:
+    assert as_batch(model((60, 90)), [picture(60, 90)]).shape == (1, 3, 60, 90)
+
+
+def test_a_batch_is_filled_up() -> None:
+    batch = as_batch(model((64, 64), batch_size=3), [picture(64, 64)])
+    assert batch.shape == (3, 3, 64, 64)
+    assert (batch == 7).all()
+
+
+def test_sizes_that_a_file_does_not_take_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="64x96, and the data have one of 100x96"):
+        of_file(model((64, 96)), [(60, 90), (100, 96)])
+
+
+def test_a_file_says_its_model_and_nothing_else_is_believed() -> None:
+    spec = mask2former(parse_encoder("2,1,1"), "tiny", classes=5, queries=7)
+    told: dict[str, Any] = {
+        "schedule": "2,1,1",
+        "backbone_dimensions": {
+            "kind": "swin",
+            "width": 16,
+            "depths": [1, 1, 2, 1],
+            "heads": [1, 2, 4, 8],
+            "window": 7,
+        },
+        "head": vars(spec.head),
+    }
+    assert spec_of(told, Path("a.onnx")) == spec
+    for key, wrong in [
+        ("schedule", "9"),
+        ("head", {**vars(spec.head), "queries": 10**9}),
+        ("head", {**vars(spec.head), "width": "64"}),
+        ("head", {}),
+        ("backbone_dimensions", {"kind": "vit"}),
+        ("backbone_dimensions", None),
+    ]:
+        with pytest.raises(BenchError, match="which model it is"):
+            spec_of({**told, key: wrong}, Path("a.onnx"))
+
+
+def test_what_torch_ran_has_no_key_of_an_engine() -> None:
+    how = {"device": "cpu", "device_name": "a CPU", "dtype": "fp32", "batch_size": 1, "mode": "eager"}
+    torch = Execution.model_validate({**how, "sampling": "grid_sample", "optimizations": True, "threads": 1})
+    assert "inference_engine" not in torch.model_dump(mode="json")
+    told = {"mode": "exported", "inference_engine": "openvino", "inference_engine_version": "2026.4"}
+    exported = torch.model_copy(update=told)
+    assert exported.words == "a CPU, fp32, batch 1, exported in openvino 2026.4, grid_sample sampling, 1 thread"
+    assert Execution.model_validate_json(exported.model_dump_json()) == exported
+    assert (torch.engine, exported.engine) == ("torch", "openvino")
