@@ -236,5 +236,6 @@ class ExportedPredictor(ImagePredictor):
 def _same_map(one: Prediction, other: Prediction) -> bool:
     """Both see the same segments: ids, categories, and every pixel."""
     ours, theirs = one.panoptic_ids, other.panoptic_ids
-    both = ours is not None and theirs is not None
-    return both and one.segments == other.segments and bool(np.array_equal(ours, theirs))
+    if ours is None or theirs is None:
+        return False
+    return one.segments == other.segments and bool(np.array_equal(ours, theirs))

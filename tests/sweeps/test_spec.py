@@ -294,7 +294,7 @@ def test_a_sweep_that_cannot_be_read_is_an_error(tmp_path: Path, path: str, monk
     [
         ("profile: {engines: [torch, onnx]}", "engines"),
         ("profile: {engines: []}", "engines"),
-        ("profile: {engines: onnxruntime, dtype: bf16}", "7:11: engines: onnxruntime runs exported files"),
+        ("profile: {engines: onnxruntime, dtype: bf16}", "6:11: engines: onnxruntime runs exported files"),
         ("profile: {engines: [torch, openvino]}\ndevices: cuda", "on the CPU"),
     ],
 )
