@@ -25,10 +25,10 @@ from proscale_bench.commands.options import (
 from proscale_bench.errors import BenchError, one_of
 
 if TYPE_CHECKING:
-    from proscale_bench.specs.families import OwnSpec
     from proscale_bench.commands.exporting import Exports
     from proscale_bench.export.export import Exported
     from proscale_bench.export.settings import ExportSettings
+    from proscale_bench.specs.families import OwnSpec
 
 Sampling = Literal["grid_sample", "gather"]
 InputType = Literal["uint8", "float32"]
