@@ -82,10 +82,14 @@ def as_encoder_of(spec: OwnSpec, encoder: EncoderSpec) -> EncoderSpec:
     """An encoder that was read without knowing whose it is, as the model's family spells it.
 
     Raises:
-        BenchError: no detector has one of this spelling.
+        BenchError: the family has none of this spelling.
     """
-    is_theirs = not isinstance(spec, DeformableDetrSpec) or isinstance(encoder, MultiScale | MultiScaleLite)
-    return encoder if is_theirs else parse_compact(encoder.compact)
+    is_detectors = isinstance(encoder, MultiScale | MultiScaleLite)
+    if isinstance(spec, DeformableDetrSpec):
+        return encoder if is_detectors else parse_compact(encoder.compact)
+    if is_detectors:
+        raise BenchError(f"{encoder.compact}: a detector's encoder, and this is a {spec.family}", "give a detector's")
+    return encoder
 
 
 def name_of(spec: OwnSpec) -> str:
