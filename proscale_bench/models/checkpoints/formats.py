@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import pickle
-import stat
 import struct
 import warnings
 import zipfile
@@ -29,6 +27,7 @@ from proscale_bench.config.trained_on import ID2LABEL
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
+from proscale_bench.models.checkpoints.same_file import SameFile, open_same
 from proscale_bench.models.checkpoints.unpickle import (
     MAX_KEY,
     NUMPY,
@@ -86,34 +85,32 @@ def read_stored(path: Path) -> Stored:
     """
     if path.is_dir():
         return _read_folder(path)
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise BenchError(f"{path}: not a regular file", "give the path of a checkpoint")
-        with path.open("rb") as file:
-            head = file.read(16)
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise BenchError(f"{path}: {getattr(error, 'strerror', None) or error}", "check the path") from error
+    with open_same(path) as source:
+        stored = _read_file(source)
+        _check_sizes(stored, source.size)
+    return stored
+
+
+def _read_file(source: SameFile) -> Stored:
+    path = source.path
+    head = source.file.read(16)
     if not head:
         raise BenchError(f"{path}: the file is empty", SUPPORTED)
     try:
         if head.startswith(b"PK\x03\x04"):
-            stored = _read_torch(path, status.st_size, legacy=False)
-        elif head.startswith(TORCH_LEGACY[:-1]):
-            stored = _read_torch(path, status.st_size, legacy=True)
-        elif head[8:9] == b"{":
-            stored = _read_safetensors(path)
-        elif head[:1] in (b"\x80", b"(", b"}", b"c"):  # any protocol of pickle
-            stored = _read_pickle(path, status.st_size)
-        else:
-            raise BenchError(f"{path}: not a checkpoint: it begins with {head[:8]!r}", SUPPORTED)
+            return _read_torch(source, legacy=False)
+        if head.startswith(TORCH_LEGACY[:-1]):
+            return _read_torch(source, legacy=True)
+        if head[8:9] == b"{":
+            return _read_safetensors(source)
+        if head[:1] in (b"\x80", b"(", b"}", b"c"):  # any protocol of pickle
+            return _read_pickle(source)
     except RefusedError as error:
         raise BenchError(
             f"{path}: refused: it asks for {str(error)[:200]}, which weights do not need",
             "nothing was executed; if you trust the file, save its weights alone, as safetensors",
         ) from error
-    _check_sizes(stored, status.st_size)
-    return stored
+    raise BenchError(f"{path}: not a checkpoint: it begins with {head[:8]!r}", SUPPORTED)
 
 
 def _check_sizes(stored: Stored, file_bytes: int) -> None:
@@ -146,17 +143,12 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
         raise BenchError(f"{path}: not a whole {kind}: {_first_line(error)}", "download it again") from error
 
 
-@contextmanager
-def _mapped(path: Path) -> Iterator[BinaryIO]:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        yield cast(BinaryIO, mapped)
-
-
 # --- safetensors ---
 
 
-def _read_safetensors(path: Path) -> Stored:
-    with _whole(path, "safetensors file"), safe_open(path, framework="pt") as file:
+def _read_safetensors(source: SameFile) -> Stored:
+    path = source.path
+    with _whole(path, "safetensors file"), safe_open(source.name, framework="pt") as file:
         keys = list(file.keys())
         if len(keys) > MAX_TENSORS:
             raise BenchError(f"{path}: {len(keys):,} tensors, more than {MAX_TENSORS:,}")
@@ -166,40 +158,42 @@ def _read_safetensors(path: Path) -> Stored:
 # --- torch ---
 
 
-def _read_torch(path: Path, file_bytes: int, *, legacy: bool) -> Stored:
+def _read_torch(source: SameFile, *, legacy: bool) -> Stored:
     """`torch.save`'s two containers. A dry run first: see `unpickle`."""
+    path = source.path
     with _whole(path, "torch file"):
         if legacy:
-            with _mapped(path) as file:
+            with source.mapped() as file:
                 for _ in range(4):  # magic number, protocol, system, then the document
                     machine = DataUnpickler(file, TORCH)
                     machine.load()
-            if sum(machine.storages.values()) > file_bytes:
+            if sum(machine.storages.values()) > source.size:
                 raise BenchError(f"{path}: its tensors claim more bytes than the file has", "download it again")
         else:
-            _vet_archive(path, file_bytes)
+            _vet_archive(source)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other protocols than its own
-            document = torch.load(path, map_location="cpu", weights_only=True, mmap=not legacy)
+            document = torch.load(source.name, map_location="cpu", weights_only=True, mmap=not legacy)
     return _find_state(path, "torch, legacy" if legacy else "torch", document)
 
 
-def _vet_archive(path: Path, file_bytes: int) -> None:
+def _vet_archive(source: SameFile) -> None:
     """A zip that stores its entries as they are, and one pickle that asks for nothing but tensors."""
-    with zipfile.ZipFile(path) as archive:
+    path = source.path
+    with zipfile.ZipFile(source.file) as archive:
         entries = archive.infolist()
         if any(entry.filename.endswith("/constants.pkl") for entry in entries):
             raise BenchError(f"{path}: a TorchScript archive: a program", "save the model's state_dict")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise BenchError(f"{path}: a compressed archive, not one of torch's", SUPPORTED)
-        if sum(entry.file_size for entry in entries) > file_bytes:
+        if sum(entry.file_size for entry in entries) > source.size:
             raise BenchError(f"{path}: its entries claim more bytes than the file has")
         records = {entry.filename.partition("/")[2]: entry for entry in entries}
         if "data.pkl" not in records:
             raise BenchError(f"{path}: a zip archive, but not a checkpoint of torch", SUPPORTED)
         if records["data.pkl"].file_size > MAX_PICKLE_BYTES:
             raise BenchError(f"{path}: its pickle, of names and shapes, has over {MAX_PICKLE_BYTES >> 20} MiB")
-        _require_one_reading(path, archive, records)
+        _require_one_reading(source, archive, records)
         with archive.open(records["data.pkl"]) as file:
             machine = DataUnpickler(cast(BinaryIO, file), TORCH)
             machine.load()
@@ -215,13 +209,14 @@ def _vet_archive(path: Path, file_bytes: int) -> None:
             )
 
 
-def _require_one_reading(path: Path, archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -> None:
+def _require_one_reading(source: SameFile, archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -> None:
     """Refuse an archive in which torch's reader, which loads, finds other records than Python's, which looks here."""
-    reader: Any = torch._C.PyTorchFileReader(str(path))
+    path = source.path
+    reader: Any = torch._C.PyTorchFileReader(source.name)
     same = len(records) == len(archive.infolist()) and set(records) == set(reader.get_all_records())
     if not same or reader.get_record("data.pkl") != archive.read(records["data.pkl"]):
         raise BenchError(f"{path}: its table of contents can be read in two ways", "save its weights anew")
-    with _mapped(path) as file:
+    with source.mapped() as file:
         for name, entry in records.items():
             file.seek(entry.header_offset + 26)  # the lengths of its own name and of what follows that
             start = entry.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
@@ -232,10 +227,10 @@ def _require_one_reading(path: Path, archive: zipfile.ZipFile, records: Mapping[
 # --- detectron2's pickles ---
 
 
-def _read_pickle(path: Path, file_bytes: int) -> Stored:
-    with _whole(path, "pickle"), _mapped(path) as file:
+def _read_pickle(source: SameFile) -> Stored:
+    with _whole(source.path, "pickle"), source.mapped() as file:
         document = DataUnpickler(file, NUMPY).load()
-        return _find_state(path, "detectron2 pickle", document, MAX_EXPANSION * file_bytes)
+        return _find_state(source.path, "detectron2 pickle", document, MAX_EXPANSION * source.size)
 
 
 def _from_numpy(path: Path, key: str, array: Array) -> Tensor:
