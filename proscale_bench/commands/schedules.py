@@ -31,18 +31,37 @@ app = typer.Typer(cls=BenchSubgroup, help=HELP, no_args_is_help=True)
 app.command("search", cls=BenchCommand)(search)
 
 
+class ScheduleListOptions(BackboneOptions):
+    """The flags of `schedules list`."""
+
+    size: str = size_flag("800x1333")
+
+
 @app.command("list", cls=BenchCommand)
-def list_schedules() -> None:
-    """List the schedules that ship.
+@takes(ScheduleListOptions)
+def list_schedules(options: ScheduleListOptions) -> None:
+    """List the schedules and sibling encoders that ship, and what they cost and save.
 
-    Example: proscale-bench schedules list
+    Example: proscale-bench schedules list --backbone swin_t
     """
+    from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.config.catalogue import catalogue
+    from proscale_bench.cost.count import count_model
+    from proscale_bench.cost.geometry import parse_size
+    from proscale_bench.cost.rules import get_rules
+    from proscale_bench.render import schedules as render
     from proscale_bench.render.console import stdout_console
-    from proscale_bench.render.schedules import catalogue_table
-    from proscale_bench.render.table import rich_table
+    from proscale_bench.render.flops import footer
+    from proscale_bench.specs.model import by_exit
 
-    stdout_console().print(rich_table(catalogue_table(catalogue()), justify="left"))
+    size, rules = parse_size(options.size), get_rules("fvcore")
+    names = [encoder.name or encoder.compact for encoder, _ in catalogue()]
+    specs = options.specs_of(names, options.backbone)
+    counts = [[count_model(one, size, rules) for one in by_exit([spec])] for spec in specs]
+    console = stdout_console()
+    print_tables(console, [render.catalogue_table(catalogue())], justify="left")
+    print_tables(console, [render.cost_table(names, counts)])
+    print_lines(console, footer(counts[0][0])[:1])
 
 
 class ScheduleShowOptions(BackboneOptions):
@@ -67,7 +86,6 @@ def show(options: ScheduleShowOptions) -> None:
     Example: proscale-bench schedules show 3,3,3
     """
     from proscale_bench.commands.exporting import print_lines, print_tables
-    from proscale_bench.config.catalogue import parse_staged
     from proscale_bench.cost.count import count_model
     from proscale_bench.cost.geometry import parse_size
     from proscale_bench.cost.rules import get_rules
@@ -88,8 +106,7 @@ def show(options: ScheduleShowOptions) -> None:
             raise BenchError("--yaml: a detector's encoder has its spelling alone", "leave --yaml out")
         from proscale_bench.config.schedule_file import dump_schedule
 
-        staged = parse_staged(options.schedule or schedule.compact)
-        typer.echo(dump_schedule(staged, staged.name or "my-schedule"), nl=False)
+        typer.echo(dump_schedule(schedule, schedule.name or "my-schedule"), nl=False)
         return
     console = stdout_console()
     counts = [count_model(one, parse_size(options.size), get_rules("fvcore")) for one in by_exit([spec])]

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from proscale_bench.errors import BenchError, did_you_mean
 from proscale_bench.specs.encoders import multiscale
-from proscale_bench.specs.encoders.staged import Schedule, from_fields
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.families import is_detector
+from proscale_bench.specs.fields import from_fields
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.specs.spelling import parse_encoder
+from proscale_bench.units import printable
 
 
 @cache
@@ -31,20 +33,17 @@ def catalogue_names() -> tuple[str, ...]:
 
 
 @cache
-def catalogue() -> tuple[tuple[Schedule, str], ...]:
-    """Every shipped schedule with its description: the baseline, few layers to many, ablations, and what is ours."""
-    return tuple(
-        sorted(
-            (_read_shipped(catalogue_dir() / f"{name}.yaml") for name in catalogue_names()),
-            key=lambda entry: (
-                entry[0].encoder != "mask2former",
-                entry[0].is_ours,
-                (entry[0].pixel_embedding, entry[0].recalibration) != ("maxpool", "linear"),
-                len(entry[0].layers),
-                entry[0].compact,
-            ),
-        )
-    )
+def catalogue() -> tuple[tuple[EncoderSpec, str], ...]:
+    """Every shipped encoder with its description: baseline, few layers to many, ablations, what is ours, siblings."""
+    entries = (_read_shipped(catalogue_dir() / f"{name}.yaml") for name in catalogue_names())
+    return tuple(sorted(entries, key=lambda entry: _order(entry[0])))
+
+
+def _order(encoder: EncoderSpec) -> tuple[object, ...]:
+    if not isinstance(encoder, Schedule):
+        return 2, encoder.encoder, encoder.compact
+    plain = (encoder.pixel_embedding, encoder.recalibration) == ("maxpool", "linear")
+    return encoder.encoder != "mask2former", encoder.is_ours, not plain, len(encoder.layers), encoder.compact
 
 
 def parse_schedule(text: str | Path) -> EncoderSpec:
@@ -60,11 +59,14 @@ def parse_schedule(text: str | Path) -> EncoderSpec:
         from proscale_bench.config.schedule_file import read_schedule_file
 
         return read_schedule_file(path)[0]
+    if os.path.isdir(word):  # noqa: PTH112 - as above
+        hint = "give the path of a schedule's YAML file, as in schedules/mine.yaml"
+        raise BenchError(f"unknown schedule '{printable(word)}': it is a folder", hint)
     try:
         return parse_encoder(word)
     except BenchError as error:
-        hint = did_you_mean(word, catalogue_names(), error.hint) if word[:1].isalpha() else error.hint
-        raise BenchError(error.lines, hint) from None
+        near = did_you_mean(word, catalogue_names(), error.hint) if word[:1].isalpha() else error.hint
+        raise BenchError(error.lines, near) from None
 
 
 def parse_schedule_of(model: str, text: str | Path) -> EncoderSpec:
@@ -100,21 +102,8 @@ def parse_runnable(text: str | Path) -> EncoderSpec:
     return encoder
 
 
-def parse_staged(text: str | Path) -> Schedule:
-    """Read a schedule where nothing else will do: files of schedules hold encoders with stages alone.
-
-    Raises:
-        BenchError: see `parse_schedule`; or it is an encoder of another family.
-    """
-    encoder = parse_schedule(text)
-    if not isinstance(encoder, Schedule):
-        hint = "name it by its spelling wherever a schedule is asked for; files hold stages of token layers"
-        raise BenchError(f"{encoder.compact}: an encoder without stages, which no schedule file holds", hint)
-    return encoder
-
-
-def _read_shipped(path: Path) -> tuple[Schedule, str]:
-    """A shipped file's schedule and description.
+def _read_shipped(path: Path) -> tuple[EncoderSpec, str]:
+    """A shipped file's encoder and description.
 
     The tests hold the shipped files to the strict reader, so here they are read without it: its library costs as much
     start-up as all the rest of `schedules list`. A file that does not fit goes to the strict reader all the same, which

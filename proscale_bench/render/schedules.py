@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from proscale_bench.render.flops import model_of
 from proscale_bench.render.table import Row, Table
 from proscale_bench.specs.encoders.early_exit import EarlyExit
 from proscale_bench.specs.encoders.hybrid import Hybrid
@@ -14,8 +15,8 @@ from proscale_bench.specs.encoders.multiscale import DETECTOR_LEVELS, MultiScale
 from proscale_bench.specs.encoders.pem import Pem
 from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.levels import LEVELS, STRIDES
-from proscale_bench.specs.model import EncoderSpec
-from proscale_bench.units import show_gflops, show_tokens
+from proscale_bench.specs.model import TOTAL, EncoderSpec
+from proscale_bench.units import show_gflops, show_reduction, show_tokens
 
 if TYPE_CHECKING:
     from proscale_bench.cost.count import FlopCount, LayerCost
@@ -30,12 +31,37 @@ PIXEL_EMBEDDINGS = {
 DRAWN_LAYERS = 12  # a stage of more is written `■ × 40`
 
 
-def catalogue_table(entries: Sequence[tuple[Schedule, str]]) -> Table:
-    """Name, compact form and description of the shipped schedules."""
+def catalogue_table(entries: Sequence[tuple[EncoderSpec, str]]) -> Table:
+    """Name, compact form and description of what ships."""
     rows = tuple(
         Row(schedule.name or schedule.compact, (schedule.compact, description)) for schedule, description in entries
     )
     return Table("", ("schedule", "compact", "what it is"), rows)
+
+
+def cost_table(names: Sequence[str], counts: Sequence[Sequence[FlopCount]]) -> Table:
+    """GFLOPs of the encoder and in all, and what each saves against the baseline; of a gate's choice the least and the
+    most.
+
+    Args:
+        counts: for each name those of its exits, or the one there is.
+    """
+    rows = []
+    for name, exits in zip(names, counts, strict=True):
+        cells: list[str] = []
+        for part in ("encoder", TOTAL):
+            cells.append(_range(show_gflops(one.gflops[part]) for one in exits))
+            cells.append(
+                "" if exits[0].is_baseline else _range(show_reduction(one.reduction_pct[part]) for one in exits)
+            )
+        rows.append(Row(name, tuple(cells)))
+    header = ("GFLOPs", "encoder", "", "total", "")
+    return Table(f"{model_of(counts[0][0].spec)} at {counts[0][0].input.name}", header, tuple(rows))
+
+
+def _range(values: Iterable[str]) -> str:
+    first, *_, last = [*values] * 2
+    return first if first == last else f"{first} to {last}"
 
 
 def drawing(count: FlopCount, plain: bool = False) -> Table:

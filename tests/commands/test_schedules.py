@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from proscale_bench.bench.specs import count_flops
 from proscale_bench.config.catalogue import catalogue, catalogue_dir
 from proscale_bench.config.schedule_file import read_schedule_file
 from tests.cli import run
@@ -17,6 +18,29 @@ def test_list_names_every_schedule_that_ships() -> None:
     for schedule, description in catalogue():
         assert (schedule.name or "") in result.stdout
         assert description in result.stdout
+
+
+def test_list_says_what_each_costs_and_saves() -> None:
+    stdout = run("schedules", "list", "--backbone", "swin_t", "--size", "800x1333").stdout
+    lines = {line.split()[0]: line.split()[1:] for line in stdout.splitlines() if line.strip()}
+    count = count_flops("3,3,3", "swin_t", "800x1333")
+    expected = [f"{count.gflops[part]:.2f}" for part in ("encoder", "total")]
+    assert lines["proscale-3-3-3"][0::2] == expected
+    assert lines["proscale-3-3-3"][1::2] == [f"-{count.reduction_pct[part]:.2f}%" for part in ("encoder", "total")]
+    assert len(lines["baseline"]) == 2
+    first, last = (count_flops(f"early-exit:{exit_}", "swin_t", "800x1333").gflops["encoder"] for exit_ in (2, 6))
+    assert lines["early-exit"][:3] == [f"{first:.2f}", "to", f"{last:.2f}"]
+    assert {"hybrid", "pem", "lite-2-1-x3", "proscale-2-2-1-1", "proscale-3-3-3-keep-50"} <= lines.keys()
+
+
+@pytest.mark.parametrize("name", ["lite-2-1-x3", "hybrid", "early-exit", "early-exit-3", "pem", "proscale-2-2-1-1"])
+def test_every_family_is_shown_and_printed_as_a_file(name: str, tmp_path: Path) -> None:
+    shown = run("schedules", "show", name)
+    assert shown.exit_code == 0, shown.stderr
+    assert "res5  1/32" in shown.stdout
+    path = tmp_path / "again.yaml"
+    path.write_text(run("schedules", "show", name, "--yaml").stdout)
+    assert read_schedule_file(path)[0] == read_schedule_file(catalogue_dir() / f"{name}.yaml")[0]
 
 
 def test_show_draws_levels_against_layers() -> None:

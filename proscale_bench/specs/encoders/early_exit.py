@@ -160,7 +160,7 @@ def parse_compact(text: str) -> EarlyExit:
     body, *options = text.strip().split("+")
     text = printable(text)
     _, colon, layers = body.partition(":")
-    if colon and not re.fullmatch(r"[0-9]{1,4}", layers):
+    if colon and not re.fullmatch(r"[0-9]{1,9}", layers):
         raise BenchError(f"'{text}': '{printable(layers)}' is not a number of layers", GRAMMAR)
     if len(options) > 1:
         raise BenchError(f"'{text}': more than one option", GRAMMAR)

@@ -208,7 +208,7 @@ def parse_compact(text: str) -> Lite:
         BenchError: with the offending part, and the nearest option or the grammar as the hint.
     """
     text, said = text.strip(), printable(text.strip())
-    found = re.fullmatch(r"lite(?::(?:\(([0-9]{1,4})\+1\)|([0-9]{1,4})\+1)x([0-9]{1,4}))?((?:\+[^+]*)*)", text)
+    found = re.fullmatch(r"lite(?::(?:\(([0-9]{1,9})\+1\)|([0-9]{1,9})\+1)x([0-9]{1,9}))?((?:\+[^+]*)*)", text)
     if found is None:
         raise BenchError(f"unknown schedule '{said}'", GRAMMAR)
     bracketed, bare, blocks, rest = found.groups()

@@ -46,7 +46,7 @@ RecalibrationLayout = Literal["official", "spatial"]
 FOUR_LEVELS: tuple[Level, ...] = ("res6", *LEVELS)
 PREFIXES: tuple[tuple[Level, ...], ...] = tuple(LEVELS[:end] for end in (1, 2, 3))
 FOUR_PREFIXES: tuple[tuple[Level, ...], ...] = tuple(FOUR_LEVELS[:end] for end in (1, 2, 3, 4))
-MAX_LAYERS = 100
+MAX_LAYERS, MAX_DIGITS = 100, 9
 DEFAULT_TEMPERATURE = 0.1  # of the released models
 BASELINE_LAYERS = 6
 RECALIBRATION = Part("encoder_recalibration", "re-calibration", "encoder", ("encoder.recalibration",))
@@ -231,7 +231,9 @@ def canonical_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
             raise StageError(index, f"{stage.layers} layers is not a whole number from 0")
         layers = layers_of.get(levels, 0) + stage.layers
         if layers > MAX_LAYERS:
-            raise StageError(index, f"{layers} layers over {', '.join(levels)}, more than {MAX_LAYERS}")
+            raise StageError(
+                index, f"{layers} layers over {', '.join(levels)}, more than {MAX_LAYERS}", "give a stage fewer layers"
+            )
         seen, layers_of[levels] = levels, layers
     if not stages:
         raise BenchError("a schedule needs at least one stage")
@@ -310,15 +312,18 @@ def parse_compact(text: str) -> Schedule:
     body, *options = text.strip().split("+")
     text = printable(text)
     settings: dict[str, str | bool | float] = {}
-    if re.fullmatch(r"baseline(:[0-9]{1,4})?", body):
+    if re.search(f"[0-9]{{{MAX_DIGITS + 1}}}", body):
+        message = f"schedule '{text[:40]}…': a number of over {MAX_DIGITS} digits"
+        raise BenchError(message, f"a stage has at most {MAX_LAYERS} layers")
+    if re.fullmatch(r"baseline(:[0-9]+)?", body):
         layers = int(body.partition(":")[2] or BASELINE_LAYERS)
         settings = {"pixel_embedding": "conv", "recalibration": "none"}
         stages: tuple[Stage, ...] = (Stage(LEVELS, layers),)
-    elif re.fullmatch(r"[0-9]{1,4}(,[0-9]{1,4}){2,3}", body):
+    elif re.fullmatch(r"[0-9]+(,[0-9]+){2,3}", body):
         layers_of = body.split(",")
         prefixes = PREFIXES if len(layers_of) == 3 else FOUR_PREFIXES
         stages = tuple(Stage(levels, int(layers)) for levels, layers in zip(prefixes, layers_of, strict=True))
-    elif re.fullmatch(r"[2-6]{1,5}:[0-9]{1,4}(,[2-6]{1,5}:[0-9]{1,4})*", body):
+    elif re.fullmatch(r"[2-6]{1,5}:[0-9]+(,[2-6]{1,5}:[0-9]+)*", body):
         stages = tuple(
             Stage(tuple(level for d in digits for level in TOKEN_LEVELS if level[-1] == d), int(layers))
             for digits, layers in (part.split(":") for part in body.split(","))
