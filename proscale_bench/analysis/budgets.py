@@ -199,11 +199,11 @@ class Checker:
         return replace(worst, unstable=tuple(unstable[key] for key in sorted(unstable)))
 
     def _counted(self, limit: Limit, metric: Metric) -> Finding:
-        found = _read_cost(metric, count(limit))
+        found = _read_cost(metric, count(limit), limit)
         if limit.against is None:
             return _hold(limit, found, "counted", None)
         if limit.against == "baseline":
-            return _hold(limit, found, "counted", _read_cost(metric, count(limit, limit.spec.baseline())))
+            return _hold(limit, found, "counted", _read_cost(metric, count(limit, limit.spec.baseline()), limit))
         alike = [
             one for one in self._against(limit) if one.record.cost and is_of(limit, one.record, any_convention=True)
         ]
@@ -377,7 +377,15 @@ def _nothing(limit: Limit, metric: Metric, advice: str) -> Finding:
     return replace(finding, why=f"{finding.why}, of {part} of {data}", dataset=data, images=limit.images)
 
 
-def _read_cost(metric: Metric, cost: FlopCount) -> float:
-    """The metric's value; 0 of a part that the model does not have."""
+def _read_cost(metric: Metric, cost: FlopCount, limit: Limit) -> float:
+    """The metric's value.
+
+    Raises:
+        BenchError: the model has nothing of it, so that any limit would be kept; at the limit's place.
+    """
     assert metric.read_cost is not None
-    return metric.read_cost(cost) or 0.0
+    found = metric.read_cost(cost)
+    if found is None:
+        what = f"{limit.at}: {metric.name}: {cost.variant} has no {metric.title}, and any limit would be kept"
+        raise BenchError(what, "limit encoder_gflops or total_gflops")
+    return found

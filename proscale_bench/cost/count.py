@@ -188,9 +188,10 @@ class FlopCount:
     def reduction_pct(self) -> ByPart[float | None]:
         """The saving of each quoted part, in percent of the baseline's; None where either has no such part."""
         old = self.baseline.gflops if self.baseline else {}
+        own = {part.name for part in self.spec.parts if part.quoted}
         return ByPart(
             {
-                part: reduction_pct(self.gflops[part], old[part]) if part in old and part in self.gflops else None
+                part: reduction_pct(self.gflops[part], old[part]) if part in old and part in own else None
                 for part in self.quoted
             }
         )

@@ -12,6 +12,7 @@ from proscale_bench.render.parts import ENCODER, coarse_first, depth, merged, sh
 from proscale_bench.render.table import Row, Table, markdown_tables, markdown_text
 from proscale_bench.specs.deformable_detr import DeformableDetrSpec
 from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
+from proscale_bench.specs.encoders.staged import RECALIBRATION
 from proscale_bench.specs.model import POSTPROCESSING, TOTAL, WHOLE, ModelSpec, Part, model_words
 from proscale_bench.specs.terms import Operator
 from proscale_bench.units import GIGA, show_gflops, show_mac, show_reduction, show_tokens
@@ -98,8 +99,11 @@ def _stage_table(counts: Sequence[FlopCount], as_executed: bool = False) -> Tabl
     levels = sorted({layer.levels for count in counts for layer in count.layers}, key=coarse_first)
     rows = []
     for name, part in tree.items():
+        if name == RECALIBRATION.name and not any(count.gflops.get(name) for count in counts):
+            continue
         indent = depth(name, tree)
-        rows.append(_part_row(part.title, part, counts, indent, part.quoted and not indent))
+        titles = dict.fromkeys(own.title for count in counts for own in count.spec.parts if own.name == name)
+        rows.append(_part_row(" / ".join(titles), part, counts, indent, part.quoted and not indent))
         if name == TOKEN_LAYERS.name:
             rows += [_layers_row(seen, counts, indent + 1) for seen in levels]
         if as_executed and (name in EXECUTED_PARTS or (name == "encoder" and any(map(_saves_in_encoder, counts)))):
@@ -205,7 +209,7 @@ def headline(count: FlopCount) -> str:
     """The saving of a schedule in one sentence: every part that papers quote, never one alone."""
     if count.baseline is None:
         return f"{count.variant}: {show_gflops(count.gflops[TOTAL])} GFLOPs in all."
-    quoted = [part for part in count.spec.parts if part.name in count.quoted and part.name != WHOLE]
+    quoted = [part for part in count.spec.parts if part.quoted and part.name in count.quoted and part.name != WHOLE]
     names = {part.name: "model" if part.name == TOTAL else short_title(part) for part in quoted}
     saved = {part.name: count.reduction_pct.get(part.name) or 0.0 for part in quoted}
     if any(pct < 0 for pct in saved.values()):

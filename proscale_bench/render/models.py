@@ -10,11 +10,13 @@ from proscale_bench.render.table import Row, Table
 from proscale_bench.results.inspection import PARTS, STATUSES, Entry, Inspection, WarmStart
 from proscale_bench.specs.backbones import BACKBONES, ResNet, Swin
 from proscale_bench.specs.deformable_detr import DeformableDetrSpec
+from proscale_bench.specs.encoders.hybrid import Hybrid
 from proscale_bench.specs.encoders.multiscale import MultiScale
 from proscale_bench.specs.encoders.staged import baseline, parse_compact
 from proscale_bench.specs.families import OwnSpec
 from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.masked_decoder import Head
+from proscale_bench.specs.model import EncoderSpec
 
 if TYPE_CHECKING:
     from proscale_bench.config.weights import WeightsHeader
@@ -54,7 +56,7 @@ def weights_table(shipped: Mapping[str, WeightsHeader]) -> Table:
 
 def dimensions(spec: OwnSpec) -> list[tuple[str, str]]:
     """The dimensions of a model as pairs of (name, value)."""
-    return backbone_dimensions(spec.backbone) + head_dimensions(spec.head)
+    return backbone_dimensions(spec.backbone) + head_dimensions(spec.head, spec.encoder)
 
 
 def backbone_dimensions(backbone: ResNet | Swin, name: str = "") -> list[tuple[str, str]]:
@@ -69,11 +71,14 @@ def backbone_dimensions(backbone: ResNet | Swin, name: str = "") -> list[tuple[s
     return [*lines, ("channels res2 to res5", dashed(backbone.channels))]
 
 
-def head_dimensions(head: Head) -> list[tuple[str, str]]:
-    """The dimensions of everything after the backbone, as pairs."""
+def head_dimensions(head: Head, encoder: EncoderSpec) -> list[tuple[str, str]]:
+    """The dimensions of everything after the backbone, as pairs; of a token layer where the encoder has any."""
+    is_plain = isinstance(encoder, Hybrid)  # its one layer samples no points
+    name, points = ("attention layer", "") if is_plain else ("token layer", f"{head.encoder_points} points a level, ")
+    layer = (name, f"{head.encoder_heads} heads, {points}FFN {head.encoder_ffn}")
     return [
         ("width of the head", f"{head.width}"),
-        ("token layer", f"{head.encoder_heads} heads, {head.encoder_points} points a level, FFN {head.encoder_ffn}"),
+        *([layer] if encoder.layers else ()),
         ("transformer decoder", f"{head.decoder_layers} layers, {head.decoder_heads} heads, FFN {head.decoder_ffn}"),
         ("queries, classes", f"{head.queries}, {head.num_classes}"),
     ]
@@ -132,7 +137,7 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
     else:
         name = inspection.backbone_name
         lines += backbone_dimensions(inspection.backbone, f"{name}:" if name else "custom")
-    lines += head_dimensions(inspection.head)
+    lines += head_dimensions(inspection.head, inspection.schedule)
     lines += [
         ("parameters", f"{inspection.parameters:,}"),
         ("stored as", ", ".join(f"{number} tensors {dtype}" for dtype, number in inspection.dtypes.items())),

@@ -45,6 +45,15 @@ def _cost(name: str, title: str, unit: str, read: Callable[[Any], float | None])
     return Metric(name, title, unit, "lower", of_record, "cost", read_cost=read)
 
 
+def _token_layers(cost: Any) -> float | None:
+    """GFLOPs of the token layers; None of a model that has none, or another layer in their place, as `hybrid` has."""
+    name = "encoder_token_layers"
+    has_any = any(
+        part.name == name and part.quoted for part in (cost.spec.parts if hasattr(cost, "spec") else cost.tree)
+    )
+    return cost.gflops.get(name) if has_any else None
+
+
 def _accuracy(name: str, title: str) -> Metric:
     def read(record: Record) -> float | None:
         value: float | None = getattr(record.accuracy, name) if record.accuracy else None
@@ -94,7 +103,7 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         _cost("encoder_gflops", "encoder", "GFLOPs", lambda cost: cost.gflops.get("encoder")),
-        _cost("token_layers_gflops", "token layers", "GFLOPs", lambda cost: cost.gflops.get("encoder_token_layers")),
+        _cost("token_layers_gflops", "token layers", "GFLOPs", _token_layers),
         _cost("total_gflops", "total", "GFLOPs", lambda cost: cost.gflops.get("total")),
         _cost("params_m", "parameters", "millions", lambda cost: cost.params_m.get("total")),
         _cost("activation_mib", "peak of activations", "MiB", lambda cost: cost.activation_mib),

@@ -418,3 +418,13 @@ def test_a_latency_is_explained_by_stage(tmp_path: Path) -> None:
     assert found.since is not None
     assert found.since.source == "old"
     assert {"backbone", "encoder_token_layer_1"} <= {one.name for one in found.changes}
+
+
+@pytest.mark.parametrize("schedule", ["hybrid", "pem"])
+def test_a_limit_on_layers_that_there_are_not_is_refused(schedule: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        BenchError, match=f"token_layers_gflops: {schedule} has no token layers, and any limit"
+    ) as caught:
+        check(tmp_path, "token_layers_gflops: {max: 1}", schedule=schedule)
+    assert "budgets.yaml:6:5" in caught.value.message
+    assert check(tmp_path, "token_layers_gflops: {max: 0}", schedule="'0,0,0'").status == "kept"

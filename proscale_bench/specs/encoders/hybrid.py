@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal
 
@@ -29,6 +29,8 @@ PositionOrder = Literal["token", "official"]
 BLOCKS, MOST_BLOCKS = 3, 100  # of a CSP layer
 LEAST_EXPANSION, MOST_EXPANSION = 1 / 32, 8.0
 RES5, RES4, RES3 = Tokens(32), Tokens(16), Tokens(8)
+# One layer of plain attention over res5: nothing to hold against the token layers of others.
+ATTENTION = replace(parts.TOKEN_LAYERS, title="attention layer", quoted=False)
 TOP_DOWN = Part("encoder_top_down", "top-down path", "encoder", ("encoder.top_down",))
 BOTTOM_UP = Part("encoder_bottom_up", "bottom-up path", "encoder", ("encoder.bottom_up",))
 
@@ -88,7 +90,7 @@ class Hybrid:
         """See `EncoderSpec`."""
         return (
             parts.PROJECTION,
-            parts.TOKEN_LAYERS,
+            ATTENTION,
             *parts.numbered_layers(len(self.layers)),
             TOP_DOWN,
             BOTTOM_UP,
@@ -186,7 +188,7 @@ OPTIONS: dict[str, tuple[str, str | bool]] = {
     "maxpool": ("pixel_embedding", "maxpool"),
     "dw": ("pixel_embedding", "depthwise"),
 }
-NUMBERS = {"expansion": (r"[0-9]{1,4}(\.[0-9]{0,9})?", float), "blocks": (r"[0-9]{1,4}", int)}
+NUMBERS = {"expansion": (r"[0-9]{1,4}(\.[0-9]{0,9})?", float), "blocks": (r"[0-9]{1,9}", int)}
 
 
 def parse_compact(text: str) -> Hybrid:
