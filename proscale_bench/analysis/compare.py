@@ -252,7 +252,7 @@ def _pairs(
             groups.setdefault(alike(record), ([], []))[side].append(record)
     found = []
     traits: tuple[Callable[[Record], object], ...] = (
-        lambda one: one.identity.weights,
+        lambda one: one.identity.trained,
         lambda one: one.evaluated.training_seed if one.evaluated else None,
     )
     for before, after in groups.values():

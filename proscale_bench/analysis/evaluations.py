@@ -92,7 +92,7 @@ def evaluations_of(records: Sequence[Record]) -> dict[ModelKey, tuple[Evaluation
     measured: dict[tuple[ModelKey, EvaluationKey], dict[str | None, Record]] = {}
     for record in sorted(records, key=lambda one: (one.provenance.created, one.digest)):
         if record.is_evaluated:
-            measured.setdefault((model_of(record), evaluation_key(record)), {})[record.identity.weights] = record
+            measured.setdefault((model_of(record), evaluation_key(record)), {})[record.identity.trained] = record
     for record in records:
         if record.accuracy is not None and not record.is_evaluated:
             published.setdefault((model_of(record), record.accuracy.model_dump_json()), record)
@@ -117,7 +117,7 @@ def _trainings(records: Sequence[Record]) -> Iterator[tuple[Record, ...]]:
     Where a gate chose exits, each training has a cost of its own, and stands by itself.
     """
     groups: dict[object, list[Record]] = {}
-    for record in sorted(records, key=lambda one: (_seed(one), one.identity.weights or "")):
+    for record in sorted(records, key=lambda one: (_seed(one), one.identity.trained or "")):
         how = record.evaluated
         known = how and how.training_seed is not None and how.training_recipe is not None
         known = known and not (record.cost and record.cost.exits)

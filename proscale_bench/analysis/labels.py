@@ -176,4 +176,5 @@ def _of_weights(record: Record, source: Record) -> Iterator[tuple[str, str]]:
     yield "seed", f"seed {how.training_seed}" if how and how.training_seed is not None else ""
     yield "recipe", f"recipe {how.training_recipe[:DIGITS]}" if how and how.training_recipe else ""
     yield "weights", f"weights {source.identity.weights[:DIGITS]}" if source.identity.weights else ""
+    yield "class order", "classes in another order" if source.identity.class_order else ""
     yield "record", f"record {source.digest[:DIGITS]}"

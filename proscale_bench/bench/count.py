@@ -46,11 +46,12 @@ class Configuration:
         return f"{label_of(self.spec.encoder)} on {backbone_of(self.spec)} at {self.size}"
 
 
-def identity_of(spec: ModelSpec, weights: str | None = None) -> Identity:
+def identity_of(spec: ModelSpec, weights: str | None = None, class_order: tuple[int, ...] | None = None) -> Identity:
     """Give a model the identity of its record.
 
     Args:
         weights: the digest of its weights, where it has any.
+        class_order: see `Identity`.
     """
     return Identity(
         model=spec.family,
@@ -61,6 +62,7 @@ def identity_of(spec: ModelSpec, weights: str | None = None) -> Identity:
         classes=spec.classes or (COCO_CLASSES if weights else None),
         dimensions=spec.dimensions(),
         weights=weights,
+        class_order=class_order,
     )
 
 

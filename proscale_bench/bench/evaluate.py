@@ -13,12 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from proscale_bench.bench.class_order import MATCHED
 from proscale_bench.bench.count import cost_of, identity_of
 from proscale_bench.bench.execution import ExecutionSettings, make_ready
 from proscale_bench.bench.predictors import size_for
 from proscale_bench.bench.weights import UNKNOWN_ORIGIN, AnyWeights, TrainingOrigin
-from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, PostprocessingThresholds
+from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, ClassesBy, PostprocessingThresholds
 from proscale_bench.cost.count import count_model
 from proscale_bench.cost.geometry import InputSize, SizeGroup, resized_size, size_of_images
 from proscale_bench.cost.rules import get_rules
@@ -55,6 +54,7 @@ class EvaluationRequest:
         resamples: number of draws of the bootstrap; 0 for none.
         seed: seed of the bootstrap.
         reference: whether pycocotools makes the AP.
+        classes_by: how classes of weights meet the data's categories: see `in_order_of`.
     """
 
     dataset: Dataset
@@ -66,6 +66,7 @@ class EvaluationRequest:
     seed: int = 0
     reference: bool = False
     thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS
+    classes_by: ClassesBy = "name"
 
     @property
     def name(self) -> str:
@@ -232,7 +233,8 @@ def evaluate_model(
     with global_state(settings.dtype, settings.threads), ExitStack() as stack:
         ready = make_ready(request, settings, weights, stack, f"cuda:{processes.local_rank}", on_stage)
         environment, execution, predictor = ready.environment, ready.execution, ready.chosen.predictor
-        cautions = (*weights.cautions, *([MATCHED] if ready.chosen.are_matched(dataset) else []))
+        order = ready.chosen.order
+        cautions = (*weights.cautions, *([order.caution] if order.caution else []))
         key = _key(request, weights, execution, writer, list(ready.chosen.class_ids), ready.file)
         folder = journals / key
         if processes.is_first:
@@ -260,9 +262,11 @@ def evaluate_model(
     if summary.no_segments:
         cautions = (*cautions, request.thresholds.unreached(summary.best_score))
     seconds = time.perf_counter() - start
-    accuracy = accuracy_of(request, summary, weights.source, processes.size, seconds, cautions, weights.origin)
+    accuracy = accuracy_of(
+        request, summary, weights.source, processes.size, seconds, cautions, weights.origin, order.by
+    )
     record = Record(
-        identity=identity_of(weights.spec, weights.digest),
+        identity=identity_of(weights.spec, weights.digest, order.places),
         input=Input.model_validate({**size.row(), "dataset": request.images_digest}),
         convention="mac",
         rules="fvcore",
@@ -313,8 +317,9 @@ def accuracy_of(
     seconds: float,
     warnings: tuple[str, ...] = (),
     origin: TrainingOrigin = UNKNOWN_ORIGIN,
+    classes_by: ClassesBy | None = None,
 ) -> Accuracy:
-    """Put metrics and the way that they were found together; `origin` is the weights'."""
+    """Put metrics and the way that they were found together; `origin` is the weights', `classes_by` of `ClassOrder`."""
     return Accuracy(
         dataset=request.name,
         **summary.metrics_pct,  # type: ignore[arg-type]
@@ -331,6 +336,7 @@ def accuracy_of(
             seconds=seconds,
             resamples=request.resamples,
             seed=request.seed,
+            classes_by=classes_by,
             training_seed=origin.seed,
             training_recipe=origin.recipe,
             training_start=origin.start,

@@ -103,7 +103,7 @@ def make_ready(
     )
     how = (request.dataset, request.tasks, request.resize)
     if isinstance(weights, Weights) and settings.engine == "torch":
-        chosen = predictor_of(weights, *how, settings.dtype, request.thresholds)
+        chosen = predictor_of(weights, *how, settings.dtype, request.thresholds, request.classes_by)
         sampling = prepare(weights.model, settings, device)
         return ReadyModel(chosen, execution.model_copy(update={"sampling": sampling}), environment)
     if settings.device != "cpu":
@@ -112,8 +112,9 @@ def make_ready(
     if reference is not None:
         prepare(reference, settings, device)
     head = weights.spec.head  # type: ignore[attr-defined] # only Mask2Formers are exported
-    known = in_order_of(trained_on(weights.metadata).names, request.dataset.categories, weights.source)
-    predictor = ExportedPredictor(runner, reference, head.num_classes, *how, request.thresholds, known)
+    names = trained_on(weights.metadata).names
+    order = in_order_of(names, request.dataset.categories, weights.source, request.classes_by)
+    predictor = ExportedPredictor(runner, reference, head.num_classes, *how, request.thresholds, order.categories)
     told = {
         "mode": "exported",
         "sampling": runner.sampling,
@@ -123,7 +124,7 @@ def make_ready(
         "inference_engine_version": runner.engine_version,
     }
     return ReadyModel(
-        ChosenPredictor(predictor, tuple(category.id for category in known)),
+        ChosenPredictor(predictor, tuple(category.id for category in order.categories), order),
         execution.model_copy(update=told),
         {**environment, "exported file": f"{runner.name}, SHA-256 {runner.digest}"},
         runner.digest,

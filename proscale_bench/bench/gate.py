@@ -80,7 +80,7 @@ def train_gate(
         raise BenchError(f"{weights.source}: {weights.spec.variant} has no gate that chooses", hint)
     check_device(settings.device, settings.dtype)
     dataset, seen = request.dataset, trained_on(weights.metadata)
-    known = in_order_of(seen.names, dataset.categories, weights.source)
+    known = in_order_of(seen.names, dataset.categories, weights.source).categories
     work = Work(dataset, request.batches, frozenset(request.tasks))
     features: dict[Any, Any] = {}
     quality = []

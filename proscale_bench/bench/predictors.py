@@ -6,9 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from proscale_bench.bench.class_order import category_ids_of, in_order_of
+from proscale_bench.bench.class_order import ClassOrder, category_ids_of, in_order_of
 from proscale_bench.bench.weights import AnyWeights, Weights
-from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
+from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, ClassesBy, PostprocessingThresholds
 from proscale_bench.config.trained_on import trained_on
 from proscale_bench.cost.count import as_given
 from proscale_bench.cost.geometry import InputSize, SizeGroup, resized_size, size_of_images
@@ -94,15 +94,12 @@ def size_for(request: EvaluationRequest, spec: ModelSpec) -> InputSize:
 
 @dataclass(frozen=True)
 class ChosenPredictor:
-    """A predictor, and the data set's ids of its model's classes; None for a class that the data do not have."""
+    """A predictor, the data set's ids of its model's classes, None for a class that the data do not have, and how these
+    were matched."""
 
     predictor: Predictor
     class_ids: tuple[Id | None, ...]
-
-    def are_matched(self, dataset: Dataset) -> bool:
-        """True if the classes stand in another order than the data list them in."""
-        listed = [category.id for category in dataset.categories if category.id in self.class_ids]
-        return [id_ for id_ in self.class_ids if id_ is not None] != listed
+    order: ClassOrder
 
 
 def predictor_of(
@@ -112,6 +109,7 @@ def predictor_of(
     resize: tuple[int, int] | None,
     dtype: DType = "fp32",
     thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
+    classes_by: ClassesBy = "name",
 ) -> ChosenPredictor:
     """The predictor of weights. Loads torch.
 
@@ -125,9 +123,10 @@ def predictor_of(
     names = trained_on(weights.metadata).names
     if "boxes" in weights.spec.tasks:
         things = [category for category in dataset.categories if category.is_thing]
-        ids = category_ids_of(names, weights.spec.classes or len(things), things, weights.source)
+        classes = weights.spec.classes or len(things)
+        ids, order = category_ids_of(names, classes, things, weights.source, classes_by)
         detector = detector_of(weights.model, dtype, thresholds.instances)
-        return ChosenPredictor(BoxPredictor(detector, dataset, ids, resize), ids)
-    known = in_order_of(names, dataset.categories, weights.source)
-    masks = ModelPredictor(weights.segmenter, dataset, tasks, resize, dtype, thresholds, known)
-    return ChosenPredictor(masks, tuple(category.id for category in known))
+        return ChosenPredictor(BoxPredictor(detector, dataset, ids, resize), ids, order)
+    order = in_order_of(names, dataset.categories, weights.source, classes_by)
+    masks = ModelPredictor(weights.segmenter, dataset, tasks, resize, dtype, thresholds, order.categories)
+    return ChosenPredictor(masks, tuple(category.id for category in order.categories), order)

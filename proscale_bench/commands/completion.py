@@ -82,6 +82,7 @@ def families_and_all() -> list[str]:
 
 OFFERS: dict[str, Callable[..., list[str]]] = {
     "--backbone": backbones,
+    "--classes-by": _words(get_args(choices.ClassesBy)),
     "--convention": _table("cost.rules", "CONVENTIONS"),
     "--device": _words(get_args(choices.DeviceType)),
     "--dtype": _words(get_args(choices.DType)),

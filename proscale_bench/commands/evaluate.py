@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from proscale_bench.commands.engines import EngineOptions, check_evaluated, chosen_engines, is_exported, precisions
 from proscale_bench.commands.options import (
     HOW,
     MAX_BATCH_SIZE,
+    SHARE,
     ExecutionOptions,
     ExportOptions,
     MaybeInt,
@@ -26,12 +27,13 @@ from proscale_bench.commands.protocol import sides_of, tasks_of, thresholds_of
 from proscale_bench.config.choices import (
     EMBEDDED,
     OFFICIAL_THRESHOLDS,
+    ClassesBy,
     EngineName,
     ExportPrecision,
     PostprocessingThresholds,
     Task,
 )
-from proscale_bench.errors import BenchError
+from proscale_bench.errors import BenchError, one_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 
 WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
 MERGE = "How queries become panoptic segments"  # defaults are the papers'
-SHARE: dict[str, Any] = {"min": 0, "max": 1}
 
 
 class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
@@ -63,7 +64,8 @@ class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
     )
     schedule: MaybeStr = flag(
         "--schedule, -s SCHEDULE",
-        "Schedule of random weights, of those that ship, or of a file that cannot tell. [default: 3,3,3, or all]",
+        "Schedule of random weights, of those that ship, or of a checkpoint whose tensors do not tell it. "
+        "[default: 3,3,3, or all]",
         WHAT,
     )
     backbone: str = flag("--backbone, -b NAME", "Backbone of random weights.", WHAT, default="tiny")
@@ -80,14 +82,28 @@ class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
         "Resize images to SHORT,LONGEST sides in pixels, or none. [default: as the weights say, else 800,1333]",
         ON,
     )
+    classes_by: str = flag(
+        "--classes-by WAY",
+        "Match classes of weights and data by name, or by order: class k is category k, whatever either is called.",
+        ON,
+        default="name",
+    )
     score_threshold: float = flag(
-        "--score-threshold P", "Class probability that a panoptic segment's query exceeds.", MERGE, default=0.8, **SHARE
+        "--score-threshold P",
+        "Class probability above which a query may become a panoptic segment.",
+        MERGE,
+        default=0.8,
+        **SHARE,
     )
     overlap_threshold: float = flag(
-        "--overlap-threshold P", "Least share of its mask that a panoptic segment keeps.", MERGE, default=0.8, **SHARE
+        "--overlap-threshold P",
+        "Least share of its own mask that a query must win to become a segment.",
+        MERGE,
+        default=0.8,
+        **SHARE,
     )
     mask_threshold: float = flag(
-        "--mask-threshold P", "Least probability of the pixels of a panoptic segment.", MERGE, default=0.5, **SHARE
+        "--mask-threshold P", "Least mask probability of a panoptic segment's pixels.", MERGE, default=0.5, **SHARE
     )
     batch_size: int = flag(
         "--batch-size, -n N", "Number of images in a batch.", HOW, default=1, min=1, max=MAX_BATCH_SIZE
@@ -96,8 +112,8 @@ class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
         "--bootstrap N", "Number of bootstrap draws; 0 for no intervals.", default=1000, min=0, max=100_000
     )
     seed: int = flag("--seed N", "Seed of the bootstrap.", default=0, callback=seed_in_range)
-    reference: bool = flag("--reference", "Compute AP by pycocotools itself, slowly.")
-    per_class: bool = flag("--per-class", "Show also a table by class.")
+    reference: bool = flag("--reference", "Compute AP with pycocotools itself, which is slow.")
+    per_class: bool = flag("--per-class", "Show a table by class, too.")
     visuals: int = flag("--visuals N", "Draw the N images of the lowest PQ.", KEPT, default=0, min=0)
     save_predictions: MaybePath = flag(
         "--save-predictions DIR", "Save the predictions to this folder in COCO's formats.", KEPT
@@ -125,6 +141,8 @@ class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
         thresholds = self.thresholds()
         if self.from_predictions and thresholds != OFFICIAL_THRESHOLDS:
             raise BenchError("thresholds make predictions, and --from-predictions has them", "leave them out")
+        if one_of(ClassesBy, self.classes_by, "way") != "name" and self.from_predictions:
+            raise BenchError("--classes-by is for weights, and --from-predictions has its own ids", "leave it out")
         if self.from_predictions and self.save_predictions:
             raise BenchError("--save-predictions has nothing to save with --from-predictions", "leave it out")
         if self.save_predictions and len(self.files()) > 1:
@@ -186,6 +204,7 @@ class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
             seed=self.seed,
             reference=self.reference,
             thresholds=self.thresholds(),
+            classes_by=one_of(ClassesBy, self.classes_by, "way"),
         )
 
     def thresholds(self) -> PostprocessingThresholds:

@@ -18,6 +18,7 @@ DeviceType = Literal["cpu", "cuda"]
 DType = Literal["fp32", "tf32", "bf16", "fp16"]
 ExecutedDType = Literal["fp32", "tf32", "bf16", "fp16", "int8"]  # int8: of an exported file that was quantised
 ExportPrecision = Literal["fp32", "int8"]
+ClassesBy = Literal["name", "order"]  # how classes of weights meet the categories of data
 Layout = Literal["official", "ours", "huggingface"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal[

@@ -26,7 +26,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from proscale_bench.config import choices
 from proscale_bench.config.catalogue import catalogue, parse_schedule_of
@@ -118,6 +126,7 @@ class EvaluateStep(StrictModel):
     score_threshold: Threshold = choices.OFFICIAL_THRESHOLDS.score  # of the panoptic merge, as are these
     overlap_threshold: Threshold = choices.OFFICIAL_THRESHOLDS.overlap
     mask_threshold: Threshold = choices.OFFICIAL_THRESHOLDS.mask
+    classes_by: choices.ClassesBy = "name"
     batch_size: BatchSize = 1
     dtype: choices.DType = "fp32"
     sampling: choices.Sampling = "auto"
@@ -130,6 +139,13 @@ class EvaluateStep(StrictModel):
     @property
     def thresholds(self) -> choices.PostprocessingThresholds:
         return choices.PostprocessingThresholds(self.score_threshold, self.mask_threshold, self.overlap_threshold)
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_was_a_choice(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        if self.classes_by == "name":  # so that the keys of what was evaluated before stay
+            fields.pop("classes_by", None)
+        return fields
 
 
 def step_of(kind: type[Step], keys: dict[str, Any]) -> Step:

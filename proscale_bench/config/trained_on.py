@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,6 +49,25 @@ class TrainedOn:
         classes = [{key: value for key, value in asdict(one).items() if value is not None} for one in self.classes]
         resize = None if self.resize is None else f"{self.resize[0]},{self.resize[1]}"
         return {"categories": classes or None, "resize": resize}
+
+
+def places_of(known: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...] | None:
+    """The place of each wanted class's name among the known ones; None where both do not list the same names.
+
+    Names are equal as of `folded`. Lists that are equal are each other's, whatever is twice in them.
+    """
+    ours, theirs = ([folded(name) for name in names] for names in (known, wanted))
+    if ours == theirs:
+        return tuple(range(len(ours)))
+    places = {name: place for place, name in enumerate(ours)}
+    if len(ours) != len(theirs) or len(places) < len(ours) or places.keys() != set(theirs):
+        return None
+    return tuple(places[name] for name in theirs)
+
+
+def folded(name: str) -> str:
+    """A class's name without what two spellings of it differ in: case and white space."""
+    return " ".join(name.casefold().split())
 
 
 def trained_on(metadata: Mapping[str, str]) -> TrainedOn:

@@ -47,7 +47,7 @@ class Summary:
 
     metrics_pct: dict[str, float | None]
     intervals_pct: dict[str, Interval]
-    replicates_pct: dict[str, tuple[float, ...]]
+    replicates_pct: dict[str, Sequence[float]]
     classes: tuple[ClassAccuracy, ...]
     engine: str
     warnings: tuple[str, ...]

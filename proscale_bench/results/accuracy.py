@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from proscale_bench.config import choices
-from proscale_bench.results.section import Amount, Count, Interval, Line, Percent, Section, Word
+from proscale_bench.results.section import Amount, Count, Draws, Interval, Line, Percent, Section, Word
 
 Task = choices.Task
 
@@ -52,9 +52,10 @@ class Evaluated(Section):
     training_seed: int | None = None  # of the weights, where they tell; so are the recipe and the start
     training_recipe: Word | None = None  # SHA-256 of all that decides what is learnt
     training_start: Word | None = None  # `fresh`, `backbone` or `baseline`
+    classes_by: choices.ClassesBy | None = None  # where the weights' names and the data's differ; left out elsewhere
     data_folder: Word | None = None  # the name of the folder that the data lay in; null for the embedded data
     intervals: dict[Word, Interval] = Field(default_factory=dict)
-    replicates: dict[Word, tuple[float, ...]] = Field(default_factory=dict)
+    replicates: dict[Word, Draws] = Field(default_factory=dict)
     classes: tuple[ClassAccuracy, ...] = ()
     warnings: tuple[Line, ...] = ()
     different_maps: Annotated[int, Field(ge=0)] | None = None  # panoptic maps that are not torch's, of an exported file
@@ -64,6 +65,13 @@ class Evaluated(Section):
         fields: dict[str, Any] = dump(self)
         if self.different_maps is None:
             del fields["different_maps"]
+        return fields
+
+    @model_serializer(mode="wrap")
+    def _without_equal_names(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        if self.classes_by is None:
+            fields.pop("classes_by", None)
         return fields
 
 

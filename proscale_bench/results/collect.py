@@ -93,7 +93,7 @@ def _record(document: dict[str, Any], row: dict[str, Any]) -> Record:
     """A row of the contract as the record that it was, as far as the row says."""
     ran = row.get("device") is not None
     failure = {"message": row.get("error"), "hint": row.get("hint"), "exit_code": row.get("exit_code", 1)}
-    optional = {key: row[key] for key in ("model", "classes", "dimensions") if row.get(key) is not None}
+    optional = {key: row[key] for key in ("model", "classes", "dimensions", "class_order") if row.get(key) is not None}
     fields = {
         "identity": {
             **{key: row[key] for key in ("backbone", "schedule", "encoder")},

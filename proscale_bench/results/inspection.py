@@ -116,9 +116,11 @@ class WarmStart:
         sliced: the rows of the levels that a layer sees.
         left: as initialised, each with the reason.
         layers: for each new token layer the baseline's that it started from.
+        reordered: the rows of the classes, in the order of the new model's.
     """
 
     taken: tuple[str, ...]
     sliced: tuple[str, ...]
     left: dict[str, str]
     layers: tuple[int, ...]
+    reordered: tuple[str, ...] = ()

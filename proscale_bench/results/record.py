@@ -55,6 +55,8 @@ class Identity(Section):
         dimensions: those in which the model differs from what its backbone's name stands for, such as
             `{"queries": 20, "width": 128}`; null where it differs in none.
         weights: SHA-256 of the weights.
+        class_order: place among the data's categories, from 0, of each class of the weights, whose names are no part of
+            their digest; null, and left out, where both have one order.
     """
 
     model: Word = "Mask2Former"
@@ -65,11 +67,25 @@ class Identity(Section):
     classes: Count | None = None
     dimensions: Dimensions = None
     weights: Word | None = None
+    class_order: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
 
     @property
     def name(self) -> str:
         """The schedule, or what else there is to tell it from others."""
         return self.label if self.schedule == UNKNOWN else self.schedule
+
+    @property
+    def trained(self) -> str | None:
+        """What tells these weights from others of the model: their digest, and another order of classes."""
+        order = f" {','.join(map(str, self.class_order))}" if self.class_order else ""
+        return self.weights and self.weights + order
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual_order(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        if self.class_order is None:
+            fields.pop("class_order", None)
+        return fields
 
 
 class Input(Section):
@@ -316,6 +332,7 @@ class Record(Section):
             "classes": identity.classes,
             "dimensions": identity.model_dump(mode="json")["dimensions"],
             "weights_digest": identity.weights,
+            "class_order": list(identity.class_order) if identity.class_order else None,
             "evaluation": self.evaluation.model_dump(mode="json") if self.evaluation else None,
             "hint": error.hint if error else None,
             "exit_code": error.exit_code if error else None,

@@ -271,7 +271,15 @@ class EvaluateTask(Measurement):
             sides = short, longest
         tasks = tasks_on(dataset, how.tasks)
         return EvaluationRequest(
-            dataset, tasks, sides, how.limit, how.batch_size, how.bootstrap, how.seed, thresholds=how.thresholds
+            dataset,
+            tasks,
+            sides,
+            how.limit,
+            how.batch_size,
+            how.bootstrap,
+            how.seed,
+            thresholds=how.thresholds,
+            classes_by=how.classes_by,
         )
 
 

@@ -177,18 +177,21 @@ def like(baseline: Checkpoint, named: Mask2FormerSpec) -> Mask2FormerSpec:
     return replace(spec, encoder=named.encoder, head=head)
 
 
-def initialise(model: Mask2Former, recipe: Recipe, baseline: Checkpoint | None = None) -> InitialWeights:
+def initialise(
+    model: Mask2Former, recipe: Recipe, baseline: Checkpoint | None = None, classes: Sequence[str] = ()
+) -> InitialWeights:
     """Give a freshly built model the weights that its recipe starts from, in place; all of them or, on error, none.
 
     Args:
         baseline: the checkpoint that the recipe starts from, where it was opened already.
+        classes: names of the model's classes, in order: see `warm_start`.
 
     Raises:
         BenchError: a file that cannot be read, is no baseline, or is of another backbone; both kinds of file at once.
     """
     baseline = baseline or open_baseline(recipe)
     if baseline is not None:
-        taken = warm_start(model, baseline)
+        taken = warm_start(model, baseline, classes)
         return InitialWeights("baseline", baseline.path.name, baseline.digest, taken, baseline.cautions)
     if recipe.backbone_weights is not None:
         return _from_backbone(model, Path(recipe.backbone_weights))

@@ -25,7 +25,11 @@ CAT, DOG, SKY = Category(7, "cat", True), Category(3, "dog", True), Category(9, 
     ],
 )
 def test_categories_stand_in_the_order_of_the_weights(names: tuple[str, ...], expected: tuple[Category, ...]) -> None:
-    assert in_order_of(names, (CAT, DOG, SKY), "w.pth") == expected
+    found = in_order_of(names, (CAT, DOG, SKY), "w.pth")
+    assert found.categories == expected
+    places = tuple(map((CAT, DOG, SKY).index, expected))
+    assert found.places == (None if places == (0, 1, 2) else places)
+    assert found.by == (None if found.places is None else "name")
 
 
 @pytest.mark.parametrize(
@@ -38,6 +42,15 @@ def test_categories_stand_in_the_order_of_the_weights(names: tuple[str, ...], ex
 def test_names_that_differ_are_refused(names: tuple[str, ...], said: str) -> None:
     with pytest.raises(BenchError, match=said):
         in_order_of(names, (CAT, DOG, SKY), "w.pth")
+
+
+@pytest.mark.parametrize("names", [("dog", "cat", "sea"), ("dog", "cat", "cat"), ("clear sky", "Cat", "dog ")])
+def test_classes_are_taken_by_their_order_where_that_is_asked_for(names: tuple[str, ...]) -> None:
+    found = in_order_of(names, (CAT, DOG, SKY), "w.pth", "order")
+    assert (found.categories, found.places, found.by) == ((CAT, DOG, SKY), None, "order")
+    assert f"class 1 of the weights is '{names[0]}', and category 1 of the data 'cat'" in (found.caution or "")
+    same = in_order_of(("cat", "dog", "clear sky"), (CAT, DOG, SKY), "w.pth", "order")
+    assert (same.by, same.caution) == (None, None)
 
 
 def test_what_weights_were_trained_on_survives_a_file() -> None:

@@ -82,6 +82,43 @@ def test_classes_of_other_names_are_refused_in_every_format(tmp_path: Path, made
     assert f"converted{suffix} knows class 1 as 'cat', and no category of the data is called so" in result.stderr
 
 
+def test_classes_are_taken_by_order_where_that_is_asked_for_and_share_no_record(tmp_path: Path, made: Made) -> None:
+    """Two files of the same tensors whose classes are called otherwise are two rows, each of its own mapping."""
+    turned = NAMES[::-1]
+    path, other = weights(tmp_path / "w.safetensors", NAMES), weights(tmp_path / "other.safetensors", turned)
+    plain = row(path, made, tmp_path, "--resize", "none")
+    by_name = row(other, made, tmp_path, "--resize", "none")
+    by_order = row(other, made, tmp_path, "--resize", "none", "--classes-by", "order")
+    assert plain["weights_digest"] == by_name["weights_digest"]
+    assert by_name["class_order"] == [*range(len(NAMES))][::-1]
+    assert by_name["miou"] != pytest.approx(plain["miou"])
+    assert {name: by_order[name] for name in METRICS} == {name: plain[name] for name in METRICS}
+    assert "class_order" not in by_order
+    told = by_order["accuracy"]["evaluated"]
+    assert told["classes_by"] == "order"
+    assert "class 1 of the weights is" in told["warnings"][0]
+    assert (by_name["accuracy"]["evaluated"]["classes_by"], "classes_by" in plain["accuracy"]["evaluated"]) == (
+        "name",
+        False,
+    )
+    records = scan(tmp_path / "run")[0]
+    assert sorted((one.identity.class_order is None) for one in records) == [False, True]
+    assert {one.accuracy.miou for one in records if one.accuracy} == {plain["miou"], by_name["miou"]}
+    report = run("report", str(tmp_path / "run"), "--out", str(tmp_path / "report"))
+    assert report.exit_code == 0, report.stderr
+    lines = (tmp_path / "report" / "report.md").read_text().splitlines()
+    head = next(line for line in lines if line.startswith("|") and "95 %" in line)
+    assert head.count("1,1,1, ") == 2  # two columns, told apart
+
+
+def test_classes_of_other_names_can_be_taken_by_order(tmp_path: Path, made: Made) -> None:
+    path = weights(tmp_path / "w.safetensors", ("cat", *NAMES[1:]))
+    refused = evaluate(path, made, tmp_path)
+    assert (refused.exit_code, "--classes-by order takes classes by their order" in refused.stderr) == (2, True)
+    assert evaluate(path, made, tmp_path, "--classes-by", "order").exit_code == 0
+    assert evaluate(path, made, tmp_path, "--classes-by", "place").exit_code == 2
+
+
 # --- Thresholds ---
 
 

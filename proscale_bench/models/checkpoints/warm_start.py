@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from proscale_bench.config.trained_on import trained_on
+from proscale_bench.config.trained_on import places_of, trained_on
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import OwnModel, build
 from proscale_bench.models.checkpoints.checkpoint import INDEX, Checkpoint
@@ -34,13 +34,12 @@ from proscale_bench.specs.levels import LEVELS
 from proscale_bench.specs.model import EncoderSpec
 
 # What may differ, with what it follows from; every other difference is an error.
+CLASS_HEADS = ("decoder.class_head.", "decoder.class_heads.", "proposals.class_head.")
 FREE = {
-    "decoder.class_head.": "another number of classes",
+    **dict.fromkeys(CLASS_HEADS, "another number of classes"),
     "decoder.query_": "another number of queries",
     "encoder.pixel_embedding.0.": "another kind of convolution",
-    "decoder.class_heads.": "another number of classes",
     "decoder.queries": "another number of queries",
-    "proposals.class_head.": "another number of classes",
 }
 TOKEN_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
 PROJECTION = re.compile(r"encoder\.projections\.(\d+)\.(.+)")
@@ -75,12 +74,14 @@ def start_from(
 
 
 @torch.no_grad()
-def warm_start(model: OwnModel, baseline: Checkpoint) -> WarmStart:
+def warm_start(model: OwnModel, baseline: Checkpoint, classes: Sequence[str] = ()) -> WarmStart:
     """Initialise a model from a baseline's checkpoint, in place.
 
     Args:
         model: model with any encoder, with the baseline's backbone and dimensions; classes and queries may differ.
         baseline: a complete checkpoint whose token layers all see three levels.
+        classes: names of the model's classes, in order. Where the checkpoint names its own, each takes the row of its
+            name, and other classes start afresh. Empty: a class is the one at its place.
 
     Raises:
         BenchError: the checkpoint is no baseline, or has other dimensions; names the first tensor.
@@ -97,7 +98,7 @@ def warm_start(model: OwnModel, baseline: Checkpoint) -> WarmStart:
         raise BenchError(
             f"{baseline.path}: a detector and a model with masks have no head in common", "start from its kind"
         )
-    source = baseline.translation.tensors
+    source, reordered = _by_class(baseline, classes)
     depth = len(baseline.inferred.schedule.layers)
     whole = EarlyExit() if isinstance(encoder, EarlyExit) else encoder  # it has all layers, whichever run
     levels = [layer.reads or layer.levels for layer in whole.layers]
@@ -114,7 +115,8 @@ def warm_start(model: OwnModel, baseline: Checkpoint) -> WarmStart:
             level = tokens_of[int(projection[1])]
             counterpart = f"encoder.projections.{LEVELS.index(level)}.{projection[2]}" if level in LEVELS else ""
         if counterpart not in source:
-            left[key] = "no counterpart in the baseline"
+            is_head = key.startswith(CLASS_HEADS)
+            left[key] = "classes of other names" if is_head else "no counterpart in the baseline"
             continue
         theirs = source[counterpart]
         if match and match[2].startswith(("attention.sampling_offsets.", "attention.attention_weights.")):
@@ -138,7 +140,27 @@ def warm_start(model: OwnModel, baseline: Checkpoint) -> WarmStart:
     for key, tensor in start.items():  # only now that all fit
         state[key].copy_(tensor)
     started = layers if any(map(TOKEN_LAYER.match, start)) else ()
-    return WarmStart(tuple(key for key in start if key not in sliced), tuple(sliced), left, started)
+    taken = tuple(key for key in start if key not in (*sliced, *reordered))
+    return WarmStart(taken, tuple(sliced), left, started, reordered)
+
+
+def _by_class(baseline: Checkpoint, classes: Sequence[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """A baseline's tensors with the rows of its class heads in the order of these classes, and the keys of those rows.
+
+    The class head of other classes is left out. Where either has no names, or their numbers differ, it stays.
+    """
+    tensors = dict(baseline.translation.tensors)
+    known = trained_on(baseline.translation.stored.metadata).names
+    places = places_of(known, classes)
+    alike = len(known) == len(classes) == baseline.inferred.head.num_classes
+    if not alike or places == tuple(range(len(classes))):
+        return tensors, ()
+    heads = tuple(key for key in tensors if key.startswith(CLASS_HEADS))
+    for key in heads:
+        tensor = tensors.pop(key)
+        if places is not None:
+            tensors[key] = tensor[[*places, *range(len(places), len(tensor))]]  # "no object" stays the last
+    return tensors, () if places is None else heads
 
 
 def rows_of_levels(

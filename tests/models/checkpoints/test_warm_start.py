@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from proscale_bench.config.trained_on import KnownClass, TrainedOn
 from proscale_bench.errors import BenchError
 from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.load import open_checkpoint
+from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.models.checkpoints.warm_start import rows_of_levels, start_from, warm_start
+from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.specs.encoders.staged import parse_compact
 from proscale_bench.specs.levels import LEVELS
 from proscale_bench.specs.mask2former import Mask2FormerSpec
@@ -122,6 +125,39 @@ def test_other_classes_and_queries_are_left_and_said(baseline: Path) -> None:
     left = warm_start(model, open_checkpoint(baseline)).left
     assert left["decoder.class_head.weight"] == "another number of classes"
     assert left["decoder.query_features"] == "another number of queries"
+
+
+def named(path: Path, model: Mask2Former, *names: str) -> Path:
+    save_checkpoint(model, path, seen=TrainedOn(tuple(map(KnownClass, names))))
+    return path
+
+
+def test_rows_of_the_class_head_go_to_the_classes_of_their_names(tmp_path: Path) -> None:
+    names = [f"class {index}" for index in range(HEAD.num_classes)]
+    source = small_model("baseline", RESNET)
+    path = named(tmp_path / "named.safetensors", source, *names)
+    turned = [*reversed([name.upper() for name in names])]
+    for classes in (turned, names, ()):
+        model = small_model("3,3,3", RESNET, seed=1)
+        started = warm_start(model, open_checkpoint(path), classes)
+        order = [*range(HEAD.num_classes)][:: -1 if classes == turned else 1]
+        for kind in ("weight", "bias"):
+            ours, theirs = (getattr(one.decoder.class_head, kind) for one in (model, source))
+            assert torch.equal(ours, theirs[[*order, HEAD.num_classes]])
+        heads = {"decoder.class_head.weight", "decoder.class_head.bias"}
+        assert set(started.reordered) == (heads if classes == turned else set())
+        assert all((key in started.taken) == (classes != turned) for key in heads)
+
+
+@pytest.mark.parametrize("other", ["another", "class 1"])
+def test_classes_of_other_names_start_afresh(tmp_path: Path, other: str) -> None:
+    names = [f"class {index}" for index in range(HEAD.num_classes)]
+    path = named(tmp_path / "named.safetensors", small_model("baseline", RESNET), *names)
+    model = small_model("3,3,3", RESNET, seed=1)
+    before = model.decoder.class_head.weight.clone()
+    started = warm_start(model, open_checkpoint(path), [other, *names[1:]])
+    assert torch.equal(model.decoder.class_head.weight, before)
+    assert started.left["decoder.class_head.weight"] == "classes of other names"
 
 
 @pytest.mark.parametrize("backbone", [SWIN])
