@@ -268,32 +268,42 @@ def predict(
     weights: str | PathLike[str],
     *images: str | PathLike[str],
     categories: str | PathLike[str] | None = None,
+    schedule: EncoderSpec | str | None = None,
     tasks: Sequence[Task] | None = None,
     resize: tuple[int, int] | Literal["default"] | None = "default",
-    batch_size: int = 1,
     device: DeviceType = "cpu",
+    compiled: bool = False,
     threads: int | None = None,
     out: str | PathLike[str] | None = None,
+    pictures: bool = True,
+    overwrite: bool = False,
+    **how: Any,
 ) -> list[PredictedImage]:
-    """Predict pictures of which no truth is known, in this process. Loads torch.
+    """Predict pictures of which no truth is known, in this process, as `proscale-bench predict` does. Loads torch.
 
     Args:
         weights: a checkpoint.
         images: files, folders, and patterns such as `photos/*.jpg`.
         categories: a JSON with COCO's list of categories, the weights' classes in order; the ids of its images are used
             too. None: what the weights say.
+        schedule: schedule of a checkpoint whose tensors do not tell it.
         tasks: None for all that the model predicts: `panoptic`, `instance` and `semantic`, or `boxes`.
         resize: (short side, longest side) in pixels, or None: pictures are given as they are; by default as the weights
             say, else 800 and 1333.
+        compiled: run `torch.compile`.
         threads: number of CPU threads; None: as many as PyTorch likes.
-        out: a new folder that results and pictures are written to, as `proscale-bench predict` does; None: they are
-            not kept.
+        out: a new folder that results are written to, as `proscale-bench predict` does; None: they are not kept.
+        pictures: write drawn pictures there too.
+        overwrite: replace a folder that `predict` wrote.
+        how: of the keys of `evaluate:` in a sweep's file `score_threshold=0.5`, `overlap_threshold`, `mask_threshold`,
+            `classes_by="order"`, `batch_size`, `dtype="bf16"`, `sampling` and `optimizations`.
 
     Returns:
         A value for each picture, in order, all in memory: maps take five bytes a pixel.
 
     Raises:
-        BenchError: pictures or weights cannot be read, nothing says what the classes are called, or `out` is there.
+        BenchError: pictures or weights cannot be read, nothing says what the classes are called, `out` is there, or an
+            argument has a value that it cannot have.
     """
     from pathlib import Path
 
@@ -309,21 +319,30 @@ def predict(
     from proscale_bench.bench.predictors import judged_by
     from proscale_bench.bench.vocabulary import read_categories, vocabulary_of
     from proscale_bench.bench.weights import read_weights
+    from proscale_bench.config.sweep import EvaluateStep, step_of
     from proscale_bench.data.image_files import find_pictures, look_at
-    from proscale_bench.data.whole_folder import whole_folder
+    from proscale_bench.data.whole_folder import refuse_folder, whole_folder
 
+    if odd := how.keys() & {"data", "split", "limit", "bootstrap", "seed"}:
+        raise BenchError(f"predict: {min(odd)} is of evaluations", "leave it out")
+    step = step_of(EvaluateStep, {"tasks": tasks, **how})
+    if out is not None:
+        refuse_folder(Path(out), COMMAND, overwrite)
     told = None if categories is None else read_categories(Path(categories))
     files = look_at(*find_pictures([str(image) for image in images]), told.image_ids if told else {})
-    loaded = read_weights(Path(weights))
+    loaded = read_weights(Path(weights), parse_schedule(schedule) if isinstance(schedule, str) else schedule)
     words = vocabulary_of(loaded, Path(weights), told)
     warn_of((words.note,) if words.note else ())
     scale = words.resize if resize == "default" else resize
     judged = judged_by(loaded.spec, tuple(tasks or ALL_TASKS), tasks, loaded.source)
-    asked = PredictionRequest(files, words.categories, judged, scale, batch_size)
-    found = list(predictions(asked, ExecutionSettings(device, threads=threads), loaded))
+    asked = PredictionRequest(
+        files, words.categories, judged, scale, step.batch_size, step.thresholds, step.classes_by
+    )
+    settings = ExecutionSettings(device, step.dtype, compiled, step.sampling, step.optimizations, threads)
+    found = list(predictions(asked, settings, loaded))
     if out is not None:
-        with whole_folder(Path(out), COMMAND) as folder:
-            write_predictions(folder, asked, iter(found))
+        with whole_folder(Path(out), COMMAND, overwrite) as folder:
+            write_predictions(folder, asked, iter(found), pictures=pictures)
     return named(asked, found)
 
 

@@ -17,7 +17,7 @@ from proscale_bench.bench.evaluate import COCO_RESIZE, Resize
 from proscale_bench.bench.execution import ExecutionSettings
 from proscale_bench.bench.predictors import predictor_of
 from proscale_bench.bench.weights import Weights
-from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
+from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, ClassesBy, PostprocessingThresholds
 from proscale_bench.data.batches import form_batches, load_ahead
 from proscale_bench.data.dataset import Category, Dataset, Id, ImageEntry
 from proscale_bench.data.image_files import ImageFiles
@@ -43,6 +43,7 @@ class PredictionRequest:
 
     Args:
         resize: (short side, longest side) in pixels that pictures are resized to; None: given as they are.
+        classes_by: how classes of weights meet the categories: see `in_order_of`.
     """
 
     files: ImageFiles
@@ -51,6 +52,7 @@ class PredictionRequest:
     resize: Resize | None = COCO_RESIZE
     batch_size: int = 1
     thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS
+    classes_by: ClassesBy = "name"
 
     @property
     def dataset(self) -> Dataset:
@@ -119,7 +121,9 @@ def predictions(
 
     check_device(settings.device, settings.dtype)
     dataset = request.dataset
-    chosen = predictor_of(weights, dataset, request.tasks, request.resize, settings.dtype, request.thresholds)
+    chosen = predictor_of(
+        weights, dataset, request.tasks, request.resize, settings.dtype, request.thresholds, request.classes_by
+    )
     predictor = chosen.predictor
     batches = form_batches(dataset.images, request.batch_size, *(request.resize or (None, 0)))
     ahead = max(2, IMAGES_AHEAD // max((len(batch.images) for batch in batches), default=1))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.bench.evaluate import EvaluationRequest
+from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.config.recipe import DetectionRecipe, Recipe, ShapesData
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.dataset import Category, Dataset
@@ -36,6 +37,7 @@ class SplitValidator:
         split: the name of its split.
         images: number of images, the first ones; None for all.
         resize: (short side, longest side) in pixels that images are resized to, as they are in training; None: not.
+        thresholds: thresholds of the panoptic merge.
         boxes: True for a detector, whose classes are the data's things.
     """
 
@@ -43,6 +45,7 @@ class SplitValidator:
     split: str
     images: int | None
     resize: tuple[int, int] | None
+    thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS
     boxes: bool = False
     _dataset: Dataset | None = field(default=None, init=False)
 
@@ -82,7 +85,7 @@ class SplitValidator:
             ids = [category.id for category in self._dataset.categories]
             predictor = BoxPredictor(detector_of(model), self._dataset, ids, self.resize)
         else:
-            predictor = ModelPredictor(model, self._dataset, request.tasks, self.resize)
+            predictor = ModelPredictor(model, self._dataset, request.tasks, self.resize, thresholds=self.thresholds)
         work = Work(self._dataset, request.batches, frozenset(request.tasks))
 
         def show(batch: BatchDone) -> None:
@@ -110,10 +113,11 @@ def validator_of(recipe: Recipe, coco: Path | None) -> SplitValidator | None:
         return None
     boxes = isinstance(recipe, DetectionRecipe)
     if coco is None or isinstance(data, ShapesData) or data.split is None:
-        return SplitValidator(None, "val", settings.images, None, boxes)
+        return SplitValidator(None, "val", settings.images, None, settings.thresholds, boxes)
     split = validation_split(coco, data.split, settings.split)
     crop = recipe.augmentation.crop
-    return None if split is None else SplitValidator(coco, split, settings.images, (min(crop), max(crop)), boxes)
+    resize = min(crop), max(crop)
+    return None if split is None else SplitValidator(coco, split, settings.images, resize, settings.thresholds, boxes)
 
 
 def on_folder(recipe: Recipe, coco: Path | None) -> Recipe:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from proscale_bench.specs.families import OwnSpec
 
 # Typer on Python 3.10 reads this form in every version.
+MaybeFloat = Optional[float]  # noqa: UP045
 MaybeInt = Optional[int]  # noqa: UP045
 MaybeInts = Optional[list[int]]  # noqa: UP045
 MaybePath = Optional[Path]  # noqa: UP045
@@ -44,6 +45,7 @@ WHICH, ANY_MODEL, HOW, PREPARED, EXPORT = (
     "Export",
 )
 MAX_SEED = 2**32 - 1
+SHARE: dict[str, Any] = {"min": 0, "max": 1}
 # Spellings that Typer cannot declare, and those of earlier versions, which no help shows.
 SPELLINGS = {
     "--verify=all": "--verify-all",  # an option with an optional value
@@ -276,8 +278,8 @@ class DeviceOptions(Options):
     device: MaybeStr = flag("--device NAME", "Device: cuda or cpu. [default: cuda if there is one]", HOW)
     sampling: str = flag(
         "--sampling NAME",
-        "Core of deformable attention: auto, grid_sample, embedding_bag, embedding_bag_compiled, dense, triton "
-        "or deformops.",
+        "Core of deformable attention: auto, grid_sample, embedding_bag, embedding_bag_compiled, dense, gather, "
+        "triton or deformops.",
         PREPARED,
         default="auto",
     )

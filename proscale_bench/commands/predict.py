@@ -10,7 +10,8 @@ import typer
 from proscale_bench.commands.evaluate import EvalOptions
 from proscale_bench.commands.options import HOW, MAX_BATCH_SIZE, ExecutionOptions, MaybePath, MaybeStr, flag, takes
 from proscale_bench.commands.protocol import sides_of, tasks_of, thresholds_of
-from proscale_bench.errors import BenchError
+from proscale_bench.config.choices import ClassesBy
+from proscale_bench.errors import BenchError, one_of
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class PredictOptions(ExecutionOptions):
     images: list[str] = typer.Argument(
         metavar="IMAGES", help="Pictures: files, folders, or patterns as in 'photos/*.jpg'."
     )
-    weights: Path = flag("--weights, -w FILE", "Checkpoint that predicts.", WHAT, default=...)
-    schedule: MaybeStr = flag("--schedule, -s SCHEDULE", "Schedule of a file that cannot tell.", WHAT)
+    weights: Path = flag("--weights, -w FILE", "Checkpoint to predict with.", WHAT, default=...)
+    schedule: MaybeStr = flag("--schedule, -s SCHEDULE", "Schedule of a checkpoint whose tensors do not tell it.", WHAT)
     categories: MaybePath = flag(
         "--categories FILE",
         "JSON with COCO's list of categories, the weights' classes in order; the ids of its images are used too. "
@@ -42,6 +43,12 @@ class PredictOptions(ExecutionOptions):
         "--resize SIDES",
         "Resize pictures to SHORT,LONGEST sides in pixels, or none. [default: what the weights say, else 800,1333]",
         WHAT,
+    )
+    classes_by: str = flag(
+        "--classes-by WAY",
+        "Match the weights' classes and those of --categories by name, or by order, whatever either is called.",
+        WHAT,
+        default="name",
     )
     score_threshold: float = EvalOptions.score_threshold
     overlap_threshold: float = EvalOptions.overlap_threshold
@@ -61,6 +68,7 @@ class PredictOptions(ExecutionOptions):
 
         super().check()
         thresholds_of(self)
+        one_of(ClassesBy, self.classes_by, "way")
         if self.schedule is not None:
             parse_runnable(self.schedule)
         if self.tasks is not None:
@@ -74,7 +82,7 @@ class PredictOptions(ExecutionOptions):
 
 @takes(PredictOptions)
 def predict(options: PredictOptions) -> None:
-    """Predict pictures without any truth: drawn, and as COCO's panoptic, instance, semantic or box results.
+    """Predict pictures without annotations; write them drawn, and as COCO's panoptic, instance, semantic or box results.
 
     Example: proscale-bench predict --weights model.pth --categories panoptic_val2017.json photos/ --out predictions
     """
@@ -107,6 +115,7 @@ def predict(options: PredictOptions) -> None:
             words.resize if options.resize is None else sides_of(options.resize),
             options.batch_size,
             thresholds_of(options),
+            one_of(ClassesBy, options.classes_by, "way"),
         )
         if words.note:
             note(printable(f"{words.note}; --categories FILE says others"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Literal, Optional
+from typing import TYPE_CHECKING, Literal
 
 from proscale_bench.commands.options import (
     EXPORT,
@@ -11,6 +11,7 @@ from proscale_bench.commands.options import (
     BackboneOptions,
     DeviceOptions,
     ExportOptions,
+    MaybeFloat,
     MaybePath,
     MaybeStr,
     MaybeStrs,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 FigureFormat = Literal["svg", "png", "pdf"]
 COMMAND = "schedules search"
-MaybeFloat = Optional[float]  # noqa: UP045
 LIMITS, SEARCHED, KNOWN = "What it may cost", "What is searched", "What is known"
 
 
@@ -40,7 +40,7 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
     max_total_gflops: MaybeFloat = flag("--max-total-gflops G", "Limit of the whole model.", LIMITS)
     max_encoder_gflops: MaybeFloat = flag("--max-encoder-gflops G", "Limit of the encoder.", LIMITS)
     max_ms: MaybeFloat = flag("--max-ms MS", "Limit of one image's latency on this device, in milliseconds.", LIMITS)
-    latency: bool = flag("--latency", "Predict latencies without a limit too, and measure the first row's.", LIMITS)
+    latency: bool = flag("--latency", "Predict latencies also without a limit, and measure the first row's.", LIMITS)
     families: MaybeStrs = flag(
         "--families NAME",
         "Family of encoders, or several with commas. Repeat for more. [default: all but more-levels]",
@@ -52,15 +52,21 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
         "Image size as in 800x1333, or coco-first100, or coco-val. [default: coco-first100; with --max-ms or --latency "
         "640x640, on a GPU 800x1333]",
     )
-    rules: str = flag("--rules NAME", "Rule set of the count: fvcore, published or complete.", default="fvcore")
+    rules: str = flag(
+        "--rules NAME", "Rule set of the count: fvcore, published, complete or products.", default="fvcore"
+    )
     rows: int = flag("--rows N", "Number of points of the frontier that are shown.", default=10, min=1)
     max_seconds: float = flag(
         "--max-seconds S", "Time limit per profiled schedule, in seconds.", HOW, default=10.0, min=0.1
     )
-    anew: bool = flag("--anew", "Profile again what an earlier search has kept.", HOW)
-    records: MaybePath = flag("--records RUN", "Run whose accuracies are shown and learnt from.", KNOWN)
+    anew: bool = flag("--anew", "Profile again instead of using what an earlier search measured.", HOW)
+    records: MaybePath = flag("--records RUN", "Run whose accuracies are shown and used for advice.", KNOWN)
     within: float = flag(
-        "--within POINTS", "Points below the baseline's accuracy that are good enough.", KNOWN, default=1.0, min=0.0
+        "--within POINTS",
+        "Number of points below the baseline's accuracy that are good enough.",
+        KNOWN,
+        default=1.0,
+        min=0.0,
     )
     metric: str = flag("--metric METRIC", "Accuracy of the records.", KNOWN, default="pq")
     export_figure: MaybePath = flag(

@@ -12,7 +12,9 @@ from proscale_bench.commands.options import (
     EXPORT_JSON,
     HOW,
     SCHEDULE_HELP,
+    SHARE,
     DeviceOptions,
+    MaybeFloat,
     MaybeInt,
     MaybePath,
     MaybeStr,
@@ -20,6 +22,7 @@ from proscale_bench.commands.options import (
     seed_in_range,
     takes,
 )
+from proscale_bench.config.choices import OFFICIAL_THRESHOLDS
 from proscale_bench.errors import BenchError, ExitCode, one_of
 
 if TYPE_CHECKING:
@@ -111,6 +114,24 @@ class TrainOptions(DeviceOptions):
         "--val-split NAME",
         "Split of DIR to evaluate on. [default: the recipe's; val2017, val or the only other]",
         RECIPE,
+    )
+    score_threshold: MaybeFloat = flag(
+        "--score-threshold P",
+        "Class probability above which a query may become a panoptic segment in validation. [default: the recipe's]",
+        RECIPE,
+        **SHARE,
+    )
+    overlap_threshold: MaybeFloat = flag(
+        "--overlap-threshold P",
+        "Least share of its own mask that a query must win to become a segment in validation. [default: the recipe's]",
+        RECIPE,
+        **SHARE,
+    )
+    mask_threshold: MaybeFloat = flag(
+        "--mask-threshold P",
+        "Least mask probability of a panoptic segment's pixels in validation. [default: the recipe's]",
+        RECIPE,
+        **SHARE,
     )
     workers: int = flag("--workers N", "Number of threads that load images.", HOW, default=2, min=1, max=256)
     out: MaybePath = flag("--out DIR", "Folder of the run. [default: runs/RECIPE-BACKBONE-SCHEDULE-seedN]", KEPT)
@@ -305,4 +326,5 @@ def show(console: Console, record: TrainingRecord, weights: Path, options: Train
     from proscale_bench.render.training import next_step, summary
 
     print_lines(console, [summary(record)], style="", soft_wrap=True)
-    print_lines(console, [next_step(weights, options.coco, recipe.evaluation_resize)], soft_wrap=True)
+    thresholds = recipe.validation.thresholds if recipe.validation else OFFICIAL_THRESHOLDS
+    print_lines(console, [next_step(weights, options.coco, recipe.evaluation_resize, thresholds)], soft_wrap=True)

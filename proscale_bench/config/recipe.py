@@ -81,11 +81,19 @@ class ValidationSettings(StrictModel):
         every: number of iterations between two; there is one after the last iteration too.
         split: name of the split; null for `val2017`, `val`, or the only other split of the folder.
         images: number of images, the first of the split; null for all.
+        score_threshold, overlap_threshold, mask_threshold: of the panoptic merge, as of `eval`.
     """
 
     every: Iterations
     split: SplitName | None = None
     images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    score_threshold: Share = choices.OFFICIAL_THRESHOLDS.score
+    overlap_threshold: Share = choices.OFFICIAL_THRESHOLDS.overlap
+    mask_threshold: Share = choices.OFFICIAL_THRESHOLDS.mask
+
+    @property
+    def thresholds(self) -> choices.PostprocessingThresholds:
+        return choices.PostprocessingThresholds(self.score_threshold, self.mask_threshold, self.overlap_threshold)
 
 
 class Augmentation(StrictModel):

@@ -24,6 +24,9 @@ class RecipeChanges:
     split: str | None = None
     val_split: str | None = None
     validate_every: int | None = None
+    score_threshold: float | None = None
+    overlap_threshold: float | None = None
+    mask_threshold: float | None = None
 
 
 def with_changes(recipe: Recipe, changes: RecipeChanges) -> Recipe:
@@ -59,15 +62,19 @@ def _other_data(recipe: Recipe, changes: RecipeChanges) -> dict[str, Any]:
         if isinstance(recipe.data, ShapesData):
             raise BenchError(f"--split: the recipe {recipe.name} trains on the embedded data", "leave --split out")
         update["data"] = recipe.data.model_copy(update={"split": changes.split})
+    names = ("score_threshold", "overlap_threshold", "mask_threshold")
+    changed = {"split": changes.val_split, **{name: getattr(changes, name) for name in names}}
+    changed = {name: value for name, value in changed.items() if value is not None}
     if changes.validate_every == 0:
-        if changes.val_split is not None:
-            raise BenchError("--val-split with --validate-every 0", "leave one of them out")
+        if changed:
+            flag = "val-split" if "split" in changed else next(iter(changed)).replace("_", "-")
+            raise BenchError(f"--{flag} with --validate-every 0", "leave one of them out")
         return update | {"validation": None}
-    if changes.validate_every is None and changes.val_split is None:
+    if changes.validate_every is not None:
+        changed["every"] = changes.validate_every
+    if not changed:
         return update
     settings = recipe.validation or ValidationSettings(every=recipe.checkpoint_every)
-    changed = {"every": changes.validate_every, "split": changes.val_split}
-    changed = {name: value for name, value in changed.items() if value is not None}
     return update | {"validation": settings.model_copy(update=changed)}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, PostprocessingThresholds
 from proscale_bench.config.recipe import Recipe
 from proscale_bench.render.table import Row, Table
 from proscale_bench.results.inspection import WarmStart
@@ -50,21 +51,33 @@ def summary(record: TrainingRecord) -> str:
     )
 
 
-def next_step(weights: Path, coco: Path | None, resize: tuple[int, int] | None = None) -> str:
-    """The command that evaluates the weights, at the scale (short side, longest side) at which they were trained."""
+def next_step(
+    weights: Path,
+    coco: Path | None,
+    resize: tuple[int, int] | None = None,
+    thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS,
+) -> str:
+    """The command that evaluates the weights, at the scale (short side, longest side) at which they were trained, by
+    the thresholds by which they were validated."""
     data = f" --coco {shlex.quote(str(coco))}" if coco else ""
     scale = f" --resize {resize[0]},{resize[1]}" if resize else ""
-    return f"next: proscale-bench eval --weights {shlex.quote(str(weights))}{data}{scale}"
+    named = {name: getattr(thresholds, name) for name in ("score", "overlap", "mask")}
+    others = {name: value for name, value in named.items() if value != getattr(OFFICIAL_THRESHOLDS, name)}
+    flags = "".join(f" --{name}-threshold {value:g}" for name, value in others.items())
+    return f"next: proscale-bench eval --weights {shlex.quote(str(weights))}{data}{scale}{flags}"
 
 
 def left_out(file: str, started: WarmStart | None) -> list[str]:
-    """The parts of a model that a checkpoint to start from did not give, each with the reason: one line a reason."""
+    """The parts of a model that a checkpoint to start from did not give, or not as they lie there: a line a reason."""
     reasons: dict[str, list[str]] = {}
     for key, reason in (started.left if started else {}).items():
         part = ".".join(key.split(".")[:2])
         if part not in reasons.setdefault(reason, []):
             reasons[reason].append(part)
-    return [f"not taken from {file}, {reason}: {', '.join(parts)}" for reason, parts in reasons.items()]
+    lines = [f"not taken from {file}, {reason}: {', '.join(parts)}" for reason, parts in reasons.items()]
+    if started and started.reordered:
+        lines.append(f"taken from {file} in another order: the rows of the class head, each by its class's name")
+    return lines
 
 
 def recipes_table(recipes: Sequence[Recipe]) -> Table:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from proscale_bench.config.choices import OFFICIAL_THRESHOLDS
 from proscale_bench.config.recipe import DetectionRecipe, Recipe
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import locked, write_atomic
@@ -167,6 +168,8 @@ def _identity(job: TrainingJob) -> dict[str, Any]:
     settings, validation = job.recipe.validation, None
     if job.validator is not None and settings is not None:
         validation = {"every": settings.every, "split": job.validator.split, "images": settings.images}
+        if settings.thresholds != OFFICIAL_THRESHOLDS:  # as it was before there were others
+            validation["thresholds"] = asdict(settings.thresholds)
     return setup.identity_of(job.recipe, job.schedule, job.seed, job.model) | {"validation": validation}
 
 
@@ -186,7 +189,7 @@ class _Training:
         if baseline is not None and isinstance(spec, Mask2FormerSpec):
             spec = setup.like(baseline, spec)
         model: Any = build(spec, drop_path=recipe.drop_path)
-        self.start = setup.initialise(model, recipe, baseline)
+        self.start = setup.initialise(model, recipe, baseline, self.seen.names)
         if processes.is_first:
             watcher.started(self.start)
         self.backbone = spec.backbone_name

@@ -13,6 +13,7 @@ from PIL import Image
 import proscale_bench as psb
 from proscale_bench.config.weights import shipped_weights
 from proscale_bench.data.shapes.writing import write_shapes
+from proscale_bench.errors import BenchError
 from tests.cli import run
 from tests.data.made import CATEGORIES, edit_json, make_dataset
 
@@ -129,6 +130,28 @@ def test_the_python_function_gives_the_same(shapes: Path, predicted: Path, tmp_p
     psb.predict(WEIGHTS, shapes / "val", out=tmp_path / "out", threads=1)
     for name in ("panoptic.json", "instances.json"):
         assert (tmp_path / "out" / name).read_bytes() == (predicted / name).read_bytes()
+
+
+def test_the_python_function_takes_what_the_command_takes(shapes: Path, tmp_path: Path) -> None:
+    picture, out = sorted((shapes / "val").iterdir())[0], tmp_path / "out"
+    how = {"threads": 1, "tasks": ["panoptic"]}
+    (plain,) = psb.predict(WEIGHTS, picture, **how)
+    (least,) = psb.predict(WEIGHTS, picture, score_threshold=0.0, overlap_threshold=0.0, mask_threshold=0.25, **how)
+    (most,) = psb.predict(WEIGHTS, picture, score_threshold=1.0, **how)
+    assert len(least.segments) > len(plain.segments) > len(most.segments) == 0
+    (other,) = psb.predict(
+        WEIGHTS, picture, schedule="3,3,3", dtype="bf16", sampling="grid_sample", optimizations=False, **how
+    )
+    assert {one.name for one in other.segments} & {one.name for one in plain.segments}
+    psb.predict(WEIGHTS, picture, out=out, pictures=False, **how)
+    assert not (out / "pictures").exists()
+    with pytest.raises(BenchError, match="exists"):
+        psb.predict(WEIGHTS, picture, out=out, **how)
+    psb.predict(WEIGHTS, picture, out=out, overwrite=True, **how)
+    assert (out / "pictures").is_dir()
+    for odd in ({"dtype": "int8"}, {"score_threshold": 1.5}, {"limit": 3}, {"sampling": "nearest"}, {"speed": 1}):
+        with pytest.raises(BenchError, match=next(iter(odd))):
+            psb.predict(WEIGHTS, picture, **how, **odd)  # type: ignore[arg-type]
 
 
 def test_every_unreadable_picture_is_named_before_torch_is_loaded(shapes: Path, tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ import yaml
 from proscale_bench.bench.train import fitting_recipe
 from proscale_bench.config.choices import shipped
 from proscale_bench.config.recipe import read_recipe
+from proscale_bench.config.recipe_changes import RecipeChanges, with_changes
 from proscale_bench.errors import BenchError
 from proscale_bench.models.processes import Processes
+from proscale_bench.render.training import next_step
 from proscale_bench.results.training import read_log, read_record
 from proscale_bench.training.folder import LOG, RECORD, STATE, WEIGHTS
 from proscale_bench.training.loop import Trainer
@@ -243,6 +245,15 @@ def test_a_folder_is_all_that_train_needs(own: Path, monkeypatch: pytest.MonkeyP
     assert "eval --weights runs/own-tiny-tiny-1-1-1-seed0/best.safetensors --coco own --resize 256,256" in done.stderr
 
 
+def test_the_next_step_evaluates_by_the_thresholds_of_validation(own: Path) -> None:
+    changes = RecipeChanges(score_threshold=0.5, mask_threshold=0.4)
+    recipe = with_changes(read_recipe(shipped("recipes")["own-tiny"]), changes)
+    assert recipe.validation is not None
+    said = next_step(Path("w.safetensors"), own, None, recipe.validation.thresholds)
+    assert said.endswith(" --score-threshold 0.5 --mask-threshold 0.4")
+    assert recipe.digest == read_recipe(shipped("recipes")["own-tiny"]).digest
+
+
 def test_the_recipe_fits_the_data_and_the_start(own: Path) -> None:
     assert fitting_recipe(None, None, starts=False, backbone=None) == "shapes"
     assert fitting_recipe(own, None, starts=False, backbone="tiny") == "own-tiny"
@@ -259,6 +270,7 @@ def test_the_recipe_fits_the_data_and_the_start(own: Path) -> None:
     [
         (["--split", "trian"], "no split 'trian'", "did you mean 'train'?"),
         (["--val-split", "vla"], "no split 'vla'", "did you mean 'val'?"),
+        (["--mask-threshold", "0.5", "--validate-every", "0"], "--mask-threshold with --validate-every 0", "leave one"),
         (["--val-split", "val", "--validate-every", "0"], "--val-split with --validate-every 0", "leave one"),
         (["-r", "shapes", "--split", "train"], "trains on the embedded data", "leave --split out"),
     ],

@@ -72,6 +72,27 @@ def whole(coco: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(coco, tmp_path_factory.mktemp("whole")).weights.parent
 
 
+def test_thresholds_of_validation_are_used_and_tell_trainings_apart(coco: Path, tmp_path: Path) -> None:
+    lowered = {"score_threshold": 0.0, "overlap_threshold": 0.0, "mask_threshold": 0.25}
+    records, told = [], []
+    for settings in ({}, lowered):
+        made = job(coco, iterations=1, batch_size=1, validation={"every": 1, "images": 2, **settings})
+        assert made.recipe.validation is not None
+        validator = SplitValidator(coco, SPLIT, 2, (32, 32), made.recipe.validation.thresholds)
+        validated = replace(made, validator=validator)
+        trained = run_training(validated, tmp_path / str(len(records)))
+        assert trained is not None
+        records.append(trained.record)
+        told.append(job_module._identity(validated)["validation"])
+    official, low = (one.best.validation.pq for one in records if one.best)
+    assert official == 0
+    assert low is not None
+    assert low > 0
+    assert records[0].weights_digest == records[1].weights_digest
+    assert told[0] == {"every": 1, "split": SPLIT, "images": 2}  # as before there was a choice
+    assert told[1]["thresholds"] == {"score": 0.0, "mask": 0.25, "overlap": 0.0, "instances": 100}
+
+
 def test_the_curve_is_in_the_log_and_the_record_names_the_best(whole: Path) -> None:
     log = read_log(whole / LOG)
     assert [line.iteration for line in log if line.validation] == [2, 4, ITERATIONS]
