@@ -266,7 +266,7 @@ def _row(
     elif place == number - 1:
         reason = "cheapest in the limits"
     else:
-        reason = f"cheapest with {int(1000 * capacity) / 10:.1f} %"
+        reason = f"cheapest with {100 * capacity:.1f} %"
     measured = measured_ms.get(encoder)
     return SearchRow(
         count=count_model(request.with_encoder(encoder), request.size, request.rules),

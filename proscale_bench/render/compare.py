@@ -18,6 +18,7 @@ from proscale_bench.analysis.compare import Change, Comparison, Pair, Regression
 from proscale_bench.analysis.settings import grouped
 from proscale_bench.render.table import Row, Table
 from proscale_bench.results.metrics import Metric
+from proscale_bench.results.model_key import model_of
 from proscale_bench.results.record import Record
 from proscale_bench.units import show_difference
 
@@ -127,10 +128,21 @@ def others(comparison: Comparison) -> list[str]:
             found.append((f"renamed: {label} is now {pair.new.identity.label}: {pair.names[1]}", size))
         elif pair.schedule_changed:
             found.append((f"changed: {label} was {pair.names[0]} and is {pair.names[1]}", size))
-    for what, records in (("vanished", comparison.vanished), ("added", comparison.added)):
-        found += [(f"{what}: {comparison.names[record.digest]}", record.input.size) for record in records]
+    sides: tuple[list[Record], list[Record]] = ([*comparison.vanished], [*comparison.added])
+    paired = [record for pair in comparison.pairs for record in (pair.old, pair.new)]
+    for place, (what, run) in enumerate((("vanished", "OLD"), ("added", "NEW"))):
+        there = {model_of(record) for record in [*paired, *sides[1 - place]]}
+        for record in sides[place]:  # a model of which the other run has something else has not gone
+            words = f"{_kind(record)} in {run} alone" if model_of(record) in there else what
+            found.append((f"{words}: {comparison.names[record.digest]}", record.input.size))
     alike = grouped(found, lambda line: line[0])
     return [f"{line}, {' and '.join(dict.fromkeys(size for _, size in group))}" for line, group in alike.items()]
+
+
+def _kind(record: Record) -> str:
+    if record.is_evaluated:
+        return "an evaluation"
+    return "a profile" if record.profile else "a count"
 
 
 def regression(found: Regression) -> str:

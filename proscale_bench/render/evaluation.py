@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from proscale_bench.analysis.compare import change
 from proscale_bench.analysis.labels import labels, shared_model
-from proscale_bench.render.columns import Column, gflops, number, saved
+from proscale_bench.render.columns import FEW, MARKS, NOT_SIGNIFICANT, Column, gflops, number, saved
 from proscale_bench.render.notes import notes_on_records
 from proscale_bench.render.table import Row, Table, markdown_table, markdown_tables
 from proscale_bench.results.accuracy import ACCURACIES, Accuracy, Evaluated
+from proscale_bench.results.metrics import get_metric
 from proscale_bench.results.record import Record
 from proscale_bench.specs.model import dimension_words
+from proscale_bench.units import show_difference
 
 NOTHING = "–"
 METRICS = {  # (label, metric, indent) by task; what has no indent is strong
@@ -47,6 +50,7 @@ METRICS = {  # (label, metric, indent) by task; what has no indent is strong
         ("large, over 96² px", "ap_large", 1),
     ),
 }
+COMPARED = ("pq", "ap", "ap_bbox", "miou")
 COUNTS = {"found": "true_positives", "wrong": "false_positives", "missed": "false_negatives"}
 CLASS_COLUMNS: dict[str, dict[str, str]] = {  # the field of a class by its title, by task
     "panoptic": {"PQ": "pq", "SQ": "sq", "RQ": "rq", **COUNTS},
@@ -88,8 +92,10 @@ class EvaluatedModel:
 
 
 def tables(evaluations: Sequence[EvaluatedModel], per_class: bool = False) -> Iterator[Table]:
-    """One table of all models, and one table by class for each model where that is wanted."""
+    """One table of all models, one of how they differ, and one by class for each model where that is wanted."""
     yield accuracy_table(evaluations)
+    if (found := difference_table(evaluations)).rows:
+        yield found
     if per_class:
         yield from map(class_table, evaluations)
 
@@ -123,6 +129,35 @@ def accuracy_table(evaluations: Sequence[EvaluatedModel]) -> Table:
     return Table(title, ("", *header), tuple(rows))
 
 
+def difference_table(evaluations: Sequence[EvaluatedModel]) -> Table:
+    """By how many points each model differs from the baseline, or the first, of its backbone, and if that is chance.
+
+    Both were judged on the same images, drawn anew alike, so what is common to them drops out; see `analysis.compare`.
+    """
+    known = [(name, one.record) for name, one in zip(_names(evaluations), evaluations, strict=True) if one.record]
+    metrics = [name for name in COMPARED if any(getattr(record.accuracy, name) is not None for _, record in known)]
+    first: dict[str, tuple[str, Record]] = {}
+    for name, record in sorted(known, key=lambda one: not one[1].is_baseline):
+        first.setdefault(record.identity.backbone, (name, record))
+    rows = [
+        Row(name, tuple(_difference(metric, first[record.identity.backbone][1], record) for metric in metrics))
+        for name, record in known
+        if record is not first[record.identity.backbone][1]
+    ]
+    title = f"against {' and '.join(name for name, _ in first.values())}, in points"
+    return Table(title, ("", *(get_metric(metric).title for metric in metrics)), tuple(rows))
+
+
+def _difference(name: str, old: Record, new: Record) -> str:
+    """A difference and what can be said of it: `-1.23`, `-0.31 n.s.`."""
+    before, after = (get_metric(name).read(record) for record in (old, new))
+    if before is None or after is None:
+        return ""
+    found = change(get_metric(name), old, new, before, after)
+    words = {"significant": "", "not significant": NOT_SIGNIFICANT, "too few samples": FEW}
+    return f"{show_difference(after - before)} {words.get(found.verdict, found.verdict)}".rstrip()
+
+
 def class_table(one: EvaluatedModel) -> Table:
     """One line for each class, in the order of the data set."""
     how = one.how
@@ -147,6 +182,8 @@ def footer(evaluations: Sequence[EvaluatedModel]) -> list[str]:
         lines.append(
             f"intervals: 95 %, from {how.resamples:,} bootstrap draws of the images; another training may be outside"
         )
+    if any(" " in cell for row in difference_table(evaluations).rows for cell in row.cells):
+        lines.append(f"differences: draw by draw, with 95 %; {MARKS}")
     for one in evaluations:
         if one.how.different_maps is not None:
             same, images = one.how.images - one.how.different_maps, one.how.images
@@ -177,6 +214,9 @@ def section(name: str, records: Sequence[Record], text: Callable[[str], str]) ->
         EvaluatedModel(record.accuracy, record) for record in records if record.accuracy and record.is_evaluated
     ]
     lines = [f"## Accuracy on {text(name)}", "", *markdown_table(accuracy_table(evaluations)), ""]
+    if (differences := difference_table(evaluations)).rows:
+        title = f"{differences.title[:1].upper()}{differences.title[1:]}:"
+        lines += [text(title), "", *markdown_table(differences), ""]
     return lines + [line for note in footer(evaluations) for line in (text(note[:1].upper() + note[1:]) + ".", "")]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from proscale_bench.analysis.pareto import frontier, steps
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, Setting, by_backbone
-from proscale_bench.analysis.views import TableRow, main_view, views
+from proscale_bench.analysis.views import TableRow, View, main_view, views
 from proscale_bench.render.label_placement import Name, draw_names
 from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, backbone_name, draw_point, style
 from proscale_bench.results.metrics import Metric, Provenance, get_metric, metric, provenance_of
@@ -32,6 +32,7 @@ DEFAULT_Y = "pq"
 MARKS: dict[Provenance, str] = {"measured": "o", "published": "D", "counted": "s"}
 ARROW = {"arrowstyle": "-|>", "linewidth": 1.0, "alpha": 0.55, "shrinkA": 6, "shrinkB": 6}
 COLUMNS = 2  # of panels
+MOST_SIZES = 4  # the page has all
 TICKS_SHARE = 0.11  # of a panel's height, for the ticks of configurations of unknown quality
 
 
@@ -51,7 +52,7 @@ class Point:
 
 
 def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: str = DEFAULT_Y) -> Figure:
-    """One panel for each cost in `x`, all against `y`, with the points that the page opens with.
+    """One panel for each cost in `x`, all against `y`: the points that the page opens with, and those of other sizes.
 
     Records without `y` are ticks on the x axis. Nothing to show is said in the figure.
 
@@ -61,34 +62,55 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
     from matplotlib.figure import Figure
 
     costs, quality = [get_metric(name) for name in x], get_metric(y)
-    view = main_view(views(records), x, y)
-    rows, setting, data = (view.points, view.setting, view.data[:1]) if view else ([], None, [])
-    shown = [row.record for row in rows]
+    shown = _views(records, x, y)
     height = -(-len(costs) // COLUMNS)
     with style():
-        figure = Figure(figsize=(WIDTH_INCHES if len(costs) > 1 else 4.6, 3.45 * height), layout="constrained")
-        cells = figure.subplots(height, min(COLUMNS, len(costs)), sharey=True, squeeze=False)
-        panels = list(cells.flat)[: len(costs)]
-        for axes in list(cells.flat)[len(costs) :]:
-            axes.set_axis_off()
-        for axes, cost in zip(panels, costs, strict=True):
-            axes.set_xlabel(axis_label(cost, setting))
-        for row in cells:
-            row[0].set_ylabel(axis_label(quality, setting, data))
-        drawn = [_points(rows, cost, quality) for cost in costs]
-        for axes, cost, points in zip(panels, costs, drawn, strict=True):
-            _draw_points(axes, points, cost, quality)
-            _draw_ticks(axes, shown, cost, quality, bool(points))
-        low, high = panels[0].get_ylim()  # shared
-        panels[0].set_ylim(low - TICKS_SHARE * (high - low), high)
-        for axes, cost, points in zip(panels, costs, drawn, strict=True):
-            _draw_lines(axes, points, cost, quality)
-        _legend(figure, shown, drawn, quality, next(iter(list(cells.flat)[len(costs) :]), None))
+        size = (WIDTH_INCHES if len(costs) > 1 else 4.6, 3.45 * height * len(shown))
+        figure = Figure(figsize=size, layout="constrained")
+        cells = figure.subplots(height * len(shown), min(COLUMNS, len(costs)), sharey="row", squeeze=False)
+        rows = [list(cells[height * place : height * (place + 1)].flat) for place in range(len(shown))]
+        drawn = [_draw_view(axes, view, costs, quality) for axes, view in zip(rows, shown, strict=True)]
+        panels = [panel for view in drawn for panel in view]
+        all_records = [row.record for view in shown if view for row in view.points]
+        free = next(iter(rows[0][len(costs) :]), None)
+        points = [point for _, _, points in panels for point in points]
+        _legend(figure, all_records, points, quality, free, columns=6 if len(costs) > 1 else 3)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the places found below must stay
-        for axes, cost, points in zip(panels, costs, drawn, strict=True):
+        for axes, cost, points in panels:
             _label(axes, points, cost, quality)
     return figure
+
+
+def _views(records: Sequence[Record], x: Sequence[str], y: str) -> list[View | None]:
+    """The views that are drawn: that which the page opens with, and others that were counted at another size."""
+    found = views(records)
+    first = main_view(found, x, y)
+    others = [one for one in found if first and one.setting.is_timed == first.setting.is_timed and one.knows([x[0], y])]
+    sizes = {one.setting.where: one for one in reversed([first, *others]) if one}
+    return [first, *(one for one in reversed(sizes.values()) if one is not first)][:MOST_SIZES]
+
+
+def _draw_view(
+    cells: Sequence[Axes], view: View | None, costs: Sequence[Metric], quality: Metric
+) -> list[tuple[Axes, Metric, list[Point]]]:
+    """Draw all of a view but its names; the panels with their points."""
+    rows, setting, data = (view.points, view.setting, view.data[:1]) if view else ([], None, [])
+    panels = [(axes, cost, _points(rows, cost, quality)) for axes, cost in zip(cells, costs, strict=False)]
+    for axes in cells[len(costs) :]:
+        axes.set_axis_off()
+    for place, (axes, cost, points) in enumerate(panels):
+        axes.set_xlabel(axis_label(cost, setting))
+        if place % COLUMNS == 0:
+            axes.set_ylabel(axis_label(quality, setting, data))
+        _draw_points(axes, points, cost, quality)
+        _draw_ticks(axes, [row.record for row in rows], cost, quality, bool(points))
+    seen = [axes.get_ylim() for axes, _, points in panels if points] or [cells[0].get_ylim()]
+    low, high = min(low for low, _ in seen), max(high for _, high in seen)
+    for axes, cost, points in panels:
+        axes.set_ylim(low - TICKS_SHARE * (high - low), high)
+        _draw_lines(axes, points, cost, quality)
+    return panels
 
 
 def default_x(records: Sequence[Record]) -> tuple[str, ...]:
@@ -221,10 +243,14 @@ def _label(axes: Axes, points: Sequence[Point], cost: Metric, quality: Metric) -
 
 
 def _legend(
-    figure: Figure, records: Sequence[Record], panels: Sequence[Sequence[Point]], quality: Metric, free: Axes | None
+    figure: Figure,
+    records: Sequence[Record],
+    points: Sequence[Point],
+    quality: Metric,
+    free: Axes | None,
+    columns: int,
 ) -> None:
     """Draw the legend of what is there, backbones first, above the panels or in the place of one."""
-    points = [point for panel in panels for point in panel]
     handles = [_mark(backbone_name(backbone), "s", backbone_color(backbone)) for backbone in by_backbone(records)]
     origins = [provenance_of(point.record, quality.name) for point in points]
     handles += [_mark(origin, MARKS[origin]) for origin in dict.fromkeys(origins)]
@@ -240,7 +266,7 @@ def _legend(
     if handles and free is not None:
         free.legend(handles=handles, loc="center", labelspacing=0.9, **look)
     elif handles:
-        ncols = min(len(handles), 6 if len(panels) > 1 else 3)
+        ncols = min(len(handles), columns)
         figure.legend(handles=handles, loc="outside upper left", ncols=ncols, borderaxespad=0.2, **look)
 
 

@@ -101,8 +101,8 @@ def _costs(records: Sequence[Record], sources: dict[str, int]) -> Table:
         Column("PQ, published", lambda record: _pq(record.accuracy, "published", sources), "accuracy"),
         Column("PQ, measured", lambda record: _pq(record.accuracy, "measured", sources), "accuracy"),
     ]
-    if not any(record.accuracy and record.accuracy.provenance == "measured" for record in records):
-        columns.pop()
+    origins = {record.accuracy.provenance for record in records if record.accuracy and record.accuracy.pq is not None}
+    columns = [one for one in columns if one.section != "accuracy" or one.title.removeprefix("PQ, ") in origins]
     names = _names(records)
     rows = (Row(names[record.digest], tuple(_minus(cell) for cell in cells(columns, [record]))) for record in records)
     return Table("", ("schedule", *(column.title for column in columns)), tuple(rows))

@@ -35,11 +35,8 @@ def costs_table(records: Sequence[Record]) -> Table | None:
         return None
     names, shown = row_names(records), by_setting(records)[setting]
     shared = {backbone: model_words(backbone, shared_model(group)) for backbone, group in by_backbone(shown).items()}
-    titles: tuple[str, ...] = tuple(column.title for column in columns.COSTS)
-    found = [columns.cells(columns.COSTS, [record]) for record in shown]
-    if any(columns.DETECTORS_ACCURACY.cell(record) for record in shown):
-        wider = (*columns.COSTS, columns.DETECTORS_ACCURACY)
-        titles, found = columns.known(wider, [columns.cells(wider, [record]) for record in shown])
+    wider = (*columns.COSTS, columns.DETECTORS_ACCURACY)
+    titles, found = columns.known(wider, [columns.cells(wider, [record]) for record in shown])
     rows = tuple(
         Row(names[record.digest], (shared[record.identity.backbone], *cells), strong=record.is_baseline)
         for record, cells in zip(shown, found, strict=True)

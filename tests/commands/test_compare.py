@@ -133,6 +133,17 @@ def test_documents(runs: tuple[str, str], tmp_path: Path) -> None:
     assert "| PQ, % |" in (tmp_path / "c.md").read_text()
 
 
+def test_another_evaluation_of_a_model_that_is_there_has_not_vanished(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for run_folder in (old, new):
+        write_record(run_folder, evaluated(pq=40.0))
+    write_record(old, evaluated(pq=38.0, resize="400,600"))
+    said = run("compare", str(old), str(new)).stdout
+    assert "an evaluation in OLD alone: 3,3,3 on tiny" in said
+    assert "vanished" not in said
+    assert "an evaluation in NEW alone: 3,3,3 on tiny" in run("compare", str(new), str(old)).stdout
+
+
 def test_what_stands_alone_is_named(runs: tuple[str, str], tmp_path: Path) -> None:
     write_record(Path(runs[1]), record("1,1,1"))
     assert "added: 1,1,1 on resnet50, 64x64" in run("compare", *runs).stdout

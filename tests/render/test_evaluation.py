@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proscale_bench.render.evaluation import EvaluatedModel, accuracy_table, class_table, footer
+from proscale_bench.render.evaluation import EvaluatedModel, accuracy_table, class_table, difference_table, footer
 from proscale_bench.render.markdown import report
 from proscale_bench.results.record import Record
 from tests.results.evaluations import evaluated
@@ -69,3 +69,28 @@ def test_a_report_has_a_section_of_its_own() -> None:
     assert "## Accuracy on val" in words
     assert "| **PQ** |" in words
     assert "40.00" in words
+
+
+def test_a_difference_is_said_with_whether_it_is_chance() -> None:
+    table = difference_table(
+        of(
+            evaluated("3,3,3", 38.0),
+            evaluated("baseline", 40.0),
+            evaluated("2,2,2", 40.1, shift=71),
+            evaluated("1,1,1", 39.0, resamples=0),
+            evaluated("6,3,3", 39.0, images="b" * 64),
+        )
+    )
+    assert (table.title, table.header[:2]) == ("against baseline, in points", ("", "PQ"))
+    assert {row.label.partition(",")[0]: row.cells[0] for row in table.rows} == {
+        "3": "-2.00",
+        "2": "+0.10 n.s.",
+        "1": "-1.00 ?",
+        "6": "-1.00 other data",
+    }
+    said = "\n".join(footer(of(evaluated("baseline", 40.0), evaluated("2,2,2", 40.1, shift=71))))
+    assert "differences: draw by draw, with 95 %; n.s.: not significant; ?: from too few samples" in said
+    assert difference_table(of(evaluated("baseline"))).rows == ()
+    lines = "\n".join(report([evaluated("baseline", 40.0), evaluated("3,3,3", 38.0)]).splitlines())
+    assert "Against baseline, in points:" in lines
+    assert "| 3,3,3 | -2.00 |" in lines

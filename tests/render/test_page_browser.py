@@ -17,6 +17,7 @@ from proscale_bench.results.metrics import METRICS
 from proscale_bench.results.record import Record
 from tests.analysis.test_views import counted, judged, lost, seeds, timed
 from tests.browser import DESKTOP, PHONE, Heard, chromium, opened
+from tests.results.evaluations import evaluated
 from tests.results.many import HOSTILE, evaluation, many, with_interval
 from tests.results.records import paper, record, renamed, with_accuracy, without_accuracy
 from tests.sweeps.profiles import profiled_records, with_energy
@@ -196,6 +197,27 @@ def test_what_was_found_apart_is_said_to_be_and_neither_better_nor_worse(browser
     assert not page.locator("#aside .change.better", has_text="session").count()
     assert "60.50 [47.40, 81.50]" in page.locator("#table").inner_text().replace("\n", " ")
     page.context.close()
+    assert heard.nothing(), heard
+
+
+def test_what_may_be_chance_is_neither_better_nor_worse(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "index.html"
+    alike = [evaluated("baseline", 40.0), evaluated("2,2,2", 40.1, shift=71), evaluated("1,1,1", 30.0)]
+    path.write_text(render(alike), encoding="utf-8")
+    opened_page, heard = opened(browser, path, **DESKTOP)
+    shown = opened_page.locator("#aside .change")
+    for pin, words, kind in (
+        ("2,2,2", "+0.10 points, intervals overlap", "apart"),
+        ("1,1,1", "−10.00 points", "worse"),
+    ):
+        for name in ("baseline", pin):
+            opened_page.locator("#table").get_by_role("button", name=name).first.click()
+        changes = {one.strip() for one in shown.all_text_contents()}
+        assert words in changes, changes
+        assert opened_page.locator(f"#aside .change.{kind}", has_text=words.split()[0]).count()
+        for name in ("baseline", pin):
+            opened_page.locator("#table").get_by_role("button", name=name).first.click()
+    opened_page.context.close()
     assert heard.nothing(), heard
 
 

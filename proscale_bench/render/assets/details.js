@@ -1,6 +1,6 @@
 // All that is known of a point: beside the pointer, and side by side for two that are pinned.
 
-// [{group, numbers, details: [{name, words, value?, metric?, origin?}]}]: numbers first, then words.
+// [{group, numbers, details: [{name, words, value?, metric?, origin?, range?}]}]: numbers first, then words.
 function knownOf(point) {
   const { row } = point;
   const evaluations = [point.evaluation, ...(row.evaluations ?? []).filter((evaluation) => evaluation !== point.evaluation)].filter(Boolean);
@@ -24,7 +24,7 @@ function metricDetails(values, intervals, section, origin) {
     const value = values[metric.name];
     const range = intervals?.[metric.name];
     const bounds = range ? ` [${show(metric, range[0])}, ${show(metric, range[1])}]` : "";
-    return { name: title(metric), words: show(metric, value) + bounds, value, metric, origin };
+    return { name: title(metric), words: show(metric, value) + bounds, value, metric, origin, range };
   });
 }
 
@@ -151,10 +151,18 @@ function comparedRow(key, both) {
   const [a, b] = details;
   if (a?.metric && b?.metric) {
     const [better, words] = change(a.metric, a.value, b.value);
-    const apart = a.origin !== b.origin; // which is neither better nor worse
-    if (words) cells[1].append(html("span", { class: `change ${apart ? "apart" : better}` }, apart ? `${words}, ${APART[a.metric.section]}` : words));
+    const doubt = a.origin !== b.origin ? APART[a.metric.section] : unsure(a, b); // which is neither better nor worse
+    if (words) cells[1].append(html("span", { class: `change ${doubt ? "apart" : better}` }, doubt ? `${words}, ${doubt}` : words));
   }
   return html("tr", {}, html("th", { scope: "row" }, key.split("|")[1]), cells);
+}
+
+// Why nothing says that two numbers differ by more than chance. Counts are exact. Intervals that are clear of each other
+// say it, though not only these: `compare` holds them against each other draw by draw, and round by round.
+function unsure(a, b) {
+  if (a.metric.section === "cost") return "";
+  if (!a.range || !b.range) return "too few samples";
+  return a.range[0] <= b.range[1] && b.range[0] <= a.range[1] ? "intervals overlap" : "";
 }
 
 // From the first to the second: points for what is in percent, percent of the first for all else.
