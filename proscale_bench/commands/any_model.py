@@ -29,8 +29,10 @@ class AnyModelOptions(Options):
     model_args: MaybeStrs = flag(
         "--model-args KEY=VALUE", "Argument of its constructor. Repeat for several.", ANY_MODEL
     )
-    against: MaybeStr = flag("--against MODEL", "Model that it is held against. [default: none]", ANY_MODEL)
-    inputs: MaybeStr = flag("--inputs FILE:NAME", "Function that makes what it is called with.", ANY_MODEL)
+    against: MaybeStr = flag("--against MODEL", "Model to hold the others against. [default: none]", ANY_MODEL)
+    inputs: MaybeStr = flag(
+        "--inputs FILE:NAME", "Function that makes the model's inputs, as in my_file.py:inputs.", ANY_MODEL
+    )
     depth: MaybeStr = flag(
         "--depth N", "Levels of named children that are a row each, or an attribute with names. [default: 2]", ANY_MODEL
     )

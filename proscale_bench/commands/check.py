@@ -51,16 +51,14 @@ def check(
     form: Format = flag(
         "--format NAME", "Format of the report: text, json, github, junit or sarif.", default=Format.text
     ),
-    update: bool = flag("--update", "Write what was found into the file, then check."),
+    update: bool = flag("--update", "Write the values found into the file as its limits, then check."),
     sarif: MaybePath = flag("--sarif PATH", "Write the findings as SARIF too, in place of an older file."),
     comment: MaybePath = flag("--comment PATH", "Write the findings as the comment of a pull request too."),
     base: MaybePath = flag(
-        "--base PATH", "What 'check --format json' wrote on the base branch: the comment shows what changed against it."
+        "--base PATH", "JSON that 'check --format json' wrote on the base branch; the comment shows what changed since."
     ),
     explain: bool = flag("--explain", "Say what changed since an exceeded limit was last kept."),
-    convert: bool = flag(
-        "--convert", "Count a record anew that a limit of the other convention is held against, instead of refusing it."
-    ),
+    convert: bool = flag("--convert", "Recount records of the other convention instead of refusing them."),
     fail_unstable: bool = flag("--fail-unstable", "Exit with 3 if a limit stands on a latency that cannot be trusted."),
 ) -> None:
     """Hold costs, latencies and accuracies to a budget; exit 1 where a limit is not kept.

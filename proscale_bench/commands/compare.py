@@ -20,7 +20,7 @@ class CompareOptions(ExportOptions):
     """The flags of `compare`."""
 
     old: Path = typer.Argument(metavar="OLD", help="Folder of a run, or a file that --export-json wrote.")
-    new: Path = typer.Argument(metavar="NEW", help="Another one, or the same.")
+    new: Path = typer.Argument(metavar="NEW", help="Run or file to compare it with; it may be the same one.")
     old_schedule: MaybeStr = flag("--old SCHEDULE", "Only this schedule of OLD.")
     new_schedule: MaybeStr = flag("--new SCHEDULE", "Only this schedule of NEW.")
     fail: MaybeStrs = flag(
@@ -39,7 +39,7 @@ class CompareOptions(ExportOptions):
 
 @takes(CompareOptions)
 def compare(options: CompareOptions) -> None:
-    """Hold two runs against each other: every metric that both know, with intervals.
+    """Compare two runs: every metric that both have, with intervals.
 
     Example: proscale-bench compare reports/eval-val reports/eval-val --old baseline --new 3,3,3 --fail pq:0.5
     """

@@ -48,7 +48,7 @@ def check(
     export_json: MaybePath = EXPORT_JSON,
     force: bool = FORCE,
 ) -> None:
-    """Look through a data set: every annotation, image and map. Errors would stop an evaluation; warnings would not.
+    """Check a data set: every annotation, image and map. Errors would stop an evaluation; warnings would not.
 
     Example: proscale-bench data check ~/coco --quick
     """
@@ -99,7 +99,7 @@ def make_shapes(
     split: str = flag("--split NAME", "Name of the split, as in COCO's folders.", default="val"),
     force: bool = flag("--force", "Replace a split of Shapes that is there."),
 ) -> None:
-    """Write Shapes, a made-up data set of things, stuff, crowds and void, in COCO's formats.
+    """Write Shapes, a synthetic data set of things, stuff, crowds and void, in COCO's formats.
 
     Example: proscale-bench data make-shapes shapes --images 2000 --seed 1 --split train
     """
@@ -133,7 +133,7 @@ def convert(
     classes: MaybePath = flag("--classes FILE", "List of classes, for index-pngs and segments-info."),
     void: MaybeStrs = flag("--void LABEL", "Label without a class, by number or name, for index-pngs. [default: 255]"),
     no_images: bool = flag("--no-images", "Convert the annotations alone."),
-    copy: bool = flag("--copy", "Copy images, and make no hard links."),
+    copy: bool = flag("--copy", "Copy images instead of making hard links."),
     allow_unlabelled: bool = flag(
         "--allow-unlabelled", "Take images without labels as empty (yolo), or leave them out (index-pngs)."
     ),

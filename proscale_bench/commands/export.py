@@ -79,7 +79,7 @@ class ModelExportOptions(Options):
         values=completion.precisions_of_exports,
     )
     images: int = flag(
-        "--images N", "Number of drawn images that the file is proved on.", PROOF, default=8, min=1, max=5000
+        "--images N", "Number of synthetic images to prove the file on.", PROOF, default=8, min=1, max=5000
     )
     export_json: MaybePath = EXPORT_JSON
     force: bool = FORCE
@@ -187,7 +187,7 @@ class ModelExportOptions(Options):
 
 @takes(ModelExportOptions)
 def export(options: ModelExportOptions) -> None:
-    """Write a model as ONNX, for OpenVINO, or compiled, and prove the file beside torch.
+    """Export a model to ONNX, OpenVINO or compiled code, and prove that the file computes what torch does.
 
     Example: proscale-bench models export weights.pth model.onnx --size 640x640
     """

@@ -185,7 +185,7 @@ def warm_start(
     force: bool = FORCE,
     seed: int = flag("--seed N", "Seed of what stays as initialised.", default=0),
 ) -> None:
-    """Start a PRO-SCALE model from a baseline's weights: what corresponds is copied, the levels it sees are sliced.
+    """Start a PRO-SCALE model from a baseline: copy the weights that correspond, and slice them to a layer's levels.
 
     Example: proscale-bench models warm-start mask2former.pkl start.safetensors --schedule 3,3,3
     """

@@ -40,7 +40,7 @@ def show(
         autocompletion=completion.recipes,
     ),
 ) -> None:
-    """Print a recipe as its YAML file, to copy and change; a file of one's own is checked first.
+    """Print a recipe as its YAML file, to copy and change; a file of your own is checked first.
 
     Example: proscale-bench recipes show own-tiny
     """

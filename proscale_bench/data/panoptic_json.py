@@ -165,6 +165,8 @@ def _segment(reader: Reader) -> Segment:
     area = reader.number("area")
     if isinstance(area, int) and not -LIMIT < area < LIMIT:
         raise reader.error(f"'area': expected a number of pixels, found {kind_of(area)}")
+    if "iscrowd" not in reader.document:  # panopticapi has no number either
+        raise reader.error("'iscrowd' is missing", 'write "iscrowd": 0 into every segment that is no crowd')
     return Segment(reader.integer("id"), reader.identifier("category_id"), reader.flag("iscrowd"), area)
 
 
