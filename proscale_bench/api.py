@@ -335,9 +335,7 @@ def predict(
     warn_of((words.note,) if words.note else ())
     scale = words.resize if resize == "default" else resize
     judged = judged_by(loaded.spec, tuple(tasks or ALL_TASKS), tasks, loaded.source)
-    asked = PredictionRequest(
-        files, words.categories, judged, scale, step.batch_size, step.thresholds, step.classes_by
-    )
+    asked = PredictionRequest(files, words.categories, judged, scale, step.batch_size, step.thresholds, step.classes_by)
     settings = ExecutionSettings(device, step.dtype, compiled, step.sampling, step.optimizations, threads)
     found = list(predictions(asked, settings, loaded))
     if out is not None:

@@ -82,7 +82,7 @@ class PredictOptions(ExecutionOptions):
 
 @takes(PredictOptions)
 def predict(options: PredictOptions) -> None:
-    """Predict pictures without annotations; write them drawn, and as COCO's panoptic, instance, semantic or box results.
+    """Predict pictures without annotations: drawn, and as COCO's panoptic, instance, semantic or box results.
 
     Example: proscale-bench predict --weights model.pth --categories panoptic_val2017.json photos/ --out predictions
     """
