@@ -227,7 +227,7 @@ def evaluate_model(
     from proscale_bench.measure.memory import is_out_of_memory, memory_guard
     from proscale_bench.models.running import global_state
 
-    dataset, size = request.dataset, size_for(request, weights.spec)
+    size = size_for(request, weights.spec)
     work = Work(request.dataset, request.batches, frozenset(request.tasks))
     start = time.perf_counter()
     with global_state(settings.dtype, settings.threads), ExitStack() as stack:

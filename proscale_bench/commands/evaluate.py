@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proscale_bench.commands.engines import EngineOptions, check_evaluated, chosen_engines, is_exported, precisions
 from proscale_bench.commands.options import (
@@ -23,17 +23,16 @@ from proscale_bench.commands.options import (
     seed_in_range,
     takes,
 )
-from proscale_bench.commands.protocol import sides_of, tasks_of, thresholds_of
+from proscale_bench.commands.protocol import classes_by_flag, classes_by_of, sides_of, tasks_of, thresholds_of
 from proscale_bench.config.choices import (
     EMBEDDED,
     OFFICIAL_THRESHOLDS,
-    ClassesBy,
     EngineName,
     ExportPrecision,
     PostprocessingThresholds,
     Task,
 )
-from proscale_bench.errors import BenchError, one_of
+from proscale_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,12 +81,7 @@ class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
         "Resize images to SHORT,LONGEST sides in pixels, or none. [default: as the weights say, else 800,1333]",
         ON,
     )
-    classes_by: str = flag(
-        "--classes-by WAY",
-        "Match classes of weights and data by name, or by order: class k is category k, whatever either is called.",
-        ON,
-        default="name",
-    )
+    classes_by: str = classes_by_flag(ON)
     score_threshold: float = flag(
         "--score-threshold P",
         "Class probability above which a query may become a panoptic segment.",
@@ -141,7 +135,7 @@ class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
         thresholds = self.thresholds()
         if self.from_predictions and thresholds != OFFICIAL_THRESHOLDS:
             raise BenchError("thresholds make predictions, and --from-predictions has them", "leave them out")
-        if one_of(ClassesBy, self.classes_by, "way") != "name" and self.from_predictions:
+        if classes_by_of(self.classes_by) != "name" and self.from_predictions:
             raise BenchError("--classes-by is for weights, and --from-predictions has its own ids", "leave it out")
         if self.from_predictions and self.save_predictions:
             raise BenchError("--save-predictions has nothing to save with --from-predictions", "leave it out")
@@ -204,7 +198,7 @@ class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
             seed=self.seed,
             reference=self.reference,
             thresholds=self.thresholds(),
-            classes_by=one_of(ClassesBy, self.classes_by, "way"),
+            classes_by=classes_by_of(self.classes_by),
         )
 
     def thresholds(self) -> PostprocessingThresholds:

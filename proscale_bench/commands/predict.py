@@ -9,9 +9,8 @@ import typer
 
 from proscale_bench.commands.evaluate import EvalOptions
 from proscale_bench.commands.options import HOW, MAX_BATCH_SIZE, ExecutionOptions, MaybePath, MaybeStr, flag, takes
-from proscale_bench.commands.protocol import sides_of, tasks_of, thresholds_of
-from proscale_bench.config.choices import ClassesBy
-from proscale_bench.errors import BenchError, one_of
+from proscale_bench.commands.protocol import classes_by_flag, classes_by_of, sides_of, tasks_of, thresholds_of
+from proscale_bench.errors import BenchError
 from proscale_bench.units import printable
 
 if TYPE_CHECKING:
@@ -44,12 +43,7 @@ class PredictOptions(ExecutionOptions):
         "Resize pictures to SHORT,LONGEST sides in pixels, or none. [default: what the weights say, else 800,1333]",
         WHAT,
     )
-    classes_by: str = flag(
-        "--classes-by WAY",
-        "Match the weights' classes and those of --categories by name, or by order, whatever either is called.",
-        WHAT,
-        default="name",
-    )
+    classes_by: str = classes_by_flag(WHAT)
     score_threshold: float = EvalOptions.score_threshold
     overlap_threshold: float = EvalOptions.overlap_threshold
     mask_threshold: float = EvalOptions.mask_threshold
@@ -68,7 +62,7 @@ class PredictOptions(ExecutionOptions):
 
         super().check()
         thresholds_of(self)
-        one_of(ClassesBy, self.classes_by, "way")
+        classes_by_of(self.classes_by)
         if self.schedule is not None:
             parse_runnable(self.schedule)
         if self.tasks is not None:
@@ -115,7 +109,7 @@ def predict(options: PredictOptions) -> None:
             words.resize if options.resize is None else sides_of(options.resize),
             options.batch_size,
             thresholds_of(options),
-            one_of(ClassesBy, options.classes_by, "way"),
+            classes_by_of(options.classes_by),
         )
         if words.note:
             note(printable(f"{words.note}; --categories FILE says others"))

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from proscale_bench.commands.options import Options
-from proscale_bench.config.choices import PostprocessingThresholds, Task
+from proscale_bench.commands.options import Options, flag
+from proscale_bench.config.choices import ClassesBy, PostprocessingThresholds, Task
 from proscale_bench.errors import BenchError, one_of
 
 if TYPE_CHECKING:
     from proscale_bench.bench.evaluate import Resize
 
 MAX_SIDE_PX = 8192
+
+
+def classes_by_flag(panel: str) -> Any:
+    """How classes of weights meet the data's categories."""
+    text = "Match classes of weights and data by name, or by order: class k is category k, whatever either is called."
+    return flag("--classes-by WAY", text, panel, default="name")
+
+
+def classes_by_of(word: str) -> ClassesBy:
+    """The way that is asked for."""
+    way: ClassesBy = one_of(ClassesBy, word, "way")
+    return way
 
 
 def tasks_of(words: str) -> tuple[Task, ...]:
