@@ -32,7 +32,7 @@ def report(
     x: MaybeStrs = flag(
         "--x METRIC", "Metric on the x axis. Repeat for several panels. [default: total_gflops, encoder_gflops]"
     ),
-    y: str = flag("--y METRIC", "Metric on the y axis.", default="pq"),
+    y: MaybeStr = flag("--y METRIC", "Metric on the y axis. [default: pq; ap_bbox for detectors alone]"),
     size: MaybeStrs = flag(
         "--size SIZE", "Image size, as the records have it. Repeat for several. [default: all]", SHOWN
     ),
@@ -57,10 +57,11 @@ def report(
     from proscale_bench.commands.exporting import print_lines, warn_of_gaps
     from proscale_bench.files import refuse_overwrite, write_atomic
     from proscale_bench.render.console import stdout_console
+    from proscale_bench.render.figure import default_y
     from proscale_bench.results.metrics import get_metric
     from proscale_bench.results.store import load
 
-    for name in (*(x or ()), y):
+    for name in (*(x or ()), *([y] if y else ())):
         get_metric(name)
     if export_parquet is not None:
         require_parquet()
@@ -72,7 +73,7 @@ def report(
     overwrite = force or folder.resolve() == run.resolve()
     refuse_reports(folder, overwrite, formats)
     warn_of_gaps(problems, records)
-    marks = published_beside(chosen, published, y) if published else ()
+    marks = published_beside(chosen, published, y or default_y(chosen)) if published else ()
     path = write_report(chosen, folder, x or None, y, formats, overwrite, marks)
     if export_parquet is not None:
         write_atomic(export_parquet, parquet(chosen), overwrite=force)
@@ -173,7 +174,7 @@ def write_report(
     from proscale_bench.commands.progress import uninterrupted
     from proscale_bench.files import write_atomic
     from proscale_bench.render.bars import costs_figure, latency_figure
-    from proscale_bench.render.figure import DEFAULT_Y, default_x, pareto_figure
+    from proscale_bench.render.figure import default_x, default_y, pareto_figure
     from proscale_bench.render.latex import latex
     from proscale_bench.render.markdown import report as markdown
     from proscale_bench.render.page import page
@@ -184,7 +185,7 @@ def write_report(
     with uninterrupted():
         load_matplotlib()
     ordered = [record for group in by_setting(records).values() for record in group]
-    costs, worth = tuple(x or default_x(ordered)), y or DEFAULT_Y
+    costs, worth = tuple(x or default_x(ordered)), y or default_y(ordered)
     made_by = reproduce(ordered)
     drawn = [record for group in by_setting([*ordered, *published]).values() for record in group]
     figures = {"pareto": pareto_figure(drawn, costs, worth), "costs": costs_figure(ordered)}

@@ -119,6 +119,12 @@ def default_x(records: Sequence[Record]) -> tuple[str, ...]:
     return (*DEFAULT_X, *(["latency_median_ms"] if any(one.key for row in timed for one in row.evaluations) else []))
 
 
+def default_y(records: Sequence[Record]) -> str:
+    """The default metric on the y axis: PQ, and the box AP where detectors alone were evaluated."""
+    known = {name for record in records for name in (DEFAULT_Y, "ap_bbox") if metric(record, name) is not None}
+    return "ap_bbox" if known == {"ap_bbox"} else DEFAULT_Y
+
+
 def axis_label(shown: Metric, setting: Setting | None, data: Sequence[str] = ()) -> str:
     """A metric with its unit, and how a cost was counted (convention, rules, input size), a measurement taken, or what
     data an accuracy is of."""

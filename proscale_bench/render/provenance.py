@@ -57,12 +57,15 @@ def counting(records: Sequence[Record]) -> list[str]:
         return [*lines, "Parts are the named children of each model; each was run once to be counted."]
     ours = [record.cost.tree for record in records if record.cost and record.identity.model != CUSTOM]
     tree = merged(ours) or merged([usual_tree()])
+    families = list(dict.fromkeys(record.identity.model for record in records if record.identity.model != CUSTOM))
+    masks = Identity.model_fields["model"].default in families
+    encoder = f"{'the whole pixel decoder: ' if masks else ''}{_contents(ENCODER, tree)}"
+    apart = "; post-processing stands apart" if masks else ""
     return [
         *lines,
         f"Never counted: {', '.join(NEVER_COUNTED)}.",
-        f"The encoder is the whole pixel decoder: {_contents(ENCODER, tree)}. The total is {_contents(TOTAL, tree)}; "
-        "post-processing stands apart.",
-        "Percentages are against the baseline, Mask2Former's own encoder, on the same backbone and size.",
+        f"The encoder is {encoder}. The total is {_contents(TOTAL, tree)}{apart}.",
+        f"Percentages are against the baseline, {' or '.join(families)}'s own encoder, on the same backbone and size.",
         *(f"{note}." for note in notes_on_records(records)),
     ]
 

@@ -97,7 +97,8 @@ def footer(side: SideBySide) -> list[str]:
     if side.key:
         draws = {one.resamples for record in records if (one := record.evaluated)}
         drawn = f"; ±, [ ]: 95 %, from {max(draws):,} bootstrap draws of the images" if any(draws) else ""
-        lines.append(f"PQ, AP, mIoU: percent, on {side.key.images:,} images{drawn}")
+        boxes = all(columns.DETECTORS_ACCURACY.cell(record) for record in records if record.accuracy)
+        lines.append(f"{'box AP' if boxes else 'PQ, AP, mIoU'}: percent, on {side.key.images:,} images{drawn}")
     known = [record.accuracy for record in records if record.accuracy]
     if sources := dict.fromkeys(one.source for one in known if one.provenance == "published"):
         lines.append(f"{columns.PUBLISHED}: published: {', '.join(sources)}")

@@ -1,4 +1,4 @@
-"""A detector through the commands: trained, evaluated by its boxes alone, drawn, swept and compared."""
+"""A detector through the commands: trained, evaluated by boxes alone, drawn, swept, compared and held to a limit."""
 
 from __future__ import annotations
 
@@ -139,6 +139,17 @@ def test_sweep_compare_report_and_check_know_it(weights: Path, shapes: Path, tmp
     assert "box AP" in result.stdout
     report = run("report", str(out))
     assert report.exit_code == 0, report.stderr
+    text = (out / "report.md").read_text()
+    assert "box AP against total GFLOPs" in text
+    assert "PQ" not in text
+    assert "Mask2Former" not in text
+    assert '"y":"ap_bbox"' in (out / "index.html").read_text()
+    budgets = tmp_path / "budgets.yaml"
+    budget = f"schema_version: 1\nbudgets:\n  - weights: '{weights}'\n    dataset: val\n    ap_bbox: {{min: 100}}\n"
+    budgets.write_text(budget)
+    checked = run("check", str(budgets), "--records", str(out))
+    assert checked.exit_code == 1, checked.stderr
+    assert "EXCEEDED  ap_bbox" in checked.stdout
     compared = run("compare", str(out), str(out), "--all")
     assert compared.exit_code == 0, compared.stderr
     assert "box AP" in compared.stdout
