@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,7 @@ def quantized(graph: onnx.ModelProto, name: str, batches: Sequence[Images]) -> o
             batch = next(waiting, None)
             return None if batch is None else {name: batch}
 
-    logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
-    with tempfile.TemporaryDirectory(prefix="proscale-bench-") as folder:
+    with _quiet(), tempfile.TemporaryDirectory(prefix="proscale-bench-") as folder:
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(graph.SerializeToString())
         try:
@@ -68,6 +68,17 @@ def quantized(graph: onnx.ModelProto, name: str, batches: Sequence[Images]) -> o
     del found.metadata_props[:]
     found.metadata_props.extend(graph.metadata_props)
     return found  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the tool's own advice off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _without_weights(graph: onnx.ModelProto) -> list[str]:

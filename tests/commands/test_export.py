@@ -27,6 +27,12 @@ WEIGHTS = str(next(iter(shipped_weights().values())))
         ((WEIGHTS, "out.onnx", "--dynamic", "--size", "100x100"), "multiples of 32"),
         ((WEIGHTS, "out.onnx", "--dynamic"), "a Swin's windows"),
         (("out.onnx", "-s", "early-exit", "-b", "tiny"), "its gate decides"),
+        ((WEIGHTS, "out.onnx", "--quantize", "int4"), "int4"),
+        ((WEIGHTS, "out.pt2", "--quantize", "int8"), "not quantised"),
+        ((WEIGHTS, "out.onnx", "--model", "torchvision:resnet18"), "WEIGHTS"),
+        (("out.onnx", "--model", "torchvision:resnet18", "--dynamic"), "--dynamic"),
+        (("out.onnx", "--model", "torchvision:none_such"), "none_such"),
+        (("out.onnx", "-s", "3,3,3", "--inputs", "a.py:make"), "--model names"),
         (("out.onnx", "-s", "1,1,1+keep:0.5", "--dynamic"), "number of tokens that it keeps"),
     ],
 )
@@ -69,3 +75,40 @@ def test_every_encoder_is_exported(schedule: str, tmp_path: Path) -> None:
     counted = run("flops", "--graph", str(out), "--rules", "complete", "--export-json", "-")
     (graph,) = json.loads(counted.stdout)["results"]
     assert graph["gflops"]["total"] == row["graph_gflops"]
+
+
+NET = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, width, 3, padding=1)
+
+    def forward(self, images):
+        features = self.stem(images).relu()
+        return {"features": features, "mean": features.mean((2, 3))}
+
+class Drawn(Net):
+    def forward(self, images):
+        return super().forward(images + torch.rand_like(images))
+"""
+
+
+def test_a_model_of_the_users_own_is_exported_and_proved(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    (tmp_path / "net.py").write_text(NET)
+    out = tmp_path / "net.onnx"
+    flags = ("--size", "32x64", "--batch-size", "2", "--model-args", "width=8", "--export-json", "-")
+    result = run("models", "export", str(out), "--model", f"{tmp_path}/net.py:Net", *flags)
+    assert result.exit_code == 0, result.stderr
+    (row,) = json.loads(result.stdout)["results"]
+    assert (row["inputs"], row["outputs"]) == (
+        {"images": [2, 3, 32, 64]},
+        {"output_0": [2, 8, 32, 64], "output_1": [2, 8]},
+    )
+    assert row["proof"]["largest_difference"] <= 1e-5
+    assert row["graph_gflops"] == pytest.approx(2 * 8 * 3 * 9 * 32 * 64 / 1e9, rel=0.2)
+    drawn = run("models", "export", str(tmp_path / "d.onnx"), "--model", f"{tmp_path}/net.py:Drawn", "--size", "32x32")
+    assert drawn.exit_code == 3
+    assert "differs from torch" in drawn.stderr
