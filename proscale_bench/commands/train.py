@@ -153,7 +153,7 @@ class TrainOptions(DeviceOptions):
         from proscale_bench.config.recipe import DetectionRecipe, read_recipe
         from proscale_bench.config.recipe_changes import RecipeChanges, with_changes
         from proscale_bench.specs.backbones import BACKBONES, get_backbone
-        from proscale_bench.specs.families import MASK2FORMER, is_detector, own_model, own_name
+        from proscale_bench.specs.families import MASK2FORMER, is_detector, name_of, own_model, own_name
 
         detects = is_detector(own_name(self.model))
         spelling = self.schedule or DEFAULT_SCHEDULES[detects]
@@ -168,16 +168,15 @@ class TrainOptions(DeviceOptions):
         if isinstance(recipe, DetectionRecipe) != detects:
             family = recipe.model if isinstance(recipe, DetectionRecipe) else MASK2FORMER
             raise BenchError(f"--model {self.model}, and the recipe {recipe.name} is a {family}'s", f"--model {family}")
-        own_model(self.model, schedule, recipe.backbone)
-        if detects and recipe.start is not None:
-            hint = "leave --start out; --backbone-weights takes ImageNet's weights"
-            raise BenchError("--start: a detector starts from scratch or from its backbone's weights", hint)
+        named = own_model(self.model, schedule, recipe.backbone)
         if recipe.start is not None and self.backbone is None and Path(recipe.start).exists():
             from proscale_bench.bench.specs import read_spec
 
-            found = read_spec(
-                Path(recipe.start)
-            ).backbone_name  # one without a name of ours has the recipe's in the digest
+            started = read_spec(Path(recipe.start))
+            if name_of(started) != name_of(named):
+                message = f"--model {self.model}, and {recipe.start} is of {name_of(started)}"
+                raise BenchError(message, "start from a baseline of the same family")
+            found = started.backbone_name  # one without a name of ours has the recipe's in the digest
             recipe = recipe.model_copy(update={"backbone": found}) if found in BACKBONES else recipe
         one_of(Precision, recipe.precision, "precision")
         self.check()

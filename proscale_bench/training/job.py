@@ -34,7 +34,6 @@ from proscale_bench.results.training import (
     read_record,
 )
 from proscale_bench.specs.families import MASK2FORMER, own_model
-from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.training import folder, setup
 from proscale_bench.training.box_trainer import BoxTrainer
@@ -186,7 +185,7 @@ class _Training:
         classes = len(self.data.images.classes)
         baseline = setup.open_baseline(recipe)
         spec = own_model(job.model, job.schedule, recipe.backbone, classes=classes)
-        if baseline is not None and isinstance(spec, Mask2FormerSpec):
+        if baseline is not None:
             spec = setup.like(baseline, spec)
         model: Any = build(spec, drop_path=recipe.drop_path)
         self.start = setup.initialise(model, recipe, baseline, self.seen.names)

@@ -27,9 +27,9 @@ from proscale_bench.models.sampling import AUTO
 from proscale_bench.results.inspection import WarmStart
 from proscale_bench.results.profile import DeviceType
 from proscale_bench.specs.backbones import BACKBONES
-from proscale_bench.specs.families import MASK2FORMER, require_masks
+from proscale_bench.specs.deformable_detr import DeformableDetrSpec
+from proscale_bench.specs.families import MASK2FORMER, OwnSpec, name_of
 from proscale_bench.specs.levels import LEVELS, SIZE_DIVISOR, STRIDES
-from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import EncoderSpec
 from proscale_bench.training.box_samples import CocoBoxes, ShapesBoxes
 from proscale_bench.training.samples import CocoTraining, ShapesTraining, TrainingSet
@@ -157,24 +157,28 @@ def open_baseline(recipe: Recipe) -> Checkpoint | None:
     return baseline
 
 
-def like(baseline: Checkpoint, named: Mask2FormerSpec) -> Mask2FormerSpec:
+def like(baseline: Checkpoint, named: OwnSpec) -> OwnSpec:
     """A baseline's model with another encoder and other classes: of its own width, heads, layers and queries.
 
     Args:
         named: the encoder, the classes, and the backbone that the recipe names.
 
     Raises:
-        BenchError: the baseline's backbone is another than the recipe's.
+        BenchError: the baseline's backbone is another than the recipe's, or its family than the model's.
     """
-    own = baseline.inferred.spec
-    spec = None if own is None else require_masks(own, f"{baseline.path}: --start")
+    spec = baseline.inferred.spec
+    if spec is not None and name_of(spec) != name_of(named):
+        message = f"{baseline.path}: is of {name_of(spec)}, and the model is {name_of(named)}"
+        raise BenchError(message, "start from a baseline of the same family")
     if spec is None or (spec.backbone != named.backbone and spec.backbone_name in BACKBONES):
         found = "none" if spec is None else spec.backbone_name
         raise BenchError(
             f"{baseline.path}: its backbone is {found}, and the recipe's {named.backbone_name}", f"--backbone {found}"
         )
-    head = replace(spec.head, num_classes=named.head.num_classes)
-    return replace(spec, encoder=named.encoder, head=head)
+    classes = named.head.num_classes
+    if isinstance(spec, DeformableDetrSpec):
+        return replace(spec, encoder=named.encoder, head=replace(spec.head, num_classes=classes))
+    return replace(spec, encoder=named.encoder, head=replace(spec.head, num_classes=classes))
 
 
 def initialise(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,13 @@ def test_a_name_that_is_nearly_one() -> None:
     assert "did you mean 'deformable-detr'?" in run("flops", "--model", "deformable-det", exit_code=2).stderr
     result = run("schedules", "show", "baseline", "--model", "detr", exit_code=2)
     assert "deformable-detr" in result.stderr
+
+
+def test_the_page_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    page = (Path(__file__).parents[2] / "docs" / "detection.md").read_text()
+    blocks = re.findall(r"```console\n\$ proscale-bench (.+?)\n(.+?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for arguments, shown in blocks:
+        printed = [line.rstrip() for line in run(*arguments.split()).stdout.splitlines()]
+        assert printed[: len(shown.splitlines())] == shown.splitlines()

@@ -163,7 +163,7 @@ def test_sweep_compare_report_and_check_know_it(weights: Path, shapes: Path, tmp
         (("--model", "deformable-dert"), "no model of this name"),
         (("--model", "deformable-detr+refin"), "unknown option"),
         (("--model", "deformable-detr", "-s", "3,3,3"), "four"),
-        (("--model", "deformable-detr", "--start", SEGMENTER), "--start: a detector"),
+        (("--model", "deformable-detr", "--start", SEGMENTER), "is of mask2former"),
     ],
 )
 def test_what_does_not_fit_a_detectors_training_is_refused(flags: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import torch
 
 from proscale_bench.config.recipe import DetectionRecipe, DetectorOptimizerSettings
 from proscale_bench.config.trained_on import trained_on
+from proscale_bench.errors import BenchError
 from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.load import open_checkpoint
+from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.specs.encoders.multiscale import MultiScale
 from proscale_bench.specs.families import own_model
 from proscale_bench.training.dropout import add_dropout
@@ -112,3 +114,17 @@ def test_dropout_is_in_training_alone() -> None:
 
 def test_a_recipe_says_what_it_is_for() -> None:
     assert isinstance(recipe(model="deformable-detr"), DetectionRecipe)
+
+
+def test_it_starts_from_a_baseline_of_its_kind(coco: Path, tmp_path: Path) -> None:
+    """Every token layer begins with the rows of the levels that it sees; other classes begin anew."""
+    spec = own_model("deformable-detr", MultiScale(), "tiny", classes=5)
+    torch.manual_seed(3)
+    baseline = build(spec)
+    save_checkpoint(baseline, tmp_path / "baseline.safetensors")
+    found = train(coco, tmp_path / "run", **DETECTOR | {"start": str(tmp_path / "baseline.safetensors")})
+    assert found.record.start.kind == "baseline"
+    refined = own_model("deformable-detr+refine", MultiScale(), "tiny", classes=5)
+    save_checkpoint(build(refined), tmp_path / "refined.safetensors")
+    with pytest.raises(BenchError, match=r"is of deformable-detr\+refine, and the model is deformable-detr"):
+        train(coco, tmp_path / "other", **DETECTOR | {"start": str(tmp_path / "refined.safetensors")})
