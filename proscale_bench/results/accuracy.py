@@ -61,17 +61,11 @@ class Evaluated(Section):
     different_maps: Annotated[int, Field(ge=0)] | None = None  # panoptic maps that are not torch's, of an exported file
 
     @model_serializer(mode="wrap")
-    def _without_torch(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_is_usual(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = dump(self)
-        if self.different_maps is None:
-            del fields["different_maps"]
-        return fields
-
-    @model_serializer(mode="wrap")
-    def _without_equal_names(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = dump(self)
-        if self.classes_by is None:
-            fields.pop("classes_by", None)
+        for optional in ("classes_by", "different_maps"):
+            if getattr(self, optional) is None:
+                fields.pop(optional, None)
         return fields
 
 
