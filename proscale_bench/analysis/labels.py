@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from proscale_bench.analysis.settings import by_setting, grouped
 from proscale_bench.results.model_key import ModelKey, classes_of, model_of
 from proscale_bench.results.record import Record, protocol_of
-from proscale_bench.specs.model import dimension_words, model_words
+from proscale_bench.specs.model import TRACED, dimension_words, model_words
 
 MEAN = "mean of "  # begins the source of an accuracy that is the mean of several trainings
 DIGITS = 8  # of a digest: enough to tell two of a run apart
@@ -109,7 +109,7 @@ def _with_dimensions(names: Sequence[str], records: Sequence[Record]) -> list[st
     words = [dimension_words(dict(sorted((record.identity.dimensions or {}).items()))) for record in records]
     found = list(names)
     for group in grouped(range(len(found)), lambda index: records[index].identity.backbone).values():
-        for name in merged(words[index] for index in group):
+        for name in (one for one in merged(words[index] for index in group) if one not in TRACED):
             if len({words[index].get(name) for index in group}) > 1:
                 for index in group:
                     found[index] += f", {words[index][name]}" if name in words[index] else ""
@@ -140,6 +140,7 @@ def protocol_traits(record: Record) -> Iterator[tuple[str, str]]:
     if protocol is None or record.accuracy is None or record.accuracy.evaluated is None:
         return
     short, _, longest = protocol.resize.partition(",")
+    whose = protocol.postprocessing
     yield "version", "by an older version" if protocol.missing else ""
     yield "dataset", protocol.dataset
     yield "folder", record.accuracy.evaluated.data_folder or ""
@@ -147,7 +148,8 @@ def protocol_traits(record: Record) -> Iterator[tuple[str, str]]:
     yield "images", f"{protocol.images:,} images"
     yield "split", f"split {protocol.split}" if protocol.split else ""
     yield "tasks", " and ".join(protocol.tasks)
-    yield "resize", f"resize {short}" if longest else "not resized"
+    yield "resize", "not resized" if protocol.resize == "none" else f"resize {short}"
+    yield "post-processing", f"{whose} post-processing" if whose else ""
     yield "longest side", f"longest side {longest}" if longest else ""
     for name, value in (protocol.thresholds or {}).items():
         yield f"{name} threshold", f"{name} threshold {value:g}"

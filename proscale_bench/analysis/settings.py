@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from proscale_bench.errors import BenchError
 from proscale_bench.results.model_key import model_of
-from proscale_bench.results.profile import Execution
+from proscale_bench.results.profile import NO_SAMPLING, Execution
 from proscale_bench.results.record import Cost, EvaluationProtocol, Record, Reference, protocol_of
 from proscale_bench.specs.backbones import BACKBONES
 from proscale_bench.specs.spelling import parse_encoder
@@ -85,8 +85,25 @@ def in_order(records: Iterable[Record]) -> list[Record]:
 
 
 def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
-    """Records that may be compared, each group in order."""
-    return grouped(in_order(records), setting_of)
+    """Records that may be compared, each group in order.
+
+    Models that this tool did not build, which know neither its cores of sampling nor its optimizations, stand with
+    those that were timed otherwise alike.
+    """
+    groups = grouped(in_order(records), setting_of)
+    for setting in list(groups):
+        if setting.is_timed and setting.execution and setting.execution.sampling == NO_SAMPLING:
+            hosts = (one for one in groups if one != setting and one.is_timed and _unprepared(one) == setting)
+            if host := next(hosts, None):
+                groups[host] += groups.pop(setting)
+    return groups
+
+
+def _unprepared(setting: Setting) -> Setting:
+    """The setting of a model of somebody else's that was timed alike."""
+    assert setting.execution is not None
+    execution = setting.execution.model_copy(update={"sampling": NO_SAMPLING, "optimizations": False})
+    return replace(setting, execution=execution)
 
 
 def by_backbone(records: Iterable[Record]) -> dict[str, list[Record]]:

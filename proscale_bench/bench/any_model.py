@@ -12,7 +12,7 @@ from proscale_bench.cost.count import Traced
 from proscale_bench.cost.geometry import COCO_SIZES, BatchInput, batch_of, parse_size
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.specs.custom import CustomSpec, ModelRequest, is_rest, parts_of
-from proscale_bench.specs.model import Part
+from proscale_bench.specs.model import ModelSpec, Part
 from proscale_bench.units import Size
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class FoundModel:
 
 
 def find_model(
-    request: ModelRequest, size: str | Size | None = None, batch_size: int = 1, against: CustomSpec | None = None
+    request: ModelRequest, size: str | Size | None = None, batch_size: int = 1, against: ModelSpec | None = None
 ) -> FoundModel:
     """Load a model and run it once. Executes the code that it is of.
 

@@ -16,6 +16,7 @@ from proscale_bench.errors import BenchError, ExitCode, of_import
 from proscale_bench.results.export import environment, now
 from proscale_bench.results.published import accuracy_of, published_of, references_of
 from proscale_bench.results.record import COCO_CLASSES, Cost, Failure, Identity, Input, Origin, Record, digest
+from proscale_bench.specs.custom import CUSTOM
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, model_words
 from proscale_bench.version import __version__
 
@@ -59,7 +60,7 @@ def identity_of(spec: ModelSpec, weights: str | None = None, class_order: tuple[
         schedule=spec.variant,
         encoder=spec.encoder.encoder,
         label=label_of(spec.encoder),
-        classes=spec.classes or (COCO_CLASSES if weights else None),
+        classes=spec.classes or (COCO_CLASSES if weights and spec.family != CUSTOM else None),
         dimensions=spec.dimensions(),
         weights=weights,
         class_order=class_order,

@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, get_args
 
 from proscale_bench.bench.count import cost_of, identity_of
 from proscale_bench.bench.execution import ExecutionSettings, make_ready
+from proscale_bench.bench.other_weights import OtherWeights
 from proscale_bench.bench.predictors import size_for
 from proscale_bench.bench.weights import UNKNOWN_ORIGIN, AnyWeights, TrainingOrigin
-from proscale_bench.config.choices import EMBEDDED, OFFICIAL_THRESHOLDS, ClassesBy, PostprocessingThresholds
+from proscale_bench.config.choices import (
+    EMBEDDED,
+    OFFICIAL_THRESHOLDS,
+    ClassesBy,
+    PostProcessing,
+    PostprocessingThresholds,
+)
 from proscale_bench.cost.count import count_model
 from proscale_bench.cost.geometry import InputSize, SizeGroup, resized_size, size_of_images
 from proscale_bench.cost.rules import get_rules
@@ -34,6 +41,7 @@ from proscale_bench.units import Size, printable
 from proscale_bench.version import __version__
 
 if TYPE_CHECKING:
+    from proscale_bench.evaluation.any_predictor import ImageInput
     from proscale_bench.evaluation.journal import Journal
     from proscale_bench.evaluation.runner import BatchDone, Predictor, Work
     from proscale_bench.evaluation.saved import PredictionWriter
@@ -55,6 +63,8 @@ class EvaluationRequest:
         seed: seed of the bootstrap.
         reference: whether pycocotools makes the AP.
         classes_by: how classes of weights meet the data's categories: see `in_order_of`.
+        input: how images become what somebody else's model is given; None: as this tool's own models are.
+        postprocessing: what makes predictions of outputs: this tool, or the model's own image processor (`theirs`).
     """
 
     dataset: Dataset
@@ -67,6 +77,8 @@ class EvaluationRequest:
     reference: bool = False
     thresholds: PostprocessingThresholds = OFFICIAL_THRESHOLDS
     classes_by: ClassesBy = "name"
+    input: ImageInput | None = None
+    postprocessing: PostProcessing = "ours"
 
     @property
     def name(self) -> str:
@@ -77,7 +89,8 @@ class EvaluationRequest:
     @cached_property
     def batches(self) -> tuple[Batch, ...]:
         short, longest = self.resize or (None, 0)
-        return form_batches(self.dataset.images[: self.limit], self.batch_size, short, longest)
+        fixed = None if self.input is None else self.input.fixed
+        return form_batches(self.dataset.images[: self.limit], self.batch_size, short, longest, fixed)
 
     @property
     def sizes(self) -> tuple[Size, ...]:
@@ -89,6 +102,8 @@ class EvaluationRequest:
 
     @property
     def resize_words(self) -> str:
+        if self.input is not None and self.input.words is not None:
+            return self.input.words
         return "none" if self.resize is None else f"{self.resize[0]},{self.resize[1]}"
 
     @cached_property
@@ -119,6 +134,7 @@ class EvaluationRequest:
             tasks=tuple(task for task in get_args(Task) if task in self.tasks),
             resize=self.resize_words,
             thresholds=asdict(self.thresholds),
+            postprocessing=None if self.postprocessing == "ours" else self.postprocessing,
         )
 
     @cached_property
@@ -272,7 +288,9 @@ def evaluate_model(
         rules="fvcore",
         execution=execution,
         evaluation=request.protocol,
-        cost=cost_of(count_model(over_exits(weights.spec, summary.exits), size, get_rules("fvcore"))),
+        cost=weights.cost(request)
+        if isinstance(weights, OtherWeights)
+        else cost_of(count_model(over_exits(weights.spec, summary.exits), size, get_rules("fvcore"))),
         accuracy=accuracy,
         provenance=Origin(tool_version=__version__, created=now()),
         environment=environment,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proscale_bench.bench.class_order import in_order_of
+from proscale_bench.bench.other_weights import OtherWeights
 from proscale_bench.bench.predictors import ChosenPredictor, predictor_of
 from proscale_bench.bench.weights import AnyWeights, Weights
 from proscale_bench.config.choices import EngineName, ExportPrecision
@@ -103,6 +104,10 @@ def make_ready(
     )
     how = (request.dataset, request.tasks, request.resize)
     if isinstance(weights, Weights) and settings.engine == "torch":
+        if isinstance(weights, OtherWeights):
+            other = weights.chosen(request, settings.dtype)
+            told = {"sampling": weights.prepare(device, settings), "optimizations": False}
+            return ReadyModel(other, execution.model_copy(update=told), environment)
         chosen = predictor_of(weights, *how, settings.dtype, request.thresholds, request.classes_by)
         sampling = prepare(weights.model, settings, device)
         return ReadyModel(chosen, execution.model_copy(update={"sampling": sampling}), environment)

@@ -85,7 +85,7 @@ def load_configuration(path: Path, changes: dict[str, Any]) -> LoadedModel:
         notes.append(told)
     side = getattr(config, "image_size", None) or getattr(getattr(config, "vision_config", None), "image_size", None)
     digest = source_digest(json.dumps([document, transformers.__version__], sort_keys=True, default=str).encode())
-    return LoadedModel(digest, build, _inputs, _sides(side), tuple(notes))
+    return LoadedModel(digest, build, _inputs, _sides(side), tuple(notes), ("network",))
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from proscale_bench.measure.any_model import Inputs
+    from proscale_bench.results.profile import PassPart
 
 DEFAULT_SIDES = (640, 640)
 
@@ -42,6 +43,7 @@ class LoadedModel:
         inputs: makes what it is called with, for images of a size.
         sides: the size of images that it was made for; None where it does not say.
         notes: what to know of its count.
+        contains: what one pass of it contains.
     """
 
     digest: str
@@ -49,6 +51,7 @@ class LoadedModel:
     inputs: Callable[[nn.Module, Size, int], Inputs]
     sides: Size | None = None
     notes: tuple[str, ...] = ()
+    contains: tuple[PassPart, ...] = ("forward",)
 
 
 def arguments_of(request: ModelRequest) -> dict[str, Any]:
@@ -152,6 +155,11 @@ def fault_of(what: str, error: BaseException) -> BenchError:
     place = f" ({Path(theirs[-1].filename).name}:{theirs[-1].lineno})" if theirs else ""
     last = str(error).strip().splitlines()[-1:] or [""]
     hint = None
+    if "torch" in sys.modules and isinstance(error, (RuntimeError, MemoryError)):
+        from proscale_bench.measure.memory import is_out_of_memory
+
+        if is_out_of_memory(error):
+            return BenchError(f"{what}: out of memory", "use a smaller --size or --batch-size")
     if isinstance(error, ModuleNotFoundError) and error.name:
         hint = GRAMMAR if error.name == what.partition(".")[0] else f"python -m pip install {error.name}"
     elif isinstance(error, TypeError) and "argument" in last[0]:
@@ -207,7 +215,8 @@ def _of_torchvision(name: str, arguments: dict[str, Any]) -> LoadedModel:
 
     notes = ("it resizes images itself: what is counted is the size that it makes of them",) if is_detector else ()
     make = listed_images if is_detector else images
-    return LoadedModel(source_digest(torchvision.__version__.encode()), build, make, None, notes)
+    contains: tuple[PassPart, ...] = ("pre-processing", "network", "post-processing") if is_detector else ("network",)
+    return LoadedModel(source_digest(torchvision.__version__.encode()), build, make, None, notes, contains)
 
 
 # --- What a model is called with ---

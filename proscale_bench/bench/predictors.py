@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from proscale_bench.bench.class_order import ClassOrder, category_ids_of, in_order_of
+from proscale_bench.bench.other_weights import OtherWeights
 from proscale_bench.bench.weights import AnyWeights, Weights
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS, ClassesBy, PostprocessingThresholds
 from proscale_bench.config.trained_on import trained_on
@@ -16,6 +17,7 @@ from proscale_bench.data.dataset import Dataset, Id
 from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import Task
 from proscale_bench.results.profile import DType
+from proscale_bench.specs.custom import CustomSpec
 from proscale_bench.specs.model import ModelSpec
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ def suited(
     Raises:
         BenchError: see `judged_by`.
     """
+    if isinstance(weights, OtherWeights):
+        return weights.suited(request, wanted, not rescaled)
     tasks = judged_by(weights.spec, request.tasks, wanted, weights.source)
     asked = request if tasks == request.tasks else replace(request, tasks=tasks)
     return at_scale_of(asked, weights) if rescaled else asked
@@ -82,7 +86,7 @@ def size_for(request: EvaluationRequest, spec: ModelSpec) -> InputSize:
     Raises:
         BenchError: images are too small for it.
     """
-    if spec.pads:
+    if spec.pads or isinstance(spec, CustomSpec):
         return request.size
     images = [image for batch in request.batches for image in batch.images]
     given = [(image.height_px, image.width_px) for image in images]

@@ -11,16 +11,18 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from proscale_bench.bench.count import Configuration, closed_form_cost, measure
-from proscale_bench.cost.count import FlopCount, count_model
+from proscale_bench.cost.count import FlopCount, as_given, count_model
 from proscale_bench.cost.geometry import InputSize
 from proscale_bench.cost.rules import get_rules
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.files import locked
 from proscale_bench.results.export import now
 from proscale_bench.results.profile import (
+    NO_SAMPLING,
     Caution,
     Ceilings,
     CountedSaving,
+    PassPart,
     Profile,
     ProfileSession,
     RealisedSaving,
@@ -39,8 +41,9 @@ from proscale_bench.results.statistics import (
     typical_interval,
 )
 from proscale_bench.results.store import remove_leftovers, write_record
+from proscale_bench.specs.custom import CustomSpec
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING
-from proscale_bench.specs.model import ModelSpec, by_exit
+from proscale_bench.specs.model import TOTAL, ModelSpec, by_exit
 from proscale_bench.units import Size, reduction_pct
 
 if TYPE_CHECKING:
@@ -77,7 +80,8 @@ def refuse_expectations(specs: Iterable[ModelSpec]) -> None:
 class ProfileRequest:
     """The models to profile with their baseline, at every batch size, at one explicit size.
 
-    A model whose gate chooses how much of it runs is profiled exit by exit.
+    A model whose gate chooses how much of it runs is profiled exit by exit. Models of somebody else's take turns with
+    this tool's own, all in one session, and each says what its pass contains.
 
     Raises:
         BenchError: a model is an expectation over exits.
@@ -99,7 +103,7 @@ class ProfileRequest:
 
     @property
     def sides(self) -> tuple[int, int]:
-        return self.size.height_px or 0, self.size.width_px or 0
+        return self.size.sides
 
     @property
     def output_sides(self) -> tuple[int, int]:
@@ -108,11 +112,15 @@ class ProfileRequest:
 
     def count(self, spec: ModelSpec) -> FlopCount:
         """Count a model as its record does."""
-        return count_model(spec, self.size, get_rules("fvcore"))
+        return count_model(spec, self.size_of(spec), get_rules("fvcore"))
 
     def work(self, spec: ModelSpec) -> FlopCount:
         """Count all that there is to compute, 1 MAC = 2 FLOPs, from which a device's FLOP/s follow."""
-        return count_model(spec, self.size, get_rules("complete"), "flop")
+        return count_model(spec, self.size_of(spec), get_rules("complete"), "flop")
+
+    def size_of(self, spec: ModelSpec) -> InputSize:
+        """The size as a model sees it; see `as_given`."""
+        return as_given(spec, self.size)
 
 
 def records(
@@ -125,7 +133,7 @@ def records(
     measured = [one for one in found if isinstance(one, MeasuredProfile)]
     for one in found:
         base = next((other for other in measured if _is_baseline_of(other, one)), None)
-        record = measure(Configuration(one.spec, request.size), closed_form_cost)
+        record = measure(Configuration(one.spec, request.size_of(one.spec)), closed_form_cost)
         record = record.model_copy(update={"execution": one.execution, "environment": environment.strings()})
         if isinstance(one, MeasuredProfile):
             profile = Assembly(request, one, base).profile(session, environment, ceilings)
@@ -137,8 +145,10 @@ def records(
 
 
 def _is_baseline_of(other: MeasuredProfile, one: ProfileResult) -> bool:
-    """The one's baseline, in the same engine."""
-    return other.spec == one.spec.baseline() and other.execution == one.execution
+    """The one's baseline, in the same engine; of two families they may be prepared otherwise."""
+    unprepared = {"sampling": NO_SAMPLING, "optimizations": False}
+    ran = [side.execution.model_copy(update=unprepared) for side in (other, one)]
+    return other.spec == one.spec.baseline() and ran[0] == ran[1]
 
 
 class Assembly:
@@ -148,6 +158,7 @@ class Assembly:
         self.one = one
         self.counted, self.work = request.count(one.spec), request.work(one.spec)
         self.base = None if self.counted.is_baseline else base
+        self.is_alike = base is None or base.spec.family == one.spec.family  # else parts of one name are no match
         if one.execution.optimizations:
             self.executed, self.work = self.counted.executed, self.work.executed
         else:
@@ -198,6 +209,7 @@ class Assembly:
                     others_cpu_pct=self.one.others_cpu_pct,
                 ),
             ),
+            contains=contents(self.one.spec),
         )
 
     def _in_turn(self, times: Iterable[str]) -> list[str]:
@@ -229,7 +241,7 @@ class Assembly:
             old = new.baseline.gflops if new.baseline else {}
             return reduction_pct(new.gflops[part], old[part]) if part in old else None
 
-        if self.counted.is_baseline or part not in self.counted.gflops:
+        if self.counted.is_baseline or part not in self.counted.gflops or not (self.is_alike or part == TOTAL):
             return None
         return CountedSaving(counted=saving(self.counted), executed=saving(self.executed))
 
@@ -241,7 +253,17 @@ class Assembly:
         old = theirs.whole_ms if stage is None else stage_samples(theirs.stages_ms, theirs.whole_ms).get(stage)
         if old is None or (stage or "").startswith(LAYER) or len(old) != len(samples_ms):
             return None  # one layer of one schedule has no like in another
+        if stage is not None and not self.is_alike:
+            return None
         return saving(paired_ratio([samples_ms], [old]))
+
+
+def contents(spec: ModelSpec) -> tuple[PassPart, ...]:
+    """The parts of what one pass of a model does, which is what its latency is of."""
+    if isinstance(spec, CustomSpec):
+        contains: tuple[PassPart, ...] = spec.opener(spec).contains
+        return contains
+    return ("pre-processing", "network")
 
 
 def saving(ratio: Ratio) -> RealisedSaving:

@@ -148,8 +148,13 @@ def merged(sessions: Sequence[Sequence[Record]]) -> list[Record]:
 
 
 def _is_baseline_of(one: Record, record: Record) -> bool:
-    """They took turns: one is the baseline at the batch size of the other."""
-    return one.is_baseline and one.execution == record.execution and one.input == record.input
+    """They took turns: one is the baseline of the other, at its batch size. Of two families they may differ in how they
+    were run, and in what a size is padded to."""
+    cost = record.cost
+    if not cost or not cost.baseline or cost.baseline.schedule != one.identity.schedule or not one.is_baseline:
+        return False
+    batches = [other.execution and other.execution.batch_size for other in (one, record)]
+    return batches[0] == batches[1] and one.input.size == record.input.size
 
 
 def _profiles(records: Sequence[Record]) -> list[Profile]:

@@ -8,10 +8,15 @@ from proscale_bench.commands.options import ANY_MODEL, MaybeStr, MaybeStrs, Opti
 from proscale_bench.errors import BenchError, one_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from proscale_bench.bench.any_model import FoundModel
+    from proscale_bench.bench.evaluate import EvaluationRequest
+    from proscale_bench.bench.weights import Weights
     from proscale_bench.commands.flops import FlopsOptions
     from proscale_bench.commands.progress import Bar
     from proscale_bench.specs.custom import ModelRequest
+    from proscale_bench.specs.model import ModelSpec
 
 OF_OURS = ("schedule", "backbone", "weights", "classes", "queries", "width", "output_size", "verify", "as_executed")
 
@@ -96,8 +101,70 @@ class AnyModelOptions(Options):
         return read_request(self.against, (), self.inputs, self.depth, self.allow or (), *self.passes)
 
 
-def found_models(options: AnyModelOptions, size: str | None, batch_size: int, bar: Bar) -> list[FoundModel]:
+class EvaluatedModelOptions(Options):
+    """Flags of a model of `transformers` whose weights are evaluated."""
+
+    model: MaybeStr = flag(
+        "--model MODEL", "Model of transformers that the weights are of: hf:CONFIG.json or hf:FOLDER.", ANY_MODEL
+    )
+    model_args: MaybeStrs = flag("--model-args KEY=VALUE", "Key of its configuration. Repeat for several.", ANY_MODEL)
+    allow: MaybeStrs = flag("--allow OPERATOR=0", "Count an operator without a rule as nothing.", ANY_MODEL)
+    postprocess: str = flag(
+        "--postprocess NAME",
+        "Post-processing: ours, or theirs, which is that of its image processor in transformers.",
+        ANY_MODEL,
+        default="ours",
+    )
+
+    def model_request(self) -> ModelRequest | None:
+        """The model as it is named; nothing is loaded.
+
+        Raises:
+            BenchError: a flag is not of its form, or says something of a model that none is named.
+        """
+        from proscale_bench.config.choices import PostProcessing
+        from proscale_bench.config.model_request import read_request
+
+        one_of(PostProcessing, self.postprocess, "post-processing")
+        given = {"--model-args": self.model_args, "--allow": self.allow, "--postprocess": self.postprocess != "ours"}
+        for name in (name for name, value in given.items() if value and self.model is None):
+            raise BenchError(f"{name} is of a model that --model names", "name one")
+        return (
+            None
+            if self.model is None
+            else read_request(self.model, self.model_args or (), None, None, self.allow or ())
+        )
+
+    def check(self) -> None:
+        """Refuse also what does not go with a model of transformers; see `DeviceOptions.check`."""
+        super().check()  # type: ignore[misc] # the next class has it
+        if self.model_request() is None:
+            return
+        given = {name: getattr(self, name, None) for name in ("weights", "schedule", "engine")}
+        if not given["weights"]:
+            raise BenchError("--model says what weights are of, and none are given", "give --weights FILE")
+        if given["schedule"] is not None:
+            raise BenchError("--schedule is of this tool's own models, not of --model", "leave one of them out")
+        if given["engine"] and set(given["engine"]) != {"torch"}:
+            raise BenchError("--engine: a model of --model is not exported here", "leave out --engine")
+
+    def other_weights(self, path: Path, request: EvaluationRequest) -> Weights | None:
+        """The model of transformers filled with a file; None where `--model` names none. Loads torch."""
+        from proscale_bench.bench.other_weights import read_other_weights
+        from proscale_bench.config.choices import PostProcessing
+
+        if (model := self.model_request()) is None:
+            return None
+        return read_other_weights(model, path, one_of(PostProcessing, self.postprocess, "post-processing"), request)
+
+
+def found_models(
+    options: AnyModelOptions, size: str | None, batch_size: int, bar: Bar, base: ModelSpec | None = None
+) -> list[FoundModel]:
     """The models that are meant, each built and run once. Loads torch.
+
+    Args:
+        base: the model that they are held against where `--against` names none.
 
     Raises:
         BenchError: a model cannot be built or run, or an operator has no rule (exit code 3).
@@ -106,10 +173,10 @@ def found_models(options: AnyModelOptions, size: str | None, batch_size: int, ba
 
     from proscale_bench.bench.any_model import find_model
 
-    against, found = None, []
-    if (base := options.base_request()) is not None:
-        bar.show(str(base), 0, None)
-        against = replace(find_model(base, size, batch_size).spec, is_base=True)
+    against, found = base, []
+    if (named := options.base_request()) is not None:
+        bar.show(str(named), 0, None)
+        against = replace(find_model(named, size, batch_size).spec, is_base=True)
     for request in options.requests():
         bar.show(str(request), 0, None)
         found.append(find_model(request, size, batch_size, against))

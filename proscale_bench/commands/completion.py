@@ -96,6 +96,7 @@ OFFERS: dict[str, Callable[..., list[str]]] = {
     "--new": schedules,
     "--old": schedules,
     "--output-size": single_sizes,
+    "--postprocess": _words(get_args(choices.PostProcessing)),
     "--precision": _words(get_args(choices.Precision)),
     "--published": families_and_all,
     "--ray": _words(["local", "auto"]),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proscale_bench.commands.any_model import EvaluatedModelOptions
 from proscale_bench.commands.engines import EngineOptions, check_evaluated, chosen_engines, is_exported, precisions
 from proscale_bench.commands.options import (
     HOW,
@@ -48,7 +49,7 @@ WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
 MERGE = "How queries become panoptic segments"  # defaults are the papers'
 
 
-class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
+class EvalOptions(EvaluatedModelOptions, EngineOptions, ExecutionOptions, ExportOptions):
     """The flags of `eval`."""
 
     weights: MaybePaths = flag(
@@ -205,7 +206,7 @@ class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
         """The thresholds of the panoptic merge; see `thresholds_of`."""
         return thresholds_of(self)
 
-    def models(self, classes: int) -> Iterator[tuple[AnyWeights, EngineName, ExportPrecision]]:
+    def models(self, request: EvaluationRequest) -> Iterator[tuple[AnyWeights, EngineName, ExportPrecision]]:
         """The models, loaded one by one for each engine; an untrained one has as many classes as the data."""
         engines = chosen_engines(self.engine or (), None)
         for path in self.files() if self.random_weights is None else (None,):
@@ -217,17 +218,20 @@ class EvalOptions(EngineOptions, ExecutionOptions, ExportOptions):
                 continue
             for engine in engines:
                 for precision in ("fp32",) if engine == "torch" else precisions(self.quantize):
-                    yield self._weights(path, classes), engine, precision
+                    yield self._weights(path, request), engine, precision
 
-    def _weights(self, path: Path | None, classes: int) -> Weights:
+    def _weights(self, path: Path | None, request: EvaluationRequest) -> Weights:
         """A checkpoint, or the untrained model."""
         from proscale_bench.bench.weights import random_weights, read_weights
         from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.specs.mask2former import mask2former
 
         if path is None:
+            classes = len(request.dataset.categories)
             spec = mask2former(parse_runnable(self.schedule or "3,3,3"), self.backbone, classes=classes)
             return random_weights(spec, self.random_weights or 0)
+        if (other := self.other_weights(path, request)) is not None:
+            return other
         return read_weights(path, None if self.schedule is None else parse_runnable(self.schedule))
 
 
@@ -293,6 +297,7 @@ def evaluate_models(
     """Evaluate one model after the other, with a bar; outcomes in the first process alone."""
     from proscale_bench.bench.evaluate import JOURNALS, evaluate_model
     from proscale_bench.bench.predictors import suited
+    from proscale_bench.commands.exporting import draw_and_say
     from proscale_bench.commands.progress import progress_bar, uninterrupted
     from proscale_bench.evaluation.saved import PredictionWriter
     from proscale_bench.files import locked
@@ -304,7 +309,7 @@ def evaluate_models(
             import torchvision  # noqa: F401
         settings = replace(options.execution_settings(), exported=options.exported)
         try:
-            for weights, engine, precision in options.models(len(request.dataset.categories)):
+            for weights, engine, precision in options.models(request):
                 asked = suited(request, weights, options.wanted_tasks(), rescaled=options.resize is None)
                 if options.visuals and "panoptic" not in asked.tasks:
                     raise BenchError(f"--visuals shows panoptic maps, and a {weights.spec.family} predicts none")
@@ -327,7 +332,7 @@ def evaluate_models(
                 outcome.keep(folder)
                 if options.visuals and outcome.record is not None:
                     bar.show("drawing the worst images")
-                    draw(outcome, folder / "visuals" / outcome.record.digest[:12], options.visuals)
+                    draw_and_say(outcome, folder / "visuals" / outcome.record.digest[:12], options.visuals)
                 yield outcome
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"what is evaluated is kept in {folder}; the same command goes on") from None
@@ -340,6 +345,7 @@ def score(options: EvalOptions, request: EvaluationRequest, folder: Path) -> Ite
         BenchError: the folder has nothing of the tasks, or what it has cannot be read.
     """
     from proscale_bench.bench.evaluate import score_files
+    from proscale_bench.commands.exporting import draw_and_say
     from proscale_bench.commands.progress import progress_bar
     from proscale_bench.evaluation.file_predictor import tasks_in
 
@@ -354,17 +360,8 @@ def score(options: EvalOptions, request: EvaluationRequest, folder: Path) -> Ite
     with progress_bar("reading the predictions") as bar:
         outcome = score_files(request, folder, on_batch=shower(bar, str(folder)), on_stage=bar.show)
         if options.visuals:
-            draw(outcome, (options.out or Path("reports/eval-predictions")) / "visuals", options.visuals)
+            draw_and_say(outcome, (options.out or Path("reports/eval-predictions")) / "visuals", options.visuals)
         yield outcome
-
-
-def draw(outcome: EvaluationOutcome, folder: Path, number: int) -> None:
-    """Draw the worst images and say where they are."""
-    from proscale_bench.bench.visuals import draw_worst
-    from proscale_bench.render.console import note
-
-    paths = draw_worst(outcome, folder, number)
-    note(f"pictures: {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}" if paths else "no pictures")
 
 
 def shower(bar: Bar, name: str) -> Callable[[BatchDone], None]:

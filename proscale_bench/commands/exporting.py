@@ -15,6 +15,7 @@ from proscale_bench.units import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from proscale_bench.bench.evaluate import EvaluationOutcome
     from proscale_bench.render.table import Table
     from proscale_bench.results.record import Record
 
@@ -120,3 +121,12 @@ def _write(path: Path, text: str, force: bool) -> None:
         sys.stdout.write(text)
     else:
         write_atomic(path, text, overwrite=force)
+
+
+def draw_and_say(outcome: EvaluationOutcome, folder: Path, number: int) -> None:
+    """Draw the worst images and say where they are."""
+    from proscale_bench.bench.visuals import draw_worst
+    from proscale_bench.render.console import note
+
+    paths = draw_worst(outcome, folder, number)
+    note(f"pictures: {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}" if paths else "no pictures")

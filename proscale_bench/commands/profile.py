@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,17 +154,16 @@ class ProfileOptions(ModelOptions, AnyModelOptions, EngineOptions, ExecutionOpti
             BenchError: an exported file takes another size, or another number of images.
         """
         from proscale_bench.bench.profile import ProfileRequest
-        from proscale_bench.cost.geometry import batch_of, parse_size
+        from proscale_bench.cost.geometry import parse_size
 
         size, batch_sizes = self.size, tuple(dict.fromkeys(self.batch_size))
         if self.exported_file is not None:
             size, batch_sizes = input_of(self.exported_file, self.trust, size, batch_sizes)
         if size is None:
             size = DEFAULT_SIZES["cpu" if self.others else device]
-        given = parse_size(size, self.output_size)
         return ProfileRequest(
             specs=specs,
-            size=batch_of(given, 1) if self.others else given,
+            size=parse_size(size, self.output_size),
             batch_sizes=batch_sizes,
             ceilings=self.ceilings,
         )
@@ -194,6 +194,8 @@ def input_of(
 def profile(options: ProfileOptions) -> None:
     """Time schedules in turns with the baseline: latency by stage, memory, energy, and what counted savings are worth.
 
+    With --model somebody else's models take turns too, and what a pass of each contains is said.
+
     Example: proscale-bench profile --schedule 3,3,3 --backbone tiny --size 64x96
     """
     from proscale_bench.bench.profile import refuse_expectations
@@ -203,7 +205,7 @@ def profile(options: ProfileOptions) -> None:
     exports = options.exports()
     options.check()
     options.requests()
-    specs = models_of_others(options) if options.others else options.specs()
+    specs = models_in_turns(options)
     refuse_expectations(specs)
     for spec in specs:
         if spec.exits:
@@ -214,17 +216,25 @@ def profile(options: ProfileOptions) -> None:
     check_measured(records, options.fail_unstable)
 
 
-def models_of_others(options: ProfileOptions) -> tuple[ModelSpec, ...]:
-    """The models that `--model` names, each built and run once to be counted."""
+def models_in_turns(options: ProfileOptions) -> tuple[ModelSpec, ...]:
+    """The models that take turns: those of `--schedule`, then those of `--model`, each built and run once to be
+    counted. All are held against one: that of `--against`, else the baseline of the schedules, if there are any."""
     from proscale_bench.commands.progress import LINE_EVERY_S, progress_bar
     from proscale_bench.render.console import note
 
-    refuse_ours(options)
+    if not options.others:
+        return options.specs()
+    if not options.schedule:
+        refuse_ours(options)
+    own = options.specs() if options.schedule else ()
+    base = own[0].baseline() if own else None
     with progress_bar("loading torch", line_after_s=LINE_EVERY_S) as bar:
-        found = found_models(options, DEFAULT_SIZES["cpu"] if options.size is None else options.size, 1, bar)
+        size = DEFAULT_SIZES["cpu"] if options.size is None else options.size
+        found = found_models(options, size, 1, bar, base)
     for said in (f"{one.spec}: {said}" for one in found for said in one.notes):
         note(said)
-    return tuple(one.spec for one in found)
+    against = found[0].spec.against if options.against else None
+    return (*(replace(spec, against=against) for spec in own), *(one.spec for one in found))
 
 
 def measure(options: ProfileOptions, specs: tuple[ModelSpec, ...]) -> tuple[list[Record], Path]:
@@ -298,11 +308,10 @@ def check_measured(records: Sequence[Record], fail_unstable: bool) -> None:
 
 def _cautions(records: Sequence[Record]) -> Iterator[tuple[list[str], str]]:
     """Warnings with advice, one a kind, with the records that it is about unless it is about all."""
-    from proscale_bench.analysis.labels import row_names
-    from proscale_bench.render.profile import name_of
+    from proscale_bench.render.profile import full_names, name_of
 
     measured = [record for record in records if record.profile]
-    known = row_names(measured)
+    known = full_names(measured)
     about: dict[str, dict[str, list[str]]] = {}
     advice: dict[str, str] = {}
     for record in measured:

@@ -24,6 +24,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal[
     "auto", "grid_sample", "embedding_bag", "embedding_bag_compiled", "dense", "gather", "triton", "deformops"
 ]
+PostProcessing = Literal["ours", "theirs"]
 Task = tasks.Task
 Mode = Literal["eager", "compiled", "cuda_graphs", "compiled_cuda_graphs", "exported"]
 EngineName = Literal["torch", "aot", "onnxruntime", "openvino"]  # what runs a model; all but torch run an exported file

@@ -31,16 +31,21 @@ def read_request(
 ) -> ModelRequest:
     """Read the flags of a model: `width=64` of its constructor, `aten.foo=0` that counts as nothing.
 
+    Arguments of one model among several stand in its words, as results have them: `my_file.py:Net(width=64)`.
+
     Raises:
         BenchError: one that is not of its form; nothing is loaded for that.
     """
     if ":" not in source:
         raise BenchError(f"--model {source}: no model is named", nearest(source, GRAMMAR))
-    pairs = {}
-    for one in arguments:
+    pairs: dict[str, str] = {}
+    source, own = _apart(source)
+    for one in (*arguments, *own):
         key, is_pair, value = one.partition("=")
         if not is_pair or not key.strip():
             raise BenchError(f"--model-args {one}: no key and value", "as in --model-args width=64")
+        if key.strip() in pairs:
+            raise BenchError(f"--model-args {one}: {key.strip()} has a value already", "give each key once")
         pairs[key.strip()] = repr(_value(value.strip()))
     if inputs is not None and ".py:" not in inputs:
         raise BenchError(f"--inputs {inputs}: no function of a file", "as in --inputs my_file.py:make_inputs")
@@ -56,6 +61,22 @@ def read_request(
     return ModelRequest(
         source, tuple(sorted(pairs.items())), inputs, found, tuple(sorted(set(names))), training, memory
     )
+
+
+def _apart(words: str) -> tuple[str, list[str]]:
+    """A model's words without their arguments, and these: `my_file.py:Net`, `width=64`."""
+    source, _, inside = words.partition("(")
+    if not (words.endswith(")") and "=" in inside):
+        return words, []
+    found, depth, quote = [""], 0, ""
+    for letter in inside[:-1]:
+        quote = ("" if quote == letter else quote) if quote else letter * (letter in "'\"")
+        depth += 0 if quote else (letter in "([{") - (letter in ")]}")
+        if letter == "," and not depth and not quote:
+            found.append("")
+        else:
+            found[-1] += letter
+    return source, [one.strip() for one in found]
 
 
 def _value(text: str) -> Any:

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from proscale_bench.cost.closed_form import ClosedForm, quantity_of
-from proscale_bench.cost.geometry import BatchInput, InputSize, batch_of, unpadded
+from proscale_bench.cost.geometry import BatchInput, InputSize, batch_of, parse_size, unpadded
 from proscale_bench.cost.rules import Convention, Rules, get_rules
 from proscale_bench.specs.levels import STRIDES, TOKEN_LEVELS
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, rows, with_sums
@@ -180,9 +180,11 @@ class FlopCount:
 
     @cached_property
     def quoted(self) -> tuple[str, ...]:
-        """The parts that are compared with the baseline's: those that papers quote."""
-        spec = self.spec if self.baseline is None else self.baseline.spec
-        return tuple(part.name for part in rows(spec.parts) if part.quoted)
+        """The parts that are compared with the baseline's: those that papers quote; of two families, of both."""
+        if self.baseline is None or self.baseline.spec.family == self.spec.family:
+            return _quoted(self.spec if self.baseline is None else self.baseline.spec)
+        own = _quoted(self.spec)
+        return tuple(part for part in _quoted(self.baseline.spec) if part in own)
 
     @cached_property
     def reduction_pct(self) -> ByPart[float | None]:
@@ -276,9 +278,9 @@ def count_model(
     if (trace := getattr(spec, "tracer", None)) is not None:
         given = as_given(spec, size)
         return count_traced(spec, given, rules, convention, trace(spec, given))
-    size = as_given(spec, size)
-    flops = _closed_form(spec, rules.name, convention, as_executed).count(size)
-    return FlopCount(spec, size, rules, convention, flops, as_executed=as_executed)
+    given = as_given(spec, size)
+    flops = _closed_form(spec, rules.name, convention, as_executed).count(given)
+    return FlopCount(spec, given, rules, convention, flops, as_executed=as_executed)
 
 
 def as_given(spec: ModelSpec, size: InputSize) -> InputSize:
@@ -289,6 +291,8 @@ def as_given(spec: ModelSpec, size: InputSize) -> InputSize:
     """
     if hasattr(spec, "tracer"):
         return size if isinstance(size, BatchInput) else batch_of(size, 1)
+    if isinstance(size, BatchInput):  # of a model that is traced, which is held against this one
+        size = parse_size(size.sides)
     if not spec.pads and size.pads:
         size = unpadded(size)
         for group in size.groups:
@@ -305,6 +309,10 @@ def count_traced(spec: ModelSpec, size: InputSize, rules: Rules, convention: Con
 @lru_cache(maxsize=1024)
 def _closed_form(spec: ModelSpec, rules: str, convention: Convention, as_executed: bool) -> ClosedForm:
     return ClosedForm(spec, get_rules(rules), convention, as_executed)
+
+
+def _quoted(spec: ModelSpec) -> tuple[str, ...]:
+    return tuple(part.name for part in rows(spec.parts) if part.quoted)
 
 
 def _mean(total: int, images: int) -> int | float:

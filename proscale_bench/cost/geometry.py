@@ -64,6 +64,11 @@ class InputSize:
     def is_single(self) -> bool:
         return self.height_px is not None
 
+    @property
+    def sides(self) -> Size:
+        """(height, width) of the image, of an explicit size."""
+        return self.height_px or 0, self.width_px or 0
+
     def row(self) -> dict[str, str | int | None]:
         """The `input` of the JSON contract: the sides are None for a set of images."""
         sides = self.groups[0].sides if self.is_single else (None,) * 4

@@ -48,7 +48,11 @@ class Batch:
 
 
 def form_batches(
-    images: Sequence[ImageEntry], batch_size: int, short_px: int | None = SHORT_PX, longest_px: int = LONGEST_PX
+    images: Sequence[ImageEntry],
+    batch_size: int,
+    short_px: int | None = SHORT_PX,
+    longest_px: int = LONGEST_PX,
+    fixed: Size | None = None,
 ) -> tuple[Batch, ...]:
     """Form batches of one padded size each, in the order of their first images.
 
@@ -59,6 +63,7 @@ def form_batches(
         batch_size: at least 1.
         short_px: length of the resized image's shorter side; None leaves images as they are.
         longest_px: largest length of its longer side.
+        fixed: the one size that all images get instead.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}")
@@ -68,7 +73,7 @@ def form_batches(
         size = (image.height_px, image.width_px)
         if short_px is not None:
             size = resized_size(*size, short_px, longest_px)
-        padded = padded_size(size)
+        padded = padded_size(size) if fixed is None else fixed
         if padded not in waiting:
             waiting[padded] = []
             opened.append((padded, waiting[padded]))

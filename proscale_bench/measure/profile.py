@@ -1,4 +1,4 @@
-"""A session at one machine: the same backbone, size and settings, several schedules in turns, batch by batch."""
+"""A session at one machine: the same size and settings, several models in turns, batch by batch."""
 
 from __future__ import annotations
 
@@ -114,13 +114,14 @@ class Session:
         if self.device.type == "cuda":
             self.board = Board.open(str(torch.cuda.get_device_properties(self.device).uuid))
         self.environment: Environment
-        self._sampling, self._optimizations = settings.sampling, settings.optimizations
         self._models: list[nn.Module] = []
+        self._sampling: list[str] = []  # of each model
 
     def __enter__(self) -> Session:
         with ExitStack() as stack:
             stack.enter_context(global_state(self.settings.dtype, self.settings.threads))
             stack.callback(self._models.clear)
+            stack.callback(self._sampling.clear)
             self.environment = read_environment(self.device, self.board)
             try:
                 self._build()
@@ -138,15 +139,17 @@ class Session:
     def __exit__(self, *raised: object) -> None:
         self._state.close()
 
-    def execution(self, batch_size: int, runtime: Runtime = TORCH) -> Execution:
+    def execution(self, batch_size: int, runtime: Runtime = TORCH, place: int = 0) -> Execution:
+        """The way that a model runs, by its place among `specs`."""
+        sampling = self._sampling[place] if place < len(self._sampling) else self.settings.sampling
         found = Execution(
             device=self.settings.device,
             device_name=device_name(self.device),
             dtype=self.settings.dtype,
             batch_size=batch_size,
             mode=self.settings.mode,
-            sampling=self._sampling,
-            optimizations=self._optimizations,
+            sampling=sampling,
+            optimizations=self.settings.optimizations and sampling != NO_SAMPLING,
             threads=torch.get_num_threads(),
         )
         return runtime.execution(found, self.settings.sampling)
@@ -167,7 +170,7 @@ class Session:
         for runtime in self.settings.engines.runtimes:
             for index, spec in enumerate(self.specs):
                 if runtime == TORCH:
-                    yield Turn(spec, self._models[index], self.execution(batch_size))
+                    yield Turn(spec, self._models[index], self.execution(batch_size, place=index))
                     continue
                 assert self._open_model is not None
                 model: EngineModel | Exception
@@ -176,7 +179,7 @@ class Session:
                     runtime = Runtime(runtime.engine, model.precision, model.engine_version)  # noqa: PLW2901
                 except (BenchError, *FAILURES) as error:
                     model = error.with_traceback(None)
-                yield Turn(spec, model, self.execution(batch_size, runtime))
+                yield Turn(spec, model, self.execution(batch_size, runtime, index))
 
     def _measure(
         self, turns: Sequence[Turn], batch_size: int, size: Size, output_size: Size, progress: OnProfileStage
@@ -286,15 +289,17 @@ class Session:
                 self._models.append(spec.opener(spec).build().to(self.device))
                 if settings.compiled:
                     self._models[-1].compile()  # type: ignore[no-untyped-call,unused-ignore]
-                self._sampling, self._optimizations = NO_SAMPLING, False
+                self._sampling.append(NO_SAMPLING)
                 continue
             model = build(spec, device=self.device)
-            self._sampling = prepare_for_inference(
+            sampling = prepare_for_inference(
                 model, optimizations=settings.optimizations, sampling_name=settings.sampling, compiled=settings.compiled
             )
-            if self._models and _shares_backbone(spec, self.specs[0]):
-                model.backbone = cast(OwnModel, self._models[0]).backbone
+            built = zip(self.specs, self._models, strict=False)
+            if alike := next((other for one, other in built if _shares_backbone(spec, one)), None):
+                model.backbone = cast(OwnModel, alike).backbone
             self._models.append(model)
+            self._sampling.append(sampling)
 
     def _images(self, batch_size: int, size: Size) -> torch.Tensor:
         """Noise, the same for every schedule: RGB, 0 to 255."""

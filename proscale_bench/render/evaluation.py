@@ -14,6 +14,7 @@ from proscale_bench.render.table import Row, Table, markdown_table, markdown_tab
 from proscale_bench.results.accuracy import ACCURACIES, Accuracy, Evaluated
 from proscale_bench.results.metrics import get_metric
 from proscale_bench.results.record import Record
+from proscale_bench.specs.custom import CUSTOM
 from proscale_bench.specs.model import dimension_words
 from proscale_bench.units import show_difference
 
@@ -198,9 +199,17 @@ def footer(evaluations: Sequence[EvaluatedModel]) -> list[str]:
     if first:
         sides = dict.fromkeys(one.how.resize for one in evaluations)
         given = " or ".join(
-            "as they are" if side == "none" else f"resized to a short side of {side.split(',')[0]}" for side in sides
+            "as they are"
+            if side == "none"
+            else f"resized to a short side of {side.split(',')[0]}"
+            if "," in side
+            else side
+            for side in sides
         )
-        lines.append(f"images: {given}; GFLOPs: a mean over them, 1 MAC = 1 FLOP, rules {first.rules}")
+        counted = f"; GFLOPs: a mean over them, 1 MAC = 1 FLOP, rules {first.rules}" if first.cost else ""
+        lines.append(f"images: {given}{counted}")
+        if first.identity.model == CUSTOM and first.evaluation:
+            lines.append(f"post-processing: {first.evaluation.postprocessing or 'ours'}")
     return lines + notes_on_records(one.record for one in evaluations if one.record)
 
 

@@ -358,6 +358,8 @@ def _of_profile(profile: Profile) -> Iterator[Detail]:
     sessions = f" in {len(profile.sessions)} sessions" if len(profile.sessions) > 1 else ""
     started = profile.sessions[0].started if profile.sessions else profile.session
     yield Detail("timed", f"{rounds}{sessions}, {started}")
+    if profile.contains:
+        yield Detail("a pass", ", ".join(profile.contains))
     if profile.launch_share_pct is not None:
         yield Detail("time to launch", f"{profile.launch_share_pct:.0f} % of the latency")
     if profile.memory:

@@ -10,12 +10,14 @@ from proscale_bench.analysis.settings import Setting, by_backbone, profiled
 from proscale_bench.render import columns
 from proscale_bench.render.columns import Cell, Column, number
 from proscale_bench.render.parts import LAYER, coarse_first, depth, merged, time_between
+from proscale_bench.render.passes import contains_else, contents, pass_words
 from proscale_bench.render.style import backbone_name
 from proscale_bench.render.table import Row, Table, markdown_tables, markdown_text
 from proscale_bench.results.model_key import model_of
 from proscale_bench.results.profile import CountedSaving, Profile, RealisedSaving, StageProfile
 from proscale_bench.results.record import PartRow, Record, usual_tree
 from proscale_bench.results.statistics import in_sessions, paired_ratio
+from proscale_bench.specs.custom import CUSTOM
 from proscale_bench.specs.encoders.parts import FPN_UPSAMPLING, TOKEN_LAYERS
 from proscale_bench.specs.model import POSTPROCESSING, model_words
 from proscale_bench.units import show_change, show_ms, show_reduction
@@ -23,14 +25,19 @@ from proscale_bench.units import show_change, show_ms, show_reduction
 Names = Mapping[str, str]  # of models, by the digests of their records
 Text = Callable[[str], str]  # makes words safe for Markdown
 SPARE = ("images/s", "MiB", "p95 ms")  # what a narrow terminal does without
+IN_TURNS = "models in turns"  # the title of a table of several families
 STAGE_TITLES = {"prepare": "normalise and pad"}  # of stages that are no part of the model
 
 
 def tables(records: Sequence[Record]) -> Iterator[Table]:
-    """The tables of a session: for every setting and backbone one of schedules, then one by stage for each schedule."""
-    names = row_names(records)
+    """The tables of a session: for every setting and backbone one of schedules, then one by stage for each schedule.
+
+    Models of several families that took turns are one table.
+    """
+    full, short = full_names(records), row_names(records)
     for setting, group in profiled(records).items():
-        for backbone, rows in by_backbone(group).items():
+        for backbone, rows in tabled(group).items():
+            names = full if backbone == IN_TURNS else short
             yield summary_table(setting, backbone, rows, names)
             measured = [record for record in rows if record.profile]
             bases = {model_of(record).architecture: record for record in reversed(measured) if record.is_baseline}
@@ -43,10 +50,22 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
                     yield roofline_table(record, record.profile, names)
 
 
+def tabled(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """The records of one setting by the table that they stand in: of a backbone, or of several families in turns."""
+    if len(families := dict.fromkeys(record.identity.model for record in records)) > 1 and CUSTOM in families:
+        return {IN_TURNS: list(records)}
+    return by_backbone(records)
+
+
 def summary_table(setting: Setting, backbone: str, records: Sequence[Record], names: Names) -> Table:
-    """One line for each schedule: latency, throughput, memory, energy, counted and realised savings."""
+    """One line for each model: latency, throughput, memory, energy, counted and realised savings.
+
+    Args:
+        backbone: or what else the table is of, see `tabled`.
+    """
     profiles = [record.profile for record in records if record.profile]
-    shown = [
+    shown = [Column("a pass", contents, "profile")] if any(map(contains_else, profiles)) else []
+    shown += [
         Column("median ms", columns.latency, "profile"),
         Column("", columns.latency_precision, "profile"),
         Column("p95 ms", lambda record: show_ms(record.profile.latency_p95_ms) if record.profile else "", "profile"),
@@ -67,7 +86,8 @@ def summary_table(setting: Setting, backbone: str, records: Sequence[Record], na
     engine = (
         f", in {setting.execution.engine_words}" if setting.execution and setting.execution.inference_engine else ""
     )
-    title = f"{model_words(backbone, shared_model(records))} at {setting.where}{batch}{engine}"
+    model = backbone if backbone == IN_TURNS else model_words(backbone, shared_model(records))
+    title = f"{model} at {setting.where}{batch}{engine}"
     header = ("", *(column.title for column in shown))
     return Table(title, header, tuple(rows), spare=tuple(header.index(name) for name in SPARE))
 
@@ -183,7 +203,8 @@ def headlines(records: Sequence[Record], *, with_backbone: bool = False) -> list
             batch = f" at batch {how.batch_size}" if how and len(settings) > 1 else ""
             batch += f" in {how.engine_words}" if how and how.inference_engine else ""
             encoder = profile.stages.get("encoder")
-            where = f" on {backbone_name(record.identity.backbone)}" if with_backbone else ""
+            on_backbone = with_backbone and record.identity.model != CUSTOM
+            where = f" on {backbone_name(record.identity.backbone)}" if on_backbone else ""
             saved = _savings(profile.counted_saving_pct, profile.realised_saving_pct)
             line = f"{names[record.digest]}{where}{batch}: {saved}"
             if encoder and encoder.counted_saving_pct:
@@ -196,17 +217,19 @@ def _on_several_backbones(records: Sequence[Record]) -> bool:
     return len({record.identity.backbone for record in records}) > 1
 
 
-def _full_names(records: Sequence[Record]) -> Names:
-    """The names of records, with their backbones where those differ: `3,3,3 on Swin-T`."""
+def full_names(records: Sequence[Record]) -> dict[str, str]:
+    """The names of records, with their backbones where those differ: `3,3,3 on Swin-T`; a model of somebody else's has
+    none."""
     names = row_names(records)
     if not _on_several_backbones(records):
         return names
-    return {one.digest: f"{names[one.digest]} on {backbone_name(one.identity.backbone)}" for one in records}
+    own = [one for one in records if one.identity.model != CUSTOM]
+    return names | {one.digest: f"{names[one.digest]} on {backbone_name(one.identity.backbone)}" for one in own}
 
 
 def speedups(records: Sequence[Record]) -> list[str]:
     """The lines that people quote: `3,3,3 ran 1.28x [1.26, 1.31] as fast as baseline`."""
-    names = _full_names(records)
+    names = full_names(records)
     lines = []
     for record in records:
         profile = record.profile
@@ -216,7 +239,8 @@ def speedups(records: Sequence[Record]) -> list[str]:
         over = f", over {len(profile.rounds)} sessions" if len(profile.rounds) > 1 else ""
         verdict = profile.realised_saving_pct.verdict
         told = "" if verdict == "significant" else f": {verdict}"
-        line = f"{name_of(record, names)} ran {value:.2f}x [{low:.2f}, {high:.2f}] as fast as baseline"
+        base = record.cost.baseline.schedule if record.cost and record.cost.baseline else "baseline"
+        line = f"{name_of(record, names)} ran {value:.2f}x [{low:.2f}, {high:.2f}] as fast as {base}"
         lines.append(f"{line}{over}{told}")
     return [*lines, *_engine_speedups(records, names)]
 
@@ -244,7 +268,7 @@ def _engine_speedups(records: Sequence[Record], names: Names) -> Iterator[str]:
 
 
 def failures(records: Sequence[Record]) -> list[str]:
-    names = _full_names(records)
+    names = full_names(records)
     return [f"{name_of(record, names)}: {record.error.message}" for record in records if record.error]
 
 
@@ -260,7 +284,7 @@ def footer(records: Sequence[Record]) -> list[str]:
     lines = [
         "; ".join(dict.fromkeys(ways)).replace(", batch 1", "")
         + f" · {shown} rounds in turns with the baseline, after warm-up",
-        "latency: from images on the device to logits, median with its 95 % interval; FLOPs, time: savings "
+        f"latency: {pass_words(profiles)}, median with its 95 % interval; FLOPs, time: savings "
         f"against the baseline; {columns.MARKS}",
         "MiB: peak memory of a pass, beyond weights and input",
     ]
@@ -302,7 +326,7 @@ def section(setting: Setting, records: Sequence[Record], text: Text) -> list[str
 def _cautions(records: Sequence[Record]) -> list[str]:
     """The reasons for which numbers may mislead, each once with all records that give it."""
     about: dict[str, list[str]] = {}
-    names = _full_names(records)
+    names = full_names(records)
     for record in records:
         for caution in record.profile.warnings if record.profile else ():
             about.setdefault(f"{caution.message}; {caution.advice}", []).append(name_of(record, names))

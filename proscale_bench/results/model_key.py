@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from proscale_bench.results.record import COCO_CLASSES, Record
+from proscale_bench.specs.custom import CUSTOM
 from proscale_bench.specs.model import TRACED
 
 
@@ -38,7 +39,7 @@ def model_of(record: Record) -> ModelKey:
 
 def classes_of(record: Record) -> int | None:
     """The number of classes of a record's model. An older record of weights says it by listing their accuracies."""
-    if record.identity.classes is not None:
+    if record.identity.classes is not None or record.identity.model == CUSTOM:
         return record.identity.classes
     if record.identity.weights is None:
         return COCO_CLASSES

@@ -20,6 +20,9 @@ Mode = choices.Mode
 NO_SAMPLING = "none"  # of a model that is not ours
 ENGINE_KEYS = ("inference_engine", "inference_engine_version")  # left out of records of what torch ran
 
+# What one pass of a model contains. `forward`: all that the forward method of somebody else's model does.
+PassPart = Literal["pre-processing", "network", "post-processing", "forward"]
+
 # An answer about a difference. `another session`: of one session a side, it cannot be told from the machine.
 Verdict = Literal["significant", "not significant", "too few samples", "another session", "other data"]
 
@@ -193,7 +196,7 @@ class ProfileSession(Section):
 
 
 class Profile(Timing):
-    """The whole model, from images on the device to logits, and its stages.
+    """One pass of the whole model on the device and its stages; of models that this tool builds from images to logits.
 
     Of several sessions, `latency_median_ms` is the geometric mean of their medians, and every interval draws sessions
     first and rounds within them. Energy and peak memory are then means of what the sessions found.
@@ -219,6 +222,7 @@ class Profile(Timing):
     ceilings: Ceilings | None
     warnings: tuple[Caution, ...]
     sessions: tuple[ProfileSession, ...] = ()  # of earlier versions' records, one that does not say more
+    contains: tuple[PassPart, ...] = ()  # what a pass contains; earlier versions do not say it
 
     @property
     def rounds(self) -> tuple[int, ...]:

@@ -125,6 +125,11 @@ class EvaluationProtocol(Section):
     tasks: tuple[Task, ...]
     resize: Word
     thresholds: dict[Word, float] | None = None
+    postprocessing: Literal["theirs"] | None = None  # by the image processor of somebody else's model; null: ours
+
+    @model_serializer(mode="wrap")
+    def _without_ours(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: one for key, one in dump(self).items() if key != "postprocessing" or one is not None}
 
     def __hash__(self) -> int:  # a dictionary has none
         return hash(self.model_dump_json())

@@ -94,7 +94,7 @@ class CustomSpec:
     parts: tuple[Part, ...]
     counted: tuple[tuple[str, int], ...]
     engine: str
-    against: CustomSpec | None = field(default=None, compare=False)
+    against: ModelSpec | None = field(default=None, compare=False)
     is_base: bool = field(default=False, compare=False)
     tracer: Callable[..., Any] = field(default=_not_loaded, compare=False, repr=False)
     opener: Callable[..., Any] = field(default=_not_loaded, compare=False, repr=False)
@@ -130,7 +130,7 @@ class CustomSpec:
     def expected(self, images: Sequence[int]) -> CustomSpec:
         return self
 
-    def baseline(self) -> CustomSpec | None:
+    def baseline(self) -> ModelSpec | None:
         return self if self.is_base else self.against
 
     def terms(self, as_executed: bool = False) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from functools import cache
 from typing import ClassVar
@@ -19,7 +19,7 @@ from proscale_bench.specs.box_decoder import DetectorHead
 from proscale_bench.specs.encoders.multiscale import DETECTOR_LEVELS, MultiScale
 from proscale_bench.specs.levels import FEATURE_STRIDES, STRIDES
 from proscale_bench.specs.masked_decoder import NORM_GROUPS
-from proscale_bench.specs.model import TOTAL, EncoderSpec, LayerSpec, Part
+from proscale_bench.specs.model import TOTAL, EncoderSpec, LayerSpec, ModelSpec, Part
 from proscale_bench.specs.tasks import Task
 from proscale_bench.specs.terms import Operator, Sides, Terms, Tokens
 from proscale_bench.units import printable
@@ -48,6 +48,7 @@ class DeformableDetrSpec:
     backbone: Backbone
     encoder: EncoderSpec
     head: DetectorHead = DEFAULT_HEAD
+    against: ModelSpec | None = field(default=None, compare=False)  # see `Mask2FormerSpec`
 
     family = "Deformable DETR"
     tasks = frozenset[Task](("boxes",))
@@ -104,9 +105,9 @@ class DeformableDetrSpec:
         """See `ModelSpec`. `boxes` is `refined` or `two-stage`."""
         named, told = self.named_head, ("num_classes", "refine", "two_stage")
         found: dict[str, int | str | tuple[int, ...]] = {
-            field.name: getattr(self.head, field.name)
-            for field in fields(DetectorHead)
-            if field.name not in told and getattr(self.head, field.name) != getattr(named, field.name)
+            one.name: getattr(self.head, one.name)
+            for one in fields(DetectorHead)
+            if one.name not in told and getattr(self.head, one.name) != getattr(named, one.name)
         }
         if self.head.refine:
             found["boxes"] = self.head.boxes
@@ -114,9 +115,14 @@ class DeformableDetrSpec:
             found |= {f"backbone_{key}": number for key, number in asdict(self.backbone).items()}
         return found
 
-    def baseline(self) -> DeformableDetrSpec:
+    @property
+    def own_baseline(self) -> DeformableDetrSpec:
         """Deformable DETR's own encoder on the same backbone, with the same head."""
-        return replace(self, encoder=MultiScale())
+        return replace(self, encoder=MultiScale(), against=None)
+
+    def baseline(self) -> ModelSpec:
+        """Its own baseline, unless it is held `against` another."""
+        return self.against or self.own_baseline
 
     def terms(self, as_executed: bool = False) -> dict[str, Terms]:
         """See `ModelSpec`.

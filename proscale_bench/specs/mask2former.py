@@ -6,7 +6,7 @@ Source: Cheng et al. 2022. The module is `models/mask2former.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 
 from proscale_bench.errors import BenchError
@@ -14,7 +14,16 @@ from proscale_bench.specs import backbones, masked_decoder
 from proscale_bench.specs.backbones import BACKBONES, Backbone, get_backbone
 from proscale_bench.specs.encoders import staged
 from proscale_bench.specs.masked_decoder import NORM_GROUPS, Head
-from proscale_bench.specs.model import POSTPROCESSING, TOTAL, WHOLE, EncoderSpec, LayerSpec, Part, pyramid_width
+from proscale_bench.specs.model import (
+    POSTPROCESSING,
+    TOTAL,
+    WHOLE,
+    EncoderSpec,
+    LayerSpec,
+    ModelSpec,
+    Part,
+    pyramid_width,
+)
 from proscale_bench.specs.tasks import Task
 from proscale_bench.specs.terms import Terms
 
@@ -41,11 +50,16 @@ AFTER_ENCODER = (
 
 @dataclass(frozen=True)
 class Mask2FormerSpec:
-    """A Mask2Former: which backbone, whose pixel decoder, and a head of which dimensions. The rest is `ModelSpec`'s."""
+    """A Mask2Former: which backbone, whose pixel decoder, and a head of which dimensions. The rest is `ModelSpec`'s.
+
+    Args:
+        against: the model that it is held against, where that is not Mask2Former's own; no part of what it is.
+    """
 
     backbone: Backbone
     encoder: EncoderSpec
     head: Head = DEFAULT_HEAD
+    against: ModelSpec | None = field(default=None, compare=False)
 
     family = "Mask2Former"
     tasks = frozenset[Task](("panoptic", "instance", "semantic"))
@@ -103,17 +117,22 @@ class Mask2FormerSpec:
         """See `ModelSpec`. The classes have a name of their own: see `classes`."""
         named = self.named_head
         found: dict[str, int | str | tuple[int, ...]] = {
-            field.name: getattr(self.head, field.name)
-            for field in fields(Head)
-            if field.name != "num_classes" and getattr(self.head, field.name) != getattr(named, field.name)
+            one.name: getattr(self.head, one.name)
+            for one in fields(Head)
+            if one.name != "num_classes" and getattr(self.head, one.name) != getattr(named, one.name)
         }
         if self.backbone_name not in BACKBONES:
             found |= {f"backbone_{key}": number for key, number in asdict(self.backbone).items()}
         return found
 
-    def baseline(self) -> Mask2FormerSpec:
+    @property
+    def own_baseline(self) -> Mask2FormerSpec:
         """Mask2Former's own encoder on the same backbone, with the same head."""
-        return replace(self, encoder=staged.baseline())
+        return replace(self, encoder=staged.baseline(), against=None)
+
+    def baseline(self) -> ModelSpec:
+        """Its own baseline, unless it is held `against` another."""
+        return self.against or self.own_baseline
 
     def terms(self, as_executed: bool = False) -> dict[str, Terms]:
         """See `ModelSpec`.

@@ -187,8 +187,8 @@ def _models(spec: SweepSpec, weights: tuple[SweptWeights, ...]) -> Iterator[tupl
     names: Iterable[str] = file.backbones or (one.backbone_name for one in known)
     for name in dict.fromkeys(names):
         own = [one for one in known if one.backbone_name == name]
-        for base in dict.fromkeys(one.baseline() for one in own):
-            theirs = dict.fromkeys(one.encoder for one in own if one.baseline() == base)
+        for base in dict.fromkeys(one.own_baseline for one in own):
+            theirs = dict.fromkeys(one.encoder for one in own if one.own_baseline == base)
             yield tuple(replace(base, encoder=as_encoder_of(base, one)) for one in spec.schedules or theirs)
         if not own:
             with spec.file.at("width"):  # which heads and norms divide, or not
