@@ -14,17 +14,19 @@ if TYPE_CHECKING:
 
     from proscale_bench.sweeps.zoo import FailedTraining, Training
 
-OUT = Path("runs/zoo")
+RUNS = Path("runs")
 
 
 def zoo(
     spec: MaybePath = typer.Argument(
-        None, metavar="SPEC", help="YAML file of a zoo. \\[default: the one whose weights ship]"
+        None,
+        metavar="SPEC",
+        help="Zoo: a YAML file, or zoo or verdict, which ship. \\[default: zoo, whose weights ship]",
     ),
     coco: MaybePath = flag(
         "--coco DIR", "Folder of images in COCO's layout, for recipes that learn from a folder. [default: none]"
     ),
-    out: Path = flag("--out DIR", "Folder of the zoo.", default=OUT),
+    out: MaybePath = flag("--out DIR", "Folder of the zoo. [default: runs/zoo; runs/verdict for verdict]"),
     seed: MaybeInts = flag("--seed N", "Seed of the trainings. Repeat for several. [default: the file's]", min=0),
     jobs: MaybeInt = flag(
         "--jobs N", "Number of trainings that run at once. [default: one per core; one on a GPU]", min=1, max=256
@@ -32,13 +34,15 @@ def zoo(
     device: MaybeStr = flag("--device NAME", "Device: cuda or cpu. [default: cpu]"),
     list_only: bool = flag("--list", "List what is missing, and stop."),
 ) -> None:
-    """Train one backbone under many schedules, so that they can be compared: a baseline, then each schedule from there.
+    """Train one backbone under many schedules, all alike, so that they can be compared.
+
+    Each goes on from one baseline, or is trained from scratch, as the zoo says.
 
     What its folder holds already is not trained again, so the same command resumes an interrupted one.
 
     Example: proscale-bench zoo --seed 0 --seed 1
     """
-    from proscale_bench.config.choices import DeviceType
+    from proscale_bench.config.choices import DeviceType, shipped
     from proscale_bench.config.zoo import SHIPPED, read_zoo
     from proscale_bench.errors import BenchError, one_of
     from proscale_bench.files import locked
@@ -51,12 +55,15 @@ def zoo(
     if device is not None:
         one_of(DeviceType, device, "device")
     read = read_zoo(spec or SHIPPED)
+    out = out or RUNS / (str(spec) if str(spec) in shipped("zoos") else SHIPPED)
     plan = plan_zoo(read, out, seed or (), coco)
     require_own(plan)
     if not list_only:
         with locked(out, "zoo"):
             failed = _train(plan, jobs or (1 if device == "cuda" else usable_cores()), device, out)
-            trained = require_weights(plan) if not failed else [each for each in plan if each.is_done and each.start]
+            trained = (
+                require_weights(plan) if not failed else [each for each in plan if each.is_done and not each.is_trunk]
+            )
             weights = [pack(training, out / "weights") for training in trained]
             path = write_sweep(read, out, weights, coco) if weights else None
         if failed:

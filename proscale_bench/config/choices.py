@@ -61,12 +61,12 @@ class PostprocessingThresholds:
 OFFICIAL_THRESHOLDS = PostprocessingThresholds()
 
 
-def shipped(kind: Literal["recipes", "sweeps"]) -> dict[str, Path]:
+def shipped(kind: Literal["recipes", "sweeps", "zoos"]) -> dict[str, Path]:
     """The YAML files of a kind that come with the tool, by name."""
     return {path.stem: path for path in sorted((Path(__file__).parent / kind).glob("*.yaml"))}
 
 
-def find_shipped(kind: Literal["recipes", "sweeps"], word: str) -> Path:
+def find_shipped(kind: Literal["recipes", "sweeps", "zoos"], word: str) -> Path:
     """The YAML file of a kind given by name or path.
 
     Raises:

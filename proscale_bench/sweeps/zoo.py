@@ -1,7 +1,7 @@
 """Trains what a zoo's folder does not hold yet, and makes the weights that ship of it.
 
-    ZOO/seed0/trunk/            the baseline that all of this seed start from
-    ZOO/seed0/tiny-3-3-3/       a schedule, trained on from there
+    ZOO/seed0/trunk/            the baseline that all of this seed start from, where they do
+    ZOO/seed0/tiny-3-3-3/       a schedule, trained on from there, or from scratch
     ZOO/weights/*.safetensors   final weights in half precision
     ZOO/sweep.yaml              measures them all
 
@@ -25,7 +25,7 @@ from proscale_bench.children import start
 from proscale_bench.config.recipe import CocoData, Recipe, ShapesData
 from proscale_bench.config.trained_on import trained_on
 from proscale_bench.config.weights import METADATA, read_shapes
-from proscale_bench.config.zoo import Zoo
+from proscale_bench.config.zoo import NamedRecipe, Zoo
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.embedded import identity_of_images
 from proscale_bench.data.layout import validation_split
@@ -48,7 +48,8 @@ class Training:
         name: the name of its folder and of its weights.
         recipe_word: the word that names its recipe.
         coco: the folder of its data; None for the embedded data.
-        start: the training that it goes on from; None for a trunk.
+        start: the training that it goes on from; None for a trunk, and where all are trained from scratch.
+        is_trunk: True if others start from it, and its own weights are not wanted.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Training:
     folder: Path
     coco: Path | None = None
     start: Training | None = None
+    is_trunk: bool = False
 
     @property
     def title(self) -> str:
@@ -81,10 +83,6 @@ class Training:
             BenchError: there is no such record.
         """
         return read_record(self.folder / RECORD)
-
-    @property
-    def is_trunk(self) -> bool:
-        return self.start is None
 
     @property
     def weights_name(self) -> str:
@@ -109,29 +107,35 @@ class Training:
 
 
 def plan_zoo(zoo: Zoo, folder: Path, seeds: Sequence[int] = (), coco: Path | None = None) -> tuple[Training, ...]:
-    """List all trainings, seed by seed, each after the one that it starts from. `seeds` replace the zoo's own.
+    """List all trainings in their order, each after the one that it starts from.
 
     Args:
+        seeds: of every schedule, in the place of the zoo's own.
         coco: the folder of data that recipes of COCO's learn from.
 
     Raises:
         BenchError: a recipe on a folder's data without a folder, a folder that no recipe asks for, or no such split.
     """
-    if coco is not None and all(isinstance(recipe.data, ShapesData) for recipe in (zoo.trunk, zoo.branch)):
+    named = [one for one in (zoo.trunk, zoo.branch) if one is not None]
+    if coco is not None and all(isinstance(one.recipe.data, ShapesData) for one in named):
         raise BenchError(f"the zoo {zoo.name} trains on the embedded data, not on {coco}", "leave --coco out")
-    (trunk, of_trunk), (branch, of_branch) = (_with_data(recipe, coco) for recipe in (zoo.trunk, zoo.branch))
+    data = {one.word: _with_data(one.recipe, coco) for one in named}
+    trunks: dict[int, Training] = {}
     plan: list[Training] = []
-    for seed in seeds or zoo.seeds:
-        of_seed = folder / f"seed{seed}"
-        first = Training("trunk", baseline(), seed, trunk, zoo.trunk_word, zoo.backbone, of_seed / "trunk", of_trunk)
-        plan.append(first)
-        for schedule in zoo.schedules:
-            name = f"{zoo.backbone}-{file_name_of(schedule)}"
-            plan.append(
-                Training(
-                    name, schedule, seed, branch, zoo.branch_word, zoo.backbone, of_seed / name, of_branch, start=first
-                )
-            )
+
+    def add(
+        name: str, schedule: EncoderSpec, seed: int, by: NamedRecipe, start: Training | None, *, is_trunk: bool = False
+    ) -> Training:
+        recipe, of_recipe = data[by.word]
+        into = folder / f"seed{seed}" / name
+        plan.append(Training(name, schedule, seed, recipe, by.word, zoo.backbone, into, of_recipe, start, is_trunk))
+        return plan[-1]
+
+    members = zoo.members if not seeds else [(schedule, seed) for seed in seeds for schedule in zoo.schedules]
+    for schedule, seed in dict.fromkeys(members):
+        if zoo.trunk is not None and seed not in trunks:
+            trunks[seed] = add("trunk", baseline(), seed, zoo.trunk, None, is_trunk=True)
+        add(f"{zoo.backbone}-{file_name_of(schedule)}", schedule, seed, zoo.branch, trunks.get(seed))
     return tuple(plan)
 
 
@@ -175,8 +179,8 @@ def _data_digest(data: ShapesData | CocoData, coco: Path | None) -> str:
 
 
 def file_name_of(schedule: EncoderSpec) -> str:
-    """Spell a schedule for a file's name: 3-3-3-trc-none."""
-    return re.sub("[,+:]", "-", schedule.compact)
+    """Spell a schedule for a file's name: 3-3-3-trc-none, lite-2-1-x3."""
+    return re.sub("[^A-Za-z0-9.]+", "-", schedule.compact)
 
 
 @dataclass(frozen=True)
@@ -290,7 +294,7 @@ def write_sweep(zoo: Zoo, folder: Path, weights: Sequence[Path], coco: Path | No
     """
     listed = "".join(f"  - weights/{path.name}\n" for path in sorted(weights))
     size, evaluated = "160x160", "evaluate:\n  data: shapes-val\n"
-    branch, of_branch = _with_data(zoo.branch, coco)
+    branch, of_branch = _with_data(zoo.branch.recipe, coco)
     if of_branch is not None and isinstance(branch.data, CocoData) and branch.data.split is not None:
         crop = branch.augmentation.crop
         size, split = f"{crop[0]}x{crop[1]}", validation_split(of_branch, branch.data.split)

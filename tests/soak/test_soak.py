@@ -284,7 +284,7 @@ def test_specs(case: Case, number: int) -> None:
             if result.exit_code == 0:
                 zoo = read_zoo(Path(name))
                 assert zoo.schedules
-                assert zoo.seeds
+                assert zoo.members
 
 
 def _sweep(case: Case, name: str) -> None:

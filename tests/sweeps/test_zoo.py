@@ -71,6 +71,46 @@ def test_the_shipped_zoo_has_what_the_pareto_needs() -> None:
     assert all(each.start is plan[0] for each in plan[1:])
 
 
+def test_the_verdicts_zoo_is_whole_before_it_is_sure() -> None:
+    """All encoders once, from scratch and by one recipe, then more seeds of some."""
+    plan = plan_zoo(read_zoo("verdict"), Path("runs/verdict"))
+    first, more = [each for each in plan if each.seed == 0], [each for each in plan if each.seed != 0]
+    assert plan == (*first, *more)
+    assert len(first) == 16
+    assert {each.schedule.compact for each in first} == {
+        *("baseline", "baseline:3", "3,3,3", "2,2,2", "1,1,1", "3,3,1", "1,3,3", "3,3,3+conv", "3,3,3+trc:none"),
+        *("3,3,3+spatial", "3,3,3+dw", "3,3,3+keep:0.5", "lite:(2+1)x3", "hybrid", "early-exit", "pem"),
+    }
+    again = ["baseline", "3,3,3", "1,1,1", "3,3,3+conv", "lite:(2+1)x3", "hybrid"]
+    assert [(each.schedule.compact, each.seed) for each in more] == [(name, seed) for seed in (1, 2) for name in again]
+    assert [each.schedule.compact for each in first[:6]] == again
+    assert len({each.recipe.digest for each in plan}) == 1
+    assert {each.recipe.name for each in plan} == {"shapes"}
+    assert not any(each.start or each.is_trunk or "--start" in each.flags for each in plan)
+    assert len({each.folder for each in plan}) == len({each.weights_name for each in plan}) == len(plan)
+    assert {each.weights_name for each in plan} >= {"tiny-lite-2-1-x3.safetensors", "tiny-3-3-3-keep-0.5.safetensors"}
+    of_seed_3 = plan_zoo(read_zoo("verdict"), Path("runs/verdict"), [3])
+    assert [each.schedule for each in of_seed_3] == [each.schedule for each in first]
+
+
+def test_a_zoo_from_scratch_is_trained_and_packed(spec: Path, tmp_path: Path) -> None:
+    spec.write_text(spec.read_text().replace("trunk: trunk.yaml\nbranch: branch.yaml", "recipe: trunk.yaml"))
+    out = tmp_path / "zoo"
+    done = run("zoo", str(spec), "--out", str(out), "--jobs", "1")
+    assert done.exit_code == 0, done.stderr
+    assert [path.name for path in (out / "seed3").iterdir()] == ["tiny-1-1-1"]
+    assert read_record(out / "seed3" / "tiny-1-1-1" / RECORD).start.kind == "fresh"
+    assert [file.path.name for file in read_sweep(out / "sweep.yaml").weights] == ["tiny-1-1-1-seed3.safetensors"]
+
+
+@pytest.mark.parametrize("given", ["trunk: trunk.yaml", "branch: branch.yaml", "", "recipe: r\ntrunk: t\nbranch: b"])
+def test_a_zoo_has_a_trunk_and_a_branch_or_one_recipe(spec: Path, given: str) -> None:
+    spec.write_text(spec.read_text().replace("trunk: trunk.yaml\nbranch: branch.yaml", given))
+    with pytest.raises(BenchError, match=r"zoo.yaml.*recipes:") as caught:
+        read_zoo(spec)
+    assert caught.value.hint == "give a trunk and a branch, or one recipe for all, from scratch"
+
+
 def test_what_is_missing_is_trained_and_nothing_twice(spec: Path, tmp_path: Path) -> None:
     out = tmp_path / "zoo"
     done = run("zoo", str(spec), "--out", str(out), "--jobs", "1")
@@ -258,7 +298,9 @@ def test_a_zoo_on_a_folder_is_trained_and_measured_there(
     (data / "panoptic_val").symlink_to(made.maps)
     zoo = read_zoo(on_coco)
     learnt = {"data": CocoData(source="coco", split="val2017")}
-    zoo = replace(zoo, trunk=zoo.trunk.model_copy(update=learnt), branch=zoo.branch.model_copy(update=learnt))
+    assert zoo.trunk is not None
+    trunk, branch = (replace(one, recipe=one.recipe.model_copy(update=learnt)) for one in (zoo.trunk, zoo.branch))
+    zoo = replace(zoo, trunk=trunk, branch=branch)
     path = write_sweep(zoo, out, [out / "weights/tiny-1-1-1-seed3.safetensors"], data)
     assert f"data: {json.dumps(str(data.resolve()))}" in path.read_text()
     assert 'resize: "64,64"' in path.read_text()
