@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.models.sampling import AUTO, sampler
+from proscale_bench.models.sampling import AUTO, dense, sampler
 from proscale_bench.units import Size
 
 
@@ -90,9 +90,13 @@ class DeformableAttention(nn.Module):
         """
         locations = self.locations(query, reference, extents)
         points = locations.shape[:-1]
-        weights = self.attention_weights(query).view(*points[:3], -1).softmax(dim=-1).view(points)
+        logits = self.attention_weights(query).view(*points[:3], -1)
         sample = sampler(self.sampling, query.device)
-        output: Tensor = self.output_proj(sample(values, sizes, locations, weights))
+        if sample is dense.sample:  # it takes the softmax with it
+            attended = dense.attend(values, sizes, locations, logits)
+        else:
+            attended = sample(values, sizes, locations, logits.softmax(dim=-1).view(points))
+        output: Tensor = self.output_proj(attended)
         return output
 
     def _at_points(self, by_level: Tensor) -> Tensor:

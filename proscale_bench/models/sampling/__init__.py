@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from proscale_bench.errors import BenchError, look_up
-from proscale_bench.models.sampling import embedding_bag, gather, gpu, grid_sample
+from proscale_bench.models.sampling import dense, embedding_bag, gather, gpu, grid_sample
 from proscale_bench.units import Size
 
 # value [B, S, heads, d], (h, w) of each of L levels, locations [B, N, heads, L, P, 2], weights [B, N, heads, L, P]
@@ -27,7 +27,7 @@ SAMPLERS: dict[str, Sampler] = {
     "grid_sample": grid_sample.sample,
     "embedding_bag": embedding_bag.sample,
     "embedding_bag_compiled": embedding_bag.sample_compiled,
-    "dense": embedding_bag.sample_dense,
+    "dense": dense.sample,
     "gather": gather.sample,
     "triton": gpu.sample_by_triton,
     "deformops": gpu.sample_by_deformops,

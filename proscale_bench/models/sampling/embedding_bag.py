@@ -2,8 +2,7 @@
 
 A bilinear sample is a weighted sum of four pixels, and a query's output is a weighted sum of samples: together one
 weighted sum of 4 * L * P rows of the values, which is what an embedding bag computes. Heads are outermost throughout,
-so that the rows of the head in hand stay in the cache. Written into a matrix of queries by pixels, the weights make it
-one dense product: the fast one for training at small sizes.
+so that the rows of the head in hand stay in the cache.
 """
 
 from __future__ import annotations
@@ -35,23 +34,6 @@ def sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Ten
 def sample_compiled(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:
     """The same with the arithmetic around the embedding bag compiled: once for all sizes, in some seconds."""
     return _sample(value, sizes, locations, weights, _compiled_corners())
-
-
-def sample_dense(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:
-    """See `grid_sample.sample`.
-
-    The gradients of a dense product are dense products too, where those of a bag are scattered row by row. Memory and
-    time grow with queries times pixels: for some hundreds of tokens.
-    """
-    batch, tokens, heads, channels = value.shape
-    queries, points = locations.shape[1], weights.shape[-1]
-    width, height, start = lanes(tuple(sizes), heads, points, 0, weights.dtype, value.device)
-    pixels, factors = corners(locations, weights, width, height, start)
-    shares = value.new_zeros(batch * heads * queries, tokens)  # by query and pixel
-    shares.scatter_add_(1, pixels.view(len(shares), -1).long(), factors.view(len(shares), -1).to(value.dtype))
-    rows = value.transpose(1, 2).reshape(batch * heads, tokens, channels)
-    output = torch.bmm(shares.view(batch * heads, queries, tokens), rows)
-    return output.view(batch, heads, queries, channels).transpose(1, 2).flatten(2)
 
 
 def _sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor, find_corners: Corners) -> Tensor:
