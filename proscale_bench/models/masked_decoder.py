@@ -35,12 +35,15 @@ class Predictions(NamedTuple):
         auxiliary: the predictions before each layer, the first of them that of the learned queries; empty
             unless asked for or in training.
         gates: those of `EncoderOutput`.
+        mask_factors: what the mask logits are products of, for a loss that wants a few of them: embeddings of the
+            auxiliary predictions and the last, [L, B, Q, C], and mask features [B, C, H/4, W/4]. As `auxiliary`.
     """
 
     pred_logits: Tensor
     pred_masks: Tensor
     auxiliary: tuple[LayerPrediction, ...] = ()
     gates: tuple[Tensor, ...] = ()
+    mask_factors: tuple[Tensor, ...] = ()
 
 
 class DecoderLayer(nn.Module):
@@ -134,21 +137,27 @@ class MaskedDecoder(nn.Module):
             mask_features = [resize(encoded.mask_features, size) for size in sizes]
 
         x = self.query_features.expand(encoded.mask_features.shape[0], -1, -1)  # [B, Q, C]
-        intermediate = []
+        intermediate, embeddings = [], []
         for index, layer in enumerate(self.layers):
             level = index % len(values)
             normed = self.norm(x)
-            masks = self._masks(normed, mask_features[level])
+            embedding = self.mask_head(normed)
+            masks = mask_logits(embedding, mask_features[level])
             if auxiliary:
                 intermediate.append(LayerPrediction(self.class_head(normed), masks))
+                embeddings.append(embedding)
             allowed = self.attention_mask(masks, sizes[level])
             x = layer(x, self.query_positions, keys[level], values[level], allowed)
         normed = self.norm(x)
-        masks = self._masks(normed, encoded.mask_features)
-        return Predictions(self.class_head(normed), masks, tuple(intermediate), encoded.gates)
+        embedding = self.mask_head(normed)
+        masks = mask_logits(embedding, encoded.mask_features)
+        factors = (torch.stack([*embeddings, embedding]), encoded.mask_features) if auxiliary else ()
+        return Predictions(self.class_head(normed), masks, tuple(intermediate), encoded.gates, factors)
 
-    def _masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:
-        return torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), mask_features)
+
+def mask_logits(embeddings: Tensor, mask_features: Tensor) -> Tensor:
+    """Mask logits [B, Q, h, w] from queries' embeddings [B, Q, C] and mask features [B, C, h, w]."""
+    return torch.einsum("bqc,bchw->bqhw", embeddings, mask_features)
 
 
 def attention_mask(mask_logits: Tensor, size: Size) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from proscale_bench.config.recipe import LossSettings
-from proscale_bench.models.masked_decoder import LayerPrediction, Predictions
+from proscale_bench.models.masked_decoder import Predictions
 
 NOT_FINITE_COST = 1e6
 
@@ -31,7 +31,7 @@ class Target:
 
     Args:
         labels: classes, [N] int64.
-        masks: [N, H, W] of the padded image, float32, 0 or 1.
+        masks: [N, H, W] of the padded image, 0 or 1, of any type; all images of a batch have one size.
     """
 
     labels: Tensor
@@ -91,88 +91,190 @@ def criterion(
         normalizer: the batch that this one is an equal part of: the mean over all parts is then the loss of the whole.
         draw: places to look at; uniform ones by default.
     """
-    layers = [*predictions.auxiliary, LayerPrediction(predictions.pred_logits, predictions.pred_masks)]
-    class_logits = at_least_fp32(torch.stack([layer.pred_logits for layer in layers]))  # [L, B, Q, K+1]
-    mask_logits = torch.stack([layer.pred_masks for layer in layers])  # [L, B, Q, h, w]
-    draw = draw or uniform_on(mask_logits.device)
-    matchings = match_batch(class_logits, mask_logits, targets, recipe, draw)
+    by_layer = [*(layer.pred_logits for layer in predictions.auxiliary), predictions.pred_logits]
+    class_logits = at_least_fp32(torch.stack(by_layer))  # [L, B, Q, K+1]
+    masks = Masks.of(predictions)
+    draw = draw or uniform_on(class_logits.device)
+    segments = Segments.of(targets)
+    matchings = match_batch(class_logits, masks, segments, recipe, draw)
+    pairs = Pairs.of(matchings, segments, class_logits)
 
-    class_loss = classification_loss(class_logits, targets, matchings, recipe.no_object_weight, normalizer)
-    mask_loss, dice_loss = mask_losses(mask_logits, targets, matchings, recipe, draw)
-    segments = max(normalizer.segments if normalizer else sum(len(target.labels) for target in targets), 1.0)
-    return Losses(class_loss, mask_loss / segments, dice_loss / segments)
+    class_loss = classification_loss(class_logits, segments, pairs, recipe.no_object_weight, normalizer)
+    mask_loss, dice_loss = mask_losses(masks, segments, pairs, recipe, draw)
+    number = max(normalizer.segments if normalizer else sum(segments.numbers), 1.0)
+    return Losses(class_loss, mask_loss / number, dice_loss / number)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The mask logits of all layers, as products of embeddings [L, B, Q, C] and features [B, C, h, w].
+
+    No loss needs them all: it asks for those of all queries at a few points, and for those of a few queries everywhere.
+    """
+
+    embeddings: Tensor
+    features: Tensor
+
+    @classmethod
+    def of(cls, predictions: Predictions) -> Masks:
+        """Logits that come without factors are products with the identity."""
+        if predictions.mask_factors:
+            return cls(*predictions.mask_factors)
+        logits = torch.stack([*(layer.pred_masks for layer in predictions.auxiliary), predictions.pred_masks])
+        layers, images, queries = logits.shape[:3]
+        identity = torch.eye(layers * queries, dtype=logits.dtype, device=logits.device).view(layers, 1, queries, -1)
+        return cls(identity.expand(-1, images, -1, -1), logits.transpose(0, 1).flatten(1, 2))
+
+    def at(self, places: Tensor) -> Tensor:
+        """All masks at places [B, P, 2] of each image: [L, B, Q, P]."""
+        layers, images, queries, _ = self.embeddings.shape
+        by_image = at_least_fp32(self.embeddings).transpose(0, 1).flatten(1, 2)  # [B, L * Q, C]
+        read = by_image @ at_points(at_least_fp32(self.features), places)
+        return read.view(images, layers, queries, -1).transpose(0, 1)
+
+    def of_pairs(self, pairs: Pairs) -> Tensor:
+        """The masks of matched queries, [M, h, w]."""
+        chosen = torch.split(self.embeddings.flatten(0, 2).index_select(0, pairs.row), pairs.numbers)
+        logits = torch.cat([one @ features for one, features in zip(chosen, self.features.flatten(2), strict=True)])
+        return at_least_fp32(logits).view(-1, *self.features.shape[-2:])
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The segments of all images, one image after the other.
+
+    Args:
+        numbers: number of each image's.
+        labels: [N].
+        masks: [N, H + 2, W + 2]: with a border of zeros, so that what lies beyond a mask can be read.
+    """
+
+    numbers: list[int]
+    labels: Tensor
+    masks: Tensor
+
+    @classmethod
+    def of(cls, targets: Sequence[Target]) -> Segments:
+        return cls(
+            [len(target.labels) for target in targets],
+            torch.cat([target.labels for target in targets]),
+            F.pad(torch.cat([target.masks for target in targets]), (1, 1, 1, 1)),
+        )
+
+    @property
+    def firsts(self) -> list[int]:
+        """Place of each image's first segment among all."""
+        return [sum(self.numbers[:image]) for image in range(len(self.numbers))]
+
+    def at(self, places: Tensor, segment: Tensor | None = None) -> Tensor:
+        """Masks read as `at_points` does.
+
+        Args:
+            places: in the unit square, [M, P, 2].
+            segment: which mask is read at them, [M]; None for all in their order.
+
+        Returns:
+            [M, P].
+        """
+        number, height, width = self.masks.shape
+        if segment is None:
+            segment = torch.arange(number, device=places.device)
+        x, y = places[..., 0] * (width - 2) + 0.5, places[..., 1] * (height - 2) + 0.5  # of the bordered mask
+        left, top = x.floor(), y.floor()
+        first = (segment[:, None] * height + top.long()) * width + left.long()
+        right, below = x - left, y - top
+
+        def read(step: int) -> Tensor:
+            return self.masks.take(first + step).to(places.dtype)
+
+        upper = torch.lerp(read(0), read(1), right)
+        return upper.lerp(torch.lerp(read(width), read(width + 1), right), below)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Matched queries and segments of all layers, image by image.
+
+    Args:
+        numbers: number of each image's.
+        layer, row, segment: of each pair its layer, its query's place among all [L, B, Q], and its segment's among all
+            [M].
+    """
+
+    numbers: list[int]
+    layer: Tensor
+    row: Tensor
+    segment: Tensor
+
+    @classmethod
+    def of(cls, matchings: Sequence[Sequence[Matching]], segments: Segments, class_logits: Tensor) -> Pairs:
+        """From the matchings of each image, by layer."""
+        images, queries = class_logits.shape[1:3]
+        table = [
+            (layer, (layer * images + image) * queries + query, first + segment)
+            for image, (by_layer, first) in enumerate(zip(matchings, segments.firsts, strict=True))
+            for layer, matching in enumerate(by_layer)
+            for query, segment in zip(*(side.tolist() for side in matching), strict=True)
+        ]
+        numbers = [sum(len(queries) for queries, _ in by_layer) for by_layer in matchings]
+        columns = torch.tensor(table, dtype=torch.int64).view(-1, 3).T
+        return cls(numbers, *columns.to(class_logits.device, non_blocking=True))
 
 
 def match_batch(
-    class_logits: Tensor, mask_logits: Tensor, targets: Sequence[Target], recipe: LossSettings, draw: PointSampler
+    class_logits: Tensor, masks: Masks, segments: Segments, recipe: LossSettings, draw: PointSampler
 ) -> list[list[Matching]]:
     """The matchings of each image, by layer. All layers look at the same places of an image."""
+    weights = (recipe.class_weight, recipe.mask_weight, recipe.dice_weight)
     with torch.no_grad():
-        matchings = []
-        places = draw(len(targets), recipe.points)  # [B, P, 2]
-        for index, target in enumerate(targets):
-            here = places[index : index + 1]
-            logits = at_points(at_least_fp32(mask_logits[:, index]), here.expand(len(mask_logits), -1, -1))  # [L, Q, P]
-            masks = at_points(target.masks[None], here)[0]  # [N, P]
-            weights = (recipe.class_weight, recipe.mask_weight, recipe.dice_weight)
-            matchings.append(match(matching_costs(class_logits[:, index], logits, target.labels, masks, weights)))
-        return matchings
+        places = draw(len(segments.numbers), recipe.points)  # [B, P, 2]
+        logits = masks.at(places)  # [L, B, Q, P]
+        of_each = zip(places, segments.numbers, strict=True)
+        wanted = segments.at(torch.cat([one.expand(number, -1, -1) for one, number in of_each]))
+        of_images = (torch.split(one, segments.numbers) for one in (segments.labels, wanted))
+        costs = [
+            matching_costs(class_logits[:, image], logits[:, image], labels, theirs, weights)
+            for image, (labels, theirs) in enumerate(zip(*of_images, strict=True))
+        ]
+    # All at once: a GPU is waited for once.
+    on_host = torch.split(torch.cat([each.flatten() for each in costs]).cpu(), [each.numel() for each in costs])
+    return [match(flat.view_as(each)) for flat, each in zip(on_host, costs, strict=True)]
 
 
 def classification_loss(
     class_logits: Tensor,
-    targets: Sequence[Target],
-    matchings: Sequence[Sequence[Matching]],
+    segments: Segments,
+    pairs: Pairs,
     no_object_weight: float,
     normalizer: LossNormalizer | None = None,
 ) -> Tensor:
     """Cross-entropy of every query, [L]: those without a segment are to say "no object", and weigh less."""
-    layers, _, _, outputs = class_logits.shape
-    wanted = torch.full(class_logits.shape[:3], outputs - 1, dtype=torch.int64, device=class_logits.device)
-    for image, (target, by_layer) in enumerate(zip(targets, matchings, strict=True)):
-        for layer, (queries, segments) in enumerate(by_layer):
-            wanted[layer, image, torch.as_tensor(queries)] = target.labels[torch.as_tensor(segments)]
+    layers, outputs = class_logits.shape[0], class_logits.shape[-1]
+    wanted = torch.full_like(class_logits[..., 0], outputs - 1, dtype=torch.int64).flatten()
+    wanted[pairs.row] = segments.labels[pairs.segment]
     weight = class_logits.new_ones(outputs)
     weight[-1] = no_object_weight
-    each = F.cross_entropy(class_logits.flatten(0, 2), wanted.flatten(), weight, reduction="none").view(layers, -1)
-    return each.sum(1) / (normalizer.class_weight if normalizer else weight[wanted.view(layers, -1)].sum(1))
+    each = F.cross_entropy(class_logits.flatten(0, 2), wanted, weight, reduction="none").view(layers, -1)
+    return each.sum(1) / (normalizer.class_weight if normalizer else weight[wanted].view(layers, -1).sum(1))
 
 
 def mask_losses(
-    mask_logits: Tensor,
-    targets: Sequence[Target],
-    matchings: Sequence[Sequence[Matching]],
-    recipe: LossSettings,
-    draw: PointSampler,
+    masks: Masks, segments: Segments, pairs: Pairs, recipe: LossSettings, draw: PointSampler
 ) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy and dice loss of the matched masks, each [L], summed over segments."""
-    layers, device = len(mask_logits), mask_logits.device
-    pairs = [
-        (layer, image, int(query), int(segment))
-        for image, by_layer in enumerate(matchings)
-        for layer, (queries, segments) in enumerate(by_layer)
-        for query, segment in zip(queries, segments, strict=True)
-    ]
-    if not pairs:
-        nothing = mask_logits.sum((1, 2, 3, 4)) * 0  # keeps every parameter in the graph
+    if not sum(pairs.numbers):
+        nothing = (masks.embeddings.sum((1, 2, 3)) + masks.features.sum()) * 0  # keeps every parameter in the graph
         return nothing, nothing
-    first = [0]  # of each image's segments among all
-    for target in targets:
-        first.append(first[-1] + len(target.labels))
-    of_layer, of_image, of_query, of_segment = torch.tensor(pairs, device=device).T
-    logits = mask_logits[of_layer, of_image, of_query]  # [M, h, w]
+    logits = masks.of_pairs(pairs)  # [M, h, w]
     places = uncertain_places(logits, recipe.points, recipe.oversampling, recipe.importance, draw)  # [M, P, 2]
-
-    of_segment = of_segment + torch.tensor(first, device=device)[of_image]
-    masks = torch.cat([target.masks for target in targets])  # [all segments, H, W]
     with torch.no_grad():
-        wanted = at_points(masks[of_segment][:, None], places).squeeze(1)  # [M, P]
-    found = at_points(at_least_fp32(logits[:, None]), places).squeeze(1)
+        wanted = segments.at(places, pairs.segment)  # [M, P]
+    found = at_points(logits[:, None], places).squeeze(1)
     by_mask = F.binary_cross_entropy_with_logits(found, wanted, reduction="none").mean(1)
     probabilities = found.sigmoid()
     by_dice = 1 - (2 * (probabilities * wanted).sum(1) + 1) / (probabilities.sum(1) + wanted.sum(1) + 1)
-    zeros = by_mask.new_zeros(layers)
-    return zeros.index_add(0, of_layer, by_mask), zeros.index_add(0, of_layer, by_dice)
+    zeros = by_mask.new_zeros(len(masks.embeddings))
+    return zeros.index_add(0, pairs.layer, by_mask), zeros.index_add(0, pairs.layer, by_dice)
 
 
 def matching_costs(
@@ -246,8 +348,18 @@ def uncertain_places(logits: Tensor, points: int, oversampling: float, importanc
         drawn = draw(masks, int(points * oversampling))
         certainty = at_points(at_least_fp32(logits[:, None]), drawn).squeeze(1).abs()  # [N, oversampled]
         hesitating = int(importance * points)
-        chosen = certainty.topk(hesitating, dim=1, largest=False).indices
+        chosen = least(certainty, hesitating)
         places = drawn.gather(1, chosen[:, :, None].expand(-1, -1, 2))
         if hesitating < points:
             places = torch.cat([places, draw(masks, points - hesitating)], dim=1)
     return places
+
+
+def least(values: Tensor, number: int) -> Tensor:
+    """The indices of each row's so many least values, in any order: [N, K] to [N, number].
+
+    On a CPU by numpy's partition, which takes a tenth of the time of PyTorch's.
+    """
+    if values.device.type != "cpu" or not 0 < number < values.shape[1]:
+        return values.topk(number, dim=1, largest=False, sorted=False).indices
+    return torch.from_numpy(np.argpartition(values.numpy(), number - 1, axis=1)[:, :number])

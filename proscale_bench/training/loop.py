@@ -208,7 +208,7 @@ class Trainer:
     def _losses(self, samples: Sequence[Sample], normalizer: LossNormalizer | None) -> Losses:
         images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).to(self.device)
         labels = [torch.from_numpy(sample.labels).to(self.device) for sample in samples]
-        masks = [_padded(torch.from_numpy(sample.masks).to(self.device, torch.float32)) for sample in samples]
+        masks = [_padded(torch.from_numpy(sample.masks).to(self.device)) for sample in samples]
         targets = list(map(Target, labels, masks))
         with autocast(self.device, self.recipe.precision):
             predictions = self._model(images.permute(0, 3, 1, 2).float())

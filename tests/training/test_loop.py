@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.models.masked_decoder import Predictions
 from proscale_bench.models.processes import Processes
 from proscale_bench.results.training import TrainingStep
 from proscale_bench.training import criterion as criterion_module
+from proscale_bench.training import loop as loop_module
 from proscale_bench.training.loop import NonFiniteError, Trainer
 from proscale_bench.training.samples import Sample
 from tests.training.made import Blocks, trainer
@@ -102,14 +104,14 @@ def test_the_gradient_is_clipped_normalizer() -> None:
 
 def test_crops_that_the_model_pads_have_their_masks_padded(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
-    original = criterion_module.match_batch
+    original = loop_module.criterion
 
-    def spy(class_logits: Tensor, mask_logits: Tensor, targets: Any, *rest: Any) -> Any:
+    def spy(predictions: Predictions, targets: Any, *rest: Any, **named: Any) -> Any:
         seen.extend(target.masks for target in targets)
-        assert mask_logits.shape[-2:] == (16, 24)
-        return original(class_logits, mask_logits, targets, *rest)
+        assert predictions.pred_masks.shape[-2:] == predictions.mask_factors[1].shape[-2:] == (16, 24)
+        return original(predictions, targets, *rest, **named)
 
-    monkeypatch.setattr(criterion_module, "match_batch", spy)
+    monkeypatch.setattr(loop_module, "criterion", spy)
     samples = batch((50, 70))
     trainer().step(samples)
     for masks, sample in zip(seen, samples, strict=True):
