@@ -17,7 +17,7 @@ MAX_SIDE_PX = 8192
 def classes_by_flag(panel: str) -> Any:
     """How classes of weights meet the data's categories."""
     text = "Match classes of weights and data by name, or by order: class k is category k, whatever either is called."
-    return flag("--classes-by WAY", text, panel, default="name")
+    return flag("--classes-by NAME", text, panel, default="name")
 
 
 def classes_by_of(word: str) -> ClassesBy:

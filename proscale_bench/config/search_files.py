@@ -1,11 +1,13 @@
-"""The files of a search: a schedule file for each encoder, and a script that trains them all."""
+"""The files of a search: a schedule file for each encoder that one can say, and a script that trains them all."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 from proscale_bench.config.schedule_file import dump_schedule
+from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.model import EncoderSpec
 
 TRAIN = "train.sh"
@@ -26,7 +28,10 @@ def schedule_files(encoders: Sequence[tuple[EncoderSpec, str]], flags: str) -> d
     """
     files, lines = {}, [SCRIPT]
     for number, (encoder, description) in enumerate(encoders, start=1):
-        name = f"{number:02}-{re.sub('[^A-Za-z0-9]+', '-', encoder.compact).strip('-')}"[:64]
-        files[f"{name}.yaml"] = dump_schedule(encoder, name, description)
-        lines.append(f'proscale-bench train --schedule "$here/{name}.yaml" {flags} "$@"\n')
+        word = shlex.quote(encoder.compact)
+        if isinstance(encoder, Schedule):
+            name = f"{number:02}-{re.sub('[^A-Za-z0-9]+', '-', encoder.compact)}"[:64]
+            files[f"{name}.yaml"] = dump_schedule(encoder, name, description)
+            word = f'"$here/{name}.yaml"'
+        lines.append(f'proscale-bench train --schedule {word} {flags} "$@"\n')
     return {**files, TRAIN: "".join(lines)}
