@@ -64,6 +64,17 @@ def test_the_svg_has_no_date_and_its_text_is_text() -> None:
     assert "measured" not in text  # nothing was
 
 
+def test_every_size_has_a_row_of_panels() -> None:
+    records = paper()
+    sizes = list(dict.fromkeys(one.input.size for one in records))
+    axes = pareto_figure(records).axes
+    assert [label for one in axes for label in sizes if label in one.get_xlabel()] == [
+        size for size in sizes for _ in "xy"
+    ]
+    one_size = [one for one in records if one.input.size == sizes[0]]
+    assert len(pareto_figure(one_size).axes) == 2
+
+
 def test_frontier_points_are_filled_and_dominated_ones_hollow() -> None:
     total, encoder = pareto_figure(paper()).axes[:2]
 
