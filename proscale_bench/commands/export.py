@@ -26,6 +26,7 @@ from proscale_bench.errors import BenchError, one_of
 
 if TYPE_CHECKING:
     from proscale_bench.commands.exporting import Exports
+    from proscale_bench.export.any_model import ExportedAny
     from proscale_bench.export.export import Exported
     from proscale_bench.export.settings import ExportSettings
     from proscale_bench.specs.families import OwnSpec
@@ -156,7 +157,7 @@ class ModelExportOptions(Options):
         from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.export.engines import FORMATS
         from proscale_bench.export.extras import require_engines
-        from proscale_bench.export.settings import refuse_unexportable
+        from proscale_bench.export.settings import refuse_unexportable, refuse_unexportable_detector
         from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
 
         settings = self.settings()
@@ -170,6 +171,8 @@ class ModelExportOptions(Options):
             return  # only torch can tell
         if isinstance(spec, Mask2FormerSpec):
             refuse_unexportable(spec, settings.dynamic)
+        else:
+            refuse_unexportable_detector(spec, settings)
 
     def settings(self) -> ExportSettings:
         """The input of the file."""
@@ -196,16 +199,17 @@ def export(options: ModelExportOptions) -> None:
     from proscale_bench.commands.progress import progress_bar, uninterrupted
     from proscale_bench.config.catalogue import parse_runnable
     from proscale_bench.render.console import warn
+    from proscale_bench.specs.deformable_detr import DeformableDetrSpec
     from proscale_bench.specs.mask2former import mask2former
 
     weights_path, out = options.read()
     exports = Exports(json=options.export_json, force=options.force)
     if options.model is not None:
         export_of_model(options, out, exports)
-        return
+        return None
     with progress_bar("loading torch") as bar:
         with uninterrupted():
-            from proscale_bench.bench.export import export_weights
+            from proscale_bench.bench.export import export_detector, export_weights
         if weights_path is not None:
             weights = read_weights(weights_path, None if options.schedule is None else parse_runnable(options.schedule))
         else:
@@ -218,11 +222,14 @@ def export(options: ModelExportOptions) -> None:
         def show(what: str, done: int, total: int) -> None:
             bar.show(f"{weights.spec.variant}: {what}", done, total if total > 1 else None, line=lambda: what)
 
+        if isinstance(weights.spec, DeformableDetrSpec):
+            boxes = export_detector(weights, out, options.settings(), overwrite=options.force, progress=show)
+            return told(boxes, out, exports)
         found = export_weights(
             weights, out, options.settings(), images=options.images, overwrite=options.force, progress=show
         )
     print_lines(exports.console, lines(found), style="")
-    exports.write([found.row()], lambda: "")
+    return exports.write([found.row()], lambda: "")
 
 
 def export_of_model(options: ModelExportOptions, out: Path, exports: Exports) -> None:
@@ -231,7 +238,6 @@ def export_of_model(options: ModelExportOptions, out: Path, exports: Exports) ->
     Raises:
         BenchError: it cannot be built, called or exported, or the file is not the same model (exit code 3).
     """
-    from proscale_bench.commands.exporting import print_lines
     from proscale_bench.commands.progress import progress_bar, uninterrupted
     from proscale_bench.config.model_request import read_request
     from proscale_bench.export.engines import FORMATS
@@ -247,6 +253,13 @@ def export_of_model(options: ModelExportOptions, out: Path, exports: Exports) ->
             bar.show(f"{request}: {what}", done, None, line=lambda: what)
 
         found = export_request(request, out, options.size, options.batch_size, overwrite=options.force, progress=show)
+    told(found, out, exports)
+
+
+def told(found: ExportedAny, out: Path, exports: Exports) -> None:
+    """Say what was written, and how it was proven."""
+    from proscale_bench.commands.exporting import print_lines
+
     said = [
         f"{found.path}: {out.suffix[1:]}, {found.bytes / 1e6:.1f} MB, in {found.seconds:.0f} s",
         *(f"takes        {name} {list(shape)}" for name, shape in found.inputs.items()),

@@ -85,6 +85,8 @@ def export_any(
     kwargs: Mapping[str, Any],
     path: Path,
     *,
+    named: Sequence[str] | None = None,
+    told: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: OnStep = lambda what, done, total: None,
 ) -> ExportedAny:
@@ -94,6 +96,8 @@ def export_any(
         model: in eval mode, on the CPU.
         name: what a user calls it.
         args, kwargs: what it is called with.
+        named: names of its outputs; `output_0` and so on where None.
+        told: what the file says of the model beside its name.
 
     Raises:
         BenchError: torch cannot capture or translate it, or the file is not the same model (exit code 3).
@@ -113,8 +117,8 @@ def export_any(
         raise BenchError(f"{name}: gives no tensor", "export a model that does")
     given = [leaf for leaf in tree_leaves((tuple(args), dict(kwargs))) if isinstance(leaf, Tensor)]
     inputs = [f"input_{index}" for index in range(len(given))] if len(given) > 1 else ["images"]
-    outputs = [f"output_{index}" for index in range(len(expected))]
-    said = json.dumps({"version": __version__, "model": name})
+    outputs = list(named or (f"output_{index}" for index in range(len(expected))))
+    said = json.dumps({"version": __version__, "model": name, **(told or {})})
     graph: onnx.ModelProto | None = None
     if path.suffix == ".pt2":
         progress("compiling", 0, 1)
@@ -157,6 +161,8 @@ def export_any(
 
 
 def _shifted(leaf: Tensor, by: float) -> Tensor:
+    if leaf.dtype is torch.uint8:  # an image as bytes: mirrored
+        return leaf.flip(-1) if by else leaf
     return leaf + by if leaf.is_floating_point() else leaf
 
 

@@ -10,6 +10,7 @@ from proscale_bench.cost.geometry import parse_size
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import Swin
 from proscale_bench.specs.encoders.staged import Schedule
+from proscale_bench.specs.families import OwnSpec
 from proscale_bench.specs.levels import SIZE_DIVISOR
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.units import Size
@@ -72,6 +73,18 @@ def refuse_unexportable(spec: Mask2FormerSpec, dynamic: bool) -> None:
     if dynamic and (obstacle := _obstacle(spec)):
         hint = "leave out --dynamic, and export a file for each size"
         raise BenchError(f"{spec}: cannot be exported for all sizes: {obstacle}", hint)
+
+
+def refuse_unexportable_detector(spec: OwnSpec, settings: ExportSettings) -> None:
+    """Refuse what a detector's file cannot be: of all sizes, or in integers.
+
+    Raises:
+        BenchError: that is asked for, or the size is too small for its levels.
+    """
+    for asked, flag in ((settings.dynamic, "--dynamic"), (settings.precision == "int8", "--quantize")):
+        if asked:
+            raise BenchError(f"{flag}: a detector is exported for one size, in floats", f"leave out {flag}")
+    spec.require_sides(*settings.size)
 
 
 def _obstacle(spec: Mask2FormerSpec) -> str | None:

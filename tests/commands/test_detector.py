@@ -119,8 +119,11 @@ def test_weights_of_a_detector_are_inspected_counted_and_refused_where_masks_are
     result = run("eval", "--weights", str(path), "--tasks", "panoptic", "--limit", "1", exit_code=2)
     assert "no panoptic" in result.stderr
     assert "--tasks boxes" in result.stderr
-    result = run("models", "export", str(path), str(tmp_path / "x.onnx"), exit_code=2)
-    assert "only Mask2Formers can be exported" in result.stderr
+    for flag in ("--dynamic", "--quantize=int8"):
+        result = run("models", "export", str(path), str(tmp_path / "x.onnx"), *flag.split("="), exit_code=2)
+        assert "a detector is exported for one size, in floats" in result.stderr
+    result = run("models", "export", str(path), str(tmp_path / "x.onnx"), "--size", "32x32", exit_code=2)
+    assert "use larger images" in result.stderr
     assert "of models with masks" in run("schedules", "search", "--weights", str(path), exit_code=2).stderr
 
 
@@ -147,6 +150,21 @@ def test_a_name_that_is_nearly_one() -> None:
     assert "did you mean 'deformable-detr'?" in run("flops", "--model", "deformable-det", exit_code=2).stderr
     result = run("schedules", "show", "baseline", "--model", "detr", exit_code=2)
     assert "deformable-detr" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_detector_is_exported_with_a_proof(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    path, out = tmp_path / "detector.safetensors", tmp_path / "detector.onnx"
+    spec = deformable_detr(parse_compact("1,0,0,0"), "tiny", name="deformable-detr+two-stage", classes=3, queries=9)
+    save_checkpoint(build(spec), path)
+    result = run("models", "export", str(path), str(out), "--size", "70x101", "--export-json", "-")
+    (row,) = json.loads(result.stdout)["results"]
+    assert row["outputs"] == {"class_logits": [1, 9, 3], "boxes": [1, 9, 4]}
+    assert row["proof"]["holds"]
+    assert row["graph_gflops"] > 0
+    assert out.is_file()
 
 
 def test_the_page_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
