@@ -49,7 +49,7 @@ def judged_by(
     chosen = DETECTOR if has_boxes else tuple(task for task in there if task in can)
     if not chosen:
         raise BenchError(
-            f"{source}: a {spec.family} predicts {predicted}, and there is truth for {', '.join(there) or 'nothing'}",
+            f"{source}: a {spec.family} predicts {predicted}, and what there is or was asked for is {', '.join(there)}",
             "boxes are those of annotations/instances_SPLIT.json",
         )
     return chosen

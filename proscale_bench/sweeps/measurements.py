@@ -215,7 +215,7 @@ class EvaluateTask(Measurement):
         tell("reading the data")
         request = self._request(self._dataset())
         weights = read_weights(self.weights)
-        request = suited(request, weights, self.how.tasks, rescaled=self.how.resize == "default")
+        request = suited(request, weights, None, rescaled=self.how.resize == "default")
         settings = ExecutionSettings(device=self.device, engine=self.how.engine, **_execution(self.how))
         with tempfile.TemporaryDirectory(prefix="proscale-bench-") as nowhere:
             outcome = evaluate_model(

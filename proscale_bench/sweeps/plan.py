@@ -9,6 +9,7 @@ from pathlib import Path
 
 from proscale_bench.bench.count import Configuration, identity_of
 from proscale_bench.bench.evaluate import JOURNALS
+from proscale_bench.bench.predictors import judged_by
 from proscale_bench.bench.profile import refuse_expectations
 from proscale_bench.bench.specs import read_spec
 from proscale_bench.config.catalogue import catalogue
@@ -253,6 +254,10 @@ def _evaluations(sweep: Sweep, run: Path) -> Iterator[EvaluateTask]:
         return
     data = None if how.data == EMBEDDED else (Path(sweep.file.path).parent / how.data).resolve()
     data_sha256 = _data_digest(sweep.file, data)
+    for weights in sweep.weights:
+        with sweep.file.at("evaluate", "tasks"):
+            if weights.spec is not None and how.tasks is not None:
+                judged_by(weights.spec, how.tasks, None, weights.path.name)
     for device in file.devices:
         for weights in sweep.weights:
             path = weights.path.resolve()

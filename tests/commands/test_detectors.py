@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from proscale_bench.bench.class_order import category_ids_of
 from proscale_bench.bench.predictors import judged_by
 from proscale_bench.config.weights import shipped_weights
+from proscale_bench.data.dataset import Category
 from proscale_bench.data.shapes.writing import write_shapes
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.encoders.staged import parse_compact
@@ -110,7 +112,7 @@ def test_boxes_of_a_segmenter_without_instances_are_refused() -> None:
     with pytest.raises(BenchError, match="predicts semantic, and no boxes") as caught:
         judged_by(semantic, ("boxes",), ("boxes",), "w")
     assert caught.value.exit_code == 2
-    with pytest.raises(BenchError, match="there is truth for boxes"):
+    with pytest.raises(BenchError, match="predicts semantic, and what there is or was asked for is boxes"):
         judged_by(semantic, ("boxes",), None, "w")
 
 
@@ -153,6 +155,26 @@ def test_sweep_compare_report_and_check_know_it(weights: Path, shapes: Path, tmp
     compared = run("compare", str(out), str(out), "--all")
     assert compared.exit_code == 0, compared.stderr
     assert "box AP" in compared.stdout
+
+
+def test_a_sweep_for_masks_alone_is_refused_at_its_place(weights: Path, shapes: Path, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    text = f"schema_version: 1\nname: boxes\nsizes: ['128x128']\nweights: ['{weights}']\n"
+    file.write_text(f"{text}evaluate:\n  data: '{shapes}'\n  tasks: [panoptic, semantic]\n")
+    result = run("sweep", str(file), "--out", str(tmp_path / "swept"))
+    assert result.exit_code == 2
+    assert f"{file}:7:3: model.safetensors: a Deformable DETR predicts boxes" in result.stderr
+
+
+def test_classes_of_a_published_detector_are_found() -> None:
+    """COCO's 80 things have 91 places; those that stand for nothing are called N/A, where they are called at all."""
+    things = [Category(1, "person", True), Category(3, "car", True), Category(4, "dog", True)]
+    assert category_ids_of((), 5, things, "w")[0] == (None, 1, None, 3, 4)
+    assert category_ids_of((), 3, things, "w")[0] == (1, 3, 4)
+    assert category_ids_of(("N/A", "dog", "Person", "car", "n/a"), 5, things, "w")[0] == (None, 4, 1, 3, None)
+    for names, classes in (((), 4), (("person", "car", "cat"), 3)):
+        with pytest.raises(BenchError):
+            category_ids_of(names, classes, things, "w")
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,14 @@ import torch
 from proscale_bench.config.recipe import DetectionRecipe, DetectorOptimizerSettings
 from proscale_bench.config.trained_on import trained_on
 from proscale_bench.errors import BenchError
+from proscale_bench.evaluation.detector import detector_of
 from proscale_bench.models.build import build
 from proscale_bench.models.checkpoints.load import open_checkpoint
 from proscale_bench.models.checkpoints.save import save_checkpoint
 from proscale_bench.specs.encoders.multiscale import MultiScale
 from proscale_bench.specs.families import own_model
+from proscale_bench.training.box_samples import ShapesBoxes
+from proscale_bench.training.box_trainer import BoxTrainer
 from proscale_bench.training.dropout import add_dropout
 from proscale_bench.training.folder import LOG
 from proscale_bench.training.job import FinishedTraining
@@ -78,6 +81,27 @@ def test_every_kind_trains(coco: Path, tmp_path: Path, model: str) -> None:
     trained = train(coco, tmp_path, model=model, **changes)
     assert trained.record.last is not None
     assert np.isfinite(trained.record.last.loss)
+
+
+@pytest.mark.slow
+def test_four_images_are_learnt_by_heart(tmp_path: Path) -> None:
+    """All objects are found with their classes and places, and nothing else is."""
+    settings: dict[str, Any] = {"iterations": 150, "augmentation": {"crop": [96, 96], "flip": False}, "dropout": 0.0}
+    made = recipe(model="deformable-detr", **settings)
+    torch.manual_seed(0)
+    spec = own_model("deformable-detr+two-stage", MultiScale(), "tiny", classes=8, queries=30)
+    trainer = BoxTrainer(build(spec), made, 0, {})
+    data = ShapesBoxes(4, 1, made.augmentation)
+    samples = [data.sample(index, np.random.default_rng(0)) for index in range(4)]
+    for _ in range(made.iterations):
+        trainer.step(samples)
+    for sample, found in zip(samples, detector_of(trainer.model.eval())([one.image for one in samples]), strict=True):
+        number = len(sample.labels)
+        assert sorted(found.classes[:number].tolist()) == sorted(sample.labels.tolist())
+        assert found.scores[number - 1] > 0.5 > found.scores[number]
+        corners = np.concatenate([sample.boxes[:, :2] - sample.boxes[:, 2:] / 2, sample.boxes[:, :2]], axis=1)
+        nearest = np.abs(found.boxes[:number, None, :2] - corners[:, :2]).max(-1).min(0)
+        assert nearest.max() < 0.05
 
 
 def test_detrs_scales_train(coco: Path, tmp_path: Path) -> None:

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.key_layout import KeyLayout, KeyRule, rule
 from proscale_bench.specs.box_decoder import DetectorHead
 from proscale_bench.specs.encoders.multiscale import DETECTOR_LEVELS
+
+if TYPE_CHECKING:  # a header tells a model without it
+    from torch import Tensor
 
 LEVELS = len(DETECTOR_LEVELS)
 POINTS = 4
@@ -179,7 +180,7 @@ def turned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             if not tensor.ndim or len(tensor) % a_head:
                 raise BenchError(f"{key}: shape {list(tensor.shape)} is not of four levels with four points")
             by_level = tensor.reshape(len(tensor) // a_head, LEVELS, -1, *tensor.shape[1:])
-            found[key] = torch.flatten(by_level.flip(1), 0, 2)
+            found[key] = by_level.flip(1).flatten(0, 2)
     return found
 
 
