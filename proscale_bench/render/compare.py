@@ -70,7 +70,7 @@ def _table(title: str, rows: Iterable[Row]) -> Table:
 
 def _cells(change: Change, selection: Selection) -> tuple[str, ...]:
     values = (_value(change, change.old), _value(change, change.new), _difference(change), _interval(change))
-    return (*values, ": ".join(filter(None, (verdict(change, selection), change.note))))
+    return (*values, verdict(change, selection))
 
 
 def metric_words(metric: Metric) -> str:
@@ -114,9 +114,11 @@ def summary(comparison: Comparison, selection: Selection) -> str:
 
 
 def open_questions(comparison: Comparison) -> list[str]:
-    """A line on what cannot be told, where there is such a change."""
-    verdicts = {change.verdict for pair in comparison.pairs for change in pair.changes}
-    return [ANOTHER_SESSION] if "another session" in verdicts else []
+    """A line on what cannot be told, where there is such a change, and one for each reason: tables have no room."""
+    changes = [change for pair in comparison.pairs for change in pair.changes]
+    noted = dict.fromkeys((change.verdict, change.note) for change in changes if change.note)
+    said = [ANOTHER_SESSION] if any(change.verdict == "another session" for change in changes) else []
+    return said + [f"{word}: {note}" for word, note in noted]
 
 
 def others(comparison: Comparison) -> list[str]:

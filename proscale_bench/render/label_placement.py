@@ -23,6 +23,7 @@ XY = tuple[float, float]
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 RINGS = 9
 NEAR_RINGS = 2  # beyond, a label needs a leader
+MOST_NAMES = 200  # of a panel, which has no room for more; each takes a megabyte while it looks for a place
 CROSSING = 6.0  # rings that a label would rather move than lie over a line
 
 
@@ -152,7 +153,7 @@ def draw_names(
         lines: polylines that names had better not cover.
         foot: share of the panel's height, from below, where no name may be.
     """
-    figure = axes.get_figure(root=True)
+    figure, names = axes.get_figure(root=True), names[:MOST_NAMES]
     assert figure is not None
     pixel = figure.dpi / 72  # a point, in pixels
 

@@ -133,6 +133,15 @@ def test_documents(runs: tuple[str, str], tmp_path: Path) -> None:
     assert "| PQ, % |" in (tmp_path / "c.md").read_text()
 
 
+def test_a_reason_stands_below_the_table_which_has_no_room_for_it(tmp_path: Path) -> None:
+    write_record(tmp_path / "old", evaluated(pq=40.0))
+    write_record(tmp_path / "new", evaluated(pq=41.0, resamples=0))
+    lines = run("compare", str(tmp_path / "old"), str(tmp_path / "new")).stdout.splitlines()
+    assert any(line.split()[-3:] == ["too", "few", "samples"] for line in lines)
+    assert "too few samples: no common draws" in lines
+    assert max(map(len, lines[:-2])) <= 80
+
+
 def test_another_evaluation_of_a_model_that_is_there_has_not_vanished(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     for run_folder in (old, new):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from array import array
 
 import pytest
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import Accuracy
 from proscale_bench.results.metrics import METRICS, metric, provenance_of
 from proscale_bench.results.record import Origin, Record
+from tests.results.evaluations import evaluated
 from tests.results.records import configuration, paper, record, renamed, with_accuracy
 
 
@@ -128,3 +130,16 @@ def test_records_cannot_be_changed() -> None:
         record().rules = "complete"  # type: ignore[misc]
     with pytest.raises(ValidationError):
         Accuracy(dataset="x", provenance="measured", source="y").pq = 1.0  # type: ignore[misc]
+
+
+def test_draws_take_eight_bytes_each_and_are_written_as_they_were() -> None:
+    one = evaluated(pq=40.0)
+    text = one.to_json()
+    again = Record.model_validate_json(text)
+    assert again == one
+    assert again.to_json() == text
+    drawn = again.evaluated.replicates["pq"] if again.evaluated else ()
+    assert isinstance(drawn, array)
+    assert (drawn.itemsize, list(drawn)) == (8, json.loads(text)["accuracy"]["evaluated"]["replicates"]["pq"])
+    with pytest.raises(ValidationError):
+        Record.model_validate_json(text.replace('"replicates": {\n', '"replicates": {\n"sq": ["x"],\n', 1))
