@@ -37,6 +37,7 @@ class ExecutionSettings:
         engine: all but torch run an exported file.
         precision: of the exported file.
         exported: the folder in which that stays; None: nowhere.
+        trust: run machine code that lies there already.
     """
 
     device: DeviceType
@@ -48,6 +49,7 @@ class ExecutionSettings:
     engine: EngineName = "torch"
     precision: ExportPrecision = "fp32"
     exported: Path | None = None
+    trust: bool = False
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def _made(
     if is_new := not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         export_weights(weights, path, how, images=PROOF_IMAGES, progress=on_stage)
-    found = load_exported(path, trust=is_new, threads=settings.threads or 0)
+    found = load_exported(path, trust=is_new or settings.trust, threads=settings.threads or 0)
     if found.told.get("weights") != weights.digest:
         raise BenchError(f"{path}: is of other weights", "give another --exported folder")
     return found

@@ -307,7 +307,7 @@ def evaluate_models(
     with progress_bar("loading torch") as bar, locked(folder, "evaluation") if processes.is_first else nullcontext():
         with uninterrupted():
             import torchvision  # noqa: F401
-        settings = replace(options.execution_settings(), exported=options.exported)
+        settings = replace(options.execution_settings(), exported=options.exported, trust=options.trust)
         try:
             for weights, engine, precision in options.models(request):
                 asked = suited(request, weights, options.wanted_tasks(), rescaled=options.resize is None)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from proscale_bench.bench import exported
+from proscale_bench.bench.engines import file_name
+from proscale_bench.bench.execution import ExecutionSettings
 from proscale_bench.bench.exported import as_batch, of_file
 from proscale_bench.errors import BenchError
 from proscale_bench.export.description import spec_of
 from proscale_bench.export.engines import ExportedModel
+from proscale_bench.export.settings import ExportSettings
 from proscale_bench.results.profile import Execution
 from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.spelling import parse_encoder
@@ -86,7 +91,28 @@ def test_what_torch_ran_has_no_key_of_an_engine() -> None:
     torch = Execution.model_validate({**how, "sampling": "grid_sample", "optimizations": True, "threads": 1})
     assert "inference_engine" not in torch.model_dump(mode="json")
     told = {"mode": "exported", "inference_engine": "openvino", "inference_engine_version": "2026.4"}
-    exported = torch.model_copy(update=told)
-    assert exported.words == "a CPU, fp32, batch 1, exported in openvino 2026.4, grid_sample sampling, 1 thread"
-    assert Execution.model_validate_json(exported.model_dump_json()) == exported
-    assert (torch.engine, exported.engine) == ("torch", "openvino")
+    ran = torch.model_copy(update=told)
+    assert ran.words == "a CPU, fp32, batch 1, exported in openvino 2026.4, grid_sample sampling, 1 thread"
+    assert Execution.model_validate_json(ran.model_dump_json()) == ran
+    assert (torch.engine, ran.engine) == ("torch", "openvino")
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_code_that_lay_in_the_folder_is_run_where_it_is_trusted(
+    trust: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def load(path: Path, *, trust: bool, threads: int) -> ExportedModel:
+        asked.append(trust)
+        return ExportedModel(path, None, {"weights": "0" * 64})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(exported, "load_exported", load)
+    spec = mask2former(parse_encoder("1,1,1"), "tiny")
+    how = ExportSettings((64, 64), floating=True)
+    settings = ExecutionSettings("cpu", engine="aot", trust=trust)
+    name = file_name(spec, {"weights": "0" * 64, "input": how.__dict__})
+    (tmp_path / f"{name}.pt2").write_bytes(b"")
+    weights: Any = SimpleNamespace(spec=spec, digest="0" * 64, source="a.pth")
+    found = exported._made(weights, tmp_path, settings, how, lambda what, done, total: None)
+    assert (found.path.name, asked) == (f"{name}.pt2", [trust])
