@@ -81,12 +81,13 @@ def parse_schedule_of(model: str, text: str | Path) -> EncoderSpec:
     if not is_detector(model):
         return parse_schedule(text)
     word = str(text)
-    if Path(text).suffix in (".yaml", ".yml") or (word in catalogue_names() and word != "baseline"):
-        raise BenchError(
-            f"{word}: files and the catalogue hold Mask2Former's schedules, and a detector has levels of its own",
-            multiscale.GRAMMAR,
-        )
-    return multiscale.parse_compact(word)
+    try:
+        return multiscale.parse_compact(word)
+    except BenchError as error:
+        if Path(text).suffix not in (".yaml", ".yml") and word not in catalogue_names():
+            raise
+        message = f"{word}: files and the catalogue hold Mask2Former's schedules, and a detector has levels of its own"
+        raise BenchError(message, multiscale.GRAMMAR) from error
 
 
 def parse_runnable(text: str | Path) -> EncoderSpec:

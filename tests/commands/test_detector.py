@@ -131,7 +131,8 @@ def test_weights_of_a_detector_are_inspected_counted_and_refused_where_masks_are
     ("arguments", "told", "advice"),
     [
         (("-s", "3,3,3"), "is not four numbers of layers", "2,2,1,1"),
-        (("-s", "pem"), "unknown schedule 'pem'", "baseline"),
+        (("-s", "pem"), "a detector has levels of its own", "baseline"),
+        (("-s", "pen"), "unknown schedule 'pen'", "baseline"),
         (("-s", "x.yaml"), "a detector has levels of its own", "2,2,1,1"),
         (("--size", "32x32"), "sees no more of them than res5", "at least 33"),
         (("--model", "deformable-detr+twostage"), "unknown option '+twostage'", "did you mean 'two-stage'?"),
