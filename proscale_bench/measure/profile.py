@@ -121,7 +121,7 @@ class Session:
         with ExitStack() as stack:
             stack.enter_context(global_state(self.settings.dtype, self.settings.threads))
             stack.callback(self._models.clear)
-            stack.callback(self._sampling.clear)
+            self._sampling.clear()  # and not at the end: what was measured still says it
             self.environment = read_environment(self.device, self.board)
             try:
                 self._build()
