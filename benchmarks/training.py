@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from proscale_bench.config.choices import find_shipped
 from proscale_bench.config.recipe import Recipe, read_recipe
 from proscale_bench.models.build import build
+from proscale_bench.models.images import PIXEL_MEAN, PIXEL_STD
 from proscale_bench.models.inference import use_sampling
-from proscale_bench.models.mask2former import PIXEL_MEAN, PIXEL_STD
 from proscale_bench.specs.encoders.staged import baseline
 from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
 from proscale_bench.training.loop import Trainer

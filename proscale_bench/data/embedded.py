@@ -1,7 +1,7 @@
 """The embedded data: Shapes of one seed, made on first use and kept in the user's cache folder.
 
-The validation split lies there as COCO does on disk. Images to train on are mapped into memory, so that every process
-of every training of a seed shares one copy in the system's page cache: 1.0 GB for 8,192 images.
+The validation split lies there as COCO does on disk. Images to train on are read one by one, so every process of every
+training of a seed shares one copy in the system's page cache, 1.0 GB for 8,192 images, and none counts it as its own.
 """
 
 from __future__ import annotations
@@ -142,7 +142,6 @@ class StoredShapes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._table = np.load(folder / TABLE, allow_pickle=False)
-        self._bytes: NDArray[np.uint8] = np.memmap(folder / SCENES, np.uint8, "r").view(np.ndarray)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -156,7 +155,7 @@ class StoredShapes:
         row = self._table[index]
         height, width, start = int(row["height"]), int(row["width"]), int(row["offset"])
         area = height * width
-        found = self._bytes[start : start + 4 * area]
+        found = np.fromfile(self.folder / SCENES, np.uint8, 4 * area, offset=start)
         if zlib.crc32(found.data) != row["check"]:
             raise BenchError(f"{self.folder / SCENES}: scene {index} is damaged", f"remove {self.folder}")
         image, segments = found[: 3 * area].reshape(height, width, 3), found[3 * area :].reshape(height, width)

@@ -232,7 +232,7 @@ class Trainer:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update(self.model)
+            self.average.update()
         return norm
 
     def _set_rate(self) -> float:

@@ -65,13 +65,15 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
-        self.tensors = {name: tensor.clone() for name, tensor in averaged(model).items()}
+        self._sources = averaged(model)  # those of the model, which change in place
+        self.tensors = {name: tensor.clone() for name, tensor in self._sources.items()}
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self) -> None:
+        """Take in what the model is now."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        torch._foreach_lerp_(list(self.tensors.values()), list(averaged(model).values()), 1 - decay)
+        torch._foreach_lerp_(list(self.tensors.values()), list(self._sources.values()), 1 - decay)
 
 
 def averaged(model: nn.Module) -> dict[str, Tensor]:

@@ -101,7 +101,7 @@ def test_the_average_is_the_formula() -> None:
     expected = 0.0
     for update in range(1, 30):
         nn.init.constant_(model.weight, float(update))
-        average.update(model)
+        average.update()
         decay = min(0.5, update / (9 + update))
         expected = decay * expected + (1 - decay) * update
         assert average.tensors["weight"].item() == pytest.approx(expected, rel=1e-5)

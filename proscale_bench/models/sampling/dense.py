@@ -1,8 +1,8 @@
 """The core of multi-scale deformable attention as dense products: the fast one for training at small sizes on a CPU.
 
 A query's output is a weighted sum of pixels (see `embedding_bag`). Written into a matrix of queries by pixels, the
-weights make it a product, and its gradients are products too, where those of a bag are scattered row by row. The matrix
-of one head of one image stays in the cache, for some hundreds of tokens; time grows with queries times pixels.
+weights make it a product, and its gradients are products too, where those of a bag are scattered row by row. One image
+at a time, the matrices stay in the cache, for some hundreds of tokens; time grows with queries times pixels.
 """
 
 from __future__ import annotations
@@ -61,34 +61,30 @@ class _Sampled(torch.autograd.Function):
         factors = torch.stack(
             (of_above * near[:, :, 0], of_above * far[:, :, 0], of_below * near[:, :, 0], of_below * far[:, :, 0]), 1
         ).flatten(1, 2)  # [heads, 4 * L * P, B * N]
-        by_query = [
-            (corners[head].T.contiguous().long(), factors[head].T.contiguous().to(value.dtype)) for head in range(heads)
-        ]
+        corners, factors = _by_image(corners, batch).long(), _by_image(factors, batch).to(value.dtype)
         output = value.new_empty(batch, queries, *value.shape[2:])
-        matrix = value.new_empty(queries, value.shape[1])
-        for image, head, rows in _each(batch, heads, queries):
-            _fill(matrix, by_query[head], rows)
-            torch.mm(matrix, value[image, :, head], out=output[image, :, head])
-        ctx.save_for_backward(value, near, far, inside, shares, size, *(tensor for pair in by_query for tensor in pair))
+        matrix = value.new_empty(heads, queries, value.shape[1])
+        for image, rows in enumerate(value.transpose(1, 2)):
+            matrix.zero_().scatter_add_(2, corners[image], factors[image])
+            torch.bmm(matrix, rows, out=output[image].transpose(0, 1))
+        ctx.save_for_backward(value, near, far, inside, shares, size, corners, factors)
         ctx.normalise, ctx.points = normalise, locations.shape[3:5]
         return output.flatten(2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        value, near, far, inside, shares, size, *flat = ctx.saved_tensors
-        by_query = list(zip(flat[::2], flat[1::2], strict=True))
-        batch, _, heads, _ = value.shape
-        slope = slope.view(*slope.shape[:2], heads, -1)  # [B, N, heads, d]
-        queries, corners = slope.shape[1], by_query[0][0].shape[1]
-        of_value = torch.empty_like(value)
-        matrix = value.new_empty(queries, value.shape[1])
-        of_factors = near.new_empty(heads, corners, batch * queries)
-        for image, head, rows in _each(batch, heads, queries):
-            _fill(matrix, by_query[head], rows)
-            torch.mm(matrix.T, slope[image, :, head], out=of_value[image, :, head])
-            torch.mm(slope[image, :, head], value[image, :, head].T, out=matrix)
-            of_factors[head, :, rows] = matrix.gather(1, by_query[head][0][rows]).T
+        value, near, far, inside, shares, size, corners, factors = ctx.saved_tensors
+        batch, heads, queries, _ = corners.shape
+        slopes = slope.view(batch, queries, heads, -1).transpose(1, 2)
+        of_value, of_factors = torch.empty_like(value), torch.empty_like(factors)
+        matrix = value.new_empty(heads, queries, value.shape[1])
+        for image, rows in enumerate(value.transpose(1, 2)):
+            matrix.zero_().scatter_add_(2, corners[image], factors[image])
+            torch.bmm(matrix.transpose(1, 2), slopes[image], out=of_value[image].transpose(0, 1))
+            torch.bmm(slopes[image], rows.transpose(1, 2), out=matrix)
+            torch.gather(matrix, 2, corners[image], out=of_factors[image])
+        of_factors = of_factors.to(near.dtype).permute(1, 3, 0, 2).reshape(heads, -1, batch * queries)
         upper_left, upper_right, lower_left, lower_right = of_factors.view(heads, 4, -1, batch * queries).unbind(1)
         (near_x, near_y), (far_x, far_y) = near.unbind(2), far.unbind(2)
         above = upper_left * near_x + upper_right * far_x
@@ -104,16 +100,9 @@ class _Sampled(torch.autograd.Function):
         return of_value, None, of_locations, _queries_first(of_shares).view(batch, queries, heads, -1), None
 
 
-def _each(batch: int, heads: int, queries: int) -> list[tuple[int, int, slice]]:
-    """Every image and head, and the place of the image's queries among all."""
-    places = [slice(image * queries, (image + 1) * queries) for image in range(batch)]
-    return [(image, head, places[image]) for image in range(batch) for head in range(heads)]
-
-
-def _fill(matrix: Tensor, by_query: tuple[Tensor, Tensor], rows: slice) -> None:
-    """Write the factors of some queries into a matrix of queries by pixels."""
-    corners, factors = by_query
-    matrix.zero_().scatter_add_(1, corners[rows], factors[rows])
+def _by_image(tensor: Tensor, batch: int) -> Tensor:
+    """[heads, K, B * N] to [B, heads, N, K]."""
+    return tensor.view(*tensor.shape[:2], batch, -1).permute(2, 0, 3, 1).contiguous()
 
 
 def _lanes_first(tensor: Tensor) -> Tensor:
