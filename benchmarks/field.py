@@ -4,9 +4,10 @@ Run by hand, after the session that it reads (see docs/any-model.md):
 
     python benchmarks/field.py reports/field
 
-It reads the records of the folder, counts every product of each model at the size that was timed, and writes
-`field.md`, `field.csv`, `field.svg` and `field.png` beside them. Accuracies are those of the registry: at the size that
-their source used, by weights that nobody loaded here. Latencies are of random weights, at one size for all.
+The session was run in its folder `models`, where the configurations are. This reads its records, counts every product
+of each model at the size that was timed, and writes `field.md`, `field.csv`, `field.svg` and `field.png` beside them.
+Accuracies are those of the registry: at the size that their source used, by weights that nobody loaded here. Latencies
+are of random weights, at one size for all.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from proscale_bench.files import write_atomic
 from proscale_bench.render.label_placement import Name, draw_names
 from proscale_bench.render.style import COLORS, INK, WIDTH_INCHES, draw_point, save, style
 from proscale_bench.render.table import Row, Table, markdown_table, markdown_text
-from proscale_bench.results import registry
 from proscale_bench.results.record import Record
 from proscale_bench.results.registry import PublishedRow, shipped_registry
 from proscale_bench.results.store import load
@@ -39,7 +39,6 @@ from proscale_bench.specs.custom import CUSTOM
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CONFIGURATIONS = Path(registry.__file__).parent / "data/configurations"
 # By the words that name a model in the session: what a reader calls it, and its row of the registry.
 MODELS = {
     "baseline": ("Mask2Former R50 (this tool)", "mask2former-r50"),
@@ -54,6 +53,7 @@ MODELS = {
     "hf:rt-detr-r18.json": ("RT-DETR R18", "rt-detr-r18"),
     "hf:rt-detr-r50.json": ("RT-DETR R50", "rt-detr-r50"),
     "hf:lw-detr-small.json": ("LW-DETR small", "lw-detr-small"),
+    "hf:d-fine-l.json": ("D-FINE L", None),
 }
 NOT_KNOWN = "–"
 COLUMNS = (
@@ -111,11 +111,15 @@ def _worth(row: PublishedRow) -> str:
     return f"{flops}, {row.counted}, {row.size or 'size not stated'}"
 
 
-def rivals(records: Sequence[Record]) -> list[Rival]:
-    """The models of a session, each counted once more: every product, whatever fvcore sees of it."""
+def rivals(records: Sequence[Record], configurations: Path) -> list[Rival]:
+    """The models of a session, each counted once more: every product, whatever fvcore sees of it.
+
+    Args:
+        configurations: the folder that the session was run in, from which models are seen.
+    """
     rows = {row.id: row for row in shipped_registry()}
     found = []
-    os.chdir(CONFIGURATIONS)
+    os.chdir(configurations)
     for record in records:
         if record.profile is None or record.identity.schedule not in MODELS:
             continue
@@ -214,7 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of the session")
     run = parser.parse_args().run.resolve()
-    found = rivals(load(run)[0])
+    found = rivals(load(run)[0], run / "models")
     write_atomic(run / "field.md", document(found))
     write_atomic(run / "field.csv", table_csv(found))
     drawn = figure(found)

@@ -15,7 +15,7 @@ from proscale_bench.results.accuracy import ACCURACIES, Accuracy, Evaluated
 from proscale_bench.results.metrics import get_metric
 from proscale_bench.results.record import Record
 from proscale_bench.specs.custom import CUSTOM
-from proscale_bench.specs.model import dimension_words
+from proscale_bench.specs.model import TRACED, dimension_words
 from proscale_bench.units import show_difference
 
 NOTHING = "–"
@@ -124,7 +124,8 @@ def accuracy_table(evaluations: Sequence[EvaluatedModel]) -> Table:
     header = [cell for name in names for cell in ((name, "95 %") if with_intervals else (name,))]
     images = evaluations[0].how.images
     title = f"{evaluations[0].accuracy.dataset}, {images:,} image{'s' if images > 1 else ''}, in percent"
-    shared = shared_model([one.record for one in evaluations if one.record])
+    told = shared_model([one.record for one in evaluations if one.record])
+    shared = {name: value for name, value in told.items() if name not in TRACED}
     if shared:
         title = f"{', '.join(dimension_words(shared).values())}: {title}"
     return Table(title, ("", *header), tuple(rows))

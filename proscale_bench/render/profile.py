@@ -25,6 +25,7 @@ from proscale_bench.units import show_change, show_ms, show_reduction
 Names = Mapping[str, str]  # of models, by the digests of their records
 Text = Callable[[str], str]  # makes words safe for Markdown
 SPARE = ("images/s", "MiB", "p95 ms")  # what a narrow terminal does without
+UNSEEN = "FLOPs of other models: by rules fvcore, which count fused attention as 0; flops --rules products counts it"
 IN_TURNS = "models in turns"  # the title of a table of several families
 STAGE_TITLES = {"prepare": "normalise and pad"}  # of stages that are no part of the model
 
@@ -287,6 +288,7 @@ def footer(records: Sequence[Record]) -> list[str]:
         f"latency: {pass_words(profiles)}, median with its 95 % interval; FLOPs, time: savings "
         f"against the baseline; {columns.MARKS}",
         "MiB: peak memory of a pass, beyond weights and input",
+        *([UNSEEN] if any(record.identity.model == CUSTOM for record in records) else []),
     ]
     if sums:
         most = f" to {sums[-1]:.0f} %" if round(sums[0]) != round(sums[-1]) else ""
