@@ -123,3 +123,17 @@ def test_a_pass_of_torchvision(name: str, contains: tuple[str, ...]) -> None:
     from proscale_bench.config.model_request import read_request
 
     assert load(read_request(f"torchvision:{name}")).contains == contains
+
+
+def test_arguments_stand_in_a_model_s_words() -> None:
+    from proscale_bench.config.model_request import read_request
+    from proscale_bench.errors import BenchError
+
+    found = read_request("net.py:Net(sizes=[1, 2], name='a,b', deep.key=true)")
+    assert found.source == "net.py:Net"
+    assert dict(found.arguments) == {"sizes": "[1, 2]", "name": "'a,b'", "deep.key": "True"}
+    assert read_request(str(found)) == found
+    assert read_request("folder (copy)/net.py:Net").source == "folder (copy)/net.py:Net"
+    for words, arguments in (("net.py:Net", ("width=1", "width=2")), ("net.py:Net(width=1)", ("width=2",))):
+        with pytest.raises(BenchError, match="width has a value already"):
+            read_request(words, arguments)
