@@ -293,17 +293,23 @@ def read_other_weights(
 def fill(model: nn.Module, path: Path) -> None:
     """Fill a model with the tensors of a file, every one of them and no other; what layers share is there once.
 
+    EoMT's official names are read too.
+
     Raises:
         BenchError: unreadable or hostile; a tensor without a place, missing, or of another shape: the first by name.
     """
     import torch
 
+    from proscale_bench.models.checkpoints.eomt import is_official, of_eomt
     from proscale_bench.models.checkpoints.formats import read_stored
 
-    stored = read_stored(path)
     own = model.state_dict()
+    tensors = read_stored(path).tensors
+    if is_official(tensors):
+        unread = {name: place for name, place in own.items() if name.startswith("criterion.")}
+        tensors = of_eomt(tensors) | unread
     hint = "the configuration must be that of the weights, and their names those of this version of transformers"
-    for name, tensor in stored.tensors.items():
+    for name, tensor in tensors.items():
         if name not in own:
             raise BenchError(printable(f"{path}: {name}: no place in {type(model).__name__}"), hint)
         if tensor.shape != own[name].shape:
@@ -311,12 +317,12 @@ def fill(model: nn.Module, path: Path) -> None:
             raise BenchError(printable(f"{path}: {name}: {shapes}"), hint)
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise BenchError(printable(f"{path}: {name}: values that are not finite"), "the file is damaged")
-    filled = {own[name].data_ptr() for name in stored.tensors if own[name].numel()}
+    filled = {own[name].data_ptr() for name in tensors if own[name].numel()}
     for name, place in own.items():
-        if name not in stored.tensors and place.data_ptr() not in filled and place.numel():
+        if name not in tensors and place.data_ptr() not in filled and place.numel():
             raise BenchError(printable(f"{path}: {name} is missing"), hint)
     with torch.no_grad():
-        for name, tensor in stored.tensors.items():
+        for name, tensor in tensors.items():
             own[name].copy_(tensor)
 
 

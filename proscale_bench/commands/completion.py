@@ -80,6 +80,16 @@ def families_and_all() -> list[str]:
     return [*published_families(), "all"]
 
 
+def own_models(incomplete: str = "") -> list[str]:
+    """The families that are built here; a detector's options once its name stands there."""
+    from proscale_bench.specs import deformable_detr
+    from proscale_bench.specs.families import NAMES
+
+    if not incomplete.startswith(f"{deformable_detr.NAME}+"):
+        return list(NAMES)
+    return [f"{deformable_detr.NAME}+{option}" for option in ("refine", "two-stage", "ffn:2048")]
+
+
 OFFERS: dict[str, Callable[..., list[str]]] = {
     "--backbone": backbones,
     "--classes-by": _words(get_args(choices.ClassesBy)),

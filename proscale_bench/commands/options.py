@@ -253,6 +253,7 @@ OWN_MODEL = flag(
     "--model NAME",
     "Model: mask2former, or deformable-detr (also +refine, +two-stage, +ffn:2048). [default: mask2former]",
     WHICH,
+    values=completion.own_models,
 )
 OUTPUT_SIZE = flag("--output-size HxW", "Size of the final masks, height x width. [default: the input's]")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from proscale_bench.commands import completion
 from proscale_bench.commands.options import (
     EXPORT_JSON,
     HOW,
@@ -54,6 +55,7 @@ class TrainOptions(DeviceOptions):
         "Family: mask2former, or deformable-detr for a detector, also with +refine or +two-stage.",
         WHAT,
         default="mask2former",
+        values=completion.own_models,
     )
     recipe: MaybeStr = flag(
         "--recipe, -r NAME",

@@ -47,7 +47,9 @@ def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         ("flops --schedule 3,3,3+k", {"3,3,3+keep:0.5"}),
         ("schedules show proscale-3-3-3-n", {"proscale-3-3-3-no-trc"}),
         ("eval --tasks panoptic,", {"panoptic,instance", "panoptic,semantic", "panoptic,boxes"}),
-        ("train --recipe coco-", {"coco-50ep", "coco-finetune"}),
+        ("train --recipe coco-", {"coco-50ep", "coco-finetune", "coco-detection-50ep"}),
+        ("train --model d", {"deformable-detr"}),
+        ("train --model deformable-detr+t", {"deformable-detr+two-stage"}),
         ("flops --export-json here", set()),
     ],
 )

@@ -6,7 +6,7 @@ are. Source of the official names: https://github.com/tue-mps/eomt (MIT), on tim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -35,6 +35,15 @@ EOMT = (
     rule("attn_mask_probs$", "attn_mask_probs$"),
 )
 _OF_ITS_PROCESSOR = ("encoder.pixel_mean", "encoder.pixel_std")
+_MODULE = "network."  # in the state of a training, beside the criterion's
+
+
+_ANCHOR = "encoder.backbone.cls_token"
+
+
+def is_official(keys: Iterable[str]) -> bool:
+    """True where a file has the official names, with the prefix of its training's module or without."""
+    return any(key in (_ANCHOR, f"{_MODULE}{_ANCHOR}") for key in keys)
 
 
 def of_eomt(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -43,8 +52,9 @@ def of_eomt(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         BenchError: a tensor without a place.
     """
+    official = {key.removeprefix(_MODULE): one for key, one in state.items() if not key.startswith("criterion.")}
     found: dict[str, Tensor] = {}
-    for key, tensor in rename({key: one for key, one in state.items() if key not in _OF_ITS_PROCESSOR}, EOMT).items():
+    for key, tensor in rename({k: one for k, one in official.items() if k not in _OF_ITS_PROCESSOR}, EOMT).items():
         if ".qkv." in key:
             thirds = zip(_PARTS, tensor.chunk(3), strict=True)
             found |= {key.replace("qkv", f"{part}_proj"): third for part, third in thirds}

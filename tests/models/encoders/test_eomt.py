@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from proscale_bench.bench.other_weights import fill
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.eomt import of_eomt
 
@@ -57,6 +60,22 @@ def test_every_prediction_is_the_official_one(case: GoldenCase) -> None:
         model(image)
         case.check(found, case.expected(run))
         assert found.keys() == case.expected(run).keys()
+
+
+@pytest.mark.parametrize("prefix", ["", "network."])
+def test_an_official_file_fills_the_model_of_a_configuration(prefix: str, tmp_path: Path) -> None:
+    (case,) = (one.values[0] for one in cases("eomt") if str(one.id).startswith("shipped"))
+    assert isinstance(case, GoldenCase)
+    state = {f"{prefix}{name}": tensor for name, tensor in case.state.items()}
+    torch.save(state | {"criterion.empty_weight": torch.ones(case.arguments["classes"] + 1)}, tmp_path / "eomt.pth")
+    wanted, model = model_of(case), type(model_of(case))(model_of(case).config)  # type: ignore[call-arg,arg-type]
+    fill(model, tmp_path / "eomt.pth")
+    for name, tensor in wanted.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+    del state[f"{prefix}q.weight"]
+    torch.save(state, tmp_path / "less.pth")
+    with pytest.raises(BenchError, match=r"query\.weight is missing"):
+        fill(model, tmp_path / "less.pth")
 
 
 def test_a_tensor_without_a_place_is_refused() -> None:
