@@ -133,9 +133,8 @@ def test_sentences_name_the_parts_that_there_are() -> None:
 
 
 def test_the_drawing_has_a_line_for_every_level_that_a_layer_sees() -> None:
-    layer = SimpleNamespace(
-        stage=1, levels=("res5", "res4", "res3", "res2"), tokens=85, gflops=1.0, reads=None, keep=1.0
-    )
+    levels = ("res5", "res4", "res3", "res2")
+    layer = SimpleNamespace(stage=1, levels=levels, tokens=85, gflops=1.0, reads=None, keep=1.0, keeps_of_all=False)
     tokens = {"res2": 64, "res3": 16, "res4": 4, "res5": 1}
     rows = drawing(SimpleNamespace(layers=[layer] * 2, level_tokens=tokens)).rows  # type: ignore[arg-type]
     assert [row.label for row in rows[:4]] == ["res5  1/32", "res4  1/16", "res3  1/8", "res2  1/4"]
