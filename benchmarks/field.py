@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 # By the words that name a model in the session: what a reader calls it, and its row of the registry.
 MODELS = {
-    "baseline": ("Mask2Former R50 (this tool)", "mask2former-r50"),
+    "baseline": ("Mask2Former R50", "mask2former-r50"),
     "3,3,3": ("PRO-SCALE 3,3,3 R50", "pro-scale-r50"),
-    "hf:mask2former-r50.json": ("Mask2Former R50 (transformers)", "mask2former-r50"),
+    "hf:mask2former-r50.json": ("Mask2Former (HF)", "mask2former-r50"),
     "hf:maskformer-r50.json": ("MaskFormer R50", None),
     "hf:eomt-small-640.json(attn_mask_probs=0)": ("EoMT S", "eomt-vit-s-640"),
     "hf:eomt-base-640.json(attn_mask_probs=0)": ("EoMT B", "eomt-vit-b-640"),
@@ -58,7 +58,7 @@ MODELS = {
 NOT_KNOWN = "–"
 COLUMNS = (
     *("PQ", "box AP", "published at", "published GFLOPs", "GMACs here", "params, M"),
-    *("ms here", "±", "images/s here", "a pass here", "published images/s"),
+    *("ms here", "interval", "images/s here", "a pass here", "published images/s"),
 )
 
 
@@ -98,8 +98,8 @@ class Rival:
             gflops,
             f"{self.gmacs:.1f}",
             f"{params:.1f}",
-            f"{profile.latency_median_ms:.0f}",
-            f"{profile.interval_pct:.1f}%",
+            f"{profile.latency_median_ms:,.0f}",
+            "[{:,.0f}, {:,.0f}]".format(*profile.latency_interval_ms),
             f"{profile.throughput_ips:.2f}",
             ", ".join(profile.contains),
             fps,
@@ -145,7 +145,7 @@ def document(found: Sequence[Rival]) -> str:
     size, profile = first.input.size, first.profile
     table = Table("", ("", *COLUMNS), tuple(Row(markdown_text(one.name), one.cells) for one in found))
     sources = {one.name: one.published for one in found if one.published}
-    rounds = [len(one.record.profile.samples_ms) for one in found if one.record.profile]
+    rounds = sorted({len(one.record.profile.samples_ms) for one in found if one.record.profile})
     lines = [
         f"# The field at {size}",
         "",
@@ -153,8 +153,8 @@ def document(found: Sequence[Rival]) -> str:
         "",
         *markdown_table(table),
         "",
-        f"- ms, images/s here: random weights, {first.execution.words}, {min(rounds)} to {max(rounds)} rounds in turns "
-        f"in one session ({profile.session if profile else ''}); median, and the wider half of its 95 % interval.",
+        f"- ms, images/s here: random weights, {first.execution.words}, {' to '.join(map(str, rounds))} rounds in "
+        f"turns in one session ({profile.session if profile else ''}); median with its 95 % interval, of few rounds.",
         "- a pass here: pre-processing is normalising and padding on the device, network is from normalised images to "
         "logits, masks or boxes; post-processing is in none.",
         f"- GMACs here: one image of {size}, rules complete, 1 FLOP a multiply-accumulate: every product, attention "
@@ -170,7 +170,7 @@ def document(found: Sequence[Rival]) -> str:
 
 
 def figure(found: Sequence[Rival]) -> Figure:
-    """Published accuracy against time and products: a row for PQ, one for box AP."""
+    """Published accuracy against time, with its interval, and products: a row for PQ, one for box AP."""
     from matplotlib.figure import Figure
 
     first = found[0].record
@@ -183,24 +183,28 @@ def figure(found: Sequence[Rival]) -> Figure:
         for row, metric in zip(grid, ("PQ", "box AP"), strict=True):
             shown = [one for one in found if one.accuracy and one.accuracy[0] == metric]
             for axes, axis in zip(row, ("ms", "GMACs"), strict=True):
-                names, points = [], []
+                names, points, bars = [], [], []
                 for place, one in enumerate(shown):
                     assert one.accuracy is not None
                     assert one.record.profile is not None
                     x = one.record.profile.latency_median_ms if axis == "ms" else one.gmacs
                     point, color = (x, one.accuracy[1]), palette[place % len(palette)]
+                    if axis == "ms":
+                        bars.append([(end, point[1]) for end in one.record.profile.latency_interval_ms])
+                        axes.plot(*zip(*bars[-1], strict=True), color=color, linewidth=1.2)
                     draw_point(axes, *point, color, color)
                     names.append(Name(one.name, point, INK, color))
                     points.append(point)
-                axes.margins(0.25, 0.25)
+                axes.margins(0.45, 0.4)
                 axes.set_xlim(left=0)
                 where = f"ms a pass, {first.execution.device_name}" if axis == "ms" else "GMACs, every product"
                 axes.set_xlabel(f"{where}\nat {first.input.size}, batch 1, random weights" if axis == "ms" else where)
-                panels.append((axes, names, points))
+                panels.append((axes, names, points, bars))
             row[0].set_ylabel(f"{metric}, COCO val2017, published")
-        drawn.canvas.draw()
-        for axes, names, points in panels:
-            draw_names(axes, names, points, [])
+        drawn.draw_without_rendering()
+        drawn.set_layout_engine("none")  # the places found below must stay
+        for axes, names, points, bars in panels:
+            draw_names(axes, names, points, bars)
     return drawn
 
 

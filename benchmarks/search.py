@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import islice, zip_longest
 
-from proscale_bench.analysis.search import Limits, SearchRequest, search
+from proscale_bench.analysis.search import SearchLimits, SearchRequest, search
 from proscale_bench.bench.latency_model import LatencyModel, ProfiledModel
 from proscale_bench.bench.search import to_profile
 from proscale_bench.cost.geometry import parse_size
@@ -35,7 +35,7 @@ HELD_OUT, SEED, ROUNDS = 20, 0, 5
 
 def request(backbone: str, size: str, families: tuple[str, ...] = DEFAULT_FAMILIES, layers: int = 9) -> SearchRequest:
     spec = mask2former(baseline(), backbone)
-    return SearchRequest(spec, parse_size(size), get_rules("fvcore"), Limits(saving_pct=10), families, layers)
+    return SearchRequest(spec, parse_size(size), get_rules("fvcore"), SearchLimits(saving_pct=10), families, layers)
 
 
 def counting() -> None:
