@@ -153,7 +153,7 @@ def prepare(model: OwnModel, settings: ExecutionSettings, device: torch.device) 
 def _exported(
     request: EvaluationRequest, settings: ExecutionSettings, weights: AnyWeights, stack: ExitStack, on_stage: OnStage
 ) -> tuple[ExportedRunner, Mask2Former | None]:
-    """What runs the exported file, and the model in torch to hold it against."""
+    """The runner of the exported file, and the model in torch to hold it against."""
     from proscale_bench.bench.exported import of_file, of_weights
 
     sizes = request.sizes

@@ -47,8 +47,8 @@ ONE_FORMER_TASKS = ("panoptic", "instance", "semantic")  # the words that its te
 
 
 @dataclass(frozen=True)
-class Family:
-    """What the outputs of a family of `transformers` mean, and how its models were given images.
+class OutputFamily:
+    """The meaning of a family's outputs in `transformers`, and the images that its models were given.
 
     Args:
         scores: of classes beside boxes; None: it predicts classes and masks.
@@ -63,11 +63,11 @@ class Family:
     multiple: int = 1
 
 
-_MASKS = Family(multiple=32)
-_SOFTMAX, _SIGMOID = Family("softmax"), Family("sigmoid")
-_SQUARE = Family("sigmoid", stretched=True)
+_MASKS = OutputFamily(multiple=32)
+_SOFTMAX, _SIGMOID = OutputFamily("softmax"), OutputFamily("sigmoid")
+_SQUARE = OutputFamily("sigmoid", stretched=True)
 _PLAIN_SQUARE = replace(_SQUARE, normalised=False)
-FAMILIES: Mapping[str, Family] = {
+FAMILIES: Mapping[str, OutputFamily] = {
     **dict.fromkeys(("mask2former", "maskformer", "oneformer", "eomt", "eomt_dinov3"), _MASKS),
     **dict.fromkeys(("detr", "table-transformer", "yolos"), _SOFTMAX),
     **dict.fromkeys(("conditional_detr", "dab-detr", "deformable_detr"), _SIGMOID),
@@ -90,7 +90,7 @@ class OtherWeights(Weights):
     """
 
     request: ModelRequest = field(kw_only=True)
-    family: Family = field(kw_only=True)
+    family: OutputFamily = field(kw_only=True)
     given: ImageInput = field(kw_only=True)
     postprocessing: PostProcessing = field(kw_only=True)
     folder: Path = field(kw_only=True)
@@ -144,7 +144,7 @@ class OtherWeights(Weights):
         return ChosenPredictor(AnyModelPredictor(self.model, self._call(request), *how), ids, order)
 
     def prepare(self, device: torch.device, settings: ExecutionSettings) -> str:
-        """As it is: no optimization of this tool is known to be exact for it."""
+        """Make the model ready as it is: no optimization of this tool is known to be exact for it."""
         self.model.eval().requires_grad_(False).to(device)
         if settings.compiled:
             self.model.compile()  # type: ignore[no-untyped-call,unused-ignore]
@@ -326,8 +326,8 @@ def fill(model: nn.Module, path: Path) -> None:
             own[name].copy_(tensor)
 
 
-def input_of(family: Family, config: Any, path: Path, sides: Size | None) -> ImageInput:
-    """How images become what a model is given: as the folder's `preprocessor_config.json` says, else its family.
+def input_of(family: OutputFamily, config: Any, path: Path, sides: Size | None) -> ImageInput:
+    """The way in which images become a model's input: as `preprocessor_config.json` beside it says, else its family.
 
     Raises:
         BenchError: that file cannot be read.

@@ -15,14 +15,14 @@ MAX_SIDE_PX = 8192
 
 
 def classes_by_flag(panel: str) -> Any:
-    """How classes of weights meet the data's categories."""
+    """The flag that says how classes of weights meet the data's categories."""
     text = "Match classes of weights and data by name, or by order: class k is category k, whatever either is called."
     return flag("--classes-by NAME", text, panel, default="name")
 
 
 def classes_by_of(word: str) -> ClassesBy:
-    """The way that is asked for."""
-    way: ClassesBy = one_of(ClassesBy, word, "way")
+    """The way that `--classes-by` asks for."""
+    way: ClassesBy = one_of(ClassesBy, word, "value of --classes-by")
     return way
 
 

@@ -38,7 +38,7 @@ Call = Callable[[nn.Module, Tensor, Tensor], Any]  # a model, images [B, 3, H, W
 
 @dataclass(frozen=True)
 class ImageInput:
-    """How an image becomes what a model is given.
+    """The way in which an image becomes what a model is given.
 
     Args:
         mean, std: of each channel, of values from 0 to 1.

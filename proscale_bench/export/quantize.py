@@ -39,7 +39,7 @@ def quantized(graph: onnx.ModelProto, name: str, batches: Sequence[Images]) -> o
 
     waiting: Iterator[Images] = iter(batches)
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc,no-any-unimported,unused-ignore]
+    class CalibrationImages(quantization.CalibrationDataReader):  # type: ignore[misc,no-any-unimported,unused-ignore]
         def get_next(self) -> dict[str, Images] | None:
             batch = next(waiting, None)
             return None if batch is None else {name: batch}
@@ -51,7 +51,7 @@ def quantized(graph: onnx.ModelProto, name: str, batches: Sequence[Images]) -> o
             quantization.quantize_static(
                 source,
                 target,
-                Reader(),
+                CalibrationImages(),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=list(QUANTISED),
                 nodes_to_exclude=_without_weights(graph),

@@ -26,7 +26,7 @@ PRIOR = 0.01  # probability of every class at the start (Lin et al. 2017, focal 
 
 
 @dataclass(frozen=True)
-class Detections:
+class QueryBoxes:
     """Classes and boxes of queries, or of proposals.
 
     Args:
@@ -39,7 +39,7 @@ class Detections:
 
 
 @dataclass(frozen=True)
-class DetectorOutput(Detections):
+class DetectorOutput(QueryBoxes):
     """A detector's output.
 
     Args:
@@ -48,8 +48,8 @@ class DetectorOutput(Detections):
             proposes none. None where there is one stage, or nobody asks for auxiliary predictions.
     """
 
-    auxiliary: tuple[Detections, ...] = ()
-    proposals: Detections | None = None
+    auxiliary: tuple[QueryBoxes, ...] = ()
+    proposals: QueryBoxes | None = None
 
 
 class BoxDecoderLayer(nn.Module):
@@ -121,7 +121,7 @@ class Chosen:
 
     queries: Tensor
     boxes: Tensor
-    proposals: Detections | None
+    proposals: QueryBoxes | None
 
 
 class TwoStage(nn.Module):
@@ -166,7 +166,7 @@ class TwoStage(nn.Module):
         else:
             logits, every = self.class_head(tokens), around(places, self.box_head(tokens))
             boxes = self._at(self._chosen(logits[..., 0]), every)
-            proposals = Detections(logits, every.sigmoid()) if auxiliary else None
+            proposals = QueryBoxes(logits, every.sigmoid()) if auxiliary else None
         boxes = boxes.detach().sigmoid()
         queries = self.query_norm(self.query(box_position(boxes, self.query.in_features)))
         return Chosen(queries, boxes, proposals)
@@ -232,7 +232,7 @@ class BoxDecoder(nn.Module):
                 continue
             boxes = around(inverse_sigmoid(reference), self.box_heads[head](x)).sigmoid()
             if wanted:
-                predicted.append(Detections(self.class_heads[head](x), boxes))
+                predicted.append(QueryBoxes(self.class_heads[head](x), boxes))
             if self.refine:
                 reference = boxes.detach()
         *earlier, last = predicted

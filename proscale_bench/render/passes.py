@@ -1,4 +1,4 @@
-"""What one pass of a model contains, in words: published images a second disagree there by a factor of two."""
+"""The content of one pass of a model, in words: published images a second disagree there by a factor of two."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASS_PARTS: dict[PassPart, str] = {
 
 
 def contents(record: Record) -> str:
-    """What a pass of a record's model contains: `pre, network`."""
+    """The content of a pass of a record's model: `pre, network`."""
     return ", ".join(one.removesuffix("-processing") for one in record.profile.contains) if record.profile else ""
 
 
@@ -27,7 +27,7 @@ def contains_else(profile: Profile) -> bool:
 
 
 def pass_words(profiles: Sequence[Profile]) -> str:
-    """What the latencies are of, in words for a footer."""
+    """The pass that latencies are of, in words for a footer."""
     if not any(map(contains_else, profiles)):
         return "from images on the device to logits"
     known = {part for profile in profiles for part in profile.contains}

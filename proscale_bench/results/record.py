@@ -76,7 +76,7 @@ class Identity(Section):
 
     @property
     def trained(self) -> str | None:
-        """What tells these weights from others of the model: their digest, and another order of classes."""
+        """The mark of these weights among others of the model: their digest, and another order of classes."""
         order = f" {','.join(map(str, self.class_order))}" if self.class_order else ""
         return self.weights and self.weights + order
 
