@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proscale_bench.results.record import Record
+from proscale_bench.specs.custom import CUSTOM
 from proscale_bench.specs.model import ModelSpec
 from proscale_bench.specs.origin import ours_in, ours_in_spelling
+
+UNSEEN = "FLOPs of other models: by rules fvcore, which count fused attention as 0; flops --rules products counts it"
 
 
 def notes_on_models(specs: Iterable[ModelSpec]) -> list[str]:
@@ -27,7 +30,7 @@ def notes_on_models(specs: Iterable[ModelSpec]) -> list[str]:
 
 
 def notes_on_records(records: Iterable[Record]) -> list[str]:
-    """The same of records; where a cost is expected over exits, whether their shares were measured."""
+    """The same of records; whether shares of exits were measured, and what rules do not see in models of others."""
     notes = {}
     for record in records:
         if record.cost and record.cost.exits:
@@ -37,6 +40,8 @@ def notes_on_records(records: Iterable[Record]) -> list[str]:
             notes[f"{name}: GFLOPs are expected over the exits {how} ({taken}); no image costs this"] = True
         if ours := ours_in_spelling(record.identity.schedule, record.identity.model):
             notes[f"{record.identity.schedule}: {ours}"] = True
+        if record.identity.model == CUSTOM and record.rules == "fvcore":
+            notes[UNSEEN] = True
     return list(notes)
 
 

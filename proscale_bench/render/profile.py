@@ -9,6 +9,7 @@ from proscale_bench.analysis.labels import row_names, shared_model
 from proscale_bench.analysis.settings import Setting, by_backbone, profiled
 from proscale_bench.render import columns
 from proscale_bench.render.columns import Cell, Column, number
+from proscale_bench.render.notes import UNSEEN
 from proscale_bench.render.parts import LAYER, coarse_first, depth, merged, time_between
 from proscale_bench.render.passes import contains_else, contents, pass_words
 from proscale_bench.render.style import backbone_name
@@ -25,7 +26,6 @@ from proscale_bench.units import show_change, show_ms, show_reduction
 Names = Mapping[str, str]  # of models, by the digests of their records
 Text = Callable[[str], str]  # makes words safe for Markdown
 SPARE = ("images/s", "MiB", "p95 ms")  # what a narrow terminal does without
-UNSEEN = "FLOPs of other models: by rules fvcore, which count fused attention as 0; flops --rules products counts it"
 IN_TURNS = "models in turns"  # the title of a table of several families
 STAGE_TITLES = {"prepare": "normalise and pad"}  # of stages that are no part of the model
 

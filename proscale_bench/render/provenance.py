@@ -53,8 +53,9 @@ def counting(records: Sequence[Record]) -> list[str]:
         left_out = sorted({op for cost in costs for op in cost.uncounted_ops if "." not in op})  # else of a trace
         products = f" Products left out: {', '.join(left_out)}." if left_out else ""
         lines.append(f"Rules {name}{f': {known.description}' if known else ''}.{products}")
+    notes = [f"{note}." for note in notes_on_records(records)]
     if all(record.identity.model == CUSTOM for record in records):
-        return [*lines, "Parts are the named children of each model; each was run once to be counted."]
+        return [*lines, "Parts are the named children of each model; each was run once to be counted.", *notes]
     ours = [record.cost.tree for record in records if record.cost and record.identity.model != CUSTOM]
     tree = merged(ours) or merged([usual_tree()])
     families = list(dict.fromkeys(record.identity.model for record in records if record.identity.model != CUSTOM))
@@ -66,7 +67,7 @@ def counting(records: Sequence[Record]) -> list[str]:
         f"Never counted: {', '.join(NEVER_COUNTED)}.",
         f"The encoder is {encoder}. The total is {_contents(TOTAL, tree)}{apart}.",
         f"Percentages are against the baseline, {' or '.join(families)}'s own encoder, on the same backbone and size.",
-        *(f"{note}." for note in notes_on_records(records)),
+        *notes,
     ]
 
 

@@ -344,6 +344,11 @@ def test_a_sweep_counts_the_models_that_it_names(net: str, tmp_path: Path) -> No
         [128 * 2 * 16, 128 * 2 * 64, 1600 * 2 * 16, 1600 * 2 * 64]
     )
     assert {record["input"]["padded_height_px"] for record in records} == {8, 40}
+    blind = "which count fused attention as 0"
+    assert blind not in (tmp_path / "run" / "index.html").read_text()
+    sweep.write_text(sweep.read_text().replace("rules: products", "rules: fvcore"))
+    assert run("sweep", str(sweep), "--out", str(tmp_path / "seen")).exit_code == 0
+    assert blind in (tmp_path / "seen" / "index.html").read_text()
     sweep.write_text(sweep.read_text().replace("8x16", "coco-val"))
     assert run("sweep", str(sweep), "--out", str(tmp_path / "other")).exit_code == 2
     sweep.write_text(sweep.read_text().replace('net.py:Net"', 'none.py:Net"', 1))
