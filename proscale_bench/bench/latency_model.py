@@ -9,8 +9,8 @@ How far that is off is found by leaving each profiled model out in its turn, and
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,17 +87,10 @@ class LatencyModel:
         if (found := self._times.get(key)) is not None:
             return found
         alike = [(known, ms) for known, ms in self._times.items() if known[0] == key[0]]
-        if 0 < len(alike) < FEW:  # too few for a line: as long as the nearest takes for its work
-            work, ms = min(
-                ((self._work(known), ms) for known, ms in alike), key=lambda one: abs(one[0] - self._work(key))
-            )
-            return ms * self._work(key) / work
+        if 0 < len(alike) < FEW:  # too few for a line in all terms
+            return _by_work([(_work(known, self.sides), ms) for known, ms in alike], _work(key, self.sides))
         operators, weights = self._lines.get(key[0]) or self._all_parts
         return sum(weight * x for weight, x in zip(weights, self._features(operators, table), strict=True))
-
-    def _work(self, key: Key) -> int:
-        """All that a part counts, at this size."""
-        return sum(amount * quantity.at(self.sides) for (_, quantity), amount in key[1])
 
     def _features(self, operators: Sequence[Operator], table: Terms) -> list[float]:
         """One call, and the amount of each operator in G."""
@@ -142,30 +135,55 @@ def keyed_parts(spec: ModelSpec, as_executed: bool = True) -> Iterator[tuple[str
             yield part.name, (kind, frozenset(table.items())), table
 
 
+def _work(key: Key, sides: Sides) -> int:
+    """All that a part counts, at a size."""
+    return sum(amount * quantity.at(sides) for (_, quantity), amount in key[1])
+
+
+def _by_work(points: Sequence[tuple[int, float]], work: int) -> float:
+    """Milliseconds of a part by its work alone, from one or two others of its kind: (work, ms).
+
+    On the line through both, which begins at what a call takes whatever its work; in proportion to the nearest where
+    there is one alone, or where that line would begin below zero or fall.
+    """
+    (least, least_ms), (most, most_ms) = min(points), max(points)
+    if least < most:
+        slope = (most_ms - least_ms) / (most - least)
+        if slope >= 0 and (call_ms := least_ms - slope * least) >= 0:
+            return call_ms + slope * work
+    near, ms = min(points, key=lambda point: abs(point[0] - work))
+    return ms * work / near
+
+
 def choose(families: Sequence[Sequence[ModelSpec]], first: ModelSpec, number: int, sides: Sides) -> list[ModelSpec]:
-    """The models to profile: first those whose parts are new and most others' too, then what costs most unlike others.
+    """The models to profile: first those whose parts are new and most others' too, then those whose
+    parts are the most unlike known ones of their kind, and cost most.
 
     Args:
         families: what may be chosen; a family of four times as many has twice the say.
         first: the baseline, which is chosen too.
         sides: of the image that costs are of.
     """
-    keys: dict[ModelSpec, set[Key]] = {}
-    cost: dict[ModelSpec, int] = {}
+    keys: dict[ModelSpec, dict[Key, float]] = {}  # with the logarithm of its work
     shared: dict[Key, float] = {}
     for family in ([first], *families):
         for one in family:
-            parts = list(keyed_parts(one))
-            keys[one] = {key for _, key, _ in parts}
-            cost[one] = sum(n * quantity.at(sides) for _, _, table in parts for (_, quantity), n in table.items())
+            keys[one] = {key: math.log1p(_work(key, sides)) for _, key, _ in keyed_parts(one)}
             for key in keys[one]:
                 shared[key] = shared.get(key, 0.0) + len(family) ** -0.5
-    chosen, seen = [first], set(keys[first])
+    chosen, seen = [first], dict(keys[first])
 
-    def worth(one: ModelSpec) -> tuple[float, int]:
-        known = Counter(kind for kind, _ in seen)  # of a kind that is known in many sizes, one more tells little
-        new = sum(shared[key] / (1 + known[key[0]]) ** FADING for key in keys[one] - seen)
-        return new, min(abs(cost[one] - cost[other]) for other in chosen)
+    def worth(one: ModelSpec) -> tuple[float, float, float]:
+        known: dict[str, list[float]] = {}
+        for (kind, _), work in seen.items():
+            known.setdefault(kind, []).append(work)
+        new = {key: work for key, work in keys[one].items() if key not in seen}
+        # Of a kind that is known in many sizes, one more tells little.
+        told = sum(shared[key] / (1 + len(known.get(key[0], ()))) ** FADING for key in new)
+        unlike = sum(
+            min((abs(work - other) for other in known.get(kind, ())), default=0) for (kind, _), work in new.items()
+        )
+        return told, unlike, sum(new.values())
 
     while len(chosen) < min(number, len(keys)):
         chosen.append(max((one for one in keys if one not in chosen), key=worth))

@@ -92,3 +92,13 @@ def test_where_a_kind_was_profiled_once_another_size_of_it_takes_as_long_for_its
     small = model.ms(spec("pem+width:32"))
     assert imagined("0,0,0").whole_ms * 0.5 < small < imagined("pem+width:64").whole_ms
     assert small == pytest.approx(imagined("pem+width:32").whole_ms, rel=0.25)
+
+
+def test_two_of_a_kind_make_a_line_in_their_work() -> None:
+    widths = ("pem", "pem+width:256", "pem+width:128", "pem+width:64")
+    first = mask2former(baseline(), "tiny")
+    chosen = choose([[spec(one) for one in widths]], first, 3, SIDES)
+    assert {one.encoder.compact for one in chosen[1:]} == {"pem", "pem+width:256"}, "the widest apart"
+    both = LatencyModel([imagined(one) for one in ("baseline", "pem", "pem+width:256")], SIDES)
+    for width in widths[2:]:
+        assert both.ms(spec(width)) == pytest.approx(imagined(width).whole_ms, rel=0.03)  # by operator it is no line
