@@ -21,12 +21,12 @@ def zoo(
     spec: MaybePath = typer.Argument(
         None,
         metavar="SPEC",
-        help="Zoo: a YAML file, or zoo or verdict, which ship. \\[default: zoo, whose weights ship]",
+        help="Zoo: a YAML file, or zoo, verdict or detection, which ship. \\[default: zoo, whose weights ship]",
     ),
     coco: MaybePath = flag(
         "--coco DIR", "Folder of images in COCO's layout, for recipes that learn from a folder. [default: none]"
     ),
-    out: MaybePath = flag("--out DIR", "Folder of the zoo. [default: runs/zoo; runs/verdict for verdict]"),
+    out: MaybePath = flag("--out DIR", "Folder of the zoo. [default: runs/zoo; runs/NAME for another that ships]"),
     seed: MaybeInts = flag("--seed N", "Seed of the trainings. Repeat for several. [default: the file's]", min=0),
     jobs: MaybeInt = flag(
         "--jobs N", "Number of trainings that run at once. [default: one per core; one on a GPU]", min=1, max=256
@@ -34,7 +34,7 @@ def zoo(
     device: MaybeStr = flag("--device NAME", "Device: cuda or cpu. [default: cpu]"),
     list_only: bool = flag("--list", "List what is missing, and stop."),
 ) -> None:
-    """Train one backbone under many schedules, all alike, so that they can be compared.
+    """Train one model under many schedules, all alike, so that they can be compared.
 
     Each goes on from one baseline, or is trained from scratch, as the zoo says.
 

@@ -2,6 +2,7 @@
 
 schema_version: 1
 name: tiny
+model: deformable-detr        # a detector's zoo; without it Mask2Former's
 backbone: tiny
 trunk: shapes-trunk           # the recipe of the baseline that all start from
 branch: shapes-branch         # the recipe of every schedule, the baseline too, from there on
@@ -20,11 +21,13 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from proscale_bench.config.catalogue import parse_schedule
+from proscale_bench.config.catalogue import parse_schedule_of
 from proscale_bench.config.choices import find_shipped
-from proscale_bench.config.recipe import MAX_SEED, Recipe, read_recipe
+from proscale_bench.config.recipe import MAX_SEED, DetectionRecipe, Recipe, read_recipe
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_list, load_yaml, seen_from
+from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
+from proscale_bench.specs.families import MASK2FORMER, is_detector, own_model, own_name
 from proscale_bench.specs.model import EncoderSpec
 
 SHIPPED = "zoo"  # whose weights ship
@@ -44,6 +47,7 @@ class ZooFile(StrictModel):
     schema_version: SchemaVersion
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     description: Annotated[str, Field(max_length=400)] = ""
+    model: Annotated[str, Field(max_length=200)] = MASK2FORMER
     backbone: BackboneName
     trunk: str | None = None
     branch: str | None = None
@@ -66,6 +70,7 @@ class Zoo:
     """A zoo as read.
 
     Args:
+        model: the words of `--model` that name its family.
         trunk: recipe of the baseline that all start from; None where all are trained from scratch.
         branch: recipe of every schedule.
         members: schedules and seeds, in the order in which they are trained.
@@ -73,6 +78,7 @@ class Zoo:
 
     name: str
     description: str
+    model: str
     backbone: str
     trunk: NamedRecipe | None
     branch: NamedRecipe
@@ -92,6 +98,9 @@ def read_zoo(word: str | Path = SHIPPED) -> Zoo:
     path = find_shipped("zoos", str(word))
     document = load_yaml(path, ZooFile)
     file = document.value
+    with document.at("model"):
+        first = parse_schedule_of(own_name(file.model), "baseline")
+        own_model(file.model, first, file.backbone)  # knows its options
     if (file.recipe is None) == (file.branch is None) or (file.trunk is None) != (file.branch is None):
         given = ", ".join(key for key in ("trunk", "branch", "recipe") if getattr(file, key) is not None) or "none"
         raise document.error((), f"recipes: {given}", "give a trunk and a branch, or one recipe for all, from scratch")
@@ -104,6 +113,7 @@ def read_zoo(word: str | Path = SHIPPED) -> Zoo:
     return Zoo(
         name=file.name,
         description=file.description,
+        model=file.model,
         backbone=file.backbone,
         trunk=trunk,
         branch=branch,
@@ -114,7 +124,13 @@ def read_zoo(word: str | Path = SHIPPED) -> Zoo:
 def _recipe(document: Document[ZooFile], key: str, folder: Path) -> NamedRecipe:
     word = seen_from(folder, getattr(document.value, key))
     with document.at(key):
-        return NamedRecipe(word, read_recipe(find_shipped("recipes", word)))
+        recipe = read_recipe(find_shipped("recipes", word))
+        family = recipe.model if isinstance(recipe, DetectionRecipe) else MASK2FORMER
+        if is_detector(family) != is_detector(document.value.model):
+            raise BenchError(
+                f"the recipe {recipe.name} is a {family}'s, and the zoo of {document.value.model}", f"model: {family}"
+            )
+        return NamedRecipe(word, recipe)
 
 
 def _members(
@@ -124,5 +140,5 @@ def _members(
     schedules = []
     for index, word in enumerate(words):
         with document.at(*place, index):
-            schedules.append(parse_schedule(seen_from(folder, word)))
+            schedules.append(parse_schedule_of(document.value.model, seen_from(folder, word)))
     return [(schedule, seed) for seed in seeds for schedule in schedules]

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from proscale_bench.bench.train import on_folder, validator_of
 from proscale_bench.children import start
+from proscale_bench.config.catalogue import parse_schedule_of
 from proscale_bench.config.recipe import CocoData, Recipe, ShapesData
 from proscale_bench.config.trained_on import trained_on
 from proscale_bench.config.weights import METADATA, read_shapes
@@ -32,7 +33,7 @@ from proscale_bench.data.layout import validation_split
 from proscale_bench.errors import BenchError
 from proscale_bench.files import write_atomic
 from proscale_bench.results.training import TrainingRecord, read_log, read_record
-from proscale_bench.specs.encoders.staged import baseline
+from proscale_bench.specs.families import MASK2FORMER
 from proscale_bench.specs.model import EncoderSpec
 
 MODEL, RECORD, LOG, ERRORS = "model.safetensors", "training.json", "log.jsonl", "errors.txt"
@@ -46,6 +47,7 @@ class Training:
 
     Args:
         name: the name of its folder and of its weights.
+        model: the words of `--model` that name its family.
         recipe_word: the word that names its recipe.
         coco: the folder of its data; None for the embedded data.
         start: the training that it goes on from; None for a trunk, and where all are trained from scratch.
@@ -57,6 +59,7 @@ class Training:
     seed: int
     recipe: Recipe
     recipe_word: str
+    model: str
     backbone: str
     folder: Path
     coco: Path | None = None
@@ -103,7 +106,8 @@ class Training:
         flags = ("--schedule", self.schedule.compact, "--recipe", self.recipe_word, "--backbone", self.backbone)
         start = ("--start", str(self.start.folder / MODEL)) if self.start else ()
         coco = ("--coco", str(self.coco)) if self.coco else ()
-        return (*flags, *coco, "--seed", str(self.seed), *start, "--out", str(self.folder))
+        model = ("--model", self.model) if self.model != MASK2FORMER else ()
+        return (*model, *flags, *coco, "--seed", str(self.seed), *start, "--out", str(self.folder))
 
 
 def plan_zoo(zoo: Zoo, folder: Path, seeds: Sequence[int] = (), coco: Path | None = None) -> tuple[Training, ...]:
@@ -116,6 +120,7 @@ def plan_zoo(zoo: Zoo, folder: Path, seeds: Sequence[int] = (), coco: Path | Non
     Raises:
         BenchError: a recipe on a folder's data without a folder, a folder that no recipe asks for, or no such split.
     """
+    family = "" if zoo.model == MASK2FORMER else f"{_for_files(zoo.model)}-"
     named = [one for one in (zoo.trunk, zoo.branch) if one is not None]
     if coco is not None and all(isinstance(one.recipe.data, ShapesData) for one in named):
         raise BenchError(f"the zoo {zoo.name} trains on the embedded data, not on {coco}", "leave --coco out")
@@ -128,14 +133,16 @@ def plan_zoo(zoo: Zoo, folder: Path, seeds: Sequence[int] = (), coco: Path | Non
     ) -> Training:
         recipe, of_recipe = data[by.word]
         into = folder / f"seed{seed}" / name
-        plan.append(Training(name, schedule, seed, recipe, by.word, zoo.backbone, into, of_recipe, start, is_trunk))
+        plan.append(
+            Training(name, schedule, seed, recipe, by.word, zoo.model, zoo.backbone, into, of_recipe, start, is_trunk)
+        )
         return plan[-1]
 
     members = zoo.members if not seeds else [(schedule, seed) for seed in seeds for schedule in zoo.schedules]
     for schedule, seed in dict.fromkeys(members):
         if zoo.trunk is not None and seed not in trunks:
-            trunks[seed] = add("trunk", baseline(), seed, zoo.trunk, None, is_trunk=True)
-        add(f"{zoo.backbone}-{file_name_of(schedule)}", schedule, seed, zoo.branch, trunks.get(seed))
+            trunks[seed] = add("trunk", parse_schedule_of(zoo.model, "baseline"), seed, zoo.trunk, None, is_trunk=True)
+        add(f"{family}{zoo.backbone}-{file_name_of(schedule)}", schedule, seed, zoo.branch, trunks.get(seed))
     return tuple(plan)
 
 
@@ -180,7 +187,11 @@ def _data_digest(data: ShapesData | CocoData, coco: Path | None) -> str:
 
 def file_name_of(schedule: EncoderSpec) -> str:
     """Spell a schedule for a file's name: 3-3-3-trc-none, lite-2-1-x3."""
-    return re.sub("[^A-Za-z0-9.]+", "-", schedule.compact)
+    return _for_files(schedule.compact)
+
+
+def _for_files(words: str) -> str:
+    return re.sub("[^A-Za-z0-9.]+", "-", words)
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,49 @@ def test_the_verdicts_zoo_is_whole_before_it_is_sure() -> None:
     assert [each.schedule for each in of_seed_3] == [each.schedule for each in first]
 
 
+def test_the_zoo_of_detectors_is_told_apart_from_that_of_segmenters() -> None:
+    plan = plan_zoo(read_zoo("detection"), Path("runs/detection"))
+    once, again = ["baseline", "2,2,1,1", "lite:(2+1)x3", "baseline+keep:0.3"], ["baseline", "2,2,1,1"]
+    wanted = [(name, 0) for name in once] + [(name, seed) for seed in (1, 2) for name in again]
+    assert [(each.schedule.compact, each.seed) for each in plan] == wanted
+    assert {each.recipe.name for each in plan} == {"shapes-detection"}
+    assert all(each.flags[:2] == ("--model", "deformable-detr+two-stage") for each in plan)
+    assert plan[0].weights_name == "deformable-detr-two-stage-tiny-baseline.safetensors"
+    segmenters = {each.weights_name for name in ("zoo", "verdict") for each in plan_zoo(read_zoo(name), Path())}
+    assert not segmenters & {each.weights_name for each in plan}
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("deformable-detr", "the recipe shapes-trunk is a mask2former's, and the zoo of deformable-detr"),
+        ("detr", "no model of this name"),
+        ("deformable-detr+three-stage", "three-stage"),
+    ],
+)
+def test_a_zoos_model_and_recipe_are_of_one_family(spec: Path, model: str, said: str) -> None:
+    text = spec.read_text().replace("trunk: trunk.yaml\nbranch: branch.yaml", "recipe: trunk.yaml")
+    spec.write_text(text.replace('"1,1,1"', "baseline") + f"model: {model}\n")
+    with pytest.raises(BenchError, match=r"zoo.yaml:\d+:\d+") as caught:
+        read_zoo(spec)
+    assert said in str(caught.value)
+
+
+def test_a_zoo_of_detectors_is_trained_packed_and_swept(spec: Path, tmp_path: Path) -> None:
+    text = find_shipped("recipes", "shapes-detection").read_text()
+    for ours, small in {**SMALL, "crop: [128, 128]": "crop: [128, 128]"}.items():
+        text = text.replace(ours, small)
+    (tmp_path / "boxes.yaml").write_text(text)
+    text = spec.read_text().replace("trunk: trunk.yaml\nbranch: branch.yaml", "recipe: boxes.yaml")
+    spec.write_text(text.replace('"1,1,1"', '"1,1,1,1"') + "model: deformable-detr+two-stage\n")
+    done = run("zoo", str(spec), "--out", str(tmp_path / "zoo"), "--jobs", "1")
+    assert done.exit_code == 0, done.stderr
+    (weights,) = (file.path for file in read_sweep(tmp_path / "zoo" / "sweep.yaml").weights)
+    assert weights.name == "deformable-detr-two-stage-tiny-1-1-1-1-seed3.safetensors"
+    told = read_header(weights)
+    assert (told.schedule.compact, told.seed) == ("1,1,1,1", 3)
+
+
 def test_a_zoo_from_scratch_is_trained_and_packed(spec: Path, tmp_path: Path) -> None:
     spec.write_text(spec.read_text().replace("trunk: trunk.yaml\nbranch: branch.yaml", "recipe: trunk.yaml"))
     out = tmp_path / "zoo"
