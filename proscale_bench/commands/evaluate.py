@@ -249,7 +249,7 @@ def evaluate(options: EvalOptions) -> None:
     from proscale_bench.models.processes import join_processes
     from proscale_bench.render.console import settings as console_settings
     from proscale_bench.render.console import warn
-    from proscale_bench.render.evaluation import EvaluatedModel, markdown, row
+    from proscale_bench.render.evaluation import EvaluatedModel, markdown, rows
 
     options.check()
     exports = options.exports()
@@ -274,7 +274,7 @@ def evaluate(options: EvalOptions) -> None:
                 show(options, outcomes, folder, exports.console)
         if processes.is_first:
             evaluations = [EvaluatedModel(outcome.accuracy, outcome.record) for outcome in outcomes]
-            exports.write([row(one) for one in evaluations], lambda: markdown(evaluations))
+            exports.write(rows(evaluations), lambda: markdown(evaluations))
 
 
 def open_data(options: EvalOptions) -> Dataset:

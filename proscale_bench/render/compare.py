@@ -160,22 +160,27 @@ def regression(found: Regression) -> str:
 def row(pair: Pair) -> dict[str, object]:
     """A pair as a row of `--export-json`."""
     return {
-        "old": _identity(pair.old),
-        "new": _identity(pair.new),
+        "old": identity_row(pair.old),
+        "new": identity_row(pair.new),
         "input": pair.new.input.model_dump(mode="json"),
-        "changes": {
-            change.metric.name: {
-                "old": change.old,
-                "new": change.new,
-                "difference": change.difference,
-                "unit": "points" if change.metric.in_points else "percent",
-                "interval": change.interval,
-                "significant": change.significant,
-                "verdict": change.verdict,
-                "note": change.note,
-            }
-            for change in pair.changes
-        },
+        "changes": changes_row(pair.changes),
+    }
+
+
+def changes_row(changes: Iterable[Change]) -> dict[str, dict[str, object]]:
+    """Changes by the name of their metric, as in every `--export-json`."""
+    return {
+        change.metric.name: {
+            "old": change.old,
+            "new": change.new,
+            "difference": change.difference,
+            "unit": "points" if change.metric.in_points else "percent",
+            "interval": change.interval,
+            "significant": change.significant,
+            "verdict": change.verdict,
+            "note": change.note,
+        }
+        for change in changes
     }
 
 
@@ -201,7 +206,7 @@ def _interval(change: Change) -> str:
     return "" if change.interval is None else f"{change.interval[0]:+.2f} … {change.interval[1]:+.2f}"
 
 
-def _identity(record: Record) -> dict[str, object]:
+def identity_row(record: Record) -> dict[str, object]:
     """The model's names, and what tells it from the one that they usually stand for."""
     shown = {"backbone", "schedule", "label", "classes", "dimensions"}
     return record.identity.model_dump(mode="json", include=shown, exclude_none=True)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proscale_bench.analysis.compare import change
+from proscale_bench.analysis.compare import Change, change
 from proscale_bench.analysis.labels import labels, shared_model
 from proscale_bench.render.columns import FEW, MARKS, NOT_SIGNIFICANT, Column, gflops, number, saved
+from proscale_bench.render.compare import changes_row, identity_row
 from proscale_bench.render.notes import notes_on_records
 from proscale_bench.render.table import Row, Table, markdown_table, markdown_tables
 from proscale_bench.results.accuracy import ACCURACIES, Accuracy, Evaluated
@@ -136,28 +137,44 @@ def difference_table(evaluations: Sequence[EvaluatedModel]) -> Table:
 
     Both were judged on the same images, drawn anew alike, so what is common to them drops out; see `analysis.compare`.
     """
-    known = [(name, one.record) for name, one in zip(_names(evaluations), evaluations, strict=True) if one.record]
-    metrics = [name for name in COMPARED if any(getattr(record.accuracy, name) is not None for _, record in known)]
-    first: dict[str, tuple[str, Record]] = {}
-    for name, record in sorted(known, key=lambda one: not one[1].is_baseline):
-        first.setdefault(record.identity.backbone, (name, record))
+    names, held_against = _names(evaluations), references(evaluations)
+    known = [(name, one, other) for name, one, other in zip(names, evaluations, held_against, strict=True) if other]
+    metrics = [metric for metric in COMPARED if any(getattr(one.accuracy, metric) is not None for one in evaluations)]
     rows = [
-        Row(name, tuple(_difference(metric, first[record.identity.backbone][1], record) for metric in metrics))
-        for name, record in known
-        if record is not first[record.identity.backbone][1]
+        Row(name, tuple(_difference(metric, other, one) for metric in metrics))
+        for name, one, other in known
+        if other is not one
     ]
-    title = f"against {' and '.join(name for name, _ in first.values())}, in points"
+    firsts = [name for name, one, other in known if other is one]
+    title = f"against {' and '.join(firsts)}, in points"
     return Table(title, ("", *(get_metric(metric).title for metric in metrics)), tuple(rows))
 
 
-def _difference(name: str, old: Record, new: Record) -> str:
-    """A difference and what can be said of it: `-1.23`, `-0.31 n.s.`."""
-    before, after = (get_metric(name).read(record) for record in (old, new))
+def references(evaluations: Sequence[EvaluatedModel]) -> list[EvaluatedModel | None]:
+    """What each is held against: the baseline, or the first, of its backbone. None for files of unknown origin."""
+    first: dict[str, EvaluatedModel] = {}
+    for one in sorted(evaluations, key=lambda one: not (one.record and one.record.is_baseline)):
+        if one.record:
+            first.setdefault(one.record.identity.backbone, one)
+    return [first[one.record.identity.backbone] if one.record else None for one in evaluations]
+
+
+def _change(name: str, old: EvaluatedModel, new: EvaluatedModel) -> Change | None:
+    """The change of an accuracy; None where one of them lacks it."""
+    assert old.record is not None
+    assert new.record is not None
+    before, after = (get_metric(name).read(one.record) for one in (old, new) if one.record)
     if before is None or after is None:
+        return None
+    return change(get_metric(name), old.record, new.record, before, after)
+
+
+def _difference(name: str, old: EvaluatedModel, new: EvaluatedModel) -> str:
+    """A difference and what can be said of it: `-1.23`, `-0.31 n.s.`."""
+    if (found := _change(name, old, new)) is None:
         return ""
-    found = change(get_metric(name), old, new, before, after)
     words = {"significant": "", "not significant": NOT_SIGNIFICANT, "too few samples": FEW}
-    return f"{show_difference(after - before)} {words.get(found.verdict, found.verdict)}".rstrip()
+    return f"{show_difference(found.new - found.old)} {words.get(found.verdict, found.verdict)}".rstrip()
 
 
 def class_table(one: EvaluatedModel) -> Table:
@@ -261,17 +278,26 @@ def _interval(how: Evaluated, name: str) -> str:
     return "" if interval is None else f"{interval[0]:.1f}–{interval[1]:.1f}"
 
 
-def row(evaluation: EvaluatedModel) -> dict[str, Any]:
-    """The row of `eval --export-json`: what was found, and of a model the keys of a `flops` row."""
+def rows(evaluations: Sequence[EvaluatedModel]) -> list[dict[str, Any]]:
+    """The rows of `eval --export-json`, each with how it differs from what `difference_table` holds it against."""
+    return [row(one, other) for one, other in zip(evaluations, references(evaluations), strict=True)]
+
+
+def row(evaluation: EvaluatedModel, against: EvaluatedModel | None = None) -> dict[str, Any]:
+    """One row: what was found, of a model the keys of a `flops` row, and its changes against another model."""
     accuracy, record = evaluation.accuracy, evaluation.record
     known = record.row() if record else {"backbone": None, "schedule": None, "gflops": None, "accuracy": accuracy.row()}
     found = accuracy.evaluated
+    other = None if against is evaluation else against
+    changes = [_change(name, other, evaluation) for name in ACCURACIES] if other else []
     return {
         **known,
         "weights": accuracy.source if record else None,
         "weights_digest": record.identity.weights if record else None,
         "images": found.images if found else None,
         **{name: getattr(accuracy, name) for name in ACCURACIES},
+        "against": identity_row(other.record) if other and other.record else None,
+        "changes": changes_row(one for one in changes if one),
     }
 
 

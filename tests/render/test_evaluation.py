@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from proscale_bench.render.evaluation import EvaluatedModel, accuracy_table, class_table, difference_table, footer
+from proscale_bench.render.evaluation import (
+    EvaluatedModel,
+    accuracy_table,
+    class_table,
+    difference_table,
+    footer,
+    rows,
+)
 from proscale_bench.render.markdown import report
+from proscale_bench.results.export import to_csv
 from proscale_bench.results.record import Record
 from tests.results.evaluations import evaluated
 
@@ -94,3 +102,30 @@ def test_a_difference_is_said_with_whether_it_is_chance() -> None:
     lines = "\n".join(report([evaluated("baseline", 40.0), evaluated("3,3,3", 38.0)]).splitlines())
     assert "Against baseline, in points:" in lines
     assert "| 3,3,3 | -2.00 |" in lines
+
+
+def test_json_and_csv_say_what_the_table_says() -> None:
+    asked = of(
+        evaluated("3,3,3", 38.0),
+        evaluated("baseline", 40.0),
+        evaluated("2,2,2", 40.1, shift=71),
+        evaluated("1,1,1", 39.0, resamples=0),
+        evaluated("6,3,3", 39.0, images="b" * 64),
+    )
+    found = {row["schedule"]: row for row in rows(asked)}
+    verdicts = {name: row["changes"]["pq"]["verdict"] for name, row in found.items() if row["against"]}
+    assert verdicts == {
+        "3,3,3": "significant",
+        "2,2,2": "not significant",
+        "1,1,1": "too few samples",
+        "6,3,3": "other data",
+    }
+    assert (found["baseline"]["against"], found["baseline"]["changes"]) == (None, {})
+    assert found["3,3,3"]["against"]["schedule"] == "baseline"
+    told = found["3,3,3"]["changes"]["pq"]
+    assert (told["old"], told["new"], told["unit"], told["significant"]) == (40.0, 38.0, "points", True)
+    low, high = told["interval"]
+    assert low <= told["difference"] <= high < 0
+    assert "changes.pq.verdict" in to_csv(rows(asked)).splitlines()[0]
+    files = EvaluatedModel(asked[0].accuracy)  # of unknown origin
+    assert (rows([files, asked[1]])[0]["against"], rows([files, asked[1]])[0]["changes"]) == (None, {})
