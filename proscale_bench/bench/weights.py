@@ -13,9 +13,11 @@ from proscale_bench.errors import BenchError
 from proscale_bench.specs.model import EncoderSpec, ModelSpec
 
 if TYPE_CHECKING:
+    from proscale_bench.data.dataset import Dataset
     from proscale_bench.export.engines import ExportedModel
     from proscale_bench.models.build import OwnModel
     from proscale_bench.models.mask2former import Mask2Former
+    from proscale_bench.specs.families import OwnSpec
 
 MAX_SOURCE = 200  # characters that a record keeps of a name
 
@@ -153,6 +155,22 @@ def read_origin(metadata: Mapping[str, str]) -> TrainingOrigin:
         recipe if isinstance(recipe, str) and DIGEST.fullmatch(recipe) else None,
         start if start in ("fresh", "backbone", "baseline") else None,
     )
+
+
+def untrained(dataset: Dataset, name: str, schedule: str | None, backbone: str) -> OwnSpec:
+    """The model of a family that has as many classes as the data: a detector as many as there are things.
+
+    Raises:
+        BenchError: see `parse_runnable_of` and `own_model`.
+    """
+    from proscale_bench.bench.specs import DEFAULT_SCHEDULES
+    from proscale_bench.config.catalogue import parse_runnable_of
+    from proscale_bench.specs.families import is_detector, own_model
+
+    detects = is_detector(name)
+    encoder = parse_runnable_of(name, schedule or DEFAULT_SCHEDULES[detects])
+    classes = sum(category.is_thing or not detects for category in dataset.categories)
+    return own_model(name, encoder, backbone, classes=classes)
 
 
 def random_weights(spec: ModelSpec, seed: int) -> Weights:

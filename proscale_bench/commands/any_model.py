@@ -105,7 +105,10 @@ class EvaluatedModelOptions(Options):
     """Flags of a model of `transformers` whose weights are evaluated."""
 
     model: MaybeStr = flag(
-        "--model MODEL", "Model of transformers that the weights are of: hf:CONFIG.json or hf:FOLDER.", ANY_MODEL
+        "--model MODEL",
+        "Model of transformers that the weights are of: hf:CONFIG.json or hf:FOLDER. With --random-weights a family "
+        "that is built here. [default there: mask2former]",
+        ANY_MODEL,
     )
     model_args: MaybeStrs = flag("--model-args KEY=VALUE", "Key of its configuration. Repeat for several.", ANY_MODEL)
     allow: MaybeStrs = flag("--allow OPERATOR=0", "Count an operator without a rule as nothing.", ANY_MODEL)
@@ -116,8 +119,15 @@ class EvaluatedModelOptions(Options):
         default="ours",
     )
 
+    @property
+    def own_name(self) -> str:
+        """The words that name a model of ours, which is untrained."""
+        from proscale_bench.specs.families import MASK2FORMER, is_own
+
+        return self.model if self.model is not None and is_own(self.model) else MASK2FORMER
+
     def model_request(self) -> ModelRequest | None:
-        """The model as it is named; nothing is loaded.
+        """The model as it is named, where it is none of ours; nothing is loaded.
 
         Raises:
             BenchError: a flag is not of its form, or says something of a model that none is named.
@@ -129,18 +139,19 @@ class EvaluatedModelOptions(Options):
         given = {"--model-args": self.model_args, "--allow": self.allow, "--postprocess": self.postprocess != "ours"}
         for name in (name for name, value in given.items() if value and self.model is None):
             raise BenchError(f"{name} is of a model that --model names", "name one")
-        return (
-            None
-            if self.model is None
-            else read_request(self.model, self.model_args or (), None, None, self.allow or ())
-        )
+        if self.model in (None, self.own_name):
+            return None
+        return read_request(self.model, self.model_args or (), None, None, self.allow or ())
 
     def check(self) -> None:
         """Refuse also what does not go with a model of transformers; see `DeviceOptions.check`."""
         super().check()  # type: ignore[misc] # the next class has it
+        given = {name: getattr(self, name, None) for name in ("weights", "schedule", "engine", "random_weights")}
+        if self.model == self.own_name and given["random_weights"] is None:
+            message = f"--model {self.model}: a file of weights says itself which model of ours it holds"
+            raise BenchError(message, "leave --model out, or try the pipeline with --random-weights 0")
         if self.model_request() is None:
             return
-        given = {name: getattr(self, name, None) for name in ("weights", "schedule", "engine")}
         if not given["weights"]:
             raise BenchError("--model says what weights are of, and none are given", "give --weights FILE")
         if given["schedule"] is not None:

@@ -120,7 +120,7 @@ class EvalOptions(EvaluatedModelOptions, EngineOptions, ExecutionOptions, Export
 
     def check(self) -> None:
         """Refuse also what gives nothing to evaluate, and flags that exclude each other; see `DeviceOptions.check`."""
-        from proscale_bench.config.catalogue import parse_runnable
+        from proscale_bench.config.catalogue import parse_runnable_of
         from proscale_bench.specs.backbones import get_backbone
 
         sources = {
@@ -145,7 +145,7 @@ class EvalOptions(EvaluatedModelOptions, EngineOptions, ExecutionOptions, Export
         if self.coco is None and self.split is not None:
             raise BenchError("--split goes with --coco", "the embedded data have one split")
         if self.schedule is not None:
-            parse_runnable(self.schedule)
+            parse_runnable_of(self.own_name, self.schedule)
         get_backbone(self.backbone)
         self.wanted_tasks()
         self.sides()
@@ -222,14 +222,13 @@ class EvalOptions(EvaluatedModelOptions, EngineOptions, ExecutionOptions, Export
 
     def _weights(self, path: Path | None, request: EvaluationRequest) -> Weights:
         """A checkpoint, or the untrained model."""
-        from proscale_bench.bench.weights import random_weights, read_weights
+        from proscale_bench.bench.weights import random_weights, read_weights, untrained
         from proscale_bench.config.catalogue import parse_runnable
-        from proscale_bench.specs.mask2former import mask2former
 
         if path is None:
-            classes = len(request.dataset.categories)
-            spec = mask2former(parse_runnable(self.schedule or "3,3,3"), self.backbone, classes=classes)
-            return random_weights(spec, self.random_weights or 0)
+            return random_weights(
+                untrained(request.dataset, self.own_name, self.schedule, self.backbone), self.random_weights or 0
+            )
         if (other := self.other_weights(path, request)) is not None:
             return other
         return read_weights(path, None if self.schedule is None else parse_runnable(self.schedule))

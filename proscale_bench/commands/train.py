@@ -150,7 +150,7 @@ class TrainOptions(DeviceOptions):
         """
         from proscale_bench.bench.specs import DEFAULT_SCHEDULES
         from proscale_bench.bench.train import fitting_recipe, on_folder
-        from proscale_bench.config.catalogue import parse_runnable, parse_schedule_of
+        from proscale_bench.config.catalogue import parse_runnable_of
         from proscale_bench.config.choices import Precision, find_shipped
         from proscale_bench.config.recipe import DetectionRecipe, read_recipe
         from proscale_bench.config.recipe_changes import RecipeChanges, with_changes
@@ -159,7 +159,7 @@ class TrainOptions(DeviceOptions):
 
         detects = is_detector(own_name(self.model))
         spelling = self.schedule or DEFAULT_SCHEDULES[detects]
-        schedule = parse_schedule_of(self.model, spelling) if detects else parse_runnable(spelling)
+        schedule = parse_runnable_of(self.model, spelling)
         changes = RecipeChanges(**{field.name: getattr(self, field.name) for field in fields(RecipeChanges)})
         backbone = self.backbone or (str(self.backbone_weights) if self.backbone_weights else None)
         chosen = self.recipe or fitting_recipe(

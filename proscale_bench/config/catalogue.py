@@ -86,8 +86,13 @@ def parse_schedule_of(model: str, text: str | Path) -> EncoderSpec:
     except BenchError as error:
         if Path(text).suffix not in (".yaml", ".yml") and word not in catalogue_names():
             raise
-        message = f"{word}: files and the catalogue hold Mask2Former's schedules, and a detector has levels of its own"
+        message = f"{word}: an encoder of Mask2Former's, and a detector has encoders of its own"
         raise BenchError(message, multiscale.GRAMMAR) from error
+
+
+def parse_runnable_of(model: str, text: str | Path) -> EncoderSpec:
+    """Read a schedule that a model of this family can have; see `parse_schedule_of` and `parse_runnable`."""
+    return parse_schedule_of(model, text) if is_detector(model) else parse_runnable(text)
 
 
 def parse_runnable(text: str | Path) -> EncoderSpec:

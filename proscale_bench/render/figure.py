@@ -20,6 +20,7 @@ from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color
 from proscale_bench.results.metrics import Metric, Provenance, get_metric, metric, provenance_of
 from proscale_bench.results.model_key import model_of
 from proscale_bench.results.record import Record
+from proscale_bench.specs.deformable_detr import DeformableDetrSpec
 from proscale_bench.units import reduction_pct, show_reduction
 
 if TYPE_CHECKING:
@@ -120,9 +121,10 @@ def default_x(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def default_y(records: Sequence[Record]) -> str:
-    """The default metric on the y axis: PQ, and the box AP where detectors alone were evaluated."""
+    """The default metric on the y axis: PQ, and the box AP of a run whose evaluated models are detectors, or all."""
     known = {name for record in records for name in (DEFAULT_Y, "ap_bbox") if metric(record, name) is not None}
-    return "ap_bbox" if known == {"ap_bbox"} else DEFAULT_Y
+    detectors = all(record.identity.model == DeformableDetrSpec.family for record in records)
+    return "ap_bbox" if known == {"ap_bbox"} or (detectors and not known) else DEFAULT_Y
 
 
 def axis_label(shown: Metric, setting: Setting | None, data: Sequence[str] = ()) -> str:

@@ -9,7 +9,7 @@ from proscale_bench.analysis.evaluations import evaluation_key, key_names
 from proscale_bench.analysis.labels import row_names, shared_model
 from proscale_bench.analysis.views import side_by_side
 from proscale_bench.config.catalogue import catalogue_names
-from proscale_bench.render.columns import REPORT, Column, cells
+from proscale_bench.render.columns import REPORT, Column, cells, known
 from proscale_bench.render.evaluation import section as accuracy_section
 from proscale_bench.render.figure import DEFAULT_X, DEFAULT_Y
 from proscale_bench.render.profile import section
@@ -104,8 +104,9 @@ def _costs(records: Sequence[Record], sources: dict[str, int]) -> Table:
     origins = {record.accuracy.provenance for record in records if record.accuracy and record.accuracy.pq is not None}
     columns = [one for one in columns if one.section != "accuracy" or one.title.removeprefix("PQ, ") in origins]
     names = _names(records)
-    rows = (Row(names[record.digest], tuple(_minus(cell) for cell in cells(columns, [record]))) for record in records)
-    return Table("", ("schedule", *(column.title for column in columns)), tuple(rows))
+    titles, shown = known(columns, [cells(columns, [record]) for record in records])
+    rows = (Row(names[record.digest], tuple(map(_minus, row))) for record, row in zip(records, shown, strict=True))
+    return Table("", ("schedule", *titles), tuple(rows))
 
 
 def _names(records: Sequence[Record]) -> dict[str, str]:

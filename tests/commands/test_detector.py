@@ -97,7 +97,10 @@ def test_a_sweep_of_detectors(tmp_path: Path) -> None:
     assert len(totals) == 4
     assert totals["baseline", None] == pytest.approx(172.9, abs=0.05)
     assert totals["baseline", "two-stage"] == pytest.approx(177.3, abs=0.05)
-    assert "two-stage boxes" in (tmp_path / "run" / "report.md").read_text()
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "two-stage boxes" in report
+    assert "![box AP against total GFLOPs" in report, "detectors alone have no PQ"
+    assert "post-processing" not in report, "nor masks to make"
     file.write_text(text.replace("[deformable-detr, deformable-detr+two-stage]", "[deformable-detr, mask2former]"))
     assert "no schedule in common" in run("sweep", str(file), exit_code=2).stderr
     file.write_text(text.replace("2,2,1,1", "3,3,3"))
@@ -131,9 +134,9 @@ def test_weights_of_a_detector_are_inspected_counted_and_refused_where_masks_are
     ("arguments", "told", "advice"),
     [
         (("-s", "3,3,3"), "is not four numbers of layers", "2,2,1,1"),
-        (("-s", "pem"), "a detector has levels of its own", "baseline"),
+        (("-s", "pem"), "pem: an encoder of Mask2Former's, and a detector has encoders of its own", "baseline"),
         (("-s", "pen"), "unknown schedule 'pen'", "baseline"),
-        (("-s", "x.yaml"), "a detector has levels of its own", "2,2,1,1"),
+        (("-s", "x.yaml"), "a detector has encoders of its own", "2,2,1,1"),
         (("--size", "32x32"), "sees no more of them than res5", "at least 33"),
         (("--model", "deformable-detr+twostage"), "unknown option '+twostage'", "did you mean 'two-stage'?"),
         (("--model", "hf:x.json"), "is of ours, and --model hf:x.json is not", "one after the other"),
@@ -145,6 +148,17 @@ def test_what_is_wrong_with_asking(arguments: tuple[str, ...], told: str, advice
     result = run("flops", *DETR, *arguments, exit_code=2)
     assert told in result.stderr
     assert advice in result.stderr
+
+
+def test_an_untrained_detector_tries_the_pipeline(tmp_path: Path) -> None:
+    asked = ("--random-weights", "0", "--limit", "2", "--bootstrap", "0", "--out", str(tmp_path))
+    assert "box AP" in run("eval", *DETR, "-s", "2,2,1,1", *asked).stdout
+    (record,) = load(tmp_path)[0]
+    assert (record.identity.model, record.identity.schedule) == ("Deformable DETR", "2,2,1,1")
+    assert "is not four numbers of layers" in run("eval", *DETR, "-s", "3,3,3", *asked, exit_code=2).stderr
+    refused = run("eval", *DETR, exit_code=2).stderr
+    assert "a file of weights says itself which model of ours it holds" in refused
+    assert "leave --model out" in refused
 
 
 def test_a_name_that_is_nearly_one() -> None:
