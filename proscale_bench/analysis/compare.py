@@ -362,7 +362,8 @@ def _accuracy_change(metric: Metric, old: Record, new: Record, before: float, af
     draws = first.replicates.get(metric.name), second.replicates.get(metric.name)
     if not draws[0] or not draws[1] or len(draws[0]) != len(draws[1]) or first.seed != second.seed:
         return Change(metric, before, after, difference, "too few samples", note="no common draws")
-    interval = interval_of([after - before for before, after in zip(*draws, strict=True)])  # type: ignore[arg-type]
+    differences = [after - before for before, after in zip(*draws, strict=True)]  # type: ignore[arg-type]
+    interval = interval_of(differences, difference, first.images)
     return Change(metric, before, after, difference, _clear(interval), interval)
 
 

@@ -203,10 +203,11 @@ def _interval(found: Sequence[Accuracy], name: str) -> Interval | None:
     how = [one.evaluated for one in found if one.evaluated and name in one.evaluated.intervals]
     if len(how) < len(found):
         return None
-    return interval_of_mean([getattr(one, name) for one in found], _over_images(how, name))
+    values = [getattr(one, name) for one in found]
+    return interval_of_mean(values, _over_images(how, name, statistics.fmean(values)))
 
 
-def _over_images(how: Sequence[Evaluated], name: str) -> Interval:
+def _over_images(how: Sequence[Evaluated], name: str, mean: float) -> Interval:
     """The interval of a mean over the images alone, which all trainings share.
 
     Replicates of the same draws are averaged draw by draw. Those of different draws cannot be: as if what is hard for
@@ -215,6 +216,6 @@ def _over_images(how: Sequence[Evaluated], name: str) -> Interval:
     drawn = [one.replicates.get(name, ()) for one in how]
     draws = {(one.seed, one.images_digest, len(replicates)) for one, replicates in zip(how, drawn, strict=True)}
     if all(drawn) and len(draws) == 1:
-        return interval_of([statistics.fmean(draw) for draw in zip(*drawn, strict=True)])
+        return interval_of([statistics.fmean(draw) for draw in zip(*drawn, strict=True)], mean, how[0].images)
     low, high = (statistics.fmean(ends) for ends in zip(*(one.intervals[name] for one in how), strict=True))
     return low, high

@@ -1,8 +1,8 @@
 """The uncertainty of a metric: its values on other images drawn from the same world.
 
-The images are drawn again, as many as there are, with replacement; the metric of every such set is a replicate, and the
-middle 95 % of the replicates are its interval (Efron and Tibshirani 1993). The same seed and number of images draw the
-same images, so that two models are compared on each drawing: see `difference`.
+The images are drawn again, as many as there are, with replacement (Efron and Tibshirani 1993); the metric of every such
+set is a replicate, and `results.statistics.interval_of` makes an interval of them. The same seed and number of images
+draw the same images, so that two models are compared on each drawing: see `analysis.compare`.
 """
 
 from __future__ import annotations

@@ -126,11 +126,20 @@ def summarise(
                 found = bootstrap.average_precisions(matches, number, weights[:, order], show)
                 replicates[name] = np.where(found < 0, np.nan, found)
     # A draw without a thing, say, has no PQ of things: where there is one, what is said of the others is too rosy.
-    percent = {name: 100 * values for name, values in replicates.items() if not np.isnan(values).any()}
+    percent = {
+        name: (100 * values).round(DECIMALS).tolist()
+        for name, values in replicates.items()
+        if not np.isnan(values).any()
+    }
+    metrics = _metrics(quality, scores, labelled)
     return Summary(
-        metrics_pct=_metrics(quality, scores, labelled),
-        intervals_pct={name: interval_of(values.tolist()) for name, values in percent.items()},
-        replicates_pct={name: tuple(values.round(DECIMALS).tolist()) for name, values in percent.items()},
+        metrics_pct=metrics,
+        intervals_pct={
+            name: interval_of(values, value, len(images))
+            for name, values in percent.items()
+            if (value := metrics[name]) is not None
+        },
+        replicates_pct=percent,
         classes=tuple(_classes(work, quality, scores, labelled)),
         engine="none" if judge is None else "pycocotools" if reference else "proscale-bench",
         warnings=tuple(warning for one in scores.values() for warning in one.warnings),

@@ -29,6 +29,7 @@ MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 OUTLIER_DEVIATIONS = 5.0
 NORMAL = statistics.NormalDist().inv_cdf((1 + CONFIDENCE_PCT / 100) / 2)
 LEAST = 1e-12  # nothing that is measured is less
+MOST_BIAS = 1.0  # standard deviations of the replicates: beyond it their tails, of which few are drawn, would decide
 FINEST_DEVIATION = 0.001  # of the median: a clock that always says the same makes nothing an outlier
 
 
@@ -173,11 +174,27 @@ def independent_ratio(new: Sessions, old: Sessions) -> Ratio:
     return Ratio(value, low, high, min(sum(map(len, side)) for side in (new, old)))
 
 
-def interval_of(replicates: Sequence[float]) -> tuple[float, float]:
-    """The interval that holds the middle 95 % of replicates."""
+def interval_of(replicates: Sequence[float], value: float, images: int) -> tuple[float, float]:
+    """The 95 % interval of a metric of so many images, which is `value`, from replicates on images drawn anew.
+
+    The middle 95 % of replicates are too narrow by sqrt((n - 1) / n), lack Student's t, and are off twice where the
+    metric is off once. So its ends are at the shares Phi(2 z - q) and Phi(2 z + q) of the replicates: q is the quantile
+    of Student's t times sqrt(n / (n - 1)) (the expanded percentile interval: Hesterberg 2015, "What Teachers Should
+    Know About the Bootstrap"), and z = Phi^-1(share of replicates below the value) corrects the bias (BC: Efron 1987,
+    "Better Bootstrap Confidence Intervals"; its acceleration gained nothing, and draws that lack a class upset it).
+    How often it holds the truth: `tests/evaluation/test_coverage.py`.
+    """
     import numpy as np
 
-    return _interval(np.asarray(replicates, dtype=float))
+    normal, found = statistics.NormalDist(), np.asarray(replicates, dtype=float)
+    if images < 2:  # which say nothing of others
+        return min(float(found.min()), value), max(float(found.max()), value)
+    below = float(np.mean(found < value) + np.mean(found == value) / 2)
+    bias = normal.inv_cdf(min(max(below, normal.cdf(-MOST_BIAS)), normal.cdf(MOST_BIAS)))
+    reach = _student(images - 1) * math.sqrt(images / (images - 1))
+    shares = [normal.cdf(2 * bias - reach), normal.cdf(2 * bias + reach)]
+    low, high = np.quantile(found, shares, method="weibull")  # the k-th of B has k / (B + 1) below it, not k / B
+    return min(float(low), value), max(float(high), value)
 
 
 def outliers(samples: Sequence[float]) -> list[int]:

@@ -33,7 +33,7 @@ def with_draws(one: Accuracy, **changes: object) -> Accuracy:
 def test_the_interval_of_a_mean_is_of_trainings_and_of_images() -> None:
     far = [of(evaluated(pq=value)) for value in (30.0, 40.0, 50.0)]
     off = 4.302653 * statistics.stdev((30.0, 40.0, 50.0)) / 3**0.5  # Student's t, 97.5 %, two degrees of freedom
-    images = interval_of(draws(40.0))
+    images = interval_of(draws(40.0), 40.0, 256)
     sides = [(off**2 + (end - 40) ** 2) ** 0.5 for end in images]
     assert interval(far) == pytest.approx((40 - sides[0], 40 + sides[1]), rel=1e-6)
     alike = [of(evaluated(pq=40.0)) for _ in range(2)]  # the trainings agree: what is left are the images

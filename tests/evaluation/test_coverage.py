@@ -1,8 +1,7 @@
 """Bootstrap intervals of PQ and AP on 50 images: how often they hold the truth of simulated worlds.
 
-A percentile bootstrap of so few images is somewhat too sure of itself: it says 0.95 where 0.93 is true of PQ and 0.92
-of AP, which is too high by chance where truths are few; docs/evaluation.md tells it. The floors are what was measured
-less two standard deviations of the simulation itself.
+They say 0.95; of thousands of worlds and draws 0.945 and 0.941 are true (docs/evaluation.md). The middle 95 % of the
+replicates held 0.930 in both. The floors are 0.94 less two standard deviations of the simulation itself.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from proscale_bench.evaluation.bootstrap import average_precisions, panoptic_qua
 from proscale_bench.evaluation.panoptic import ClassCounts
 from proscale_bench.results.statistics import interval_of
 
-IMAGES, RESAMPLES = 50, 200
+IMAGES, RESAMPLES = 50, 400
 PQ_WORLDS, AP_WORLDS = 1000, 400  # 0.95 of them is found to 0.007 and 0.011, one standard deviation
 ONCE = np.ones((1, IMAGES), np.int64)
-DRAWS = resample_weights(IMAGES, RESAMPLES)
+DRAWS = np.concatenate([ONCE, resample_weights(IMAGES, RESAMPLES)])
 OBJECTS = np.array([2, 1.5, 1, 1, 0.8, 0.5, 0.5, 0.3])  # of each class in an image
 
 
@@ -48,8 +47,8 @@ def detections(generator: np.random.Generator, images: int) -> Matches:
 
 
 def held(truth: float, replicates: list[np.ndarray]) -> float:
-    """The share of worlds whose interval holds the truth."""
-    intervals = [interval_of(found.tolist()) for found in replicates]
+    """The share of worlds whose interval holds the truth. The first replicate of a world is what it is itself."""
+    intervals = [interval_of(found[1:].tolist(), found[0], IMAGES) for found in replicates]
     return float(np.mean([low <= truth <= high for low, high in intervals]))
 
 
@@ -59,11 +58,11 @@ def test_the_interval_of_pq_on_50_images() -> None:
     many = segments(generator, 200_000)
     truth = panoptic_qualities(np.ones((1, 200_000), np.int64), many, classes).pq[0]
     worlds = [segments(generator, IMAGES) for _ in range(PQ_WORLDS)]
-    assert held(truth, [panoptic_qualities(DRAWS, world, classes).pq for world in worlds]) >= 0.91
+    assert held(truth, [panoptic_qualities(DRAWS, world, classes).pq for world in worlds]) >= 0.925
 
 
 def test_the_interval_of_ap_on_50_images() -> None:
     generator = np.random.default_rng(0)
     truth = average_precisions(detections(generator, 50_000), 1, np.ones((1, 50_000), np.int64))[0]
     worlds = [detections(generator, IMAGES) for _ in range(AP_WORLDS)]
-    assert held(truth, [average_precisions(world, 1, DRAWS) for world in worlds]) >= 0.90
+    assert held(truth, [average_precisions(world, 1, DRAWS) for world in worlds]) >= 0.916

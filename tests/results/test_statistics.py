@@ -105,8 +105,25 @@ def test_drift_is_the_second_half_against_the_first() -> None:
     assert drift([1.0, 2.0, 3.0]) == 0
 
 
-def test_the_interval_of_replicates_holds_95_percent() -> None:
-    assert interval_of([float(value) for value in range(1001)]) == (25.0, 975.0)
+def test_the_interval_of_replicates_holds_95_percent_and_more_of_few_images() -> None:
+    replicates = [float(value) for value in range(1001)]
+    assert interval_of(replicates, 500.0, 10**6) == pytest.approx((24.05, 975.95), abs=0.01)
+    low, high = interval_of(replicates, 500.0, 50)  # Student's t of 49 degrees of freedom times sqrt(50 / 49): 2.0300
+    assert (low, high) == pytest.approx((20.22, 979.78), abs=0.01)
+    assert interval_of(replicates, 500.0, 1) == (0.0, 1000.0)  # one image says nothing of others
+
+
+def test_the_interval_is_corrected_for_bias_and_holds_its_value() -> None:
+    replicates = [float(value) for value in range(1001)]
+    shifted = interval_of(replicates, 400.0, 10**6)  # z = -0.2533: shares Phi(-0.5066 -+ 1.96)
+    assert shifted == pytest.approx((5.84, 927.84), abs=0.02)
+    mirrored = interval_of(replicates, 600.0, 10**6)
+    assert mirrored == pytest.approx((1000 - shifted[1], 1000 - shifted[0]), abs=0.01)
+    for value in (-50.0, 0.0, 1000.0, 1050.0):  # beyond a standard deviation no tail is trusted
+        low, high = interval_of(replicates, value, 256)
+        assert low <= value <= high
+        assert high - low >= 480
+    assert interval_of([7.0] * 100, 7.0, 256) == (7.0, 7.0)
 
 
 # --- Sessions: a simulated clock, in which whole sessions are slower or faster by a percent or two ---
