@@ -15,7 +15,7 @@ from proscale_bench.specs.encoders.staged import Schedule
 from proscale_bench.specs.families import is_detector
 from proscale_bench.specs.fields import from_fields
 from proscale_bench.specs.model import EncoderSpec
-from proscale_bench.specs.spelling import parse_encoder
+from proscale_bench.specs.spelling import names_family, parse_encoder
 from proscale_bench.units import printable
 
 
@@ -65,8 +65,9 @@ def parse_schedule(text: str | Path) -> EncoderSpec:
     try:
         return parse_encoder(word)
     except BenchError as error:
-        near = did_you_mean(word, catalogue_names(), error.hint) if word[:1].isalpha() else error.hint
-        raise BenchError(error.lines, near) from None
+        if names_family(word) or not word[:1].isalpha():
+            raise
+        raise BenchError(error.lines, did_you_mean(word, catalogue_names(), error.hint)) from None
 
 
 def parse_schedule_of(model: str, text: str | Path) -> EncoderSpec:

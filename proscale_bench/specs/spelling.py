@@ -26,8 +26,7 @@ def parse_encoder(text: str) -> EncoderSpec:
     Raises:
         BenchError: no family has such a spelling; with the nearest one, or the grammar.
     """
-    name = re.split(r"[:+]", text.strip(), maxsplit=1)[0]
-    match name:
+    match name := _family(text):
         case "early-exit":
             return early_exit.parse_compact(text)
         case "pem":
@@ -39,6 +38,16 @@ def parse_encoder(text: str) -> EncoderSpec:
         case _:
             _refuse_misspelt(text, name)
             return staged.parse_compact(text)
+
+
+def names_family(text: str) -> bool:
+    """True if a spelling begins with the name of a family, or nearly, so that its grammar is the best hint."""
+    name = _family(text)
+    return name in GRAMMARS or did_you_mean(name, tuple(GRAMMARS)) is not None
+
+
+def _family(text: str) -> str:
+    return re.split(r"[:+]", text.strip(), maxsplit=1)[0]
 
 
 def _refuse_misspelt(text: str, name: str) -> None:

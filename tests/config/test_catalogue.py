@@ -81,6 +81,11 @@ def test_a_schedule_is_found_by_name_path_and_compact_spelling(tmp_path: Path) -
         ("proscale-333", "unknown schedule 'proscale-333'", "'proscale-3-3-3'"),
         ("nothing.yaml", "No such file", "check the path"),
         ("3,3", "not three numbers", "over res5"),
+        ("hybrid+fold", "unknown option '+fold'", "did you mean 'folded'? a hybrid encoder is 'hybrid' or"),
+        ("early-exit:7", "there is no exit after 7 layers", "'early-exit:2' to 'early-exit:6'"),
+        ("hybird", "unknown schedule 'hybird'", "did you mean 'hybrid'? a hybrid encoder is"),
+        ("pem+with:64", "unknown schedule 'pem+with:64'", "half as wide as the head, or 'pem+width:64'"),
+        ("lite:(2+1)x4x", "unknown schedule", "Lite-DETR's encoder is 'lite:(2+1)x3'"),
     ],
 )
 def test_what_is_not_found_has_a_hint(text: str, said: str, hint: str) -> None:
