@@ -114,6 +114,8 @@ def export_model(
     batch_size: int = 1,
     dynamic: bool = False,
     sampling: Literal["grid_sample", "gather"] = "grid_sample",
+    quantize: Literal["int8"] | None = None,
+    calibrate: str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> ExportedModel:
     """Export a checkpoint's model to a file that runs without Python, prove it beside torch, and load it.
@@ -125,6 +127,8 @@ def export_model(
         batch_size: number of images in a run.
         dynamic: take any multiples of 32 from 64 as sides, and any batch; for ResNets.
         sampling: how deformable attention samples: `gather` for engines whose grid sampling is missing or wrong.
+        quantize: weights and activations of convolutions and linear layers in 8 bits; `.onnx` and `.xml`.
+        calibrate: folder of pictures that ranges of activations are taken from; drawn ones where None.
         overwrite: replace a file.
 
     Raises:
@@ -135,10 +139,12 @@ def export_model(
 
     from proscale_bench.bench.export import export_weights
     from proscale_bench.bench.weights import read_weights
+    from proscale_bench.data.image_files import find_pictures
     from proscale_bench.export.settings import ExportSettings, size_of
 
-    settings = ExportSettings(size_of(size), batch_size, dynamic, sampling)
-    export_weights(read_weights(Path(weights)), Path(path), settings, overwrite=overwrite)
+    settings = ExportSettings(size_of(size), batch_size, dynamic, sampling, precision=quantize or "fp32")
+    pictures = None if calibrate is None else find_pictures([str(calibrate)])[1]
+    export_weights(read_weights(Path(weights)), Path(path), settings, calibration=pictures, overwrite=overwrite)
     return load_exported(path, trust=True)
 
 

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proscale_bench.bench.graphs import open_graph
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.export.description import spec_of
-from proscale_bench.export.engines import FORMATS, ExportedModel, load_exported
-from proscale_bench.measure.engines import EngineChoice, OnStage, Runtime
+from proscale_bench.export.engines import ENDS, load_exported
+from proscale_bench.measure.engines import EngineChoice, EngineModel, OnStage, Runtime
 from proscale_bench.measure.profile import ProfileSettings
+from proscale_bench.specs.custom import CustomSpec
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import ModelSpec
 from proscale_bench.units import Size
 
-ENDS: dict[str, str] = {engine: end for end, engine in FORMATS.items()}
 PROOF_IMAGES = 1  # and one of noise
 
 
@@ -46,20 +47,22 @@ class ExportedModels:
         sampling = "gather" if settings.sampling == "gather" else "grid_sample"
         return cls(folder, settings.engines, threads, settings.seed, sampling)
 
-    def open(self, spec: ModelSpec, runtime: Runtime, batch_size: int, size: Size, progress: OnStage) -> ExportedModel:
+    def open(self, spec: ModelSpec, runtime: Runtime, batch_size: int, size: Size, progress: OnStage) -> EngineModel:
         """Open a model in an engine: the file that is given where it is of that model, else one of the folder, which
-        is exported and proved where it is not there.
+        is exported and proved where it is not there. An ONNX file of somebody else's is itself.
 
         Raises:
             BenchError: the model cannot be exported so, or the file is not the same model (exit code 3).
         """
         from proscale_bench.export.settings import ExportSettings
 
+        engine, precision = runtime.engine, runtime.precision
+        if isinstance(spec, CustomSpec):
+            return open_graph(spec, engine, size, batch_size, self.threads)
         if not isinstance(spec, Mask2FormerSpec):
             raise BenchError(f"{spec}: only Mask2Formers can be exported", "use --engine torch")
-        engine, precision = runtime.engine, runtime.precision
-        if self.choice.file is not None and FORMATS.get(self.choice.file.suffix) == engine:
-            given = load_exported(self.choice.file, trust=self.choice.trust, threads=self.threads)
+        if (file := self.choice.file) is not None and file.suffix == ENDS[engine]:
+            given = load_exported(file, trust=self.choice.trust, threads=self.threads, engine=engine)
             if spec_of(given.told, given.path) == spec:
                 return given
         sampling: Any = self.sampling
@@ -70,7 +73,7 @@ class ExportedModels:
         if is_new:
             self.export(spec, path, settings, progress)
         trusted = self.choice.trust or is_new
-        found = load_exported(path, trust=trusted, threads=self.threads)
+        found = load_exported(path, trust=trusted, threads=self.threads, engine=engine)
         if spec_of(found.told, path) != spec or (found.size, found.batch_size) != (size, batch_size):
             raise BenchError(f"{path}: is of another model or size", "give another --exported folder")
         return found
@@ -83,7 +86,7 @@ class ExportedModels:
         path.parent.mkdir(parents=True, exist_ok=True)
 
         def show(what: str, done: int, total: int) -> None:
-            progress(f"{spec.variant}: {what} for {FORMATS[path.suffix]}", None)
+            progress(f"{spec.variant}: {what} for {path.suffix}", None)
 
         try:
             export_weights(random_weights(spec, self.seed), path, settings, images=PROOF_IMAGES, progress=show)

@@ -88,6 +88,7 @@ def make_ready(
     import torch
 
     from proscale_bench.evaluation.model_predictor import ExportedPredictor
+    from proscale_bench.measure.engines import device_of
     from proscale_bench.measure.environment import read_environment
     from proscale_bench.models.running import check_device, device_name
 
@@ -129,6 +130,7 @@ def make_ready(
         "optimizations": True,
         "inference_engine": runner.engine,
         "inference_engine_version": runner.engine_version,
+        **device_of(runner.engine),
     }
     return ReadyModel(
         ChosenPredictor(predictor, tuple(category.id for category in order.categories), order),

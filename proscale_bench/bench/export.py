@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -100,6 +101,7 @@ def export_weights(
     settings: ExportSettings,
     *,
     images: int = 8,
+    calibration: Sequence[Path] | None = None,
     overwrite: bool = False,
     progress: OnStep = lambda what, done, total: None,
 ) -> Exported:
@@ -113,7 +115,15 @@ def export_weights(
         raise BenchError(f"{weights.source}: a {spec.family} is no model of masks")
     told = {"weights": weights.digest, "source": weights.source, **trained_on(weights.metadata).fields()}
     found = export_model(
-        weights.segmenter, spec, path, settings, told=told, images=images, overwrite=overwrite, progress=progress
+        weights.segmenter,
+        spec,
+        path,
+        settings,
+        told=told,
+        images=images,
+        calibration=calibration,
+        overwrite=overwrite,
+        progress=progress,
     )
     if not (proof := found.proof).holds:
         raise BenchError(

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.bench.engines import ENDS, file_name
+from proscale_bench.bench.engines import file_name
 from proscale_bench.config.choices import EngineName, ExportPrecision
 from proscale_bench.data.batches import padded_size
 from proscale_bench.errors import BenchError
-from proscale_bench.export.engines import LEAST_PX, ExportedModel, load_exported
+from proscale_bench.export.engines import ENDS, LEAST_PX, ExportedModel, load_exported
 from proscale_bench.units import Size
 
 if TYPE_CHECKING:
@@ -179,7 +179,8 @@ def _made(
     if is_new := not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         export_weights(weights, path, how, images=PROOF_IMAGES, progress=on_stage)
-    found = load_exported(path, trust=is_new or settings.trust, threads=settings.threads or 0)
+    trusted = is_new or settings.trust
+    found = load_exported(path, trust=trusted, threads=settings.threads or 0, engine=settings.engine)
     if found.told.get("weights") != weights.digest:
         raise BenchError(f"{path}: is of other weights", "give another --exported folder")
     return found

@@ -13,6 +13,7 @@ from proscale_bench.errors import BenchError
 from proscale_bench.specs.model import EncoderSpec, ModelSpec
 
 if TYPE_CHECKING:
+    from proscale_bench.config.choices import EngineName
     from proscale_bench.data.dataset import Dataset
     from proscale_bench.export.engines import ExportedModel
     from proscale_bench.models.build import OwnModel
@@ -85,7 +86,9 @@ class ExportedWeights:
 AnyWeights = Weights | ExportedWeights
 
 
-def read_exported(path: Path, *, trust: bool = False, threads: int | None = None) -> ExportedWeights:
+def read_exported(
+    path: Path, *, trust: bool = False, threads: int | None = None, engine: EngineName | None = None
+) -> ExportedWeights:
     """Load an exported file of ours. The weights that ship are held against it where it was made of them.
 
     Raises:
@@ -96,7 +99,7 @@ def read_exported(path: Path, *, trust: bool = False, threads: int | None = None
     from proscale_bench.export.engines import load_exported
     from proscale_bench.units import printable
 
-    model = load_exported(path, trust=trust, threads=threads or 0)
+    model = load_exported(path, trust=trust, threads=threads or 0, engine=engine)
     told = model.told
     digest = told.get("weights")
     if not isinstance(digest, str) or not DIGEST.fullmatch(digest):

@@ -24,8 +24,8 @@ class EngineOptions(Options):
 
     engine: MaybeStrs = flag(
         "--engine NAME",
-        "Engine that runs it: torch, aot, onnxruntime or openvino. Repeat to compare several. [default: torch, or that "
-        "of an exported file of --weights]",
+        "Engine that runs it: torch, aot, onnxruntime, openvino or, on a GPU, tensorrt. Repeat to compare several. "
+        "[default: torch, or that of an exported file]",
         EXPORTED,
     )
     quantize: MaybeStr = flag(
@@ -53,14 +53,26 @@ def chosen_engines(words: Sequence[str], file: Path | None) -> tuple[EngineName,
     Raises:
         BenchError: an unknown name, one that is not installed, or none that runs the file.
     """
-    from proscale_bench.export.engines import FORMATS
+    from proscale_bench.export.engines import ENDS, FORMATS
     from proscale_bench.export.extras import require_engines
 
-    own = FORMATS[file.suffix] if file is not None else "torch"
+    own: EngineName = FORMATS[file.suffix] if file is not None else "torch"
     found = tuple(dict.fromkeys(one_of(EngineName, name, "engine") for name in words or (own,)))
-    if file is not None and own not in found:
+    if file is not None and not any(ENDS.get(engine) == file.suffix for engine in found):
         raise BenchError(f"{file}: runs in {own}, not in {' or '.join(found)}", f"--engine {own}, or leave it out")
     require_engines(found)
+    return found
+
+
+def engines_of_graphs(words: Sequence[str]) -> tuple[EngineName, ...]:
+    """The engines that ONNX files of anybody's take turns in; without names onnxruntime.
+
+    Raises:
+        BenchError: an unknown name, one that is not installed, or one that runs no ONNX file.
+    """
+    found = chosen_engines(words or ("onnxruntime",), None)
+    for name in (name for name in found if name in ("torch", "aot")):
+        raise BenchError(f"--engine {name}: runs no ONNX file", "--engine onnxruntime, openvino or tensorrt")
     return found
 
 

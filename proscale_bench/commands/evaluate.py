@@ -213,7 +213,8 @@ class EvalOptions(EvaluatedModelOptions, EngineOptions, ExecutionOptions, Export
             if path is not None and is_exported(path):
                 from proscale_bench.bench.weights import read_exported
 
-                found = read_exported(path, trust=self.trust, threads=self.threads)
+                (engine,) = chosen_engines(self.engine or (), path)
+                found = read_exported(path, trust=self.trust, threads=self.threads, engine=engine)
                 yield found, found.file.engine.name, found.file.precision
                 continue
             for engine in engines:

@@ -79,6 +79,11 @@ class ModelExportOptions(Options):
         WHAT,
         values=completion.precisions_of_exports,
     )
+    calibrate: MaybePath = flag(
+        "--calibrate DIR",
+        "Folder of pictures that --quantize takes the ranges of activations from, 32 at most. [default: drawn ones]",
+        WHAT,
+    )
     images: int = flag(
         "--images N", "Number of synthetic images to prove the file on.", PROOF, default=8, min=1, max=5000
     )
@@ -111,6 +116,7 @@ class ModelExportOptions(Options):
             one_of(Quantized, self.quantize, "quantization")
             if out.suffix == ".pt2":
                 raise BenchError(f"{out}: compiled code is not quantised", "write .onnx or .xml")
+        self.pictures()
         size = parse_size(self.size)
         if not size.is_single:
             raise BenchError(f"--size {self.size}: a set of sizes", "an exported file takes one, or --dynamic")
@@ -121,6 +127,20 @@ class ModelExportOptions(Options):
             if path.exists() and not path.is_file():
                 raise BenchError(f"{path}: not a regular file", "give another path")
         return (weights[0] if weights else None), out
+
+    def pictures(self) -> tuple[Path, ...] | None:
+        """The pictures of `--calibrate`.
+
+        Raises:
+            BenchError: nothing is quantised, or there are none.
+        """
+        from proscale_bench.data.image_files import find_pictures
+
+        if self.calibrate is None:
+            return None
+        if self.quantize is None:
+            raise BenchError("--calibrate is of a quantised file", "add --quantize int8")
+        return find_pictures([str(self.calibrate)])[1]
 
     def refuse_two_models(self, weights: list[Path]) -> None:
         """Refuse what says something of ours together with `--model`, and the other way round.
@@ -226,7 +246,13 @@ def export(options: ModelExportOptions) -> None:
             boxes = export_detector(weights, out, options.settings(), overwrite=options.force, progress=show)
             return told(boxes, out, exports)
         found = export_weights(
-            weights, out, options.settings(), images=options.images, overwrite=options.force, progress=show
+            weights,
+            out,
+            options.settings(),
+            images=options.images,
+            calibration=options.pictures(),
+            overwrite=options.force,
+            progress=show,
         )
     print_lines(exports.console, lines(found), style="")
     return exports.write([found.row()], lambda: "")

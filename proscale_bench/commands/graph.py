@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.errors import BenchError, one_of
-from proscale_bench.units import GIGA, show_gflops
+from proscale_bench.units import GIGA, Size, show_gflops
 
 if TYPE_CHECKING:
     from proscale_bench.commands.flops import FlopsOptions
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from proscale_bench.export.graph import GraphCount
     from proscale_bench.render.table import Table
 
-OF_MODELS = ("schedule", "backbone", "weights", "classes", "queries", "width", "size", "output_size", "verify", "model")
+OF_MODELS = ("schedule", "backbone", "weights", "classes", "queries", "width", "output_size", "verify", "model")
 
 
 def flops_of_graph(options: FlopsOptions, path: Path) -> None:
@@ -26,14 +27,17 @@ def flops_of_graph(options: FlopsOptions, path: Path) -> None:
     from proscale_bench.commands.exporting import print_lines, print_tables
     from proscale_bench.cost.rules import Convention, get_rules
     from proscale_bench.export.graph import count_graph
+    from proscale_bench.export.graph_input import input_of_graph
+    from proscale_bench.export.onnx_file import read_graph
     from proscale_bench.render.flops import GENERAL_NAMES
     from proscale_bench.render.table import markdown_tables
 
-    for name in (name for name in OF_MODELS if getattr(options, name, None)):
-        raise BenchError(f"--{name.replace('_', '-')} is of models, and --graph counts a file", f"leave out --{name}")
+    refuse_of_models(options)
     exports, rules = options.exports(), get_rules(options.rules)
     convention = one_of(Convention, options.convention, "convention")
-    count = count_graph(path)
+    batch_size = options.batch_size if options.batch_size > 1 else None  # one is also the default
+    given = input_of_graph(read_graph(path), str(path), size_of(options.size), batch_size)
+    count = count_graph(path, given.told)
     tables = [table(count, path, rules, convention)]
     row: dict[str, Any] = {
         "graph": str(path),
@@ -59,6 +63,33 @@ def flops_of_graph(options: FlopsOptions, path: Path) -> None:
             f"not counted: {', '.join([*left_out, *nodes]) or 'nothing'}",
         ],
     )
+
+
+def refuse_of_models(options: object, more: Sequence[str] = ()) -> None:
+    """Refuse flags that say something of models, and `more`.
+
+    Raises:
+        BenchError: one is given.
+    """
+    for name in (name for name in (*OF_MODELS, *more) if getattr(options, name, None)):
+        flag = f"--{name.replace('_', '-')}"
+        raise BenchError(f"{flag} is of models, and --graph names a file", f"leave out {flag}")
+
+
+def size_of(text: str | None) -> Size | None:
+    """(height, width) of `--size`.
+
+    Raises:
+        BenchError: no such size, or a set of sizes.
+    """
+    from proscale_bench.cost.geometry import parse_size
+
+    if text is None:
+        return None
+    size = parse_size(text)
+    if not size.is_single:
+        raise BenchError(f"--size {text}: a graph is counted and timed at one size", "as in --size 640x640")
+    return size.sides
 
 
 def table(count: GraphCount, path: Path, rules: Rules, convention: Convention) -> Table:

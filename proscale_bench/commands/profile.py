@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 from proscale_bench.commands import completion
 from proscale_bench.commands.any_model import AnyModelOptions, found_models, refuse_ours
-from proscale_bench.commands.engines import EngineOptions, chosen_engines, is_exported, precisions, refuse_of_torch
+from proscale_bench.commands.engines import (
+    EXPORTED,
+    EngineOptions,
+    chosen_engines,
+    engines_of_graphs,
+    is_exported,
+    precisions,
+    refuse_of_torch,
+)
+from proscale_bench.commands.graph import refuse_of_models, size_of
 from proscale_bench.commands.options import (
     HOW,
     MAX_BATCH_SIZE,
@@ -19,6 +28,7 @@ from proscale_bench.commands.options import (
     ExportOptions,
     MaybeInt,
     MaybePath,
+    MaybePaths,
     MaybeStr,
     ModelOptions,
     flag,
@@ -57,6 +67,9 @@ class ProfileOptions(ModelOptions, AnyModelOptions, EngineOptions, ExecutionOpti
         min=1,
         max=MAX_BATCH_SIZE,
     )
+    graph: MaybePaths = flag(
+        "--graph FILE", "ONNX file, whoever exported it, in place of schedules. Repeat to compare several.", EXPORTED
+    )
     cuda_graphs: bool = flag("--cuda-graphs", "Replay CUDA graphs of the model and its stages.", PREPARED)
     seed: int = flag("--seed N", "Seed of the images and weights.", HOW, default=0, callback=seed_in_range)
     max_seconds: float = flag(
@@ -82,7 +95,15 @@ class ProfileOptions(ModelOptions, AnyModelOptions, EngineOptions, ExecutionOpti
 
     def engines(self) -> tuple[EngineName, ...]:
         """The engines that models take turns in; see `chosen_engines`."""
+        if self.graph:
+            return engines_of_graphs(self.engine or ())
         return chosen_engines(self.engine or (), self.exported_file)
+
+    @property
+    def only_batch(self) -> int | None:
+        """The batch that a file is asked to take; None: its own, since one is also the default."""
+        (found,) = self.batch_size
+        return found if found > 1 else None
 
     def check_engines(self) -> None:
         """Refuse what exported files are not, or do not take.
@@ -91,6 +112,10 @@ class ProfileOptions(ModelOptions, AnyModelOptions, EngineOptions, ExecutionOpti
             BenchError: an engine that is unknown or not installed, a flag that says something of torch alone, or one
                 that says what a file says.
         """
+        if self.graph:
+            refuse_of_models(self, ("exported", "quantize", "trust"))
+            if len(self.batch_size) > 1:
+                raise BenchError("--batch-size of files is one", "profile them one after the other")
         engines = self.engines()
         refuse_of_torch(self, engines)
         precisions(self.quantize, engines)
@@ -157,6 +182,11 @@ class ProfileOptions(ModelOptions, AnyModelOptions, EngineOptions, ExecutionOpti
         from proscale_bench.cost.geometry import parse_size
 
         size, batch_sizes = self.size, tuple(dict.fromkeys(self.batch_size))
+        if self.graph:
+            from proscale_bench.bench.graphs import given_to
+
+            given = given_to(self.graph, size_of(self.size), self.only_batch)
+            return ProfileRequest(specs, given, (given.batch_size,))
         if self.exported_file is not None:
             size, batch_sizes = input_of(self.exported_file, self.trust, size, batch_sizes)
         if size is None:
@@ -222,6 +252,12 @@ def models_in_turns(options: ProfileOptions) -> tuple[ModelSpec, ...]:
     from proscale_bench.commands.progress import LINE_EVERY_S, progress_bar
     from proscale_bench.render.console import note
 
+    if options.graph:
+        from proscale_bench.bench.graphs import find_graphs, given_to
+
+        how = (size_of(options.size), options.only_batch)
+        given_to(options.graph, *how)
+        return find_graphs(options.graph, *how)
     if not options.others:
         return options.specs()
     if not options.schedule:

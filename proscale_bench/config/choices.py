@@ -27,7 +27,7 @@ Sampling = Literal[
 PostProcessing = Literal["ours", "theirs"]
 Task = tasks.Task
 Mode = Literal["eager", "compiled", "cuda_graphs", "compiled_cuda_graphs", "exported"]
-EngineName = Literal["torch", "aot", "onnxruntime", "openvino"]  # what runs a model; all but torch run an exported file
+EngineName = Literal["torch", "aot", "onnxruntime", "openvino", "tensorrt"]  # all but torch run an exported file
 EMBEDDED = "shapes-val"  # the data that come with the tool
 
 

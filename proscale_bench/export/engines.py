@@ -7,10 +7,12 @@ that it is trusted.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +20,19 @@ from numpy.typing import NDArray
 from proscale_bench.config.choices import EngineName, ExportPrecision
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
-from proscale_bench.export.extras import first_line, needs
+from proscale_bench.export.extras import TENSORRT, first_line, last_line, needs, require_tensorrt
 from proscale_bench.specs.levels import SIZE_DIVISOR
 
 Images = NDArray[np.uint8] | NDArray[np.float32]  # [B, 3, H, W], RGB, 0 to 255
 Outputs = tuple[NDArray[np.float32], ...]
+MAX_SIDE = 1 << 15
+XML_PROLOGUE = 4096  # bytes of a file, in which its network begins
 LEAST_PX = 64  # of a side, where all sizes are taken
 FORMATS: dict[str, EngineName] = {".onnx": "onnxruntime", ".xml": "openvino", ".pt2": "aot"}
+ENDS: dict[EngineName, str] = {
+    **{engine: end for end, engine in FORMATS.items()},
+    "tensorrt": ".onnx",
+}  # what each runs
 
 
 class Engine(Protocol):
@@ -116,7 +124,7 @@ class ExportedModel:
 
 
 class OnnxRuntime:
-    """onnxruntime on the CPU.
+    """onnxruntime, on the CPU.
 
     Args:
         model: path of a file, or a model's bytes.
@@ -124,19 +132,23 @@ class OnnxRuntime:
     """
 
     name: EngineName = "onnxruntime"
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
 
     def __init__(self, model: Path | bytes, threads: int = 0) -> None:
         with needs("onnxruntime"):
             import onnxruntime
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 4  # what goes wrong is raised
         options.add_session_config_entry("session.force_spinning_stop", "1")  # others take turns with it
         source = model if isinstance(model, bytes) else str(model)
+        self._where = "the graph" if isinstance(model, bytes) else str(model)
         try:
-            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(source, options, providers=list(self.providers))
         except Exception as error:  # its own types derive from no common one
-            where = "the graph" if isinstance(model, bytes) else str(model)
-            raise BenchError(f"{where}: onnxruntime cannot load it: {first_line(error)}", "export it again") from error
+            raise BenchError(
+                f"{self._where}: onnxruntime cannot load it: {first_line(error)}", "export it again"
+            ) from error
         self.version = str(onnxruntime.__version__)
         self.told = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
         self._inputs = [one.name for one in self._session.get_inputs()]
@@ -146,11 +158,32 @@ class OnnxRuntime:
         return self.run_all([images])
 
     def run_all(self, inputs: Sequence[NDArray[Any]]) -> Outputs:
-        return tuple(self._session.run(None, dict(zip(self._inputs, inputs, strict=True))))
+        with _running(self._where, self.name):
+            return tuple(self._session.run(None, dict(zip(self._inputs, inputs, strict=True))))
 
     def run_named(self, images: Images) -> dict[str, NDArray[np.float32]]:
         """The outputs by name."""
         return dict(zip(self._outputs, self.run(images), strict=True))
+
+
+class TensorRt(OnnxRuntime):
+    """TensorRT as onnxruntime's provider, on a GPU; what it does not take runs in CUDA, and on the CPU at last.
+
+    Raises:
+        BenchError: onnxruntime was built without it, or it did not start.
+    """
+
+    name: EngineName = "tensorrt"
+    providers = (TENSORRT, "CUDAExecutionProvider", "CPUExecutionProvider")
+
+    def __init__(self, model: Path | bytes, threads: int = 0) -> None:
+        require_tensorrt()
+        super().__init__(model, threads)
+        if TENSORRT not in (ran := self._session.get_providers()):  # it steps back without a word
+            raise BenchError(
+                f"{self._where}: TensorRT did not start, and {ran[0]} would run it",
+                "are its libraries and a GPU's driver there? nvidia-smi, python -m pip install tensorrt",
+            )
 
 
 class OpenVino:
@@ -166,6 +199,7 @@ class OpenVino:
     def __init__(self, model: Path, threads: int = 0) -> None:
         with needs("openvino"):
             import openvino
+        require_openvino_file(model)
         core = openvino.Core()
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if threads:
@@ -174,7 +208,8 @@ class OpenVino:
             read = core.read_model(str(model))
             self._compiled = core.compile_model(read, "CPU", settings)
         except RuntimeError as error:
-            raise BenchError(f"{model}: OpenVINO cannot load it: {first_line(error)}", "export it again") from error
+            raise BenchError(f"{model}: OpenVINO cannot load it: {last_line(error)}", "export it again") from error
+        self._where = str(model)
         self.version = str(openvino.__version__).partition("-")[0]
         has = read.has_rt_info([METADATA])
         self.told = str(read.get_rt_info([METADATA]).value) if has else None
@@ -183,7 +218,8 @@ class OpenVino:
         return self.run_all([images])
 
     def run_all(self, inputs: Sequence[NDArray[Any]]) -> Outputs:
-        found = self._compiled(list(inputs))
+        with _running(self._where, self.name):
+            found = self._compiled(list(inputs))
         return tuple(found[output] for output in self._compiled.outputs)
 
 
@@ -200,6 +236,8 @@ class CompiledPackage:
     def __init__(self, path: Path, threads: int = 0) -> None:
         import torch
 
+        if not zipfile.is_zipfile(path):  # torch reads it otherwise, and says something else
+            raise BenchError(f"{path}: no whole package", "export it again on this machine")
         try:
             self._run: Any = torch._inductor.aoti_load_package(str(path))
         except (RuntimeError, OSError, ValueError) as error:
@@ -223,15 +261,30 @@ ENGINES: dict[EngineName, Callable[[Path, int], Engine]] = {
     "onnxruntime": OnnxRuntime,
     "openvino": OpenVino,
     "aot": CompiledPackage,
+    "tensorrt": TensorRt,
 }
 
 
-def load_exported(path: Path, *, trust: bool = False, threads: int = 0) -> ExportedModel:
+@contextmanager
+def _running(where: str, engine: EngineName) -> Iterator[None]:
+    """Have what an engine says of a run be an error of ours, but for want of memory."""
+    try:
+        yield
+    except Exception as error:  # its own types derive from no common one
+        if "alloc" in str(error):
+            raise MemoryError(str(error)) from error
+        raise BenchError(f"{where}: {engine} cannot run it: {first_line(error)}", "export it again") from error
+
+
+def load_exported(
+    path: Path, *, trust: bool = False, threads: int = 0, engine: EngineName | None = None
+) -> ExportedModel:
     """Load a file that `models export` wrote.
 
     Args:
         trust: run the machine code of a `.pt2` package.
         threads: number of CPU threads; 0: the engine's choice. A package has PyTorch's.
+        engine: runs it, where a file's end leaves a choice.
 
     Raises:
         BenchError: unreadable, no export of ours, an engine that is not installed, or a package without trust.
@@ -239,20 +292,12 @@ def load_exported(path: Path, *, trust: bool = False, threads: int = 0) -> Expor
     if path.suffix not in FORMATS:
         raise BenchError(f"{path}: '{path.suffix}' is no exported file", f"known: {', '.join(FORMATS)}")
     require_file(path)
-    engine: Engine
-    match path.suffix:
-        case ".onnx":
-            engine = OnnxRuntime(path, threads)
-        case ".xml":
-            engine = OpenVino(path, threads)
-        case _:
-            if not trust:
-                raise BenchError(
-                    f"{path}: a package holds machine code, which loading it runs",
-                    "--trust, if you know where it is from",
-                )
-            engine = CompiledPackage(path)
-    return ExportedModel(path, engine, told_of(path, engine.told))
+    if path.suffix == ".pt2" and not trust:
+        raise BenchError(
+            f"{path}: a package holds machine code, which loading it runs", "--trust, if you know where it is from"
+        )
+    found = ENGINES[engine or FORMATS[path.suffix]](path, threads)
+    return ExportedModel(path, found, told_of(path, found.told))
 
 
 def require_file(path: Path) -> None:
@@ -266,18 +311,45 @@ def require_file(path: Path) -> None:
         raise BenchError(f"{path}: {what}", "'proscale-bench models export' writes one")
 
 
+def require_openvino_file(path: Path) -> None:
+    """Refuse an `.xml` that is no network of OpenVINO, which would try whatever else it could be, or lacks its weights.
+
+    Raises:
+        BenchError: it is none, or its `.bin` is not there.
+    """
+    if path.suffix != ".xml":
+        return
+    with path.open("rb") as file:
+        begin = file.read(XML_PROLOGUE)
+    if b"<net" not in begin:
+        raise BenchError(f"{path}: no network of OpenVINO: there is no <net> in it", "export it again")
+    require_file(path.with_suffix(".bin"))
+
+
 def told_of(path: Path, text: str | None) -> dict[str, Any]:
     """The description that a file carries of itself.
 
     Raises:
-        BenchError: it is no export of ours.
+        BenchError: it is no export of ours, or of a model that has no masks.
     """
     try:
         told = json.loads(text or "null")
         given = told["input"]
-        if not {"size", "batch_size", "dynamic", "floating"} <= set(given) or "head" not in told:
+        if "head" not in told or not _is_input(given):
             raise KeyError("input")
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        hint = "its FLOPs: proscale-bench flops --graph FILE.onnx"
+        hint = "its FLOPs: flops --graph FILE.onnx; its latency: profile --graph FILE.onnx"
         raise BenchError(f"{path}: does not say that it is an export of ours", hint) from error
     return dict(told)
+
+
+def _is_input(given: Any) -> bool:
+    """The input of a file is described as `module.metadata` does."""
+    sides, number = given["size"], given["batch_size"]
+    return (
+        isinstance(sides, list)
+        and len(sides) == 2
+        and all(type(one) is int and 1 <= one <= MAX_SIDE for one in (*sides, number))
+        and all(type(given[key]) is bool for key in ("dynamic", "floating"))
+        and given.get("precision", "fp32") in get_args(ExportPrecision)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from proscale_bench.export.graph import GraphCount, count_nodes
 from proscale_bench.export.module import INPUT, OUTPUTS, captured, metadata, prepared
 from proscale_bench.export.onnx_file import to_onnx, write_onnx
 from proscale_bench.export.proof import SEED, Proof, proof_images, prove
-from proscale_bench.export.quantize import quantized
+from proscale_bench.export.quantize import CALIBRATION_IMAGES, calibration_images, quantized
 from proscale_bench.export.settings import ExportSettings
 from proscale_bench.files import refuse_overwrite, replacing
 from proscale_bench.models.mask2former import Mask2Former
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import onnx
 
 DEFAULTS = ExportSettings()
-CALIBRATION_IMAGES, CALIBRATION_SEED = 32, 11  # drawn as the embedded data are, other ones than the proof's
+CALIBRATION_SEED = 11  # of images that are drawn as the embedded data are, other ones than the proof's
 OnStep = Callable[[str, int, int], None]  # what is being done, how much of it is done, and in all
 
 
@@ -106,6 +106,7 @@ def export_model(
     *,
     told: Mapping[str, Any] | None = None,
     images: int = 4,
+    calibration: Sequence[Path] | None = None,
     overwrite: bool = False,
     progress: OnStep = lambda what, done, total: None,
 ) -> Exported:
@@ -116,6 +117,7 @@ def export_model(
         path: its end says what is written: `.onnx`, `.xml` for OpenVINO, `.pt2` for compiled code.
         told: more of what the file says of itself: the weights' digest, classes, provenance.
         images: number of drawn images that the file is proved on, beside random ones.
+        calibration: pictures whose activations a quantised file's ranges are of; None: drawn ones.
 
     Raises:
         BenchError: another end, a file that is there, a package that is not installed, or a model that cannot be
@@ -128,6 +130,13 @@ def export_model(
     beside = path.with_suffix(".bin")
     for one in (path, beside) if path.suffix == ".xml" else (path,):
         refuse_overwrite(one, overwrite)
+    calibrated_on: list[Images] = []
+    if settings.precision == "int8":
+        calibrated_on = (
+            _proof_batches(settings, CALIBRATION_IMAGES, seed=CALIBRATION_SEED)
+            if calibration is None
+            else calibration_images(calibration, settings.size, settings.batch_size, settings.floating)
+        )
     started = time.monotonic()
     progress("capturing the graph", 0, 1)
     module = prepared(model, settings)
@@ -143,7 +152,7 @@ def export_model(
         written = graph
         if settings.precision == "int8":
             progress("quantising", 0, 1)
-            written = quantized(graph, INPUT, _proof_batches(settings, CALIBRATION_IMAGES, seed=CALIBRATION_SEED))
+            written = quantized(graph, INPUT, calibrated_on)
         if path.suffix == ".onnx":
             write_onnx(written, path, overwrite)
         else:

@@ -13,7 +13,9 @@ from proscale_bench.errors import BenchError
 PACKAGES = {  # of an engine, to write its file and to run it
     "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("onnx", "onnxscript", "onnxruntime", "openvino"),
+    "tensorrt": ("onnx", "onnxscript", "onnxruntime"),
 }
+TENSORRT = "TensorrtExecutionProvider"  # onnxruntime's
 EXTRAS = {"onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx", "openvino": "openvino"}
 
 
@@ -49,6 +51,23 @@ def require_engines(names: Iterable[str]) -> None:
         if name == "aot" and not any(map(shutil.which, (os.environ.get("CXX") or "g++", "clang++"))):
             message = "aot: a package is compiled, and there is no C++ compiler"
             raise BenchError(message, "on Debian: apt install g++")
+        if name == "tensorrt":
+            require_tensorrt()
+
+
+def require_tensorrt() -> None:
+    """Make sure that this machine's onnxruntime was built with TensorRT.
+
+    Raises:
+        BenchError: it was not; with what it has.
+    """
+    with needs("onnxruntime"):
+        import onnxruntime
+    if TENSORRT not in (there := onnxruntime.get_available_providers()):
+        raise BenchError(
+            f"tensorrt: onnxruntime has no {TENSORRT} here, but {', '.join(there)}",
+            "on a machine with an NVIDIA GPU: python -m pip install onnxruntime-gpu tensorrt; else another --engine",
+        )
 
 
 def first_line(error: Exception) -> str:
@@ -56,3 +75,10 @@ def first_line(error: Exception) -> str:
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return str(error).strip().partition("\n")[0][:300] or type(error).__name__
+
+
+def last_line(error: Exception) -> str:
+    """The end of what OpenVINO says went wrong: it begins with places in its source."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return said[-1][:300] if said else first_line(error)

@@ -50,10 +50,12 @@ class GraphCount:
     Args:
         calls: counts of (part, operator, amount of one node); a part is the name of the outermost module but one.
         uncounted: number of nodes of arithmetic that no rule set counts, by type.
+        elements: number of elements that these give, where their shapes are known.
     """
 
     calls: Counter[tuple[str, Operator, int]]
     uncounted: Counter[str]
+    elements: Counter[str]
 
     def flops(self, rules: Rules, convention: Convention = "mac") -> int:
         """FLOPs of one run under a rule set."""
@@ -131,30 +133,31 @@ def count_graph(path: Path, sizes: Mapping[str, int] | None = None) -> GraphCoun
     """Count the nodes of an ONNX file.
 
     Args:
-        sizes: values of symbolic dimensions, by name.
+        sizes: values of symbolic dimensions, by name; see `graph_input.GraphInput.told`.
 
     Raises:
         BenchError: unreadable; a node of a type without a rule, or of a shape that nothing tells (exit code 3).
     """
+    from proscale_bench.export.graph_input import at_sizes
     from proscale_bench.export.onnx_file import read_graph
 
-    return count_nodes(read_graph(path), str(path), sizes)
+    return count_nodes(at_sizes(read_graph(path), sizes or {}), str(path))
 
 
-def count_nodes(model: onnx.ModelProto, where: str, sizes: Mapping[str, int] | None = None) -> GraphCount:
+def count_nodes(model: onnx.ModelProto, where: str) -> GraphCount:
     """Count the nodes of a graph; see `count_graph`. `where` names it in errors."""
     import onnx
 
     calls: Counter[tuple[str, Operator, int]] = Counter()
-    uncounted: Counter[str] = Counter()
+    uncounted, elements = Counter[str](), Counter[str]()
     products: Counter[tuple[str, ...]] = Counter()  # of each call of attention so far
-    for node, raw in _nodes(onnx.shape_inference.infer_shapes(model, data_prop=True), sizes or {}):
+    for node, raw in _nodes(onnx.shape_inference.infer_shapes(model, data_prop=True)):
         try:
             counted = _count(node, products)
         except _UnknownShapeError as unknown:
             raise BenchError(
                 f"{where}: node {raw.name or raw.op_type} ({node.kind}): nothing tells {unknown}",
-                "a graph of symbolic sizes is counted at one size: --size HxW; else export it with fixed sizes",
+                "export it with fixed sizes",
                 ExitCode.UNTRUSTED,
             ) from None
         except KeyError:
@@ -168,7 +171,8 @@ def count_nodes(model: onnx.ModelProto, where: str, sizes: Mapping[str, int] | N
             calls[_part(node.scopes), operator, amount] += 1
         elif node.kind in ARITHMETIC:
             uncounted[node.kind] += 1
-    return GraphCount(calls, uncounted)
+            elements[node.kind] += prod(node.output) if node.output is not None else 0
+    return GraphCount(calls, uncounted, elements)
 
 
 def _count(node: _Node, products: Counter[tuple[str, ...]]) -> Counted:
@@ -245,14 +249,14 @@ RULES: dict[str, Callable[[_Node], Counted]] = {
 }
 
 
-def _nodes(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Iterator[tuple[_Node, onnx.NodeProto]]:
+def _nodes(model: onnx.ModelProto) -> Iterator[tuple[_Node, onnx.NodeProto]]:
     import onnx
 
     graph = model.graph
     constants = {one.name: tuple(one.dims) for one in graph.initializer}
     shapes: dict[str, tuple[int, ...] | None] = dict(constants)
     for value in (*graph.input, *graph.value_info, *graph.output):
-        sides = [sizes.get(side.dim_param, 0) if side.dim_param else side.dim_value for side in _sides(value)]
+        sides = [0 if side.dim_param else side.dim_value for side in _sides(value)]
         shapes[value.name] = tuple(sides) if value.type.tensor_type.HasField("shape") and all(sides) else None
     for node in graph.node:
         told = {one.key: one.value for one in node.metadata_props}

@@ -10,16 +10,23 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from proscale_bench.data.batches import resize
+from proscale_bench.data.pictures import read_image
 from proscale_bench.errors import BenchError
 from proscale_bench.export.engines import Images
 from proscale_bench.export.extras import first_line, needs
+from proscale_bench.units import Size
 
 if TYPE_CHECKING:
     import onnx
 
+CALIBRATION_IMAGES = 32
 QUANTISED = ("Conv", "Gemm", "MatMul")
 
 
@@ -68,6 +75,23 @@ def quantized(graph: onnx.ModelProto, name: str, batches: Sequence[Images]) -> o
     del found.metadata_props[:]
     found.metadata_props.extend(graph.metadata_props)
     return found  # type: ignore[no-any-return]
+
+
+def calibration_images(paths: Sequence[Path], size: Size, batch_size: int, floating: bool) -> list[Images]:
+    """Batches of pictures to calibrate on, stretched to a file's size: at most `CALIBRATION_IMAGES`, spread evenly.
+
+    Args:
+        batch_size: the last batch begins again with the first pictures where it is not full.
+
+    Raises:
+        BenchError: a picture cannot be read.
+    """
+    step = max(1.0, len(paths) / CALIBRATION_IMAGES)
+    chosen = [paths[int(place * step)] for place in range(min(len(paths), CALIBRATION_IMAGES))]
+    pictures = [resize(read_image(path), size).transpose(2, 0, 1) for path in chosen]
+    rows = [np.stack(list(islice(cycle(pictures), start, start + batch_size)))
+            for start in range(0, len(pictures), batch_size)]  # fmt: skip
+    return [np.ascontiguousarray(row, np.float32 if floating else np.uint8) for row in rows]
 
 
 @contextmanager

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from proscale_bench.config.choices import EngineName, ExportPrecision
+from proscale_bench.models.running import device_name
 from proscale_bench.results.profile import Execution
 from proscale_bench.specs.model import ModelSpec
 from proscale_bench.units import Size
@@ -39,12 +41,27 @@ class Runtime:
         """
         if self.engine == "torch":
             return in_torch
-        told = {"inference_engine": self.engine, "inference_engine_version": self.version, "dtype": self.precision}
-        sampling = "gather" if sampling == "gather" else "grid_sample"
-        return in_torch.model_copy(update={"mode": "exported", "sampling": sampling, "optimizations": True, **told})
+        told: dict[str, Any] = {
+            "mode": "exported",
+            "dtype": self.precision,
+            "sampling": "gather" if sampling == "gather" else "grid_sample",
+            "optimizations": True,
+            "inference_engine": self.engine,
+            "inference_engine_version": self.version,
+            **device_of(self.engine),
+        }
+        return in_torch.model_copy(update=told)
 
 
 TORCH = Runtime()
+
+
+def device_of(engine: EngineName) -> dict[str, str]:
+    """What an execution says of the device of an engine that does not run on the CPU; empty of the others."""
+    if engine != "tensorrt":
+        return {}
+    name = device_name(torch.device("cuda")) if torch.cuda.is_available() else "NVIDIA GPU"  # torch may be the CPU's
+    return {"device": "cuda", "device_name": name}
 
 
 class EngineModel(Protocol):

@@ -179,7 +179,10 @@ class Session:
                     runtime = Runtime(runtime.engine, model.precision, model.engine_version)  # noqa: PLW2901
                 except (BenchError, *FAILURES) as error:
                     model = error.with_traceback(None)
-                yield Turn(spec, model, self.execution(batch_size, runtime, index))
+                execution = self.execution(batch_size, runtime, index)
+                if isinstance(spec, CustomSpec):  # as it is
+                    execution = execution.model_copy(update={"sampling": NO_SAMPLING, "optimizations": False})
+                yield Turn(spec, model, execution)
 
     def _measure(
         self, turns: Sequence[Turn], batch_size: int, size: Size, output_size: Size, progress: OnProfileStage

@@ -198,7 +198,7 @@ def headlines(records: Sequence[Record], *, with_backbone: bool = False) -> list
     for setting, group in settings.items():
         for record in group:
             profile = record.profile
-            if profile is None or profile.counted_saving_pct is None:
+            if profile is None or profile.counted_saving_pct is None or profile.counted_saving_pct.counted is None:
                 continue
             how = setting.execution
             batch = f" at batch {how.batch_size}" if how and len(settings) > 1 else ""

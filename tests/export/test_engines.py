@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -15,11 +18,13 @@ from proscale_bench.bench.execution import ExecutionSettings
 from proscale_bench.bench.exported import as_batch, of_file
 from proscale_bench.errors import BenchError
 from proscale_bench.export.description import spec_of
-from proscale_bench.export.engines import ExportedModel
+from proscale_bench.export.engines import ExportedModel, OnnxRuntime, TensorRt, told_of
 from proscale_bench.export.settings import ExportSettings
+from proscale_bench.measure.engines import Runtime
 from proscale_bench.results.profile import Execution
 from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.spelling import parse_encoder
+from tests.cli import run
 
 
 def model(size: tuple[int, int] | None, *, floating: bool = False, batch_size: int = 1) -> ExportedModel:
@@ -103,7 +108,8 @@ def test_code_that_lay_in_the_folder_is_run_where_it_is_trusted(
 ) -> None:
     asked: list[bool] = []
 
-    def load(path: Path, *, trust: bool, threads: int) -> ExportedModel:
+    def load(path: Path, *, trust: bool, threads: int, engine: str) -> ExportedModel:
+        assert engine == "aot"
         asked.append(trust)
         return ExportedModel(path, None, {"weights": "0" * 64})  # type: ignore[arg-type]
 
@@ -116,3 +122,87 @@ def test_code_that_lay_in_the_folder_is_run_where_it_is_trusted(
     weights: Any = SimpleNamespace(spec=spec, digest="0" * 64, source="a.pth")
     found = exported._made(weights, tmp_path, settings, how, lambda what, done, total: None)
     assert (found.path.name, asked) == (f"{name}.pt2", [trust])
+
+
+class Provided:
+    """onnxruntime as far as `TensorRt` uses it, on a machine with these providers."""
+
+    GraphOptimizationLevel = SessionOptions = MagicMock
+    __version__ = "1.0"
+
+    def __init__(self, there: list[str], start: list[str]) -> None:
+        self.there, self.start, self.asked = there, start, []  # type: ignore[var-annotated]
+
+    def get_available_providers(self) -> list[str]:
+        return self.there
+
+    def InferenceSession(self, path: str, options: object, providers: list[str]) -> MagicMock:  # noqa: N802
+        self.asked.append(providers)
+        return MagicMock(get_providers=lambda: self.start)
+
+
+def test_tensorrt_is_asked_for_before_all_else_and_named_where_it_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    order = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    for there, start, said in (
+        (order[2:], order[2:], "onnxruntime has no TensorrtExecutionProvider here, but CPUExecutionProvider"),
+        (order, order[1:], "TensorRT did not start, and CUDAExecutionProvider would run it"),
+        (order, order, None),
+    ):
+        fake = Provided(there, start)
+        monkeypatch.setitem(sys.modules, "onnxruntime", fake)  # type: ignore[arg-type]
+        if said is None:
+            assert TensorRt(tmp_path / "a.onnx").name == "tensorrt"
+        else:
+            with pytest.raises(BenchError, match=said):
+                TensorRt(tmp_path / "a.onnx")
+        assert fake.asked == ([order] if there == order else [])
+
+
+def test_tensorrt_is_refused_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    found = run("profile", "-b", "tiny", "--engine", "tensorrt")
+    assert (found.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "onnxruntime-gpu" in found.stderr
+
+
+def test_a_record_of_tensorrt_is_of_a_gpu() -> None:
+    how = {"device": "cpu", "device_name": "a CPU", "dtype": "fp32", "batch_size": 1, "mode": "eager"}
+    torch = Execution.model_validate({**how, "sampling": "grid_sample", "optimizations": True, "threads": 1})
+    ran = Runtime("tensorrt", version="1.0").execution(torch, "auto")
+    assert (ran.device, ran.engine, ran.mode) == ("cuda", "tensorrt", "exported")
+    assert Runtime("openvino").execution(torch, "auto").device == "cpu"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"size": "64x64"},
+        {"size": [64]},
+        {"size": [64, -1]},
+        {"size": [64, 64.0]},
+        {"batch_size": None},
+        {"batch_size": 0},
+        {"dynamic": 1},
+        {"floating": "no"},
+        {"precision": "int4"},
+    ],
+)
+def test_a_description_of_an_input_that_cannot_be_is_of_no_export(wrong: dict[str, Any]) -> None:
+    given = {"size": [64, 64], "batch_size": 1, "dynamic": False, "floating": True, "precision": "fp32"}
+    assert told_of(Path("a.onnx"), json.dumps({"input": given, "head": {}}))
+    with pytest.raises(BenchError, match="does not say"):
+        told_of(Path("a.onnx"), json.dumps({"input": {**given, **wrong}, "head": {}}))
+
+
+def test_what_an_engine_says_of_a_run_is_an_error_of_ours(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, 2)) for name in "xy"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "graph", ends[:1], ends[1:])
+    opset = [onnx.helper.make_opsetid("", 20)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "a.onnx")
+    with pytest.raises(BenchError, match="onnxruntime cannot run it"):
+        OnnxRuntime(tmp_path / "a.onnx").run_all([np.zeros((3, 3), np.float32)])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from proscale_bench.export.engines import OnnxRuntime  # noqa: E402
-from proscale_bench.export.quantize import quantized  # noqa: E402
+from proscale_bench.export.quantize import CALIBRATION_IMAGES, calibration_images, quantized  # noqa: E402
+from tests.cli import run  # noqa: E402
 
 
 def graph() -> onnx.ModelProto:
@@ -37,3 +41,28 @@ def test_products_by_weights_are_quantised_and_others_are_not() -> None:
     assert inputs["by_weights"] == ["DequantizeLinear", "DequantizeLinear"]
     exact, eight = (OnnxRuntime(one.SerializeToString(), 1).run(images[0])[0] for one in (graph(), found))
     assert 0 < np.abs(exact - eight).max() < 0.05 * np.abs(exact).max()
+
+
+def test_pictures_of_a_folder_are_spread_and_stretched(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number:03}.png" for number in range(2 * CALIBRATION_IMAGES + 1)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (20, 10), (number, 0, 7)).save(path)
+    batches = calibration_images(paths, (16, 12), 3, floating=False)
+    assert [batch.shape for batch in batches] == [(3, 3, 16, 12)] * 11
+    assert {batch.dtype for batch in batches} == {np.dtype(np.uint8)}
+    reds = [int(image[0, 0, 0]) for batch in batches for image in batch]
+    assert reds[:3] == [0, 2, 4]
+    assert reds[31:] == [62, 0]  # 32 images, and the first again
+    assert calibration_images(paths[:2], (16, 12), 1, floating=True)[1][0, :, 0, 0].tolist() == [1.0, 0.0, 7.0]
+
+
+def test_calibration_is_of_what_is_quantised_and_of_pictures(tmp_path: Path) -> None:
+    out = str(tmp_path / "a.onnx")
+    flags = ("models", "export", out, "-s", "1,1,1", "-b", "tiny", "--size", "64x64")
+    for more, said in (
+        (("--calibrate", str(tmp_path)), "add --quantize int8"),
+        (("--calibrate", str(tmp_path), "--quantize", "int8"), "pictures"),
+        (("--calibrate", str(tmp_path / "none"), "--quantize", "int8"), "none"),
+    ):
+        found = run(*flags, *more)
+        assert (found.exit_code, said in found.stderr) == (2, True), found.stderr
