@@ -91,7 +91,7 @@ def calibration_images(paths: Sequence[Path], size: Size, batch_size: int, float
     pictures = [resize(read_image(path), size).transpose(2, 0, 1) for path in chosen]
     rows = [np.stack(list(islice(cycle(pictures), start, start + batch_size)))
             for start in range(0, len(pictures), batch_size)]  # fmt: skip
-    return [np.ascontiguousarray(row, np.float32 if floating else np.uint8) for row in rows]
+    return [row.astype(np.float32) if floating else row for row in rows]
 
 
 @contextmanager

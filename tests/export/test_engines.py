@@ -131,7 +131,7 @@ class Provided:
     __version__ = "1.0"
 
     def __init__(self, there: list[str], start: list[str]) -> None:
-        self.there, self.start, self.asked = there, start, []  # type: ignore[var-annotated]
+        self.there, self.start, self.asked = there, start, []
 
     def get_available_providers(self) -> list[str]:
         return self.there
