@@ -125,6 +125,9 @@ def read_spec(path: Path, cut_short: bool = False, *, any_depth: bool = False) -
         if spec is not None and not spec.layers and hints.schedule is None and not any_depth:
             raise BenchError(f"{path}: no token layers")
     except BenchError:
+        from proscale_bench.models.checkpoints.vetting import vet
+
+        vet(path)
         from proscale_bench.models.checkpoints.load import open_checkpoint
 
         checkpoint = open_checkpoint(path)

@@ -301,8 +301,12 @@ def evaluate_models(
     from proscale_bench.commands.progress import progress_bar, uninterrupted
     from proscale_bench.evaluation.saved import PredictionWriter
     from proscale_bench.files import locked
+    from proscale_bench.models.checkpoints.vetting import vet
     from proscale_bench.render.console import detail
 
+    for path in options.files():
+        if not is_exported(path):
+            vet(path)
     writer = PredictionWriter(options.save_predictions, options.force) if options.save_predictions else None
     with progress_bar("loading torch") as bar, locked(folder, "evaluation") if processes.is_first else nullcontext():
         with uninterrupted():

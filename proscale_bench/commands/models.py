@@ -215,8 +215,10 @@ def open_told(file: Path, schedule: str | None) -> Checkpoint:
     """Read a checkpoint, held against a schedule where one is given."""
     from proscale_bench.commands.progress import uninterrupted
     from proscale_bench.config.catalogue import parse_runnable
+    from proscale_bench.models.checkpoints.vetting import vet
 
     told = None if schedule is None else parse_runnable(schedule)
+    vet(file)
     with uninterrupted():
         from proscale_bench.models.checkpoints.load import open_checkpoint
     return open_checkpoint(file, told)

@@ -89,9 +89,11 @@ def predict(options: PredictOptions) -> None:
     from proscale_bench.config.catalogue import parse_runnable
     from proscale_bench.data.image_files import find_pictures, look_at
     from proscale_bench.data.whole_folder import whole_folder
+    from proscale_bench.models.checkpoints.vetting import vet
     from proscale_bench.render.console import note, stdout_console, warn
 
     options.check()
+    vet(options.weights)
     told = None if options.categories is None else read_categories(options.categories)
     with progress_bar("looking at the pictures") as bar:
         root, paths = find_pictures(options.images)

@@ -154,6 +154,7 @@ class TrainOptions(DeviceOptions):
         from proscale_bench.config.choices import Precision, find_shipped
         from proscale_bench.config.recipe import DetectionRecipe, read_recipe
         from proscale_bench.config.recipe_changes import RecipeChanges, with_changes
+        from proscale_bench.models.checkpoints.vetting import vet
         from proscale_bench.specs.backbones import BACKBONES, get_backbone
         from proscale_bench.specs.families import MASK2FORMER, is_detector, name_of, own_model, own_name
 
@@ -185,6 +186,8 @@ class TrainOptions(DeviceOptions):
         for name in (recipe.start, recipe.backbone_weights):
             if name is not None and not Path(name).exists():
                 raise BenchError(f"{name}: no such file", "give the path of a checkpoint")
+            if name is not None:
+                vet(Path(name))
         return schedule, recipe
 
     def folder(self, schedule: EncoderSpec, recipe: Recipe) -> Path:

@@ -22,6 +22,7 @@ THREE_BYTES = np.uint32(0xFFFFFF)  # COCO's panoptic format: id = R + 256 G + 65
 # By Pillow's mode and the header's bit depth and colour type.
 DECODED_BY_KORNIA = {("RGB", b"\x08\x02"): "rgb", ("L", b"\x08\x00"): "mono"}
 
+DEPTH = 24  # the place of a PNG's bits a channel, in its header
 ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
 LYING = (5, 6, 7, 8)
 
@@ -81,7 +82,7 @@ def read_size(path: Path) -> tuple[int, int]:
     """
     with opened(path) as image:
         _require_8_bits(path, image)
-        size = image.height, image.width
+        size = _stored_size(image)
         # Of a PNG that says nothing before its pixels, Pillow would decode them all to look behind them.
         silent = image.format == "PNG" and "exif" not in image.info
         return size if silent or _orientation(image) not in LYING else size[::-1]
@@ -114,7 +115,8 @@ def opened(path: Path, raw: bytes | None = None) -> Image:
 def _require_8_bits(path: Path, image: Image) -> None:
     """Refuse grey of 16 or 32 bits, integer or float: which of its values is white, no file says.
 
-    Pillow would cut every value at 255, so that nearly all pixels become white, or black where white is 1.0.
+    Pillow would cut every value at 255, so that nearly all pixels become white, or black where white is 1.0. Colours of
+    16 bits are scaled: it keeps the upper byte.
     """
     if image.mode.startswith(("I", "F")):
         bits = 16 if image.mode.startswith("I;16") else 32
@@ -124,11 +126,21 @@ def _require_8_bits(path: Path, image: Image) -> None:
         )
 
 
+def _stored_size(image: Image) -> tuple[int, int]:
+    """Height and width as the pixels are stored; of a TIFF some versions of Pillow tell them as they are turned."""
+    from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
+
+    if isinstance(image, TiffImageFile):
+        return int(image.tag_v2[IMAGELENGTH]), int(image.tag_v2[IMAGEWIDTH])
+    return image.height, image.width
+
+
 def _upright(image: Image) -> Image:
     """Turned as EXIF says. Where that is damaged the pixels are taken as they are, as detectron2 takes them."""
     from PIL.Image import Transpose
 
     image.load()
+    image.info.pop("transparency", None)  # Pillow would warn of a palette with alpha, which is ignored
     turn = {
         2: Transpose.FLIP_LEFT_RIGHT,
         3: Transpose.ROTATE_180,
@@ -155,6 +167,8 @@ def _pixels(path: Path, kind: str | None, modes: tuple[str, ...], hint: str) -> 
     with opened(path, raw) as image:
         if image.format != "PNG" or image.mode not in modes:
             raise BenchError(f"{path}: {image.format} of mode {image.mode}", hint)
+        if kind is not None and raw[DEPTH] > 8:  # Pillow would keep the upper bytes, and read other ids
+            raise BenchError(f"{path}: PNG of {raw[DEPTH]} bits a channel", hint)
         layout = DECODED_BY_KORNIA.get((image.mode, raw[24:26]))
         if layout is not None:
             from kornia_rs.io import decode_image_png_u8

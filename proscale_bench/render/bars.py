@@ -28,6 +28,7 @@ COLUMNS = 2  # of panels, in the figure of costs
 HIDDEN_SHARE = 0.0015  # of the widest bar: what is thinner cannot be seen, and the legend says so
 ROW_INCHES, HEAD_INCHES, LINE_INCHES, ROOF_INCHES = 0.27, 0.95, 0.17, 2.9
 MOST_PANELS = 6  # settings and backbones; the report's tables have them all
+MOST_BARS = 100  # of a panel: a figure of metres takes gigabytes, and the report's tables have them all
 ALL_LAYERS = BLUES[2]  # stands for all token layers under the roof
 TITLE_LETTERS = 38  # that fit over half of the figure
 ROOM = 1.27  # beside the longest bar, for the saving
@@ -48,7 +49,8 @@ def costs_figure(records: Sequence[Record]) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     setting = main_setting(records)
-    groups = _counted_alike(records, setting) if setting else {}
+    counted = _counted_alike(records, setting) if setting else {}
+    groups = {where: group[:MOST_BARS] for where, group in counted.items()}
     sizes = {size for size, _ in groups}
     shown = [record for group in groups.values() for record in group]
     parts, known = bar_parts(shown), row_names(shown)
@@ -66,7 +68,9 @@ def costs_figure(records: Sequence[Record]) -> Figure:
         for index, (axes, ((size, backbone), group)) in enumerate(zip(panels, groups.items(), strict=False)):
             _stacks(axes, [known[record.digest] for record in group], [_cost_bar(record, parts) for record in group])
             where = f" at {size}" if len(sizes) > 1 else ""
-            axes.set_title(f"{backbone_name(backbone)}{where}", fontsize=9.5, loc="left")
+            all_of_it = len(counted[size, backbone])
+            shown_of = f", the first {len(group)} of {all_of_it:,}" if len(group) < all_of_it else ""
+            axes.set_title(f"{backbone_name(backbone)}{where}{shown_of}", fontsize=9.5, loc="left")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.set_xlim(0, 1.24 * widest[size])
             names = [known[record.digest] for record in group]
@@ -133,7 +137,7 @@ def latency_figure(records: Sequence[Record]) -> Figure:
         for setting, group in profiled(records).items()
         for backbone, rows in by_backbone(group).items()
     ]
-    panels = [panel for panel in panels if panel[2]][:MOST_PANELS]
+    panels = [(setting, backbone, rows[:MOST_BARS]) for setting, backbone, rows in panels if rows][:MOST_PANELS]
     with style():
         if not panels:
             figure = Figure(figsize=(WIDTH_INCHES, 1.5))

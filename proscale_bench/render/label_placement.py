@@ -36,8 +36,7 @@ class Box(NamedTuple):
     top: float
 
     def overlaps(self, other: Box) -> bool:
-        across = self.left < other.right and other.left < self.right
-        return across and self.bottom < other.top and other.bottom < self.top
+        return overlapping([self], [other])[0]
 
     def inside(self, frame: Box) -> bool:
         across = frame.left <= self.left and self.right <= frame.right
@@ -83,10 +82,13 @@ def place(
     placed: list[Placed | None] = []
     taken, leaders = list(marks), list[Box]()
     for label in wanted:
+        around = [(ring, box) for ring, box in _around(label, gap) if box.inside(frame)]
+        covers = overlapping([box.grown(gap / 2) for _, box in around], [*taken, *leaders])
+        free = [option for option, covered in zip(around, covers, strict=True) if not covered]
+        crosses = overlapping([box for _, box in free], lines)
         options = (
-            (ring + CROSSING * any(box.overlaps(line) for line in lines), index, ring, box)
-            for index, (ring, box) in enumerate(_around(label, gap))
-            if box.inside(frame) and not any(box.grown(gap / 2).overlaps(other) for other in (*taken, *leaders))
+            (ring + CROSSING * crossing, index, ring, box)
+            for index, ((ring, box), crossing) in enumerate(zip(free, crosses, strict=True))
         )
         for _, _, ring, box in sorted(options):
             if ring <= NEAR_RINGS:
@@ -95,7 +97,7 @@ def place(
                 end = (_within(label.x, box.left, box.right), _within(label.y, box.bottom, box.top))
                 leader = cut([(label.x, label.y), end], thickness=1.0)
                 others = [other for other in taken if not other.holds(label.x, label.y)]
-                if any(piece.overlaps(other) for piece in leader for other in others):
+                if any(overlapping(leader, others)):
                     continue
                 placed.append(Placed(box, end))
                 leaders += leader
@@ -104,6 +106,19 @@ def place(
         else:
             placed.append(None)
     return placed
+
+
+def overlapping(boxes: Sequence[Box], others: Sequence[Box]) -> list[bool]:
+    """Whether each of some boxes overlaps any of the others."""
+    import numpy as np
+
+    if not boxes or not others:
+        return [False] * len(boxes)
+    left, bottom, right, top = np.asarray(boxes).T[:, :, None]
+    other_left, other_bottom, other_right, other_top = np.asarray(others).T
+    across = (left < other_right) & (other_left < right)
+    found: list[bool] = (across & (bottom < other_top) & (other_bottom < top)).any(axis=1).tolist()
+    return found
 
 
 def _within(value: float, low: float, high: float) -> float:

@@ -67,17 +67,34 @@ def test_a_photograph_of_more_than_8_bits_is_refused(tmp_path: Path, name: str) 
         assert "0 to 255" in caught.value.hint
 
 
-def test_colours_of_16_bits_are_scaled(tmp_path: Path) -> None:
-    """PNG says that 65,535 is white, and Pillow keeps the upper byte of each channel."""
-    rows = b"".join(b"\0" + struct.pack(">3H", 65_535, 32_768, 0) * 2 for _ in range(2))
+def deep_png(path: Path, *colour: int) -> Path:
+    """Four pixels of one colour, of 16 bits a channel."""
+    rows = b"".join(b"\0" + struct.pack(">3H", *colour) * 2 for _ in range(2))
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
-    path = tmp_path / "deep.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
-    assert read_image(path).tolist() == [[[255, 128, 0]] * 2] * 2
+    return path
+
+
+def test_colours_of_16_bits_are_scaled(tmp_path: Path) -> None:
+    """PNG says that 65,535 is white, and Pillow keeps the upper byte of each channel."""
+    assert read_image(deep_png(tmp_path / "deep.png", 65_535, 32_768, 0)).tolist() == [[[255, 128, 0]] * 2] * 2
+
+
+def test_a_panoptic_map_of_16_bits_is_refused(tmp_path: Path) -> None:
+    """Upper bytes are other ids."""
+    with pytest.raises(BenchError, match="PNG of 16 bits a channel"):
+        read_id_map(deep_png(tmp_path / "deep.png", 1, 0, 0))
+
+
+def test_a_palette_with_alpha_is_its_colours(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    palette = Image.fromarray(np.full((4, 6, 3), (10, 20, 30), np.uint8)).quantize(4)
+    palette.save(tmp_path / "photo.png", transparency=bytes([0, 128]))
+    assert (read_image(tmp_path / "photo.png") == [10, 20, 30]).all()
+    assert not recwarn.list
 
 
 def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
@@ -88,7 +105,7 @@ def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
     assert read_image(tmp_path / "photo.jpg").shape == (6, 4, 3)
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
 @pytest.mark.parametrize("orientation", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 65535])
 def test_a_photograph_is_turned_as_pillow_turns_it(tmp_path: Path, orientation: int, suffix: str) -> None:
     path = tmp_path / f"photo.{suffix}"

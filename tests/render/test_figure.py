@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from proscale_bench.errors import BenchError
+from proscale_bench.render import bars
 from proscale_bench.render.bars import costs_figure
 from proscale_bench.render.figure import MARKS, pareto_figure
 from proscale_bench.render.style import save
@@ -62,6 +63,13 @@ def test_the_svg_has_no_date_and_its_text_is_text() -> None:
         assert saving in text
     assert "published" in text
     assert "measured" not in text  # nothing was
+
+
+def test_a_panel_has_at_most_so_many_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A figure of metres would take gigabytes."""
+    monkeypatch.setattr(bars, "MOST_BARS", 3)
+    titles = [axes.get_title(loc="left") for axes in costs_figure(paper()).axes if axes.get_visible()]
+    assert any(", the first 3 of " in title for title in titles)
 
 
 def test_every_size_has_a_row_of_panels() -> None:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
+import re
 import struct
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,27 +30,29 @@ from proscale_bench.models.checkpoints.same_file import SameFile, open_same
 from proscale_bench.models.checkpoints.unpickle import (
     MAX_KEY,
     NUMPY,
-    TORCH,
     Array,
     DataUnpickler,
-    RefusedError,
     spelt_type,
+)
+from proscale_bench.models.checkpoints.vetting import (
+    SUPPORTED,
+    first_line,
+    format_of,
+    refusals,
+    vet_archive,
+    vet_legacy,
+    whole,
 )
 
 MAX_TENSORS = 20_000  # Swin-L with its optimizer has 3,000
 MAX_EXPANSION = 4  # bytes of all tensors to bytes of the file: tied weights share theirs
 MAX_JSON_BYTES = 16 * 2**20
 SLACK_BYTES = 2**20
-MAX_PICKLE_BYTES = 64 * 2**20  # beside the tensors: the largest that we know has 1 MiB
 MAX_SIDE = 2**31  # of an array; a longer one is none of a model's
-TORCH_LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # its magic number, pickled
-SUPPORTED = "supported: .pth, .pkl (detectron2), .safetensors, and Hugging Face folders"
 
 # Where checkpoints keep their weights. Averaged weights come first: they are what their authors evaluate.
-WRAPPERS = (
-    *("model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "ema_state", "params_ema", "ema"),
-    *("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network", "weights", "params"),
-)
+AVERAGED = re.compile(r"(^|_)ema(_|$)")
+WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network", "weights", "params")
 MAX_DEPTH = 3  # entries inside one another: Lightning's, of a strategy, of a compiled model
 NAMED_ENTRIES = 12  # in an error
 
@@ -92,25 +93,16 @@ def read_stored(path: Path) -> Stored:
 
 
 def _read_file(source: SameFile) -> Stored:
-    path = source.path
-    head = source.file.read(16)
-    if not head:
-        raise BenchError(f"{path}: the file is empty", SUPPORTED)
-    try:
-        if head.startswith(b"PK\x03\x04"):
-            return _read_torch(source, legacy=False)
-        if head.startswith(TORCH_LEGACY[:-1]):
-            return _read_torch(source, legacy=True)
-        if head[8:9] == b"{":
-            return _read_safetensors(source)
-        if head[:1] in (b"\x80", b"(", b"}", b"c"):  # any protocol of pickle
-            return _read_pickle(source)
-    except RefusedError as error:
-        raise BenchError(
-            f"{path}: refused: it asks for {str(error)[:200]}, which weights do not need",
-            "nothing was executed; if you trust the file, save its weights alone, as safetensors",
-        ) from error
-    raise BenchError(f"{path}: not a checkpoint: it begins with {head[:8]!r}", SUPPORTED)
+    with refusals(source.path):
+        match format_of(source):
+            case "zip":
+                return _read_torch(source, legacy=False)
+            case "legacy":
+                return _read_torch(source, legacy=True)
+            case "safetensors":
+                return _read_safetensors(source)
+            case "pickle":
+                return _read_pickle(source)
 
 
 def _check_sizes(stored: Stored, file_bytes: int) -> None:
@@ -132,23 +124,12 @@ def _check_sizes(stored: Stored, file_bytes: int) -> None:
         raise BenchError(f"{stored.path}: claims {total:,} bytes of tensors, and is a file of {file_bytes:,}")
 
 
-@contextmanager
-def _whole(path: Path, kind: str) -> Iterator[None]:
-    """Have every error be one of a damaged file, but for what we refuse: readers raise anything on such files."""
-    try:
-        yield
-    except (RefusedError, BenchError):
-        raise
-    except Exception as error:
-        raise BenchError(f"{path}: not a whole {kind}: {_first_line(error)}", "download it again") from error
-
-
 # --- safetensors ---
 
 
 def _read_safetensors(source: SameFile) -> Stored:
     path = source.path
-    with _whole(path, "safetensors file"), safe_open(source.name, framework="pt") as file:
+    with whole(path, "safetensors file"), safe_open(source.name, framework="pt") as file:
         keys = list(file.keys())
         if len(keys) > MAX_TENSORS:
             raise BenchError(f"{path}: {len(keys):,} tensors, more than {MAX_TENSORS:,}")
@@ -161,61 +142,31 @@ def _read_safetensors(source: SameFile) -> Stored:
 def _read_torch(source: SameFile, *, legacy: bool) -> Stored:
     """`torch.save`'s two containers. A dry run first: see `unpickle`."""
     path = source.path
-    with _whole(path, "torch file"):
+    with whole(path, "torch file"):
         if legacy:
-            with source.mapped() as file:
-                for _ in range(4):  # magic number, protocol, system, then the document
-                    machine = DataUnpickler(file, TORCH)
-                    machine.load()
-            if sum(machine.storages.values()) > source.size:
-                raise BenchError(f"{path}: its tensors claim more bytes than the file has", "download it again")
+            vet_legacy(source)
         else:
-            _vet_archive(source)
+            _require_one_reading(source, vet_archive(source))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other protocols than its own
             document = torch.load(source.name, map_location="cpu", weights_only=True, mmap=not legacy)
     return _find_state(path, "torch, legacy" if legacy else "torch", document)
 
 
-def _vet_archive(source: SameFile) -> None:
-    """A zip that stores its entries as they are, and one pickle that asks for nothing but tensors."""
+def _require_one_reading(source: SameFile, records: Mapping[str, zipfile.ZipInfo]) -> None:
+    """Refuse an archive in which torch's reader, which loads, finds other records than Python's, which vetted it; and a
+    record that is damaged."""
     path = source.path
+    reader: Any = torch._C.PyTorchFileReader(source.name)
     with zipfile.ZipFile(source.file) as archive:
-        entries = archive.infolist()
-        if any(entry.filename.endswith("/constants.pkl") for entry in entries):
-            raise BenchError(f"{path}: a TorchScript archive: a program", "save the model's state_dict")
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise BenchError(f"{path}: a compressed archive, not one of torch's", SUPPORTED)
-        if sum(entry.file_size for entry in entries) > source.size:
-            raise BenchError(f"{path}: its entries claim more bytes than the file has")
-        records = {entry.filename.partition("/")[2]: entry for entry in entries}
-        if "data.pkl" not in records:
-            raise BenchError(f"{path}: a zip archive, but not a checkpoint of torch", SUPPORTED)
-        if records["data.pkl"].file_size > MAX_PICKLE_BYTES:
-            raise BenchError(f"{path}: its pickle, of names and shapes, has over {MAX_PICKLE_BYTES >> 20} MiB")
-        _require_one_reading(source, archive, records)
-        with archive.open(records["data.pkl"]) as file:
-            machine = DataUnpickler(cast(BinaryIO, file), TORCH)
-            machine.load()
-        for key, claimed in machine.storages.items():
-            found = records[f"data/{key}"].file_size if f"data/{key}" in records else 0
-            if claimed > found:
-                what = f"the record data/{key} has {found:,} bytes, and is shorter than its tensor, of {claimed:,}"
-                raise BenchError(f"{path}: {what}", "download it again")
+        same = set(records) == set(reader.get_all_records())
+        if not same or reader.get_record("data.pkl") != archive.read(records["data.pkl"]):
+            raise BenchError(f"{path}: its table of contents can be read in two ways", "save its weights anew")
         damaged = archive.testzip()
         if damaged is not None:
             raise BenchError(
                 f"{path}: the record {damaged} is damaged: another CRC than the file says", "download it again"
             )
-
-
-def _require_one_reading(source: SameFile, archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -> None:
-    """Refuse an archive in which torch's reader, which loads, finds other records than Python's, which looks here."""
-    path = source.path
-    reader: Any = torch._C.PyTorchFileReader(source.name)
-    same = len(records) == len(archive.infolist()) and set(records) == set(reader.get_all_records())
-    if not same or reader.get_record("data.pkl") != archive.read(records["data.pkl"]):
-        raise BenchError(f"{path}: its table of contents can be read in two ways", "save its weights anew")
     with source.mapped() as file:
         for name, entry in records.items():
             file.seek(entry.header_offset + 26)  # the lengths of its own name and of what follows that
@@ -228,7 +179,7 @@ def _require_one_reading(source: SameFile, archive: zipfile.ZipFile, records: Ma
 
 
 def _read_pickle(source: SameFile) -> Stored:
-    with _whole(source.path, "pickle"), source.mapped() as file:
+    with whole(source.path, "pickle"), source.mapped() as file:
         document = DataUnpickler(file, NUMPY).load()
         return _find_state(source.path, "detectron2 pickle", document, MAX_EXPANSION * source.size)
 
@@ -303,7 +254,9 @@ def _states(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 def _preference(place: tuple[str, ...]) -> tuple[int, ...]:
     """A rank by the names of entries, the least first; names that we do not know are alike."""
-    return tuple(WRAPPERS.index(name) if name in WRAPPERS else len(WRAPPERS) for name in place)
+    return tuple(
+        -1 if AVERAGED.search(name) else WRAPPERS.index(name) if name in WRAPPERS else len(WRAPPERS) for name in place
+    )
 
 
 def _no_state(path: Path, document: Any, places: list[str]) -> BenchError:
@@ -361,13 +314,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(read_regular_file(path, MAX_JSON_BYTES))
     except (ValueError, RecursionError) as error:
-        raise BenchError(f"{path}: not valid JSON: {_first_line(error)}") from error
+        raise BenchError(f"{path}: not valid JSON: {first_line(error)}") from error
     if not isinstance(document, dict):
         raise BenchError(f"{path}: not a JSON object")
     return document
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, (EOFError, pickle.UnpicklingError)) and not str(error):
-        return "it ends too early"
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -99,6 +99,10 @@ class KeyLayout:
                 return one.ours.fill(numbers) + rest, one.part
         return None
 
+    def places(self, key: str, prefix: str) -> bool:
+        """True if a key has a place under a wrapper's prefix."""
+        return key.startswith(prefix) and self.to_ours(self.current(key.removeprefix(prefix))) is not None
+
     def to_theirs(self, key: str) -> list[str]:
         """The keys there of one of ours: one, or the three that ours joins; none where there is no such tensor."""
         parts: list[str] = []

@@ -15,9 +15,10 @@ from proscale_bench.models.checkpoints.detector_layouts import DETECTORS, settle
 from proscale_bench.models.checkpoints.key_layout import KeyLayout
 from proscale_bench.models.checkpoints.layouts import LAYOUTS
 
-# Of torch.compile, activation checkpointing, FSDP (old and new), Lightning's strategies, and DataParallel.
+# Of torch.compile, activation checkpointing, FSDP (old and new), Lightning's strategies, Opacus, and DataParallel.
 _WRAPPER = re.compile(
-    r"(?:^|(?<=\.))(?:_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module|_fpw_module|_forward_module|module)\."
+    r"(?:^|(?<=\.))"
+    r"(?:_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module|_fpw_module|_forward_module|_module|module)\."
 )
 
 
@@ -68,8 +69,15 @@ class KeyMap:
         return unwrapped(key).removeprefix(unwrapped(self.prefix))
 
     def strays_of_encoder(self) -> list[str]:
-        """The file's keys that are the encoder's and that we do not know."""
-        return [key for key in self.unexpected if re.match(self.layout.encoder, self.bare(key))]
+        """The file's keys that are the encoder's and that we do not know; other weights beside these are none of it."""
+        prefix = unwrapped(self.prefix)
+        beside = set(self.layout.prefixes([unwrapped(key) for key in self.unexpected])) - {prefix}
+        return [
+            key
+            for key in self.unexpected
+            if re.match(self.layout.encoder, self.bare(key))
+            and not any(self.layout.places(unwrapped(key), other) for other in beside)
+        ]
 
 
 def unwrapped(key: str) -> str:

@@ -6,6 +6,8 @@ import io
 import json
 import pickle
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 import zipfile
@@ -79,6 +81,27 @@ def test_a_refusal_comes_soon_and_takes_little(tmp_path: Path, name: str, legacy
         tracemalloc.stop()
     assert time.process_time() - began < 5 * MAX_S  # tracing takes five times as long
     assert len(raised.value.message) < 1000
+
+
+COMMANDS = {
+    "inspect": "models inspect",
+    "eval": "eval --limit 1 --weights",
+    "predict": "predict --out out a.png --weights",
+    "train": "train --iterations 1 --start",
+    "flops": "flops --weights",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_refusal_waits_for_no_torch(tmp_path: Path, command: str) -> None:
+    """Torch takes more time and memory than a refusal may."""
+    (tmp_path / "weights.pkl").write_bytes(BOMBS["one_list_again_and_again"])
+    arguments = [*COMMANDS[command].split(), "weights.pkl"]
+    script = "import sys; sys.modules['torch'] = None; from proscale_bench.cli import main; main()"
+    command_line = [sys.executable, "-c", script, *arguments]
+    run = subprocess.run(command_line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "weights.pkl: refused: it asks for more than 500,000 steps" in run.stderr
 
 
 def test_steps_are_counted_by_what_a_call_is_given() -> None:

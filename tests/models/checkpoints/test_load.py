@@ -77,10 +77,11 @@ def test_wrappers_are_taken_off(
     assert same(load_checkpoint(tmp_path / "weights.pth").state_dict(), new.state_dict())
 
 
-def test_averaged_weights_in_the_same_mapping_are_preferred(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("plain", "averaged"), [("model.", "ema_model."), ("", "ema."), ("model.", "model_ema.")])
+def test_averaged_weights_in_the_same_mapping_are_preferred(tmp_path: Path, plain: str, averaged: str) -> None:
     new, old = official(small_model(seed=1)), official(small_model(seed=2))
-    both = {f"model.{key}": value for key, value in old.items()} | {
-        f"ema_model.{key}": value for key, value in new.items()
+    both = {f"{plain}{key}": value for key, value in old.items()} | {
+        f"{averaged}{key}": value for key, value in new.items()
     }
     with pytest.warns(UserWarning, match="no place in the model"):
         loaded = load_checkpoint(write(tmp_path / "weights.pth", both))

@@ -34,15 +34,15 @@ def test_another_file_at_the_path_is_not_loaded(tmp_path: Path, monkeypatch: pyt
 
 def test_a_file_that_is_written_into_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "w.pth", 1.0)
-    vet = formats._vet_archive
+    vet = formats._require_one_reading
 
-    def written(source: Any) -> None:
-        vet(source)
+    def written(source: Any, records: Any) -> None:
+        vet(source, records)
         data = bytearray(path.read_bytes())
         data[data.index(torch.full((64,), 1.0).numpy().tobytes())] ^= 1
         path.write_bytes(data)
         os.utime(path, ns=(0, 0))
 
-    monkeypatch.setattr(formats, "_vet_archive", written)
+    monkeypatch.setattr(formats, "_require_one_reading", written)
     with pytest.raises(BenchError, match="somebody wrote into it while it was read"):
         read_stored(path)

@@ -182,6 +182,8 @@ BOOKKEEPING = {"decay": torch.tensor(0.999), "num_updates": torch.tensor(7)}
         (lambda new, old: {"anything": new, "epoch": 1}, "anything"),
         (lambda new, old: {"model": new, "ema": BOOKKEEPING}, "model"),
         (lambda new, old: {"model": old, "ema": {**BOOKKEEPING, "shadow": new}}, "ema.shadow"),
+        (lambda new, old: {"model_state_dict": old, "model_ema_state_dict": new}, "model_ema_state_dict"),
+        (lambda new, old: {"model": old, "ema_weights": new}, "ema_weights"),
         (lambda new, old: {"state_dict": new, "callbacks": {"ema": {"mean": torch.ones(1)}}}, "state_dict"),
         (lambda new, old: {"model": new, "optimizer": {"state": {"x": {"exp_avg": torch.ones(1)}}}}, "model"),
     ],
