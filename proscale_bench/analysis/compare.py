@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import hypot, isfinite, nan
+from math import isfinite, nan
 
 from proscale_bench.analysis.labels import distinct, model_names, traits_of
 from proscale_bench.analysis.settings import grouped, in_order
@@ -22,7 +22,9 @@ from proscale_bench.results.record import EvaluationProtocol, Record, protocol_o
 from proscale_bench.results.section import Interval
 from proscale_bench.results.statistics import (
     MIN_PAIRS,
+    Estimate,
     Ratio,
+    difference_of,
     in_sessions,
     independent_ratio,
     interval_of,
@@ -292,7 +294,7 @@ def change(metric: Metric, old: Record, new: Record, before: float, after: float
         busy = ratio == "another session" and _is_busy(old.profile, new.profile)
         return Change(metric, before, after, difference, ratio, note="the machine was busy" if busy else "")
     difference, interval = 100 * (ratio.value - 1), (100 * (ratio.low - 1), 100 * (ratio.high - 1))
-    verdict = _clear(interval)
+    verdict = clear(interval)
     if metric.name not in SAMPLED and _overlap(metric, old.profile, new.profile):
         verdict = "not significant"
     if metric.name in SAMPLED and ratio.pairs < MIN_PAIRS:
@@ -338,15 +340,18 @@ def _by_session(metric: Metric, profile: Profile) -> Sequence[Sequence[float]] |
 
 def _saving_change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
     """Two savings, each paired in its own sessions: their errors have nothing in common, and add up in squares."""
-    (old_low, old_high), (new_low, new_high) = (metric.interval(one) or (nan, nan) for one in (old, new))
-    difference = after - before
-    below, above = hypot(after - new_low, old_high - before), hypot(new_high - after, before - old_low)
-    interval = (difference - below, difference + above)
+    none = (nan, nan)
+    then, now = (
+        Estimate(value, metric.interval(one) or none, len(one.profile.rounds) if one.profile else 1)
+        for one, value in ((old, before), (new, after))
+    )
+    interval = difference_of(now, then)
     few = min(len(one.profile.samples_ms) for one in (old, new) if one.profile) < MIN_PAIRS
-    return Change(metric, before, after, difference, "too few samples" if few else _clear(interval), interval)
+    return Change(metric, before, after, after - before, "too few samples" if few else clear(interval), interval)
 
 
-def _clear(interval: Interval) -> Verdict:
+def clear(interval: Interval) -> Verdict:
+    """The verdict on a difference of which all is known: whether its interval is clear of zero."""
     return "not significant" if interval[0] <= 0 <= interval[1] else "significant"
 
 
@@ -362,9 +367,16 @@ def _accuracy_change(metric: Metric, old: Record, new: Record, before: float, af
     draws = first.replicates.get(metric.name), second.replicates.get(metric.name)
     if not draws[0] or not draws[1] or len(draws[0]) != len(draws[1]) or first.seed != second.seed:
         return Change(metric, before, after, difference, "too few samples", note="no common draws")
-    differences = [after - before for before, after in zip(*draws, strict=True)]  # type: ignore[arg-type]
-    interval = interval_of(differences, difference, first.images)
-    return Change(metric, before, after, difference, _clear(interval), interval)
+    interval = interval_of(subtracted(draws[1], draws[0]), difference, first.images)
+    return Change(metric, before, after, difference, clear(interval), interval)
+
+
+def subtracted(new: Sequence[float], old: Sequence[float]) -> list[float]:
+    """The difference in each draw."""
+    import numpy as np
+
+    found: list[float] = np.subtract(new, old).tolist()
+    return found
 
 
 def _differing(old: EvaluationProtocol | None, new: EvaluationProtocol | None) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from proscale_bench.analysis.evaluations import Evaluation
 from proscale_bench.analysis.published_marks import ENGINE as PUBLISHED_ENGINE
+from proscale_bench.analysis.verdicts import VERDICTS, between_evaluations, between_rows
 from proscale_bench.analysis.views import ModelRow, View, main_view, views
 from proscale_bench.render.bars import realised
 from proscale_bench.render.parts import BETWEEN, BarPart, bar_parts
@@ -68,6 +69,7 @@ class PageEvaluation:
     Args:
         name: what its point is called, where that is not its row's name.
         trainings: of which they are the mean: `mean of seeds 0, 1, 2`; empty for a single one.
+        place: among all evaluations of the document, in the tables of its `verdicts`.
     """
 
     name: str
@@ -77,6 +79,7 @@ class PageEvaluation:
     values: dict[str, float]
     intervals: dict[str, Interval]
     details: list[Detail]
+    place: int
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,6 @@ class PageRow:
         gflops: by part, in the order of the document's `parts`.
         ms: by part and, last, between the encoder's parts; empty where nothing was timed.
         savings: in the order of the document's `savings`; None where nothing is known.
-        session: when its first session of timing began; empty where nothing was timed.
     """
 
     backbone: int
@@ -101,7 +103,6 @@ class PageRow:
     gflops: list[float]
     ms: list[float]
     savings: list[PageSaving | None]
-    session: str
     evaluations: list[PageEvaluation]
     error: str
     details: list[Detail]
@@ -109,13 +110,15 @@ class PageRow:
 
 @dataclass(frozen=True)
 class PageView:
-    """A view. `counted` and `ran` say how costs were counted and measurements taken; `data` is as in `View`."""
+    """A view. `counted` and `ran` say how costs were counted and measurements taken; `data` is as in `View`, and
+    `verdicts` on what was measured of every two rows as in `analysis.verdicts`."""
 
     name: str
     counted: str
     ran: str
     data: list[str]
     rows: list[PageRow]
+    verdicts: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class PageStart:
 
 @dataclass(frozen=True)
 class PageDocument:
-    """All values of the page."""
+    """All values of the page; `verdicts` on every two evaluations, and their words, as in `analysis.verdicts`."""
 
     start: PageStart
     metrics: dict[str, Axis]
@@ -154,6 +157,8 @@ class PageDocument:
     parts: list[str]
     savings: list[str]
     views: list[PageView]
+    verdicts: dict[str, list[str]]
+    words: list[str]
     schema_version: int = field(default=1)
 
     def plain(self) -> dict[str, Any]:
@@ -175,24 +180,28 @@ def document(records: Sequence[Record], x: Sequence[str], y: str) -> PageDocumen
     found, parts = views(records), bar_parts(records)
     opened = main_view(found, [get_metric(name).name for name in x], get_metric(y).name)
     names = list(dict.fromkeys(row.record.identity.backbone for view in found for row in view.rows))
+    evaluations = {id(one): one for view in found for row in view.rows for one in row.evaluations}
+    places = {key: place for place, key in enumerate(evaluations)}
     return PageDocument(
         start=PageStart(found.index(opened) if opened else 0, x[0], y),
         metrics={name: Axis(name, one.title, one.unit, one.better, one.section) for name, one in METRICS.items()},
         backbones=[LegendEntry(backbone_name(name), f"--{name}" if name in COLORS else "--other") for name in names],
         parts=[*(part.title for part in parts), BETWEEN[0]],
         savings=[name for name, _, _ in SAVINGS],
-        views=[_view(view, names, parts) for view in found],
+        views=[_view(view, names, parts, places) for view in found],
+        verdicts=between_evaluations([*evaluations.values()]),
+        words=[*VERDICTS],
     )
 
 
-def _view(view: View, backbones: Sequence[str], parts: Sequence[BarPart]) -> PageView:
+def _view(view: View, backbones: Sequence[str], parts: Sequence[BarPart], places: dict[int, int]) -> PageView:
     setting = view.setting
     ran = setting.ran if setting.execution else ""
-    rows = [_row(row, backbones, parts) for row in view.rows]
-    return PageView(ran or setting.where, setting.how, ran, view.data, rows)
+    rows = [_row(row, backbones, parts, places) for row in view.rows]
+    return PageView(ran or setting.where, setting.how, ran, view.data, rows, between_rows(view))
 
 
-def _row(row: ModelRow, backbones: Sequence[str], parts: Sequence[BarPart]) -> PageRow:
+def _row(row: ModelRow, backbones: Sequence[str], parts: Sequence[BarPart], places: dict[int, int]) -> PageRow:
     record, cost = row.record, row.record.cost
     identity = record.identity
     known = [metric for metric in METRICS.values() if metric.section != "accuracy"]
@@ -206,9 +215,8 @@ def _row(row: ModelRow, backbones: Sequence[str], parts: Sequence[BarPart]) -> P
         gflops=[part.gflops(cost) for part in parts] if cost and cost.engine != PUBLISHED_ENGINE else [],
         ms=[length for _, _, length in realised(record, parts).pieces] if cost and record.profile else [],
         savings=[_saving(record, part, stage) for _, part, stage in SAVINGS],
-        session=record.profile.session if record.profile else "",
         evaluations=[
-            _evaluation(one, name if name != row.label else "")
+            _evaluation(one, name if name != row.label else "", places[id(one)])
             for name, one in zip(row.labels, row.evaluations, strict=True)
         ],
         error=record.error.message if record.error else "",
@@ -216,7 +224,7 @@ def _row(row: ModelRow, backbones: Sequence[str], parts: Sequence[BarPart]) -> P
     )
 
 
-def _evaluation(evaluation: Evaluation, name: str) -> PageEvaluation:
+def _evaluation(evaluation: Evaluation, name: str, place: int) -> PageEvaluation:
     accuracy = evaluation.accuracy
     record = evaluation.records[0].model_copy(update={"accuracy": accuracy})
     known = [metric for metric in METRICS.values() if metric.section == "accuracy"]
@@ -228,6 +236,7 @@ def _evaluation(evaluation: Evaluation, name: str) -> PageEvaluation:
         _values(known, record),
         _intervals(known, record),
         details_of_evaluation(evaluation),
+        place,
     )
 
 

@@ -146,6 +146,8 @@ def typical_interval(sessions: Sessions) -> tuple[float, float]:
 def paired_ratio(new: Sessions, old: Sessions) -> Ratio:
     """`new` against `old`, which took turns in every session, paired by round.
 
+    Of one session it is the ratio of medians; of several the geometric mean of each session's median ratio.
+
     Raises:
         ValueError: they are not of the same rounds of the same sessions.
     """
@@ -174,6 +176,33 @@ def independent_ratio(new: Sessions, old: Sessions) -> Ratio:
     return Ratio(value, low, high, min(sum(map(len, side)) for side in (new, old)))
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval, from so many sessions."""
+
+    value: float
+    interval: tuple[float, float]
+    sessions: int
+
+
+def difference_of(new: Estimate, old: Estimate) -> tuple[float, float]:
+    """The interval of the difference of two that were found apart: their errors add up in squares.
+
+    The interval of few sessions is as long as Student's t of their number; both sides together have Welch's degrees of
+    freedom, so neither is as long there.
+    """
+    sides = (new, old)
+    reach = [student(side.sessions - 1) if side.sessions > 1 else NORMAL for side in sides]
+    variances = [((side.interval[1] - side.interval[0]) / (2 * by)) ** 2 for side, by in zip(sides, reach, strict=True)]
+    total = sum(variances)
+    few = sum(found**2 / (side.sessions - 1) for found, side in zip(variances, sides, strict=True) if side.sessions > 1)
+    together = student(total**2 / few) if few else NORMAL
+    (new_by, old_by), difference = [together / by for by in reach], new.value - old.value
+    below = math.hypot(new_by * (new.value - new.interval[0]), old_by * (old.interval[1] - old.value))
+    above = math.hypot(new_by * (new.interval[1] - new.value), old_by * (old.value - old.interval[0]))
+    return difference - below, difference + above
+
+
 def interval_of(replicates: Sequence[float], value: float, images: int) -> tuple[float, float]:
     """The 95 % interval of a metric of so many images, which is `value`, from replicates on images drawn anew.
 
@@ -191,7 +220,7 @@ def interval_of(replicates: Sequence[float], value: float, images: int) -> tuple
         return min(float(found.min()), value), max(float(found.max()), value)
     below = float(np.mean(found < value) + np.mean(found == value) / 2)
     bias = normal.inv_cdf(min(max(below, normal.cdf(-MOST_BIAS)), normal.cdf(MOST_BIAS)))
-    reach = _student(images - 1) * math.sqrt(images / (images - 1))
+    reach = student(images - 1) * math.sqrt(images / (images - 1))
     shares = [normal.cdf(2 * bias - reach), normal.cdf(2 * bias + reach)]
     low, high = np.quantile(found, shares, method="weibull")  # the k-th of B has k / (B + 1) below it, not k / B
     return min(float(low), value), max(float(high), value)
@@ -243,11 +272,14 @@ def _interval(values: Values) -> tuple[float, float]:
 
 
 class _LogMedian:
-    """The logarithm of a session's median, or of the ratio of two that took turns in it."""
+    """The logarithm of a session's median or, of two that took turns in it, of the median of their ratios by round:
+    what slows some rounds of either moves the ratio of medians, and the median of ratios hardly."""
 
     def __init__(self, samples: Sequence[float], against: Sequence[float] | None = None) -> None:
-        self.samples, self.against = samples, against
-        self.value = _log(median(samples)) - (_log(median(against)) if against is not None else 0.0)
+        if against is not None:
+            samples = [one / max(other, LEAST) for one, other in zip(samples, against, strict=True)]
+        self.samples = samples
+        self.value = _log(median(samples))
 
     def drawn(self, count: int, generator: np.random.Generator) -> Values:
         """The same of rounds drawn anew, so many times."""
@@ -255,8 +287,6 @@ class _LogMedian:
 
         draws = generator.integers(len(self.samples), size=(count, len(self.samples)))
         found: Values = np.log(np.maximum(_medians(self.samples, draws), LEAST))
-        if self.against is not None:
-            found -= np.log(np.maximum(_medians(self.against, draws), LEAST))
         return found
 
 
@@ -284,7 +314,7 @@ class _Side:
         middle = self.middle - (against.middle if against else 0.0)
         deviations = self.deviations - (against.deviations if against else 0.0)
         low, high = _interval(deviations)
-        stretch = _student(_freedom(sides)) / NORMAL
+        stretch = student(_freedom(sides)) / NORMAL
         return middle + stretch * low, middle + stretch * high
 
 
@@ -296,8 +326,8 @@ def _freedom(sides: Sequence[_Side]) -> float:
     return total**2 / sum(side.variance**2 / (side.count - 1) for side in sides)
 
 
-def _student(freedom: float) -> float:
-    """The two-sided quantile of Student's t."""
+def student(freedom: float) -> float:
+    """The two-sided quantile of Student's t at 95 %."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + CONFIDENCE_PCT / 100) / 2))

@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import io
+import itertools
 import json
 import re
 from dataclasses import asdict
@@ -13,14 +14,17 @@ from typing import Any
 
 import pytest
 
+from proscale_bench.analysis.compare import change
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS
 from proscale_bench.errors import BenchError
 from proscale_bench.render.page import ESCAPES, island, page
 from proscale_bench.render.page_data import document
 from proscale_bench.render.provenance import commands, environments
 from proscale_bench.results.export import to_csv
+from proscale_bench.results.metrics import METRICS
 from proscale_bench.results.record import Record
 from tests.analysis.test_views import counted, judged, lost, seeds, timed
+from tests.results.evaluations import evaluated
 from tests.results.many import HOSTILE, evaluation, many
 from tests.results.records import paper, record, renamed, with_accuracy
 from tests.sweeps.profiles import out_of_memory, profiled_records, with_energy
@@ -211,3 +215,40 @@ def test_an_environment_stands_once_with_what_differs() -> None:
 def test_an_unknown_metric_is_an_error() -> None:
     with pytest.raises(BenchError, match="unknown metric 'flops'"):
         page(paper(), x=["flops"])
+
+
+def test_the_page_says_of_two_what_compare_says() -> None:
+    """Every verdict on the page is that of `compare` on the two records: draws, rounds, sessions, other data."""
+    judged = [
+        evaluated("baseline", 40.0),
+        evaluated("3,3,3", 38.0),
+        evaluated("2,2,2", 40.1, shift=71),
+        evaluated("1,1,1", 39.0, resamples=0),
+        evaluated("6,3,3", 39.0, images="b" * 64),
+    ]
+    clocked = profiled_records("3,3,3", "1,1,1")
+    (other,) = [one for one in profiled_records("2,2,2") if not one.is_baseline]  # of another session
+    shown = document([*clocked, other, *judged], ["total_gflops"], "pq").plain()
+    said: dict[str, set[str]] = {"accuracy": set(), "profile": set()}
+    (view,) = [one for one in shown["views"] if one.get("verdicts")]
+    rows = [row for one in shown["views"] for row in one["rows"]]
+    found = [(row["schedule"], one) for row in rows for one in row.get("evaluations", [])]
+    places = {one["place"]: schedule for schedule, one in found if one["provenance"] == "measured"}
+    asked = (
+        (view["verdicts"], [*clocked, other], {place: row["schedule"] for place, row in enumerate(view["rows"])}),
+        (shown["verdicts"], judged, places),
+    )
+    for tables, records, names in asked:
+        known = {record.identity.name: record for record in records}
+        for name, table in tables.items():
+            for (a, one), (b, two) in itertools.product(names.items(), repeat=2):
+                sides = known[one], known[two]
+                before, after = map(METRICS[name].read, sides)
+                if before is None or after is None:
+                    assert table[a][b] == "-"
+                    continue
+                verdict = change(METRICS[name], *sides, before, after).verdict
+                assert shown["words"][int(table[a][b])] == verdict, (name, one, two)
+                said[METRICS[name].section].add(verdict)
+    assert said["accuracy"] == {"significant", "not significant", "too few samples", "other data"}
+    assert {"significant", "another session"} <= said["profile"]

@@ -207,7 +207,7 @@ def test_what_may_be_chance_is_neither_better_nor_worse(browser: Any, tmp_path: 
     opened_page, heard = opened(browser, path, **DESKTOP)
     shown = opened_page.locator("#aside .change")
     for pin, words, kind in (
-        ("2,2,2", "+0.10 points, intervals overlap", "apart"),
+        ("2,2,2", "+0.10 points, not significant", "apart"),
         ("1,1,1", "−10.00 points", "worse"),
     ):
         for name in ("baseline", pin):

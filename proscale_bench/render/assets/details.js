@@ -1,6 +1,6 @@
 // All that is known of a point: beside the pointer, and side by side for two that are pinned.
 
-// [{group, numbers, details: [{name, words, value?, metric?, origin?, range?}]}]: numbers first, then words.
+// [{group, numbers, details: [{name, words, value?, metric?, origin?}]}]: numbers first, then words.
 function knownOf(point) {
   const { row } = point;
   const evaluations = [point.evaluation, ...(row.evaluations ?? []).filter((evaluation) => evaluation !== point.evaluation)].filter(Boolean);
@@ -8,9 +8,9 @@ function knownOf(point) {
   const view = data.views[point.view];
   const more = [["failed", row.error], ["called", row.label], ["counted", view.counted], ["ran at", view.ran], ...(row.details ?? [])];
   return [
-    ...evaluations.map((evaluation) => [`Accuracy, ${evaluation.provenance}${evaluation.name ? `, ${evaluation.name}` : ""}`, [...metricDetails(evaluation.values, evaluation.intervals, "accuracy", `${evaluation.provenance} ${evaluation.data}`), ...trainingDetails(evaluation)], true]),
-    ["Cost", metricDetails(row.values, row.intervals, "cost"), true],
-    ["On the device", metricDetails(row.values, row.intervals, "profile", `${view.ran} ${row.session}`), true],
+    ...evaluations.map((evaluation) => [`Accuracy, ${evaluation.provenance}${evaluation.name ? `, ${evaluation.name}` : ""}`, [...metricDetails(evaluation.values, evaluation.intervals, "accuracy", { place: evaluation.place, verdicts: data.verdicts }), ...trainingDetails(evaluation)], true]),
+    ["Cost", metricDetails(row.values, row.intervals, "cost", {}), true],
+    ["On the device", metricDetails(row.values, row.intervals, "profile", { view, place: view.rows.indexOf(row), verdicts: view.verdicts }), true],
     ["Against the baseline", savings, true],
     ...evaluations.map((evaluation) => [`How it was ${evaluation.provenance}`, wordDetails(evaluation.details)]),
     ["More", wordDetails(more.filter(([, words]) => words))],
@@ -24,7 +24,7 @@ function metricDetails(values, intervals, section, origin) {
     const value = values[metric.name];
     const range = intervals?.[metric.name];
     const bounds = range ? ` [${show(metric, range[0])}, ${show(metric, range[1])}]` : "";
-    return { name: title(metric), words: show(metric, value) + bounds, value, metric, origin, range };
+    return { name: title(metric), words: show(metric, value) + bounds, value, metric, origin };
   });
 }
 
@@ -143,26 +143,25 @@ function comparison(pinned) {
   ].filter(Boolean);
 }
 
-const APART = { accuracy: "other data", profile: "another session" };
-
 function comparedRow(key, both) {
   const details = both.map((one) => one.get(key));
   const cells = details.map((detail) => html("td", {}, detail?.words ?? "–"));
   const [a, b] = details;
   if (a?.metric && b?.metric) {
     const [better, words] = change(a.metric, a.value, b.value);
-    const doubt = a.origin !== b.origin ? APART[a.metric.section] : unsure(a, b); // which is neither better nor worse
+    const doubt = unsure(a, b); // which is neither better nor worse
     if (words) cells[1].append(html("span", { class: `change ${doubt ? "apart" : better}` }, doubt ? `${words}, ${doubt}` : words));
   }
   return html("tr", {}, html("th", { scope: "row" }, key.split("|")[1]), cells);
 }
 
-// Why nothing says that two numbers differ by more than chance. Counts are exact. Intervals that are clear of each other
-// say it, though not only these: `compare` holds them against each other draw by draw, and round by round.
+// Why nothing says that two numbers differ by more than chance: in the word that `compare` has for them. Counts are exact;
+// what was measured in two views is of two sessions; and of many models the page was not told.
 function unsure(a, b) {
   if (a.metric.section === "cost") return "";
-  if (!a.range || !b.range) return "too few samples";
-  return a.range[0] <= b.range[1] && b.range[0] <= a.range[1] ? "intervals overlap" : "";
+  if (a.origin.view !== b.origin.view) return "another session";
+  const word = data.words[a.origin.verdicts?.[a.metric.name]?.[a.origin.place]?.[b.origin.place]] ?? "see compare";
+  return word === "significant" ? "" : word;
 }
 
 // From the first to the second: points for what is in percent, percent of the first for all else.
