@@ -68,11 +68,13 @@ def compare(options: CompareOptions) -> None:
     lines.append(render.summary(comparison, selection))
     print_tables(exports.console, tables, fold_labels=True, styles=render.STYLES)
     print_lines(exports.console, map(printable, lines), style="", soft_wrap=True)
+    rows = [render.row(pair) for pair in comparison.pairs]
     exports.write(
-        [render.row(pair) for pair in comparison.pairs],
+        rows,
         lambda: "\n".join(
             [*markdown_tables(tables, markdown_text), *(f"- {markdown_text(line)}" for line in lines), ""]
         ),
+        lambda: list(map(render.flat, rows)),
     )
     if regressed:
         raise typer.Exit(ExitCode.EXCEEDED)

@@ -247,6 +247,7 @@ def evaluate(options: EvalOptions) -> None:
     """
     from proscale_bench.evaluation.saved import refuse_saved
     from proscale_bench.models.processes import join_processes
+    from proscale_bench.render.compare import flat
     from proscale_bench.render.console import settings as console_settings
     from proscale_bench.render.console import warn
     from proscale_bench.render.evaluation import EvaluatedModel, markdown, rows
@@ -274,7 +275,8 @@ def evaluate(options: EvalOptions) -> None:
                 show(options, outcomes, folder, exports.console)
         if processes.is_first:
             evaluations = [EvaluatedModel(outcome.accuracy, outcome.record) for outcome in outcomes]
-            exports.write(rows(evaluations), lambda: markdown(evaluations))
+            found_rows = rows(evaluations)
+            exports.write(found_rows, lambda: markdown(evaluations), lambda: list(map(flat, found_rows)))
 
 
 def open_data(options: EvalOptions) -> Dataset:

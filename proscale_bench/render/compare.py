@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from proscale_bench.analysis.changes import (
     EVERYTHING,
@@ -204,6 +205,16 @@ def _number(amount: int, what: str) -> str:
 
 def _interval(change: Change) -> str:
     return "" if change.interval is None else f"{change.interval[0]:+.2f} … {change.interval[1]:+.2f}"
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of JSON with changes as one of CSV, where an interval is two numbers."""
+    changes = {}
+    for name, change in row["changes"].items():
+        low, high = change["interval"] or (None, None)
+        rest = {key: value for key, value in change.items() if key != "interval"}
+        changes[name] = {**rest, "interval_low": low, "interval_high": high}
+    return {**row, "changes": changes}
 
 
 def identity_row(record: Record) -> dict[str, object]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
+from proscale_bench.render.compare import flat
 from proscale_bench.render.evaluation import (
     EvaluatedModel,
     accuracy_table,
@@ -126,6 +130,8 @@ def test_json_and_csv_say_what_the_table_says() -> None:
     assert (told["old"], told["new"], told["unit"], told["significant"]) == (40.0, 38.0, "points", True)
     low, high = told["interval"]
     assert low <= told["difference"] <= high < 0
-    assert "changes.pq.verdict" in to_csv(rows(asked)).splitlines()[0]
+    shown = next(csv.DictReader(io.StringIO(to_csv(list(map(flat, rows(asked[:2])))))))
+    assert shown["changes.pq.verdict"] == "significant"
+    assert (float(shown["changes.pq.interval_low"]), float(shown["changes.pq.interval_high"])) == (low, high)
     files = EvaluatedModel(asked[0].accuracy)  # of unknown origin
     assert (rows([files, asked[1]])[0]["against"], rows([files, asked[1]])[0]["changes"]) == (None, {})
