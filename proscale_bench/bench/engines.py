@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proscale_bench.bench.graphs import open_graph
 from proscale_bench.errors import BenchError, ExitCode
@@ -19,6 +19,11 @@ from proscale_bench.specs.custom import CustomSpec
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import ModelSpec
 from proscale_bench.units import Size
+
+if TYPE_CHECKING:
+    from proscale_bench.bench.weights import Weights
+    from proscale_bench.export.export import OnStep
+    from proscale_bench.export.settings import ExportSettings
 
 PROOF_IMAGES = 1  # and one of noise
 
@@ -79,22 +84,31 @@ class ExportedModels:
         return found
 
     def export(self, spec: Mask2FormerSpec, path: Path, settings: Any, progress: OnStage) -> None:
-        """Export an untrained model and prove it; what is not proved does not stay."""
-        from proscale_bench.bench.export import export_weights
+        """Export an untrained model and prove it."""
         from proscale_bench.bench.weights import random_weights
-
-        path.parent.mkdir(parents=True, exist_ok=True)
 
         def show(what: str, done: int, total: int) -> None:
             progress(f"{spec.variant}: {what} for {path.suffix}", None)
 
-        try:
-            export_weights(random_weights(spec, self.seed), path, settings, images=PROOF_IMAGES, progress=show)
-        except BenchError as error:
-            if error.exit_code == ExitCode.UNTRUSTED:
-                for one in (path, path.with_suffix(".bin")):
-                    one.unlink(missing_ok=True)
-            raise
+        export_into(random_weights(spec, self.seed), path, settings, PROOF_IMAGES, show)
+
+
+def export_into(weights: Weights, path: Path, settings: ExportSettings, images: int, progress: OnStep) -> None:
+    """Export into a folder that files are taken from again: what is not proved does not stay.
+
+    Raises:
+        BenchError: the model cannot be exported so, or the file is not the same model (exit code 3).
+    """
+    from proscale_bench.bench.export import export_weights
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        export_weights(weights, path, settings, images=images, progress=progress)
+    except BenchError as error:
+        if error.exit_code == ExitCode.UNTRUSTED:
+            for one in (path, path.with_suffix(".bin")):
+                one.unlink(missing_ok=True)
+        raise
 
 
 def file_name(spec: Mask2FormerSpec, asked: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proscale_bench.bench.engines import file_name
+from proscale_bench.bench.engines import export_into, file_name
 from proscale_bench.config.choices import EngineName, ExportPrecision
 from proscale_bench.data.batches import padded_size
 from proscale_bench.errors import BenchError
@@ -168,7 +168,6 @@ def of_weights(
 def _made(
     weights: Weights, folder: Path, settings: ExecutionSettings, how: ExportSettings, on_stage: OnStage
 ) -> ExportedModel:
-    from proscale_bench.bench.export import export_weights
     from proscale_bench.specs.mask2former import Mask2FormerSpec
 
     spec = weights.spec
@@ -177,8 +176,7 @@ def _made(
     name = file_name(spec, {"weights": weights.digest, "input": how.__dict__})
     path = folder / f"{name}{ENDS[settings.engine]}"
     if is_new := not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        export_weights(weights, path, how, images=PROOF_IMAGES, progress=on_stage)
+        export_into(weights, path, how, PROOF_IMAGES, on_stage)
     trusted = is_new or settings.trust
     found = load_exported(path, trust=trusted, threads=settings.threads or 0, engine=settings.engine)
     if found.told.get("weights") != weights.digest:

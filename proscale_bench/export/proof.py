@@ -2,8 +2,9 @@
 
 A query of Mask2Former attends where its own mask was predicted, so a mask logit within rounding of zero can fall on
 either side, and what follows is another number without any error. Such a flip is told apart: up to the layer where the
-masks of attention first differ every logit agrees within the tolerance. So is rounding: the file lies at most twice as
-far from the model in float64 as torch's own float32. All else is an error, and the first part that differs is named.
+masks of attention first differ every logit agrees within the tolerance, or torch made to flip gives the same (`flips`).
+So is rounding: the file lies at most twice as far from the model in float64 as torch's own float32. All else is an
+error, and the first part that differs is named.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from proscale_bench.data.batches import resize
 from proscale_bench.data.shapes.scene import MAX_SIDE, MIN_SIDE, make_scene
 from proscale_bench.export.engines import ExportedModel, Images, OnnxRuntime
+from proscale_bench.export.flips import explained_by_flips
 from proscale_bench.export.module import ImagesToPredictions
 from proscale_bench.models.masked_decoder import AttentionMask
 from proscale_bench.models.postprocess import panoptic, resize_masks
@@ -114,6 +116,9 @@ def prove(
         elif _is_rounding(module, batch, ours, theirs):
             explained.append(max(apart))
             rounded += len(batch)
+        elif explained_by_flips(module, torch.from_numpy(batch), theirs, tolerance):
+            explained.append(max(apart))
+            flipped += len(batch)
         else:
             plain.append(max(apart))
             differs = differs or (inside.first_that_differs(batch, tolerance) if inside else "the predictions")

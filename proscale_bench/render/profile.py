@@ -263,8 +263,8 @@ def _engine_speedups(records: Sequence[Record], names: Names) -> Iterator[str]:
         ratio = paired_ratio(
             in_sessions(profile.samples_ms, profile.rounds), in_sessions(other.samples_ms, other.rounds)
         )
-        told = "" if ratio.significant else ": not significant"
         low, high = 1 / ratio.high, 1 / ratio.low
+        told = "" if ratio.significant else ": not significant" if low <= 1 <= high else ": too few samples"
         yield f"{name_of(record, names)} ran {1 / ratio.value:.2f}x [{low:.2f}, {high:.2f}] as fast as in torch{told}"
 
 
