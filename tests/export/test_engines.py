@@ -16,7 +16,7 @@ from proscale_bench.bench import exported
 from proscale_bench.bench.engines import file_name
 from proscale_bench.bench.execution import ExecutionSettings
 from proscale_bench.bench.exported import as_batch, of_file
-from proscale_bench.errors import BenchError
+from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.export.description import spec_of
 from proscale_bench.export.engines import ExportedModel, OnnxRuntime, TensorRt, told_of
 from proscale_bench.export.settings import ExportSettings
@@ -206,3 +206,22 @@ def test_what_an_engine_says_of_a_run_is_an_error_of_ours(tmp_path: Path) -> Non
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "a.onnx")
     with pytest.raises(BenchError, match="onnxruntime cannot run it"):
         OnnxRuntime(tmp_path / "a.onnx").run_all([np.zeros((3, 3), np.float32)])
+
+
+def test_a_file_that_is_not_proved_does_not_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from proscale_bench.bench import export as exporting
+    from proscale_bench.bench.engines import export_into
+
+    codes = [ExitCode.UNTRUSTED, ExitCode.USAGE]
+
+    def write(weights: object, path: Path, settings: object, **how: object) -> None:
+        for one in (path, path.with_suffix(".bin")):
+            one.write_bytes(b"")
+        raise BenchError("differs from torch", None, codes.pop(0))
+
+    monkeypatch.setattr(exporting, "export_weights", write)
+    path, given = tmp_path / "kept" / "a.xml", ExportSettings((64, 64))
+    for left in (0, 2):
+        with pytest.raises(BenchError, match="differs"):
+            export_into(SimpleNamespace(), path, given, 1, lambda what, done, total: None)  # type: ignore[arg-type]
+        assert len(list(path.parent.iterdir())) == left
