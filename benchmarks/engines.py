@@ -127,7 +127,7 @@ def main() -> int:
         if left < LEAST_S:
             print(f"{step.name}: left for the next time")
             continue
-        outcomes[step.name] = found = finish(step, min(step.seconds, left))
+        outcomes[step.name] = found = finish(step, left if asked.dry_run else min(step.seconds, left))
         keep(run / "steps", found)
         print(f"{step.name}: {found.status}, {found.seconds:.0f} s")
         if found.status != "done":

@@ -322,7 +322,9 @@ def require_openvino_file(path: Path) -> None:
     with path.open("rb") as file:
         begin = file.read(XML_PROLOGUE)
     if b"<net" not in begin:
-        raise BenchError(f"{path}: no network of OpenVINO: there is no <net> in it", "export it again")
+        raise BenchError(
+            f"{path}: OpenVINO cannot load it: it is no network of its own, and has no <net>", "export it again"
+        )
     require_file(path.with_suffix(".bin"))
 
 

@@ -100,7 +100,7 @@ def test_channels_may_come_last_and_other_inputs_are_zeros() -> None:
         (("--graph", "cut.onnx"), "not a whole ONNX file"),
         (("--weights", "fixed.onnx"), "profile --graph FILE.onnx"),
         (("--weights", "apart.onnx"), "cannot load it"),
-        (("--weights", "renamed.xml"), "no network of OpenVINO"),
+        (("--weights", "renamed.xml"), "cannot load it: it is no network"),
         (("--weights", "alone.xml"), "alone.bin: no such file"),
         (("--weights", "renamed.pt2", "--trust"), "no whole package"),
     ],
