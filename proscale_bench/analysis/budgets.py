@@ -58,6 +58,7 @@ class Finding:
         interval, samples, record: of what was measured.
         dataset, images: what an accuracy is of, or would be where nothing was found; `images` None: of all.
         unstable: the records behind it whose times cannot be trusted, what it is relative to among them.
+        by_chance: the value is beyond the bound, and not significantly: the limit is kept.
     """
 
     limit: Limit
@@ -72,6 +73,7 @@ class Finding:
     dataset: str | None = None
     images: int | None = None
     unstable: tuple[SourcedRecord, ...] = ()
+    by_chance: bool = False
     why: str = ""
     advice: str | None = None
 
@@ -109,7 +111,7 @@ class Finding:
 
     @property
     def tolerated(self) -> bool:
-        """The value is beyond the bound by less than counts."""
+        """The value is beyond the bound by less than counts, or by chance."""
         return self.status == "kept" and (self.excess or 0) > 0
 
     @property
@@ -244,10 +246,9 @@ class Checker:
                 why = f"{limit.against} has no {metric.name} of {wanted} on {limit.backbone} that was found alike"
                 return replace(_on_data(Finding(limit, "unknown", found=found, why=why), record), source=sourced.source)
             reference = (min if metric.better == "lower" else max)(values)
-            if metric.section == "profile":
-                from proscale_bench.analysis.compare import change
+            from proscale_bench.analysis.compare import change
 
-                told = change(metric, values[reference].record, record, reference, found)
+            told = change(metric, values[reference].record, record, reference, found)
         samples = record.profile.samples_ms if metric.name == "latency_median_ms" and record.profile else ()
         held = _by_more_than_chance(_hold(limit, found, sourced.source, reference), told)
         timed = [(one, one.record.profile) for one in (sourced, *alike) if metric.name in TIMED]
@@ -339,7 +340,9 @@ def _by_more_than_chance(finding: Finding, told: Change | None) -> Finding:
     if told is None or finding.status != "exceeded" or told.verdict == "significant":
         return finding
     if told.verdict == "not significant":
-        return replace(finding, status="kept")
+        return replace(finding, status="kept", by_chance=True)
+    if finding.metric.section == "accuracy":  # of which others published a number, or other images were drawn
+        return finding
     why = f"beyond the limit, and it cannot be told from chance: {told.verdict}"
     advice = "measure both with 'profile --sessions 5', or limit latency_saving_pct, which is paired in one session"
     return replace(finding, status="unknown", why=why, advice=advice)

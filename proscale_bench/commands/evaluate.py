@@ -247,9 +247,7 @@ def evaluate(options: EvalOptions) -> None:
     """
     from proscale_bench.evaluation.saved import refuse_saved
     from proscale_bench.models.processes import join_processes
-    from proscale_bench.render.compare import flat
-    from proscale_bench.render.console import settings as console_settings
-    from proscale_bench.render.console import warn
+    from proscale_bench.render import compare, console
     from proscale_bench.render.evaluation import EvaluatedModel, markdown, rows
 
     options.check()
@@ -258,10 +256,10 @@ def evaluate(options: EvalOptions) -> None:
         if processes.is_first and options.save_predictions:
             refuse_saved(options.save_predictions, options.force)
         if not processes.is_first:
-            console_settings.quiet = True
+            console.settings.quiet = True
         request = options.request(open_data(options))
         for note in request.dataset.notes if processes.is_first else ():
-            warn(note)
+            console.warn(note)
         folder = options.out or Path("reports") / f"eval-{request.dataset.name}"
         if options.from_predictions:
             found = score(options, request, options.from_predictions)
@@ -275,8 +273,9 @@ def evaluate(options: EvalOptions) -> None:
                 show(options, outcomes, folder, exports.console)
         if processes.is_first:
             evaluations = [EvaluatedModel(outcome.accuracy, outcome.record) for outcome in outcomes]
-            found_rows = rows(evaluations)
-            exports.write(found_rows, lambda: markdown(evaluations), lambda: list(map(flat, found_rows)))
+            exports.write(
+                known := rows(evaluations), lambda: markdown(evaluations), lambda: list(map(compare.flat, known))
+            )
 
 
 def open_data(options: EvalOptions) -> Dataset:

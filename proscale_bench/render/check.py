@@ -89,9 +89,8 @@ def expected(finding: Finding) -> str:
         return words
     assert finding.excess is not None
     amount = f"{finding.excess:.2g} points" if finding.metric.in_points else show_share(finding.excess_pct or 0)
-    return (
-        f"{words}; {amount} {'more' if finding.is_ceiling else 'less'}, below min_change {finding.limit.min_change:g}"
-    )
+    why = "not significant" if finding.by_chance else f"below min_change {finding.limit.min_change:g}"
+    return f"{words}; {amount} {'more' if finding.is_ceiling else 'less'}, {why}"
 
 
 def _bound(finding: Finding) -> str:

@@ -17,7 +17,7 @@ from proscale_bench.commands.check import read_weights
 from proscale_bench.config.budget import read_budgets
 from proscale_bench.config.weights import read_header, require_shipped_weights
 from proscale_bench.errors import BenchError
-from proscale_bench.render.check import message, where
+from proscale_bench.render.check import expected, message, where
 from proscale_bench.results.collect import SourcedRecord, read_export
 from proscale_bench.results.export import envelope
 from proscale_bench.results.record import Record
@@ -295,6 +295,22 @@ def test_a_percentage_is_of_what_was_evaluated_alike(tmp_path: Path) -> None:
         by_an_older_version(alike),
     ):
         assert check(tmp_path, limit, [mine, other], backbone="tiny").status == "unknown"
+
+
+def test_an_accuracy_that_is_lower_within_chance_keeps_a_relative_limit(tmp_path: Path) -> None:
+    limit = "pq: {max_decrease_pct: 0, against: baseline}"
+    base = on_shapes(evaluated("baseline", 40.1))
+
+    def status(one: Record) -> str:
+        return check(tmp_path, limit, [one, base], backbone="tiny").status
+
+    chance = on_shapes(evaluated("3,3,3", 40.0, shift=71))  # draws differ by more than the means do
+    assert status(chance) == "kept"
+    assert expected(check(tmp_path, limit, [chance, base], backbone="tiny")).endswith(
+        "; 0.1 points less, not significant"
+    )
+    assert status(on_shapes(evaluated("3,3,3", 40.0))) == "exceeded"  # lower in every draw
+    assert status(on_shapes(evaluated("3,3,3", 40.0, resamples=0))) == "exceeded"  # nobody can tell: as it is written
 
 
 SHIPPED = require_shipped_weights()["tiny-3-3-3"]
