@@ -25,6 +25,7 @@ from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure.flops import EINSUMS, Recorder, Trace
 from proscale_bench.measure.general_operators import FOLLOWED, GENERAL
 from proscale_bench.measure.operators import OperatorTable, Scope
+from proscale_bench.measure.workspace import workspace_bytes
 from proscale_bench.specs.custom import BACKWARD, REST
 from proscale_bench.specs.model import Part, leaves
 from proscale_bench.specs.terms import Einsum, One, Terms
@@ -55,7 +56,8 @@ class ModelTrace:
     Args:
         parts: the tree of the model's parts.
         parameters: by child of the model.
-        peak_bytes: the most that outputs of operators took at a time; inputs and weights are not among them.
+        peak_bytes: the most that outputs of operators, and what they took while they ran, were at a time; inputs and
+            weights are not among them.
     """
 
     trace: Trace
@@ -145,6 +147,7 @@ class _GeneralRecorder(Recorder):  # type: ignore[no-untyped-call]
         else:
             result = func(*args, **kwargs)
         self._weigh(result, (args, kwargs))
+        self.peak_bytes = max(self.peak_bytes, self._live_bytes + workspace_bytes(func.overloadpacket, args, result))
         return result
 
     def _weigh(self, result: Any, given: Any) -> None:
@@ -162,7 +165,6 @@ class _GeneralRecorder(Recorder):  # type: ignore[no-untyped-call]
 
             self._storages[key] = weakref.ref(storage, freed)
             self._live_bytes += size
-            self.peak_bytes = max(self.peak_bytes, self._live_bytes)
 
     def unknown(self, operator: Any) -> BenchError:
         scope = self.scopes[-1]
