@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -67,6 +67,23 @@ class Matches:
     truth_category: Integers
     truth_ignored: Integers
 
+    @property
+    def categories(self) -> Integers:
+        """The categories that have a truth, ascending: no number reads another."""
+        return np.unique(self.truth_category)
+
+    def of(self, categories: Integers) -> Matches:
+        """Those of some categories, which are now places among these; every truth is of one of them."""
+        kept = np.isin(self.category, categories)
+        detections = {name: getattr(self, name)[kept] for name in ("image", "score", "rank", "matched", "ignored")}
+        category = np.searchsorted(categories, self.category[kept])
+        return replace(
+            self,
+            **detections,
+            category=category,
+            truth_category=np.searchsorted(categories, self.truth_category),
+        )
+
 
 class InstanceScores(NamedTuple):
     """COCO's 12 numbers, fractions of 1, in COCOeval's order; -1 where there is no truth to find.
@@ -102,6 +119,24 @@ class InstanceScores(NamedTuple):
     def stats(self) -> tuple[float, ...]:
         """The 12 numbers."""
         return self[3:]
+
+
+def scores_of(
+    matches: Matches,
+    category_ids: Sequence[Id],
+    iou_type: IouType,
+    max_detections: tuple[int, int, int] = MAX_DETECTIONS,
+    warnings: tuple[str, ...] = (),
+) -> InstanceScores:
+    """The 12 numbers of matches; tables are kept of categories with a truth alone, since each takes 0.1 MB.
+
+    Args:
+        category_ids: of all categories, ascending.
+    """
+    there = matches.categories
+    tables = accumulate(matches.of(there), len(there), sorted(max_detections))
+    scores = score_tables(*tables, [category_ids[place] for place in there], iou_type, max_detections, warnings)
+    return scores._replace(per_category={id_: scores.per_category.get(id_) for id_ in category_ids})
 
 
 def score_tables(
@@ -162,8 +197,8 @@ def by_falling_score(matches: Matches, categories: int) -> Iterator[Integers]:
 def accumulate(matches: Matches, categories: int, max_detections: Sequence[int]) -> tuple[Floats, Floats]:
     """COCOeval's tables, as `score_tables` reads them. Precision stays -1 at limits that no number reads."""
     limits = len(max_detections)
-    precision = -np.ones((NUM_THRESHOLDS, len(RECALL_POINTS), categories, len(AREA_RANGES), limits))
-    recall = -np.ones((NUM_THRESHOLDS, categories, len(AREA_RANGES), limits))
+    precision = np.full((NUM_THRESHOLDS, len(RECALL_POINTS), categories, len(AREA_RANGES), limits), -1.0)
+    recall = np.full((NUM_THRESHOLDS, categories, len(AREA_RANGES), limits), -1.0)
     counted = (matches.truth_ignored[:, None] & np.array(AREA_BITS)) == 0  # [G, areas]
     truths = np.stack(
         [np.bincount(matches.truth_category[inside], minlength=categories) for inside in counted.T], axis=1

@@ -92,9 +92,10 @@ def average_precisions(
         matches: detections in as many images as the weights have, at most 100 detections of a category in an image.
         on_block: told after each block of resamples how many are done, and of how many.
     """
-    curves = [
-        _Curve.of(matches, order, category) for category, order in enumerate(by_falling_score(matches, categories))
-    ]
+    there = matches.categories
+    matches, categories = matches.of(there), len(there)
+    orders = by_falling_score(matches, categories) if categories else ()
+    curves = [_Curve.of(matches, order, category) for category, order in enumerate(orders)]
     resamples = len(weights)
     largest = max((len(curve.image) for curve in curves), default=1)
     block = max(1, BLOCK_BYTES // (8 * max(largest, NUM_THRESHOLDS * len(RECALL_POINTS) * categories)))

@@ -21,9 +21,8 @@ from proscale_bench.evaluation.average_precision import (
     Integers,
     IouType,
     Matches,
-    accumulate,
     reference_scores,
-    score_tables,
+    scores_of,
 )
 from proscale_bench.evaluation.ids import Ids, id_column, place_of, sorted_ids
 from proscale_bench.evaluation.instance_matching import match
@@ -106,12 +105,7 @@ class InstanceScorer:
         self._score_waiting()
         if self.reference:
             return {iou_type: self._reference(iou_type) for iou_type in self.iou_types}
-        return {
-            kind: score_tables(
-                *accumulate(self.matches(kind), len(self.category_ids), MAX_DETECTIONS), self.category_ids, kind
-            )
-            for kind in self.iou_types
-        }
+        return {kind: scores_of(self.matches(kind), self.category_ids, kind) for kind in self.iou_types}
 
     def _score_waiting(self) -> None:
         if not self._waiting:

@@ -22,14 +22,18 @@ from proscale_bench.evaluation.average_precision import (
     InstanceScores,
     Integers,
     IouType,
-    accumulate,
     reference_scores,
     score_tables,
+    scores_of,
 )
 from proscale_bench.evaluation.ids import Ids, are_among, ascending, place_of, sorted_ids
 from proscale_bench.evaluation.instance_matching import Detections, Truths, engine_tables, match
 from proscale_bench.evaluation.instance_records import Records, detection_columns, truth_columns
 from proscale_bench.machine import no_garbage_collection
+
+MOST_CATEGORIES = (
+    2_000  # of which the engine's tables are kept, 0.2 MB each and more while it fills them; LVIS has 1,203
+)
 
 
 @dataclass(frozen=True)
@@ -147,11 +151,11 @@ def score_columns(
     """The 12 numbers of both sides, by the fastest engine that knows what they hold."""
     category_ids, detections = truth.category_ids.tolist(), known_detections(detections)
     tables = None
-    if max_detections == MAX_DETECTIONS:
+    if max_detections == MAX_DETECTIONS and len(category_ids) <= MOST_CATEGORIES:
         tables = engine_tables(truths, detections, len(truth.image_ids), len(category_ids))
     if tables is None:
         matches = match(truths, detections, max(max_detections))
-        tables = accumulate(matches, len(category_ids), sorted(max_detections))
+        return scores_of(matches, category_ids, iou_type, max_detections, warnings)
     return score_tables(*tables, category_ids, iou_type, max_detections, warnings)
 
 

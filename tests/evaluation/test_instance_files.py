@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -392,6 +393,26 @@ def test_what_misleads_the_numbers_is_said_and_they_are_pycocotools(tmp_path: Pa
         scores = psb.evaluate_instances(*files, iou_type)
     assert list(scores.stats) == pycocotools_stats(*files, iou_type)
     assert len(scores.warnings) == 1
+
+
+@pytest.mark.parametrize("iou_type", IOU_TYPES)
+def test_categories_without_a_truth_take_no_memory(tmp_path: Path, iou_type: IouType) -> None:
+    """Tables of 10,000 categories would take gigabytes; the numbers are those of the few that have truths."""
+    truth, results = random_set(3)
+    for name in ("few", "many"):
+        (tmp_path / name).mkdir()
+    few = write_set(tmp_path / "few", truth, results)
+    ids = {category["id"] for category in truth["categories"]}
+    more = [{"id": number} for number in range(1_000, 11_000)]
+    many = write_set(tmp_path / "many", {**truth, "categories": [*truth["categories"], *more]}, results)
+    expected = evaluate_instances(*few, iou_type)
+    tracemalloc.start()
+    found = evaluate_instances(*many, iou_type)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.stats == expected.stats == tuple(pycocotools_stats(*few, iou_type))
+    assert {id_: ap for id_, ap in found.per_category.items() if id_ in ids} == expected.per_category
+    assert peak < 100 << 20
 
 
 def test_good_files_say_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
