@@ -236,10 +236,54 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "swin": ("SwinForImageClassification", {key: value for key, value in TINY_SWIN.items() if key != "model_type"}),
     "convnext": ("ConvNextForImageClassification", {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}),
     "dinov3_vit": ("DINOv3ViTModel", VIT),
+    "sam": (
+        "SamModel",
+        {
+            "vision_config": {
+                "hidden_size": 32,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "mlp_dim": 64,
+                "output_channels": 16,
+                "image_size": 64,
+                "patch_size": 16,
+                "window_size": 2,
+                "global_attn_indexes": [1],
+                "num_pos_feats": 8,
+            },
+            "prompt_encoder_config": {"hidden_size": 16, "image_size": 64, "patch_size": 16, "mask_input_channels": 4},
+            "mask_decoder_config": {
+                "hidden_size": 16,
+                "mlp_dim": 32,
+                "num_attention_heads": 2,
+                "num_hidden_layers": 2,
+                "iou_head_hidden_dim": 16,
+            },
+        },
+    ),
+    "data2vec_vision": (
+        "Data2VecVisionForSemanticSegmentation",
+        {**VIT, "out_indices": [1, 2, 3, 4], "num_labels": 5, "use_auxiliary_head": False},
+    ),
+    "zoedepth": (
+        "ZoeDepthForDepthEstimation",
+        {
+            "backbone_config": {
+                "model_type": "beit",
+                **VIT,
+                "out_features": ["stage1", "stage2", "stage3", "stage4"],
+                "reshape_hidden_states": False,
+            },
+            "neck_hidden_sizes": [8, 16, 24, 32],
+            "fusion_hidden_size": 16,
+            "bottleneck_features": 16,
+            "num_relative_features": 8,
+        },
+    ),
     "mobilevit": ("MobileViTForSemanticSegmentation", {"image_size": 64, "num_labels": 5}),
     "table_transformer": ("TableTransformerForObjectDetection", {**DETR, "backbone_config": LAST_STAGE}),
 }
-SPELLINGS = {"dab_detr": "dab-detr", "table_transformer": "table-transformer"}
+SPELLINGS = {"dab_detr": "dab-detr", "data2vec_vision": "data2vec-vision", "table_transformer": "table-transformer"}
 
 
 def configuration(family: str) -> dict[str, Any]:

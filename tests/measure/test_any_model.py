@@ -36,6 +36,7 @@ TORCHVISION = {
     "densenet121": "64x64",
     "googlenet": "96x96",
     "ssdlite320_mobilenet_v3_large": "96x96",
+    "maxvit_t": "224x224",
 }
 
 
