@@ -1,9 +1,12 @@
 """Statistics of samples: medians with intervals, ratios, outliers, drift. Never a bare mean.
 
 Intervals are percentile bootstraps at 95 %, with a fixed seed: the same samples give the same interval. Over several
-sessions the sessions are drawn first and the rounds within them; few sessions vary less among themselves than sessions
-do, so the draws are stretched by sqrt(S / (S - 1)) and by Student's t over the normal quantile (Hesterberg 2015, "What
-Teachers Should Know About the Bootstrap", 3.2), with Welch's degrees of freedom for two sides.
+sessions the sessions are drawn first and the rounds within them. That few sessions vary less among themselves than
+sessions do makes such draws too narrow by sqrt((S - 1) / S), and that their values differ by the luck of their rounds
+already, which is drawn once more, too wide (Davison and Hinkley 1997, "Bootstrap Methods and their Application", 3.8).
+So they are scaled to the variance between sessions, or within them where that is larger, and by Student's t over the
+normal quantile (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", 3.2), with Welch's degrees of freedom
+for two sides.
 """
 
 from __future__ import annotations
@@ -301,12 +304,17 @@ class _Side:
         self.middle = statistics.fmean(values)
         self.variance = statistics.variance(values) / self.count  # of the mean
         generator = np.random.default_rng((SEED, seed))
-        means = np.zeros(RESAMPLES)
+        means, within = np.zeros(RESAMPLES), 0.0  # within: the variance of a session's value by the luck of its rounds
         for chosen in generator.integers(self.count, size=(self.count, RESAMPLES)):
             for index, session in enumerate(sessions):
                 here = chosen == index
-                means[here] += session.drawn(int(here.sum()), generator) / self.count
-        self.deviations: Values = (means - self.middle) * math.sqrt(self.count / (self.count - 1))
+                drawn = session.drawn(int(here.sum()), generator)
+                means[here] += drawn / self.count
+                within += float(np.sum((drawn - session.value) ** 2)) / (self.count * RESAMPLES)
+        spread = statistics.variance(values)
+        drawn_twice = spread * (self.count - 1) / self.count + within
+        scale = math.sqrt(max(spread, within) / drawn_twice) if drawn_twice else 1.0
+        self.deviations: Values = (means - self.middle) * scale
 
     def interval(self, against: _Side | None = None) -> tuple[float, float]:
         """The interval of the mean, or of its distance from that of other sessions."""
