@@ -4,9 +4,10 @@ Intervals are percentile bootstraps at 95 %, with a fixed seed: the same samples
 sessions the sessions are drawn first and the rounds within them. That few sessions vary less among themselves than
 sessions do makes such draws too narrow by sqrt((S - 1) / S), and that their values differ by the luck of their rounds
 already, which is drawn once more, too wide (Davison and Hinkley 1997, "Bootstrap Methods and their Application", 3.8).
-So they are scaled to the variance between sessions, or within them where that is larger, and by Student's t over the
-normal quantile (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", 3.2), with Welch's degrees of freedom
-for two sides.
+So draws of ratios in turns are scaled to the variance between sessions, or within them where that is larger. Those of
+milliseconds are widened alone: sessions in a row share the load of their minutes, which their spread does not show.
+Both are stretched by Student's t over the normal quantile (Hesterberg 2015, "What Teachers Should Know About the
+Bootstrap", 3.2), with Welch's degrees of freedom for two sides.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ def paired_ratio(new: Sessions, old: Sessions) -> Ratio:
         return ratio_of_medians(new[0], old[0])
     if any(len(one) != len(other) for one, other in zip(new, old, strict=True)):
         raise ValueError("expected pairs of samples in every session")
-    side = _Side([_LogMedian(*pair) for pair in zip(new, old, strict=True)])
+    side = _Side([_LogMedian(*pair) for pair in zip(new, old, strict=True)], in_turns=True)
     low, high = map(math.exp, side.interval())
     return Ratio(math.exp(side.middle), low, high, sum(map(len, new)))
 
@@ -296,7 +297,7 @@ class _LogMedian:
 class _Side:
     """Several sessions of one thing: their mean, and how it scatters where sessions and rounds are drawn anew."""
 
-    def __init__(self, sessions: Sequence[_LogMedian], seed: int = 0) -> None:
+    def __init__(self, sessions: Sequence[_LogMedian], seed: int = 0, in_turns: bool = False) -> None:
         import numpy as np
 
         self.count = len(sessions)
@@ -313,7 +314,8 @@ class _Side:
                 within += float(np.sum((drawn - session.value) ** 2)) / (self.count * RESAMPLES)
         spread = statistics.variance(values)
         drawn_twice = spread * (self.count - 1) / self.count + within
-        scale = math.sqrt(max(spread, within) / drawn_twice) if drawn_twice else 1.0
+        variance = max(spread, within) if in_turns else spread + within * self.count / (self.count - 1)
+        scale = math.sqrt(variance / drawn_twice) if drawn_twice else 1.0
         self.deviations: Values = (means - self.middle) * scale
 
     def interval(self, against: _Side | None = None) -> tuple[float, float]:
