@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from proscale_bench.bench.specs import ModelChoice
 from proscale_bench.config.model_request import read_request
 from proscale_bench.cost.closed_form import ClosedForm
+from proscale_bench.cost.count import as_given
 from proscale_bench.cost.geometry import COCO_SIZES, parse_size
 from proscale_bench.cost.rules import Convention, Rules, get_rules
 from proscale_bench.errors import BenchError
@@ -61,8 +62,10 @@ def _ours(one: Recount, convention: Convention, progress: Progress) -> tuple[flo
     """A model of this tool's own, by its closed form."""
     given = one.given
     classes = int(given["classes"]) if "classes" in given else None
-    (spec,) = ModelChoice(schedules=(given["schedule"],), backbone=given["backbone"], classes=classes).specs()
-    size = parse_size(one.input_size)
+    models = (given["model"],) if "model" in given else ()
+    choice = ModelChoice(schedules=(given["schedule"],), models=models, backbone=given["backbone"], classes=classes)
+    (spec,) = choice.specs()
+    size = as_given(spec, parse_size(one.input_size))
 
     def gflops(rules: Rules, convention: Convention) -> float:
         flops = with_sums(ClosedForm(spec, rules, convention).count(size), spec.parts)
