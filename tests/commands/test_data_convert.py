@@ -114,6 +114,28 @@ def test_yolo_polygons_become_pixels(tmp_path: Path) -> None:
     assert first["segmentation"] == [pytest.approx([value for x, y in corners for value in (x * width, y * height)])]
 
 
+SPELLINGS = {
+    "a list of names and folders": "path: .\nval: [images/val]\nnames: [person, dog]\nnc: 2\ntest:\n",
+    "no path, as Roboflow has it": "val: ../images/val\nnames: ['person', 'dog']\n",
+    "path of another machine": "path: ../datasets/mine\nvalidation: images/val\nnames: {0: person, 1: dog}\n",
+    "classes by number": "path: .\nval: images/val\nnc: 2\n",
+    "a list of files": "path: .\nval: images/list.txt\nnames: [person, dog]\n",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_the_spellings_of_a_data_yaml(tmp_path: Path, spelling: str) -> None:
+    """As Ultralytics, Roboflow and others write it, with an image's ending in capitals."""
+    source = MAKERS["yolo"](tmp_path / "source")
+    (source / "images" / "val" / "0.jpg").rename(source / "images" / "val" / "0.JPG")
+    (source / "images" / "list.txt").write_text("./val/0.JPG\n./val/1.jpg\n")  # seen from the list itself
+    (source / "data.yaml").write_text(SPELLINGS[spelling])
+    out = converted("yolo", source, tmp_path / "out")
+    assert sorted(path.name for path in (out / "val").iterdir()) == ["0.JPG", "1.jpg"]
+    names = [one["name"] for one in json.loads((out / "annotations" / "instances_val.json").read_text())["categories"]]
+    assert names == (["class_0", "class_1"] if spelling == "classes by number" else ["person", "dog"])
+
+
 def test_images_without_labels_are_taken_where_that_is_asked(tmp_path: Path) -> None:
     for kind, left in (("yolo", 2), ("index-pngs", 1)):
         source = MAKERS[kind](tmp_path / kind)

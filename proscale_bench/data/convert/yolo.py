@@ -19,7 +19,8 @@ from proscale_bench.files import read_regular_file
 from proscale_bench.units import Size
 
 MAX_BYTES = 64 << 20
-SPLITS = ("train", "val", "test")
+SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}  # the keys of each
+MAX_UNNAMED = 10_000
 ROUNDING = 1e-4  # by which a coordinate may leave the image
 
 
@@ -37,9 +38,9 @@ def yolo(request: ConvertRequest) -> list[SourceSplit]:
     categories = _categories(path, document)
     base = path.parent / str(document.get("path") or "")
     root = base if base.is_dir() else path.parent  # `path` is seen from where Ultralytics keeps its data sets
-    there = [name for name in SPLITS if document.get(name)]
-    names = chosen_splits(path, there, request.splits, "train:, val: or test:")
-    return [_split(request, name, _images(path, root, document[name]), categories) for name in names]
+    told = {name: document[key] for name, keys in SPLITS.items() for key in keys if document.get(key)}
+    names = chosen_splits(path, list(told), request.splits, "train:, val: or test:")
+    return [_split(request, name, _images(path, root, told[name]), categories) for name in names]
 
 
 def polygons_in(path: Path, classes: int, size: Size) -> list[tuple[int, list[float]]]:
@@ -142,6 +143,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _categories(path: Path, document: dict[str, Any]) -> list[Category]:
     names = document.get("names")
+    count = document.get("nc")
+    if names is None and type(count) is int and 0 < count <= MAX_UNNAMED:
+        names = [f"class_{place}" for place in range(count)]  # as Ultralytics calls them
     if isinstance(names, dict):
         if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
             raise BenchError(f"{path}: names: the keys are not 0 to {len(names) - 1}", "each class has a number")
@@ -168,7 +172,8 @@ def _images(document: Path, root: Path, told: Any) -> list[tuple[Path, str]]:
         else:
             for line in read_regular_file(place, MAX_BYTES).decode("utf-8", "replace").split("\n"):
                 if line.strip():
-                    path = root / line.strip()
+                    below = [folder / line.strip() for folder in (root, place.parent)]
+                    path = next((path for path in below if path.is_file()), below[0])
                     if not path.is_file():
                         raise BenchError(f"{place}: {line.strip()}: no such file below {root}", "check the list")
                     found.append((path, path.name))
