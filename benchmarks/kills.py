@@ -14,12 +14,14 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 OF_TIME = {"seconds", "images_per_second", "environment", "created", "provenance", "energy", "peak_memory_mib"}
 OURS = {".lock"}  # may stay
+CREATED = re.compile(rb'"created": "[^"]*"')
 MOMENTS = ("fsync", "link", "rename", "replace")
 # Counts the moments of a process, and ends it at one of them. `os` is changed before anything binds its functions.
 LAUNCHER = """
@@ -135,6 +138,9 @@ def timeless(path: Path) -> bytes:
     if path.suffix == ".safetensors":  # its metadata say how long it took
         end = 8 + int.from_bytes(raw[:8], "little")
         return json.dumps({**json.loads(raw[8:end]), "__metadata__": None}, sort_keys=True).encode() + raw[end:]
+    if path.suffix == ".pth":  # so do its own, beside the tensors
+        with zipfile.ZipFile(path) as archive:
+            return b"".join(CREATED.sub(b"", archive.read(name)) for name in archive.namelist())
     if path.suffix not in (".json", ".jsonl"):
         return raw
     lines = raw.splitlines() if path.suffix == ".jsonl" else [raw]

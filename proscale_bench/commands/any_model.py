@@ -32,7 +32,7 @@ class AnyModelOptions(Options):
         ANY_MODEL,
     )
     model_args: MaybeStrs = flag(
-        "--model-args KEY=VALUE", "Argument of its constructor. Repeat for several.", ANY_MODEL
+        "--model-args KEY=VALUE", "Argument of the model's constructor. Repeat for several.", ANY_MODEL
     )
     against: MaybeStr = flag("--against MODEL", "Model to hold the others against. [default: none]", ANY_MODEL)
     inputs: MaybeStr = flag(
@@ -110,7 +110,9 @@ class EvaluatedModelOptions(Options):
         "that is built here. [default there: mask2former]",
         ANY_MODEL,
     )
-    model_args: MaybeStrs = flag("--model-args KEY=VALUE", "Key of its configuration. Repeat for several.", ANY_MODEL)
+    model_args: MaybeStrs = flag(
+        "--model-args KEY=VALUE", "Key of the model's configuration. Repeat for several.", ANY_MODEL
+    )
     allow: MaybeStrs = flag("--allow OPERATOR=0", "Count an operator without a rule as nothing.", ANY_MODEL)
     postprocess: str = flag(
         "--postprocess NAME",

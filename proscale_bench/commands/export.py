@@ -58,11 +58,13 @@ class ModelExportOptions(Options):
         ANY_MODEL,
     )
     model_args: MaybeStrs = flag(
-        "--model-args KEY=VALUE", "Argument of its constructor. Repeat for several.", ANY_MODEL
+        "--model-args KEY=VALUE", "Argument of the model's constructor. Repeat for several.", ANY_MODEL
     )
-    inputs: MaybeStr = flag("--inputs FILE:NAME", "Function that makes what it is called with.", ANY_MODEL)
+    inputs: MaybeStr = flag(
+        "--inputs FILE:NAME", "Function that makes the model's inputs, as in my_file.py:inputs.", ANY_MODEL
+    )
     size: str = flag("--size HxW", "Size of the images, height x width.", WHAT, default="640x640")
-    batch_size: int = flag("--batch-size, -n N", "Number of images in a run.", WHAT, default=1, min=1, max=64)
+    batch_size: int = flag("--batch-size, -n N", "Number of images in a batch.", WHAT, default=1, min=1, max=64)
     dynamic: bool = flag("--dynamic", "Take any multiples of 32 from 64 as sides, and any batch; not for a Swin.", WHAT)
     input_type: str = flag(
         "--input-type NAME", "Type of the images, 0 to 255: uint8 or float32.", WHAT, default="uint8"

@@ -39,7 +39,7 @@ class FlopsOptions(ModelOptions, AnyModelOptions, ExportOptions):
     output_size: MaybeStr = OUTPUT_SIZE
     training: bool = flag("--training", "Count a forward and a backward pass, in training mode.", ANY_MODEL)
     memory: bool = flag("--memory", "Show the peak of activations, too.", ANY_MODEL)
-    batch_size: int = flag("--batch-size, -n N", "Number of images of the pass.", ANY_MODEL, default=1, min=1)
+    batch_size: int = flag("--batch-size, -n N", "Number of images in the pass.", ANY_MODEL, default=1, min=1)
     rules: str = flag(
         "--rules NAME", "Rule set of the count: fvcore, published, complete or products.", default="fvcore"
     )

@@ -35,7 +35,9 @@ Example: proscale-bench models list
 """
 
 FILE = typer.Argument(metavar="FILE", help="Checkpoint: .pth, .pkl, .safetensors, or a Hugging Face folder.")
-TOLD_SCHEDULE = flag("--schedule, -s SCHEDULE", "Schedule that it was trained with. [default: read off the file]")
+TOLD_SCHEDULE = flag(
+    "--schedule, -s SCHEDULE", "Schedule that the checkpoint was trained with. [default: read off the file]"
+)
 
 app = typer.Typer(cls=BenchSubgroup, help=HELP, no_args_is_help=True)
 
@@ -183,7 +185,7 @@ def warm_start(
     out: Path = typer.Argument(metavar="OUT", help="File to write, .safetensors."),
     schedule: str = flag("--schedule, -s SCHEDULE", SCHEDULE_HELP, default="3,3,3"),
     force: bool = FORCE,
-    seed: int = flag("--seed N", "Seed of what stays as initialised.", default=0),
+    seed: int = flag("--seed N", "Seed of the tensors that keep their initial values.", default=0),
 ) -> None:
     """Start a PRO-SCALE model from a baseline: copy the weights that correspond, and slice them to a layer's levels.
 

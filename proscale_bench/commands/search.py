@@ -49,8 +49,8 @@ class SearchOptions(BackboneOptions, DeviceOptions, ExportOptions):
     max_layers: int = flag("--max-layers N", "Largest number of token layers.", SEARCHED, default=9, min=1, max=40)
     size: MaybeStr = flag(
         "--size SIZE",
-        "Image size as in 800x1333, or coco-first100, or coco-val. [default: coco-first100; with --max-ms or --latency "
-        "640x640, on a GPU 800x1333]",
+        "Image size: height x width as in 800x1333, or coco-first100, or coco-val. "
+        "[default: coco-first100; with --max-ms or --latency 640x640, on a GPU 800x1333]",
     )
     rules: str = flag(
         "--rules NAME", "Rule set of the count: fvcore, published, complete or products.", default="fvcore"

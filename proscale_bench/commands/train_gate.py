@@ -18,11 +18,11 @@ class TrainGateOptions(ExecutionOptions):
     file: Path = typer.Argument(metavar="FILE", help="Checkpoint of a parent, trained with --schedule early-exit.")
     out: Path = typer.Argument(metavar="OUT", help="File to write, .safetensors.")
     coco: Path = flag("--coco DIR", "Folder of the images to learn from, with panoptic truth, laid out as COCO.")
-    split: MaybeStr = flag("--split NAME", "Split of it. [default: train2017, train or the only one]")
+    split: MaybeStr = flag("--split NAME", "Split of that data set. [default: train2017, train or the only one]")
     beta: float = flag(
         "--beta N", "Least gain in PQ (0 to 1) that makes one more layer worthwhile.", default=DEFAULT_BETA
     )
-    limit: MaybeInt = flag("--limit N", "Number of images, the first ones. [default: all]", min=1)
+    limit: MaybeInt = flag("--limit N", "Use only the first N images. [default: all]", min=1)
     batch_size: int = flag("--batch-size N", "Number of images in a batch.", default=1, min=1)
     force: bool = FORCE
 
