@@ -351,7 +351,7 @@ def test_two_images_never_share_a_file(weights: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_evaluated_before_a_failure_is_shown(weights: Path, data: Made, tmp_path: Path) -> None:
-    (tmp_path / "broken.pth").write_bytes(b"no checkpoint")
+    torch.save({"model": {"stray": torch.zeros(1)}}, tmp_path / "broken.pth")  # found out when its turn comes
     result = evaluate(weights, data, tmp_path, "--weights", str(tmp_path / "broken.pth"))
     assert result.exit_code == 2
     assert "1,1,1" in result.stdout
