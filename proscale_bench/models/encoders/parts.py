@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from proscale_bench.models.deformable_attention import DeformableAttention
 from proscale_bench.models.encoders.interface import EncoderOutput, PixelEncoder
+from proscale_bench.models.encoders.pooling import NeighbourMaxPool
 from proscale_bench.models.position import (
     MASK2FORMER,
     Sine,
@@ -270,8 +271,7 @@ class TokenLayer(nn.Module):
         """
         blocks = [slice(0, number)]
         if queries.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            # head-major in memory, as every block reads it
-            values = values.transpose(1, 2).contiguous().transpose(1, 2)
+            values = values.contiguous()  # every block reads them
             blocks = [slice(start, min(start + BLOCK, number)) for start in range(0, number, BLOCK)]
         return [self._refine(queries, block, values, grid) for block in blocks]
 
@@ -305,7 +305,7 @@ def pixel_embedding(kind: PixelEmbedding, width: int) -> nn.Sequential:
     """
     smoothing: nn.Module
     if kind == "maxpool":
-        smoothing = nn.MaxPool2d(kernel_size=3, stride=1, padding=1)
+        smoothing = NeighbourMaxPool()
     else:
         groups = width if kind == "depthwise" else 1
         smoothing = nn.Conv2d(width, width, kernel_size=3, padding=1, groups=groups, bias=False)

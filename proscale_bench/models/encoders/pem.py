@@ -131,7 +131,7 @@ class DeformableConvolution(nn.Module):
         convolved = []
         for places, weights in blocks:
             samples = sample_points(values, (size,), places[:, :, None, None], weights[:, :, None, None])
-            convolved.append(F.linear(samples[:, 0].flatten(2), kernel, self.bias))
+            convolved.append(F.linear(samples[:, :, 0].flatten(2), kernel, self.bias))
         return to_map(torch.cat(convolved, dim=1), size)
 
 

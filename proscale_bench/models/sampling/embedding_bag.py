@@ -1,8 +1,8 @@
 """The core of multi-scale deformable attention as one weighted sum of pixels a query: the fast ones on the CPU.
 
 A bilinear sample is a weighted sum of four pixels, and a query's output is a weighted sum of samples: together one
-weighted sum of 4 * L * P rows of the values, which is what an embedding bag computes. Heads are outermost throughout,
-so that the rows of the head in hand stay in the cache.
+weighted sum of 4 * L * P rows of the values, which is what an embedding bag computes. Queries go before heads, as in
+values and output, so that nothing is laid out anew: neighbours read neighbours, and find them in the cache.
 """
 
 from __future__ import annotations
@@ -37,20 +37,12 @@ def sample_compiled(value: Tensor, sizes: Sequence[Size], locations: Tensor, wei
 
 
 def _sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor, find_corners: Corners) -> Tensor:
-    batch, _, heads, channels = value.shape
-    queries = locations.shape[1]
     rows, factors = _rows(value, sizes, locations, weights, find_corners)
-    output = F.embedding_bag(
-        rows.view(batch * heads * queries, -1),
-        value.transpose(1, 2).reshape(-1, channels),  # [B * heads * S, d]
-        per_sample_weights=factors.view(batch * heads * queries, -1).to(value.dtype),
-        mode="sum",
-    )
-    return output.view(batch, heads, queries, channels).transpose(1, 2).flatten(2)
+    return _sum(value, rows, factors)
 
 
 def sample_points(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:
-    """The value read at each location, times its weight, before any sum: [B, heads, N, L * P, d]. See `sample`."""
+    """The value read at each location, times its weight, before any sum: [B, N, heads, L * P, d]. See `sample`."""
     return _by_point(value, *_rows(value, sizes, locations, weights, corners))
 
 
@@ -58,42 +50,51 @@ def sample_by_keys(
     query: Tensor, value: Tensor, key: Tensor | None, sizes: Sequence[Size], locations: Tensor
 ) -> Tensor:
     """See `grid_sample.sample_by_keys`. The values are summed as in `sample`."""
-    batch, _, heads, channels = value.shape
     ones = locations.new_ones(()).expand(locations.shape[:-1])
     rows, factors = _rows(value, sizes, locations, ones, corners)
     keys = _by_point(value if key is None else key, rows, factors)
-    logits = keys @ query.transpose(1, 2)[..., None]  # [B, heads, N, L * P, 1]
-    weights = (logits * channels**-0.5).softmax(dim=-2).transpose(-1, -2)
-    output = F.embedding_bag(
-        rows.flatten(0, 2).flatten(1),
-        value.transpose(1, 2).reshape(-1, channels),
-        per_sample_weights=(factors * weights).flatten(0, 2).flatten(1).to(value.dtype),
+    logits = keys @ query[..., None]  # [B, N, heads, L * P, 1]
+    weights = (logits * value.shape[-1] ** -0.5).softmax(dim=-2).transpose(-1, -2)
+    return _sum(value, rows, (_corners_apart(factors) * weights).flatten(3))
+
+
+def _sum(value: Tensor, rows: Tensor, factors: Tensor) -> Tensor:
+    """A query's weighted sum of rows, [B, N, C]. See `corners`."""
+    bags = F.embedding_bag(
+        rows.flatten(0, 2),
+        value.reshape(-1, value.shape[-1]),  # [B * S * heads, d]
+        per_sample_weights=factors.flatten(0, 2).to(value.dtype),
         mode="sum",
     )
-    return output.view(batch, heads, -1, channels).transpose(1, 2).flatten(2)
+    return bags.view(*rows.shape[:2], -1)
 
 
 def _by_point(value: Tensor, rows: Tensor, factors: Tensor) -> Tensor:
-    """The weighted sum of the four pixels of each point, [B, heads, N, L * P, d]. See `corners`."""
+    """The weighted sum of the four pixels of each point, [B, N, heads, L * P, d]. See `corners`."""
     channels = value.shape[-1]
     bags = F.embedding_bag(
-        rows.transpose(3, 4).reshape(-1, 4),
-        value.transpose(1, 2).reshape(-1, channels),
-        per_sample_weights=factors.transpose(3, 4).reshape(-1, 4).to(value.dtype),
+        _corners_apart(rows).transpose(3, 4).reshape(-1, 4),
+        value.reshape(-1, channels),
+        per_sample_weights=_corners_apart(factors).transpose(3, 4).reshape(-1, 4).to(value.dtype),
         mode="sum",
     )
     return bags.view(*rows.shape[:3], -1, channels)
 
 
+def _corners_apart(lanes: Tensor) -> Tensor:
+    """[..., 4 * L * P] to [..., 4, L * P]."""
+    return lanes.view(*lanes.shape[:-1], 4, -1)
+
+
 def _rows(
     value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor, find_corners: Corners
 ) -> tuple[Tensor, Tensor]:
-    """The rows of [B * heads * S, d] that samples read, and their factors: see `corners`."""
+    """The rows of [B * S * heads, d] that samples read, and their factors: see `corners`."""
     batch, tokens, heads, _ = value.shape
-    width, height, start = lanes(tuple(sizes), heads, weights.shape[-1], tokens, weights.dtype, value.device)
+    width, height, start = lanes(tuple(sizes), heads, weights.shape[-1], weights.dtype, value.device)
     if batch > 1:
         images = torch.arange(batch, dtype=torch.int32, device=value.device)
-        start = start + images[:, None, None] * (heads * tokens)
+        start = start + images[:, None, None, None] * (tokens * heads)
     return find_corners(locations, weights, width, height, start)
 
 
@@ -104,29 +105,31 @@ def corners(locations: Tensor, weights: Tensor, width: Tensor, height: Tensor, s
         locations: [B, N, heads, L, P, 2].
         weights: [B, N, heads, L, P].
         width, height: size of the level that each of the heads * L * P lanes reads, in pixels.
-        start: the row of that level's first pixel, int32; [B, 1, lanes] for a batch.
+        start: the row of that level's first pixel, int32: [heads, 4 * L * P], or [B, 1, heads, 4 * L * P] for a batch.
 
     Returns:
-        Rows [B, heads, N, 4, L * P], int32, and factors alike, 0 outside the level.
+        Rows [B, N, heads, 4 * L * P], int32, and factors alike, 0 outside the level.
     """
-    batch, queries, heads = weights.shape[:3]
-    x = locations[..., 0].flatten(2) * width - 0.5  # [B, N, lanes], in pixels
-    y = locations[..., 1].flatten(2) * height - 0.5
-    left, top, share = x.floor(), y.floor(), weights.flatten(2)
-    right_share, bottom_share = x - left, y - top
+    by_head, share = (*weights.shape[:3], -1), weights.flatten(2)
+    columns = _neighbours(locations[..., 0].flatten(2), width)  # [B, N, lanes]
     rows, factors = [], []
-    for row, row_share in ((top, share * (1 - bottom_share)), (top + 1, share * bottom_share)):
-        in_rows = torch.where((row >= 0) & (row < height), row_share, 0)
-        before = torch.minimum(row.clamp(min=0), height - 1) * width
-        for column, column_share in ((left, 1 - right_share), (left + 1, right_share)):
-            pixel = before + torch.minimum(column.clamp(min=0), width - 1)
-            rows.append(pixel.to(torch.int32) + start)
-            factors.append(torch.where((column >= 0) & (column < width), in_rows * column_share, 0))
-    by_head = (batch, queries, heads, -1)
-    return (
-        torch.stack([row.view(by_head).transpose(1, 2) for row in rows], dim=3),
-        torch.stack([factor.view(by_head).transpose(1, 2) for factor in factors], dim=3),
-    )
+    for line, part in _neighbours(locations[..., 1].flatten(2), height):
+        before, of_line = line * width, part * share
+        for column, of_column in columns:
+            rows.append((before + column).view(by_head))
+            factors.append((of_line * of_column).view(by_head))
+    return torch.cat(rows, 3).to(torch.int32) * weights.shape[2] + start, torch.cat(factors, 3)
+
+
+def _neighbours(places: Tensor, size: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The two pixels beside each place along an axis, the nearest inside for one outside, and their shares of it."""
+    position = places * size - 0.5
+    first = position.floor()
+    far, found = position - first, []
+    for pixel, share in ((first, 1 - far), (first + 1, far)):
+        inside = torch.minimum(pixel.clamp(min=0), size - 1)
+        found.append((inside, share * (pixel == inside)))
+    return found
 
 
 def has_compiler() -> bool:
@@ -149,17 +152,15 @@ def _compiled_corners() -> Corners:
 
 @once_per_size
 def lanes(
-    sizes: tuple[Size, ...], heads: int, points: int, tokens: int, dtype: torch.dtype, device: torch.device
+    sizes: tuple[Size, ...], heads: int, points: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Width, height and first row of what each lane (head, level, point) reads: [heads * L * P] each."""
-    starts = [sum(h * w for h, w in sizes[:level]) for level in range(len(sizes))]
+    """Width and height of what each lane (head, level, point) reads, [heads * L * P], and the first row of what each
+    of its four pixels is in: [heads, 4 * L * P]."""
+    starts = [sum(h * w for h, w in sizes[:level]) * heads for level in range(len(sizes))]
 
     def each(numbers: Sequence[int], dtype: torch.dtype) -> Tensor:
-        return torch.tensor(numbers, dtype=dtype, device=device).repeat_interleave(points).repeat(heads)
+        return torch.tensor(numbers, dtype=dtype, device=device).repeat_interleave(points)
 
-    head = torch.arange(heads, dtype=torch.int32, device=device).repeat_interleave(len(sizes) * points)
-    return (
-        each([w for _, w in sizes], dtype),
-        each([h for h, _ in sizes], dtype),
-        each(starts, torch.int32) + head * tokens,
-    )
+    width, height = (each([size[axis] for size in sizes], dtype).repeat(heads) for axis in (1, 0))
+    head = torch.arange(heads, dtype=torch.int32, device=device)[:, None]
+    return width, height, each(starts, torch.int32).repeat(4) + head
