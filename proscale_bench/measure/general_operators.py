@@ -142,7 +142,7 @@ ARITHMETIC = (
     | packets("clamp_min clamp_min_ clamp_max clamp_max_ maximum minimum lerp lerp_ addcdiv logsumexp native_dropout")
     | packets("le gt ge eq_ ne_ lt_ gt_ ge_ le_ logical_and logical_xor logical_and_ logical_or_ logical_not_ any isin")
     | {getattr(aten, name) for name in dir(aten) if name.endswith(("_backward", "_backward_data", "_backward_"))}
-    | packets("_is_all_true _is_any_true")
+    | packets("_is_all_true _is_any_true cummax cummin")
     | packets("bitwise_and bitwise_and_ bitwise_or_ bitwise_xor bitwise_not_ bitwise_left_shift bitwise_right_shift")
     | packets("isnan isinf isfinite nan_to_num nan_to_num_ equal allclose topk sort argsort nonzero searchsorted")
     | packets("bucketize unique_dim _unique2 unique_consecutive histc bincount masked_select one_hot kthvalue median")
