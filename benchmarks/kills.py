@@ -140,7 +140,8 @@ def timeless(path: Path) -> bytes:
         return json.dumps({**json.loads(raw[8:end]), "__metadata__": None}, sort_keys=True).encode() + raw[end:]
     if path.suffix == ".pth":  # so do its own, beside the tensors
         with zipfile.ZipFile(path) as archive:
-            return b"".join(CREATED.sub(b"", archive.read(name)) for name in archive.namelist())
+            names = [name for name in archive.namelist() if not name.endswith("serialization_id")]  # of the rest
+            return b"".join(CREATED.sub(b"", archive.read(name)) for name in names)
     if path.suffix not in (".json", ".jsonl"):
         return raw
     lines = raw.splitlines() if path.suffix == ".jsonl" else [raw]

@@ -69,16 +69,25 @@ class LatencyModel:
 
     @cached_property
     def error(self) -> PredictionError:
-        """Each profiled model predicted from all others."""
-        pairs = []
+        """Each profiled model predicted from all others, but for those at the ends, as no candidate is beyond them."""
+        inside, all_pairs = [], []
         for place, one in enumerate(self.profiled):
-            others = [*self.profiled[:place], *self.profiled[place + 1 :]]
-            pairs.append((LatencyModel(others, self.sides, self.as_executed).ms(one.spec), one.whole_ms))
-        return prediction_error(pairs)
+            others = LatencyModel([*self.profiled[:place], *self.profiled[place + 1 :]], self.sides, self.as_executed)
+            all_pairs.append((others.ms(one.spec), one.whole_ms))
+            inside += all_pairs[-1:] if others.reaches(one.spec) else []
+        return prediction_error(inside if len(inside) > 1 else all_pairs)
 
     def knows(self, spec: ModelSpec) -> bool:
         """Every part of a model has its like among those profiled."""
         return all(key in self._times for _, key, _ in keyed_parts(spec, self.as_executed))
+
+    def reaches(self, spec: ModelSpec) -> bool:
+        """Every part of a model does as much work as its like among those profiled, or between two of them."""
+        for _, key, _ in keyed_parts(spec, self.as_executed):
+            known = [_work(other, self.sides) for other in self._times if other[0] == key[0]]
+            if not known or not min(known) <= _work(key, self.sides) <= max(known):
+                return False
+        return True
 
     def _sum(self, spec: ModelSpec) -> float:
         return sum(self._part_ms(key, table) for _, key, table in keyed_parts(spec, self.as_executed))

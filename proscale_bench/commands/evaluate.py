@@ -227,9 +227,8 @@ class EvalOptions(EvaluatedModelOptions, EngineOptions, ExecutionOptions, Export
         from proscale_bench.config.catalogue import parse_runnable
 
         if path is None:
-            return random_weights(
-                untrained(request.dataset, self.own_name, self.schedule, self.backbone), self.random_weights or 0
-            )
+            spec = untrained(request.dataset, self.own_name, self.schedule, self.backbone)
+            return random_weights(spec, self.random_weights or 0)
         if (other := self.other_weights(path, request)) is not None:
             return other
         return read_weights(path, None if self.schedule is None else parse_runnable(self.schedule))
@@ -273,9 +272,8 @@ def evaluate(options: EvalOptions) -> None:
                 show(options, outcomes, folder, exports.console)
         if processes.is_first:
             evaluations = [EvaluatedModel(outcome.accuracy, outcome.record) for outcome in outcomes]
-            exports.write(
-                known := rows(evaluations), lambda: markdown(evaluations), lambda: list(map(compare.flat, known))
-            )
+            table = rows(evaluations)
+            exports.write(table, lambda: markdown(evaluations), lambda: list(map(compare.flat, table)))
 
 
 def open_data(options: EvalOptions) -> Dataset:

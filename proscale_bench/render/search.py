@@ -73,8 +73,9 @@ def prediction(error: PredictionError, where: str, others_cpu_pct: float | None)
 
     ranks = "" if error.rank_correlation is None else f", rank correlation {error.rank_correlation:.3f}"
     lines = [
-        f"ms: {PREDICTED} predicted, else measured · each of {error.models} profiled models, predicted from the "
-        f"others, is off by {error.median_pct:.1f} % (median), {error.p95_pct:.1f} % (95th percentile){ranks}",
+        f"ms: {PREDICTED} predicted, else measured · {error.models} profiled models that lie between others, each "
+        f"predicted from these, are off by {error.median_pct:.1f} % (median), {error.p95_pct:.1f} % (95th percentile)"
+        f"{ranks}",
         where,
     ]
     if others_cpu_pct is not None and others_cpu_pct > BUSY_PCT:

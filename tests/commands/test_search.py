@@ -159,7 +159,9 @@ def test_milliseconds_are_predicted_from_a_few_profiles_and_the_pick_is_measured
     result = run(*timed)
     assert result.exit_code == 0, result.stderr
     assert "Is it faster here?" in result.stdout
-    assert "each of 12 profiled models, predicted from the others, is off by" in result.stdout
+    assert re.search(
+        r"(\d+) profiled models that lie between others, each predicted from these, are off by", result.stdout
+    )
     kept = (tmp_path / "latencies.json").read_text()
     found = json.loads(run(*timed, "--export-json", "-").stdout)["results"]
     assert (tmp_path / "latencies.json").read_text() == kept, "nothing is profiled twice"
