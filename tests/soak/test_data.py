@@ -91,12 +91,13 @@ def test_data_check_and_eval_say_the_same(tmp_path: Path, number: int) -> None:
     made = make_dataset(tmp_path / "data")
     pred = tmp_path / "pred"
     pred.mkdir()
-    shutil.copytree(made.maps, pred / "panoptic")
     for _ in range(chance.choice((1, 1, 2))):
         try:
             mutate(made, chance)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):  # a first change left no place for it
             break
+    if made.maps.is_dir():
+        shutil.copytree(made.maps, pred / "panoptic")
     try:  # perfect predictions of what the files now say, where they can be read
         truth = json.loads(made.panoptic_json.read_text())
         (pred / "panoptic.json").write_text(json.dumps({"annotations": truth["annotations"]}))
@@ -118,7 +119,9 @@ def test_data_check_and_eval_say_the_same(tmp_path: Path, number: int) -> None:
         assert all(char in "\n" or char.isprintable() for char in said), ascii(said)
     if checked.exit_code == 0:  # what passes is evaluated, but for masks that are not there
         for result in results[1:]:
-            assert result.exit_code == 0 or "no truth for the task instance" in result.stderr, result.stderr
+            stray = "in the map and not among the segments" in result.stderr  # of a truth that is a prediction here
+            warned = stray and "id in a panoptic PNG that no segment has" in checked.stdout
+            assert result.exit_code == 0 or warned or "no truth for the task instance" in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize("number", [pytest.param(number, id=f"pictures-{number}") for number in range(FROM, FROM + 20)])
