@@ -376,13 +376,8 @@ def sweep(
 
     asked = read_sweep(find_shipped("sweeps", str(spec)))
     run = Path("reports") / asked.name if out is None else Path(out)
-    outcome = run_sweep(
-        plan(asked) if asked.counts else [],
-        run,
-        measurements(asked, run),
-        LocalExecutor(processes),
-        name=asked.name,
-    )
+    counts, executor = plan(asked) if asked.counts else [], LocalExecutor(processes)
+    outcome = run_sweep(counts, run, measurements(asked, run), executor, name=asked.name)
     return frame(outcome.records)
 
 
