@@ -1,10 +1,12 @@
-"""How fast is a search, and how far off are its milliseconds? Run by hand: python benchmarks/search.py [SECONDS [cpu]]
+"""How fast is a search, and how far off are its milliseconds?
+
+Run by hand: python benchmarks/search.py [SECONDS] [cpu] [seed=N]
 
 The first number is of this process alone. For the second, the models that a search profiles and 20 others, drawn at
-random from every family alike and never fitted, take turns in one session, SECONDS each (default 10), on `tiny` at
-192x192 with one thread. The 20 are predicted from the others' times; what of both is held against each other are
-medians, and the fastest quarter of the rounds. With `cpu` the clock is the process's own: what a busy machine gives to
-others is left out of it.
+random from every family alike (seed 0) and never fitted, take turns in one session, SECONDS each (default 10), on
+`tiny` at 192x192 with one thread. The 20 are predicted from the others' times; what of both is held against each other
+are medians, and the fastest quarter of the rounds. With `cpu` the clock is the process's own: what a busy machine gives
+to others is left out of it.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from proscale_bench.specs.encoders.staged import baseline
 from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.model import ModelSpec
 
-HELD_OUT, SEED, ROUNDS = 20, 0, 5
+HELD_OUT, ROUNDS = 20, 5
 
 
 def request(backbone: str, size: str, families: tuple[str, ...] = DEFAULT_FAMILIES, layers: int = 9) -> SearchRequest:
@@ -71,7 +73,7 @@ class OwnTime:
         return times
 
 
-def predicting(seconds: float, own_time: bool) -> None:
+def predicting(seconds: float, own_time: bool, seed: int) -> None:
     import torch
 
     from proscale_bench.machine import OthersCpu
@@ -81,7 +83,7 @@ def predicting(seconds: float, own_time: bool) -> None:
 
     asked = request("tiny", "192x192", layers=9)
     fitted = to_profile(asked)
-    candidates, chance = asked.candidates(), random.Random(SEED)
+    candidates, chance = asked.candidates(), random.Random(seed)
     by_family: dict[str, list[int]] = {}
     for index in chance.sample(range(len(candidates.counts)), len(candidates.counts)):
         if request_spec(asked, candidates, index) not in fitted:
@@ -131,4 +133,6 @@ if __name__ == "__main__":
     start = time.perf_counter()
     points = len(search(request("resnet50", "800x1333")).rows)
     print(f"{points} points of the frontier in {time.perf_counter() - start:.2f} s")
-    predicting(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0, "cpu" in sys.argv)
+    seconds = next((float(word) for word in sys.argv[1:] if word[0].isdecimal()), 10.0)
+    seed = next((int(word.removeprefix("seed=")) for word in sys.argv[1:] if word.startswith("seed=")), 0)
+    predicting(seconds, "cpu" in sys.argv, seed)
