@@ -23,7 +23,7 @@ from gpu import LEAST_S, ROOT, TOOL, Outcome, Step, finish, keep, read
 
 ENGINES = ("onnxruntime", "openvino", "aot")
 SCHEDULE, THREADS, PASSES = "3,3,3", "1", 2
-MINUTES = 12.0
+MINUTES = 20.0
 
 
 def words(dry: bool) -> tuple[str, ...]:
