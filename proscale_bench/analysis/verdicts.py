@@ -1,4 +1,4 @@
-"""What `compare` says of any two models of a view, told in advance: a page has no statistics of its own."""
+"""Verdicts on any two models of a view, as `compare` has them, told in advance: a page has no statistics of its own."""
 
 from __future__ import annotations
 

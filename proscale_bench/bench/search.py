@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PROFILED = 12  # models that a prediction is fitted on
 TRIES = 3  # picks that are measured until one keeps to the limit
-CACHE = "latencies"
+CACHE = "latencies-2"  # another number once other models are profiled, or the same run at another speed
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def _key(request: SearchRequest, settings: ProfileSettings) -> str:
 
     with global_state(settings.dtype, settings.threads):
         threads = torch.get_num_threads()
-    ran = f"{device_name(torch.device(settings.device))}, {threads} threads, sampling {settings.sampling}"
+    cores = f"{threads} thread{'s' if threads > 1 else ''}"
+    ran = f"{device_name(torch.device(settings.device))}, {cores}, sampling {settings.sampling}"
     spec = request.spec
     words = model_words(spec.backbone_name, {"classes": spec.head.num_classes, **spec.dimensions()})
     return f"{ran}, torch {torch.__version__} | {words} | {request.size}"

@@ -1,4 +1,4 @@
-"""What an ONNX file of anybody's takes: its inputs at a size and a batch, arrays of them, and the graph of those sizes.
+"""Inputs of an ONNX file of anybody's: their shapes at a size and a batch, arrays of them, and its graph then.
 
 Needs `onnx`, and no torch.
 """

@@ -57,7 +57,7 @@ TORCH = Runtime()
 
 
 def device_of(engine: EngineName) -> dict[str, str]:
-    """What an execution says of the device of an engine that does not run on the CPU; empty of the others."""
+    """The device as an execution names it, of an engine that does not run on the CPU; nothing of the others."""
     if engine != "tensorrt":
         return {}
     name = device_name(torch.device("cuda")) if torch.cuda.is_available() else "NVIDIA GPU"  # torch may be the CPU's

@@ -151,7 +151,7 @@ def difference_table(evaluations: Sequence[EvaluatedModel]) -> Table:
 
 
 def references(evaluations: Sequence[EvaluatedModel]) -> list[EvaluatedModel | None]:
-    """What each is held against: the baseline, or the first, of its backbone. None for files of unknown origin."""
+    """The model that each is held against: the baseline, or the first, of its backbone. None: of unknown origin."""
     first: dict[str, EvaluatedModel] = {}
     for one in sorted(evaluations, key=lambda one: not (one.record and one.record.is_baseline)):
         if one.record:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from proscale_bench.bench.search import CACHE
 from proscale_bench.bench.specs import count_flops
 from proscale_bench.config.schedule_file import read_schedule_file
 from tests.cli import run
@@ -162,9 +163,9 @@ def test_milliseconds_are_predicted_from_a_few_profiles_and_the_pick_is_measured
     assert re.search(
         r"(\d+) profiled models that lie between others, each predicted from these, are off by", result.stdout
     )
-    kept = (tmp_path / "latencies.json").read_text()
+    kept = (tmp_path / f"{CACHE}.json").read_text()
     found = json.loads(run(*timed, "--export-json", "-").stdout)["results"]
-    assert (tmp_path / "latencies.json").read_text() == kept, "nothing is profiled twice"
+    assert (tmp_path / f"{CACHE}.json").read_text() == kept, "nothing is profiled twice"
     assert found[0]["latency_origin"] == "measured"
     assert {row["latency_origin"] for row in found} == {"measured", "predicted"}
     assert all(row["latency_ms"] > 0 for row in found)
@@ -172,7 +173,7 @@ def test_milliseconds_are_predicted_from_a_few_profiles_and_the_pick_is_measured
     refused = run(*limited)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert " ms, " in refused.stderr
-    (tmp_path / "latencies.json").write_text("{}")  # a cache is made again, never mourned
+    (tmp_path / f"{CACHE}.json").write_text("{}")  # a cache is made again, never mourned
 
 
 def test_a_latency_is_of_one_size() -> None:
