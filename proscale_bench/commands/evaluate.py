@@ -283,8 +283,9 @@ def open_data(options: EvalOptions) -> Dataset:
     from proscale_bench.data.embedded import embedded_validation
 
     if options.coco is not None:
-        images_needed = options.from_predictions is None or options.visuals > 0
-        return open_dataset(options.coco, options.split, images_needed, options.wanted_tasks())
+        scored = options.from_predictions is not None
+        opened = open_dataset(options.coco, options.split, not scored or options.visuals > 0, options.wanted_tasks())
+        return replace(opened, instances=opened.instances and {}) if scored else opened  # files are scored by files
     with progress_bar("making the embedded data") as bar:
         folder = embedded_validation(lambda done, total: bar.show(None, done, total))
     return replace(open_dataset(folder), name=EMBEDDED)
@@ -369,7 +370,6 @@ def score(options: EvalOptions, request: EvaluationRequest, folder: Path) -> Ite
 
 def shower(bar: Bar, name: str) -> Callable[[BatchDone], None]:
     """A function that shows how far the images of a model are."""
-
     is_resumed = False
 
     def show_batch(batch: BatchDone) -> None:

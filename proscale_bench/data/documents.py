@@ -12,6 +12,7 @@ from proscale_bench.data.dataset import Id
 from proscale_bench.errors import BenchError
 
 MAX_BYTES = 2 << 30  # instances_train2017.json has 0.45 GiB
+BIG_BYTES = 64 << 20  # from here on memory counts: orjson holds a tree of its own of the whole document
 LIMIT = 2**63  # ids and areas below it fit numpy's integers
 
 Field = TypeVar("Field")
@@ -50,6 +51,8 @@ def _parsed(text: bytes) -> Any:
     """The document as Python's parser reads it, but that a whole number past 64 bits may come as the next float."""
     import orjson
 
+    if len(text) > BIG_BYTES:
+        return json.loads(text)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:  # stricter: no NaN, infinity, other encodings, or lone surrogates

@@ -7,8 +7,9 @@ draw the same images, so that two models are compared on each drawing: see `anal
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,10 @@ from proscale_bench.evaluation.semantic import ClassPixels
 
 RESAMPLES = 1000
 BLOCK_BYTES = 1 << 24  # of what is kept of a block of resamples
+# A table of precisions takes 8 kB a category: with more than these, a block would hold a resample or two, and sums are
+# taken category by category, equal to the mean of the table but for rounding.
+MOST_CATEGORIES = 200
+CLASSES_AT_ONCE = 1000  # of PQ and mIoU
 
 
 @dataclass(frozen=True)
@@ -58,15 +63,15 @@ def panoptic_qualities(weights: Integers, counts: ClassCounts, classes: NDArray[
         counts: counts of each image and class.
         classes: True for those to average over (all, things or stuff), [all classes].
     """
-    drawn = weights.astype(float)
-    ious, hits, wrong, missed = (drawn @ table[:, classes].astype(float) for table in vars(counts).values())
-    there = hits + wrong + missed > 0
-    weight = np.where(there, hits + wrong / 2 + missed / 2, 1)
-    return PanopticReplicates(
-        _mean_over(ious / weight, there),
-        _mean_over(ious / np.where(hits > 0, hits, 1), there),
-        _mean_over(hits / weight, there),
-    )
+    drawn, totals, count = weights.astype(float), np.zeros((3, len(weights))), np.zeros(len(weights), np.int64)
+    for some in _some_at_a_time(np.flatnonzero(classes)):
+        ious, hits, wrong, missed = (drawn @ table[:, some].astype(float) for table in vars(counts).values())
+        there = hits + wrong + missed > 0
+        weight = np.where(there, hits + wrong / 2 + missed / 2, 1)
+        qualities = (ious / weight, ious / np.where(hits > 0, hits, 1), hits / weight)
+        totals += [np.where(there, quality, 0).sum(axis=1) for quality in qualities]
+        count += there.sum(axis=1)
+    return PanopticReplicates(*_means_of(totals, count))
 
 
 def mean_ious(weights: Integers, pixels: ClassPixels) -> Floats:
@@ -76,41 +81,77 @@ def mean_ious(weights: Integers, pixels: ClassPixels) -> Floats:
         weights: [resamples, images].
         pixels: pixels of each image and class.
     """
-    drawn = weights.astype(float)
-    shared, told, found = (drawn @ table.astype(float) for table in vars(pixels).values())
-    there = told > 0
-    return _mean_over(shared / np.where(there, told + found - shared, 1), there)
+    drawn, total, count = weights.astype(float), np.zeros(len(weights)), np.zeros(len(weights), np.int64)
+    for some in _some_at_a_time(np.arange(pixels.truth.shape[1])):
+        shared, told, found = (drawn @ table[:, some].astype(float) for table in vars(pixels).values())
+        there = told > 0
+        total += np.where(there, shared / np.where(there, told + found - shared, 1), 0).sum(axis=1)
+        count += there.sum(axis=1)
+    return _means_of(total, count)
 
 
 def average_precisions(
     matches: Matches, categories: int, weights: Integers, on_block: Callable[[int, int], None] | None = None
 ) -> Floats:
     """AP of each resample, [resamples], a fraction of 1; -1 where a resample has no truth. With every weight 1 it is
-    COCO's AP to the last digit.
+    COCO's AP, to the last digit where no more than `MOST_CATEGORIES` have a truth.
 
     Args:
         matches: detections in as many images as the weights have, at most 100 detections of a category in an image.
-        on_block: told after each block of resamples how many are done, and of how many.
+        on_block: told after each block of resamples, or each category, how many are done, and of how many.
     """
     there = matches.categories
-    matches, categories = matches.of(there), len(there)
-    orders = by_falling_score(matches, categories) if categories else ()
-    curves = [_Curve.of(matches, order, category) for category, order in enumerate(orders)]
-    resamples = len(weights)
+    curves = _curves(matches.of(there), len(there))
+    told = on_block or (lambda done, total: None)
+    return (_means if len(curves) <= MOST_CATEGORIES else _means_by_category)(curves, weights, told)
+
+
+def _curves(matches: Matches, categories: int) -> list[_Curve]:
+    if not categories:
+        return []
+    counted = np.flatnonzero((matches.truth_ignored & AREA_BITS[ALL_AREAS]) == 0)
+    counted = counted[np.argsort(matches.truth_category[counted], kind="stable")]
+    ends = np.searchsorted(matches.truth_category[counted], np.arange(1, categories))
+    truths = np.split(matches.truth_image[counted], ends)
+    return list(map(partial(_Curve.of, matches), by_falling_score(matches, categories), truths))
+
+
+def _means(curves: Sequence[_Curve], weights: Integers, told: Callable[[int, int], None]) -> Floats:
+    """The means of each resample's table of precisions."""
+    resamples, replicates = len(weights), np.empty(len(weights))
     largest = max((len(curve.image) for curve in curves), default=1)
-    block = max(1, BLOCK_BYTES // (8 * max(largest, NUM_THRESHOLDS * len(RECALL_POINTS) * categories)))
-    replicates = np.empty(resamples)
+    block = _block(max(largest, NUM_THRESHOLDS * len(RECALL_POINTS) * len(curves)))
     for start in range(0, resamples, block):
         drawn = weights[start : start + block]
         # [resamples, thresholds, recall points, categories], COCO's order, for its mean is the same sum
-        precision = np.full((len(drawn), NUM_THRESHOLDS, len(RECALL_POINTS), categories), -1.0)
+        precision = np.full((len(drawn), NUM_THRESHOLDS, len(RECALL_POINTS), len(curves)), -1.0)
         for category, curve in enumerate(curves):
             curve.fill(precision[..., category], drawn)
         for row, table in enumerate(precision):
             replicates[start + row] = mean_of_defined(table)
-        if on_block is not None:
-            on_block(min(start + block, resamples), resamples)
+        told(min(start + block, resamples), resamples)
     return replicates
+
+
+def _means_by_category(curves: Sequence[_Curve], weights: Integers, told: Callable[[int, int], None]) -> Floats:
+    """The same, a sum of every category's means."""
+    total, count = np.zeros(len(weights)), np.zeros(len(weights), np.int64)
+    for done, curve in enumerate(curves, 1):
+        block = _block(max(len(curve.image), NUM_THRESHOLDS * len(RECALL_POINTS)))
+        for start in range(0, len(weights), block):
+            rows = slice(start, start + block)
+            precision = np.full((len(weights[rows]), NUM_THRESHOLDS, len(RECALL_POINTS)), -1.0)
+            curve.fill(precision, weights[rows])
+            there = precision[:, 0, 0] > -1
+            total[rows] += np.where(there, precision.mean(axis=(1, 2)), 0)
+            count[rows] += there
+        told(done, len(curves))
+    return np.where(count > 0, total / np.maximum(count, 1), -1)
+
+
+def _block(numbers: int) -> int:
+    """How many resamples are taken at a time, of so many numbers each."""
+    return max(1, BLOCK_BYTES // (8 * numbers))
 
 
 @dataclass(frozen=True)
@@ -132,16 +173,19 @@ class _Curve:
     truth_image: Integers
 
     @classmethod
-    def of(cls, matches: Matches, order: Integers, category: int) -> _Curve:
+    def of(cls, matches: Matches, order: Integers, truth_image: Integers) -> _Curve:
         matched, ignored = matches.matched[order], matches.ignored[order]
-        counted = (matches.truth_category == category) & (matches.truth_ignored & AREA_BITS[ALL_AREAS] == 0)
         levels = [1 << ALL_AREAS * NUM_THRESHOLDS + level for level in range(NUM_THRESHOLDS)]
         return cls(
             matches.image[order],
             tuple(np.flatnonzero((matched & ~ignored) & bit) for bit in levels),
             tuple(np.flatnonzero(ignored & bit) for bit in levels),
-            matches.truth_image[counted],
+            truth_image,
         )
+
+    def _same(self, level: int) -> bool:
+        """True if at this threshold the same places are found and left out as at the one before."""
+        return all(np.array_equal(places[level], places[level - 1]) for places in (self.found, self.left_out))
 
     def fill(self, precision: Floats, weights: Integers) -> None:
         """Write the precision at each recall point, [resamples, thresholds, 101], where there is a truth."""
@@ -149,9 +193,12 @@ class _Curve:
         there = np.flatnonzero(truths)
         if not len(there):
             return
-        drawn = weights[there][:, self.image]
+        drawn = weights[there[:, None], self.image]
         seen = np.cumsum(drawn, axis=1)
         for level, (found, left_out) in enumerate(zip(self.found, self.left_out, strict=True)):
+            if level and self._same(level):  # as a threshold before: most of a category with few truths
+                precision[there, level] = precision[there, level - 1]
+                continue
             true = np.cumsum(drawn[:, found], axis=1)
             counted = seen[:, found]
             if len(left_out):
@@ -173,8 +220,12 @@ def _at_recall_points(recall: Floats, precision: Floats) -> Floats:
     return np.repeat(values.ravel(), np.diff(bounds, axis=1).ravel()).reshape(len(recall), -1)
 
 
-def _mean_over(values: Floats, there: NDArray[np.bool_]) -> Floats:
-    """Row means over what is there; NaN where nothing is."""
-    count = there.sum(axis=1)
-    total = np.where(there, values, 0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def _some_at_a_time(classes: Integers) -> Iterator[Integers]:
+    """The same classes in parts: of each, every resample has a row of numbers in memory."""
+    for start in range(0, len(classes), CLASSES_AT_ONCE):
+        yield classes[start : start + CLASSES_AT_ONCE]
+
+
+def _means_of(totals: Floats, count: Integers) -> Floats:
+    """Means of so many; NaN where there is nothing."""
+    return np.where(count > 0, totals / np.maximum(count, 1), np.nan)

@@ -118,6 +118,8 @@ class Records:
     def unique(self, key: str = "id") -> Ids:
         """Ids, none of them twice."""
         ids = self.ids(key)
+        if ids.dtype != object and len(np.unique(ids)) == len(ids):
+            return ids
         firsts: dict[Any, int] = {}
         for position, id_ in enumerate(ids.tolist()):
             first = firsts.setdefault(id_, position)

@@ -188,8 +188,13 @@ class RunningQuality:
 
     @property
     def pq(self) -> float | None:
-        """The mean over classes seen so far; None before the first segment."""
-        return _mean([quality for quality in self._per_class().values() if quality.is_seen]).pq
+        """The mean over classes seen so far; None before the first segment. It is asked for after every image."""
+        total, seen = 0.0, 0
+        for iou, (tp, fp, fn) in zip(self._iou.values(), self._counts.values(), strict=True):
+            if tp or fp or fn:
+                total += iou / (tp + 0.5 * fp + 0.5 * fn)
+                seen += 1
+        return total / seen if seen else None
 
     def quality(self, warnings: tuple[str, ...] = ()) -> PanopticQuality:
         """PQ, SQ and RQ of all classes, things, stuff and each class."""

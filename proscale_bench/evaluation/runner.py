@@ -132,8 +132,8 @@ def evaluate(
                 if result.panoptic is not None:
                     running.add(result.panoptic)
             done += len(results)
-            pq = None if running.pq is None else 100 * running.pq
-            on_batch(BatchDone(done, total, (done - before) / (time.perf_counter() - start), pq, before))
+            pq, rate = running.pq, (done - before) / (time.perf_counter() - start)
+            on_batch(BatchDone(done, total, rate, None if pq is None else 100 * pq, before))
 
 
 def judge(work: Work, image: ImageEntry, prediction: Prediction, true_map: Any, true_labels: Any) -> ImageResult:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
-from proscale_bench.evaluation.average_precision import IouType
+from proscale_bench.evaluation.average_precision import IouType, Matches
 from proscale_bench.evaluation.bootstrap import (
     average_precisions,
     mean_ious,
@@ -98,6 +99,37 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(average_precisions(matches, len(scorer.category_ids), weights), whole)
 
 
+def test_many_categories_have_the_same_means_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(5):
+        truth, results = boxless(seed)
+        scorer = InstanceScorer(categories_of(truth))
+        fill(scorer, truth, results)
+        weights = np.concatenate((resample_weights(len(truth["images"]), 50), np.zeros((1, len(truth["images"])), int)))
+        matches = scorer.matches("segm")
+        whole = average_precisions(matches, len(scorer.category_ids), weights)
+        assert whole[-1] == -1
+        with monkeypatch.context() as patched:
+            patched.setattr("proscale_bench.evaluation.bootstrap.MOST_CATEGORIES", 0)
+            assert average_precisions(matches, 9, weights) == pytest.approx(whole, abs=1e-12)
+
+
+def test_draws_of_two_thousand_categories_take_milliseconds() -> None:
+    """A category has some truths in a few images; a second a draw was seen where blocks held one."""
+    rng = np.random.default_rng(0)
+    images, categories, found = 50, 2_000, 8_000
+    columns = (rng.integers(images, size=found), rng.integers(categories, size=found))
+    order = np.lexsort((columns[1], columns[0]))
+    image, category = (column[order] for column in columns)
+    bits = np.full(found, (1 << 40) - 1)
+    outside = np.zeros(found, np.int64)
+    rank = np.zeros(found, np.int64)
+    matches = Matches(image, category, rng.random(found), rank, bits, outside, image, category, outside)
+    start = time.process_time()
+    replicates = average_precisions(matches, categories, resample_weights(images, 100))
+    assert (replicates > 0.9).all()
+    assert time.process_time() - start < 20
+
+
 def test_pq_is_the_mean_over_classes_that_a_resample_has() -> None:
     rng = np.random.default_rng(0)
     images, classes = 9, 6
@@ -117,6 +149,21 @@ def test_pq_is_the_mean_over_classes_that_a_resample_has() -> None:
         assert (found.pq[resample], found.sq[resample], found.rq[resample]) == pytest.approx(expected, rel=1e-12)
     nothing = panoptic_qualities(weights, ClassCounts(iou_sum, tp, fp, fn), np.zeros(classes, bool))
     assert np.isnan(nothing.pq).all()
+
+
+def test_classes_in_parts_have_the_same_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    tp, fp, fn = (rng.poisson(0.2, (9, 12)) for _ in range(3))
+    counts = ClassCounts(tp * rng.uniform(0.5, 1, tp.shape), tp, fp, fn)
+    truth, predicted = (rng.integers(0, 50, tp.shape) * (rng.random(tp.shape) < 0.2) for _ in range(2))
+    pixels = ClassPixels(np.minimum(truth, predicted), truth, predicted)
+    weights, chosen = resample_weights(9, 40), np.arange(12) > 2
+    whole = vars(panoptic_qualities(weights, counts, chosen)), mean_ious(weights, pixels)
+    monkeypatch.setattr("proscale_bench.evaluation.bootstrap.CLASSES_AT_ONCE", 5)
+    parts = vars(panoptic_qualities(weights, counts, chosen)), mean_ious(weights, pixels)
+    for name, values in whole[0].items():
+        assert parts[0][name] == pytest.approx(values, rel=1e-12)
+    assert parts[1] == pytest.approx(whole[1], rel=1e-12)
 
 
 def test_miou_is_the_mean_over_classes_of_the_truth() -> None:
