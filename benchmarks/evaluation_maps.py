@@ -31,7 +31,7 @@ from proscale_bench.data.panoptic_json import PredictedSegment
 from proscale_bench.data.pictures import read_label_map
 from proscale_bench.evaluation import panoptic, semantic
 from proscale_bench.evaluation.map_files import score_panoptic_files
-from proscale_bench.results.statistics import median, ratio_of_medians
+from proscale_bench.results.statistics import median, median_of_ratios
 
 HEIGHT, WIDTH, SEGMENTS, CLASSES, IGNORED = 480, 640, 14.5, 54, 255
 CATEGORIES = tuple(Category(index + 1, f"class {index}", index % 2 == 0) for index in range(CLASSES))
@@ -282,7 +282,7 @@ def compare(
         turns = [(ours, our_times), (theirs, their_times)]
         for run, times in turns if round_ % 2 else reversed(turns):
             times.append(seconds(run))
-    ratio = ratio_of_medians(their_times, our_times)
+    ratio = median_of_ratios(their_times, our_times)
     ips, their_ips = images / median(our_times), images / median(their_times)
     line = f"{name:44} {ips:6,.0f} {their_ips:9,.0f}   {ratio.value:5.1f}x [{ratio.low:.1f}, {ratio.high:.1f}]"
     if target is not None:

@@ -6,11 +6,12 @@ Sessions are measured one after another, each in a fresh process as `profile --s
 a twin of it, which does the very same (another re-calibration temperature), in turns. Then every question that
 `compare`, `check` and `profile` answer is asked of pairs of which the answer is known:
 
-- A/A: of S sessions in a row against S later ones; and of (3,3,3) against its twin in each session.
+- A/A: of S sessions against S others, drawn from all of them, and in a row against later ones: the sides are then some
+  minutes apart, so what drifts in the machine is in them. And of (3,3,3) against its twin in each session.
 - A/B: the same, with all times of (3,3,3) on one side 3 % longer.
 
-Pairs share sessions, so 200 of them say less than 200 would that do not; the sides are some minutes apart, so what
-drifts in the machine is in them. Sessions are kept in RUNS.jsonl as they end: started again, it goes on.
+Pairs share sessions, so 200 of them say less than 200 would that do not; of rows of S sessions there are few that share
+none. Sessions are kept in RUNS.jsonl as they end: started again, it goes on.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import Random
 
 from pydantic import TypeAdapter
 
-from proscale_bench.analysis.compare import change
+from proscale_bench.analysis.significance import change
 from proscale_bench.bench.profile import ProfileRequest, saving, timing
 from proscale_bench.bench.sessions import in_fresh_process, merged
 from proscale_bench.bench.specs import ModelChoice
@@ -42,6 +44,7 @@ TIMES = ("latency_median_ms", "throughput_ips")
 SAVINGS = ("latency_saving_pct", "encoder_latency_saving_pct")
 SessionRecords = dict[str, Record]  # by schedule
 Pairs = list[tuple[Record, Record]]
+Sessions = tuple[int, ...]  # their places
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,20 @@ def _against(by: float, samples_ms: Sequence[float], base_ms: Sequence[float]) -
     return saving(paired_ratio([[by * ms for ms in samples_ms]], [list(base_ms)]))
 
 
+def drawn_sides(sessions: int, width: int, count: int) -> list[tuple[Sessions, Sessions]]:
+    """So many pairs of sides that share no session, drawn from all."""
+    generator = Random(0)
+    drawn = (generator.sample(range(sessions), 2 * width) for _ in range(count))
+    return [(tuple(sorted(one[:width])), tuple(sorted(one[width:]))) for one in drawn]
+
+
+def sides_in_a_row(sessions: int, width: int, count: int) -> list[tuple[Sessions, Sessions]]:
+    """So many pairs of sides in a row, evenly taken from all that do not overlap."""
+    rows = [tuple(range(first, first + width)) for first in range(sessions - width + 1)]
+    every = [(before, after) for before in rows for after in rows if before[-1] < after[0]]
+    return [every[index * len(every) // count] for index in range(min(count, len(every)))]
+
+
 def is_different(metric: str, old: Record, new: Record) -> bool:
     before, after = METRICS[metric].read(old), METRICS[metric].read(new)
     assert before is not None
@@ -130,31 +147,26 @@ def is_different(metric: str, old: Record, new: Record) -> bool:
 def answers(sessions: Sequence[SessionRecords], count: int, a_side: int, percent: float) -> Iterator[Answers]:
     """Ask every question."""
     worse = [slower(session, percent) for session in sessions]
+    found = cache(lambda chosen, is_worse: together([(worse if is_worse else sessions)[index] for index in chosen]))
 
-    def sides(width: int, new: Sequence[SessionRecords]) -> Pairs:
-        """So many pairs of blocks, evenly taken from all that do not overlap."""
-        starts = range(len(sessions) - width + 1)
-        every = [(first, second) for first in starts for second in starts if second >= first + width]
-        before = cache(lambda first: together(sessions[first : first + width]))
-        after = cache(lambda second: together(new[second : second + width]))
-        chosen = (every[index * len(every) // count] for index in range(min(count, len(every))))
-        return [(before(first), after(second)) for first, second in chosen]
+    def sides(chosen: Sequence[tuple[Sessions, Sessions]], is_worse: bool = False) -> Pairs:
+        return [(found(before, False), found(after, is_worse)) for before, after in chosen]
 
-    several = f"{a_side} sessions a side"
-    in_turns = "in turns in one session"
+    drawn, in_a_row = drawn_sides(len(sessions), a_side, count), sides_in_a_row(len(sessions), a_side, count)
+    single = sides_in_a_row(len(sessions), 1, count)
+    of_all = (*TIMES, *SAVINGS, "peak_memory_mib")
+    in_turns = [(one[MODEL], one[TWIN]) for one in sessions]
+    slowed = [(one[TWIN], two[MODEL]) for one, two in zip(sessions, worse, strict=True)]
     questions: tuple[tuple[str, Pairs, tuple[str, ...], str], ...] = (
-        (f"A/A, {several}", sides(a_side, sessions), (*TIMES, *SAVINGS, "peak_memory_mib"), "at most 5 %"),
-        ("A/A, one session a side", sides(1, sessions), (*TIMES, *SAVINGS, "peak_memory_mib"), "at most 5 %"),
-        (f"A/A, {in_turns}", [(one[MODEL], one[TWIN]) for one in sessions], TIMES, "at most 5 %"),
-        (f"{percent:g} % slower, {several}", sides(a_side, worse), TIMES, "at least 80 %"),
-        (f"{percent:g} % slower, {several}", sides(a_side, worse), SAVINGS, "at least 95 %"),
-        (f"{percent:g} % slower, one session a side", sides(1, worse), SAVINGS, ""),
-        (
-            f"{percent:g} % slower, {in_turns}",
-            [(one[TWIN], two[MODEL]) for one, two in zip(sessions, worse, strict=True)],
-            TIMES,
-            "at least 95 %",
-        ),
+        (f"A/A, {a_side} sessions a side", sides(drawn), of_all, "at most 5 %"),
+        (f"A/A, {a_side} sessions in a row a side", sides(in_a_row), of_all, "at most 5 %"),
+        ("A/A, one session a side", sides(single), of_all, "at most 5 %"),
+        ("A/A, in turns in one session", in_turns, (*TIMES, *SAVINGS), "at most 5 %"),
+        (f"{percent:g} % slower, {a_side} sessions a side", sides(drawn, True), TIMES, "at least 80 %"),
+        (f"{percent:g} % slower, {a_side} sessions a side", sides(drawn, True), SAVINGS, "at least 95 %"),
+        (f"{percent:g} % slower, {a_side} sessions in a row a side", sides(in_a_row, True), (*TIMES, *SAVINGS), ""),
+        (f"{percent:g} % slower, one session a side", sides(single, True), SAVINGS, "none: one session is too few"),
+        (f"{percent:g} % slower, in turns in one session", slowed, TIMES, "none: one session is too few"),
     )
     for question, pairs, metrics, target in questions:
         for metric in metrics:
@@ -167,7 +179,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--sessions", type=int, default=8, help="a side")
-    parser.add_argument("--in-all", type=int, default=48, help="sessions that are measured")
+    parser.add_argument("--in-all", type=int, default=36, help="sessions that are measured")
     parser.add_argument("--rounds", type=int, default=100, help="of a session")
     parser.add_argument("--size", default="128x128")
     parser.add_argument("--slower", type=float, default=3.0, help="percent that A/B puts in by hand")

@@ -112,14 +112,14 @@ def speed(rounds: int, folder: Path, hf_compile: bool) -> None:
 
 def saving(rounds: int) -> None:
     """(3,3,3) against our own baseline, both compiled; the interval is of the ratio of medians, by bootstrap."""
-    from proscale_bench.results.statistics import ratio_of_medians
+    from proscale_bench.results.statistics import median_of_ratios
 
     pixels = torch.rand(1, 3, SIDE_PX, SIDE_PX) * 255
     old, new = (ours(schedule, Path(), compiled=True) for schedule in ("baseline", "3,3,3"))
     with torch.inference_mode():
         samples = interleaved(3 * rounds, {"baseline": lambda: old(pixels), "3,3,3": lambda: new(pixels)})
     show(samples)
-    ratio = ratio_of_medians(samples["3,3,3"], samples["baseline"])
+    ratio = median_of_ratios(samples["3,3,3"], samples["baseline"])
     saved, low, high = (100 * (1 - value) for value in (ratio.value, ratio.high, ratio.low))
     report("realised saving", f"{saved:.1f} % [{low:.1f}, {high:.1f}]", "at least 27 %", saved >= 27)
 

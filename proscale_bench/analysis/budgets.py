@@ -25,7 +25,7 @@ from proscale_bench.specs.model import ModelSpec
 from proscale_bench.units import show_mac
 
 if TYPE_CHECKING:
-    from proscale_bench.analysis.compare import Change
+    from proscale_bench.analysis.significance import Change
     from proscale_bench.results.collect import SourcedRecord
     from proscale_bench.results.profile import Caution
     from proscale_bench.results.record import Record
@@ -246,7 +246,7 @@ class Checker:
                 why = f"{limit.against} has no {metric.name} of {wanted} on {limit.backbone} that was found alike"
                 return replace(_on_data(Finding(limit, "unknown", found=found, why=why), record), source=sourced.source)
             reference = (min if metric.better == "lower" else max)(values)
-            from proscale_bench.analysis.compare import change
+            from proscale_bench.analysis.significance import change
 
             told = change(metric, values[reference].record, record, reference, found)
         samples = record.profile.samples_ms if metric.name == "latency_median_ms" and record.profile else ()

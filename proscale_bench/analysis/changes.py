@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from math import inf
 from statistics import geometric_mean
 
-from proscale_bench.analysis.compare import Change, Comparison, Pair
+from proscale_bench.analysis.compare import Comparison, Pair
 from proscale_bench.analysis.settings import grouped
+from proscale_bench.analysis.significance import Change
 from proscale_bench.results.metrics import Metric
 from proscale_bench.results.model_key import model_of
 

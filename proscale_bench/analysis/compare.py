@@ -1,64 +1,19 @@
-"""Changes between two runs, and whether they are more than chance. Pure functions of records.
-
-Counts are exact. Accuracies are compared draw by draw: both were found on the same images, drawn anew alike
-(`results/accuracy.py`), so what is common to two models drops out. What a clock, a meter or an allocator says is paired
-by round where two models took turns; else it takes several sessions a side, whose spread is part of the interval: from
-one alone a change cannot be told from the machine. Savings are paired in their own sessions already.
-"""
+"""Changes between two runs: what is in both, and what is in one alone. Pure functions of records."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import isfinite
 
 from proscale_bench.analysis.labels import distinct, model_names, traits_of
 from proscale_bench.analysis.settings import grouped, in_order
+from proscale_bench.analysis.significance import Change, change
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
 from proscale_bench.results.model_key import ModelKey, model_of
-from proscale_bench.results.profile import Profile, Verdict
-from proscale_bench.results.record import EvaluationProtocol, Record, protocol_of
-from proscale_bench.results.section import Interval
-from proscale_bench.results.statistics import (
-    MIN_PAIRS,
-    Estimate,
-    Ratio,
-    difference_of,
-    in_sessions,
-    independent_ratio,
-    interval_of,
-    paired_ratio,
-)
+from proscale_bench.results.record import Record, protocol_of
 from proscale_bench.units import show_mac
-
-BUSY_PCT = 10.0  # of all processors: where others use more, milliseconds hang on them
-SAMPLED = ("latency_median_ms", "throughput_ips")  # read off a clock in every round
-
-
-@dataclass(frozen=True)
-class Change:
-    """One metric before and after.
-
-    Args:
-        difference: points for metrics in percent, percent of the old for all else; None where that is nothing.
-        verdict: what can be said of the difference.
-        interval: 95 %, of the difference; None where there is none, or none is needed.
-        note: more about a verdict that leaves it open.
-    """
-
-    metric: Metric
-    old: float
-    new: float
-    difference: float | None
-    verdict: Verdict
-    interval: Interval | None = None
-    note: str = ""
-
-    @property
-    def significant(self) -> bool | None:
-        """None where nothing tells."""
-        return {"significant": True, "not significant": False}.get(self.verdict)
 
 
 @dataclass(frozen=True)
@@ -276,114 +231,6 @@ def _changes(old: Record, new: Record) -> Iterable[Change]:
         before, after = metric.read(old), metric.read(new)
         if before is not None and after is not None:
             yield change(metric, old, new, before, after)
-
-
-def change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
-    """The change of a metric from one record, which says `before`, to another, which says `after`."""
-    if metric.section == "accuracy":
-        return _accuracy_change(metric, old, new, before, after)
-    difference = after - before if metric.in_points else 100 * (after / before - 1) if before else None
-    if metric.section == "cost" or before == after:
-        return Change(metric, before, after, difference, "not significant" if before == after else "significant")
-    assert old.profile is not None
-    assert new.profile is not None
-    if metric.in_points:
-        return _saving_change(metric, old, new, before, after)
-    ratio = _ratio(metric, old.profile, new.profile)
-    if not isinstance(ratio, Ratio):
-        busy = ratio == "another session" and _is_busy(old.profile, new.profile)
-        return Change(metric, before, after, difference, ratio, note="the machine was busy" if busy else "")
-    difference, interval = 100 * (ratio.value - 1), (100 * (ratio.low - 1), 100 * (ratio.high - 1))
-    verdict = clear(interval)
-    if metric.name not in SAMPLED and _overlap(metric, old.profile, new.profile):
-        verdict = "not significant"
-    if metric.name in SAMPLED and ratio.pairs < MIN_PAIRS:
-        verdict = "too few samples"
-    return Change(metric, before, after, difference, verdict, interval)
-
-
-def _ratio(metric: Metric, old: Profile, new: Profile) -> Ratio | Verdict:
-    """The new against the old of what is measured anew in every session, or why there is none."""
-    in_turns = old.session == new.session and old.rounds == new.rounds
-    before, after = _by_session(metric, old), _by_session(metric, new)
-    if before is None or after is None:
-        return "too few samples"
-    if metric.name == "throughput_ips":  # images a time, not time an image
-        before, after = after, before
-    if in_turns and (len(before) > 1 or metric.name in SAMPLED):
-        return paired_ratio(after, before)
-    if in_turns:
-        return "too few samples"
-    if min(len(before), len(after)) < 2 or (metric.name != "peak_memory_mib" and _is_busy(old, new)):
-        return "another session"
-    return independent_ratio(after, before)
-
-
-def _overlap(metric: Metric, old: Profile, new: Profile) -> bool:
-    """The ranges of both sides meet: one number a session comes in steps, as pages of memory do."""
-    before, after = ([number for (number,) in _by_session(metric, one) or ()] for one in (old, new))
-    return min(before) <= max(after) and min(after) <= max(before)
-
-
-def _is_busy(*profiles: Profile) -> bool:
-    """Others used the machine: sessions in a row share their load, so their spread says too little of other minutes."""
-    return any((session.others_cpu_pct or 0) > BUSY_PCT for one in profiles for session in one.sessions)
-
-
-def _by_session(metric: Metric, profile: Profile) -> Sequence[Sequence[float]] | None:
-    """The samples of each session, or the one number that a session has; None where one has none."""
-    if metric.name in SAMPLED:
-        return in_sessions(profile.samples_ms, profile.rounds)
-    numbers = [getattr(one, metric.name) for one in profile.sessions]
-    return None if None in numbers or not numbers else [[number] for number in numbers]
-
-
-def _saving_change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
-    """Two savings, each paired in its own sessions: their errors have nothing in common, and add up in squares."""
-    none = (nan, nan)
-    then, now = (
-        Estimate(value, metric.interval(one) or none, len(one.profile.rounds) if one.profile else 1)
-        for one, value in ((old, before), (new, after))
-    )
-    interval = difference_of(now, then)
-    few = min(len(one.profile.samples_ms) for one in (old, new) if one.profile) < MIN_PAIRS
-    return Change(metric, before, after, after - before, "too few samples" if few else clear(interval), interval)
-
-
-def clear(interval: Interval) -> Verdict:
-    """The verdict on a difference of which all is known: whether its interval is clear of zero."""
-    return "not significant" if interval[0] <= 0 <= interval[1] else "significant"
-
-
-def _accuracy_change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
-    difference = after - before
-    first, second = old.evaluated, new.evaluated
-    if first is None or second is None:
-        return Change(metric, before, after, difference, "too few samples", note="published")
-    if first.images_digest != second.images_digest:
-        return Change(metric, before, after, difference, "other data", note="other images")
-    if differ := _differing(protocol_of(old), protocol_of(new)):
-        return Change(metric, before, after, difference, "other data", note=f"other {', '.join(differ)}")
-    draws = first.replicates.get(metric.name), second.replicates.get(metric.name)
-    if not draws[0] or not draws[1] or len(draws[0]) != len(draws[1]) or first.seed != second.seed:
-        return Change(metric, before, after, difference, "too few samples", note="no common draws")
-    interval = interval_of(subtracted(draws[1], draws[0]), difference, first.images)
-    return Change(metric, before, after, difference, clear(interval), interval)
-
-
-def subtracted(new: Sequence[float], old: Sequence[float]) -> list[float]:
-    """The difference in each draw."""
-    import numpy as np
-
-    found: list[float] = np.subtract(new, old).tolist()
-    return found
-
-
-def _differing(old: EvaluationProtocol | None, new: EvaluationProtocol | None) -> list[str]:
-    """The fields in which two evaluations differ; what one of them does not say differs from what the other says."""
-    if old is None or new is None:
-        return []
-    return [name for name in EvaluationProtocol.model_fields if getattr(old, name) != getattr(new, name)]
 
 
 def _conditions(record: Record) -> tuple[object, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
 
-from proscale_bench.analysis.compare import change
 from proscale_bench.analysis.evaluations import Evaluation, EvaluationKey, evaluations_of
 from proscale_bench.analysis.search import Found, SearchRow
+from proscale_bench.analysis.significance import change
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.search import capacity_of

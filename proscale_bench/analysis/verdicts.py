@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from math import hypot
 from typing import Literal, TypeVar, get_args
 
-from proscale_bench.analysis.compare import change, clear, subtracted
 from proscale_bench.analysis.evaluations import Evaluation
+from proscale_bench.analysis.significance import change, clear, subtracted
 from proscale_bench.analysis.views import View
 from proscale_bench.results.metrics import METRICS, Metric
 from proscale_bench.results.profile import Verdict

@@ -18,7 +18,7 @@ WARM = 0.03  # two windows differ by less: warm
 WARM_UP_SHARE = 0.25  # of the time budget, at the most
 NARROW = 0.01  # the median's interval reaches no further: enough
 MIN_ROUNDS, MAX_ROUNDS = 10, 1000
-LOOK_EVERY = 5  # rounds: a bootstrap is not free
+LOOK_EVERY = 5  # rounds
 
 
 @dataclass(frozen=True)

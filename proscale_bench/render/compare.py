@@ -15,8 +15,9 @@ from proscale_bench.analysis.changes import (
     is_of_few,
     largest_first,
 )
-from proscale_bench.analysis.compare import Change, Comparison, Pair, Regression
+from proscale_bench.analysis.compare import Comparison, Pair, Regression
 from proscale_bench.analysis.settings import grouped
+from proscale_bench.analysis.significance import Change
 from proscale_bench.render.table import Row, Table
 from proscale_bench.results.metrics import Metric
 from proscale_bench.results.model_key import model_of

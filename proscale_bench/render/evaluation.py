@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proscale_bench.analysis.compare import Change, change
 from proscale_bench.analysis.labels import labels, shared_model
+from proscale_bench.analysis.significance import Change, change
 from proscale_bench.render.columns import FEW, MARKS, NOT_SIGNIFICANT, Column, gflops, number, saved
 from proscale_bench.render.compare import changes_row, identity_row
 from proscale_bench.render.notes import notes_on_records

@@ -69,7 +69,7 @@ def realised(row: SearchRow, saving: RealisedSaving, baseline_ms: float) -> list
 
 def prediction(error: PredictionError, where: str, others_cpu_pct: float | None) -> list[str]:
     """The error of predicted milliseconds, and the machine they are of."""
-    from proscale_bench.analysis.compare import BUSY_PCT
+    from proscale_bench.analysis.significance import BUSY_PCT
 
     ranks = "" if error.rank_correlation is None else f", rank correlation {error.rank_correlation:.3f}"
     lines = [

@@ -114,7 +114,7 @@ class StageGflops(Section):
 
 
 class Timing(Section):
-    """Milliseconds of one call with one batch. The interval is of the median, by bootstrap."""
+    """Milliseconds of one call with one batch. The interval is of the median (`results/statistics.py`)."""
 
     latency_median_ms: Amount
     latency_p90_ms: Amount
@@ -198,8 +198,8 @@ class ProfileSession(Section):
 class Profile(Timing):
     """One pass of the whole model on the device and its stages; of models that this tool builds from images to logits.
 
-    Of several sessions, `latency_median_ms` is the geometric mean of their medians, and every interval draws sessions
-    first and rounds within them. Energy and peak memory are then means of what the sessions found.
+    Of several sessions, `latency_median_ms` is the geometric mean of their medians, and every interval is of how these
+    spread. Energy and peak memory are then means of what the sessions found.
 
     `peak_memory_mib` is what one pass takes at its peak, over what was there before it. Stages whose names are those
     of the counts are counted there; `encoder` is the module, which does the FPN upsampling too.

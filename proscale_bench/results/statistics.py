@@ -1,34 +1,25 @@
 """Statistics of samples: medians with intervals, ratios, outliers, drift. Never a bare mean.
 
-Intervals are percentile bootstraps at 95 %, with a fixed seed: the same samples give the same interval. Over several
-sessions the sessions are drawn first and the rounds within them. That few sessions vary less among themselves than
-sessions do makes such draws too narrow by sqrt((S - 1) / S), and that their values differ by the luck of their rounds
-already, which is drawn once more, too wide (Davison and Hinkley 1997, "Bootstrap Methods and their Application", 3.8).
-So draws of ratios in turns are scaled to the variance between sessions, or within them where that is larger. Those of
-milliseconds are widened alone: sessions in a row share the load of their minutes, which their spread does not show.
-Both are stretched by Student's t over the normal quantile (Hesterberg 2015, "What Teachers Should Know About the
-Bootstrap", 3.2), with Welch's degrees of freedom for two sides.
+Intervals are at 95 %, and the same samples give the same interval. Of one session they are found by ranks. Over several
+they are Student's t of the logarithms of what each session found, with Welch's degrees of freedom for two sides: how
+these spread holds the luck of sessions and, within them, of rounds. Drawing sessions and rounds within them anew is too
+narrow by sqrt((S - 1) / S) and by Student's t (Davison and Hinkley 1997, "Bootstrap Methods and their Application",
+3.8); widened by both, it called the same different more often than t does, and 3 % less often.
+Rounds in a row, and sessions in a row, that go alike say less than so many: `_autocorrelation`.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 Sessions = Sequence[Sequence[float]]  # samples by session
 
 CONFIDENCE_PCT = 95.0
-RESAMPLES = 2000
-SEED = 0
 MIN_PAIRS = 6  # fewer that all point one way happen by chance in over 5 % of cases: 2 / 2^5
+INSTANCE = 0.015  # one standard deviation of a ratio of two that do the same in one process: see docs/profiling.md
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 OUTLIER_DEVIATIONS = 5.0
 NORMAL = statistics.NormalDist().inv_cdf((1 + CONFIDENCE_PCT / 100) / 2)
@@ -98,22 +89,33 @@ def percentile(samples: Sequence[float], percent: float) -> float:
 
 
 def median_interval(samples: Sequence[float]) -> tuple[float, float]:
-    """The interval of the median."""
-    return _interval(_medians(samples, _resampled(len(samples))))
+    """The interval of the median, by ranks: sorted samples hold it as often as a fair coin falls so, whatever they are.
+
+    Ranks are interpolated to 95 % (Hettmansperger and Sheather 1986, "Confidence Intervals Based on Interpolated Order
+    Statistics"). Of fewer than six samples the ends are the least and the greatest, which hold it less often. Rounds
+    in a row that share what slows them say less than so many: the reach is stretched by `_autocorrelation`.
+    """
+    import numpy as np
+
+    ordered = np.sort(np.asarray(samples, dtype=float))
+    count, middle = len(ordered), (len(ordered) - 1) / 2
+    reach = (middle - _rank(count)) * math.sqrt(_autocorrelation(samples))
+    ends = max(middle - reach, 0.0), min(middle + reach, count - 1.0)
+    low, high = np.interp(ends, np.arange(count), ordered)
+    return float(low), float(high)
 
 
-def ratio_of_medians(new: Sequence[float], old: Sequence[float]) -> Ratio:
-    """`new` against `old`, paired by round: what slowed both in one round does not count against either.
+def median_of_ratios(new: Sequence[float], old: Sequence[float]) -> Ratio:
+    """`new` against `old`, round by round: what slowed both in one round does not count against either, nor do rounds
+    in which one was slowed, as long as they are few. The interval is of these rounds alone.
 
     Raises:
         ValueError: they are not of the same rounds.
     """
     if len(new) != len(old) or not len(new):
         raise ValueError(f"expected pairs of samples, got {len(new)} and {len(old)}")
-    rounds = _resampled(len(new))
-    tops, bottoms = (_medians(samples, rounds) for samples in (new, old))
-    low, high = _interval(tops / bottoms)
-    return Ratio(median(new) / median(old), low, high, len(new))
+    ratios = _by_round(new, old)
+    return Ratio(median(ratios), *median_interval(ratios), len(ratios))
 
 
 def in_sessions(samples: Sequence[float], rounds: Sequence[int]) -> Sessions:
@@ -142,15 +144,15 @@ def typical_interval(sessions: Sessions) -> tuple[float, float]:
     """The interval of `typical`: of one session by its rounds alone, of several by sessions and rounds."""
     if len(sessions) == 1:
         return median_interval(sessions[0])
-    side = _Side([_LogMedian(samples) for samples in sessions])
-    low, high = side.interval()
+    low, high = _log_mean(map(median, sessions)).interval
     return math.exp(low), math.exp(high)
 
 
 def paired_ratio(new: Sessions, old: Sessions) -> Ratio:
-    """`new` against `old`, which took turns in every session, paired by round.
+    """`new` against `old`, which took turns in every session: the geometric mean of each session's median ratio.
 
-    Of one session it is the ratio of medians; of several the geometric mean of each session's median ratio.
+    The interval of one session holds its rounds and, as a second independent source, what two instances of one thing
+    in one process differ by (`INSTANCE`), which rounds do not show. Of several sessions the spread shows it.
 
     Raises:
         ValueError: they are not of the same rounds of the same sessions.
@@ -158,12 +160,14 @@ def paired_ratio(new: Sessions, old: Sessions) -> Ratio:
     if len(new) != len(old):
         raise ValueError(f"expected the same sessions, got {len(new)} and {len(old)}")
     if len(new) == 1:
-        return ratio_of_medians(new[0], old[0])
+        rounds = median_of_ratios(new[0], old[0])
+        value, low, high = map(_log, (rounds.value, rounds.low, rounds.high))
+        below, above = (math.hypot(side, NORMAL * INSTANCE) for side in (value - low, high - value))
+        return Ratio(rounds.value, math.exp(value - below), math.exp(value + above), rounds.pairs)
     if any(len(one) != len(other) for one, other in zip(new, old, strict=True)):
         raise ValueError("expected pairs of samples in every session")
-    side = _Side([_LogMedian(*pair) for pair in zip(new, old, strict=True)], in_turns=True)
-    low, high = map(math.exp, side.interval())
-    return Ratio(math.exp(side.middle), low, high, sum(map(len, new)))
+    found = _log_mean(median(_by_round(*pair)) for pair in zip(new, old, strict=True))
+    return found.ratio(sum(map(len, new)))
 
 
 def independent_ratio(new: Sessions, old: Sessions) -> Ratio:
@@ -174,10 +178,37 @@ def independent_ratio(new: Sessions, old: Sessions) -> Ratio:
     """
     if min(len(new), len(old)) < 2:
         raise ValueError("expected two sessions a side at the least")
-    tops, bottoms = (_Side([_LogMedian(one) for one in side], seed) for seed, side in enumerate((new, old)))
-    low, high = map(math.exp, tops.interval(bottoms))
-    value = math.exp(tops.middle - bottoms.middle)
-    return Ratio(value, low, high, min(sum(map(len, side)) for side in (new, old)))
+    top, bottom = (_log_mean(map(median, side)) for side in (new, old))
+    variance = top.variance + bottom.variance
+    parts = sum(side.variance**2 / side.freedom for side in (top, bottom))
+    freedom = variance**2 / parts if parts else 1.0  # Welch's
+    difference = _LogMean(top.value - bottom.value, variance, freedom)
+    return difference.ratio(min(sum(map(len, side)) for side in (new, old)))
+
+
+@dataclass(frozen=True)
+class _LogMean:
+    """A mean of logarithms over sessions, or a difference of two, with its variance and the freedom of that."""
+
+    value: float
+    variance: float
+    freedom: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        reach = student(self.freedom) * math.sqrt(self.variance)
+        return self.value - reach, self.value + reach
+
+    def ratio(self, pairs: int) -> Ratio:
+        low, high = self.interval
+        return Ratio(math.exp(self.value), math.exp(low), math.exp(high), pairs)
+
+
+def _log_mean(found: Iterable[float]) -> _LogMean:
+    """Average what several sessions found, one number each."""
+    logs = [_log(one) for one in found]
+    variance = statistics.variance(logs) * _autocorrelation(logs) / len(logs)
+    return _LogMean(statistics.fmean(logs), variance, len(logs) - 1)
 
 
 @dataclass(frozen=True)
@@ -252,88 +283,42 @@ def drift(samples: Sequence[float]) -> float:
     return median(second) / median(first) - 1 if half > 1 and median(first) else 0.0
 
 
-def _resampled(count: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    """Indices of samples drawn with replacement: [RESAMPLES, count]."""
+def _by_round(new: Sequence[float], old: Sequence[float]) -> list[float]:
+    return [one / max(other, LEAST) for one, other in zip(new, old, strict=True)]
+
+
+def _rank(count: int) -> float:
+    """The rank, from 0, of the sample at the lower end of the median's interval, between two samples."""
+    import numpy as np
+    from scipy.special import bdtr
+
+    confidence = CONFIDENCE_PCT / 100
+    held = 1 - 2 * bdtr(np.arange(max(count // 2, 1)), count, 0.5)  # by the samples of rank k and count - 1 - k
+    if len(held) < 2 or held[0] <= confidence:
+        return 0.0
+    rank = int(np.flatnonzero(held >= confidence)[-1])
+    if rank + 1 == len(held):
+        return float(rank)
+    share = float((held[rank] - confidence) / (held[rank] - held[rank + 1]))
+    place = rank + 1  # from 1, as the source has it
+    return rank + (count - place) * share / (place + (count - 2 * place) * share)
+
+
+def _autocorrelation(samples: Sequence[float]) -> float:
+    """The integrated autocorrelation time, in rounds: by how many times fewer these samples tell of the median than
+    independent ones would. Of being above the median, to the first lag that has none (Sokal 1997, "Monte Carlo
+    Methods in Statistical Mechanics", 3)."""
     import numpy as np
 
-    return np.random.default_rng(SEED).integers(count, size=(RESAMPLES, count))
-
-
-def _medians(samples: Sequence[float], draws: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Values:
-    """The median of each row of `draws`, which are indices of samples."""
-    import numpy as np
-
-    found: Values = np.median(np.asarray(samples, dtype=float)[draws], axis=1)
+    values = np.asarray(samples, dtype=float)
+    above = np.sign(values - np.median(values))
+    power, found = float(above @ above), 1.0
+    for lag in range(1, len(above) // 2):
+        shared = float(above[lag:] @ above[:-lag])
+        if shared <= 0:
+            break
+        found += 2 * shared / power
     return found
-
-
-def _interval(values: Values) -> tuple[float, float]:
-    import numpy as np
-
-    tail = (100 - CONFIDENCE_PCT) / 2
-    low, high = np.percentile(values, [tail, 100 - tail])
-    return float(low), float(high)
-
-
-class _LogMedian:
-    """The logarithm of a session's median or, of two that took turns in it, of the median of their ratios by round:
-    what slows some rounds of either moves the ratio of medians, and the median of ratios hardly."""
-
-    def __init__(self, samples: Sequence[float], against: Sequence[float] | None = None) -> None:
-        if against is not None:
-            samples = [one / max(other, LEAST) for one, other in zip(samples, against, strict=True)]
-        self.samples = samples
-        self.value = _log(median(samples))
-
-    def drawn(self, count: int, generator: np.random.Generator) -> Values:
-        """The same of rounds drawn anew, so many times."""
-        import numpy as np
-
-        draws = generator.integers(len(self.samples), size=(count, len(self.samples)))
-        found: Values = np.log(np.maximum(_medians(self.samples, draws), LEAST))
-        return found
-
-
-class _Side:
-    """Several sessions of one thing: their mean, and how it scatters where sessions and rounds are drawn anew."""
-
-    def __init__(self, sessions: Sequence[_LogMedian], seed: int = 0, in_turns: bool = False) -> None:
-        import numpy as np
-
-        self.count = len(sessions)
-        values = [one.value for one in sessions]
-        self.middle = statistics.fmean(values)
-        self.variance = statistics.variance(values) / self.count  # of the mean
-        generator = np.random.default_rng((SEED, seed))
-        means, within = np.zeros(RESAMPLES), 0.0  # within: the variance of a session's value by the luck of its rounds
-        for chosen in generator.integers(self.count, size=(self.count, RESAMPLES)):
-            for index, session in enumerate(sessions):
-                here = chosen == index
-                drawn = session.drawn(int(here.sum()), generator)
-                means[here] += drawn / self.count
-                within += float(np.sum((drawn - session.value) ** 2)) / (self.count * RESAMPLES)
-        spread = statistics.variance(values)
-        drawn_twice = spread * (self.count - 1) / self.count + within
-        variance = max(spread, within) if in_turns else spread + within * self.count / (self.count - 1)
-        scale = math.sqrt(variance / drawn_twice) if drawn_twice else 1.0
-        self.deviations: Values = (means - self.middle) * scale
-
-    def interval(self, against: _Side | None = None) -> tuple[float, float]:
-        """The interval of the mean, or of its distance from that of other sessions."""
-        sides = [self, *([against] if against else [])]
-        middle = self.middle - (against.middle if against else 0.0)
-        deviations = self.deviations - (against.deviations if against else 0.0)
-        low, high = _interval(deviations)
-        stretch = student(_freedom(sides)) / NORMAL
-        return middle + stretch * low, middle + stretch * high
-
-
-def _freedom(sides: Sequence[_Side]) -> float:
-    """Welch's degrees of freedom."""
-    total = sum(side.variance for side in sides)
-    if not total:
-        return float(min(side.count for side in sides) - 1)
-    return total**2 / sum(side.variance**2 / (side.count - 1) for side in sides)
 
 
 def student(freedom: float) -> float:

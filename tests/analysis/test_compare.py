@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proscale_bench.analysis.compare import Change, compare, parse_gate, regressions
+from proscale_bench.analysis.compare import compare, parse_gate, regressions
+from proscale_bench.analysis.significance import Change
 from proscale_bench.bench.profile import records
 from proscale_bench.bench.sessions import merged
 from proscale_bench.errors import BenchError

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from proscale_bench.analysis.compare import change
+from proscale_bench.analysis.significance import change
 from proscale_bench.config.choices import OFFICIAL_THRESHOLDS
 from proscale_bench.errors import BenchError
 from proscale_bench.render.page import ESCAPES, island, page

@@ -18,10 +18,10 @@ from proscale_bench.results.statistics import (
     interval_of,
     median,
     median_interval,
+    median_of_ratios,
     outliers,
     paired_ratio,
     percentile,
-    ratio_of_medians,
     typical,
     typical_interval,
 )
@@ -50,11 +50,11 @@ def test_the_interval_holds_the_median_lies_within_the_samples_and_is_the_same_e
 def test_scaled_samples_have_a_scaled_interval_and_an_exact_ratio(samples: list[float], factor: float) -> None:
     scaled = [factor * sample for sample in samples]
     assert median_interval(scaled) == pytest.approx([factor * side for side in median_interval(samples)])
-    ratio = ratio_of_medians(scaled, samples)
+    ratio = median_of_ratios(scaled, samples)
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((factor, factor, factor))
 
 
-def test_the_interval_of_a_bootstrap_covers_as_often_as_it_says() -> None:
+def test_the_interval_of_the_median_covers_as_often_as_it_says() -> None:
     generator = np.random.default_rng(7)
     covered = 0
     for _ in range(200):
@@ -63,13 +63,13 @@ def test_the_interval_of_a_bootstrap_covers_as_often_as_it_says() -> None:
     assert 180 <= covered <= 199
 
 
-def test_the_interval_of_a_ratio_of_medians_covers_as_often_as_it_says() -> None:
+def test_the_interval_of_a_median_of_ratios_covers_as_often_as_it_says() -> None:
     """15 rounds in turns, with what slows both in a round: 0.95 of 300 is found to 0.013, one standard deviation."""
     generator, covered = np.random.default_rng(8), 0
     for _ in range(300):
         weather = generator.lognormal(0, 0.1, size=15)
         new, old = (list(weather * generator.lognormal(0, 0.05, size=15)) for _ in range(2))
-        found = ratio_of_medians(new, old)
+        found = median_of_ratios(new, old)
         covered += found.low <= 1 <= found.high
     assert 0.925 <= covered / 300 <= 0.99
 
@@ -79,30 +79,30 @@ def test_what_slows_both_in_a_round_does_not_count_against_either() -> None:
     weather = generator.uniform(1, 3, size=40)  # another program
     old = list(100 * weather)
     new = list(90 * weather * generator.normal(1, 0.005, size=40))
-    paired = ratio_of_medians(new, old)
+    paired = median_of_ratios(new, old)
     assert paired.significant
     assert paired.high - paired.low < 0.1
     assert half_width(new) > 0.1  # either alone says little
-    shuffled = ratio_of_medians(list(generator.permutation(new)), old)
+    shuffled = median_of_ratios(list(generator.permutation(new)), old)
     assert not shuffled.significant
 
 
 def test_equal_samples_are_not_significantly_different() -> None:
     samples = [10.0, 11.0, 12.0, 10.5, 11.5, 10.2, 11.8]
-    ratio = ratio_of_medians(samples, list(reversed(samples)))
+    ratio = median_of_ratios(samples, list(reversed(samples)))
     assert ratio.value == 1
     assert not ratio.significant
 
 
 @pytest.mark.parametrize("pairs", [1, 3, MIN_PAIRS - 1, MIN_PAIRS])
 def test_few_pairs_are_never_significant(pairs: int) -> None:
-    assert ratio_of_medians([50.0] * pairs, [100.0] * pairs).significant is (pairs >= MIN_PAIRS)
+    assert median_of_ratios([50.0] * pairs, [100.0] * pairs).significant is (pairs >= MIN_PAIRS)
 
 
 @pytest.mark.parametrize(("new", "old"), [([1.0], [1.0, 2.0]), ([], [])])
 def test_samples_of_other_rounds_are_refused(new: list[float], old: list[float]) -> None:
     with pytest.raises(ValueError, match="pairs"):
-        ratio_of_medians(new, old)
+        median_of_ratios(new, old)
 
 
 def test_outliers_are_found_and_a_steady_clock_makes_none() -> None:
@@ -172,12 +172,13 @@ def test_one_session_a_side_would_be_called_different_most_of_the_time() -> None
     """The rounds of a session do not know how sessions differ: this is why one is never enough."""
     generator = np.random.default_rng(4)
     pairs = [(simulated(generator, 1)[0], simulated(generator, 1)[0]) for _ in range(PAIRS)]
-    assert sum(ratio_of_medians(new, old).significant for new, old in pairs) > 0.4 * PAIRS
+    assert sum(median_of_ratios(new, old).significant for new, old in pairs) > 0.4 * PAIRS
     with pytest.raises(ValueError, match="two sessions"):
         independent_ratio([pairs[0][0]], [pairs[0][1]])
 
 
 def test_the_saving_of_one_session_is_paired_so_that_the_session_drops_out() -> None:
+    """Rounds tell 6 %. Less than 3 % they cannot tell, however many: two instances in one process differ so."""
     generator = np.random.default_rng(5)
 
     def share_found(slower: float) -> float:
@@ -189,7 +190,8 @@ def test_the_saving_of_one_session_is_paired_so_that_the_session_drops_out() -> 
         return count / PAIRS
 
     assert share_found(1.0) <= 0.05
-    assert share_found(1.03) >= 0.95
+    assert share_found(1.03) < 0.5
+    assert share_found(1.06) >= 0.95
 
 
 def spiky(generator: np.random.Generator, by: float = 1.0) -> tuple[list[list[float]], list[list[float]]]:

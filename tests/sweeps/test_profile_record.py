@@ -12,7 +12,7 @@ from proscale_bench.bench.specs import count_flops
 from proscale_bench.results.metrics import get_metric, metric, provenance_of
 from proscale_bench.results.profile import Profile
 from proscale_bench.results.record import Record
-from proscale_bench.results.statistics import ratio_of_medians
+from proscale_bench.results.statistics import paired_ratio
 from tests.results.records import record
 from tests.sweeps.profiles import CEILINGS, execution, measured, out_of_memory, profiled_records, samples_of
 
@@ -60,7 +60,7 @@ def test_savings_are_counted_and_realised_for_the_whole_and_every_stage() -> Non
     assert new.cost is not None
     assert profile.counted_saving_pct is not None
     assert profile.counted_saving_pct.counted == new.cost.reduction_pct["total"]
-    ratio = ratio_of_medians(profile.samples_ms, profile_of(base).samples_ms)
+    ratio = paired_ratio([profile.samples_ms], [profile_of(base).samples_ms])
     assert profile.realised_saving_pct is not None
     assert profile.realised_saving_pct.value == pytest.approx(100 * (1 - ratio.value))
     assert profile.realised_saving_pct.interval == pytest.approx((100 * (1 - ratio.high), 100 * (1 - ratio.low)))
