@@ -31,6 +31,10 @@ from proscale_bench.results.statistics import (
 )
 
 BUSY_PCT = 10.0  # of all processors: where others use more, milliseconds hang on them
+ONE_SESSION = (  # the reach of `INSTANCE`
+    "of one session, whose rounds cannot tell less than 3 %, by which two instances of one thing may differ: "
+    "'profile --sessions 5' measures that"
+)
 SAMPLED = ("latency_median_ms", "throughput_ips")  # read off a clock in every round
 
 
@@ -42,7 +46,7 @@ class Change:
         difference: points for metrics in percent, percent of the old for all else; None where that is nothing.
         verdict: what can be said of the difference.
         interval: 95 %, of the difference; None where there is none, or none is needed.
-        note: more about a verdict that leaves it open.
+        note: more about a verdict, and what it leaves open.
     """
 
     metric: Metric
@@ -80,7 +84,8 @@ def change(metric: Metric, old: Record, new: Record, before: float, after: float
         verdict = "not significant"
     if metric.name in SAMPLED and ratio.pairs < MIN_PAIRS:
         verdict = "too few samples"
-    return Change(metric, before, after, difference, verdict, interval)
+    note = _of_one_session(verdict, old.profile, new.profile)
+    return Change(metric, before, after, difference, verdict, interval, note)
 
 
 def _ratio(metric: Metric, old: Profile, new: Profile) -> Ratio | Verdict:
@@ -131,7 +136,16 @@ def _saving_change(metric: Metric, old: Record, new: Record, before: float, afte
     else:
         now, then = (_saving(metric, one, value) for one, value in ((new, after), (old, before)))
         difference, interval = after - before, difference_of(now, then)
-    return Change(metric, before, after, difference, "too few samples" if few else clear(interval), interval)
+    verdict = "too few samples" if few else clear(interval)
+    return Change(
+        metric, before, after, difference, verdict, interval, _of_one_session(verdict, old.profile, new.profile)
+    )
+
+
+def _of_one_session(verdict: Verdict, *profiles: Profile) -> str:
+    """A note on what a side of one session leaves open."""
+    single = verdict == "not significant" and any(len(one.rounds) == 1 for one in profiles)
+    return ONE_SESSION if single else ""
 
 
 def _in_turns(old: Profile, new: Profile) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from proscale_bench.analysis.compare import compare, parse_gate, regressions
@@ -9,6 +13,8 @@ from proscale_bench.analysis.significance import Change
 from proscale_bench.bench.profile import records
 from proscale_bench.bench.sessions import merged
 from proscale_bench.errors import BenchError
+from proscale_bench.measure.latency import Samples
+from proscale_bench.measure.profile import MeasuredProfile
 from proscale_bench.results.record import Record
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
@@ -90,6 +96,55 @@ def test_one_session_a_side_cannot_be_told_from_the_machine() -> None:
     assert problem.value.exit_code == 3
     assert "--sessions" in (problem.value.hint or "")
     assert regressions(compare([fast], [slow]), [parse_gate("latency_saving_pct:1")])
+
+
+@pytest.mark.parametrize("name", ["latency_saving_pct", "encoder_latency_saving_pct"])
+def test_savings_of_one_session_are_held_against_each_other_by_their_own_rounds(name: str) -> None:
+    """The baseline was slowed in most rounds: that says nothing of two models that were not, or were alike."""
+    asked = request("3,3,3", "2,2,2", "2,2,2+temp:0.2")
+    base, *rest = (measured(spec) for spec in asked.in_turns)
+    torn = [3.0 if place % 2 else 1.0 for place in range(len(base.samples.whole_ms))]
+    generator = np.random.default_rng(0)
+    scattered = [by_round(base, torn), *(by_round(one, generator.normal(1, 0.002, len(torn))) for one in rest)]
+    _, threes, twos, twin = profiled_records(found=scattered)
+    found = change(threes, twos, name)
+    assert found.verdict == "significant"
+    assert found.interval is not None
+    assert found.difference is not None
+    assert found.interval[0] < found.difference < found.interval[1]
+    assert (found.difference > 0) == (change(twos, threes, name).difference < 0)  # type: ignore[operator]
+    same = change(twos, twin, name)
+    assert same.verdict == "not significant"
+    assert "--sessions" in same.note
+    apart = change(
+        profiled_records(found=scattered)[1], twos, name
+    )  # each against the torn baseline of its own session
+    assert apart.interval is not None
+    assert apart.interval[1] - apart.interval[0] > 3 * (found.interval[1] - found.interval[0])
+
+
+def test_a_saving_of_one_session_is_known_to_3_percent_at_the_best() -> None:
+    """Intervals of earlier versions are of rounds alone, and so are the narrowest of their comparisons."""
+    (_, one), (_, other) = profiled_records("3,3,3"), profiled_records("3,3,3")
+    assert one.profile is not None
+    assert one.profile.realised_saving_pct is not None
+    value = one.profile.realised_saving_pct.value
+    bare = one.profile.realised_saving_pct.model_copy(
+        update={"value": value + 2, "interval": (value + 1.9, value + 2.1)}
+    )
+    older = one.model_copy(update={"profile": one.profile.model_copy(update={"realised_saving_pct": bare})})
+    found = change(other, older, "latency_saving_pct")
+    assert found.verdict == "not significant"
+    assert "--sessions" in found.note
+
+
+def by_round(one: MeasuredProfile, factors: Iterable[float]) -> MeasuredProfile:
+    """The same measurement where each round took so many times as long."""
+    by = list(factors)
+    samples = one.samples
+    times = {name: [a * b for a, b in zip(values, by, strict=True)] for name, values in samples.stages_ms.items()}
+    whole = [a * b for a, b in zip(samples.whole_ms, by, strict=True)]
+    return replace(one, samples=Samples(whole, samples.launch_ms, times))
 
 
 def test_several_sessions_a_side_tell_and_their_spread_counts() -> None:
