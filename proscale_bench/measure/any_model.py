@@ -11,7 +11,7 @@ import copy
 import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
@@ -112,8 +112,8 @@ def trace_any(
             parts, inputs = tree(given), make_inputs(given)
             recorder = _GeneralRecorder(parts, allowed, engine)
             given.train(training)
-            attention = _plain_attention(training)
-            with torch.set_grad_enabled(training), attention, _on(engine, inputs) as ready, recorder.watching(given):
+            plain = _plainly(training, has_lstm=any(isinstance(one, nn.LSTM) for one in given.modules()))
+            with torch.set_grad_enabled(training), plain, _on(engine, inputs) as ready, recorder.watching(given):
                 outputs = ready.call(given)
                 if training:
                     recorder.scopes[:] = [Scope(BACKWARD)]
@@ -152,8 +152,8 @@ class _GeneralRecorder(Recorder):  # type: ignore[no-untyped-call]
 
     def _weigh(self, result: Any, given: Any) -> None:
         """Follow the memory of what an operator makes, until nobody holds it; views are of memory that was given."""
-        views = {one.untyped_storage()._cdata for one in tree_leaves(given) if isinstance(one, Tensor)}
-        for tensor in (one for one in tree_leaves(result) if isinstance(one, Tensor)):
+        views = {one.untyped_storage()._cdata for one in tree_leaves(given) if _has_storage(one)}
+        for tensor in (one for one in tree_leaves(result) if _has_storage(one)):
             storage = tensor.untyped_storage()
             key, size = storage._cdata, storage.nbytes()
             if key in views or key in self._storages:
@@ -197,14 +197,20 @@ def _on(engine: Engine, inputs: Inputs) -> Iterator[Inputs]:
             yield inputs.to(mode.from_tensor)
 
 
+def _has_storage(value: object) -> bool:
+    """Whether a value is a tensor of one block of memory, as sparse ones are not."""
+    return isinstance(value, Tensor) and value.layout is torch.strided
+
+
 @contextmanager
-def _plain_attention(training: bool) -> Iterator[None]:
-    """Have `nn.MultiheadAttention` run operator by operator and not as one that is its own; in training all attention,
-    so that its backward pass is one on every engine, without what a fused one computes again."""
+def _plainly(training: bool, has_lstm: bool) -> Iterator[None]:
+    """Have `nn.MultiheadAttention` and `nn.LSTM` run operator by operator and not as one that is its own; in training
+    all attention, so that its backward pass is one on every engine, without what a fused one computes again."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    lstm: AbstractContextManager[Any] = torch.backends.mkldnn.flags(enabled=False) if has_lstm else nullcontext()
     try:
-        with sdpa_kernel(SDPBackend.MATH) if training else nullcontext():
+        with lstm, sdpa_kernel(SDPBackend.MATH) if training else nullcontext():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)

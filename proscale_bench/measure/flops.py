@@ -193,7 +193,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             def leave(module: nn.Module, inputs: Any, output: Any) -> None:
                 self.scopes.pop()
 
-            hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+            if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
+                hooks += [
+                    module.register_forward_pre_hook(enter),
+                    module.register_forward_hook(leave, always_call=True),
+                ]
         return hooks
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -205,14 +209,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return no_rule(f"operator {operator}")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = self.run(func, args, kwargs or {})
+        kwargs = kwargs or {}
         packet, table = func.overloadpacket, self.table
+        rule = table.rules.get(packet)
+        if rule is None and packet not in table.moves and packet not in table.uncounted:
+            with self:  # in inference mode composite operators come as one
+                apart = func.decompose(*args, **kwargs)
+            if apart is NotImplemented:
+                raise self.unknown(func)
+            return apart
+        result = self.run(func, args, kwargs)
         if packet in table.moves:
             return result
         scope = self.scopes[-1]
-        rule = table.rules.get(packet)
-        if rule is None and packet not in table.uncounted:
-            raise self.unknown(func)
         call = self.python_calls[-1] if self.python_calls else None
         counted = rule(replace(scope, call=call), args, result) if rule else ()
         if not counted:

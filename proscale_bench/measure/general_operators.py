@@ -6,6 +6,7 @@ counters differ in exactly those. What fvcore knows is counted as fvcore counts 
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -91,11 +92,37 @@ def _adaptive_pool(scope: Scope, args: Any, result: Tensor) -> Counted:
     return ((Operator.AVERAGE_POOL, args[0].numel()),)
 
 
+def _summed_bmm(scope: Scope, args: Any, result: Tensor) -> Counted:
+    """A batch of products [B, n, m] x [B, m, p], summed into one matrix."""
+    return ((Operator.MASKED_QK, args[1].numel() * int(args[2].shape[-1])),)
+
+
+def _affine_grid(scope: Scope, args: Any, result: Tensor) -> Counted:
+    """Every place [N, ..., d] is a product of an affine matrix [N, d, d + 1] with the place and a 1."""
+    return ((Operator.BMM, result.numel() * int(args[0].shape[-1])),)
+
+
+def _trilinear(scope: Scope, args: Any, result: Tensor) -> Counted:
+    """Three factors, each with new axes, are multiplied by elements and summed: what `nn.Bilinear` runs."""
+    grown = []
+    for factor, axes in zip(args[:3], args[3:6], strict=True):
+        shape = list(factor.shape)
+        for axis in axes:
+            shape.insert(axis, 1)
+        grown.append(shape)
+    return ((Operator.ELEMENTWISE_PRODUCT, 2 * prod(torch.broadcast_shapes(*grown))),)  # type: ignore[no-untyped-call]
+
+
 def _convolution_backward(scope: Scope, args: Any, result: Any) -> Counted:
     """The gradients of the input and of the weight: each is as many products as the convolution."""
     output, given, weight, transposed, wanted = args[0], args[1], args[2], args[7], args[10]
     places: Tensor = given if transposed else output
     return ((Operator.CONV, sum(wanted[:2]) * places.numel() * weight[0].numel()),)
+
+
+def in_place(names: str) -> set[Any]:
+    """Operators by name, and what they are called that write over their first argument."""
+    return packets(names) | packets(" ".join(f"{name}_" for name in names.split()))
 
 
 def _of_torchvision(names: str) -> set[Any]:
@@ -109,11 +136,15 @@ RULES: dict[Any, OperatorRule] = RULE_TABLE | {
     packet: rule
     for names, rule in {
         "addmm": _product(1, Operator.LINEAR),
-        "mm": _product(0, Operator.LINEAR),
-        "mv dot": _product(0, Operator.MATRIX_VECTOR),
+        "mm _scaled_mm _int_mm": _product(0, Operator.LINEAR),
+        "mv dot vdot": _product(0, Operator.MATRIX_VECTOR),
         "addmv": _product(1, Operator.MATRIX_VECTOR),
         "bmm": _product(0, Operator.BMM),
         "baddbmm": _product(1, Operator.MASKED_QK),
+        "addbmm": _summed_bmm,
+        "affine_grid_generator": _affine_grid,
+        "_trilinear": _trilinear,
+        "addr _weight_norm_interface": an_element(Operator.ELEMENTWISE_PRODUCT, 1),
         "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention": _fused_attention,
         "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention": _fused_attention,
         "convolution_backward": _convolution_backward,
@@ -131,28 +162,45 @@ RULES: dict[Any, OperatorRule] = RULE_TABLE | {
     for packet in packets(names)
 }
 
+WITH_PRODUCTS = ("attention", "rnn_layer", "linear_backward")  # in names of backward passes that run matrix products
+
 ARITHMETIC = (
     UNCOUNTED
-    | packets("softmax log_softmax _log_softmax hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_")
-    | packets("silu silu_ gelu_ sigmoid_ tanh tanh_ leaky_relu leaky_relu_ elu elu_ celu mish mish_ softplus prelu")
-    | packets("_prelu_kernel relu6 threshold logit logit_ glu erf log_sigmoid log_sigmoid_forward selu selu_")
-    | packets("sub_ div_ rsub neg neg_ abs abs_ reciprocal sqrt sqrt_ rsqrt rsqrt_ exp exp_ log log_ log2 log1p expm1")
-    | packets("pow_ square cumsum cumprod prod amax amin max min argmax argmin aminmax var var_mean std norm")
-    | packets("linalg_vector_norm cos_ sin_ tan atan2 fmod remainder ceil floor round trunc frac sign clamp clamp_")
-    | packets("clamp_min clamp_min_ clamp_max clamp_max_ maximum minimum lerp lerp_ addcdiv logsumexp native_dropout")
-    | packets("le gt ge eq_ ne_ lt_ gt_ ge_ le_ logical_and logical_xor logical_and_ logical_or_ logical_not_ any isin")
-    | {getattr(aten, name) for name in dir(aten) if name.endswith(("_backward", "_backward_data", "_backward_"))}
-    | packets("_is_all_true _is_any_true cummax cummin")
-    | packets("bitwise_and bitwise_and_ bitwise_or_ bitwise_xor bitwise_not_ bitwise_left_shift bitwise_right_shift")
-    | packets("isnan isinf isfinite nan_to_num nan_to_num_ equal allclose topk sort argsort nonzero searchsorted")
-    | packets("bucketize unique_dim _unique2 unique_consecutive histc bincount masked_select one_hot kthvalue median")
-    | packets("avg_pool2d avg_pool3d max_pool3d_with_indices adaptive_max_pool2d _adaptive_avg_pool3d")
-    | packets("upsample_bicubic2d upsample_nearest1d upsample_nearest3d upsample_linear1d upsample_trilinear3d")
+    | in_place("softmax log_softmax _log_softmax hardtanh hardswish hardsigmoid silu gelu sigmoid tanh leaky_relu elu")
+    | in_place("celu mish softplus prelu _prelu_kernel relu6 threshold logit glu erf log_sigmoid_forward")
+    | in_place("selu log_sigmoid")
+    | in_place("hardshrink softshrink rrelu_with_noise sub div rsub neg abs reciprocal sqrt rsqrt exp log log2 log10")
+    | in_place("log1p expm1 exp2 pow square cos sin tan acos asin atan cosh sinh acosh asinh atanh atan2 fmod")
+    | in_place("remainder floor_divide ceil floor round trunc frac sign sgn signbit clamp clamp_min clamp_max deg2rad")
+    | in_place("rad2deg maximum minimum fmax fmin lerp addcdiv hypot copysign heaviside nextafter xlogy logaddexp")
+    | in_place("logaddexp2 ldexp sinc erfc erfinv lgamma digamma i0 angle polar gcd lcm renorm cumsum cumprod")
+    | in_place("eq ne lt gt le ge logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor")
+    | in_place("bitwise_not bitwise_left_shift bitwise_right_shift nan_to_num index_add index_reduce scatter_add")
+    | in_place("scatter_reduce")
+    | packets("cummax cummin logcumsumexp prod amax amin max min argmax argmin aminmax var var_mean std std_mean norm")
+    | packets(
+        "linalg_vector_norm logsumexp nansum trace dist mode median nanmedian kthvalue count_nonzero any all isin"
+    )
+    | packets("_is_all_true _is_any_true isnan isinf isfinite isneginf isposinf equal allclose topk sort argsort")
+    | packets("nonzero nonzero_static searchsorted bucketize unique_dim _unique2 unique_consecutive histc histogram")
+    | packets("bincount masked_select one_hot avg_pool2d avg_pool3d max_pool3d_with_indices adaptive_max_pool2d")
+    | packets("adaptive_max_pool3d fractional_max_pool2d _adaptive_avg_pool3d upsample_bicubic2d upsample_nearest1d")
+    | packets("upsample_nearest3d upsample_linear1d upsample_trilinear3d _upsample_nearest_exact1d")
     | packets("_upsample_bilinear2d_aa _upsample_bicubic2d_aa _upsample_nearest_exact2d grid_sampler_3d")
-    | packets("_cdist_forward _euclidean_dist linalg_cross linalg_inv_ex linalg_svd _linalg_det _fft_r2c _fft_c2r")
-    | packets("_fft_c2c index_add index_add_ scatter_add scatter_add_ scatter_reduce scatter_reduce_ embedding_bag")
-    | packets("_embedding_bag _embedding_bag_forward_only bernoulli bernoulli_ normal normal_ rand randn rand_like")
-    | packets("randn_like randint randperm uniform_ multinomial exponential_ linspace logspace floor_divide_ hypot")
+    | packets("_cdist_forward _pdist_forward _euclidean_dist linalg_cross _fft_r2c _fft_c2r _fft_c2c segment_reduce")
+    | packets("linalg_inv_ex linalg_qr linalg_cholesky_ex linalg_lu_factor_ex linalg_eig linalg_lstsq cholesky_solve")
+    | packets("linalg_solve_triangular _linalg_svd _linalg_det _linalg_eigh _linalg_eigvals _linalg_solve_ex")
+    | packets("_linalg_slogdet _linalg_check_errors embedding_bag _embedding_bag _embedding_bag_forward_only")
+    | packets("nll_loss_forward nll_loss2d_forward binary_cross_entropy binary_cross_entropy_with_logits mse_loss")
+    | packets("smooth_l1_loss huber_loss soft_margin_loss multi_margin_loss multilabel_margin_loss_forward _ctc_loss")
+    | packets("native_dropout bernoulli bernoulli_ normal normal_ rand randn rand_like randn_like randint randperm")
+    | packets("uniform_ multinomial exponential_ poisson linspace logspace hann_window hamming_window blackman_window")
+    | {
+        getattr(aten, name)
+        for name in dir(aten)
+        if name.endswith(("_backward", "_backward_data", "_backward_"))
+        and not any(word in name for word in WITH_PRODUCTS)
+    }
     | _of_torchvision("nms roi_align ps_roi_align roi_pool ps_roi_pool")
 )
 
@@ -162,6 +210,9 @@ COPIES = (
     | packets("index_fill index_fill_ index_copy index_copy_ take take_along_dim copy flip rot90 roll tril triu tril_")
     | packets("triu_ tril_indices triu_indices diagonal diag diag_embed fill full_like eye zero_ zeros ones meshgrid")
     | packets("unfold im2col col2im pixel_shuffle pixel_unshuffle channel_shuffle replication_pad2d reflection_pad2d")
+    | packets(
+        "replication_pad3d reflection_pad3d max_unpool2d max_unpool3d block_diag put put_ promote_types _neg_view"
+    )
     | packets("reflection_pad1d replication_pad1d view_as_real view_as_complex view_as real imag complex conj")
     | packets("_conj resolve_conj resolve_neg _unsafe_index _local_scalar_dense item set_ resize_ squeeze_ unsqueeze_")
     | packets(
@@ -173,7 +224,7 @@ COPIES = (
     | packets("_reshape_alias _reshape_copy detach_ lift lift_fresh_copy _pin_memory is_same_size _assert_async")
     | packets("sym_size sym_numel sym_stride _assert_scalar _assert_tensor_metadata dropout native_channel_shuffle")
     | packets("broadcast_tensors expand_copy permute_copy view_copy _to_copy to repeat_interleave constant_pad_nd")
-    | {torch.ops.prim.device}
+    | {torch.ops.prim.device, torch.ops.profiler._record_function_enter_new, torch.ops.profiler._record_function_exit}
 )
 
 GENERAL = OperatorTable(RULES, ARITHMETIC - RULES.keys(), COPIES)
