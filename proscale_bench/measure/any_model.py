@@ -138,6 +138,13 @@ class _GeneralRecorder(Recorder):  # type: ignore[no-untyped-call]
         self.peak_bytes = self._live_bytes = 0
         self._storages: dict[int, object] = {}
 
+    def part_of(self, name: str, model: nn.Module) -> str | None:
+        """The part that a module is inside, by its name: whoever calls it, and whether that part runs as a module or,
+        like a dictionary of modules, only holds some."""
+        while name and name not in self.part_by_module:
+            name = name.rpartition(".")[0]
+        return self.part_by_module.get(name)
+
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Under fake tensors, what is made of real ones alone is made for real: constants, and buffers with settings
         that the model asks for. They are small, and so a model whose shapes depend on no image is traced."""

@@ -158,6 +158,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.parts, self.table, self.followed = parts, table, followed
+        self.part_by_module = {module: part.name for part in parts for module in part.modules}
         self.scopes = [Scope(part)]  # that are running, innermost last
         self.python_calls: list[PythonCall] = []
         self.calls: Counter[tuple[str, Operator, int]] = Counter()
@@ -181,13 +182,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def watch(self, model: nn.Module) -> list[Any]:
         """Follow which module is running."""
         hooks: list[Any] = []
-        part_of = {module: part.name for part in self.parts for module in part.modules}
-        lists = {name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}  # never run
         for name, module in model.named_modules():
-            above = name.rpartition(".")[0]
-            part = part_of.get(name) or (part_of.get(above) if above in lists else None)
 
-            def enter(module: nn.Module, inputs: Any, part: str | None = part, name: str = name) -> None:
+            def enter(
+                module: nn.Module, inputs: Any, part: str | None = self.part_of(name, model), name: str = name
+            ) -> None:
                 self.scopes.append(Scope(part or self.scopes[-1].part, type(module), path=name))
 
             def leave(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -199,6 +198,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     module.register_forward_hook(leave, always_call=True),
                 ]
         return hooks
+
+    def part_of(self, name: str, model: nn.Module) -> str | None:
+        """The part that a module runs; None where it runs that of whatever calls it."""
+        above = name.rpartition(".")[0]
+        is_listed = bool(above) and isinstance(model.get_submodule(above), nn.ModuleList)  # which never runs itself
+        return self.part_by_module.get(name) or (self.part_by_module.get(above) if is_listed else None)
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run an operator."""

@@ -108,12 +108,18 @@ def _stage_table(counts: Sequence[FlopCount], as_executed: bool = False) -> Tabl
             rows += [_layers_row(seen, counts, indent + 1) for seen in levels]
         if as_executed and (name in EXECUTED_PARTS or (name == "encoder" and any(map(_saves_in_encoder, counts)))):
             rows.append(_part_row("as executed", part, [count.executed for count in counts], 1))
-    parameters = [(f"{count.params_m['total']:.2f}", "") for count in counts]
+    parameters = [(_shown(count.params_m["total"], ".2f"), "") for count in counts]
     rows.append(Row("parameters, millions", _cells(counts, parameters)))
     if any(count.activation_mib is not None for count in counts):
-        peaks = [(f"{count.activation_mib:,.1f}" if count.activation_mib is not None else "–", "") for count in counts]
+        mib = [count.activation_mib for count in counts]
+        peaks = [("–" if one is None else _shown(one, ",.1f"), "") for one in mib]
         rows.append(Row("peak of activations, MiB", _cells(counts, peaks)))
     return Table(_title(counts[0]), ("GFLOPs", *_cells(counts, [(count.variant, "") for count in counts])), tuple(rows))
+
+
+def _shown(value: float, form: str) -> str:
+    """A number in a form, unless it is so small that this would show next to nothing of it."""
+    return f"{value:{form}}" if value >= 0.1 else f"{value:.3g}"
 
 
 def _part_row(title: str, part: Part, counts: Sequence[FlopCount], indent: int, strong: bool = False) -> Row:

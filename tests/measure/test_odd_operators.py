@@ -121,11 +121,11 @@ def recurrent(kind: str) -> Callable[[], nn.Module]:
     return build
 
 
-def traced(build: Callable[[], nn.Module], training: bool = False, memory: bool = False) -> ModelTrace:
+def traced(build: Callable[[], nn.Module], training: bool = False, memory: bool = False, depth: int = 2) -> ModelTrace:
     return trace_any(
         lambda: build().eval(),
         lambda model: Inputs((IMAGES,)),
-        lambda model: parts_of(children_of(model, ModelRequest("any.py:Net")), training),
+        lambda model: parts_of(children_of(model, ModelRequest("any.py:Net", depth=depth)), training),
         training=training,
         memory=memory,
     )
@@ -245,3 +245,23 @@ def test_what_has_no_rule_stops_the_count() -> None:
     for function, name in ((torch.matrix_exp, "linalg_matrix_exp"), (lambda x: x.to_sparse(), "_to_sparse")):
         with pytest.raises(BenchError, match=name):
             traced(lambda function=function: Of(function))  # type: ignore[misc]
+
+
+class Holds(nn.Module):
+    """Parts that run no forward of their own: their children are called from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_name = nn.ModuleDict({"first": nn.Conv2d(3, 4, 1)})
+        self.in_turns = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = self.by_name["first"](images)
+        for layer in self.in_turns:
+            found = layer(found)
+        return found
+
+
+def test_what_a_part_only_holds_is_booked_under_it() -> None:
+    expected = {"by_name": 128 * 12, "in_turns": 128 * (16 + 8), "outside": 0}
+    assert traced(Holds, depth=1).trace.flops(get_rules("products")) == expected
