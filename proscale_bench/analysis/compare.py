@@ -8,7 +8,7 @@ from math import isfinite
 
 from proscale_bench.analysis.labels import distinct, model_names, traits_of
 from proscale_bench.analysis.settings import grouped, in_order
-from proscale_bench.analysis.significance import Change, change
+from proscale_bench.analysis.significance import BUSY, Change, change
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.metrics import METRICS, Metric, get_metric
 from proscale_bench.results.model_key import ModelKey, model_of
@@ -108,11 +108,16 @@ def regressions(comparison: Comparison, gates: Sequence[Gate]) -> list[Regressio
         if not held:
             raise BenchError(f"--fail {gate.metric.name}: neither side knows it of any configuration in both")
         if gate.metric.section == "profile" and all(change.significant is None for _, change in held):
-            why = held[0][1].verdict
+            why = held[0][1]
             hint = (
                 "'profile --sessions 5' on both sides measures how sessions differ; latency_saving_pct is paired in one"
             )
-            raise BenchError(f"--fail {gate.metric.name}: nothing tells: {why}", hint, ExitCode.UNTRUSTED)
+            if why.note == BUSY:
+                hint = (
+                    "close other programs and profile both sides again; latency_saving_pct is paired in every session"
+                )
+            told = f"{why.verdict}{f' ({why.note})' if why.note else ''}"
+            raise BenchError(f"--fail {gate.metric.name}: nothing tells: {told}", hint, ExitCode.UNTRUSTED)
         found += [Regression(pair, change, gate) for pair, change in held if _is_worse(change, gate.percent)]
     return found
 

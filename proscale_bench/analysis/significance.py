@@ -35,6 +35,7 @@ ONE_SESSION = (  # the reach of `INSTANCE`
     "of one session, whose rounds cannot tell less than 3 %, by which two instances of one thing may differ: "
     "'profile --sessions 5' measures that"
 )
+BUSY = "the machine was busy"
 SAMPLED = ("latency_median_ms", "throughput_ips")  # read off a clock in every round
 
 
@@ -77,7 +78,7 @@ def change(metric: Metric, old: Record, new: Record, before: float, after: float
     ratio = _ratio(metric, old.profile, new.profile)
     if not isinstance(ratio, Ratio):
         busy = ratio == "another session" and _is_busy(old.profile, new.profile)
-        return Change(metric, before, after, difference, ratio, note="the machine was busy" if busy else "")
+        return Change(metric, before, after, difference, ratio, note=BUSY if busy else "")
     difference, interval = 100 * (ratio.value - 1), (100 * (ratio.low - 1), 100 * (ratio.high - 1))
     verdict = clear(interval)
     if metric.name not in SAMPLED and _overlap(metric, old.profile, new.profile):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from proscale_bench.analysis.compare import compare, parse_gate, regressions
+from proscale_bench.analysis.compare import Comparison, Pair, compare, parse_gate, regressions
 from proscale_bench.analysis.significance import Change
 from proscale_bench.bench.profile import records
 from proscale_bench.bench.sessions import merged
@@ -172,6 +172,11 @@ def test_sessions_on_a_busy_machine_tell_nothing_of_milliseconds() -> None:
         assert change(slow, fast, name).verdict == "significant"
         found = change(slow, busy, name)
         assert (found.verdict, found.note) == ("another session", "the machine was busy")
+    with pytest.raises(BenchError, match=r"another session \(the machine was busy\)") as problem:
+        regressions(
+            Comparison((Pair(slow, busy, (found,), ("3,3,3", "3,3,3")),), (), (), {}), [parse_gate(f"{name}:1")]
+        )
+    assert "close other programs" in (problem.value.hint or "")
 
 
 def test_what_is_measured_once_a_session_needs_sessions_too() -> None:
