@@ -279,8 +279,8 @@ class DeviceOptions(Options):
     device: MaybeStr = flag("--device NAME", "Device: cuda or cpu. [default: cuda if there is one]", HOW)
     sampling: str = flag(
         "--sampling NAME",
-        "Core of deformable attention: auto, grid_sample, embedding_bag, embedding_bag_compiled, dense, gather, "
-        "triton or deformops.",
+        "Core of deformable attention: auto, grid_sample, embedding_bag, embedding_bag_compiled, dense, fused, "
+        "gather, triton or deformops.",
         PREPARED,
         default="auto",
     )

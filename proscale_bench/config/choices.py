@@ -22,7 +22,7 @@ ClassesBy = Literal["name", "order"]  # how classes of weights meet the categori
 Layout = Literal["official", "ours", "huggingface"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal[
-    "auto", "grid_sample", "embedding_bag", "embedding_bag_compiled", "dense", "gather", "triton", "deformops"
+    "auto", "grid_sample", "embedding_bag", "embedding_bag_compiled", "dense", "fused", "gather", "triton", "deformops"
 ]
 PostProcessing = Literal["ours", "theirs"]
 Task = tasks.Task

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.models.sampling import AUTO, dense, sampler
+from proscale_bench.models.sampling import AUTO, WITH_SOFTMAX, sampler
 from proscale_bench.units import Size
 
 
@@ -101,8 +101,9 @@ class DeformableAttention(nn.Module):
         points = locations.shape[:-1]
         logits = self.attention_weights(query).view(*points[:3], -1)
         sample = sampler(self.sampling, query.device)
-        if sample is dense.sample:  # it takes the softmax with it
-            attended = dense.attend(values, sizes, locations, logits)
+        attend = WITH_SOFTMAX.get(sample)
+        if attend is not None:
+            attended = attend(values, sizes, locations, logits)
         else:
             attended = sample(values, sizes, locations, _softmax(logits).view(points))
         output: Tensor = self.output_proj(attended)

@@ -20,10 +20,13 @@ from proscale_bench.units import Size
 
 
 class LayerPrediction(NamedTuple):
-    """The predictions of the queries before some layer: logits [B, Q, K+1], mask logits [B, Q, H/4, W/4]."""
+    """The predictions of the queries before some layer: logits [B, Q, K+1], mask logits [B, Q, H/4, W/4].
+
+    Training has no masks here: a loss takes those that it wants from `Predictions.mask_factors`.
+    """
 
     pred_logits: Tensor
-    pred_masks: Tensor
+    pred_masks: Tensor | None
 
 
 class Predictions(NamedTuple):
@@ -83,7 +86,7 @@ class MaskedDecoder(nn.Module):
     A layer attends where its queries' masks were predicted, resized to its level. `masks_at_levels` resizes the
     mask features instead, once for all layers, and predicts at the level's own resolution: bilinear resizing
     commutes with the product over channels, so only rounding differs, and about 5 % of the model's FLOPs are saved.
-    The original order is the default, because published counts assume it.
+    The original order is the default, because published counts assume it. Training always predicts at the level.
 
     Args:
         head: dimensions.
@@ -116,10 +119,9 @@ class MaskedDecoder(nn.Module):
     def forward(self, encoded: EncoderOutput, *, auxiliary: bool = False) -> Predictions:
         """Predict from mask features and pyramid.
 
-        Intermediate class logits cost something and change nothing: they are computed only for `auxiliary`
-        and in training.
+        Intermediate class logits cost something and change nothing: they are computed only for `auxiliary` and in
+        training, which has no intermediate masks unless `auxiliary` asks for them.
         """
-        auxiliary = auxiliary or self.training
         pyramid = encoded.pyramid
         if self.input_projections:
             pyramid = tuple(project(x) for project, x in zip(self.input_projections, pyramid, strict=True))
@@ -131,10 +133,11 @@ class MaskedDecoder(nn.Module):
         width, device = self.level_embedding.shape[1], self.level_embedding.device
         keys = [x + sine_position(size, width, device) for x, size in zip(values, sizes, strict=True)]
 
-        # Of each level: what masks are predicted from there. Auxiliary masks are wanted at stride 4.
+        # Of each level: what masks are predicted from there. No gradient flows through those that only attention reads.
+        at_levels = not auxiliary and (self.training or self.masks_at_levels)
         mask_features = [encoded.mask_features] * len(sizes)
-        if self.masks_at_levels and not auxiliary:
-            mask_features = [resize(encoded.mask_features, size) for size in sizes]
+        if at_levels:
+            mask_features = [resize(encoded.mask_features.detach(), size) for size in sizes]
 
         x = self.query_features.expand(encoded.mask_features.shape[0], -1, -1)  # [B, Q, C]
         intermediate, embeddings = [], []
@@ -142,16 +145,16 @@ class MaskedDecoder(nn.Module):
             level = index % len(values)
             normed = self.norm(x)
             embedding = self.mask_head(normed)
-            masks = mask_logits(embedding, mask_features[level])
-            if auxiliary:
-                intermediate.append(LayerPrediction(self.class_head(normed), masks))
+            masks = mask_logits(embedding.detach() if at_levels else embedding, mask_features[level])
+            if auxiliary or self.training:
+                intermediate.append(LayerPrediction(self.class_head(normed), None if at_levels else masks))
                 embeddings.append(embedding)
             allowed = self.attention_mask(masks, sizes[level])
             x = layer(x, self.query_positions, keys[level], values[level], allowed)
         normed = self.norm(x)
         embedding = self.mask_head(normed)
         masks = mask_logits(embedding, encoded.mask_features)
-        factors = (torch.stack([*embeddings, embedding]), encoded.mask_features) if auxiliary else ()
+        factors = (torch.stack([*embeddings, embedding]), encoded.mask_features) if embeddings else ()
         return Predictions(self.class_head(normed), masks, tuple(intermediate), encoded.gates, factors)
 
 

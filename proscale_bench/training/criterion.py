@@ -120,7 +120,8 @@ class Masks:
         """Logits that come without factors are products with the identity."""
         if predictions.mask_factors:
             return cls(*predictions.mask_factors)
-        logits = torch.stack([*(layer.pred_masks for layer in predictions.auxiliary), predictions.pred_masks])
+        auxiliary = (layer.pred_masks for layer in predictions.auxiliary if layer.pred_masks is not None)
+        logits = torch.stack([*auxiliary, predictions.pred_masks])
         layers, images, queries = logits.shape[:3]
         identity = torch.eye(layers * queries, dtype=logits.dtype, device=logits.device).view(layers, 1, queries, -1)
         return cls(identity.expand(-1, images, -1, -1), logits.transpose(0, 1).flatten(1, 2))

@@ -23,7 +23,7 @@ from proscale_bench.models.checkpoints.load import WEIGHT_TYPES, open_checkpoint
 from proscale_bench.models.checkpoints.warm_start import warm_start
 from proscale_bench.models.mask2former import Mask2Former
 from proscale_bench.models.processes import Processes
-from proscale_bench.models.sampling import AUTO
+from proscale_bench.models.sampling import AUTO, obstacle
 from proscale_bench.results.inspection import WarmStart
 from proscale_bench.results.profile import DeviceType
 from proscale_bench.specs.backbones import BACKBONES
@@ -35,7 +35,7 @@ from proscale_bench.training.box_samples import CocoBoxes, ShapesBoxes
 from proscale_bench.training.samples import CocoTraining, ShapesTraining, TrainingSet
 from proscale_bench.units import Size, printable
 
-MOST_DENSE_TOKENS = 512  # on a CPU, up to which `dense` is the fastest to train with
+MOST_DENSE_TOKENS = 512  # on a CPU, up to which `dense` is faster to train with than what `auto` is for evaluation
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,19 @@ def device_of(device: DeviceType, processes: Processes) -> torch.device:
 
 
 def sampling_for(name: str, device: torch.device, crop: Size, encoder: EncoderSpec) -> str:
-    """The sampling in training: `auto` stands for `dense` on a CPU, where there are few tokens.
+    """The sampling in training: `auto` on a CPU is `fused`, or without a C compiler `dense` where there are few tokens.
 
     Args:
         crop: (height, width) of the images in pixels.
     """
+    if name != AUTO or device.type != "cpu":
+        return name
+    if obstacle("fused", device) is None:
+        return "fused"
     height, width = (-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in crop)
     levels = {*LEVELS, *(level for layer in encoder.layers for level in layer.levels)}
     tokens = sum(height * width // STRIDES[level] ** 2 for level in levels)
-    return "dense" if name == AUTO and device.type == "cpu" and tokens <= MOST_DENSE_TOKENS else name
+    return "dense" if tokens <= MOST_DENSE_TOKENS else name
 
 
 def seen_by(recipe: Recipe, classes: Sequence[Category]) -> TrainedOn:

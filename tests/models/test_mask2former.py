@@ -99,7 +99,7 @@ def test_auxiliary_predictions_change_nothing_else(model: Mask2Former) -> None:
 def test_training_supervises_every_layer_and_reaches_every_parameter() -> None:
     torch.manual_seed(0)
     model = build_model(parse_compact("1,1,1"), "tiny", num_classes=5, num_queries=8).train()
-    predictions = model(torch.stack(images((64, 96), (64, 96))))
+    predictions = model(torch.stack(images((64, 96), (64, 96))), auxiliary=True)
     assert len(predictions.auxiliary) == 6
     outputs = [predictions, *predictions.auxiliary]
     sum((out.pred_logits.square().mean() + out.pred_masks.square().mean()) for out in outputs).backward()

@@ -3,7 +3,9 @@
 The fixture holds what that code gave (commit 2c84834, torch 2.14): losses and the gradient's norm of every iteration,
 and of the first each parameter's gradient as its norm and its product with fixed random numbers. Rounding grows as a
 training goes on, as it does between two machines: the first ten iterations agree to five digits, the last ones to one
-or two. `python -m tests.training.test_equivalence FILE` writes such a file.
+or two. The sampling in C adds up in another order, and AdamW's first steps have the size of the rate however small a
+gradient is, so that of rounding's too: its first ten agree to four.
+`python -m tests.training.test_equivalence FILE` writes such a file.
 """
 
 from __future__ import annotations
@@ -20,17 +22,17 @@ from proscale_bench.config.choices import find_shipped
 from proscale_bench.config.recipe import read_recipe
 from proscale_bench.models.build import build
 from proscale_bench.models.inference import use_sampling
+from proscale_bench.models.sampling import obstacle
 from proscale_bench.specs.mask2former import mask2former
 from proscale_bench.specs.spelling import parse_encoder
 from proscale_bench.training.loop import Trainer
 from proscale_bench.training.samples import ShapesTraining
-from proscale_bench.training.setup import sampling_for
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "training" / "shapes-baseline.json"
 IMAGES, ITERATIONS = 8, 50
 
 
-def measured() -> dict[str, Any]:
+def measured(sampling: str = "dense") -> dict[str, Any]:
     """Losses of fifty iterations of the baseline, tiny, seed 0, on one thread, and the gradients of the first."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -38,7 +40,7 @@ def measured() -> dict[str, Any]:
     images = ShapesTraining(IMAGES, 1, recipe.augmentation)
     torch.manual_seed(0)
     model = build(mask2former(encoder, recipe.backbone, classes=len(images.classes)))
-    use_sampling(model, sampling_for("auto", torch.device("cpu"), recipe.augmentation.crop, encoder))
+    use_sampling(model, sampling)
     trainer = Trainer(model, recipe, 0, {})
     gradients: list[list[float]] = []
     update = trainer._update
@@ -68,16 +70,21 @@ def rounded(value: float) -> float:
     return float(f"{value:.7g}")
 
 
-def test_fifty_iterations_are_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("sampling", "digits"), [("dense", 1e-5), ("fused", 1e-4)])
+def test_fifty_iterations_are_as_before(
+    sampling: str, digits: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if obstacle(sampling, torch.device("cpu")):
+        pytest.skip("needs a C compiler")
     monkeypatch.setenv("PROSCALE_BENCH_CACHE", str(tmp_path))
-    expected, found = json.loads(FIXTURE.read_text()), measured()
+    expected, found = json.loads(FIXTURE.read_text()), measured(sampling)
     for (norm, product), (norm_before, product_before) in zip(found["gradients"], expected["gradients"], strict=True):
         assert norm == pytest.approx(norm_before, rel=1e-4)
         assert product == pytest.approx(product_before, abs=1e-4 * norm_before)
     assert len(found["losses"]) == len(expected["losses"]) == ITERATIONS
     for index, (step, before) in enumerate(zip(found["losses"], expected["losses"], strict=True)):
         if index < 10:
-            assert step == pytest.approx(before, rel=1e-5), index
+            assert step == pytest.approx(before, rel=digits), index
         else:
             assert step[0] == pytest.approx(before[0], rel=0.1), index
     means, means_before = (torch.tensor(one["losses"]).mean(0)[:4].tolist() for one in (found, expected))

@@ -30,7 +30,7 @@ from proscale_bench.training import job as job_module
 from proscale_bench.training.folder import LOG, RECORD, STATE, WEIGHTS
 from proscale_bench.training.job import FinishedTraining, Watcher, run_training
 from proscale_bench.training.loop import Trainer
-from proscale_bench.training.setup import InitialWeights
+from proscale_bench.training.setup import InitialWeights, sampling_for
 from tests.data.made import CATEGORIES, make_dataset
 from tests.models.checkpoints.samples import same
 from tests.training.runs import (
@@ -76,7 +76,8 @@ def test_the_record_says_what_was_trained(coco: Path, whole: FinishedTraining) -
     (session,) = record.sessions
     assert json.loads(record.model_dump_json())["sittings"] == [session.model_dump()]  # as files have called them
     assert (session.first_iteration, session.iterations, session.processes, session.threads) == (0, ITERATIONS, 1, 1)
-    assert (session.device, session.sampling, session.torch) == ("cpu", "dense", torch.__version__)
+    sampling = sampling_for("auto", torch.device("cpu"), (64, 64), parse_compact("1,1,1"))
+    assert (session.device, session.sampling, session.torch) == ("cpu", sampling, torch.__version__)
     assert record.seconds == pytest.approx(session.seconds)
     assert record.last == read_log(folder(whole) / LOG)[-1]
     assert "start" not in record.recipe

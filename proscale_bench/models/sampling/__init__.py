@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from proscale_bench.errors import BenchError, look_up
-from proscale_bench.models.sampling import dense, embedding_bag, gather, gpu, grid_sample
+from proscale_bench.models.sampling import dense, embedding_bag, fused, gather, gpu, grid_sample
 from proscale_bench.units import Size
 
 # value [B, S, heads, d], (h, w) of each of L levels, locations [B, N, heads, L, P, 2], weights [B, N, heads, L, P]
@@ -28,10 +28,13 @@ SAMPLERS: dict[str, Sampler] = {
     "embedding_bag": embedding_bag.sample,
     "embedding_bag_compiled": embedding_bag.sample_compiled,
     "dense": dense.sample,
+    "fused": fused.sample,
     "gather": gather.sample,
     "triton": gpu.sample_by_triton,
     "deformops": gpu.sample_by_deformops,
 }
+# These take the softmax of the weights' logits [B, N, heads, L * P] with them.
+WITH_SOFTMAX: dict[Sampler, Sampler] = {dense.sample: dense.attend, fused.sample: fused.attend}
 # By type of device, the first that runs there; elsewhere the reference.
 FASTEST = {"cpu": ("embedding_bag",), "cuda": ("deformops", "triton")}
 COMPILED = {"embedding_bag": "embedding_bag_compiled"}
@@ -62,6 +65,8 @@ def obstacle(name: str, device: torch.device) -> tuple[str, str] | None:
     """The obstacle between a sampling and a device, and what to do about it; None where it runs."""
     if name in COMPILED.values() and device.type == "cpu" and not embedding_bag.has_compiler():
         return "needs a C++ compiler and Python's headers", "install them (on Debian g++ and python3-dev)"
+    if name == "fused":
+        return fused.obstacle(device)
     return gpu.obstacle(name, device)
 
 
