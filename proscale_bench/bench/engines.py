@@ -16,6 +16,7 @@ from proscale_bench.export.engines import ENDS, load_exported
 from proscale_bench.measure.engines import EngineChoice, EngineModel, OnStage, Runtime
 from proscale_bench.measure.profile import ProfileSettings
 from proscale_bench.specs.custom import CustomSpec
+from proscale_bench.specs.families import OwnSpec, name_of
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import ModelSpec
 from proscale_bench.units import Size
@@ -64,8 +65,8 @@ class ExportedModels:
         engine, precision = runtime.engine, runtime.precision
         if isinstance(spec, CustomSpec):
             return open_graph(spec, engine, size, batch_size, self.threads)
-        if not isinstance(spec, Mask2FormerSpec):
-            raise BenchError(f"{spec}: only Mask2Formers can be exported", "use --engine torch")
+        if not isinstance(spec, OwnSpec):
+            raise BenchError(f"{spec}: only models of ours can be exported here", "use --engine torch")
         if (file := self.choice.file) is not None and file.suffix == ENDS[engine]:
             given = load_exported(file, trust=self.choice.trust, threads=self.threads, engine=engine)
             if spec_of(given.told, given.path) == spec:
@@ -83,7 +84,7 @@ class ExportedModels:
             raise BenchError(f"{path}: is of another model or size", "give another --exported folder")
         return found
 
-    def export(self, spec: Mask2FormerSpec, path: Path, settings: Any, progress: OnStage) -> None:
+    def export(self, spec: OwnSpec, path: Path, settings: Any, progress: OnStage) -> None:
         """Export an untrained model and prove it."""
         from proscale_bench.bench.weights import random_weights
 
@@ -111,8 +112,9 @@ def export_into(weights: Weights, path: Path, settings: ExportSettings, images: 
         raise
 
 
-def file_name(spec: Mask2FormerSpec, asked: dict[str, Any]) -> str:
+def file_name(spec: OwnSpec, asked: dict[str, Any]) -> str:
     """A name for a model's file in a folder of many, without its end."""
-    words = [spec.variant, spec.backbone_name, "x".join(map(str, asked["input"]["size"]))]
+    family = [name_of(spec)] if spec.family != Mask2FormerSpec.family else []
+    words = [*family, spec.variant, spec.backbone_name, "x".join(map(str, asked["input"]["size"]))]
     digest = hashlib.sha256(f"{spec!r} {json.dumps(asked, sort_keys=True)}".encode()).hexdigest()[:8]
     return "-".join([*(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words), digest])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proscale_bench.bench.class_order import in_order_of
+from proscale_bench.bench.class_order import category_ids_of, in_order_of
 from proscale_bench.bench.other_weights import OtherWeights
 from proscale_bench.bench.predictors import ChosenPredictor, predictor_of
 from proscale_bench.bench.weights import AnyWeights, Weights
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from proscale_bench.bench.evaluate import EvaluationRequest
     from proscale_bench.bench.exported import ExportedRunner
     from proscale_bench.models.build import OwnModel
-    from proscale_bench.models.mask2former import Mask2Former
 
 OnStage = Callable[[str, int, int], None]
 
@@ -87,7 +86,6 @@ def make_ready(
     """
     import torch
 
-    from proscale_bench.evaluation.model_predictor import ExportedPredictor
     from proscale_bench.measure.engines import device_of
     from proscale_bench.measure.environment import read_environment
     from proscale_bench.models.running import check_device, device_name
@@ -105,12 +103,12 @@ def make_ready(
         optimizations=settings.optimizations,
         threads=torch.get_num_threads(),
     )
-    how = (request.dataset, request.tasks, request.resize)
     if isinstance(weights, Weights) and settings.engine == "torch":
         if isinstance(weights, OtherWeights):
             other = weights.chosen(request, settings.dtype)
             told = {"sampling": weights.prepare(device, settings), "optimizations": False}
             return ReadyModel(other, execution.model_copy(update=told), environment)
+        how = (request.dataset, request.tasks, request.resize)
         chosen = predictor_of(weights, *how, settings.dtype, request.thresholds, request.classes_by)
         sampling = prepare(weights.model, settings, device)
         return ReadyModel(chosen, execution.model_copy(update={"sampling": sampling}), environment)
@@ -119,10 +117,7 @@ def make_ready(
     runner, reference = _exported(request, settings, weights, stack, on_stage)
     if reference is not None:
         prepare(reference, settings, device)
-    head = weights.spec.head  # type: ignore[attr-defined] # only Mask2Formers are exported
-    names = trained_on(weights.metadata).names
-    order = in_order_of(names, request.dataset.categories, weights.source, request.classes_by)
-    predictor = ExportedPredictor(runner, reference, head.num_classes, *how, request.thresholds, order.categories)
+    chosen = _chosen(request, weights, runner, reference)
     told = {
         "mode": "exported",
         "sampling": runner.sampling,
@@ -133,7 +128,7 @@ def make_ready(
         **device_of(runner.engine),
     }
     return ReadyModel(
-        ChosenPredictor(predictor, tuple(category.id for category in order.categories), order),
+        chosen,
         execution.model_copy(update=told),
         {**environment, "exported file": f"{runner.name}, SHA-256 {runner.digest}"},
         runner.digest,
@@ -152,13 +147,34 @@ def prepare(model: OwnModel, settings: ExecutionSettings, device: torch.device) 
     )
 
 
+def _chosen(
+    request: EvaluationRequest, weights: AnyWeights, runner: ExportedRunner, reference: OwnModel | None
+) -> ChosenPredictor:
+    """The predictor of an exported file; masks are held against those of the model in torch."""
+    from proscale_bench.evaluation.boxes import BoxPredictor
+    from proscale_bench.evaluation.model_predictor import ExportedPredictor
+    from proscale_bench.models.mask2former import Mask2Former
+
+    names, dataset = trained_on(weights.metadata).names, request.dataset
+    classes: int = weights.spec.head.num_classes  # type: ignore[attr-defined] # only models of ours are exported
+    if "boxes" in weights.spec.tasks:
+        things = [category for category in dataset.categories if category.is_thing]
+        ids, order = category_ids_of(names, classes, things, weights.source, request.classes_by)
+        return ChosenPredictor(BoxPredictor(runner.detect, dataset, ids, request.resize), ids, order)
+    order = in_order_of(names, dataset.categories, weights.source, request.classes_by)
+    held_against = reference if isinstance(reference, Mask2Former) else None
+    how = (request.tasks, request.resize, request.thresholds)
+    masks = ExportedPredictor(runner, held_against, classes, dataset, *how, order.categories)
+    return ChosenPredictor(masks, tuple(category.id for category in order.categories), order)
+
+
 def _exported(
     request: EvaluationRequest, settings: ExecutionSettings, weights: AnyWeights, stack: ExitStack, on_stage: OnStage
-) -> tuple[ExportedRunner, Mask2Former | None]:
+) -> tuple[ExportedRunner, OwnModel | None]:
     """The runner of the exported file, and the model in torch to hold it against."""
     from proscale_bench.bench.exported import of_file, of_weights
 
     sizes = request.sizes
     if not isinstance(weights, Weights):
         return of_file(weights.file, sizes), weights.reference
-    return of_weights(weights, settings, sizes, stack, on_stage), weights.segmenter
+    return of_weights(weights, settings, sizes, stack, on_stage), weights.model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -19,11 +19,13 @@ from proscale_bench.config.choices import EngineName, ExportPrecision
 from proscale_bench.data.batches import padded_size
 from proscale_bench.errors import BenchError
 from proscale_bench.export.engines import ENDS, LEAST_PX, ExportedModel, load_exported
+from proscale_bench.export.settings import sides_divisor
 from proscale_bench.units import Size
 
 if TYPE_CHECKING:
     from proscale_bench.bench.execution import ExecutionSettings
     from proscale_bench.bench.weights import Weights
+    from proscale_bench.evaluation.boxes import FoundBoxes
     from proscale_bench.evaluation.model_predictor import BatchLogits
     from proscale_bench.export.settings import ExportSettings
 
@@ -80,11 +82,24 @@ class ExportedRunner:
 
         from proscale_bench.evaluation.model_predictor import BatchLogits
 
-        padded = padded_size(_largest(images))
-        model = self.files.get(padded) or self.files[None]
-        batch = as_batch(model, images)
-        logits, masks = (np.array(output[: len(images)], dtype=np.float32) for output in model.run(batch))
-        return BatchLogits(torch.from_numpy(logits), torch.from_numpy(masks), padded)
+        logits, masks = map(torch.from_numpy, self._run(images))
+        return BatchLogits(logits, masks, padded_size(_largest(images)))
+
+    def detect(self, images: Sequence[Picture]) -> Iterator[FoundBoxes]:
+        """The best boxes of a detector: see `evaluation.boxes.Detector`. No image is padded, so each is run by itself,
+        in a file for several as often as it takes."""
+        import torch
+
+        from proscale_bench.evaluation.detector import best_of_each
+
+        for image in images:
+            logits, boxes = map(torch.from_numpy, self._run([image]))
+            yield from best_of_each(logits, boxes)
+
+    def _run(self, images: Sequence[Picture]) -> tuple[NDArray[np.float32], ...]:
+        """Both outputs of images of one padded size."""
+        model = self.files.get(as_taken(_largest(images), self.first.pads)) or self.files[None]
+        return tuple(np.array(one[: len(images)], dtype=np.float32) for one in model.run(as_batch(model, images)))
 
 
 def as_batch(model: ExportedModel, images: Sequence[Picture]) -> NDArray[Any]:
@@ -98,7 +113,7 @@ def as_batch(model: ExportedModel, images: Sequence[Picture]) -> NDArray[Any]:
     dtype = np.float32 if model.told["input"]["floating"] else np.uint8
     count = model.batch_size or len(images)
     own = model.size is not None and all(image.shape[:2] == model.size for image in images)
-    size = model.size if own and model.size else padded_size(_largest(images))
+    size = model.size if own and model.size else as_taken(_largest(images), model.pads)
     mean = np.array(PIXEL_MEAN) if dtype == np.float32 else np.round(PIXEL_MEAN)
     batch = np.empty((count, *size, 3), dtype)
     batch[:] = mean
@@ -114,9 +129,14 @@ def of_file(model: ExportedModel, sizes: Sequence[Size]) -> ExportedRunner:
     Raises:
         BenchError: it takes images of one size, and some are of another.
     """
+    if model.size is None and not model.pads:
+        divisor = sides_divisor(model.pads)
+        if odd := next((size for size in sizes if size[0] % divisor or size[1] % divisor), None):
+            what = f"takes sides that are multiples of {divisor}, and the data have an image of {odd[0]}x{odd[1]}"
+            raise BenchError(f"{model.path}: {what}", "evaluate the checkpoint with --engine, or images of one size")
     if model.size is not None:
         for size in sizes:
-            if size != model.size and padded_size(size) != model.size:
+            if size != model.size and as_taken(size, model.pads) != model.size:
                 own, other = ("x".join(map(str, one)) for one in (model.size, size))
                 raise BenchError(
                     f"{model.path}: takes images of {own}, and the data have one of {other}",
@@ -142,7 +162,7 @@ def of_weights(
     if folder is None:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="proscale-bench-exported-")))
     sampling: Any = "gather" if settings.sampling == "gather" else "grid_sample"
-    padded = list(dict.fromkeys(map(padded_size, sizes)))
+    padded = list(dict.fromkeys(as_taken(size, weights.spec.pads) for size in sizes))
     precision = settings.precision
 
     def made(size: Size, dynamic: bool) -> ExportedModel:
@@ -150,7 +170,7 @@ def of_weights(
         return _made(replace(weights, model=deepcopy(weights.model)), folder, settings, how, on_stage)
 
     files: dict[Size | None, ExportedModel] = {}
-    if len(padded) > 1 and min(map(min, padded)) >= LEAST_PX:
+    if weights.spec.pads and len(padded) > 1 and min(map(min, padded)) >= LEAST_PX:
         try:
             files = {None: made(TRACED_AT, dynamic=True)}
         except BenchError as obstacle:
@@ -168,11 +188,11 @@ def of_weights(
 def _made(
     weights: Weights, folder: Path, settings: ExecutionSettings, how: ExportSettings, on_stage: OnStage
 ) -> ExportedModel:
-    from proscale_bench.specs.mask2former import Mask2FormerSpec
+    from proscale_bench.specs.families import OwnSpec
 
     spec = weights.spec
-    if not isinstance(spec, Mask2FormerSpec):
-        raise BenchError(f"{weights.source}: only Mask2Formers can be exported", "use --engine torch")
+    if not isinstance(spec, OwnSpec):
+        raise BenchError(f"{weights.source}: only models of ours can be exported here", "use --engine torch")
     name = file_name(spec, {"weights": weights.digest, "input": how.__dict__})
     path = folder / f"{name}{ENDS[settings.engine]}"
     if is_new := not path.exists():
@@ -191,6 +211,11 @@ def digest_of(paths: Sequence[Path]) -> str:
         for one in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):
             hashed.update(one.read_bytes())
     return hashed.hexdigest()
+
+
+def as_taken(size: Size, pads: bool) -> Size:
+    """The size of an image in a batch: padded, or of a detector its own."""
+    return padded_size(size) if pads else size
 
 
 def _largest(images: Sequence[Picture]) -> Size:

@@ -77,7 +77,7 @@ class ExportedWeights:
     spec: ModelSpec
     digest: str
     source: str
-    reference: Mask2Former | None = None
+    reference: OwnModel | None = None
     origin: TrainingOrigin = UNKNOWN_ORIGIN
     metadata: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ def read_exported(
         spec=spec_of(told, path),
         digest=digest,
         source=printable(path.name)[:MAX_SOURCE],
-        reference=known.segmenter if known else None,
+        reference=known.model if known else None,
         origin=known.origin if known else UNKNOWN_ORIGIN,
         metadata={METADATA: json.dumps(told)},
     )

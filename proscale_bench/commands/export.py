@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from proscale_bench.export.export import Exported
     from proscale_bench.export.settings import ExportSettings
     from proscale_bench.specs.families import OwnSpec
+    from proscale_bench.specs.model import EncoderSpec
 
 Sampling = Literal["grid_sample", "gather"]
 InputType = Literal["uint8", "float32"]
@@ -53,8 +54,8 @@ class ModelExportOptions(Options):
     seed: int = flag("--seed N", "Seed of an untrained model.", WHICH, default=0, callback=seed_in_range)
     model: MaybeStr = flag(
         "--model MODEL",
-        "Any model: my_file.py:Net, package.module:factory, hf:CONFIG.json or torchvision:NAME. Executes the file or "
-        "package.",
+        "Any model: deformable-detr (also +refine, +two-stage, +ffn:2048), which goes with the flags of ours; "
+        "my_file.py:Net, package.module:factory, hf:CONFIG.json or torchvision:NAME. Executes the file or package.",
         ANY_MODEL,
     )
     model_args: MaybeStrs = flag(
@@ -65,7 +66,9 @@ class ModelExportOptions(Options):
     )
     size: str = flag("--size HxW", "Size of the images, height x width.", WHAT, default="640x640")
     batch_size: int = flag("--batch-size, -n N", "Number of images in a batch.", WHAT, default=1, min=1, max=64)
-    dynamic: bool = flag("--dynamic", "Take any multiples of 32 from 64 as sides, and any batch; not for a Swin.", WHAT)
+    dynamic: bool = flag(
+        "--dynamic", "Take any batch, and any multiples of 32 from 64 as sides, or a detector's of 64 from 128.", WHAT
+    )
     input_type: str = flag(
         "--input-type NAME", "Type of the images, 0 to 255: uint8 or float32.", WHAT, default="uint8"
     )
@@ -98,20 +101,19 @@ class ModelExportOptions(Options):
         Raises:
             BenchError: paths or values that do not fit.
         """
-        from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.cost.geometry import parse_size
         from proscale_bench.files import refuse_overwrite
 
         if len(self.paths) > 2:
             raise BenchError(f"{len(self.paths)} paths", "give [WEIGHTS] OUT")
         *weights, out = self.paths
-        if not weights and self.schedule is None and self.model is None:
+        if not weights and self.schedule is None and self.other is None:
             raise BenchError(f"{out}: of which model?", "give WEIGHTS OUT, or OUT with --schedule or --model")
         self.refuse_two_models(weights)
         if out.suffix not in FORMATS:
             raise BenchError(f"{out}: '{out.suffix}' is no format to export to", f"known: {', '.join(FORMATS)}")
         if self.schedule is not None:
-            parse_runnable(self.schedule)
+            self.encoder()
         one_of(Sampling, self.sampling, "sampling")
         one_of(InputType, self.input_type, "input type")
         if self.quantize is not None:
@@ -122,13 +124,32 @@ class ModelExportOptions(Options):
         size = parse_size(self.size)
         if not size.is_single:
             raise BenchError(f"--size {self.size}: a set of sizes", "an exported file takes one, or --dynamic")
-        if self.model is None:
+        if self.other is None:
             self.refuse_unexportable(weights[0] if weights else None)
         for path in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
             refuse_overwrite(path, self.force)
             if path.exists() and not path.is_file():
                 raise BenchError(f"{path}: not a regular file", "give another path")
         return (weights[0] if weights else None), out
+
+    @property
+    def other(self) -> str | None:
+        """The model of somebody else's that is named."""
+        from proscale_bench.specs.families import is_own
+
+        return None if self.model is None or is_own(self.model) else self.model
+
+    def encoder(self) -> EncoderSpec:
+        """The schedule, as the family that is named spells it."""
+        from proscale_bench.config.catalogue import parse_runnable_of
+
+        return parse_runnable_of(self.model or "", self.schedule or "")
+
+    def untrained(self) -> OwnSpec:
+        """The model of ours that flags name."""
+        from proscale_bench.specs.families import MASK2FORMER, own_model
+
+        return own_model(self.model or MASK2FORMER, self.encoder(), self.backbone)
 
     def pictures(self) -> tuple[Path, ...] | None:
         """The pictures of `--calibrate`.
@@ -152,9 +173,12 @@ class ModelExportOptions(Options):
         """
         from proscale_bench.config.model_request import read_request
 
-        if self.model is None:
+        if self.other is None:
+            if self.model is not None and weights:
+                raise BenchError(f"--model {self.model}: WEIGHTS say what they are of", "leave out --model")
             if self.model_args or self.inputs:
-                raise BenchError("--model-args and --inputs are of a model that --model names", "name one")
+                hint = "name one of somebody else's" if self.model else "name one"
+                raise BenchError("--model-args and --inputs are of a model that --model names", hint)
             return
         ours = {
             "WEIGHTS": bool(weights),
@@ -167,7 +191,7 @@ class ModelExportOptions(Options):
         for flag_, given in ours.items():
             if given:
                 raise BenchError(f"{flag_} is of the tool's own models, not of --model", "leave it out")
-        read_request(self.model, self.model_args or (), self.inputs)
+        read_request(self.other, self.model_args or (), self.inputs)
 
     def refuse_unexportable(self, weights: Path | None) -> None:
         """Refuse what follows from the model and the flags alone.
@@ -176,25 +200,20 @@ class ModelExportOptions(Options):
             BenchError: such a model cannot be exported so, or a package is not installed.
         """
         from proscale_bench.bench.specs import read_spec
-        from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.export.engines import FORMATS
         from proscale_bench.export.extras import require_engines
-        from proscale_bench.export.settings import refuse_unexportable, refuse_unexportable_detector
-        from proscale_bench.specs.mask2former import Mask2FormerSpec, mask2former
+        from proscale_bench.export.settings import refuse_unexportable
 
         settings = self.settings()
         require_engines([FORMATS[self.paths[-1].suffix]])
         spec: OwnSpec
         if weights is None:
-            spec = mask2former(parse_runnable(self.schedule or ""), self.backbone)
+            spec = self.untrained()
         elif weights.suffix == ".safetensors" and weights.is_file() and self.schedule is None:
             spec = read_spec(weights)
         else:
             return  # only torch can tell
-        if isinstance(spec, Mask2FormerSpec):
-            refuse_unexportable(spec, settings.dynamic)
-        else:
-            refuse_unexportable_detector(spec, settings)
+        refuse_unexportable(spec, settings)
 
     def settings(self) -> ExportSettings:
         """The input of the file."""
@@ -219,34 +238,26 @@ def export(options: ModelExportOptions) -> None:
     from proscale_bench.bench.weights import random_weights, read_weights
     from proscale_bench.commands.exporting import Exports, print_lines
     from proscale_bench.commands.progress import progress_bar, uninterrupted
-    from proscale_bench.config.catalogue import parse_runnable
     from proscale_bench.render.console import warn
-    from proscale_bench.specs.deformable_detr import DeformableDetrSpec
-    from proscale_bench.specs.mask2former import mask2former
 
     weights_path, out = options.read()
     exports = Exports(json=options.export_json, force=options.force)
-    if options.model is not None:
+    if options.other is not None:
         export_of_model(options, out, exports)
         return None
     with progress_bar("loading torch") as bar:
         with uninterrupted():
-            from proscale_bench.bench.export import export_detector, export_weights
+            from proscale_bench.bench.export import export_weights
         if weights_path is not None:
-            weights = read_weights(weights_path, None if options.schedule is None else parse_runnable(options.schedule))
+            weights = read_weights(weights_path, None if options.schedule is None else options.encoder())
         else:
-            weights = random_weights(
-                mask2former(parse_runnable(options.schedule or ""), options.backbone), options.seed
-            )
+            weights = random_weights(options.untrained(), options.seed)
         for caution in weights.cautions:
             warn(caution, "'models inspect' lists what is unexpected")
 
         def show(what: str, done: int, total: int) -> None:
             bar.show(f"{weights.spec.variant}: {what}", done, total if total > 1 else None, line=lambda: what)
 
-        if isinstance(weights.spec, DeformableDetrSpec):
-            boxes = export_detector(weights, out, options.settings(), overwrite=options.force, progress=show)
-            return told(boxes, out, exports)
         found = export_weights(
             weights,
             out,
@@ -304,8 +315,9 @@ def told(found: ExportedAny, out: Path, exports: Exports) -> None:
 def lines(found: Exported) -> list[str]:
     """Sentences on what was written, and on what the proof found."""
     proof, settings = found.proof, found.settings
+    has_boxes = proof.equal_maps is None
     takes = (
-        "B x 3 x H x W: any batch, H and W multiples of 32 from 64"
+        f"B x 3 x H x W: any batch, H and W multiples of {'64 from 128' if has_boxes else '32 from 64'}"
         if settings.dynamic
         else (f"{settings.batch_size} x 3 x {settings.size[0]} x {settings.size[1]}")
     )
@@ -313,17 +325,21 @@ def lines(found: Exported) -> list[str]:
     rounding = (
         f"at most {proof.tolerance:.0e} is rounding" if exact else "quantised: 'eval --weights' says what it costs"
     )
+    maps = "" if has_boxes else f"; {proof.equal_maps} of {proof.images} panoptic maps equal"
     said = [
         f"{found.path}: {found.format}, {found.bytes / 1e6:.1f} MB, in {found.seconds:.0f} s",
         f"takes        images [{takes}], {'float32' if settings.floating else 'uint8'}, RGB, 0 to 255",
-        "gives        pred_logits [B, queries, classes + 1], pred_masks [B, queries, H/4, W/4]",
+        "gives        class_logits [B, queries, classes], boxes [B, queries, 4]: x, y, width, height, from 0 to 1"
+        if has_boxes
+        else "gives        pred_logits [B, queries, classes + 1], pred_masks [B, queries, H/4, W/4]",
         f"beside torch {proof.images} images in {found.engine} {found.engine_version}: largest difference of a logit "
-        f"{proof.largest_difference:.1e}, {rounding}; {proof.equal_maps} of {proof.images} panoptic maps equal",
+        f"{proof.largest_difference:.1e}, {rounding}{maps}",
     ]
+    flips = "queries come in another order" if has_boxes else "a mask of attention flips at zero"
     if proof.flipped_images or proof.rounded_images:
         said.append(
-            f"             up to {proof.largest_explained_difference:.1e} in {proof.flipped_images} where a mask of "
-            f"attention flips at zero, and {proof.rounded_images} where torch itself lies that far from float64"
+            f"             up to {proof.largest_explained_difference:.1e} in {proof.flipped_images} where {flips}, "
+            f"and {proof.rounded_images} where torch itself lies that far from float64"
         )
     if found.graph is not None:
         apart = found.graph_difference

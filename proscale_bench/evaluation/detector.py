@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from proscale_bench.data.pictures import Pixels
@@ -30,9 +30,14 @@ def detector_of(model: nn.Module, dtype: DType = "fp32", top: int = TOP) -> Dete
         tensors = [torch.from_numpy(image).to(device).permute(2, 0, 1).float() for image in images]
         with torch.inference_mode(), autocast(device, dtype):
             found: Any = model(tensors)
-        scores = found.class_logits.float().sigmoid().cpu().numpy()
-        corners = box_convert(found.boxes.float(), "cxcywh", "xyxy").cpu().numpy()
-        for of_image, boxes in zip(scores, corners, strict=True):
-            yield best_boxes(of_image, boxes, top)
+        yield from best_of_each(found.class_logits.float(), found.boxes.float(), top)
 
     return detect
+
+
+def best_of_each(class_logits: Tensor, boxes: Tensor, top: int = TOP) -> Iterator[FoundBoxes]:
+    """The best boxes of each image, of what `detector_of` says a module gives, in float32."""
+    scores = class_logits.sigmoid().cpu().numpy()
+    corners = box_convert(boxes, "cxcywh", "xyxy").cpu().numpy()
+    for of_image, found in zip(scores, corners, strict=True):
+        yield best_boxes(of_image, found, top)

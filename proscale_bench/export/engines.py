@@ -21,7 +21,8 @@ from proscale_bench.config.choices import EngineName, ExportPrecision
 from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.export.extras import TENSORRT, first_line, last_line, needs, require_tensorrt
-from proscale_bench.specs.levels import SIZE_DIVISOR
+from proscale_bench.export.settings import sides_divisor
+from proscale_bench.specs.deformable_detr import DeformableDetrSpec
 
 Images = NDArray[np.uint8] | NDArray[np.float32]  # [B, 3, H, W], RGB, 0 to 255
 Outputs = tuple[NDArray[np.float32], ...]
@@ -73,9 +74,14 @@ class ExportedModel:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """(height, width) of the images that it takes; None: any multiples of 32."""
+        """(height, width) of the images that it takes; None: any multiples of `settings.sides_divisor`."""
         given = self.told["input"]
         return None if given["dynamic"] else (given["size"][0], given["size"][1])
+
+    @property
+    def pads(self) -> bool:
+        """Images are padded to multiples of 32, as a Mask2Former's are, and no detector's."""
+        return self.told.get("family") != DeformableDetrSpec.family
 
     @property
     def engine_version(self) -> str:
@@ -99,7 +105,8 @@ class ExportedModel:
         return None if self.told["input"]["dynamic"] else int(self.told["input"]["batch_size"])
 
     def run(self, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits [B, Q, K+1] and mask logits [B, Q, H/4, W/4] of images [B, 3, H, W], RGB, 0 to 255.
+        """Logits [B, Q, K+1] and mask logits [B, Q, H/4, W/4] of images [B, 3, H, W], RGB, 0 to 255; of a detector
+        logits [B, Q, C] and boxes [B, Q, 4], centre x, y, width and height as fractions of the image.
 
         Raises:
             BenchError: images of a size or a number that the file does not take.
@@ -108,8 +115,9 @@ class ExportedModel:
         if images.ndim != 4 or images.shape[1] != 3:
             raise BenchError(f"{self.path}: images {list(images.shape)}, and it takes [B, 3, H, W]")
         height, width = images.shape[2:]
-        if self.size is None and (height % SIZE_DIVISOR or width % SIZE_DIVISOR or min(height, width) < LEAST_PX):
-            takes = f"sides that are multiples of {SIZE_DIVISOR}, at least {LEAST_PX}"
+        divisor = sides_divisor(self.pads)
+        if self.size is None and (height % divisor or width % divisor or min(height, width) < 2 * divisor):
+            takes = f"sides that are multiples of {divisor}, at least {2 * divisor}"
             raise BenchError(f"{self.path}: images of {height}x{width}, and it takes {takes}", "pad them")
         if self.size is not None and ((height, width) != self.size or len(images) != self.batch_size):
             takes = f"{self.batch_size} of {self.size[0]}x{self.size[1]}"
@@ -332,7 +340,7 @@ def told_of(path: Path, text: str | None) -> dict[str, Any]:
     """The description that a file carries of itself.
 
     Raises:
-        BenchError: it is no export of ours, or of a model that has no masks.
+        BenchError: it is no export of ours.
     """
     try:
         told = json.loads(text or "null")

@@ -14,22 +14,22 @@ import torch
 from torch.export import ExportedProgram
 
 from proscale_bench.config.weights import METADATA
-from proscale_bench.cost.count import count_model
+from proscale_bench.cost.count import as_given, count_model
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import RULES
 from proscale_bench.errors import BenchError
 from proscale_bench.export.engines import FORMATS, Images, load_exported
 from proscale_bench.export.extras import first_line, needs
 from proscale_bench.export.graph import GraphCount, count_nodes
-from proscale_bench.export.module import INPUT, OUTPUTS, captured, metadata, prepared
+from proscale_bench.export.module import INPUT, captured, metadata, outputs_of, prepared
 from proscale_bench.export.onnx_file import to_onnx, write_onnx
 from proscale_bench.export.proof import SEED, Proof, proof_images, prove
 from proscale_bench.export.quantize import CALIBRATION_IMAGES, calibration_images, quantized
 from proscale_bench.export.settings import ExportSettings
 from proscale_bench.files import refuse_overwrite, replacing
-from proscale_bench.models.mask2former import Mask2Former
+from proscale_bench.models.build import OwnModel
 from proscale_bench.models.sampling.embedding_bag import has_compiler
-from proscale_bench.specs.mask2former import Mask2FormerSpec
+from proscale_bench.specs.families import OwnSpec
 from proscale_bench.specs.model import POSTPROCESSING
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Exported:
         bytes: size of the file, with the `.bin` beside an `.xml`.
         seconds: time that writing it took, without the proof.
         settings: the input that it takes.
+        outputs: names and shapes of what it gives, at the size that it was traced at.
         graph: operations of its nodes; None where the graph cannot be read back.
         expected: operations of the closed form as executed, by operator, in FLOPs of the rules `complete`.
         proof: its agreement with torch.
@@ -63,6 +64,7 @@ class Exported:
     bytes: int
     seconds: float
     settings: ExportSettings
+    outputs: Mapping[str, tuple[int, ...]]
     graph: GraphCount | None
     expected: Mapping[str, int]
     proof: Proof
@@ -91,6 +93,8 @@ class Exported:
             "dynamic": self.settings.dynamic,
             "sampling": self.settings.sampling,
             "precision": self.settings.precision,
+            "inputs": {INPUT: [self.settings.batch_size, 3, *self.settings.size]},
+            "outputs": {name: list(shape) for name, shape in self.outputs.items()},
             "graph_gflops": None if self.graph is None else self.graph.flops(RULES["complete"]) / 1e9,
             "executed_gflops": sum(self.expected.values()) / 1e9,
             "graph_difference": self.graph_difference,
@@ -99,8 +103,8 @@ class Exported:
 
 
 def export_model(
-    model: Mask2Former,
-    spec: Mask2FormerSpec,
+    model: OwnModel,
+    spec: OwnSpec,
     path: Path,
     settings: ExportSettings = DEFAULTS,
     *,
@@ -148,7 +152,7 @@ def export_model(
         write_package(program, path, said, overwrite)
     else:
         progress("translating to ONNX", 0, 1)
-        graph = to_onnx(program, [INPUT], list(OUTPUTS), said)
+        graph = to_onnx(program, [INPUT], list(outputs_of(spec)), said)
         written = graph
         if settings.precision == "int8":
             progress("quantising", 0, 1)
@@ -160,7 +164,7 @@ def export_model(
             write_openvino(written, path, said, overwrite)
     seconds = time.monotonic() - started
     exported = load_exported(path, trust=True, threads=torch.get_num_threads())
-    batches = _proof_batches(settings, images)
+    batches = _proof_batches(settings, images, pads=spec.pads)
     proof = prove(
         module,
         spec,
@@ -178,18 +182,29 @@ def export_model(
         path.stat().st_size + (beside.stat().st_size if path.suffix == ".xml" else 0),
         seconds,
         settings,
+        {
+            name: (settings.batch_size, *output.shape[1:])
+            for name, output in zip(outputs_of(spec), exported.run(batches[0]), strict=True)
+        },
         None if graph is None or settings.dynamic else count_nodes(graph, str(path)),
         _expected(spec, settings),
         proof,
     )
 
 
-def _proof_batches(settings: ExportSettings, images: int, seed: int = SEED) -> list[Images]:
-    """The batches that the file takes; of a dynamic one at five sizes and in two batch sizes."""
+def _proof_batches(settings: ExportSettings, images: int, seed: int = SEED, pads: bool = True) -> list[Images]:
+    """The batches that the file takes; of a dynamic one at five sizes and in two batch sizes.
+
+    Args:
+        pads: sides are multiples of 32, else of 64.
+    """
     if not settings.dynamic:
         return proof_images(settings.size, settings.batch_size, images, settings.floating, seed)
     height, width = settings.size
-    sizes = dict.fromkeys([(height, width), (width, height), (64, 64), (96, 160), (224, 128), (160, 256)])
+    others = [(64, 64), (96, 160), (224, 128), (160, 256)]
+    if not pads:
+        others = [(128, 128), (128, 192), (256, 128), (192, 256)]
+    sizes = dict.fromkeys([(height, width), (width, height), *others])
     shapes = [(size, 1 + index % 2) for index, size in enumerate(list(sizes)[:5])]
     return [
         batch
@@ -198,9 +213,9 @@ def _proof_batches(settings: ExportSettings, images: int, seed: int = SEED) -> l
     ]
 
 
-def _expected(spec: Mask2FormerSpec, settings: ExportSettings) -> dict[str, int]:
+def _expected(spec: OwnSpec, settings: ExportSettings) -> dict[str, int]:
     """FLOPs of the network as executed, by operator, under the rules `complete`, of one run."""
-    size = parse_size(settings.size)
+    size = as_given(spec, parse_size(settings.size))
     found: Counter[str] = Counter()
     for part, row in count_model(spec, size, RULES["complete"], as_executed=True).closed_form.by_operator(size).items():
         if part != POSTPROCESSING:

@@ -3,6 +3,7 @@
 A query of Mask2Former attends where its own mask was predicted, so a mask logit within rounding of zero can fall on
 either side, and what follows is another number without any error. Such a flip is told apart: up to the layer where the
 masks of attention first differ every logit agrees within the tolerance, or torch made to flip gives the same (`flips`).
+A detector of two stages takes its best proposals: of two that score alike either may come first, which is told too.
 So is rounding: the file lies at most twice as far from the model in float64 as torch's own float32. All else is an
 error, and the first part that differs is named.
 """
@@ -29,6 +30,7 @@ from proscale_bench.export.flips import explained_by_flips
 from proscale_bench.export.module import ImagesToPredictions
 from proscale_bench.models.masked_decoder import AttentionMask
 from proscale_bench.models.postprocess import panoptic, resize_masks
+from proscale_bench.specs.families import OwnSpec
 from proscale_bench.specs.mask2former import Mask2FormerSpec
 from proscale_bench.specs.model import leaves
 from proscale_bench.units import Size
@@ -51,10 +53,11 @@ class Proof:
         tolerance: largest difference of a logit that is taken for rounding; `NO_TOLERANCE` of a quantised file.
         images: number of images, drawn and random.
         largest_difference: of all logits of the other images than the next ones.
-        flipped_images: images where a mask of attention differs, every logit before it within the tolerance.
+        flipped_images: images where a mask of attention differs, every logit before it within the tolerance; of a
+            detector those whose queries come in another order.
         rounded_images: images that differ by more than the tolerance, as torch itself does from float64.
         largest_explained_difference: of the logits of those two.
-        equal_maps: images whose panoptic maps are equal to the last pixel.
+        equal_maps: images whose panoptic maps are equal to the last pixel; None of a detector.
         differs_first: the first part whose output differs by more, of an export that is wrong; None of a right one.
     """
 
@@ -64,7 +67,7 @@ class Proof:
     flipped_images: int
     rounded_images: int
     largest_explained_difference: float
-    equal_maps: int
+    equal_maps: int | None
     differs_first: str | None = None
 
     @property
@@ -80,7 +83,7 @@ class Proof:
 
 def prove(
     module: ImagesToPredictions,
-    spec: Mask2FormerSpec,
+    spec: OwnSpec,
     exported: ExportedModel,
     graph: onnx.ModelProto | None,
     images: Sequence[Images],
@@ -110,7 +113,7 @@ def prove(
         apart = [_largest(one - other) for one, other in zip(ours, theirs, strict=True)]
         if max(apart) <= tolerance:
             plain.append(max(apart))
-        elif inside is not None and inside.flips(batch, tolerance):
+        elif _is_reordered(ours, theirs, tolerance) or (inside is not None and inside.flips(batch, tolerance)):
             explained.append(max(apart))
             flipped += len(batch)
         elif _is_rounding(module, batch, ours, theirs):
@@ -123,12 +126,13 @@ def prove(
             plain.append(max(apart))
             differs = differs or (inside.first_that_differs(batch, tolerance) if inside else "the predictions")
         size = (batch.shape[-2], batch.shape[-1])
-        for index in range(len(batch)):
-            maps = [_map(logits[index], masks[index], size) for logits, masks in (ours, theirs)]
-            equal += bool(torch.equal(*maps))
+        for index in range(len(batch)) if isinstance(spec, Mask2FormerSpec) else ():
+            maps_of = [_map(logits[index], masks[index], size) for logits, masks in (ours, theirs)]
+            equal += bool(torch.equal(*maps_of))
         done += len(batch)
     progress(total, total)
-    return Proof(tolerance, total, max(plain), flipped, rounded, max(explained), equal, differs)
+    maps = equal if isinstance(spec, Mask2FormerSpec) else None
+    return Proof(tolerance, total, max(plain), flipped, rounded, max(explained), maps, differs)
 
 
 def proof_images(size: Size, batch_size: int, count: int, floating: bool, seed: int = SEED) -> list[Images]:
@@ -161,6 +165,17 @@ def _is_rounding(module: ImagesToPredictions, images: Images, ours: Sequence[Ten
     )
 
 
+def _is_reordered(ours: Sequence[Tensor], theirs: Sequence[Tensor], tolerance: float) -> bool:
+    """Tell if a detector's queries, [B, Q, C] and [B, Q, 4], are the same in another order."""
+    if ours[-1].ndim != 3 or any(one.shape != other.shape for one, other in zip(ours, theirs, strict=True)):
+        return False
+    for one, other in zip(torch.cat(list(ours), dim=2), torch.cat(list(theirs), dim=2), strict=True):
+        apart, nearest = torch.cdist(one, other, p=float("inf")).min(dim=1)
+        if not (float(apart.max()) <= tolerance and len(set(nearest.tolist())) == len(nearest)):
+            return False
+    return True
+
+
 def _map(logits: Tensor, masks: Tensor, size: Size) -> Tensor:
     padded = (masks.shape[-2] * 4, masks.shape[-1] * 4)
     return panoptic(logits, resize_masks(masks, padded, size, size), range(logits.shape[-1] - 1)).map
@@ -175,7 +190,7 @@ def _largest(difference: Tensor) -> float:
 class _Inside:
     """An ONNX graph that also gives what it computes on the way."""
 
-    def __init__(self, graph: onnx.ModelProto, module: ImagesToPredictions, spec: Mask2FormerSpec) -> None:
+    def __init__(self, graph: onnx.ModelProto, module: ImagesToPredictions, spec: OwnSpec) -> None:
         self.module = module
         self.parts = {
             path: part.title

@@ -168,7 +168,8 @@ class TwoStage(nn.Module):
             boxes = self._at(self._chosen(logits[..., 0]), every)
             proposals = QueryBoxes(logits, every.sigmoid()) if auxiliary else None
         boxes = boxes.detach().sigmoid()
-        queries = self.query_norm(self.query(box_position(boxes, self.query.in_features)))
+        position = box_position(boxes, self.query.in_features)
+        queries = self.query_norm(self.query(position.to(self.query.weight.dtype)))
         return Chosen(queries, boxes, proposals)
 
     def _chosen(self, scores: Tensor) -> Tensor:
