@@ -103,11 +103,11 @@ def make_ready(
         optimizations=settings.optimizations,
         threads=torch.get_num_threads(),
     )
+    if isinstance(weights, OtherWeights):
+        other = weights.chosen(request, settings.dtype)
+        told = {"sampling": weights.prepare(device, settings), "optimizations": False, **weights.told}
+        return ReadyModel(other, execution.model_copy(update=told), environment)
     if isinstance(weights, Weights) and settings.engine == "torch":
-        if isinstance(weights, OtherWeights):
-            other = weights.chosen(request, settings.dtype)
-            told = {"sampling": weights.prepare(device, settings), "optimizations": False}
-            return ReadyModel(other, execution.model_copy(update=told), environment)
         how = (request.dataset, request.tasks, request.resize)
         chosen = predictor_of(weights, *how, settings.dtype, request.thresholds, request.classes_by)
         sampling = prepare(weights.model, settings, device)

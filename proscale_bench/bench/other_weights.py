@@ -87,6 +87,7 @@ class OtherWeights(Weights):
         postprocessing: whose post-processing makes predictions of its outputs.
         folder: where its configuration is.
         config: its configuration.
+        told: of its execution, what is not as of a model in torch.
     """
 
     request: ModelRequest = field(kw_only=True)
@@ -95,6 +96,7 @@ class OtherWeights(Weights):
     postprocessing: PostProcessing = field(kw_only=True)
     folder: Path = field(kw_only=True)
     config: Any = field(kw_only=True)
+    told: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -157,7 +159,7 @@ class OtherWeights(Weights):
         from proscale_bench.cost.geometry import batch_of, parse_size
         from proscale_bench.cost.rules import get_rules
 
-        sizes = _sizes(request)
+        sizes = sizes_of(request)
         if len(sizes) != 1:
             return None
         return cost_of(count_model(self.spec, batch_of(parse_size(*sizes), 1), get_rules("fvcore")))
@@ -273,7 +275,7 @@ def read_other_weights(
     folder = Path(rest) if Path(rest).is_dir() else Path(rest).parent
     given = input_of(family, config, Path(rest), loaded.sides)
     sized = replace(asked, input=given)
-    spec = find_model(request, max(_sizes(sized))).spec
+    spec = find_model(request, max(sizes_of(sized))).spec
     labels = json.dumps({ID2LABEL: {str(key): name for key, name in config.id2label.items()}})
     return OtherWeights(
         model,  # type: ignore[arg-type] # any module
@@ -390,7 +392,7 @@ def _processor(config: Any, given: ImageInput) -> Any:
         return chosen()
 
 
-def _sizes(request: EvaluationRequest) -> set[Size]:
+def sizes_of(request: EvaluationRequest) -> set[Size]:
     """The sizes at which the model sees the images of an evaluation."""
     given, asked = request.input, request.resize
     assert given is not None

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proscale_bench.commands.any_model import EvaluatedModelOptions
 from proscale_bench.commands.engines import EngineOptions, check_evaluated, chosen_engines, is_exported, precisions
+from proscale_bench.commands.evaluated_graph import EvaluatedGraphOptions
 from proscale_bench.commands.options import (
     HOW,
     MAX_BATCH_SIZE,
@@ -49,7 +49,7 @@ WHAT, ON, KEPT = "What is evaluated", "On what", "What is kept"
 MERGE = "How queries become panoptic segments"  # defaults are the papers'
 
 
-class EvalOptions(EvaluatedModelOptions, EngineOptions, ExecutionOptions, ExportOptions):
+class EvalOptions(EvaluatedGraphOptions, EngineOptions, ExecutionOptions, ExportOptions):
     """The flags of `eval`."""
 
     weights: MaybePaths = flag(
@@ -127,6 +127,7 @@ class EvalOptions(EvaluatedModelOptions, EngineOptions, ExecutionOptions, Export
             "--weights": bool(self.weights),
             "--random-weights": self.random_weights is not None,
             "--from-predictions": self.from_predictions is not None,
+            "--graph": self.graph is not None,
         }
         given = [name for name, there in sources.items() if there]
         if len(given) > 1:
@@ -164,7 +165,7 @@ class EvalOptions(EvaluatedModelOptions, EngineOptions, ExecutionOptions, Export
         from proscale_bench.config.catalogue import parse_runnable
         from proscale_bench.config.weights import require_shipped_weights
 
-        if self.weights or self.random_weights is not None or self.from_predictions:
+        if self.weights or self.random_weights is not None or self.from_predictions or self.graph:
             return self.weights or ()
         schedule = None if self.schedule is None else parse_runnable(self.schedule)
         return tuple(require_shipped_weights(schedule, self.training_seed).values())
@@ -208,6 +209,7 @@ class EvalOptions(EvaluatedModelOptions, EngineOptions, ExecutionOptions, Export
 
     def models(self, request: EvaluationRequest) -> Iterator[tuple[AnyWeights, EngineName, ExportPrecision]]:
         """The models, loaded one by one for each engine; an untrained one has as many classes as the data."""
+        yield from self.graphs(request)
         engines = chosen_engines(self.engine or (), None)
         for path in self.files() if self.random_weights is None else (None,):
             if path is not None and is_exported(path):
@@ -229,9 +231,8 @@ class EvalOptions(EvaluatedModelOptions, EngineOptions, ExecutionOptions, Export
         if path is None:
             spec = untrained(request.dataset, self.own_name, self.schedule, self.backbone)
             return random_weights(spec, self.random_weights or 0)
-        if (other := self.other_weights(path, request)) is not None:
-            return other
-        return read_weights(path, None if self.schedule is None else parse_runnable(self.schedule))
+        other = self.other_weights(path, request)
+        return other or read_weights(path, None if self.schedule is None else parse_runnable(self.schedule))
 
 
 @takes(EvalOptions)
@@ -304,9 +305,8 @@ def evaluate_models(
     from proscale_bench.models.checkpoints.vetting import vet
     from proscale_bench.render.console import detail
 
-    for path in options.files():
-        if not is_exported(path):
-            vet(path)
+    for path in (one for one in options.files() if not is_exported(one)):
+        vet(path)
     writer = PredictionWriter(options.save_predictions, options.force) if options.save_predictions else None
     with progress_bar("loading torch") as bar, locked(folder, "evaluation") if processes.is_first else nullcontext():
         with uninterrupted():
