@@ -30,6 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 OF_TIME = {"seconds", "images_per_second", "environment", "created", "provenance", "energy", "peak_memory_mib"}
 OURS = {".lock"}  # may stay
+MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")  # when records were made, as pages and tables have it
 CREATED = re.compile(rb'"created": "[^"]*"')
 MOMENTS = ("fsync", "link", "rename", "replace")
 # Counts the moments of a process, and ends it at one of them. `os` is changed before anything binds its functions.
@@ -143,7 +144,7 @@ def timeless(path: Path) -> bytes:
             names = [name for name in archive.namelist() if not name.endswith("serialization_id")]  # of the rest
             return b"".join(CREATED.sub(b"", archive.read(name)) for name in names)
     if path.suffix not in (".json", ".jsonl"):
-        return raw
+        return MOMENT.sub(b"", raw)
     lines = raw.splitlines() if path.suffix == ".jsonl" else [raw]
     return "\n".join(json.dumps(without_time(json.loads(line)), sort_keys=True) for line in lines).encode()
 
@@ -168,8 +169,8 @@ def wrong_after(folder: Path, command: str, whole: dict[str, str], limit_s: floa
     return None
 
 
-def killed(name: str, command: str, kills: int, chance: random.Random, place: Path) -> Tally:
-    """Kill a command at random moments and at every one that matters."""
+def killed(name: str, command: str, kills: int, most: int | None, chance: random.Random, place: Path) -> Tally:
+    """Kill a command at random moments and at every one that matters, or at the `most` of these that chance draws."""
     folder = fresh(place / "whole")
     began = time.monotonic()
     code = run(folder, command).wait()
@@ -180,8 +181,9 @@ def killed(name: str, command: str, kills: int, chance: random.Random, place: Pa
     moments = int(counts.read_text()) if counts.is_file() else 0
     tally = Tally(name, moments, 0, 0, [])
     limit_s = 60 + 10 * took
-    for number in range(kills + moments):
-        folder, at = fresh(place / "killed"), max(0, number - kills + 1)
+    drawn = range(1, moments + 1) if most is None else sorted(chance.sample(range(1, moments + 1), min(most, moments)))
+    for at in [*[0] * kills, *drawn]:
+        folder = fresh(place / "killed")
         process = run(folder, command, at)
         if at:
             process.wait(limit_s)
@@ -215,6 +217,7 @@ def at_once(name: str, command: str, pairs: int, place: Path) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="at random moments, over all commands")
+    parser.add_argument("--moments", type=int, help="at most so many writes of each command, drawn; else all")
     parser.add_argument("--pairs", type=int, default=3, help="of writers, for each command")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", choices=COMMANDS, default=list(COMMANDS))
@@ -224,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="kills-") as place:
         for name in asked.only:
             command = COMMANDS[name]
-            tally = killed(name, command, -(-asked.kills // len(asked.only)), chance, Path(place))
+            tally = killed(name, command, -(-asked.kills // len(asked.only)), asked.moments, chance, Path(place))
             print(tally.row, flush=True)
             wrong += tally.wrong + at_once(name, command, asked.pairs, Path(place))
     print("\n".join(wrong) or "nothing was lost, half written or changed")

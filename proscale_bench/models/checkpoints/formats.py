@@ -7,12 +7,10 @@ is executed: see `unpickle`.
 from __future__ import annotations
 
 import json
-import math
-import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +25,8 @@ from proscale_bench.config.weights import METADATA
 from proscale_bench.errors import BenchError
 from proscale_bench.files import read_regular_file
 from proscale_bench.models.checkpoints.same_file import SameFile, open_same
-from proscale_bench.models.checkpoints.unpickle import (
-    MAX_KEY,
-    NUMPY,
-    Array,
-    DataUnpickler,
-    spelt_type,
-)
+from proscale_bench.models.checkpoints.state import MAX_EXPANSION, checked_array, place_of_weights
+from proscale_bench.models.checkpoints.unpickle import MAX_KEY, NUMPY, Array, DataUnpickler
 from proscale_bench.models.checkpoints.vetting import (
     SUPPORTED,
     first_line,
@@ -45,16 +38,8 @@ from proscale_bench.models.checkpoints.vetting import (
 )
 
 MAX_TENSORS = 20_000  # Swin-L with its optimizer has 3,000
-MAX_EXPANSION = 4  # bytes of all tensors to bytes of the file: tied weights share theirs
 MAX_JSON_BYTES = 16 * 2**20
 SLACK_BYTES = 2**20
-MAX_SIDE = 2**31  # of an array; a longer one is none of a model's
-
-# Where checkpoints keep their weights. Averaged weights come first: they are what their authors evaluate.
-AVERAGED = re.compile(r"(^|_)ema(_|$)")
-WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network", "weights", "params")
-MAX_DEPTH = 3  # entries inside one another: Lightning's, of a strategy, of a compiled model
-NAMED_ENTRIES = 12  # in an error
 
 
 @dataclass(frozen=True)
@@ -186,16 +171,7 @@ def _read_pickle(source: SameFile) -> Stored:
 
 def _from_numpy(path: Path, key: str, array: Array) -> Tensor:
     """The tensor of a described array, in this machine's byte order."""
-    dtype = np.dtype(spelt_type(array))
-    shape, data = array.shape, array.data
-    data = data.encode("latin1") if isinstance(data, str) else data  # Python 2's bytes
-    shape = (shape,) if type(shape) is int else shape
-    if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape) or len(shape) > 8:
-        raise BenchError(f"{path}: {key}: an array without a shape")
-    if any(side > MAX_SIDE for side in shape):
-        raise BenchError(f"{path}: {key}: an array with a side of over {MAX_SIDE:,}")
-    if not isinstance(data, (bytes, bytearray)) or len(data) != math.prod(shape) * dtype.itemsize:
-        raise BenchError(f"{path}: {key}: an array of shape {list(shape)} without the bytes for it")
+    dtype, shape, data = checked_array(path, key, array)
     flat = np.frombuffer(bytearray(data), dtype).astype(dtype.newbyteorder("="), copy=False)
     return torch.from_numpy(flat.reshape(shape, order="F" if array.column_major else "C"))
 
@@ -204,17 +180,8 @@ def _from_numpy(path: Path, key: str, array: Array) -> Tensor:
 
 
 def _find_state(path: Path, format_: str, document: Any, max_array_bytes: int = 0) -> Stored:
-    """Go down to the mapping of names to tensors; arrays become tensors, in so many bytes altogether.
-
-    Weights are the mapping with the most tensors, or one with half as many that is preferred: what counts the updates
-    of an average is none of them.
-    """
-    found = dict(_states(document))
-    most = max(found.values(), default=0)
-    places = sorted((place for place, number in found.items() if 2 * number >= most), key=_preference)
-    if not places or (len(places) > 1 and _preference(places[0]) == _preference(places[1])):
-        raise _no_state(path, document, [".".join(place) for place in places])
-    entry = places[0]
+    """Go down to the mapping of names to tensors; arrays become tensors, in so many bytes altogether."""
+    entry = place_of_weights(path, document, (Tensor, Array))
     left_behind: list[str] = []
     node = document
     for depth, name in enumerate(entry):
@@ -238,38 +205,6 @@ def _find_state(path: Path, format_: str, document: Any, max_array_bytes: int = 
         else:
             left_behind.append(".".join([*entry, str(key)]))
     return Stored(path, format_, tensors, metadata, ".".join(entry), tuple(left_behind))
-
-
-def _states(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int]]:
-    """The mappings of names to tensors in a document, by their place, with the number of their tensors."""
-    if not isinstance(node, Mapping):
-        return
-    if number := sum(isinstance(key, str) and isinstance(value, (Tensor, Array)) for key, value in node.items()):
-        yield place, number
-    if len(place) < MAX_DEPTH:
-        for key, value in node.items():
-            if isinstance(key, str) and isinstance(value, Mapping):
-                yield from _states(value, (*place, key))
-
-
-def _preference(place: tuple[str, ...]) -> tuple[int, ...]:
-    """A rank by the names of entries, the least first; names that we do not know are alike."""
-    return tuple(
-        -1 if AVERAGED.search(name) else WRAPPERS.index(name) if name in WRAPPERS else len(WRAPPERS) for name in place
-    )
-
-
-def _no_state(path: Path, document: Any, places: list[str]) -> BenchError:
-    """The error of a document with no weights in it, or with several that nothing chooses between."""
-    entries = [str(key)[:100] for key in document] if isinstance(document, Mapping) else []
-    more = [f"and {len(entries) - NAMED_ENTRIES:,} more"] if len(entries) > NAMED_ENTRIES else []
-    told = f"entries: {', '.join([*entries[:NAMED_ENTRIES], *more])}" if entries else f"a {type(document).__name__}"
-    if places:
-        both = " and ".join(places[:2])
-        return BenchError(
-            f"{path}: weights under {both}, and nothing chooses ({told})", "save those that are meant alone"
-        )
-    return BenchError(f"{path}: no tensors in it under names ({told})", "expected a state dict, or one under 'model'")
 
 
 # --- Hugging Face folders ---

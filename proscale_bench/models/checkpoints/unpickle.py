@@ -10,6 +10,7 @@ memory or time.
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
 import sys
@@ -20,6 +21,8 @@ from typing import Any, BinaryIO
 MAX_STEPS = 500_000  # the largest official checkpoint, with its optimizer, takes 100,000
 MAX_KEY = 500  # characters; the longest name that we know has 110
 MAX_DIGITS = 640  # of a number that is spelt; what LONG1 can hold has 614
+MAX_SIDES = 64  # of a tensor, torch's own limit
+MAX_ITEMS = 1 << 40  # elements of one: no file of weights has a terabyte
 PLAIN_KEYS = (str, int, float, bytes, type(None))  # what is hashed in no time; bool is an int
 
 
@@ -32,6 +35,10 @@ class StandIn:
 
     def set_state(self, state: Any) -> None:
         pass
+
+
+class Rebuilt(StandIn):
+    """A tensor of torch's."""
 
 
 class State(dict[Any, Any], StandIn):
@@ -91,6 +98,15 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
     return Array(shape, dtype, data, order == "F")
 
 
+def _rebuilt(_storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Rebuilt:
+    if not isinstance(size, tuple) or not isinstance(stride, tuple) or not len(size) == len(stride) <= MAX_SIDES:
+        raise RefusedError("a tensor without a shape")
+    numbers = (offset, *size, *stride)
+    if not all(type(one) is int and 0 <= one <= MAX_ITEMS for one in numbers) or math.prod(size) > MAX_ITEMS:
+        raise RefusedError("a tensor of a shape that no memory holds")
+    return Rebuilt()
+
+
 def _stand_in(*_: Any) -> StandIn:
     return StandIn()
 
@@ -135,8 +151,8 @@ TORCH: dict[str, Callable[..., Any]] = {
     "collections.Counter": _state,  # milestones of a learning-rate schedule
     "torch.Size": _stand_in,
     "torch.device": _stand_in,
-    **{f"torch._utils._rebuild_tensor{version}": _stand_in for version in ("", "_v2", "_v3")},
-    "torch._utils._rebuild_parameter": _stand_in,
+    **{f"torch._utils._rebuild_tensor{version}": _rebuilt for version in ("", "_v2", "_v3")},
+    "torch._utils._rebuild_parameter": lambda data, *_: data,
     **{f"torch.{kind}Storage": StorageType(1) for kind in ("Char", "Byte", "Bool")},
     **{f"torch.{kind}Storage": StorageType(2) for kind in ("Half", "BFloat16", "Short")},
     **{f"torch.{kind}Storage": StorageType(4) for kind in ("Float", "Int")},

@@ -14,7 +14,8 @@ from typing import BinaryIO, Literal, cast
 
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.same_file import SameFile, open_same
-from proscale_bench.models.checkpoints.unpickle import NUMPY, TORCH, DataUnpickler, RefusedError
+from proscale_bench.models.checkpoints.state import place_of_weights, require_whole_arrays
+from proscale_bench.models.checkpoints.unpickle import NUMPY, TORCH, DataUnpickler, Rebuilt, RefusedError
 
 MAX_PICKLE_BYTES = 64 * 2**20  # beside the tensors: the largest that we know has 1 MiB
 TORCH_LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # its magic number, pickled
@@ -38,7 +39,7 @@ def vet(path: Path) -> None:
                     vet_legacy(source)
                 case "pickle":
                     with whole(file, "pickle"), source.mapped() as memory:
-                        DataUnpickler(memory, NUMPY).load()
+                        require_whole_arrays(file, DataUnpickler(memory, NUMPY).load(), source.size)
 
 
 def format_of(source: SameFile) -> Format:
@@ -95,7 +96,8 @@ def vet_legacy(source: SameFile) -> None:
     with whole(source.path, "torch file"), source.mapped() as file:
         for _ in range(4):  # magic number, protocol, system, then the document
             machine = DataUnpickler(file, TORCH)
-            machine.load()
+            document = machine.load()
+        place_of_weights(source.path, document, (Rebuilt,))
     if sum(machine.storages.values()) > source.size:
         raise BenchError(f"{source.path}: its tensors claim more bytes than the file has", "download it again")
 
@@ -124,7 +126,7 @@ def vet_archive(source: SameFile) -> dict[str, zipfile.ZipInfo]:
             raise BenchError(f"{path}: its table of contents can be read in two ways", "save its weights anew")
         with archive.open(records["data.pkl"]) as file:
             machine = DataUnpickler(cast(BinaryIO, file), TORCH)
-            machine.load()
+            place_of_weights(path, machine.load(), (Rebuilt,))
     for key, claimed in machine.storages.items():
         found = records[f"data/{key}"].file_size if f"data/{key}" in records else 0
         if claimed > found:

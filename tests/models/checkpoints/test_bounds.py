@@ -24,6 +24,7 @@ from proscale_bench.models.checkpoints.formats import read_stored
 from proscale_bench.models.checkpoints.load import open_checkpoint
 from proscale_bench.models.checkpoints.save import convert_checkpoint, save_checkpoint
 from proscale_bench.models.checkpoints.unpickle import NUMPY, TORCH, DataUnpickler
+from proscale_bench.models.checkpoints.vetting import vet
 
 from .samples import official, small_model, write
 from .test_hostile import op, text
@@ -90,6 +91,37 @@ COMMANDS = {
     "train": "train --iterations 1 --start",
     "flops": "flops --weights",
 }
+
+
+TENSOR = op(b"}", text("w"), b"ctorch._utils\n_rebuild_tensor_v2\n(", b"(", text("storage"), b"ctorch\nFloatStorage\n")
+STORED = text("0") + text("cpu") + b"K\x04tQ"
+HUGE = b"L1" + b"0" * 30 + b"L\n"
+NO_TENSOR = {
+    "zero_by_much": (b"K\x00" + HUGE, b"K\x01K\x01"),
+    "more_than_any_memory": (b"\x8a\x06\0\0\0\0\0\x01" * 20, b"K\x00" * 20),
+    "less_than_nothing": (b"J\xff\xff\xff\xff", b"K\x01"),
+    "a_fraction": (b"G" + struct.pack(">d", 4), b"K\x01"),
+    "more_strides_than_sides": (b"K\x04", b"K\x01" * 100_000),
+    "a_stride_of_31_digits": (b"K\x04", HUGE),
+    "a_truth": (b"\x88", b"K\x01"),
+}
+
+
+@pytest.mark.parametrize("name", [*NO_TENSOR, *(name for name in BOMBS if name.startswith(("a_shape", "nothing")))])
+def test_a_shape_that_is_none_is_refused_without_torch(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "weights.pkl"
+    if name in BOMBS:
+        path.write_bytes(BOMBS[name])
+    else:
+        path = tmp_path / "weights.pth"
+        size, stride = NO_TENSOR[name]
+        raw = TENSOR[:-1] + STORED + b"K\x00(" + size + b"t(" + stride + b"t\x89Nts."
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", raw)
+            archive.writestr("archive/data/0", bytes(16))
+            archive.writestr("archive/version", "3\n")
+    with pytest.raises(BenchError, match=r"shape|a side of over|digits|instruction"):
+        vet(path)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
