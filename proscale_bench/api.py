@@ -125,7 +125,7 @@ def export_model(
         path: the file to write; its end says what: `.onnx`, `.xml` for OpenVINO, `.pt2` for compiled code.
         size: of the images, height x width.
         batch_size: number of images in a run.
-        dynamic: take any multiples of 32 from 64 as sides, and any batch; for ResNets.
+        dynamic: take any multiples of 32 from 64 as sides, a detector of 64 from 128, and any batch; for ResNets.
         sampling: how deformable attention samples: `gather` for engines whose grid sampling is missing or wrong.
         quantize: weights and activations of convolutions and linear layers in 8 bits; `.onnx` and `.xml`.
         calibrate: folder of pictures that ranges of activations are taken from; drawn ones where None.
@@ -149,7 +149,7 @@ def export_model(
 
 
 def load_exported(path: str | PathLike[str], *, trust: bool = False, threads: int = 0) -> ExportedModel:
-    """Load a file that `models export` wrote; `.run(images)` gives logits and mask logits.
+    """Load a file that `models export` wrote; `.run(images)` gives logits and mask logits, or a detector's boxes.
 
     Args:
         path: an `.onnx`, `.xml` or `.pt2` file.

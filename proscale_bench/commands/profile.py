@@ -121,7 +121,7 @@ class ProfileOptions(ModelOptions, AnyModelOptions, EngineOptions, ExecutionOpti
         precisions(self.quantize, engines)
         if engines == ("torch",) and (self.exported is not None or self.trust or self.quantize):
             raise BenchError("--exported, --quantize and --trust are of exported files", "name an --engine")
-        if engines != ("torch",) and self.model:
+        if engines != ("torch",) and self.others:
             raise BenchError("--engine: a model of --model is not exported here", "leave out --engine")
         if self.exported_file is not None and self.schedule:
             raise BenchError(f"{self.exported_file}: says its schedule itself", "leave out --schedule")

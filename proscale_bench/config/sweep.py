@@ -244,7 +244,8 @@ def _check_engines(document: Document[SweepFile]) -> None:
         key = "engines" if step == "profile" else "engine"
         names = () if asked is None else (asked.engines if step == "profile" else (asked.engine,))
         others = [name for name in names if name != "torch"]
-        if others and ("cuda" in file.devices or asked.dtype != "fp32" or not asked.optimizations or file.models):
+        theirs = [one for one in file.models or () if one not in file.own_models]
+        if others and ("cuda" in file.devices or asked.dtype != "fp32" or not asked.optimizations or theirs):
             what = f"{key}: {others[0]} runs exported files of schedules, on the CPU in fp32, optimized"
             raise document.error((step, key), what, "leave out the others of devices, dtype, optimizations and models")
 

@@ -58,14 +58,19 @@ def spec_of(told: Mapping[str, Any], path: Path) -> OwnSpec:
         backbone = BACKBONES[dimensions.pop("kind")](**{key: _number(one) for key, one in dimensions.items()})
         if told["family"] == DeformableDetrSpec.family:
             return DeformableDetrSpec(backbone, parse_compact(told["schedule"]), _head(DetectorHead, told["head"]))
+        if told["family"] != Mask2FormerSpec.family:
+            raise ValueError(f"{told['family']!r} is no family that is known")
         return Mask2FormerSpec(backbone, parse_encoder(told["schedule"]), _head(Head, told["head"]))
     except (BenchError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise BenchError(f"{path}: does not say which model it is: {str(error)[:200]}", "export it again") from error
+        what = error.message if isinstance(error, BenchError) else str(error)
+        raise BenchError(f"{path}: does not say which model it is: {what[:200]}", "export it again") from error
 
 
 def _head(kind: type[AnyHead], told: Mapping[str, Any]) -> AnyHead:
     """A head of dimensions, and of switches that are on or off."""
     given = {one.name: told[one.name] for one in fields(kind)}
+    if strange := set(told) - set(given):
+        raise ValueError(f"{min(strange)} is no dimension of such a head")
     switches = {one.name for one in fields(kind) if isinstance(one.default, bool)}
     if wrong := [name for name in switches if type(given[name]) is not bool]:
         raise ValueError(f"{wrong[0]} is neither true nor false")

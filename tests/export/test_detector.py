@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from proscale_bench.config.sweep import read_sweep_file
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.embedded import embedded_validation
 from proscale_bench.errors import BenchError
@@ -97,9 +98,12 @@ def test_a_file_says_which_detector_it_is() -> None:
         "head": asdict(spec.head),
     }
     assert spec_of(json.loads(json.dumps(told)), Path("a.onnx")) == spec
-    for wrong in ({"refine": 1}, {"queries": True}, {"width": 0}):
+    for wrong in ({"refine": 1}, {"queries": True}, {"width": 0}, {"colour": 1}):
         with pytest.raises(BenchError, match="does not say which model it is"):
             spec_of({**told, "head": {**told["head"], **wrong}}, Path("a.onnx"))  # type: ignore[dict-item]
+    for other in ("Mask2Former", None, ["Deformable DETR"]):
+        with pytest.raises(BenchError, match="does not say which model it is"):
+            spec_of({**told, "family": other}, Path("a.onnx"))
 
 
 def test_queries_in_another_order_are_no_error() -> None:
@@ -110,6 +114,16 @@ def test_queries_in_another_order_are_no_error() -> None:
     assert not _is_reordered([logits, boxes], [logits[:, order], boxes], 1e-4)
     twice = torch.tensor([0, 0, *range(2, 9)])
     assert not _is_reordered([logits, boxes], [logits[:, twice], boxes[:, twice]], 1e-4)
+
+
+def test_a_detector_that_flags_or_a_sweep_name_is_one_of_ours(tmp_path: Path) -> None:
+    small = ("--model", "deformable-detr", "-b", "tiny", "-s", "1,0,0,1", "--engine", "onnxruntime", "--size", "32x32")
+    found = run("profile", *small)
+    assert (found.exit_code, "use larger images" in found.stderr) == (2, True)
+    document = {"name": "x", "schedules": ["1,0,0,1"], "models": ["deformable-detr"], "sizes": ["96x128"]}
+    asked = {"backbones": ["tiny"], "profile": {"engines": ["torch", "onnxruntime"]}}
+    (tmp_path / "s.yaml").write_text(json.dumps({"schema_version": 1, **document, **asked}))
+    assert read_sweep_file(tmp_path / "s.yaml").file.value.own_models == ["deformable-detr"]
 
 
 @pytest.mark.slow
