@@ -56,10 +56,11 @@ def spec_of(told: Mapping[str, Any], path: Path) -> OwnSpec:
     try:
         dimensions = dict(told["backbone_dimensions"])
         backbone = BACKBONES[dimensions.pop("kind")](**{key: _number(one) for key, one in dimensions.items()})
-        if told["family"] == DeformableDetrSpec.family:
+        family = told.get("family", Mask2FormerSpec.family)
+        if family == DeformableDetrSpec.family:
             return DeformableDetrSpec(backbone, parse_compact(told["schedule"]), _head(DetectorHead, told["head"]))
-        if told["family"] != Mask2FormerSpec.family:
-            raise ValueError(f"{told['family']!r} is no family that is known")
+        if family != Mask2FormerSpec.family:
+            raise ValueError(f"{family!r} is no family that is known")
         return Mask2FormerSpec(backbone, parse_encoder(told["schedule"]), _head(Head, told["head"]))
     except (BenchError, ValueError, LookupError, TypeError, AttributeError) as error:
         what = error.message if isinstance(error, BenchError) else str(error)
