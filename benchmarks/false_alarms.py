@@ -1,6 +1,6 @@
 """The share of false alarms: one thing called different from itself. Run by hand:
 
-    python benchmarks/false_alarms.py RUNS.jsonl [--pairs 200]
+    python benchmarks/false_alarms.py RUNS.jsonl [--pairs 1000]
 
 Sessions are measured one after another, each in a fresh process as `profile --sessions` does: the baseline, (3,3,3) and
 a twin of it, which does the very same (another re-calibration temperature), in turns. Then every question that
@@ -10,8 +10,7 @@ a twin of it, which does the very same (another re-calibration temperature), in 
   minutes apart, so what drifts in the machine is in them. And of (3,3,3) against its twin in each session.
 - A/B: the same, with all times of (3,3,3) on one side 3 % longer.
 
-Pairs share sessions, so 200 of them say less than 200 would that do not; of rows of S sessions there are few that share
-none. Sessions are kept in RUNS.jsonl as they end: started again, it goes on.
+Pairs share sessions, so a thousand say less than a thousand would that do not; of rows of S sessions few share none. Sessions are kept in RUNS.jsonl as they end: started again, it goes on.
 """
 
 from __future__ import annotations
@@ -177,13 +176,15 @@ def answers(sessions: Sequence[SessionRecords], count: int, a_side: int, percent
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path)
-    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--pairs", type=int, default=1000, help="at most, of each kind")
     parser.add_argument("--sessions", type=int, default=8, help="a side")
     parser.add_argument("--in-all", type=int, default=36, help="sessions that are measured")
     parser.add_argument("--rounds", type=int, default=100, help="of a session")
     parser.add_argument("--size", default="128x128")
     parser.add_argument("--slower", type=float, default=3.0, help="percent that A/B puts in by hand")
     asked = parser.parse_args()
+    if asked.in_all < 2 * asked.sessions:
+        parser.error(f"--in-all {asked.in_all}: two sides of {asked.sessions} need {2 * asked.sessions} sessions")
     sessions = measured(asked.runs, asked.in_all, asked.size, asked.rounds)
     print(f"{cpu_name()}, {usable_cores()} cores, {platform.system()}; tiny at {asked.size}, one thread,", end=" ")
     print(f"{asked.rounds} rounds a session, {len(sessions)} sessions\n")

@@ -281,18 +281,20 @@ def footer(records: Sequence[Record]) -> list[str]:
         return []
     rounds = sorted({len(profile.samples_ms) for profile in profiles})
     shown = f"{rounds[0]} to {rounds[-1]}" if rounds[0] != rounds[-1] else f"{rounds[0]}"
+    most = max(len(profile.rounds) for profile in profiles)
+    sessions = f" in {most} sessions" if most > 1 else ""
     sums = sorted(profile.stage_sum_pct for profile in profiles if profile.stage_sum_pct is not None)
     lines = [
         "; ".join(dict.fromkeys(ways)).replace(", batch 1", "")
-        + f" · {shown} rounds in turns with the baseline, after warm-up",
+        + f" · {shown} rounds in turns with the baseline{sessions}, after warm-up",
         f"latency: {pass_words(profiles)}, median with its 95 % interval; FLOPs, time: savings "
         f"against the baseline; {columns.MARKS}",
         "MiB: peak memory of a pass, beyond weights and input",
         *([UNSEEN] if any(record.identity.model == CUSTOM for record in records) else []),
     ]
     if sums:
-        most = f" to {sums[-1]:.0f} %" if round(sums[0]) != round(sums[-1]) else ""
-        said = f"stages timed by themselves add up to {sums[0]:.0f} %{most} of the whole pass"
+        up_to = f" to {sums[-1]:.0f} %" if round(sums[0]) != round(sums[-1]) else ""
+        said = f"stages timed by themselves add up to {sums[0]:.0f} %{up_to} of the whole pass"
         lines.append(f"{said}; post-processing: resizing of masks, semantic map")
     if not any(profile.ceilings for profile in profiles):
         lines.append("--ceilings measures the most that the device can do, and shows each stage against it")

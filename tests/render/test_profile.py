@@ -7,6 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from proscale_bench.bench.profile import records
+from proscale_bench.bench.sessions import merged
 from proscale_bench.render.bars import latency_figure
 from proscale_bench.render.columns import show_saving
 from proscale_bench.render.figure import pareto_figure
@@ -16,7 +18,7 @@ from proscale_bench.render.style import save
 from proscale_bench.results.profile import CountedSaving, RealisedSaving
 from proscale_bench.results.record import Record
 from tests.results.records import record
-from tests.sweeps.profiles import CEILINGS, execution, measured, out_of_memory, profiled_records
+from tests.sweeps.profiles import CEILINGS, MACHINE, execution, measured, out_of_memory, profiled_records, request
 
 TABLE = """\
 ### resnet50 at 640x640, batch 1
@@ -54,6 +56,13 @@ def with_executed(one: Record, pct: float) -> Record:
     assert one.profile is not None
     saving = CountedSaving(counted=28.0, executed=pct)
     return one.model_copy(update={"profile": one.profile.model_copy(update={"counted_saving_pct": saving})})
+
+
+def test_several_sessions_are_counted() -> None:
+    asked = request("3,3,3")
+    found = [list(records(asked, [measured(spec) for spec in asked.in_turns], MACHINE, None)) for _ in range(3)]
+    assert "36 rounds in turns with the baseline in 3 sessions, after warm-up" in footer(merged(found))[0]
+    assert "12 rounds in turns with the baseline, after warm-up" in footer(found[0])[0]
 
 
 def test_the_tables_are_these() -> None:
