@@ -10,7 +10,8 @@ a twin of it, which does the very same (another re-calibration temperature), in 
   minutes apart, so what drifts in the machine is in them. And of (3,3,3) against its twin in each session.
 - A/B: the same, with all times of (3,3,3) on one side 3 % longer.
 
-Pairs share sessions, so a thousand say less than a thousand would that do not; of rows of S sessions few share none. Sessions are kept in RUNS.jsonl as they end: started again, it goes on.
+Pairs share sessions, so a thousand say less than a thousand would that do not; of rows of S sessions few share none.
+Sessions are kept in RUNS.jsonl as they end: started again, it goes on.
 """
 
 from __future__ import annotations
