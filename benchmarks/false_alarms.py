@@ -134,7 +134,8 @@ def sides_in_a_row(sessions: int, width: int, count: int) -> list[tuple[Sessions
     """So many pairs of sides in a row, evenly taken from all that do not overlap."""
     rows = [tuple(range(first, first + width)) for first in range(sessions - width + 1)]
     every = [(before, after) for before in rows for after in rows if before[-1] < after[0]]
-    return [every[index * len(every) // count] for index in range(min(count, len(every)))]
+    count = min(count, len(every))
+    return [every[index * len(every) // count] for index in range(count)]
 
 
 def is_different(metric: str, old: Record, new: Record) -> bool:
