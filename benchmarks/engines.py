@@ -1,4 +1,4 @@
-"""What a counted saving is worth in every engine: python benchmarks/engines.py [--dry-run] [--out DIR] [--minutes N]
+"""The worth of a counted saving in every engine: python benchmarks/engines.py [--dry-run] [--out DIR] [--minutes N]
 
 The baseline and (3,3,3) on ResNet-50 at 640x640, one thread: exported and proved for each engine, then all in turns in
 one session; and the peak memory of fresh processes that load and run one file. Each step runs in a process and a time
@@ -83,7 +83,7 @@ def peak_memory(engine: str, kept: Path, dry: bool) -> float:
 
 
 def table(run: Path, outcomes: dict[str, Outcome]) -> str:
-    """What was found, as Markdown."""
+    """The findings, as Markdown."""
     rows = json.loads((run / "profile.json").read_text())["results"]
     lines = [
         "| engine | baseline ms | 3,3,3 ms | counted % | as executed % | realised %, interval | peak RSS MiB |",

@@ -1,4 +1,4 @@
-"""What evaluating adds to inference, and what scoring 5,000 images takes of memory. Run by hand.
+"""The time that evaluating adds to inference, and the memory that scoring 5,000 images takes. Run by hand.
 
     python benchmarks/evaluation.py                # the tiny model on the embedded data: inference alone, and evaluated
     python benchmarks/evaluation.py --memory       # 5,000 images' worth of records, scored in a process of its own

@@ -28,9 +28,19 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-OF_TIME = {"seconds", "images_per_second", "environment", "created", "provenance", "energy", "peak_memory_mib"}
+OF_TIME = {
+    "seconds",
+    "images_per_second",
+    "environment",
+    "created",
+    "provenance",
+    "energy",
+    "peak_memory_mib",
+    "sittings",
+}
 OURS = {".lock"}  # may stay
-MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")  # when records were made, as pages and tables have it
+SECOND = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+MOMENT = re.compile(SECOND + rb"( to " + SECOND + rb")?")  # when records were made, as pages and tables have it
 CREATED = re.compile(rb'"created": "[^"]*"')
 MOMENTS = ("fsync", "link", "rename", "replace")
 # Counts the moments of a process, and ends it at one of them. `os` is changed before anything binds its functions.

@@ -1,4 +1,4 @@
-"""What the embedded validation split holds, how long an image takes, and the picture of docs/shapes.md.
+"""The contents of the embedded validation split, how long an image takes, and the picture of docs/shapes.md.
 
 python benchmarks/shapes.py [--picture docs/shapes.png]
 """

@@ -129,7 +129,7 @@ def hugging_face(spec: Mask2FormerSpec, recipe: Recipe) -> nn.Module:
 
 
 def tensors(samples: Sequence[Sample], layout: torch.memory_format) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """What their model is given: normalised pixels, masks and classes."""
+    """The inputs of their model: normalised pixels, masks and classes."""
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (PIXEL_MEAN, PIXEL_STD))
     pixels = ((images - mean) / std).contiguous(memory_format=layout)

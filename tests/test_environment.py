@@ -1,4 +1,4 @@
-"""What surrounds the tool: variables, settings, packages and users that are missing or not what they should be."""
+"""The tool's surroundings: variables, settings, packages and users that are missing or not what they should be."""
 
 from __future__ import annotations
 

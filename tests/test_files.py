@@ -1,4 +1,4 @@
-"""What is written is whole, where it was asked for, and nobody else's."""
+"""Files that are written are whole, where it was asked for, and nobody else's."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_the_terminal_output_is_real() -> None:
 
 
 def test_the_published_accuracies_are_the_tables() -> None:
-    """What schedules lose on COCO, in words and in numbers."""
+    """The schedules' losses on COCO, in words and in numbers."""
     for backbone, lost in (("swin_t", "0.3"), ("resnet50", "0.5")):
         results = [published_result(backbone, schedule) for schedule in ("baseline", "3,3,3")]
         before, after = (one.pq for one in results if one and one.pq is not None)

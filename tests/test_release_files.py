@@ -1,4 +1,4 @@
-"""What a release carries beside the code: licence, notices, citation and changes, true to each other."""
+"""The files that a release carries beside the code: licence, notices, citation and changes, true to each other."""
 
 from __future__ import annotations
 

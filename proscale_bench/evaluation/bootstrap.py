@@ -150,7 +150,7 @@ def _means_by_category(curves: Sequence[_Curve], weights: Integers, told: Callab
 
 
 def _block(numbers: int) -> int:
-    """How many resamples are taken at a time, of so many numbers each."""
+    """Number of resamples to take at a time, where each has so many numbers."""
     return max(1, BLOCK_BYTES // (8 * numbers))
 
 

@@ -1,4 +1,4 @@
-"""What a run's records are joined to, by cases that are easy to get wrong."""
+"""Views of a run's records, by cases that are easy to get wrong."""
 
 from __future__ import annotations
 

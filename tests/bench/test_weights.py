@@ -1,4 +1,4 @@
-"""What a file of weights says of its training, and what a record keeps of it."""
+"""A weights file's account of its training, and the part that a record keeps."""
 
 from __future__ import annotations
 

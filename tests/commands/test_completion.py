@@ -1,4 +1,4 @@
-"""What the shell offers, asked as the shells ask it."""
+"""The completions that a shell offers, asked as the shells ask."""
 
 from __future__ import annotations
 

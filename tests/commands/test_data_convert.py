@@ -125,7 +125,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_the_spellings_of_a_data_yaml(tmp_path: Path, spelling: str) -> None:
-    """As Ultralytics, Roboflow and others write it, with an image's ending in capitals."""
+    """A folder as Ultralytics, Roboflow and others write it, with an image's ending in capitals."""
     source = MAKERS["yolo"](tmp_path / "source")
     (source / "images" / "val" / "0.jpg").rename(source / "images" / "val" / "0.JPG")
     (source / "images" / "list.txt").write_text("./val/0.JPG\n./val/1.jpg\n")  # seen from the list itself

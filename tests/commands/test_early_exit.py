@@ -41,7 +41,7 @@ def rows(*arguments: str) -> list[dict[str, Any]]:
 
 
 def refused(*arguments: str) -> str:
-    """What a command says that refuses its input."""
+    """The error of a command that refuses its input."""
     done = run(*arguments)
     assert done.exit_code == 2, done.stdout + done.stderr
     assert "hint: " in done.stderr

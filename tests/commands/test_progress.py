@@ -1,4 +1,4 @@
-"""What a log of long work says, where no bar is seen: what is there of an earlier run, then a line now and then."""
+"""A log of long work, where no bar is seen, says what is there of an earlier run, then a line now and then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flags change of a recipe fits together, and changes its digest where it changes what is learnt."""
+"""Flags' changes to a recipe fit together, and change its digest where they change what is learnt."""
 
 from __future__ import annotations
 

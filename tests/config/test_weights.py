@@ -1,4 +1,4 @@
-"""What a weights file says of itself, read off its header: ours, others', and hostile ones."""
+"""A weights file's own account of itself, read off its header: ours, others', and hostile ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation keeps survives whatever ends it."""
+"""Results that an evaluation keeps survive whatever ends it."""
 
 from __future__ import annotations
 

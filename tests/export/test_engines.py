@@ -1,4 +1,4 @@
-"""What exported files take: images padded as the model pads them; and what they say of themselves."""
+"""Exported files take images padded as the model pads them, and say what they are."""
 
 from __future__ import annotations
 

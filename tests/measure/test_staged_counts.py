@@ -1,4 +1,4 @@
-"""What is ours in the staged encoder is counted as exactly as what is the paper's: at random sizes, by every engine."""
+"""Our own parts of the staged encoder are counted as exactly as the paper's: at random sizes, by every engine."""
 
 from __future__ import annotations
 

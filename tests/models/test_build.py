@@ -1,4 +1,4 @@
-"""What `build_model` gives: sizes, names, devices, and a model that counters can trace."""
+"""The models that `build_model` gives: sizes, names, devices, and a model that counters can trace."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_traced_model_gives_the_same(backbone: str) -> None:
 
 
 def test_modules_draw_their_initial_weights_in_forward_order() -> None:
-    """What is trained from a seed follows from that order: a decoder of another size leaves what comes before it."""
+    """A training from a seed follows from that order: a decoder of another size leaves what comes before it."""
     found = []
     for queries in (20, 100):
         torch.manual_seed(0)

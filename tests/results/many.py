@@ -1,4 +1,4 @@
-"""As large a run as the page is made for: 200 configurations, each counted, profiled and evaluated, made up."""
+"""A run as large as the page is made for: 200 configurations, each counted, profiled and evaluated, made up."""
 
 from __future__ import annotations
 

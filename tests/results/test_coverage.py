@@ -39,7 +39,7 @@ def test_rounds_that_share_what_slows_them_say_less(rounds: int, least: float) -
 
 
 def test_the_interval_is_that_of_the_ranks() -> None:
-    """Of nine samples, the second and the eighth hold the median in 0.961 of cases: the ends lie a little within."""
+    """The second and the eighth hold the median in 0.961 of cases: the ends lie a little within."""
     assert 1 - 2 * binom.cdf(1, 9, 0.5) == pytest.approx(0.961, abs=1e-3)
     samples = [5.0, 1.0, 9.0, 2.0, 8.0, 3.0, 7.0, 4.0, 6.0]  # in an order that says nothing of the next one
     low, high = median_interval(samples)

@@ -1,4 +1,4 @@
-"""What makes two records of one configuration: change anything that decides a result, and it is another."""
+"""The identity of a record: change anything that decides a result, and it is another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others found: joined where it belongs, with its source, and nowhere else."""
+"""Published numbers are joined where they belong, with their source, and nowhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is good before it is damaged."""
+"""Good inputs, before they are damaged."""
 
 from __future__ import annotations
 

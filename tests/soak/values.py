@@ -1,4 +1,4 @@
-"""What no file should hold, and how it can be spelt."""
+"""Values that no file should hold, and spellings of them."""
 
 from __future__ import annotations
 

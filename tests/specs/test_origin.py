@@ -1,4 +1,4 @@
-"""What no paper has is said of every encoder that has it, by its spelling too."""
+"""Every encoder with something that no paper has says so, by its spelling too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep measures is kept whole, never measured twice, and replaced where it is asked for anew."""
+"""A sweep's measurements are kept whole, never made twice, and replaced where they are asked for anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task reserves, and of which node."""
+"""The resources that a task reserves, and the node that they are of."""
 
 from __future__ import annotations
 

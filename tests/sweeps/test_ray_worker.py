@@ -1,4 +1,4 @@
-"""What a node does with what is sent to it, without a cluster."""
+"""A node's work on what is sent to it, without a cluster."""
 
 from __future__ import annotations
 

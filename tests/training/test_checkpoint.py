@@ -1,4 +1,4 @@
-"""What is kept comes back to the last bit; what is damaged or hostile is refused and changes nothing."""
+"""Kept trainings come back to the last bit; damaged or hostile files are refused and changes nothing."""
 
 from __future__ import annotations
 

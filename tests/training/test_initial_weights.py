@@ -1,4 +1,4 @@
-"""What a training starts from: weights that fit are taken to the last bit, all others refused, the model untouched."""
+"""A training's first weights: those that fit are taken to the last bit, all others refused, the model untouched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training reads is what the data set holds: every segment that is learnt, once, where it is."""
+"""Training reads what the data set holds: every segment that is learnt, once, where it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an iteration is made of besides its losses: rates, groups of parameters, the average."""
+"""The parts of an iteration besides its losses: rates, groups of parameters, the average."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hostile file may take of time and memory, and files that two readers read in two ways."""
+"""Bounds on the time and memory that a hostile file may take, and files that two readers read in two ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is loaded of a file, what it may be wrapped in, and what is said of the rest."""
+"""The weights that are loaded of a file, the names that may wrap them, and the words for the rest."""
 
 from __future__ import annotations
 

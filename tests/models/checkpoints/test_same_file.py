@@ -1,4 +1,4 @@
-"""What is vetted is what is loaded, whatever is done to the path meanwhile."""
+"""The bytes that are vetted are those that are loaded, whatever is done to the path meanwhile."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class GoldenCase:
 
     @property
     def runs(self) -> dict[str, Any]:
-        """What is said of every run (batch, sizes), by its name."""
+        """The facts of every run (batch, sizes), by its name."""
         found: dict[str, Any] = self.info["runs"]
         return found
 
@@ -63,11 +63,11 @@ class GoldenCase:
         return load_file(self.folder / "io.safetensors")
 
     def inputs(self, run: str) -> dict[str, Tensor]:
-        """What a run was given: the backbone's features by level, or whatever `<run>.in.*` names."""
+        """The inputs of a run: the backbone's features by level, or whatever `<run>.in.*` names."""
         return self._of(f"{run}.in.")
 
     def expected(self, run: str) -> dict[str, Tensor]:
-        """What a run gave, by the names of `what_is_what` without the run."""
+        """The outputs of a run, by the names of `what_is_what` without the run."""
         return {name: tensor for name, tensor in self._of(f"{run}.").items() if not name.startswith("in.")}
 
     def _of(self, prefix: str) -> dict[str, Tensor]:

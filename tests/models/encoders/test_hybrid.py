@@ -64,7 +64,7 @@ def spec_of(case: GoldenCase) -> Hybrid:
 
 @contextmanager
 def recorded(encoder: HybridEncoder) -> Iterator[dict[str, Tensor]]:
-    """What the encoder's modules give, by the goldens' names."""
+    """Outputs of the encoder's modules, by the goldens' names."""
     modules = {
         **{f"proj.{level}": encoder.projections[index] for index, level in enumerate(("res5", "res4", "res3"))},
         "aifi_tokens": encoder.layers[0],
@@ -89,7 +89,7 @@ def recorded(encoder: HybridEncoder) -> Iterator[dict[str, Tensor]]:
 
 @torch.no_grad()
 def run(encoder: HybridEncoder, features: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What the encoder gives on the way and at the end, by the goldens' names."""
+    """Outputs of the encoder on the way and at the end, by the goldens' names."""
     batch, _, height, width = features["res3"].shape
     res2 = torch.zeros(batch, 8, 2 * height, 2 * width)
     with recorded(encoder) as found:

@@ -82,7 +82,7 @@ def fine_to_coarse(tokens: Tensor, lengths: list[int]) -> Tensor:
 
 @torch.no_grad()
 def run(case: GoldenCase, name: str) -> dict[str, Tensor]:
-    """What the golden tensors of a run are, by their names."""
+    """The meaning of a run's golden tensors, by their names."""
     encoder, proposals = encoder_of(case)
     padding = padding_of(case.runs[name])
     features = case.inputs(name)

@@ -35,7 +35,7 @@ def encoder_of(case: GoldenCase) -> PemEncoder:
 
 @torch.no_grad()
 def stages(encoder: PemEncoder, features: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What the encoder's modules and itself give, by the goldens' names."""
+    """Outputs of the encoder's modules and of itself, by the goldens' names."""
     modules: dict[str, nn.Module] = {"global_context": encoder.context}
     for index, level in enumerate(COARSE_TO_FINE):
         modules |= {f"proj.{level}": encoder.projections[index], f"csm.{level}": encoder.modulations[index]}
