@@ -27,6 +27,7 @@ IDS: tuple[Any, ...] = ("aaa_000000_000019", "000000000139", "1", "", "é", "a b
 CROWDS: tuple[Any, ...] = (0, 1, 2, -1, 0.5, 255, 256, True, None, "1", float("nan"))
 MASKS: tuple[Any, ...] = ([], [[]], None, {}, [[], [4, 6, 10, 6, 10, 12]], [[1, 2, 3, 4]], {"size": [24.0, 32.0]})
 NAMES: tuple[Any, ...] = ("", "\n", "a\nb", "a\xa0b", "a\u200db", "x" * 201, "\0", "\ud800", "\u202ea", "\x1b[31m", 4)
+BOXES: tuple[Any, ...] = ([10**400, 0, 1, 1], [0, 0, 1e308, 1e308], [1, 2, 3], [], None, ["1", 0, 1, 1], [4, 6, -1, 2])
 FILES: tuple[Any, ...] = (".", "", "a/", "..", "a/../b", "/x", "\0", "y" * 300)
 
 
@@ -61,9 +62,16 @@ def named_file(panoptic: Any, instances: Any, chance: random.Random) -> None:
         document["images"][place]["file_name"] = name
 
 
+def shuffled(panoptic: Any, instances: Any, chance: random.Random) -> None:
+    """Lists stand in another order, in both files or in one."""
+    for document in (panoptic, instances)[chance.randrange(2) :]:
+        chance.shuffle(document[chance.choice(("categories", "images", "annotations"))])
+
+
 def odd_instance(panoptic: Any, instances: Any, chance: random.Random) -> None:
     one = chance.choice(instances["annotations"])
-    key, values = chance.choice((("id", IDS), ("iscrowd", CROWDS), ("segmentation", MASKS), ("area", VALUES)))
+    odd = (("id", IDS), ("iscrowd", CROWDS), ("segmentation", MASKS), ("area", VALUES), ("bbox", BOXES))
+    key, values = chance.choice(odd)
     one[key] = chance.choice(values)
 
 
@@ -74,7 +82,9 @@ def odd_value(panoptic: Any, instances: Any, chance: random.Random) -> None:
     document.update(changed)
 
 
-MUTATIONS = (renamed_image, renamed_category, named_category, named_file, odd_instance, odd_instance, odd_value)
+MUTATIONS = (
+    *(renamed_image, renamed_category, named_category, named_file, shuffled, odd_instance, odd_instance, odd_value),
+)
 
 
 def mutate(made: Made, chance: random.Random) -> None:
