@@ -67,7 +67,9 @@ class ModelExportOptions(Options):
     size: str = flag("--size HxW", "Size of the images, height x width.", WHAT, default="640x640")
     batch_size: int = flag("--batch-size, -n N", "Number of images in a batch.", WHAT, default=1, min=1, max=64)
     dynamic: bool = flag(
-        "--dynamic", "Take any batch, and any multiples of 32 from 64 as sides, or a detector's of 64 from 128.", WHAT
+        "--dynamic",
+        "Take any batch size, and sides of any multiple of 32 from 64; a detector's, of 64 from 128.",
+        WHAT,
     )
     input_type: str = flag(
         "--input-type NAME", "Type of the images, 0 to 255: uint8 or float32.", WHAT, default="uint8"

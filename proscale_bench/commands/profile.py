@@ -224,7 +224,7 @@ def input_of(
 def profile(options: ProfileOptions) -> None:
     """Time schedules in turns with the baseline: latency by stage, memory, energy, and what counted savings are worth.
 
-    With --model somebody else's models take turns too, and what a pass of each contains is said.
+    With --model, models of others take turns too, and the table says what a pass of each contains.
 
     Example: proscale-bench profile --schedule 3,3,3 --backbone tiny --size 64x96
     """
