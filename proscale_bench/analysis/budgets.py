@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from proscale_bench.analysis.limit_scope import fits, found_alike, is_model, is_of, own_data
-from proscale_bench.config.budget import Limit
+from proscale_bench.config.limit import Limit
 from proscale_bench.cost.count import FlopCount, count_model
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.cost.rules import Convention, get_rules

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proscale_bench.config.budget import Limit
 from proscale_bench.config.choices import EMBEDDED
+from proscale_bench.config.limit import Limit
 from proscale_bench.cost.geometry import COCO_SIZES
 from proscale_bench.results.metrics import METRICS
 

@@ -49,8 +49,7 @@ class AnyModelOptions(Options):
         Raises:
             BenchError: one is given.
         """
-        names = ("model_args", "against", "inputs", "depth", "allow", "training", "memory")
-        given = {name: getattr(self, name, None) for name in names}
+        given = {name: getattr(self, name) for name in ("model_args", "against", "inputs", "depth", "allow")}
         for name in (name for name, value in given.items() if value):
             hint = "name one of somebody else's" if self.own_models else "name one"
             raise BenchError(f"--{name.replace('_', '-')} is of a model that --model names", hint)

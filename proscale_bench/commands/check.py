@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from proscale_bench.analysis.base import Number
     from proscale_bench.analysis.budgets import Checker, Finding
     from proscale_bench.analysis.explain import Explanation
-    from proscale_bench.config.budget import Limit, LimitedWeights
+    from proscale_bench.config.limit import Limit, LimitedWeights
     from proscale_bench.cost.rules import Convention
     from proscale_bench.results.collect import SourcedRecord
     from proscale_bench.results.record import Record
@@ -130,7 +130,7 @@ def examine(
     checker = Checker(lambda: read_run(*paths), read_run, in_convention if convert else None)
 
     def found() -> tuple[list[Limit], list[Finding]]:
-        limits = [limit for path in budgets for limit in read_budgets(path, read_weights, read_model)]
+        limits = [limit for path in budgets for limit in read_budgets(path, read_weights, read_model, read_pass)]
         return limits, checker.check(limits)
 
     limits, findings = found()
@@ -151,7 +151,7 @@ def in_convention(record: Record, convention: Convention) -> Record:
 def read_weights(path: Path) -> LimitedWeights:
     """The model of weights that a budget names; their header tells it, where they are of a kind that has one."""
     from proscale_bench.bench.specs import read_spec
-    from proscale_bench.config.budget import LimitedWeights
+    from proscale_bench.config.limit import LimitedWeights
     from proscale_bench.config.weights import read_header
 
     spec = read_spec(path)
@@ -174,6 +174,13 @@ def read_model(request: ModelRequest, size: str, baseline: ModelRequest | None) 
     for one in found.notes:
         note(f"{request}: {one}")
     return found.spec
+
+
+def read_pass(spec: ModelSpec, training: bool, memory: bool) -> ModelSpec:
+    """A model of ours whose training or memory a budget limits: it is run once where it is counted."""
+    from proscale_bench.bench.own_pass import traced_pass
+
+    return traced_pass(spec, training=training, memory=memory)
 
 
 def read_run(*paths: Path) -> Sequence[SourcedRecord]:

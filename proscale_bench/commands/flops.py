@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from proscale_bench.commands.any_model import AnyModelOptions, flops_of_models
 from proscale_bench.commands.options import (
-    ANY_MODEL,
     OUTPUT_SIZE,
     ExportOptions,
     MaybePath,
@@ -37,9 +36,9 @@ class FlopsOptions(ModelOptions, AnyModelOptions, ExportOptions):
 
     size: MaybeStr = size_flag(None, "[default: coco-first100; with --model what it was made for, else 640x640]")
     output_size: MaybeStr = OUTPUT_SIZE
-    training: bool = flag("--training", "Count a forward and a backward pass, in training mode.", ANY_MODEL)
-    memory: bool = flag("--memory", "Show the peak of activations, too.", ANY_MODEL)
-    batch_size: int = flag("--batch-size, -n N", "Number of images in the pass.", ANY_MODEL, default=1, min=1)
+    training: bool = flag("--training", "Count a forward and a backward pass, in training mode.")
+    memory: bool = flag("--memory", "Show the peak of activations, too.")
+    batch_size: int = flag("--batch-size, -n N", "Number of images in a pass that is traced.", default=1, min=1)
     rules: str = flag(
         "--rules NAME", "Rule set of the count: fvcore, published, complete or products.", default="fvcore"
     )
@@ -51,6 +50,11 @@ class FlopsOptions(ModelOptions, AnyModelOptions, ExportOptions):
     )
     verify: bool = flag("--verify", "Repeat the count by a trace and by fvcore; --verify=all: at every size.")
     verify_all: bool = flag("--verify-all", hidden=True)
+
+    @property
+    def is_traced(self) -> bool:
+        """What is asked for has no closed form."""
+        return self.training or self.memory
 
 
 @takes(FlopsOptions)
@@ -75,11 +79,11 @@ def flops(options: FlopsOptions) -> None:
     if options.others:
         return flops_of_models(options)
     options.refuse_without_model()
-    if options.batch_size > 1 or options.training:
-        raise BenchError(
-            f"--{'training' if options.training else 'batch-size'} is of a model that --model names",
-            "a count of ours is of one image",
-        )
+    if options.is_traced:
+        return flops_of_passes(options)
+    if options.batch_size > 1:
+        hint = "a count of ours is of one image; with --training or --memory of a batch"
+        raise BenchError("--batch-size is of a model that --model names", hint)
     exports, as_executed = options.exports(), options.as_executed
     size = parse_size(DEFAULT_SIZE if options.size is None else options.size, options.output_size)
     rules = get_rules(options.rules)
@@ -102,6 +106,50 @@ def flops(options: FlopsOptions) -> None:
     print_lines(console, render.headlines(counts), style="")
     print_lines(console, [*notes, *render.footer(counts[0], as_executed)])
     return None
+
+
+def flops_of_passes(options: FlopsOptions) -> None:
+    """Count the training of models of ours, or the peak of their activations, of which a trace tells.
+
+    Raises:
+        BenchError: a flag is wrong, or a model cannot be run.
+    """
+    from proscale_bench.bench.own_pass import traced_pass
+    from proscale_bench.commands.exporting import print_lines, print_tables
+    from proscale_bench.commands.progress import LINE_EVERY_S, progress_bar, uninterrupted
+    from proscale_bench.cost.count import count_model
+    from proscale_bench.cost.geometry import COCO_SIZES, in_batch, parse_size
+    from proscale_bench.cost.rules import Convention, get_rules
+    from proscale_bench.render import flops as render
+    from proscale_bench.render.notes import notes_on_models
+    from proscale_bench.specs.model import by_exit
+
+    for name in ("as_executed", "verify", "verify_all"):
+        if getattr(options, name):
+            hint = "ask for one after the other"
+            raise BenchError(f"--{name.replace('_', '-')} goes with neither --training nor --memory", hint)
+    if options.size in COCO_SIZES:
+        hint = "give a size as in --size 640x640"
+        raise BenchError(f"--size {options.size}: a trace is of one size, and this is many", hint)
+    exports, rules = options.exports(), get_rules(options.rules)
+    convention = one_of(Convention, options.convention, "convention")
+    size = in_batch(parse_size(options.size or "640x640", options.output_size), options.batch_size)
+    models = options.specs()
+    specs = [traced_pass(spec, training=options.training, memory=options.memory) for spec in by_exit(models)]
+    with progress_bar("loading torch", line_after_s=LINE_EVERY_S) as bar:
+        with uninterrupted():
+            import torch  # noqa: F401
+        counts: list[FlopCount] = []
+        for spec in specs:
+            bar.show(str(spec), len(counts), len(specs))
+            counts.append(count_model(spec, size, rules, convention))
+            counts[-1].row()  # its baseline is traced too
+    notes = notes_on_models(models)
+    exports.write([count.row() for count in counts], lambda: render.markdown(counts, options.by.value, notes=notes))
+    console = exports.console
+    print_tables(console, render.tables(counts, options.by.value, console.width))
+    print_lines(console, render.headlines(counts), style="")
+    print_lines(console, [*notes, *render.footer(counts[0])])
 
 
 def verify_counts(counts: Sequence[FlopCount], *, all_sizes: bool, as_executed: bool) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ What a limit leaves open is as its budget has it, then as `defaults` has it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,19 +29,20 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 
 from proscale_bench.config import choices
 from proscale_bench.config.catalogue import parse_schedule_of
+from proscale_bench.config.limit import Bound, Level, Limit, LimitedWeights
 from proscale_bench.config.model_request import AnyModelFields
 from proscale_bench.config.yaml_file import Document, SchemaVersion, StrictModel, as_tuple, load_yaml, seen_from
 from proscale_bench.errors import BenchError
 from proscale_bench.specs.backbones import BackboneName
 from proscale_bench.specs.custom import CUSTOM, ModelRequest
 from proscale_bench.specs.families import MASK2FORMER, is_own, own_model
-from proscale_bench.specs.model import EncoderSpec, ModelSpec, model_words
+from proscale_bench.specs.model import EncoderSpec, ModelSpec
 
 # YAML reads the bare word off as false.
-Level = Annotated[Literal["error", "warn", "off"], BeforeValidator(lambda word: "off" if word is False else word)]
-Bound = Literal["max", "min", "max_increase_pct", "max_decrease_pct"]
+LevelWord = Annotated[Level, BeforeValidator(lambda word: "off" if word is False else word)]
 BOUNDS: tuple[Bound, ...] = ("max", "min", "max_increase_pct", "max_decrease_pct")
 AGAINST = ("baseline", "record")  # or the path of a run
+OF_OTHERS = ("model_args", "inputs", "depth", "allow", "baseline")  # keys of models of somebody else's
 OF_PARTS = {"encoder_gflops": "encoder", "token_layers_gflops": "encoder_token_layers"}
 
 
@@ -73,7 +74,7 @@ class _Limit(BudgetSection):
     max_increase_pct: Percent | None = None
     max_decrease_pct: Percent | None = None
     against: Name | None = None
-    level: Level | None = None
+    level: LevelWord | None = None
     min_change: MinChange | None = None
 
     @model_validator(mode="before")
@@ -149,7 +150,7 @@ class Defaults(ProfileScope, AccuracyScope):
     size: Name | None = None
     rules: Literal["fvcore", "published", "complete", "products"] | None = None
     convention: Literal["mac", "flop"] | None = None
-    level: Level | None = None
+    level: LevelWord | None = None
     min_change: MinChange | None = None
 
 
@@ -193,99 +194,23 @@ class BudgetFile(StrictModel):
     budgets: Annotated[list[Budget], Field(min_length=1, max_length=5_000)]
 
 
-@dataclass(frozen=True)
-class LimitedWeights:
-    """Weights that a budget is on.
-
-    Args:
-        digest, data: of the weights, and what they were trained on; None where the file does not say.
-    """
-
-    file: Path
-    spec: ModelSpec
-    digest: str | None = None
-    data: str | None = None
-
-
-@dataclass(frozen=True)
-class Limit:
-    """One bound on one metric of one configuration, with all that its file's defaults fill in.
-
-    Args:
-        spec: the model; its classes are open to what was measured where the file names none: see `classes`.
-        written: the schedule, or the file of weights, as the file has it.
-        key: where the bound's number stands in the document.
-        line, column: of the metric's key, from 1; `size_at` is `file:line:column` of the size.
-        against: `baseline`, `record`, or the path of a run; None where the bound is absolute.
-        min_change: an excess below so many percent of the bound (metrics in percent: points) does not count.
-    """
-
-    file: str
-    line: int
-    column: int
-    key: tuple[str | int, ...]
-    metric: str
-    bound: Bound
-    value: float
-    level: Level
-    min_change: float
-    spec: ModelSpec
-    weights: LimitedWeights | None
-    classes: int | None
-    written: str
-    size: str
-    size_at: str
-    rules: str
-    convention: Literal["mac", "flop"]
-    device: str | None
-    dtype: str | None
-    batch_size: int | None
-    mode: str | None
-    engine: choices.EngineName | None
-    threads: int | None
-    sampling: str | None
-    optimizations: bool | None
-    dataset: str | None
-    split: str | None
-    images: int | None
-    tasks: tuple[choices.Task, ...] | None
-    published: bool
-    against: str | None
-
-    @property
-    def at(self) -> str:
-        """`file:line:column` of the metric's key."""
-        return f"{self.file}:{self.line}:{self.column}"
-
-    @property
-    def schedule(self) -> EncoderSpec:
-        return self.spec.encoder
-
-    @property
-    def backbone(self) -> str:
-        return self.spec.backbone_name
-
-    @property
-    def model(self) -> str:
-        """The model in words: `3,3,3 on tiny, 20 queries`."""
-        if self.spec.family == CUSTOM:
-            return self.written
-        own = dict(self.spec.dimensions()) | ({"classes": self.classes} if self.classes else {})
-        return f"{self.written} on {model_words(self.backbone, own)}"
-
-
 WeightsReader = Callable[[Path], LimitedWeights]
 ModelReader = Callable[[ModelRequest, str, "ModelRequest | None"], ModelSpec]  # of a model, a size, and its baseline
+PassReader = Callable[[ModelSpec, bool, bool], ModelSpec]  # of a model of ours, its training, and its memory
 
 
 def read_budgets(
-    path: Path, read_weights: WeightsReader | None = None, read_model: ModelReader | None = None
+    path: Path,
+    read_weights: WeightsReader | None = None,
+    read_model: ModelReader | None = None,
+    read_pass: PassReader | None = None,
 ) -> list[Limit]:
     """Every limit of a file, in its order.
 
     Args:
         read_weights: reads the weights that a budget names; None where none can be read.
         read_model: loads and traces the model that a budget names; None where nobody's code is to be run.
+        read_pass: makes a model of ours one whose training or memory is traced.
 
     Raises:
         BenchError: each problem at its `file:line:column`; unknown schedules, backbones and metrics among them.
@@ -296,7 +221,7 @@ def read_budgets(
     read = cache(read_weights) if read_weights else None
     for index, budget in enumerate(document.value.budgets):
         named = None if is_own(budget.model or MASK2FORMER) else (_any_model(document, index, read_model), None)
-        found = list(_limits(document, index, *(named or _model(document, index, read_schedule, read))))
+        found = list(_limits(document, index, *(named or _model(document, index, read_schedule, read)), read_pass))
         if not found:
             message = f"no limit on {budget.schedule or budget.weights or budget.model}"
             raise document.error(("budgets", index), message, "as in encoder_gflops: {max: 63.5}")
@@ -312,6 +237,9 @@ def _model(
 ) -> tuple[ModelSpec, LimitedWeights | None]:
     """The model of a budget, and its weights."""
     budget, defaults = document.value.budgets[index], document.value.defaults
+    for name in (name for name in OF_OTHERS if getattr(budget, name)):
+        message = f"{name}: is of a model of somebody else's, which `model` names"
+        raise document.error(("budgets", index, name), message, "leave it out")
     with document.at("budgets", index, "weights" if budget.weights else "schedule"):
         if budget.weights is None:
             if budget.schedule is None:
@@ -346,7 +274,11 @@ def _any_model(document: Document[BudgetFile], index: int, read_model: ModelRead
 
 
 def _limits(
-    document: Document[BudgetFile], index: int, spec: ModelSpec, weights: LimitedWeights | None
+    document: Document[BudgetFile],
+    index: int,
+    spec: ModelSpec,
+    weights: LimitedWeights | None,
+    read_pass: PassReader | None,
 ) -> Iterator[Limit]:
     budget, defaults, folder = document.value.budgets[index], document.value.defaults, Path(document.path).parent
     of_budget = BUILT_IN | _given(defaults) | _given(budget)
@@ -355,10 +287,13 @@ def _limits(
         if limit is None:
             continue
         key = ("budgets", index, metric)
-        if metric == "activation_mib" and spec.family != CUSTOM:
-            raise document.error(key, f"{metric}: is of a model that is traced", "name it with `model`")
         line, column = document.place(*key)
         scope = of_budget | _given(limit)
+        limited = spec
+        if spec.family != CUSTOM and isinstance(limit, CostLimit) and (budget.training or metric == "activation_mib"):
+            if read_pass is None or scope["size"].startswith("coco-"):
+                raise document.error(key, f"{metric}: a trace is of one size", "say size: 640x640")
+            limited = read_pass(spec, budget.training, metric == "activation_mib")
         if isinstance(limit, ProfileLimit) and scope["device"] is None:
             raise document.error(key, f"{metric}: no device", "what is measured is compared on one device: name it")
         for bound in BOUNDS:
@@ -372,7 +307,7 @@ def _limits(
                     metric=metric,
                     bound=bound,
                     value=value,
-                    spec=spec,
+                    spec=limited,
                     weights=weights,
                     classes=spec.classes if weights else budget.classes or defaults.classes,
                     written=budget.schedule or budget.weights or str(spec),

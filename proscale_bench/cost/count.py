@@ -8,11 +8,12 @@ from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from proscale_bench.cost.closed_form import ClosedForm, quantity_of
-from proscale_bench.cost.geometry import BatchInput, InputSize, batch_of, parse_size, unpadded
+from proscale_bench.cost.geometry import BatchInput, InputSize, batch_of, in_batch, parse_size, unpadded
 from proscale_bench.cost.rules import Convention, Rules, get_rules
 from proscale_bench.specs.levels import STRIDES, TOKEN_LEVELS
 from proscale_bench.specs.model import EncoderSpec, ModelSpec, rows, with_sums
 from proscale_bench.specs.terms import Terms, Tokens
+from proscale_bench.specs.traced_pass import TracedPass
 from proscale_bench.units import GIGA, MEGA, MIB, reduction_pct
 
 Number = TypeVar("Number", bound=float | None)
@@ -289,6 +290,8 @@ def as_given(spec: ModelSpec, size: InputSize) -> InputSize:
     Raises:
         BenchError: images are too small for it.
     """
+    if isinstance(spec, TracedPass):
+        return in_batch(as_given(spec.model, size), size.images)
     if hasattr(spec, "tracer"):
         return size if isinstance(size, BatchInput) else batch_of(size, 1)
     if isinstance(size, BatchInput):  # of a model that is traced, which is held against this one

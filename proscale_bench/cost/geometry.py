@@ -99,6 +99,11 @@ def batch_of(size: InputSize, images: int) -> BatchInput:
     )
 
 
+def in_batch(size: InputSize, images: int) -> BatchInput:
+    """A pass over so many images of an explicit size, padded as they are."""
+    return BatchInput(size.name, size.groups, size.height_px, size.width_px, size.pads, batch_size=images)
+
+
 def parse_size(size: str | Size = DEFAULT_SIZE, output_size: str | Size | None = None) -> InputSize:
     """Read `800x1333` (height x width), (800, 1333), `coco-first100` or `coco-val`.
 

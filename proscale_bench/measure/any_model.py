@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.measure.flops import EINSUMS, Recorder, Trace
 from proscale_bench.measure.general_operators import FOLLOWED, GENERAL
-from proscale_bench.measure.operators import OperatorTable, Scope
+from proscale_bench.measure.operators import OperatorRule, OperatorTable, Scope
 from proscale_bench.measure.workspace import workspace_bytes
 from proscale_bench.specs.custom import BACKWARD, REST
 from proscale_bench.specs.model import Part, leaves
@@ -84,6 +84,7 @@ def trace_any(
     allowed: Sequence[str] = (),
     training: bool = False,
     memory: bool = False,
+    rules: Mapping[Any, OperatorRule] | None = None,
 ) -> ModelTrace:
     """Trace a pass of a model: forward in eval mode, or forward and backward in training mode.
 
@@ -94,6 +95,7 @@ def trace_any(
         allowed: operators without a rule that count as nothing, as `aten.foo`.
         memory: not on the meta device, which runs attention otherwise than a CPU.
         training: the backward pass is of the sum of all outputs, which costs what a loss on them costs.
+        rules: of operators that are counted otherwise than in any model.
 
     Raises:
         BenchError: an operator without a rule (exit code 3).
@@ -110,14 +112,18 @@ def trace_any(
             if engine == "trace-meta" and not all(one.is_meta for one in given.parameters()):
                 given = copy.deepcopy(given).to("meta")  # somebody had built it already
             parts, inputs = tree(given), make_inputs(given)
-            recorder = _GeneralRecorder(parts, allowed, engine)
+            warm, recorder = (_GeneralRecorder(parts, allowed, engine, rules or {}) for _ in range(2))
             given.train(training)
             plain = _plainly(training, has_lstm=any(isinstance(one, nn.LSTM) for one in given.modules()))
-            with torch.set_grad_enabled(training), plain, _on(engine, inputs) as ready, recorder.watching(given):
-                outputs = ready.call(given)
-                if training:
-                    recorder.scopes[:] = [Scope(BACKWARD)]
-                    _summed(outputs).backward()  # type: ignore[no-untyped-call]
+            with torch.set_grad_enabled(training), plain, _on(engine, inputs) as ready:
+                if memory:  # a first pass makes what a model keeps from one to the next, as positions
+                    with warm.watching(given):
+                        ready.call(given)
+                with recorder.watching(given):
+                    outputs = ready.call(given)
+                    if training:
+                        recorder.scopes[:] = [Scope(BACKWARD)]
+                        _summed(outputs).backward()  # type: ignore[no-untyped-call]
             return ModelTrace(recorder.trace(), engine, parts, parameters_of(given), recorder.peak_bytes)
         except BenchError:
             raise
@@ -130,9 +136,11 @@ def trace_any(
 class _GeneralRecorder(Recorder):  # type: ignore[no-untyped-call]
     """Knows the operators of the field, and says of one that it does not know where it ran."""
 
-    def __init__(self, parts: Sequence[Part], allowed: Sequence[str], engine: Engine) -> None:
+    def __init__(
+        self, parts: Sequence[Part], allowed: Sequence[str], engine: Engine, rules: Mapping[Any, OperatorRule]
+    ) -> None:
         named = {one for one in map(operator_named, allowed) if one is not None}
-        table = OperatorTable(GENERAL.rules, GENERAL.uncounted | named, GENERAL.moves)
+        table = OperatorTable({**GENERAL.rules, **rules}, GENERAL.uncounted | named, GENERAL.moves)
         super().__init__(REST, leaves(parts), table, FOLLOWED)
         self.engine = engine
         self.peak_bytes = self._live_bytes = 0

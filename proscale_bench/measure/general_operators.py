@@ -125,6 +125,11 @@ def in_place(names: str) -> set[Any]:
     return packets(names) | packets(" ".join(f"{name}_" for name in names.split()))
 
 
+def _deformable_convolution_backward(scope: Scope, args: Any, result: Any) -> Counted:
+    """The gradients of the sampled input and of the kernel: each is as many products as the convolution."""
+    return ((Operator.DEFORM_CONV, 2 * args[0].numel() * args[2][0].numel()),)
+
+
 def _of_torchvision(names: str) -> set[Any]:
     """Operators of torchvision's own, where it is imported."""
     import torchvision  # noqa: F401
@@ -160,7 +165,7 @@ RULES: dict[Any, OperatorRule] = RULE_TABLE | {
         "mean": _mean,
     }.items()
     for packet in packets(names)
-}
+} | {packet: _deformable_convolution_backward for packet in _of_torchvision("_deform_conv2d_backward")}
 
 WITH_PRODUCTS = ("attention", "rnn_layer", "linear_backward")  # in names of backward passes that run matrix products
 

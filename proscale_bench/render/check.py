@@ -13,7 +13,7 @@ from proscale_bench.units import printable, show_share
 if TYPE_CHECKING:
     from proscale_bench.analysis.budgets import Finding
     from proscale_bench.analysis.explain import Explanation
-    from proscale_bench.config.budget import Limit
+    from proscale_bench.config.limit import Limit
 
 MARKS = {"kept": "ok", "exceeded": "EXCEEDED", "unknown": "UNKNOWN"}
 MARKDOWN_HEADER = ("", "configuration", "metric", "found", "expected")

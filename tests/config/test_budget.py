@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proscale_bench.config.budget import BUDGET_METRICS, Limit, read_budgets
+from proscale_bench.config.budget import BUDGET_METRICS, read_budgets
 from proscale_bench.config.budget_update import rewrite
+from proscale_bench.config.limit import Limit
 from proscale_bench.errors import BenchError
 from proscale_bench.results.metrics import METRICS
 
