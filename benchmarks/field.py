@@ -1,10 +1,11 @@
 """The picture of the field: models of many families, counted alike, timed in turns, published accuracies beside.
 
-Run by hand, after the session that it reads (see docs/any-model.md):
+Run by hand, on a quiet machine:
 
-    python benchmarks/field.py reports/field
+    python benchmarks/field.py reports/field --measure 34
 
-The session was run in its folder `models`, where the configurations are. This reads its records, counts every product
+The session is run in its folder `models`, where the configurations are, with so many seconds a model: ten minutes in
+all. Without `--measure` the records that are there are drawn. This reads them, counts every product
 of each model at the size that was timed, and writes `field.md`, `field.csv`, `field.svg` and `field.png` beside them.
 Accuracies are those of the registry: at the size that their source used, by weights that nobody loaded here. Latencies
 are of random weights, at one size for all.
@@ -16,6 +17,9 @@ import argparse
 import csv
 import io
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,16 +48,16 @@ MODELS = {
     "baseline": ("Mask2Former R50", "mask2former-r50"),
     "3,3,3": ("PRO-SCALE 3,3,3 R50", "pro-scale-r50"),
     "hf:mask2former-r50.json": ("Mask2Former (HF)", "mask2former-r50"),
-    "hf:maskformer-r50.json": ("MaskFormer R50", None),
+    "hf:maskformer-r50.json": ("MaskFormer R50", "maskformer-r50-coco-panoptic"),
     "hf:eomt-small-640.json(attn_mask_probs=0)": ("EoMT S", "eomt-vit-s-640"),
     "hf:eomt-base-640.json(attn_mask_probs=0)": ("EoMT B", "eomt-vit-b-640"),
     "hf:detr-r50.json": ("DETR R50", "detr-r50"),
-    "hf:conditional-detr-r50.json": ("Conditional DETR R50", None),
+    "hf:conditional-detr-r50.json": ("Conditional DETR R50", "conditional-detr-r50"),
     "hf:deformable-detr-r50.json": ("Deformable DETR R50", "deformable-detr-r50"),
     "hf:rt-detr-r18.json": ("RT-DETR R18", "rt-detr-r18"),
     "hf:rt-detr-r50.json": ("RT-DETR R50", "rt-detr-r50"),
     "hf:lw-detr-small.json": ("LW-DETR small", "lw-detr-small"),
-    "hf:d-fine-l.json": ("D-FINE L", None),
+    "hf:d-fine-l.json": ("D-FINE L", "d-fine-l"),
 }
 NOT_KNOWN = "–"
 COLUMNS = (
@@ -218,10 +222,23 @@ def table_csv(found: Sequence[Rival]) -> str:
     return stream.getvalue()
 
 
+def measure(run: Path, seconds: float) -> None:
+    """Time all models in turns, in place of the records that are there."""
+    words = [word for one in MODELS for word in (("--model" if ":" in one else "--schedule"), one)]
+    how = ("--backbone", "resnet50", "--size", "640x640", "--device", "cpu", "--threads", "2")
+    shutil.rmtree(run / "records", ignore_errors=True)
+    command = [sys.executable, "-m", "proscale_bench", "profile", *words, *how, "--max-seconds", str(seconds)]
+    subprocess.run([*command, "--out", str(run), "--force"], check=True, cwd=run / "models")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of the session")
-    run = parser.parse_args().run.resolve()
+    parser.add_argument("--measure", type=float, metavar="SECONDS", help="run the session first, so long a model")
+    given = parser.parse_args()
+    run = given.run.resolve()
+    if given.measure is not None:
+        measure(run, given.measure)
     found = rivals(load(run)[0], run / "models")
     write_atomic(run / "field.md", document(found))
     write_atomic(run / "field.csv", table_csv(found))

@@ -137,35 +137,39 @@ def _of_torchvision(names: str) -> set[Any]:
     return {getattr(torch.ops.torchvision, name) for name in names.split()}
 
 
-RULES: dict[Any, OperatorRule] = RULE_TABLE | {
-    packet: rule
-    for names, rule in {
-        "addmm": _product(1, Operator.LINEAR),
-        "mm _scaled_mm _int_mm": _product(0, Operator.LINEAR),
-        "mv dot vdot": _product(0, Operator.MATRIX_VECTOR),
-        "addmv": _product(1, Operator.MATRIX_VECTOR),
-        "bmm": _product(0, Operator.BMM),
-        "baddbmm": _product(1, Operator.MASKED_QK),
-        "addbmm": _summed_bmm,
-        "affine_grid_generator": _affine_grid,
-        "_trilinear": _trilinear,
-        "addr _weight_norm_interface": an_element(Operator.ELEMENTWISE_PRODUCT, 1),
-        "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention": _fused_attention,
-        "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention": _fused_attention,
-        "convolution_backward": _convolution_backward,
-        "mul mul_ addcmul addcmul_": _elementwise,
-        "native_batch_norm _native_batch_norm_legit": _batch_norm,
-        "_native_batch_norm_legit_no_training": _batch_norm,
-        "native_group_norm": _norm(Operator.GROUP_NORM, 1),
-        "native_layer_norm": _norm(Operator.LAYER_NORM, 2),
-        "grid_sampler_2d": an_element(Operator.GRID_SAMPLER, 4),
-        "upsample_bilinear2d": an_element(Operator.UPSAMPLE_BILINEAR2D, 4),
-        "upsample_nearest2d": an_element(Operator.UPSAMPLE_NEAREST2D, 1),
-        "_adaptive_avg_pool2d": _adaptive_pool,
-        "mean": _mean,
-    }.items()
-    for packet in packets(names)
-} | {packet: _deformable_convolution_backward for packet in _of_torchvision("_deform_conv2d_backward")}
+RULES: dict[Any, OperatorRule] = (
+    RULE_TABLE
+    | {
+        packet: rule
+        for names, rule in {
+            "addmm": _product(1, Operator.LINEAR),
+            "mm _scaled_mm _int_mm": _product(0, Operator.LINEAR),
+            "mv dot vdot": _product(0, Operator.MATRIX_VECTOR),
+            "addmv": _product(1, Operator.MATRIX_VECTOR),
+            "bmm": _product(0, Operator.BMM),
+            "baddbmm": _product(1, Operator.MASKED_QK),
+            "addbmm": _summed_bmm,
+            "affine_grid_generator": _affine_grid,
+            "_trilinear": _trilinear,
+            "addr _weight_norm_interface": an_element(Operator.ELEMENTWISE_PRODUCT, 1),
+            "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention": _fused_attention,
+            "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention": _fused_attention,
+            "convolution_backward": _convolution_backward,
+            "mul mul_ addcmul addcmul_": _elementwise,
+            "native_batch_norm _native_batch_norm_legit": _batch_norm,
+            "_native_batch_norm_legit_no_training": _batch_norm,
+            "native_group_norm": _norm(Operator.GROUP_NORM, 1),
+            "native_layer_norm": _norm(Operator.LAYER_NORM, 2),
+            "grid_sampler_2d": an_element(Operator.GRID_SAMPLER, 4),
+            "upsample_bilinear2d": an_element(Operator.UPSAMPLE_BILINEAR2D, 4),
+            "upsample_nearest2d": an_element(Operator.UPSAMPLE_NEAREST2D, 1),
+            "_adaptive_avg_pool2d": _adaptive_pool,
+            "mean": _mean,
+        }.items()
+        for packet in packets(names)
+    }
+    | dict.fromkeys(_of_torchvision("_deform_conv2d_backward"), _deformable_convolution_backward)
+)
 
 WITH_PRODUCTS = ("attention", "rnn_layer", "linear_backward")  # in names of backward passes that run matrix products
 

@@ -61,7 +61,7 @@ def test_training_equals_torchs_own_count(model: str, schedule: str) -> None:
     assert sum(found.flops.values()) == by_torch(spec, (96, 128), batch)
     alone = counted(spec, "96x128", batch)
     assert found.gflops["encoder"] == pytest.approx(alone.gflops["encoder"], rel=1e-3)
-    assert found.gflops["total"] >= 0.999 * alone.gflops["total"] + found.gflops["backward"]  # of every layer's output
+    assert found.gflops["total"] > 2 * alone.gflops["total"]
 
 
 def test_a_batch_is_told_by_the_image_and_rows_say_what_the_pass_is() -> None:
