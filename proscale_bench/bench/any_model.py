@@ -98,16 +98,22 @@ def _loaded(request: ModelRequest) -> LoadedModel:
 
 @lru_cache(maxsize=256)
 def _traced(request: ModelRequest, sides: Size, batch_size: int) -> ModelTrace:
+    import torch
+
     from proscale_bench.measure.any_model import trace_any
 
     loaded = _loaded(request)
 
+    def build() -> nn.Module:
+        torch.manual_seed(0)  # what detectors find, and so what they run, depends on their random weights
+        return loaded.build()
+
     def tree(model: nn.Module) -> tuple[Part, ...]:
         return parts_of(children_of(model, request), request.training)
 
-    with talking_to_stderr(), faults_of(f"{request} at {sides[0]}x{sides[1]}"):
+    with talking_to_stderr(), faults_of(f"{request} at {sides[0]}x{sides[1]}"), torch.random.fork_rng(devices=()):
         return trace_any(
-            loaded.build,
+            build,
             lambda model: loaded.inputs(model, sides, batch_size),
             tree,
             request.allowed,

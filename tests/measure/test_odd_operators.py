@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
+from proscale_bench.bench import any_model
 from proscale_bench.bench.any_model import children_of
+from proscale_bench.bench.loader import load
+from proscale_bench.config.model_request import read_request
+from proscale_bench.cost.count import count_model
 from proscale_bench.cost.rules import get_rules
 from proscale_bench.errors import BenchError
 from proscale_bench.measure.any_model import Inputs, ModelTrace, trace_any
@@ -265,3 +270,38 @@ class Holds(nn.Module):
 def test_what_a_part_only_holds_is_booked_under_it() -> None:
     expected = {"by_name": 128 * 12, "in_turns": 128 * (16 + 8), "outside": 0}
     assert traced(Holds, depth=1).trace.flops(get_rules("products")) == expected
+
+
+CHOOSES = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.score, self.head = nn.Conv2d(3, 1, 1), nn.Linear(3, 5)
+
+    def forward(self, images):
+        return self.head(images.movedim(1, -1)[self.score(images)[:, 0] > 0])
+"""
+
+
+def test_what_depends_on_random_weights_is_the_same_in_every_run(tmp_path: Path) -> None:
+    """As the boxes that a detector finds, whose heads run on so many."""
+    (tmp_path / "chooses.py").write_text(CHOOSES)
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        any_model._traced.cache_clear()
+        model = any_model.find_model(read_request(f"{tmp_path}/chooses.py:Net"), "16x16")
+        assert model.spec.engine == "trace-cpu"
+        assert torch.equal(torch.get_rng_state(), before)
+        found.append(count_model(model.spec, model.size, get_rules("products")).flops)
+    assert found[0] == found[1]
+    loaded = load(read_request(f"{tmp_path}/chooses.py:Net"))
+    torch.manual_seed(0)
+    one = loaded.build()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        loaded.inputs(one, (16, 16), 1).call(one)
+    assert 2 * sum(found[0].values()) == counter.get_total_flops()
