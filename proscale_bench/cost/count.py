@@ -141,9 +141,8 @@ class FlopCount:
     @cached_property
     def level_tokens(self) -> dict[str, float]:
         """Tokens of every level that there can be, coarse to fine; a mean over the size's images."""
-        return {
-            level: _mean(quantity_of(Tokens(STRIDES[level]), self.input), self.input.images) for level in TOKEN_LEVELS
-        }
+        images = self._grouped_images
+        return {level: _mean(quantity_of(Tokens(STRIDES[level]), self.input), images) for level in TOKEN_LEVELS}
 
     @cached_property
     def layers(self) -> tuple[LayerCost, ...]:
@@ -154,7 +153,7 @@ class FlopCount:
             LayerCost(
                 layer.stage,
                 layer.levels,
-                _mean(sum(quantity_of(tokens, self.input) for tokens in layer.tokens), images),
+                _mean(sum(quantity_of(tokens, self.input) for tokens in layer.tokens), self._grouped_images),
                 float(self.flops[part] / (GIGA * images)),
                 layer.reads,
                 layer.keep,
@@ -162,6 +161,11 @@ class FlopCount:
             )
             for part, layer in zip(numbered, self.spec.layers, strict=True)
         )
+
+    @property
+    def _grouped_images(self) -> int:
+        """The images that a quantity is summed over: one of a batch, whose images are alike."""
+        return sum(group.images for group in self.input.groups)
 
     @cached_property
     def baseline(self) -> FlopCount | None:
@@ -291,7 +295,8 @@ def as_given(spec: ModelSpec, size: InputSize) -> InputSize:
         BenchError: images are too small for it.
     """
     if isinstance(spec, TracedPass):
-        return in_batch(as_given(spec.model, size), size.images)
+        plain = InputSize(size.name, size.groups, size.height_px, size.width_px, size.pads)
+        return in_batch(as_given(spec.model, plain), size.images)
     if hasattr(spec, "tracer"):
         return size if isinstance(size, BatchInput) else batch_of(size, 1)
     if isinstance(size, BatchInput):  # of a model that is traced, which is held against this one

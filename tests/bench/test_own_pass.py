@@ -68,6 +68,7 @@ def test_a_batch_is_told_by_the_image_and_rows_say_what_the_pass_is() -> None:
     spec = spec_of("mask2former", "1,1,1")
     one, two = (counted(traced_pass(spec, training=True), "90x100", batch).row() for batch in (1, 2))
     assert one["gflops"] == pytest.approx(two["gflops"], rel=1e-3)  # what is made once for a batch is half as much
+    assert [layer["tokens"] for layer in one["layers"]] == [layer["tokens"] for layer in two["layers"]]
     assert one["dimensions"]["pass"] == "forward and backward"
     assert one["input"]["padded_height_px"] == 96
     assert two["input"]["images"] == 2
