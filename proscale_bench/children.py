@@ -1,4 +1,4 @@
-"""Starting a module of this package in a process of its own: the one place of the package that starts any.
+"""Starting processes, of a module of this package or of a compiler: the one place of the package that starts any.
 
 `python -m` and `multiprocessing` put the working folder first on the path of modules, so a file named `torch.py` in
 somebody's folder of data would run. Here, the path has what was installed or named in $PYTHONPATH, and this very
@@ -10,9 +10,11 @@ A node of a cluster may know nothing of the package, so this module is sent to i
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,25 @@ def start(
         options["stdin"] = subprocess.PIPE
     options["env"] = without_working_folder(options.get("env") or os.environ)
     return subprocess.Popen(python_command(module, *life, *arguments, root=root), **options)
+
+
+def compile_with(command: Sequence[str], folder: Path, within_s: float) -> None:
+    """Run a compiler in a folder of its own, so that nothing of the working folder is found by it.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it is not there, fails or takes too long.
+    """
+    program = shutil.which(command[0])
+    if program is None or not Path(program).is_absolute():  # an empty entry of $PATH would mean the working folder
+        raise FileNotFoundError(command[0])
+    subprocess.run(
+        [program, *command[1:]],
+        check=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=within_s,
+        cwd=folder,
+    )
 
 
 def without_working_folder(environment: Any) -> dict[str, str]:

@@ -51,7 +51,7 @@ def test_the_whole_package_starts_processes_in_one_place() -> None:
         source = path.read_text().replace("subprocess.Popen[bytes]", "Child")
         if starts := started_in(source):
             found[path.relative_to(ROOT).as_posix()] = starts
-    assert found == {"proscale_bench/children.py": ["subprocess.Popen"]}
+    assert found == {"proscale_bench/children.py": ["subprocess.Popen", "subprocess.run"]}
 
 
 @pytest.mark.parametrize(

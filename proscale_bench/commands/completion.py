@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import get_args
 
-from proscale_bench.config import choices
+from proscale_bench.config import choices, graph_meaning
 
 
 def _words(words: Iterable[str]) -> Callable[[], list[str]]:
@@ -104,6 +104,7 @@ OFFERS: dict[str, Callable[..., list[str]]] = {
     "--layout": _words(get_args(choices.Layout)),
     "--metric": accuracies,
     "--new": schedules,
+    "--normalize": _words(get_args(graph_meaning.Normalization)),
     "--old": schedules,
     "--output-size": single_sizes,
     "--postprocess": _words(get_args(choices.PostProcessing)),
@@ -115,6 +116,7 @@ OFFERS: dict[str, Callable[..., list[str]]] = {
     "--rules": _table("cost.rules", "RULES"),
     "--sampling": _words(get_args(choices.Sampling)),
     "--schedule": schedules,
+    "--scores": _words(get_args(graph_meaning.Scores)),
     "--size": sizes,
     "--task": _words(get_args(choices.Task)),
     "--tasks": tasks,

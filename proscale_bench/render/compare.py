@@ -27,6 +27,7 @@ from proscale_bench.units import show_difference
 SAME = "the same"
 ANOTHER_SESSION = "another session: cannot be told from the machine"
 STYLES = {"better": "green", "worse": "red", SAME: "dim", "not significant": "dim", "geometric mean": "dim"}
+NARROW = 80  # letters of a line
 HEADER = ("", "old", "new", "change", "95 %", "")
 
 
@@ -101,7 +102,7 @@ def verdict(change: Change, selection: Selection = EVERYTHING) -> str:
 
 
 def summary(comparison: Comparison, selection: Selection) -> str:
-    """The number of values by what became of them, and which of those are not shown: one line."""
+    """The number of values by what became of them, and which of those are not shown: one line, or two of 80 letters."""
     counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     for change in (change for pair in comparison.pairs for change in pair.changes):
         counts[selection.shows(change)][verdict(change, selection)] += 1
@@ -110,9 +111,9 @@ def summary(comparison: Comparison, selection: Selection) -> str:
     )
     values = sum(map(Counter.total, counts.values()))
     of = f"{_number(values, 'value')} of {_number(len(comparison.pairs), 'configuration')}"
-    return f"{of}: " + "; ".join(
-        [*([shown] if shown else []), *([f"not shown without --all: {hidden}"] if hidden else [])]
-    )
+    parts = [*([shown] if shown else []), *([f"not shown without --all: {hidden}"] if hidden else [])]
+    line = f"{of}: " + "; ".join(parts)
+    return line if len(line) <= NARROW else f"{of}: " + ";\n".join(parts)
 
 
 def open_questions(comparison: Comparison) -> list[str]:

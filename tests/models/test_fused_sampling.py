@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from proscale_bench.children import compile_with
 from proscale_bench.errors import BenchError
 from proscale_bench.models.sampling import choose, fused, grid_sample
 
@@ -105,3 +107,13 @@ def test_without_a_compiler_that_builds_it_the_choice_says_so(
     with pytest.raises(BenchError, match=problem):
         choose("fused", torch.device("cpu"))
     fused._library.cache_clear()
+
+
+def test_a_compiler_of_the_working_folder_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cc").write_text("#!/bin/sh\ntouch EXECUTED\n")
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(FileNotFoundError):
+        compile_with(["cc"], tmp_path, 10)
+    assert not (tmp_path / "EXECUTED").exists()

@@ -11,12 +11,12 @@ import ctypes
 import os
 import shlex
 import shutil
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from subprocess import SubprocessError
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from proscale_bench.children import compile_with
 from proscale_bench.models.sampling import dense
 from proscale_bench.units import Size
 
@@ -136,9 +137,9 @@ def _library() -> ctypes.CDLL | None:
         built = Path(folder, "fused.so")
         command = [*_compiler(), *FLAGS, str(SOURCE), "-lm", "-o", str(built)]
         try:
-            subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=BUILT_WITHIN_S)
+            compile_with(command, Path(folder), BUILT_WITHIN_S)
             library = ctypes.CDLL(str(built))
-        except (OSError, subprocess.SubprocessError):
+        except (OSError, SubprocessError):
             return None
     for name in ("forward", "backward"):
         library[name].restype = None
