@@ -42,6 +42,9 @@ class EvaluatedGraphOptions(EvaluatedModelOptions):
     def check(self) -> None:
         """Refuse also what leaves the meaning of a file open; see `DeviceOptions.check`."""
         super().check()
+        for kind, word, what in ((Normalization, self.normalize, "normalization"), (Scores, self.scores, "scores")):
+            if word is not None:
+                one_of(kind, word, what)
         if self.graph is None:
             for name in ("outputs", "normalize", "scores", "class_names", "stretch"):
                 if getattr(self, name):
