@@ -53,7 +53,7 @@ class FlopsOptions(ModelOptions, AnyModelOptions, ExportOptions):
 
     @property
     def is_traced(self) -> bool:
-        """What is asked for has no closed form."""
+        """True if no closed form gives the numbers that are asked for."""
         return self.training or self.memory
 
 

@@ -56,5 +56,5 @@ class TracedPass:
 
 
 def as_spec(one: TracedPass) -> ModelSpec:
-    """What is missing in the class is there in its model."""
+    """The pass as a spec: whatever its class lacks, its model has."""
     return cast(ModelSpec, one)

@@ -287,7 +287,7 @@ class Net(nn.Module):
 
 
 def test_what_depends_on_random_weights_is_the_same_in_every_run(tmp_path: Path) -> None:
-    """As the boxes that a detector finds, whose heads run on so many."""
+    """A detector's heads run on as many boxes as it finds, and that follows from its weights."""
     (tmp_path / "chooses.py").write_text(CHOOSES)
     found = []
     for seed in (1, 2):
