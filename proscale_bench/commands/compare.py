@@ -65,7 +65,7 @@ def compare(options: CompareOptions) -> None:
     tables = render.tables(comparison, selection)
     lines = [*render.others(comparison), *render.open_questions(comparison), *map(render.regression, regressed)]
     lines += notes_on_records(record for pair in comparison.pairs for record in (pair.old, pair.new))
-    lines.append(render.summary(comparison, selection))
+    lines += render.summary(comparison, selection)
     print_tables(exports.console, tables, fold_labels=True, styles=render.STYLES)
     print_lines(exports.console, map(printable, lines), style="", soft_wrap=True)
     rows = [render.row(pair) for pair in comparison.pairs]

@@ -101,8 +101,8 @@ def verdict(change: Change, selection: Selection = EVERYTHING) -> str:
     return "better" if better else "worse"
 
 
-def summary(comparison: Comparison, selection: Selection) -> str:
-    """The number of values by what became of them, and which of those are not shown: one line, or two of 80 letters."""
+def summary(comparison: Comparison, selection: Selection) -> list[str]:
+    """The number of values by what became of them, and which are not shown: one line, or two where it is long."""
     counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     for change in (change for pair in comparison.pairs for change in pair.changes):
         counts[selection.shows(change)][verdict(change, selection)] += 1
@@ -113,7 +113,7 @@ def summary(comparison: Comparison, selection: Selection) -> str:
     of = f"{_number(values, 'value')} of {_number(len(comparison.pairs), 'configuration')}"
     parts = [*([shown] if shown else []), *([f"not shown without --all: {hidden}"] if hidden else [])]
     line = f"{of}: " + "; ".join(parts)
-    return line if len(line) <= NARROW else f"{of}: " + ";\n".join(parts)
+    return [line] if len(line) <= NARROW else [f"{of}: {parts[0]}", *parts[1:]]
 
 
 def open_questions(comparison: Comparison) -> list[str]:

@@ -13,6 +13,8 @@ from tests.cli import run
 from tests.results.evaluations import evaluated
 from tests.results.records import record, renamed
 
+ZOO = Path(__file__).parents[2] / "reports" / "zoo"
+
 
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[str, str]:
@@ -253,3 +255,11 @@ def test_a_count_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
     result = run("compare", str(tmp_path / "other"), str(tmp_path / "another"), "--convert")
     assert result.exit_code == 2
     assert "cannot be converted from its record" in result.stderr
+
+
+def test_a_long_last_line_is_two_lines() -> None:
+    result = run("compare", str(ZOO), str(ZOO), "--old", "3,3,3", "--new", "3,3,3+conv")
+    last = result.stdout.splitlines()[-2:]
+    assert last[0].startswith("25 values of 3 configurations: ")
+    assert last[1] == "not shown without --all: 4 the same"
+    assert "\\n" not in result.stdout
