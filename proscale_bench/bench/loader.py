@@ -14,7 +14,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from proscale_bench.specs.custom import ModelRequest
 from proscale_bench.units import Size
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from proscale_bench.measure.any_model import Inputs
     from proscale_bench.results.profile import PassPart
@@ -259,13 +259,35 @@ def _made_inputs(make: Any, request: ModelRequest, model: nn.Module, sides: Size
     with faults_of(f"--inputs {request.inputs}"):
         made = make(**{name: value for name, value in offered.items() if name in wanted})
     if isinstance(made, Tensor):
-        return Inputs((made,))
-    if isinstance(made, tuple):
-        return Inputs(made)
-    if isinstance(made, dict):
-        return Inputs((), made)
+        made = (made,)
+    if isinstance(made, (tuple, dict)):
+        tensors = made.values() if isinstance(made, dict) else made
+        _require_size(request, [one for one in tensors if isinstance(one, Tensor)], wanted, sides, batch_size)
+        return Inputs((), made) if isinstance(made, dict) else Inputs(made)
     kind = type(made).__name__
     raise BenchError(
         f"--inputs {request.inputs}: made something of type {kind}",
         "make a tensor, a tuple of arguments, or a dictionary",
     )
+
+
+def _require_size(
+    request: ModelRequest, made: Sequence[Tensor], wanted: Container[str], sides: Size, batch_size: int
+) -> None:
+    """Refuse images of a size of the function's own that is not the one which the record would name.
+
+    Images are tensors of three channels, first or last. A function that takes `size` or `batch_size` knows what is
+    asked for.
+    """
+    for images in (one for one in made if one.ndim == 4 and 3 in (one.shape[1], one.shape[3])):
+        own = tuple(images.shape[2:] if images.shape[1] == 3 else images.shape[1:3])
+        said = [
+            *([f"--size {own[0]}x{own[1]}"] if "size" not in wanted and own != tuple(sides) else []),
+            *([f"--batch-size {len(images)}"] if "batch_size" not in wanted and len(images) != batch_size else []),
+        ]
+        if said:
+            message = (
+                f"--inputs {request.inputs}: made {len(images)} of {own[0]}x{own[1]} where {batch_size} of "
+                f"{sides[0]}x{sides[1]} are asked for"
+            )
+            raise BenchError(message, f"say {' '.join(said)}, or let the function take `size` and `batch_size`")

@@ -75,6 +75,8 @@ class TwoInputs(nn.Module):
 def make_inputs(size, batch_size):
     return {"image": torch.rand(batch_size, 3, *size), "more": {"bias": torch.rand(batch_size, 1, *size)}}
 
+def two_small_images(): return torch.rand(2, 3, 8, 16)
+
 def nothing(): return "a word"
 
 built = Net(4)
@@ -164,6 +166,16 @@ def test_batches_inputs_and_arguments(net: str) -> None:
     assert one["dimensions"]["inputs"] == f"{net}:make_inputs"
     wide = exported("--model", f"{net}:Net", "--model-args", "width=16", "--size", "8x16")
     assert wide["schedule"] == f"{net}:Net(width=16)"
+
+
+def test_images_of_a_functions_own_size_are_never_counted_under_another(net: str) -> None:
+    given = ("--model", f"{net}:Net", "--inputs", f"{net}:two_small_images")
+    refused = run("flops", *given)
+    assert refused.exit_code == 2
+    assert "made 2 of 8x16 where 1 of 640x640 are asked for" in refused.stderr
+    assert "--size 8x16 --batch-size 2" in refused.stderr
+    row = exported(*given, "--size", "8x16", "-n", "2")
+    assert (row["input"]["height_px"], row["input"]["width_px"], row["input"]["images"]) == (8, 16, 2)
 
 
 def test_values_that_decide_shapes_are_run_for_real_and_the_record_says_so(net: str) -> None:
