@@ -129,7 +129,8 @@ def fresh(folder: Path) -> Path:
 
 RECIPE = {
     "images: 8192": "images: 4",
-    "iterations: 6000": "iterations: 12",
+    "iterations: 9000": "iterations: 12",
+    "cooldown_iterations: 1800": "cooldown_iterations: 4",
     "warmup_iterations: 100": "warmup_iterations: 0",
     "checkpoint_every: 250": "checkpoint_every: 4",
 }

@@ -186,6 +186,17 @@ class PolynomialSchedule(_Warmup):
     power: Positive = 0.9
 
 
+class TrapezoidSchedule(_Warmup):
+    """The learning rate stays up, then falls linearly to zero within the last `cooldown_iterations`.
+
+    Hägele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations": as good as a rate
+    that falls from the start, and what is learnt late is not cut short.
+    """
+
+    kind: Literal["trapezoid"]
+    cooldown_iterations: Iterations
+
+
 class LossSettings(StrictModel):
     """Weights of the losses, and where the masks' are taken.
 
@@ -249,7 +260,7 @@ class Recipe(StrictModel):
     accumulate: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     augmentation: Augmentation
     optimizer: OptimizerSettings = OptimizerSettings()
-    schedule: Annotated[StepSchedule | PolynomialSchedule, Field(discriminator="kind")]
+    schedule: Annotated[StepSchedule | PolynomialSchedule | TrapezoidSchedule, Field(discriminator="kind")]
     loss: LossSettings = LossSettings()
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -375,6 +386,12 @@ def _check_together(document: Document[Recipe]) -> None:
                 hint = "a milestone is an iteration before the end"
                 raise document.error(place, f"{message}, {ends} iterations", hint)
             last = milestone
+    elif isinstance(recipe.schedule, TrapezoidSchedule):
+        cooldown = recipe.schedule.cooldown_iterations
+        if cooldown + recipe.schedule.warmup_iterations > recipe.iterations:
+            message = f"cooldown_iterations: {cooldown}, after a warm-up of {recipe.schedule.warmup_iterations}, {ends}"
+            hint = "warm-up and cool-down fit into the training"
+            raise document.error(("schedule", "cooldown_iterations"), message, hint)
     if recipe.schedule.warmup_iterations >= recipe.iterations:
         message = f"warmup_iterations: {recipe.schedule.warmup_iterations}, {ends}"
         raise document.error(("schedule", "warmup_iterations"), message, "the warm-up ends before training does")

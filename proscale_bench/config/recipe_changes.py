@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proscale_bench.config.recipe import Recipe, ShapesData, StepSchedule, ValidationSettings
+from proscale_bench.config.recipe import Recipe, ShapesData, StepSchedule, TrapezoidSchedule, ValidationSettings
 from proscale_bench.errors import BenchError
 
 
@@ -86,4 +86,7 @@ def _stretched(recipe: Recipe, iterations: int) -> Any:
     if isinstance(recipe.schedule, StepSchedule):
         places = {round(milestone * share) for milestone in recipe.schedule.milestones}
         update["milestones"] = tuple(sorted(place for place in places if 0 < place < iterations))
+    elif isinstance(recipe.schedule, TrapezoidSchedule):
+        cooldown = round(recipe.schedule.cooldown_iterations * share)
+        update["cooldown_iterations"] = min(max(cooldown, 1), iterations - warmup)
     return recipe.schedule.model_copy(update=update)

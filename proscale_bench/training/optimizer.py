@@ -8,7 +8,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from proscale_bench.config.recipe import DetectorOptimizerSettings, OptimizerSettings, PolynomialSchedule, Recipe
+from proscale_bench.config.recipe import (
+    DetectorOptimizerSettings,
+    OptimizerSettings,
+    PolynomialSchedule,
+    Recipe,
+    TrapezoidSchedule,
+)
 from proscale_bench.training.batch_norms import running_statistics
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
@@ -47,6 +53,8 @@ def rate_factor(recipe: Recipe, iteration: int) -> float:
     plan = recipe.schedule
     if isinstance(plan, PolynomialSchedule):
         factor = float((1 - iteration / recipe.iterations) ** plan.power)
+    elif isinstance(plan, TrapezoidSchedule):
+        factor = min(1.0, (recipe.iterations - iteration) / plan.cooldown_iterations)
     else:
         factor = plan.factor ** bisect_right(plan.milestones, iteration)
     if iteration < plan.warmup_iterations:

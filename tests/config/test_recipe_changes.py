@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proscale_bench.config.choices import find_shipped
-from proscale_bench.config.recipe import Recipe, StepSchedule, read_recipe
+from proscale_bench.config.recipe import Recipe, StepSchedule, TrapezoidSchedule, read_recipe
 from proscale_bench.config.recipe_changes import RecipeChanges, with_changes
 from proscale_bench.errors import BenchError
 
@@ -49,7 +49,7 @@ def test_milestones_and_warm_up_keep_their_share(published: Recipe, iterations: 
 
 def test_a_warm_up_without_milestones_is_stretched_too() -> None:
     shapes = read_recipe(find_shipped("recipes", "shapes"))
-    assert with_changes(shapes, RecipeChanges(iterations=600)).schedule.warmup_iterations == 10
+    assert with_changes(shapes, RecipeChanges(iterations=900)).schedule.warmup_iterations == 10
     assert with_changes(shapes, RecipeChanges(iterations=1)).schedule.warmup_iterations == 0
 
 
@@ -60,6 +60,15 @@ def test_a_file_takes_the_place_of_the_recipes(published: Recipe) -> None:
     found = with_changes(found, RecipeChanges(backbone_weights=Path("new.pth")))
     assert (found.start, found.backbone_weights) == (None, "new.pth")
     assert found.digest == published.digest  # files have digests of their own
+
+
+def test_a_cool_down_keeps_its_share() -> None:
+    shapes = read_recipe(find_shipped("recipes", "shapes"))
+    short, one = (with_changes(shapes, RecipeChanges(iterations=count)).schedule for count in (900, 1))
+    assert isinstance(short, TrapezoidSchedule)
+    assert isinstance(one, TrapezoidSchedule)
+    assert (short.warmup_iterations, short.cooldown_iterations) == (10, 180)
+    assert (one.warmup_iterations, one.cooldown_iterations) == (0, 1)
 
 
 def test_what_does_not_fit_is_refused(published: Recipe) -> None:

@@ -83,7 +83,7 @@ def test_the_verdicts_zoo_is_whole_before_it_is_sure() -> None:
     }
     again = ["baseline", "3,3,3", "1,1,1", "3,3,3+conv", "lite:(2+1)x3", "hybrid"]
     assert [(each.schedule.compact, each.seed) for each in more] == [(name, seed) for seed in (1, 2) for name in again]
-    assert [each.schedule.compact for each in first[:6]] == again
+    assert {each.schedule.compact for each in first[:8]} == {*again, "pem", "baseline:3"}  # the rivals next
     assert len({each.recipe.digest for each in plan}) == 1
     assert {each.recipe.name for each in plan} == {"shapes"}
     assert not any(each.start or each.is_trunk or "--start" in each.flags for each in plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -35,9 +36,16 @@ def test_a_polynomial_schedule_falls_to_nothing() -> None:
     assert all(one > other for one, other in pairwise(found))
 
 
-@pytest.mark.parametrize("kind", ["step", "polynomial"])
-def test_the_warm_up_is_linear(kind: str) -> None:
-    rest = {"milestones": [60]} if kind == "step" else {}
+def test_a_trapezoid_stays_up_then_falls_in_a_line() -> None:
+    plan = recipe(iterations=100, schedule={"kind": "trapezoid", "cooldown_iterations": 20})
+    found = [rate_factor(plan, iteration) for iteration in (0, 50, 79, 80, 81, 90, 99)]
+    assert found == pytest.approx([1, 1, 1, 1, 0.95, 0.5, 0.05])
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest"), [("step", {"milestones": [60]}), ("polynomial", {}), ("trapezoid", {"cooldown_iterations": 90})]
+)
+def test_the_warm_up_is_linear(kind: str, rest: dict[str, Any]) -> None:
     warm = recipe(iterations=100, schedule={"kind": kind, "warmup_iterations": 10, "warmup_factor": 0.2, **rest})
     plain = recipe(iterations=100, schedule={"kind": kind, **rest})
     ratios = [rate_factor(warm, iteration) / rate_factor(plain, iteration) for iteration in range(12)]
