@@ -85,9 +85,10 @@ def _asked_of(record: Record) -> Record:
     return record.model_copy(update={"profile": record.profile.model_copy(update={"stages": stages})})
 
 
-def together(sessions: Sequence[SessionRecords]) -> Record:
-    """(3,3,3) over several sessions, as `profile --sessions` has it."""
-    (found,) = (one for one in merged([[one["baseline"], one[MODEL]] for one in sessions]) if not one.is_baseline)
+def together(sessions: Sequence[SessionRecords], of_baseline: bool = False) -> Record:
+    """(3,3,3), or its baseline, over several sessions, as `profile --sessions` has it."""
+    both = merged([[one["baseline"], one[MODEL]] for one in sessions])
+    (found,) = (one for one in both if one.is_baseline == of_baseline)
     return found
 
 
@@ -148,10 +149,14 @@ def is_different(metric: str, old: Record, new: Record) -> bool:
 def answers(sessions: Sequence[SessionRecords], count: int, a_side: int, percent: float) -> Iterator[Answers]:
     """Ask every question."""
     worse = [slower(session, percent) for session in sessions]
-    found = cache(lambda chosen, is_worse: together([(worse if is_worse else sessions)[index] for index in chosen]))
+    found = cache(
+        lambda chosen, is_worse, of_baseline: together(
+            [(worse if is_worse else sessions)[index] for index in chosen], of_baseline
+        )
+    )
 
-    def sides(chosen: Sequence[tuple[Sessions, Sessions]], is_worse: bool = False) -> Pairs:
-        return [(found(before, False), found(after, is_worse)) for before, after in chosen]
+    def sides(chosen: Sequence[tuple[Sessions, Sessions]], is_worse: bool = False, of_baseline: bool = False) -> Pairs:
+        return [(found(before, False, of_baseline), found(after, is_worse, of_baseline)) for before, after in chosen]
 
     drawn, in_a_row = drawn_sides(len(sessions), a_side, count), sides_in_a_row(len(sessions), a_side, count)
     single = sides_in_a_row(len(sessions), 1, count)
@@ -161,6 +166,13 @@ def answers(sessions: Sequence[SessionRecords], count: int, a_side: int, percent
     questions: tuple[tuple[str, Pairs, tuple[str, ...], str], ...] = (
         (f"A/A, {a_side} sessions a side", sides(drawn), of_all, "at most 5 %"),
         (f"A/A, {a_side} sessions in a row a side", sides(in_a_row), of_all, "at most 5 %"),
+        (f"A/A of the baseline, {a_side} sessions a side", sides(drawn, of_baseline=True), TIMES, "at most 5 %"),
+        (
+            f"A/A of the baseline, {a_side} sessions in a row a side",
+            sides(in_a_row, of_baseline=True),
+            TIMES,
+            "at most 5 %",
+        ),
         ("A/A, one session a side", sides(single), of_all, "at most 5 %"),
         ("A/A, in turns in one session", in_turns, (*TIMES, *SAVINGS), "at most 5 %"),
         (f"{percent:g} % slower, {a_side} sessions a side", sides(drawn, True), TIMES, "at least 80 %"),

@@ -54,7 +54,8 @@ class Finding:
         status: `unknown` where nothing was found that the limit could be held to: `why` and `advice` say more.
         expected: the bound as a value of the metric; None where what it is relative to is unknown.
         found: the value, and `source`: where it comes from.
-        reference: what a relative bound is relative to.
+        reference: what a relative bound is relative to; `baseline_pct`: what the baseline changed by since, in percent,
+            where the bound follows it.
         interval, samples, record: of what was measured.
         dataset, images: what an accuracy is of, or would be where nothing was found; `images` None: of all.
         unstable: the records behind it whose times cannot be trusted, what it is relative to among them.
@@ -67,6 +68,7 @@ class Finding:
     found: float | None = None
     source: str = ""
     reference: float | None = None
+    baseline_pct: float | None = None
     interval: Interval | None = None
     samples: tuple[float, ...] = ()
     record: Record | None = None
@@ -250,7 +252,7 @@ class Checker:
 
             told = change(metric, values[reference].record, record, reference, found)
         samples = record.profile.samples_ms if metric.name == "latency_median_ms" and record.profile else ()
-        held = _by_more_than_chance(_hold(limit, found, sourced.source, reference), told)
+        held = _by_more_than_chance(_hold(limit, found, sourced.source, reference, told), told)
         timed = [(one, one.record.profile) for one in (sourced, *alike) if metric.name in TIMED]
         unstable = tuple(one for one, profile in timed if profile and profile.unstable)
         interval = metric.interval(record)
@@ -312,12 +314,12 @@ def _on_data(finding: Finding, record: Record) -> Finding:
     return replace(finding, dataset=name, images=protocol.images if protocol else None)
 
 
-def _hold(limit: Limit, found: float, source: str, reference: float | None) -> Finding:
-    expected = limit.value
+def _hold(limit: Limit, found: float, source: str, reference: float | None, told: Change | None = None) -> Finding:
+    expected, baseline_pct = limit.value, told.baseline_pct if told else None
     if reference is not None:
         sign = 1 if limit.bound == "max_increase_pct" else -1
-        expected = reference * (1 + sign * limit.value / 100)
-    finding = Finding(limit, "kept", expected, found, source, reference)
+        expected = reference * (1 + (baseline_pct or 0.0) / 100) * (1 + sign * limit.value / 100)
+    finding = Finding(limit, "kept", expected, found, source, reference, baseline_pct)
     return replace(finding, status="exceeded") if _counts(finding) else finding
 
 

@@ -132,4 +132,4 @@ def _mean(family: list[ShownChange]) -> float | None:
     is_ratio = not changes[0].metric.in_points and all(min(one.old, one.new) > 0 for one in changes)
     if len(_backbones(family)) < 2 or not is_ratio:
         return None
-    return 100 * (geometric_mean(one.new / one.old for one in changes) - 1)
+    return 100 * (geometric_mean(1 + (one.difference or 0.0) / 100 for one in changes) - 1)

@@ -2,16 +2,17 @@
 
 Counts are exact. Accuracies are compared draw by draw: both were found on the same images, drawn anew alike
 (`results/accuracy.py`), so what is common to two models drops out. What a clock, a meter or an allocator says is paired
-by round where two models took turns; else it takes several sessions a side, whose spread is part of the interval: from
-one alone a change cannot be told from the machine. Savings are paired in their own sessions already, and those of one
-session with each other.
+by round where two models took turns; else it takes several sessions a side: from one alone a change cannot be told from
+the machine. Times of two runs are then held against each other net of the baseline that both timed; those of the
+baseline itself, and of what has none, by how far sessions differ. Savings are paired in their own sessions already, and
+those of one session with each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, nan
+from math import exp, log, nan
 
 from proscale_bench.results.metrics import Metric
 from proscale_bench.results.profile import Profile, Verdict
@@ -28,6 +29,7 @@ from proscale_bench.results.statistics import (
     independent_ratio,
     interval_of,
     paired_ratio,
+    ratio_of_sittings,
 )
 
 BUSY_PCT = 10.0  # of all processors: where others use more, milliseconds hang on them
@@ -48,6 +50,7 @@ class Change:
         verdict: what can be said of the difference.
         interval: 95 %, of the difference; None where there is none, or none is needed.
         note: more about a verdict, and what it leaves open.
+        baseline_pct: what the baseline changed by meanwhile, in percent, where the difference is net of it.
     """
 
     metric: Metric
@@ -57,6 +60,12 @@ class Change:
     verdict: Verdict
     interval: Interval | None = None
     note: str = ""
+    baseline_pct: float | None = None
+
+    @property
+    def is_less(self) -> bool:
+        """The metric fell, by its difference where it has one."""
+        return (self.new - self.old if self.difference is None else self.difference) < 0
 
     @property
     def significant(self) -> bool | None:
@@ -75,6 +84,8 @@ def change(metric: Metric, old: Record, new: Record, before: float, after: float
     assert new.profile is not None
     if metric.in_points:
         return _saving_change(metric, old, new, before, after)
+    if metric.name in SAMPLED and (net := _net_change(metric, old, new, before, after)):
+        return net
     ratio = _ratio(metric, old.profile, new.profile)
     if not isinstance(ratio, Ratio):
         busy = ratio == "another session" and _is_busy(old.profile, new.profile)
@@ -89,6 +100,39 @@ def change(metric: Metric, old: Record, new: Record, before: float, after: float
     return Change(metric, before, after, difference, verdict, interval, note)
 
 
+def _net_change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change | None:
+    """The change of a time from one run of several sessions to another, net of that of the baseline, which both timed
+    in the same rounds: what a machine does to one sitting it does to both models. None where the runs are one, where a
+    side has no such baseline, or one session alone.
+
+    Of 36 sessions of one thing, rows of eight differed in milliseconds by more than their spread in over a quarter of
+    cases, and in none net of the baseline: docs/profiling.md.
+    """
+    assert old.profile is not None
+    assert new.profile is not None
+    then, now = _left(old.profile), _left(new.profile)
+    if then is None or now is None or min(then.sessions, now.sessions) < 2:
+        return None
+    if old.profile.session == new.profile.session or not _share_a_baseline(old, new):
+        return None
+    if metric.better == "higher":  # images a time, not time an image
+        then, now = now, then
+    by = exp(now.value - then.value)
+    low, high = (100 * (exp(end) - 1) for end in difference_of(now, then))
+    few = min(len(one.samples_ms) for one in (old.profile, new.profile)) < MIN_PAIRS
+    verdict: Verdict = "too few samples" if few else clear((low, high))
+    of_baseline = 100 * (after / before / by - 1)
+    return Change(metric, before, after, 100 * (by - 1), verdict, (low, high), baseline_pct=of_baseline)
+
+
+def _left(profile: Profile) -> Estimate | None:
+    """The logarithm of a model's time against that of its baseline in the same rounds."""
+    if (saved := profile.realised_saving_pct) is None:
+        return None
+    value, low, high = (log(max(1 - pct / 100, 1e-9)) for pct in (saved.value, saved.interval[1], saved.interval[0]))
+    return Estimate(value, (low, high), len(profile.rounds))
+
+
 def _ratio(metric: Metric, old: Profile, new: Profile) -> Ratio | Verdict:
     """The new against the old of what is measured anew in every session, or why there is none."""
     in_turns = _in_turns(old, new)
@@ -101,9 +145,11 @@ def _ratio(metric: Metric, old: Profile, new: Profile) -> Ratio | Verdict:
         return paired_ratio(after, before)
     if in_turns:
         return "too few samples"
-    if min(len(before), len(after)) < 2 or (metric.name != "peak_memory_mib" and _is_busy(old, new)):
+    if min(len(before), len(after)) < 2:
         return "another session"
-    return independent_ratio(after, before)
+    if metric.name == "peak_memory_mib":
+        return independent_ratio(after, before)
+    return "another session" if _is_busy(old, new) else ratio_of_sittings(after, before)
 
 
 def _overlap(metric: Metric, old: Profile, new: Profile) -> bool:

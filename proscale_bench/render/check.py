@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from proscale_bench.config.budget import AGAINST
 from proscale_bench.results.metrics import METRICS
-from proscale_bench.units import printable, show_share
+from proscale_bench.units import printable, show_difference, show_share
 
 if TYPE_CHECKING:
     from proscale_bench.analysis.budgets import Finding
@@ -105,7 +105,8 @@ def _bound(finding: Finding) -> str:
     if finding.reference is None:
         return f"{side} {relative}{on}"
     bound = f"{numbers(finding)[1]}{unit(finding)}"
-    return f"{side} {bound}{on}, {relative}, {show_number(finding, finding.reference)}"
+    net = "" if finding.baseline_pct is None else f" ({show_difference(finding.baseline_pct)}%, as the baseline since)"
+    return f"{side} {bound}{on}, {relative}, {show_number(finding, finding.reference)}{net}"
 
 
 def excess(finding: Finding) -> str:
@@ -177,6 +178,7 @@ def row(finding: Finding) -> dict[str, Any]:
         "excess": finding.excess if finding.status == "exceeded" else None,
         "excess_pct": finding.excess_pct if finding.status == "exceeded" else None,
         "reference": finding.reference,
+        "baseline_change_pct": finding.baseline_pct,
         "interval": list(finding.interval) if finding.interval else None,
         "samples": list(finding.samples),
         "source": finding.source or None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from proscale_bench.analysis.changes import (
@@ -97,8 +97,7 @@ def verdict(change: Change, selection: Selection = EVERYTHING) -> str:
         return SAME
     if not change.significant:
         return change.verdict
-    better = (change.new < change.old) == (change.metric.better == "lower")
-    return "better" if better else "worse"
+    return "better" if change.is_less == (change.metric.better == "lower") else "worse"
 
 
 def summary(comparison: Comparison, selection: Selection) -> list[str]:
@@ -121,7 +120,17 @@ def open_questions(comparison: Comparison) -> list[str]:
     changes = [change for pair in comparison.pairs for change in pair.changes]
     noted = dict.fromkeys((change.verdict, change.note) for change in changes if change.note)
     said = [ANOTHER_SESSION] if any(change.verdict == "another session" for change in changes) else []
-    return said + [f"{word}: {note}" for word, note in noted]
+    return said + [f"{word}: {note}" for word, note in noted] + list(_net(changes))
+
+
+def _net(changes: Sequence[Change]) -> Iterator[str]:
+    """A line on the metrics whose differences are net of the baseline's, and on what that changed by."""
+    net = [(change.metric.title, change.baseline_pct) for change in changes if change.baseline_pct is not None]
+    if net:
+        by = [pct for _, pct in net if pct is not None]
+        ends = dict.fromkeys(f"{show_difference(end)}%" for end in (min(by), max(by)))
+        titles = " and ".join(dict.fromkeys(title for title, _ in net))
+        yield f"{titles}: changes are net of the baseline's, which changed by {' to '.join(ends)}"
 
 
 def others(comparison: Comparison) -> list[str]:
@@ -182,6 +191,7 @@ def changes_row(changes: Iterable[Change]) -> dict[str, dict[str, object]]:
             "significant": change.significant,
             "verdict": change.verdict,
             "note": change.note,
+            "baseline_change_pct": change.baseline_pct,
         }
         for change in changes
     }
@@ -194,7 +204,8 @@ def _value(change: Change, value: float) -> str:
 def _difference(change: Change) -> str:
     if change.difference is None:
         return ""
-    return show_difference(change.difference) + ("" if change.metric.in_points else "%")
+    net = "" if change.baseline_pct is None else " net"
+    return show_difference(change.difference) + ("" if change.metric.in_points else f"%{net}")
 
 
 def _unit(metric: Metric) -> str:

@@ -171,7 +171,7 @@ def paired_ratio(new: Sessions, old: Sessions) -> Ratio:
 
 
 def independent_ratio(new: Sessions, old: Sessions) -> Ratio:
-    """`new` against `old` of other sessions. The pairs are the fewer samples.
+    """`new` against `old` of other sessions, of what no drift of the machine moves. The pairs are the fewer samples.
 
     Raises:
         ValueError: one session on a side: it cannot tell how sessions differ.
@@ -184,6 +184,24 @@ def independent_ratio(new: Sessions, old: Sessions) -> Ratio:
     freedom = variance**2 / parts if parts else 1.0  # Welch's
     difference = _LogMean(top.value - bottom.value, variance, freedom)
     return difference.ratio(min(sum(map(len, side)) for side in (new, old)))
+
+
+def ratio_of_sittings(new: Sessions, old: Sessions) -> Ratio:
+    """`new` against `old`, each of sessions in a row at some time of its own. The pairs are the fewer samples.
+
+    What drifts in a machine is shared by the sessions of a sitting and not by the two sittings, so a sitting is worth
+    no more than one session, and the spread of its sessions is only taken for how far one may be off. Student's t has
+    the freedom of the shorter sitting.
+
+    Raises:
+        ValueError: one session on a side: it cannot tell how sessions differ.
+    """
+    if min(len(new), len(old)) < 2:
+        raise ValueError("expected two sessions a side at the least")
+    top, bottom = ([_log(median(session)) for session in side] for side in (new, old))
+    variance = statistics.variance(top) + statistics.variance(bottom)
+    value, freedom = statistics.fmean(top) - statistics.fmean(bottom), min(len(new), len(old)) - 1
+    return _LogMean(value, variance, freedom).ratio(min(sum(map(len, side)) for side in (new, old)))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from proscale_bench.results.store import load
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
 from tests.results.test_collect import aged
-from tests.sweeps.profiles import execution, measured, profiled_records
+from tests.sweeps.profiles import execution, measured, profiled_in_sessions, profiled_records
 
 
 def check(
@@ -168,6 +168,24 @@ def test_a_latency_of_another_session_is_not_held_against_one(tmp_path: Path) ->
         assert (finding.status, finding.failed) == (status, status == "unknown")
     assert "another session" in finding.why
     assert "--sessions" in (finding.advice or "")
+
+
+def test_a_latency_of_several_sessions_is_held_net_of_the_baseline(tmp_path: Path) -> None:
+    """A machine that became faster hides no slower model, and one that became slower makes none."""
+    (_, old) = profiled_in_sessions(1.0, 1.01, 0.99)
+    limit = "latency_median_ms: {max_increase_pct: 2, against: runs/a, device: a CPU}"
+    for speeds, by, status in (
+        ((0.8, 0.81, 0.79), 1.05, "exceeded"),
+        ((0.8, 0.81, 0.79), 1.0, "kept"),
+        ((1.2, 1.21, 1.19), 1.0, "kept"),
+        ((1.2, 1.21, 1.19), 1.05, "exceeded"),
+    ):
+        (_, new) = profiled_in_sessions(*speeds, by=by)
+        finding = check(tmp_path, limit, [new], [old], size="640x640")
+        assert finding.status == status
+        assert finding.baseline_pct == pytest.approx(100 * (speeds[0] - 1), abs=0.5)
+        assert finding.excess_pct == pytest.approx(100 * (by / 1.02 - 1), abs=0.01)
+        assert "as the baseline since" in expected(finding)
 
 
 def test_an_accuracy_is_the_worst_of_its_weights(tmp_path: Path) -> None:

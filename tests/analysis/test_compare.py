@@ -10,15 +10,13 @@ import pytest
 
 from proscale_bench.analysis.compare import Comparison, Pair, compare, parse_gate, regressions
 from proscale_bench.analysis.significance import Change
-from proscale_bench.bench.profile import records
-from proscale_bench.bench.sessions import merged
 from proscale_bench.errors import BenchError
 from proscale_bench.measure.latency import Samples
 from proscale_bench.measure.profile import MeasuredProfile
 from proscale_bench.results.record import Record
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
-from tests.sweeps.profiles import MACHINE, measured, profiled_records, request, slowed, with_energy
+from tests.sweeps.profiles import measured, profiled_in_sessions, profiled_records, request, with_energy
 
 
 def change(old: object, new: object, name: str) -> Change:
@@ -147,36 +145,68 @@ def by_round(one: MeasuredProfile, factors: Iterable[float]) -> MeasuredProfile:
     return replace(one, samples=Samples(whole, samples.launch_ms, times))
 
 
-def test_several_sessions_a_side_tell_and_their_spread_counts() -> None:
-    (_, slow), (_, fast) = sessions(1.0, 1.01, 0.99), sessions(0.9, 0.91, 0.89)
+def test_times_of_two_runs_are_net_of_the_baseline() -> None:
+    """What a machine does to one sitting it does to both models: of that nothing counts as theirs."""
+    (_, slow), (_, fast) = profiled_in_sessions(1.0, 1.01, 0.99), profiled_in_sessions(0.9, 0.91, 0.89)
     for name in TIMED:
         found = change(slow, fast, name)
-        assert found.verdict == "significant"
+        assert found.verdict == "not significant"
+        assert found.difference == pytest.approx(0, abs=1e-9)
+        assert found.baseline_pct == pytest.approx(100 * (found.new / found.old - 1))
+    (_, worse) = profiled_in_sessions(
+        0.9, 0.91, 0.89, by=1.05
+    )  # a slower model on a machine that became faster by more
+    lost, less = (change(slow, worse, name) for name in TIMED)
+    assert (lost.new, lost.verdict) < (lost.old, "significant")
+    assert (lost.difference, less.difference) == (pytest.approx(5), pytest.approx(100 / 1.05 - 100))
+    assert lost.interval is not None
+    assert lost.interval[0] < 5 < lost.interval[1]
+    assert less.baseline_pct == pytest.approx(100 / 0.9 - 100, abs=0.2)
+    for gate in ("latency_median_ms:4", "throughput_ips:4"):
+        assert regressions(compare([slow], [worse]), [parse_gate(gate)])
+        assert not regressions(compare([worse], [slow]), [parse_gate(gate)])
+    assert not regressions(compare([slow], [worse]), [parse_gate("latency_median_ms:6")])
+
+
+def test_times_without_a_baseline_differ_by_more_than_sessions_do() -> None:
+    """Sessions in a row share their minutes: however many, a sitting is worth one of them."""
+    (slow, _), (fast, _) = profiled_in_sessions(1.0, 1.01, 0.99), profiled_in_sessions(0.9, 0.91, 0.89)
+    for name in TIMED:
+        found = change(slow, fast, name)
+        assert (found.verdict, found.baseline_pct) == ("significant", None)
         assert found.interval is not None
         assert found.difference is not None
         assert found.interval[0] < found.difference < found.interval[1]
     assert change(slow, slow, "latency_median_ms").verdict == "not significant"
-    (_, torn), (_, other) = sessions(1.0, 1.2, 0.8), sessions(0.9, 1.1, 0.7)
+    assert change(slow, profiled_in_sessions(0.97, 0.98, 0.96)[0], "latency_median_ms").verdict == "not significant"
+    torn, other = profiled_in_sessions(1.0, 1.2, 0.8)[0], profiled_in_sessions(0.9, 1.1, 0.7)[0]
     assert change(torn, other, "latency_median_ms").verdict == "not significant"
     assert regressions(compare([fast], [slow]), [parse_gate("throughput_ips:5")])
     assert not regressions(compare([other], [torn]), [parse_gate("throughput_ips:5")])
 
 
-def test_sessions_on_a_busy_machine_tell_nothing_of_milliseconds() -> None:
-    (_, slow), (_, fast) = sessions(1.0, 1.01, 0.99), sessions(0.8, 0.81, 0.79)
-    assert fast.profile is not None
-    first, *rest = fast.profile.sessions
-    crowded = (first.model_copy(update={"others_cpu_pct": 35.0}), *rest)
-    busy = fast.model_copy(update={"profile": fast.profile.model_copy(update={"sessions": crowded})})
+def test_sessions_on_a_busy_machine_tell_nothing_of_milliseconds_alone() -> None:
+    """They tell what is net of the baseline, which the same programs slowed."""
+    before, after = profiled_in_sessions(1.0, 1.01, 0.99), profiled_in_sessions(0.8, 0.81, 0.79, by=1.05)
+    (slow, model), (fast, worse) = before, [crowded(one) for one in after]
     for name in TIMED:
-        assert change(slow, fast, name).verdict == "significant"
-        found = change(slow, busy, name)
+        assert change(slow, after[0], name).verdict == "significant"
+        found = change(slow, fast, name)
         assert (found.verdict, found.note) == ("another session", "the machine was busy")
+        assert change(model, worse, name).verdict == "significant"
     with pytest.raises(BenchError, match=r"another session \(the machine was busy\)") as problem:
         regressions(
-            Comparison((Pair(slow, busy, (found,), ("3,3,3", "3,3,3")),), (), (), {}), [parse_gate(f"{name}:1")]
+            Comparison((Pair(slow, fast, (found,), ("3,3,3", "3,3,3")),), (), (), {}), [parse_gate(f"{name}:1")]
         )
     assert "close other programs" in (problem.value.hint or "")
+
+
+def crowded(one: Record) -> Record:
+    """The record as if other programs had used a third of the machine in its first session."""
+    assert one.profile is not None
+    first, *rest = one.profile.sessions
+    busy = (first.model_copy(update={"others_cpu_pct": 35.0}), *rest)
+    return one.model_copy(update={"profile": one.profile.model_copy(update={"sessions": busy})})
 
 
 def test_what_is_measured_once_a_session_needs_sessions_too() -> None:
@@ -184,17 +214,10 @@ def test_what_is_measured_once_a_session_needs_sessions_too() -> None:
     more = with_peaks(other, 999.0)
     assert change(one, more, "peak_memory_mib").verdict == "another session"
     assert change(with_energy(one, 3.0), with_energy(other, 4.0), "energy_j").verdict == "too few samples"
-    (_, few), (_, many) = sessions(1.0, 1.01, 0.99), sessions(1.0, 1.01, 0.99)
+    (_, few), (_, many) = profiled_in_sessions(1.0, 1.01, 0.99), profiled_in_sessions(1.0, 1.01, 0.99)
     few, torn = with_peaks(few, 500.0, 500.0, 500.0), with_peaks(many, 500.0, 501.0, 501.0)
     assert change(few, torn, "peak_memory_mib").verdict == "not significant"  # a page more or less
     assert change(few, with_peaks(many, 600.0, 601.0, 602.0), "peak_memory_mib").verdict == "significant"
-
-
-def sessions(*speeds: float) -> list[Record]:
-    """Profiles of the baseline and of 3,3,3 in several sessions, in each of which all took so much longer."""
-    asked = request("3,3,3")
-    found = [[slowed(measured(spec), by) for spec in asked.in_turns] for by in speeds]
-    return merged([list(records(asked, session, MACHINE, None)) for session in found])
 
 
 def with_peaks(one: Record, *peaks_mib: float) -> Record:

@@ -12,6 +12,7 @@ from proscale_bench.results.store import write_record
 from tests.cli import run
 from tests.results.evaluations import evaluated
 from tests.results.records import record, renamed
+from tests.sweeps.profiles import profiled_in_sessions
 
 ZOO = Path(__file__).parents[2] / "reports" / "zoo"
 
@@ -211,6 +212,21 @@ def test_exported_files(tmp_path: Path) -> None:
     write_record(tmp_path / "run", record("3,3,3"))
     result = run("compare", paths[1], str(tmp_path / "run"), "--fail", "encoder_gflops:0")
     assert (result.exit_code, "renamed" in result.stdout) == (0, False)
+
+
+def test_times_net_of_the_baseline_say_so(tmp_path: Path) -> None:
+    for name, speeds, by in (("old", (1.0, 1.01, 0.99), 1.0), ("new", (0.8, 0.81, 0.79), 1.05)):
+        for one in profiled_in_sessions(*speeds, by=by):
+            write_record(tmp_path / name, one)
+    result = run("compare", str(tmp_path / "old"), str(tmp_path / "new"), "--export-json", str(tmp_path / "found.json"))
+    said = "latency, median and throughput: changes are net of the baseline's, which changed by -20.00% to +25.00%"
+    assert said in " ".join(result.stdout.split())
+    rows = json.loads((tmp_path / "found.json").read_text())["results"]
+    net = [row["changes"]["latency_median_ms"] for row in rows]
+    assert [one["baseline_change_pct"] for one in net] == [None, pytest.approx(-20, abs=0.1)]
+    assert net[1]["difference"] == pytest.approx(5)
+    (line,) = [line for line in result.stdout.splitlines() if "+5.00% net" in line]
+    assert line.rstrip().endswith("worse")
 
 
 def test_what_was_renamed_is_named(tmp_path: Path) -> None:

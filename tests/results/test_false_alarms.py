@@ -5,6 +5,8 @@ It makes the claims of docs/profiling.md, which `benchmarks/false_alarms.py` hol
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from proscale_bench.results.statistics import (
     independent_ratio,
     median_of_ratios,
     paired_ratio,
+    ratio_of_sittings,
 )
 
 Times = list[list[float]]  # by session
@@ -23,8 +26,13 @@ INSTANCES = 0.012  # of a ratio of two in one process
 SLOWER = 1.03
 
 
-def measured(generator: np.random.Generator, sessions: int, rounds: int = 40, by: float = 1.0) -> tuple[Times, Times]:
+def measured(
+    generator: np.random.Generator, sessions: int, rounds: int = 40, by: float = 1.0, level: float = 0.0
+) -> tuple[Times, Times]:
     """Milliseconds of a model that is `by` times slower, and of its baseline, in turns.
+
+    Args:
+        level: of the machine in this sitting, in logarithms.
 
     What slows a round slows the next ones less and less (a coefficient of 0.5); some rounds of either are far slower,
     as where another program takes the core; each instance in a process has a speed of its own.
@@ -36,9 +44,9 @@ def measured(generator: np.random.Generator, sessions: int, rounds: int = 40, by
     def times(speed: float) -> np.ndarray:
         late = np.where(generator.random((sessions, rounds)) < 0.15, generator.exponential(0.3, (sessions, rounds)), 0)
         own = generator.normal(0, INSTANCES / 2**0.5, (sessions, 1)) + late
-        return speed * np.exp(level + weather + own + generator.normal(0, 0.01, (sessions, rounds)))
+        return speed * np.exp(own_level + weather + own + generator.normal(0, 0.01, (sessions, rounds)))
 
-    level = generator.normal(0, SESSION, (sessions, 1))
+    own_level = level + generator.normal(0, SESSION, (sessions, 1))
     return times(20.0 * by).tolist(), times(25.0).tolist()
 
 
@@ -48,6 +56,10 @@ def is_clear(low: float, high: float) -> bool:
 
 def saving(ratio: Ratio, sessions: int) -> Estimate:
     return Estimate(100 * (1 - ratio.value), (100 * (1 - ratio.high), 100 * (1 - ratio.low)), sessions)
+
+
+def log_of(ratio: Ratio, sessions: int = 8) -> Estimate:
+    return Estimate(math.log(ratio.value), (math.log(ratio.low), math.log(ratio.high)), sessions)
 
 
 def share_of_savings(sessions: int, by: float, pairs: int) -> float:
@@ -80,12 +92,38 @@ def test_two_that_do_the_same_in_one_session_are_seldom_called_different() -> No
 
 
 @pytest.mark.parametrize(("by", "least", "most"), [(1.0, 0.0, 0.05), (SLOWER, 0.8, 1.0)])
-def test_milliseconds_over_eight_sessions_a_side(by: float, least: float, most: float) -> None:
+def test_times_net_of_the_baseline_over_eight_sessions_a_side(by: float, least: float, most: float) -> None:
+    """As `compare` has them, of sittings between which the machine became a tenth slower."""
     generator, found = np.random.default_rng(3), 0
     for _ in range(80):
-        (old, _), (new, _) = (measured(generator, 8, by=slower) for slower in (1.0, by))
-        found += independent_ratio(new, old).significant
+        old, new = (
+            log_of(paired_ratio(*measured(generator, 8, by=one, level=place / 10)))
+            for place, one in ((0, 1.0), (1, by))
+        )
+        found += is_clear(*difference_of(new, old))
     assert least <= found / 80 <= most
+
+
+def test_times_of_two_sittings_are_seldom_called_different_though_the_machine_drifts() -> None:
+    """By the spread of sessions over their number they are, most of the time."""
+    generator, found, as_many = np.random.default_rng(4), 0, 0
+    for _ in range(400):
+        drift = np.cumsum(generator.normal(0, 0.02, 16))  # of sessions in a row
+        times = [[[20.0 * math.exp(one)] * 10 for one in side] for side in (drift[:8], drift[8:])]
+        found += ratio_of_sittings(*times).significant
+        as_many += independent_ratio(*times).significant
+    assert found / 400 <= 0.05
+    assert as_many / 400 >= 0.3
+
+
+def test_times_of_two_sittings_tell_what_no_session_reaches() -> None:
+    generator = np.random.default_rng(5)
+    (old, _), (new, _) = (measured(generator, 8, by=by) for by in (1.0, 1.2))
+    found = ratio_of_sittings(new, old)
+    assert found.significant
+    assert found.low < 1.2 < found.high
+    with pytest.raises(ValueError, match="two sessions"):
+        ratio_of_sittings(new, old[:1])
 
 
 def test_sessions_in_a_row_that_go_alike_say_less() -> None:

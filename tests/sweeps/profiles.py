@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from proscale_bench.bench.profile import ProfileRequest, records
+from proscale_bench.bench.sessions import merged
 from proscale_bench.config.catalogue import parse_schedule
 from proscale_bench.cost.geometry import parse_size
 from proscale_bench.measure.environment import Environment
@@ -137,6 +138,18 @@ def profiled_records(
 ) -> list[Record]:
     asked = request(*schedules, backbone=backbone)
     return list(records(asked, found or [measured(one) for one in asked.in_turns], MACHINE, ceilings))
+
+
+def profiled_in_sessions(*speeds: float, by: float = 1.0) -> list[Record]:
+    """Profiles of the baseline and of 3,3,3 in several sessions, in each of which all took so many times as long.
+
+    Args:
+        by: how many times as long 3,3,3 took on top.
+    """
+    asked = request("3,3,3")
+    base, model = (measured(one) for one in asked.in_turns)
+    found = [[slowed(base, speed), slowed(model, speed * by)] for speed in speeds]
+    return merged([list(records(asked, session, MACHINE, None)) for session in found])
 
 
 def with_energy(one: Record, joules: float) -> Record:
