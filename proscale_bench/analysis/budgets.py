@@ -345,8 +345,11 @@ def _by_more_than_chance(finding: Finding, told: Change | None) -> Finding:
         return replace(finding, status="kept", by_chance=True)
     if finding.metric.section == "accuracy":  # of which others published a number, or other images were drawn
         return finding
-    why = f"beyond the limit, and it cannot be told from chance: {told.verdict}"
+    noted = f" ({told.note})" if told.note else ""
+    why = f"beyond the limit, and it cannot be told from chance: {told.verdict}{noted}"
     advice = "measure both with 'profile --sessions 5', or limit latency_saving_pct, which is paired in one session"
+    if noted:
+        advice = "close other programs and profile both again"
     return replace(finding, status="unknown", why=why, advice=advice)
 
 

@@ -113,9 +113,7 @@ def regressions(comparison: Comparison, gates: Sequence[Gate]) -> list[Regressio
                 "'profile --sessions 5' on both sides measures how sessions differ; latency_saving_pct is paired in one"
             )
             if why.note == BUSY:
-                hint = (
-                    "close other programs and profile both sides again; latency_saving_pct is paired in every session"
-                )
+                hint = "close other programs and profile both sides again"
             told = f"{why.verdict}{f' ({why.note})' if why.note else ''}"
             raise BenchError(f"--fail {gate.metric.name}: nothing tells: {told}", hint, ExitCode.UNTRUSTED)
         found += [Regression(pair, change, gate) for pair, change in held if _is_worse(change, gate.percent)]

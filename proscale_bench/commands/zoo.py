@@ -64,7 +64,7 @@ def zoo(
             trained = (
                 require_weights(plan) if not failed else [each for each in plan if each.is_done and not each.is_trunk]
             )
-            weights = [pack(training, out / "weights") for training in trained]
+            weights = [pack(training) for training in trained]
             path = write_sweep(read, out, weights, coco) if weights else None
         if failed:
             first, more = failed[0], f", and {len(failed) - 1} more" if len(failed) > 1 else ""

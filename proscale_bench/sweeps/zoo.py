@@ -2,7 +2,7 @@
 
     ZOO/seed0/trunk/            the baseline that all of this seed start from, where they do
     ZOO/seed0/tiny-3-3-3/       a schedule, trained on from there, or from scratch
-    ZOO/weights/*.safetensors   final weights in half precision
+    ZOO/weights/*.safetensors   final weights in half precision; with its `training.json`, all that a training must keep
     ZOO/sweep.yaml              measures them all
 
 Every training is a `proscale-bench train` in a process of its own, so that one that fails or is killed takes no other
@@ -37,6 +37,7 @@ from proscale_bench.specs.families import MASK2FORMER
 from proscale_bench.specs.model import EncoderSpec
 
 MODEL, RECORD, LOG, ERRORS = "model.safetensors", "training.json", "log.jsonl", "errors.txt"
+WEIGHTS = "weights"  # the folder of what ships
 POLL_S = 1.0
 TO_KEEP_S = 60.0  # that a training has to keep its state when it is interrupted
 
@@ -76,7 +77,18 @@ class Training:
 
     @property
     def is_done(self) -> bool:
-        return (self.folder / MODEL).is_file()
+        return (self.folder / MODEL).is_file() or self.is_packed
+
+    @property
+    def is_packed(self) -> bool:
+        """Its weights as they ship are there, and what says how they were made: all that is kept of a training on which
+        no other starts."""
+        return not self.is_trunk and self.packed.is_file() and (self.folder / RECORD).is_file()
+
+    @property
+    def packed(self) -> Path:
+        """The final weights in half precision, beside the folders of all seeds."""
+        return self.folder.parent.parent / WEIGHTS / self.weights_name
 
     @property
     def record(self) -> TrainingRecord:
@@ -174,6 +186,8 @@ def require_own(plan: Sequence[Training]) -> None:
         for what, is_other in differs.items():
             if is_other:
                 raise BenchError(f"{training.folder}: trained with {what} than {recipe.name} has now", anew)
+        if training.is_packed and _provenance(training.packed).get("seconds") != round(found.seconds, 1):
+            raise BenchError(f"{training.packed}: of another training than {training.folder / RECORD} tells of", anew)
 
 
 @lru_cache(maxsize=4)  # a folder's annotations are read for it
@@ -275,23 +289,29 @@ def _last_words(training: Training) -> str:
     return "\n".join(lines[-3:]) or "it said nothing"
 
 
-def pack(training: Training, folder: Path) -> Path:
+def pack(training: Training) -> Path:
     """The final weights in half precision, with what they came from; written where they are missing or older.
 
     Raises:
         BenchError: the training's weights cannot be read, or these not be written.
     """
-    source, path = training.folder / MODEL, folder / training.weights_name
-    if path.is_file() and path.stat().st_mtime >= source.stat().st_mtime:
+    source, path = training.folder / MODEL, training.packed
+    if path.is_file() and (not source.is_file() or path.stat().st_mtime >= source.stat().st_mtime):
         return path
     from proscale_bench.models.checkpoints.load import model_of, open_checkpoint
     from proscale_bench.models.checkpoints.save import save_checkpoint
 
     checkpoint = open_checkpoint(source)
     _, metadata = read_shapes(source)
-    provenance = json.loads(metadata[METADATA]).get("provenance", {})
-    save_checkpoint(model_of(checkpoint).half(), path, provenance, seen=trained_on(metadata))
+    save_checkpoint(model_of(checkpoint).half(), path, _provenance(source), seen=trained_on(metadata))
     return path
+
+
+def _provenance(path: Path) -> dict[str, object]:
+    """What a file of weights says of where they come from."""
+    _, metadata = read_shapes(path)
+    found: dict[str, object] = json.loads(metadata[METADATA]).get("provenance", {})
+    return found
 
 
 def write_sweep(zoo: Zoo, folder: Path, weights: Sequence[Path], coco: Path | None = None) -> Path:

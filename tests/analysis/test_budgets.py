@@ -25,7 +25,7 @@ from proscale_bench.results.store import load
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
 from tests.results.test_collect import aged
-from tests.sweeps.profiles import execution, measured, profiled_in_sessions, profiled_records
+from tests.sweeps.profiles import crowded, execution, measured, profiled_in_sessions, profiled_records
 
 
 def check(
@@ -186,6 +186,18 @@ def test_a_latency_of_several_sessions_is_held_net_of_the_baseline(tmp_path: Pat
         assert finding.baseline_pct == pytest.approx(100 * (speeds[0] - 1), abs=0.5)
         assert finding.excess_pct == pytest.approx(100 * (by / 1.02 - 1), abs=0.01)
         assert "as the baseline since" in expected(finding)
+
+
+@pytest.mark.parametrize("metric", ["latency_median_ms", "latency_saving_pct"])
+def test_what_a_busy_machine_says_is_held_against_no_other_run(tmp_path: Path, metric: str) -> None:
+    (_, old), (_, new) = profiled_in_sessions(1.0, 1.01, 0.99), profiled_in_sessions(1.0, 1.01, 0.99, by=1.2)
+    bound = "max_increase_pct" if metric == "latency_median_ms" else "max_decrease_pct"
+    limit = f"{metric}: {{{bound}: 2, against: runs/a, device: a CPU}}"
+    assert check(tmp_path, limit, [new], [old], size="640x640").status == "exceeded"
+    finding = check(tmp_path, limit, [crowded(new)], [old], size="640x640")
+    assert finding.status == "unknown"
+    assert "another session (the machine was busy)" in finding.why
+    assert finding.advice == "close other programs and profile both again"
 
 
 def test_an_accuracy_is_the_worst_of_its_weights(tmp_path: Path) -> None:

@@ -152,6 +152,14 @@ def profiled_in_sessions(*speeds: float, by: float = 1.0) -> list[Record]:
     return merged([list(records(asked, session, MACHINE, None)) for session in found])
 
 
+def crowded(one: Record) -> Record:
+    """The record as if other programs had used a third of the machine in its first session."""
+    assert one.profile is not None
+    first, *rest = one.profile.sessions
+    busy = (first.model_copy(update={"others_cpu_pct": 35.0}), *rest)
+    return one.model_copy(update={"profile": one.profile.model_copy(update={"sessions": busy})})
+
+
 def with_energy(one: Record, joules: float) -> Record:
     """Return the record as if a GPU had told the energy of an image."""
     assert one.profile is not None

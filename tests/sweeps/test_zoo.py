@@ -146,6 +146,28 @@ def test_a_zoo_from_scratch_is_trained_and_packed(spec: Path, tmp_path: Path) ->
     assert [file.path.name for file in read_sweep(out / "sweep.yaml").weights] == ["tiny-1-1-1-seed3.safetensors"]
 
 
+def test_packed_weights_and_their_record_are_all_that_a_training_must_keep(spec: Path, tmp_path: Path) -> None:
+    spec.write_text(spec.read_text().replace("trunk: trunk.yaml\nbranch: branch.yaml", "recipe: trunk.yaml"))
+    out = tmp_path / "zoo"
+    assert run("zoo", str(spec), "--out", str(out), "--jobs", "1").exit_code == 0
+    folder, packed = out / "seed3" / "tiny-1-1-1", out / "weights" / "tiny-1-1-1-seed3.safetensors"
+    for path in folder.iterdir():
+        if path.name != RECORD:
+            path.unlink()
+    made = packed.read_bytes()
+    again = run("zoo", str(spec), "--out", str(out), "--jobs", "1")
+    assert again.exit_code == 0, again.stderr
+    assert "nothing is left to do" in again.stderr
+    assert (packed.read_bytes(), (folder / MODEL).exists()) == (made, False)
+    edit_json(folder / RECORD, lambda found: found.update(seconds=found["seconds"] + 1))
+    refused = run("zoo", str(spec), "--out", str(out), "--list")
+    assert refused.exit_code == 2
+    assert "of another training than" in " ".join(refused.stderr.split())
+    packed.unlink()
+    listed = run("zoo", str(spec), "--out", str(out), "--list")
+    assert (listed.exit_code, listed.stdout.count("missing")) == (0, 1)
+
+
 @pytest.mark.parametrize("given", ["trunk: trunk.yaml", "branch: branch.yaml", "", "recipe: r\ntrunk: t\nbranch: b"])
 def test_a_zoo_has_a_trunk_and_a_branch_or_one_recipe(spec: Path, given: str) -> None:
     spec.write_text(spec.read_text().replace("trunk: trunk.yaml\nbranch: branch.yaml", given))
@@ -288,7 +310,7 @@ def test_weights_are_packed_in_half_precision(spec: Path, tmp_path: Path) -> Non
     save_checkpoint(
         build_model(parse_compact("1,1,1"), "tiny", 13), training.folder / MODEL, {"seed": 3, "recipe": "r"}
     )
-    path = pack(training, tmp_path / "weights")
+    path = pack(training)
     assert path.stat().st_size < 2_500_000
     assert read_header(path).seed == 3
     with safe_open(path, framework="pt") as file:
