@@ -2,7 +2,7 @@
 
 Run by hand, on a quiet machine:
 
-    python benchmarks/field.py reports/field --measure 34
+    python benchmarks/field.py reports/field --measure 30
 
 The session is run in its folder `models`, where the configurations are, with so many seconds a model: ten minutes in
 all. Without `--measure` the records that are there are drawn. This reads them, counts every product

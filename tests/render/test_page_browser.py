@@ -187,6 +187,22 @@ def test_two_are_pinned_and_compared(paper_page: Opened) -> None:
     assert paper_page.texts("#aside h3") == ["Pinned"]
 
 
+def test_no_name_is_struck_through_by_an_interval(browser: Any) -> None:
+    path = Path(__file__).parents[2] / "reports" / "cpu" / "index.html"
+    for opened_page in _opened(browser, path, DESKTOP):
+        opened_page.page.locator("#x").select_option("latency_median_ms")
+        assert opened_page.page.locator("line.interval").count() > 1
+        struck = """[...document.querySelectorAll('text.label')].filter(name => {
+            const box = name.getBoundingClientRect();
+            return [...document.querySelectorAll('line.interval')].some(line => {
+                const other = line.getBoundingClientRect();
+                const across = box.left < other.right && other.left < box.right;
+                return across && box.top < other.bottom && other.top < box.bottom;
+            });
+        }).map(name => name.textContent)"""
+        assert opened_page.run(struck) == []
+
+
 def test_what_was_found_apart_is_said_to_be_and_neither_better_nor_worse(browser: Any, files: dict[str, Path]) -> None:
     page, heard = opened(browser, files["apart"], **DESKTOP)
     for pin in ("baseline", "3,3,3"):

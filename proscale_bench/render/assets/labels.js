@@ -1,7 +1,7 @@
 // Places labels beside points so that none overlaps another, a mark or the frame; what has no free place is left out.
 
 const DIRECTIONS = [[1, 0], [-1, 0], [0, -1], [0, 1], [1, -1], [-1, -1], [1, 1], [-1, 1]];
-const CROSSING = 6; // rings that a label would rather move than lie over a line
+const CROSSING = 6; // rings that a label would rather move than lie over a line, of the frontier or an interval
 
 const overlap = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 const grown = (box, by) => ({

@@ -117,13 +117,20 @@ function drawFrontier(picture, best) {
   if (corners.length) picture.svg.append(svg("polyline", { class: "frontier", points: corners.join(" "), "aria-hidden": "true" }));
 }
 
-function drawIntervals(picture, point) {
+// The lines of a point's intervals, from corner to corner: across, along, or none.
+function intervalLines(picture, point) {
   const [x, y] = at(picture, point);
   const across = interval(point, state.x)?.filter((v) => usable(state.x, state.xLog, v)).map(picture.xScale);
   const along = interval(point, state.y)?.filter((v) => usable(state.y, state.yLog, v)).map(picture.yScale);
+  return [
+    ...(across?.length === 2 ? [[[across[0], y], [across[1], y]]] : []),
+    ...(along?.length === 2 ? [[[x, along[0]], [x, along[1]]]] : []),
+  ];
+}
+
+function drawIntervals(picture, point) {
   const shared = { class: `interval${matches(point) ? "" : " dim"}`, "--c": color(point.row), "aria-hidden": "true" };
-  if (across?.length === 2) picture.svg.append(svg("line", { ...shared, x1: across[0], x2: across[1], y1: y, y2: y }));
-  if (along?.length === 2) picture.svg.append(svg("line", { ...shared, x1: x, x2: x, y1: along[0], y2: along[1] }));
+  for (const [[x1, y1], [x2, y2]] of intervalLines(picture, point)) picture.svg.append(svg("line", { ...shared, x1, x2, y1, y2 }));
 }
 
 function drawMark(picture, point, best) {
@@ -167,9 +174,9 @@ function drawLabels(picture, both, best) {
   const crowded = both.length > MOST_NAMES;
   const named = both.filter((p) => matches(p) && (!crowded || important(p) < 3)).sort((a, b) => important(a) - important(b));
   const corners = frontierCorners(picture, [...best]);
-  const lines = corners.slice(1).map(([x, y], n) => grown({
-    left: Math.min(x, corners[n][0]), right: Math.max(x, corners[n][0]),
-    top: Math.min(y, corners[n][1]), bottom: Math.max(y, corners[n][1]),
+  const steps = corners.slice(1).map((corner, n) => [corners[n], corner]);
+  const lines = [...steps, ...both.flatMap((p) => intervalLines(picture, p))].map(([[x1, y1], [x2, y2]]) => grown({
+    left: Math.min(x1, x2), right: Math.max(x1, x2), top: Math.min(y1, y2), bottom: Math.max(y1, y2),
   }, 2));
   const wanted = named.map((p) => {
     const [x, y] = at(picture, p);
