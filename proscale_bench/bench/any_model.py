@@ -28,11 +28,13 @@ class FoundModel:
     Args:
         size: the pass that it was traced at.
         notes: what to know of its count.
+        of_flags: those of flags that change nothing.
     """
 
     spec: CustomSpec
     size: BatchInput
     notes: tuple[str, ...]
+    of_flags: tuple[str, ...] = ()
 
 
 def find_model(
@@ -45,8 +47,12 @@ def find_model(
         against: the model that it is held against.
 
     Raises:
-        BenchError: there is no such model, it could not be built or run, or an operator has no rule (exit code 3).
+        BenchError: there is no such model, it could not be built or run, an allowed operator that there is not, or one
+            without a rule (exit code 3).
     """
+    from proscale_bench.measure.allowed import needless
+    from proscale_bench.measure.general_operators import GENERAL
+
     loaded = _loaded(request)
     given = input_of(loaded, size, batch_size)
     found = _traced(request, (given.height_px or 0, given.width_px or 0), batch_size)
@@ -56,7 +62,8 @@ def find_model(
     spec = CustomSpec(
         request, loaded.digest, parts, parameters, found.engine, against, tracer=trace_spec, opener=open_spec
     )
-    return FoundModel(spec, given, loaded.notes)
+    of_flags = needless(request.allowed, found.trace.left_out, GENERAL)
+    return FoundModel(spec, given, (*loaded.notes, *of_flags), of_flags)
 
 
 def trace_spec(spec: CustomSpec, size: BatchInput) -> Traced:

@@ -63,7 +63,8 @@ def load(request: ModelRequest) -> LoadedModel:
     """Find what a user named. Executes the file or package that it is in, and loads torch.
 
     Raises:
-        BenchError: there is no such file, attribute, configuration or name, or it is no model.
+        BenchError: there is no such file, attribute, configuration or name, or it is no model; an allowed operator that
+            there is not.
     """
     kind, _, rest = request.source.partition(":")
     with talking_to_stderr():
@@ -75,10 +76,15 @@ def load(request: ModelRequest) -> LoadedModel:
             loaded = _of_torchvision(rest, arguments_of(request))
         else:
             loaded = _of_python(request.source, arguments_of(request))
-        if request.inputs is None:
-            return loaded
-        make = _named(request.inputs)[0]
-        return replace(loaded, inputs=lambda *given: _made_inputs(make, request, *given))
+        if request.inputs is not None:
+            make = _named(request.inputs)[0]
+            loaded = replace(loaded, inputs=lambda *given: _made_inputs(make, request, *given))
+    if request.allowed:
+        from proscale_bench.measure.allowed import require_operators
+        from proscale_bench.measure.general_operators import GENERAL
+
+        require_operators(request.allowed, GENERAL, every=False)  # before it is built
+    return loaded
 
 
 @contextlib.contextmanager

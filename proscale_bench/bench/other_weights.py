@@ -260,9 +260,8 @@ def read_other_weights(
 
     kind, _, rest = request.source.partition(":")
     if kind != "hf":
-        raise BenchError(
-            f"--model {request.source}: its outputs are not known", "eval takes hf:CONFIG.json or hf:FOLDER"
-        )
+        message = f"--model {request.source}: its outputs are not known"
+        raise BenchError(message, "eval takes hf:CONFIG.json or hf:FOLDER")
     loaded = load(request)
     with talking_to_stderr(), faults_of(str(request)):
         model = loaded.build()
@@ -275,14 +274,15 @@ def read_other_weights(
     folder = Path(rest) if Path(rest).is_dir() else Path(rest).parent
     given = input_of(family, config, Path(rest), loaded.sides)
     sized = replace(asked, input=given)
-    spec = find_model(request, max(sizes_of(sized))).spec
+    found = find_model(request, max(sizes_of(sized)))
     labels = json.dumps({ID2LABEL: {str(key): name for key, name in config.id2label.items()}})
     return OtherWeights(
         model,  # type: ignore[arg-type] # any module
-        spec,
+        found.spec,
         digest(model.state_dict()),
         printable(path.name).replace("\n", " ")[:MAX_SOURCE] or str(path)[:MAX_SOURCE],
         metadata={"config": labels},
+        cautions=found.of_flags,
         request=request,
         family=family,
         given=given,

@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from proscale_bench.errors import BenchError, ExitCode
+from proscale_bench.measure.allowed import operator_named, require_operators
 from proscale_bench.measure.flops import EINSUMS, Recorder, Trace
 from proscale_bench.measure.general_operators import FOLLOWED, GENERAL
 from proscale_bench.measure.operators import OperatorRule, OperatorTable, Scope
@@ -98,7 +99,7 @@ def trace_any(
         rules: of operators that are counted otherwise than in any model.
 
     Raises:
-        BenchError: an operator without a rule (exit code 3).
+        BenchError: an operator without a rule (exit code 3), or an allowed one that there is not, or that has a rule.
         Exception: what the pass on the CPU raised.
     """
     model: nn.Module | None = None
@@ -111,6 +112,7 @@ def trace_any(
                 given = model = model or build()
             if engine == "trace-meta" and not all(one.is_meta for one in given.parameters()):
                 given = copy.deepcopy(given).to("meta")  # somebody had built it already
+            require_operators(allowed, GENERAL)  # the model brought its libraries
             parts, inputs = tree(given), make_inputs(given)
             warm, recorder = (_GeneralRecorder(parts, allowed, engine, rules or {}) for _ in range(2))
             given.train(training)
@@ -139,7 +141,7 @@ class _GeneralRecorder(Recorder):  # type: ignore[no-untyped-call]
     def __init__(
         self, parts: Sequence[Part], allowed: Sequence[str], engine: Engine, rules: Mapping[Any, OperatorRule]
     ) -> None:
-        named = {one for one in map(operator_named, allowed) if one is not None}
+        named = set(map(operator_named, allowed))
         table = OperatorTable({**GENERAL.rules, **rules}, GENERAL.uncounted | named, GENERAL.moves)
         super().__init__(REST, leaves(parts), table, FOLLOWED)
         self.engine = engine
@@ -190,12 +192,6 @@ class _GeneralRecorder(Recorder):  # type: ignore[no-untyped-call]
             f"--allow {name}=0 counts it as nothing, and the record says so",
             ExitCode.UNTRUSTED,
         )
-
-
-def operator_named(name: str) -> Any:
-    """The operator of a name as `aten.foo`; None where this torch has none."""
-    namespace, _, operator = name.partition(".")
-    return getattr(getattr(torch.ops, namespace, None), operator, None)
 
 
 @contextmanager

@@ -204,6 +204,7 @@ def _any_models(file: Document[SweepFile]) -> Iterator[tuple[ModelSpec, ...]]:
     """All models of somebody else's that a file names, as one group: they take turns. Executes the code that they are
     of, and loads torch."""
     from proscale_bench.bench.any_model import find_model
+    from proscale_bench.render.console import note
 
     folder, found = Path(file.path).parent, []
     for index, entry in enumerate(file.value.models or ()):
@@ -213,7 +214,10 @@ def _any_models(file: Document[SweepFile]) -> Iterator[tuple[ModelSpec, ...]]:
             named = AnyModelFields(model=entry) if isinstance(entry, str) else entry
             base = named.base_request(folder)
             against = replace(find_model(base, file.value.sizes[0]).spec, is_base=True) if base else None
-            found.append(find_model(named.request(folder), file.value.sizes[0], against=against).spec)
+            one = find_model(named.request(folder), file.value.sizes[0], against=against)
+            for said in one.notes:
+                note(f"{one.spec}: {said}")
+            found.append(one.spec)
     if found:
         yield tuple(found)
 
