@@ -13,7 +13,7 @@ from proscale_bench.bench.other_weights import OtherWeights
 from proscale_bench.bench.predictors import ChosenPredictor, predictor_of
 from proscale_bench.bench.weights import AnyWeights, Weights
 from proscale_bench.config.choices import EngineName, ExportPrecision
-from proscale_bench.config.trained_on import trained_on
+from proscale_bench.data.known_classes import names_of
 from proscale_bench.errors import BenchError
 from proscale_bench.results.profile import DeviceType, DType, Execution
 
@@ -155,8 +155,8 @@ def _chosen(
     from proscale_bench.evaluation.model_predictor import ExportedPredictor
     from proscale_bench.models.mask2former import Mask2Former
 
-    names, dataset = trained_on(weights.metadata).names, request.dataset
     classes: int = weights.spec.head.num_classes  # type: ignore[attr-defined] # only models of ours are exported
+    names, dataset = names_of(weights.metadata, classes), request.dataset
     if "boxes" in weights.spec.tasks:
         things = [category for category in dataset.categories if category.is_thing]
         ids, order = category_ids_of(names, classes, things, weights.source, request.classes_by)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from proscale_bench.bench.class_order import in_order_of
 from proscale_bench.config.trained_on import trained_on
+from proscale_bench.data.known_classes import names_of
 from proscale_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def train_gate(
         raise BenchError(f"{weights.source}: {weights.spec.variant} has no gate that chooses", hint)
     check_device(settings.device, settings.dtype)
     dataset, seen = request.dataset, trained_on(weights.metadata)
-    known = in_order_of(seen.names, dataset.categories, weights.source).categories
+    known = in_order_of(names_of(weights.metadata, weights.spec.classes), dataset.categories, weights.source).categories
     work = Work(dataset, request.batches, frozenset(request.tasks))
     features: dict[Any, Any] = {}
     quality = []

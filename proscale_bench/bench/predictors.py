@@ -14,6 +14,7 @@ from proscale_bench.config.trained_on import trained_on
 from proscale_bench.cost.count import as_given
 from proscale_bench.cost.geometry import InputSize, SizeGroup, resized_size, size_of_images
 from proscale_bench.data.dataset import Dataset, Id
+from proscale_bench.data.known_classes import names_of
 from proscale_bench.errors import BenchError
 from proscale_bench.results.accuracy import Task
 from proscale_bench.results.profile import DType
@@ -124,7 +125,7 @@ def predictor_of(
     from proscale_bench.evaluation.detector import detector_of
     from proscale_bench.evaluation.model_predictor import ModelPredictor
 
-    names = trained_on(weights.metadata).names
+    names = names_of(weights.metadata, weights.spec.classes)
     if "boxes" in weights.spec.tasks:
         things = [category for category in dataset.categories if category.is_thing]
         classes = weights.spec.classes or len(things)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,12 +9,11 @@ from pathlib import Path
 from proscale_bench.bench.class_order import stands_for_nothing
 from proscale_bench.bench.evaluate import COCO_RESIZE, Resize
 from proscale_bench.bench.weights import Weights
-from proscale_bench.config.trained_on import KnownClass, trained_on
-from proscale_bench.config.weights import METADATA
+from proscale_bench.config.trained_on import KnownClass, data_of, trained_on
 from proscale_bench.data.coco import SHAPES as SHAPES_DESCRIPTION
 from proscale_bench.data.dataset import Category, Id
 from proscale_bench.data.documents import Reader, read_json
-from proscale_bench.data.known_classes import COCO, KNOWN
+from proscale_bench.data.known_classes import COCO, EMBEDDED, KNOWN
 from proscale_bench.data.panoptic_json import read_category
 from proscale_bench.data.shapes.categories import CATEGORIES as SHAPES
 from proscale_bench.errors import BenchError
@@ -73,7 +71,7 @@ def vocabulary_of(weights: Weights, path: Path, told: Vocabulary | None) -> Voca
     if "boxes" in weights.spec.tasks:
         return _words_of_detector(weights, path, told)
     classes = weights.segmenter.decoder.class_head.out_features - 1
-    of_shapes = _trained_on(weights.metadata) == "shapes" and classes == len(SHAPES)
+    of_shapes = data_of(weights.metadata) == EMBEDDED and classes == len(SHAPES)
     seen = trained_on(weights.metadata)
     resize = seen.resize or COCO_RESIZE
     if told is not None:
@@ -99,7 +97,7 @@ def _words_of_detector(weights: Weights, path: Path, told: Vocabulary | None) ->
     coco = _things(COCO)
     if told is not None:
         return replace(told, categories=_things(told.categories), resize=told.resize and resize)
-    if _trained_on(weights.metadata) == "shapes" and classes == len(_things(SHAPES)):
+    if data_of(weights.metadata) == EMBEDDED and classes == len(_things(SHAPES)):
         return Vocabulary(_things(SHAPES), resize=None)
     if len(seen.classes) == classes:
         named = [replace(one, isthing=True) for one in seen.classes if not stands_for_nothing(one.name)]
@@ -133,10 +131,3 @@ def _of_names(
             raise BenchError(said, CATEGORIES_HINT)
         found.append(Category(id_, one.name, is_thing))
     return tuple(found)
-
-
-def _trained_on(metadata: Mapping[str, str]) -> object:
-    try:
-        return json.loads(metadata[METADATA])["provenance"]["data"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None

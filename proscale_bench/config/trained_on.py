@@ -81,6 +81,13 @@ def trained_on(metadata: Mapping[str, str]) -> TrainedOn:
     return TrainedOn(classes, None if resize is None else (resize[0], resize[1]))
 
 
+def data_of(metadata: Mapping[str, str]) -> str | None:
+    """The name of the data that weights of our own training learnt from; None where their file does not say."""
+    provenance = _document(metadata.get(METADATA)).get("provenance")
+    found = provenance.get("data") if isinstance(provenance, dict) else None
+    return found if isinstance(found, str) else None
+
+
 def _document(text: str | None) -> dict[str, Any]:
     try:
         found = json.loads(text or "{}")

@@ -5,6 +5,9 @@ COCO's ids and names are those of its panoptic challenge (https://cocodataset.or
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from proscale_bench.config.trained_on import data_of, trained_on
 from proscale_bench.data.convert.cityscapes import CATEGORIES as CITYSCAPES
 from proscale_bench.data.dataset import Category
 from proscale_bench.data.shapes.categories import CATEGORIES as SHAPES
@@ -37,3 +40,18 @@ def _listed(words: str, is_thing: bool) -> tuple[Category, ...]:
 
 COCO = _listed(_THINGS, is_thing=True) + _listed(_STUFF, is_thing=False)
 KNOWN = (COCO, CITYSCAPES, SHAPES)
+EMBEDDED = "shapes"  # the name of the embedded data in what a training writes
+
+
+def names_of(metadata: Mapping[str, str], classes: int | None) -> tuple[str, ...]:
+    """The names of a model's classes in order: as its file has them, else of the embedded data that it learnt from.
+
+    Args:
+        metadata: of its file.
+        classes: their number: all of Shapes, or a detector's, which are its things.
+    """
+    names = trained_on(metadata).names
+    if names or data_of(metadata) != EMBEDDED:
+        return names
+    lists = (SHAPES, tuple(one for one in SHAPES if one.is_thing))
+    return next((tuple(one.name for one in listed) for listed in lists if len(listed) == classes), ())

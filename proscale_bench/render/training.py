@@ -77,6 +77,9 @@ def left_out(file: str, started: WarmStart | None) -> list[str]:
     lines = [f"not taken from {file}, {reason}: {', '.join(parts)}" for reason, parts in reasons.items()]
     if started and started.reordered:
         lines.append(f"taken from {file} in another order: the rows of the class head, each by its class's name")
+    if started and started.by_place:
+        why = "since the file does not name its classes"
+        lines.append(f"taken from {file} by their place: the rows of the class head, {why}")
     return lines
 
 

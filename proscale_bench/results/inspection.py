@@ -117,6 +117,7 @@ class WarmStart:
         left: as initialised, each with the reason.
         layers: for each new token layer the baseline's that it started from.
         reordered: the rows of the classes, in the order of the new model's.
+        by_place: the rows of the classes, taken by their place, since the baseline does not name its classes.
     """
 
     taken: tuple[str, ...]
@@ -124,3 +125,4 @@ class WarmStart:
     left: dict[str, str]
     layers: tuple[int, ...]
     reordered: tuple[str, ...] = ()
+    by_place: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from proscale_bench.config.trained_on import KnownClass, TrainedOn
 from proscale_bench.data.coco import open_dataset
 from proscale_bench.data.dataset import Category
 from proscale_bench.data.embedded import identity_of_images
+from proscale_bench.data.known_classes import names_of
 from proscale_bench.errors import BenchError
 from proscale_bench.models.checkpoints.checkpoint import INDEX, Checkpoint, digest
 from proscale_bench.models.checkpoints.formats import read_stored
@@ -199,7 +200,9 @@ def initialise(
     """
     baseline = baseline or open_baseline(recipe)
     if baseline is not None:
-        taken = warm_start(model, baseline, classes)
+        head = baseline.inferred.head
+        known = names_of(baseline.translation.stored.metadata, head.num_classes)
+        taken = warm_start(model, baseline, classes, known)
         return InitialWeights("baseline", baseline.path.name, baseline.digest, taken, baseline.cautions)
     if recipe.backbone_weights is not None:
         return _from_backbone(model, Path(recipe.backbone_weights))

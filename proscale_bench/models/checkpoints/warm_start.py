@@ -74,7 +74,9 @@ def start_from(
 
 
 @torch.no_grad()
-def warm_start(model: OwnModel, baseline: Checkpoint, classes: Sequence[str] = ()) -> WarmStart:
+def warm_start(
+    model: OwnModel, baseline: Checkpoint, classes: Sequence[str] = (), known: Sequence[str] = ()
+) -> WarmStart:
     """Initialise a model from a baseline's checkpoint, in place.
 
     Args:
@@ -82,6 +84,7 @@ def warm_start(model: OwnModel, baseline: Checkpoint, classes: Sequence[str] = (
         baseline: a complete checkpoint whose token layers all see three levels.
         classes: names of the model's classes, in order. Where the checkpoint names its own, each takes the row of its
             name, and other classes start afresh. Empty: a class is the one at its place.
+        known: the names of the checkpoint's classes, where somebody else than its file says them.
 
     Raises:
         BenchError: the checkpoint is no baseline, or has other dimensions; names the first tensor.
@@ -93,17 +96,17 @@ def warm_start(model: OwnModel, baseline: Checkpoint, classes: Sequence[str] = (
             f"{baseline.path}: schedule {baseline.inferred.schedule.compact} is no baseline",
             "start from a model whose token layers see all levels",
         )
-    known = DETECTOR_LEVELS if isinstance(model, DeformableDetr) else LEVELS
-    if (known is LEVELS) == isinstance(baseline.inferred.head, DetectorHead):
+    all_levels = DETECTOR_LEVELS if isinstance(model, DeformableDetr) else LEVELS
+    if (all_levels is LEVELS) == isinstance(baseline.inferred.head, DetectorHead):
         raise BenchError(
             f"{baseline.path}: a detector and a model with masks have no head in common", "start from its kind"
         )
-    source, reordered = _by_class(baseline, classes)
+    source, reordered, by_place = _by_class(baseline, classes, known)
     depth = len(baseline.inferred.schedule.layers)
     whole = EarlyExit() if isinstance(encoder, EarlyExit) else encoder  # it has all layers, whichever run
     levels = [layer.reads or layer.levels for layer in whole.layers]
     layers = tuple((2 * index + 1) * depth // (2 * len(levels)) for index in range(len(levels)) if depth)
-    tokens_of = encoder.levels if isinstance(encoder, Schedule) else known
+    tokens_of = encoder.levels if isinstance(encoder, Schedule) else all_levels
     start: dict[str, Tensor] = {}
     sliced: list[str] = []
     left: dict[str, str] = {}
@@ -111,7 +114,7 @@ def warm_start(model: OwnModel, baseline: Checkpoint, classes: Sequence[str] = (
     for key, ours in state.items():
         match = TOKEN_LAYER.match(key) if layers else None
         counterpart = f"encoder.layers.{layers[int(match[1])]}.{match[2]}" if match else key
-        if (projection := PROJECTION.match(key)) and tokens_of != known:
+        if (projection := PROJECTION.match(key)) and tokens_of != all_levels:
             level = tokens_of[int(projection[1])]
             counterpart = f"encoder.projections.{LEVELS.index(level)}.{projection[2]}" if level in LEVELS else ""
         if counterpart not in source:
@@ -121,9 +124,9 @@ def warm_start(model: OwnModel, baseline: Checkpoint, classes: Sequence[str] = (
         theirs = source[counterpart]
         if match and match[2].startswith(("attention.sampling_offsets.", "attention.attention_weights.")):
             seen = levels[int(match[1])]
-            theirs = rows_of_levels(theirs, baseline.inferred.head.encoder_heads, seen, ours, known)
-            sliced += [key] if seen != known else []
-        elif key == "encoder.level_embedding" and tokens_of != known:
+            theirs = rows_of_levels(theirs, baseline.inferred.head.encoder_heads, seen, ours, all_levels)
+            sliced += [key] if seen != all_levels else []
+        elif key == "encoder.level_embedding" and tokens_of != all_levels:
             theirs = rows_of_levels(theirs, 1, tokens_of, ours)
             sliced.append(key)
         if theirs.shape == ours.shape:
@@ -141,26 +144,30 @@ def warm_start(model: OwnModel, baseline: Checkpoint, classes: Sequence[str] = (
         state[key].copy_(tensor)
     started = layers if any(map(TOKEN_LAYER.match, start)) else ()
     taken = tuple(key for key in start if key not in (*sliced, *reordered))
-    return WarmStart(taken, tuple(sliced), left, started, reordered)
+    return WarmStart(taken, tuple(sliced), left, started, reordered, tuple(key for key in by_place if key in start))
 
 
-def _by_class(baseline: Checkpoint, classes: Sequence[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """A baseline's tensors with the rows of its class heads in the order of these classes, and the keys of those rows.
+def _by_class(
+    baseline: Checkpoint, classes: Sequence[str], known: Sequence[str]
+) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
+    """A baseline's tensors with the rows of its class heads in the order of these classes, the keys of those rows, and
+    those of rows whose classes have no names.
 
     The class head of other classes is left out. Where either has no names, or their numbers differ, it stays.
     """
     tensors = dict(baseline.translation.tensors)
-    known = trained_on(baseline.translation.stored.metadata).names
+    known = known or trained_on(baseline.translation.stored.metadata).names
     places = places_of(known, classes)
-    alike = len(known) == len(classes) == baseline.inferred.head.num_classes
-    if not alike or places == tuple(range(len(classes))):
-        return tensors, ()
     heads = tuple(key for key in tensors if key.startswith(CLASS_HEADS))
+    if not len(known) == len(classes) == baseline.inferred.head.num_classes:
+        return tensors, (), heads if classes else ()
+    if places == tuple(range(len(classes))):
+        return tensors, (), ()
     for key in heads:
         tensor = tensors.pop(key)
         if places is not None:
             tensors[key] = tensor[[*places, *range(len(places), len(tensor))]]  # "no object" stays the last
-    return tensors, () if places is None else heads
+    return tensors, () if places is None else heads, ()
 
 
 def rows_of_levels(

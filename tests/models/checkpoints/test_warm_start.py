@@ -149,6 +149,21 @@ def test_rows_of_the_class_head_go_to_the_classes_of_their_names(tmp_path: Path)
         assert all((key in started.taken) == (classes != turned) for key in heads)
 
 
+def test_rows_of_classes_without_names_are_taken_by_their_place_and_said(baseline: Path, tmp_path: Path) -> None:
+    names = [f"class {index}" for index in range(HEAD.num_classes)]
+    heads = {"decoder.class_head.weight", "decoder.class_head.bias"}
+    named(tmp_path / "named.safetensors", small_model("baseline", RESNET), *names)
+    for path, classes, expected in (
+        (baseline, names, heads),
+        (baseline, (), set()),
+        (tmp_path / "named.safetensors", names, set()),
+    ):
+        started = warm_start(small_model("3,3,3", RESNET, seed=1), open_checkpoint(path), classes)
+        assert set(started.by_place) == expected
+    fewer = build(Mask2FormerSpec(RESNET, parse_compact("3,3,3"), replace(HEAD, num_classes=3)))
+    assert warm_start(fewer, open_checkpoint(baseline), names[:3]).by_place == ()
+
+
 @pytest.mark.parametrize("other", ["another", "class 1"])
 def test_classes_of_other_names_start_afresh(tmp_path: Path, other: str) -> None:
     names = [f"class {index}" for index in range(HEAD.num_classes)]
