@@ -132,7 +132,7 @@ class Finding:
     @property
     def excess_pct(self) -> float | None:
         """The same in percent of the bound."""
-        return 100 * self.excess / self.expected if self.excess is not None and self.expected else None
+        return 100 * self.excess / abs(self.expected) if self.excess is not None and self.expected else None
 
 
 class Checker:
@@ -315,11 +315,12 @@ def _on_data(finding: Finding, record: Record) -> Finding:
 
 
 def _hold(limit: Limit, found: float, source: str, reference: float | None, told: Change | None = None) -> Finding:
-    expected, baseline_pct = limit.value, told.baseline_pct if told else None
+    expected = limit.value
     if reference is not None:
         sign = 1 if limit.bound == "max_increase_pct" else -1
-        expected = reference * (1 + (baseline_pct or 0.0) / 100) * (1 + sign * limit.value / 100)
-    finding = Finding(limit, "kept", expected, found, source, reference, baseline_pct)
+        own = reference * (told.apart if told else 1.0)
+        expected = own + sign * abs(own) * limit.value / 100  # a saving may be below nothing
+    finding = Finding(limit, "kept", expected, found, source, reference, told.baseline_pct if told else None)
     return replace(finding, status="exceeded") if _counts(finding) else finding
 
 

@@ -72,6 +72,14 @@ class Change:
         """None where nothing tells."""
         return {"significant": True, "not significant": False}.get(self.verdict)
 
+    @property
+    def apart(self) -> float:
+        """The ratio of the two values by that of the difference: what the baseline changed by or, of models that took
+        turns, the ratio of their medians by the median ratio of rounds."""
+        if self.metric.in_points or self.difference is None or self.interval is None:
+            return 1.0
+        return self.new / self.old / ((1 + self.difference / 100) or 1.0)
+
 
 def change(metric: Metric, old: Record, new: Record, before: float, after: float) -> Change:
     """The change of a metric from one record, which says `before`, to another, which says `after`."""
@@ -84,7 +92,7 @@ def change(metric: Metric, old: Record, new: Record, before: float, after: float
     assert new.profile is not None
     if metric.in_points:
         return _saving_change(metric, old, new, before, after)
-    if metric.name in SAMPLED and (net := _net_change(metric, old, new, before, after)):
+    if metric.name in SAMPLED and min(before, after) > 0 and (net := _net_change(metric, old, new, before, after)):
         return net
     ratio = _ratio(metric, old.profile, new.profile)
     if not isinstance(ratio, Ratio):
@@ -141,7 +149,7 @@ def _ratio(metric: Metric, old: Profile, new: Profile) -> Ratio | Verdict:
     """The new against the old of what is measured anew in every session, or why there is none."""
     in_turns = _in_turns(old, new)
     before, after = _by_session(metric, old), _by_session(metric, new)
-    if before is None or after is None:
+    if before is None or after is None or not all(map(all, (*before, *after))):  # of nothing there is no ratio
         return "too few samples"
     if metric.name == "throughput_ips":  # images a time, not time an image
         before, after = after, before
@@ -169,9 +177,11 @@ def _is_busy(*profiles: Profile) -> bool:
 
 
 def _by_session(metric: Metric, profile: Profile) -> Sequence[Sequence[float]] | None:
-    """The samples of each session, or the one number that a session has; None where one has none."""
+    """The samples of each session, of the throughput as times of an image, or the one number that a session has; None
+    where one has none."""
     if metric.name in SAMPLED:
-        return in_sessions(profile.samples_ms, profile.rounds)
+        images = profile.throughput_ips * profile.latency_median_ms if metric.name == "throughput_ips" else 1.0
+        return in_sessions([ms / (images or 1.0) for ms in profile.samples_ms], profile.rounds)
     numbers = [getattr(one, metric.name) for one in profile.sessions]
     return None if None in numbers or not numbers else [[number] for number in numbers]
 

@@ -16,7 +16,7 @@ from proscale_bench.results.record import Record
 from proscale_bench.results.statistics import NORMAL, Estimate, difference_of, interval_of, student
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-UNTOLD = "-"  # in place of a verdict: one of the two lacks the metric
+UNTOLD = "-"  # in place of a verdict: one of the two lacks the metric, or it is on another difference
 MOST = 40  # models of which every two are held against each other: each takes milliseconds
 
 One = TypeVar("One")
@@ -29,7 +29,7 @@ def between_rows(view: View) -> dict[str, list[str]]:
         a text for each row, the old one, with a character for each column, the new one: the place of the verdict in
         `VERDICTS`, or `UNTOLD`. Nothing of more than `MOST` rows.
     """
-    return _tables([row.record for row in view.rows], "profile", _of_records)
+    return _tables([row.record for row in view.rows], "profile", _of_rows)
 
 
 def between_evaluations(evaluations: Sequence[Evaluation]) -> dict[str, list[str]]:
@@ -76,6 +76,17 @@ def _draws(side: Evaluation, metric: Metric) -> list[Sequence[float]]:
 def _of_records(metric: Metric, old: Record, new: Record) -> Verdict | None:
     before, after = metric.read(old), metric.read(new)
     return None if before is None or after is None else change(metric, old, new, before, after).verdict
+
+
+def _of_rows(metric: Metric, old: Record, new: Record) -> Verdict | None:
+    """None too where the verdict is on another difference than that of the two numbers, which is all that a page shows:
+    net of their baselines', or, round by round, of another sign."""
+    before, after = metric.read(old), metric.read(new)
+    if before is None or after is None:
+        return None
+    found = change(metric, old, new, before, after)
+    is_other = found.baseline_pct is not None or (after - before) * (found.difference or 0) < 0
+    return None if is_other else found.verdict
 
 
 def _tables(

@@ -22,6 +22,7 @@ from proscale_bench.results.profile import (
     Caution,
     Ceilings,
     CountedSaving,
+    Execution,
     PassPart,
     Profile,
     ProfileSession,
@@ -146,9 +147,12 @@ def records(
 
 def _is_baseline_of(other: MeasuredProfile, one: ProfileResult) -> bool:
     """The one's baseline, in the same engine; of two families they may be prepared otherwise."""
-    unprepared = {"sampling": NO_SAMPLING, "optimizations": False}
-    ran = [side.execution.model_copy(update=unprepared) for side in (other, one)]
-    return other.spec == one.spec.baseline() and ran[0] == ran[1]
+    return other.spec == one.spec.baseline() and unprepared(other.execution) == unprepared(one.execution)
+
+
+def unprepared(how: Execution) -> Execution:
+    """The way a model was run, without its preparation."""
+    return how.model_copy(update={"sampling": NO_SAMPLING, "optimizations": False})
 
 
 class Assembly:

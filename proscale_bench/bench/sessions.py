@@ -20,7 +20,14 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from proscale_bench import children
-from proscale_bench.bench.profile import ProfileRequest, measured_here, saving, temporary_folder, timing
+from proscale_bench.bench.profile import (
+    ProfileRequest,
+    measured_here,
+    saving,
+    temporary_folder,
+    timing,
+    unprepared,
+)
 from proscale_bench.errors import BenchError, ExitCode
 from proscale_bench.results.profile import Caution, Profile, RealisedSaving, StageProfile, Timing
 from proscale_bench.results.record import Record
@@ -148,13 +155,13 @@ def merged(sessions: Sequence[Sequence[Record]]) -> list[Record]:
 
 
 def _is_baseline_of(one: Record, record: Record) -> bool:
-    """They took turns: one is the baseline of the other, at its batch size. Of two families they may differ in how they
-    were run, and in what a size is padded to."""
+    """They took turns: one is the baseline of the other, in its engine and at its batch size. Of two families they may
+    differ in how they were prepared, and in what a size is padded to."""
     cost = record.cost
     if not cost or not cost.baseline or cost.baseline.schedule != one.identity.schedule or not one.is_baseline:
         return False
-    batches = [other.execution and other.execution.batch_size for other in (one, record)]
-    return batches[0] == batches[1] and one.input.size == record.input.size
+    ran = [other.execution and unprepared(other.execution) for other in (one, record)]
+    return ran[0] == ran[1] and one.input.size == record.input.size
 
 
 def _profiles(records: Sequence[Record]) -> list[Profile]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import isclose
 from typing import TYPE_CHECKING, Any
 
 from proscale_bench.config.budget import AGAINST
@@ -105,8 +106,20 @@ def _bound(finding: Finding) -> str:
     if finding.reference is None:
         return f"{side} {relative}{on}"
     bound = f"{numbers(finding)[1]}{unit(finding)}"
-    net = "" if finding.baseline_pct is None else f" ({show_difference(finding.baseline_pct)}%, as the baseline since)"
-    return f"{side} {bound}{on}, {relative}, {show_number(finding, finding.reference)}{net}"
+    return (
+        f"{side} {bound}{on}, {relative}, {show_number(finding, finding.reference)}{_moved(finding, finding.reference)}"
+    )
+
+
+def _moved(finding: Finding, reference: float) -> str:
+    """Why a relative bound is not just so many percent from its reference: it follows the baseline, or the ratio of
+    rounds where models took turns."""
+    if finding.baseline_pct is not None:
+        return f" ({show_difference(finding.baseline_pct)}%, as the baseline since)"
+    sign = 1 if finding.limit.bound == "max_increase_pct" else -1
+    plain = reference + sign * abs(reference) * finding.limit.value / 100
+    is_plain = finding.expected is None or isclose(plain, finding.expected, rel_tol=1e-4)
+    return "" if is_plain else ", round by round"
 
 
 def excess(finding: Finding) -> str:

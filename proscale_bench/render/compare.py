@@ -120,17 +120,22 @@ def open_questions(comparison: Comparison) -> list[str]:
     changes = [change for pair in comparison.pairs for change in pair.changes]
     noted = dict.fromkeys((change.verdict, change.note) for change in changes if change.note)
     said = [ANOTHER_SESSION] if any(change.verdict == "another session" for change in changes) else []
-    return said + [f"{word}: {note}" for word, note in noted] + list(_net(changes))
+    return said + [f"{word}: {note}" for word, note in noted] + list(_net(changes)) + list(_by_round(changes))
 
 
 def _net(changes: Sequence[Change]) -> Iterator[str]:
-    """A line on the metrics whose differences are net of the baseline's, and on what that changed by."""
-    net = [(change.metric.title, change.baseline_pct) for change in changes if change.baseline_pct is not None]
-    if net:
-        by = [pct for _, pct in net if pct is not None]
-        ends = dict.fromkeys(f"{show_difference(end)}%" for end in (min(by), max(by)))
-        titles = " and ".join(dict.fromkeys(title for title, _ in net))
-        yield f"{titles}: changes are net of the baseline's, which changed by {' to '.join(ends)}"
+    """A line for each metric whose differences are net of the baseline's, on what that changed by."""
+    for title, group in grouped(changes, lambda change: change.metric.title).items():
+        if by := [change.baseline_pct for change in group if change.baseline_pct is not None]:
+            ends = dict.fromkeys(f"{show_difference(end)}%" for end in (min(by), max(by)))
+            yield f"{title}: changes are net of the baseline's, which changed by {' to '.join(ends)}"
+
+
+def _by_round(changes: Sequence[Change]) -> Iterator[str]:
+    """A line on the metrics whose difference says the opposite of the two values beside it."""
+    apart = (one.metric.title for one in changes if one.baseline_pct is None and one.is_less != (one.new < one.old))
+    for title in dict.fromkeys(apart):
+        yield f"{title}: changes are medians over the rounds of a session, in some of which one model alone was slow"
 
 
 def others(comparison: Comparison) -> list[str]:

@@ -25,7 +25,15 @@ from proscale_bench.results.store import load
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
 from tests.results.test_collect import aged
-from tests.sweeps.profiles import crowded, execution, measured, profiled_in_sessions, profiled_records
+from tests.sweeps.profiles import (
+    by_round,
+    crowded,
+    execution,
+    measured,
+    profiled_in_sessions,
+    profiled_records,
+    request,
+)
 
 
 def check(
@@ -157,6 +165,39 @@ def test_a_saving_is_a_metric_of_its_own(tmp_path: Path) -> None:
         assert finding.interval is not None
     limit = "encoder_latency_saving_pct: {min: 25, device: a CPU}"
     assert check(tmp_path, limit, records, size="640x640").status == "kept"
+
+
+def test_a_relative_limit_on_what_took_turns_is_held_by_rounds(tmp_path: Path) -> None:
+    """Both were slow in half of the rounds, the model in one more: medians say little, rounds a lot."""
+    base, model = (measured(one, rounds=24) for one in request("3,3,3").in_turns)
+    torn = [1.0 if place % 2 else 3.0 for place in range(len(base.samples.whole_ms))]
+    late = [by * (3.0 if place == 1 else 1.0) for place, by in enumerate(torn)]
+    records = profiled_records("3,3,3", found=[by_round(base, torn), by_round(model, late)])
+    raw = records[1].profile.latency_median_ms / records[0].profile.latency_median_ms  # type: ignore[union-attr]
+    assert raw > 1.2
+    for metric, bound, percent in (
+        ("latency_median_ms", "max_increase_pct", -10),
+        ("throughput_ips", "max_decrease_pct", -10),
+    ):
+        limit = f"{metric}: {{{bound}: {percent}, against: baseline, device: a CPU}}"
+        finding = check(tmp_path, limit, records, size="640x640")
+        assert finding.status == "kept"
+        assert "round by round" in expected(finding)
+        limit = f"{metric}: {{{bound}: {2 * percent}, against: baseline, device: a CPU}}"
+        assert check(tmp_path, limit, records, size="640x640").status == "exceeded"
+
+
+def test_a_saving_below_nothing_may_become_better(tmp_path: Path) -> None:
+    """A share of what is negative lies below it."""
+    slow, less = (profiled_in_sessions(1.0, 1.01, 0.99, by=by)[1] for by in (1.5, 1.49))
+    limit = "latency_saving_pct: {max_decrease_pct: 10, against: runs/a, device: a CPU}"
+    finding = check(tmp_path, limit, [less], [slow], size="640x640")
+    assert finding.found is not None
+    assert finding.reference is not None
+    assert finding.reference < finding.found < 0
+    assert (finding.status, finding.by_chance) == ("kept", False)
+    assert finding.excess is not None
+    assert finding.excess < 0
 
 
 def test_a_latency_of_another_session_is_not_held_against_one(tmp_path: Path) -> None:

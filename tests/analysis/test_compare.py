@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from proscale_bench.analysis.compare import Comparison, Pair, compare, parse_gate, regressions
 from proscale_bench.analysis.significance import Change
+from proscale_bench.bench.profile import records
+from proscale_bench.bench.sessions import merged
 from proscale_bench.errors import BenchError
-from proscale_bench.measure.latency import Samples
-from proscale_bench.measure.profile import MeasuredProfile
 from proscale_bench.results.record import Record
 from tests.results.evaluations import by_an_older_version, evaluated
 from tests.results.records import record, renamed, with_accuracy
-from tests.sweeps.profiles import crowded, measured, profiled_in_sessions, profiled_records, request, with_energy
+from tests.sweeps.profiles import (
+    MACHINE,
+    by_round,
+    crowded,
+    execution,
+    measured,
+    profiled_in_sessions,
+    profiled_records,
+    request,
+    slowed,
+    with_energy,
+)
 
 
 def change(old: object, new: object, name: str) -> Change:
@@ -136,15 +144,6 @@ def test_a_saving_of_one_session_is_known_to_3_percent_at_the_best() -> None:
     assert "--sessions" in found.note
 
 
-def by_round(one: MeasuredProfile, factors: Iterable[float]) -> MeasuredProfile:
-    """The same measurement where each round took so many times as long."""
-    by = list(factors)
-    samples = one.samples
-    times = {name: [a * b for a, b in zip(values, by, strict=True)] for name, values in samples.stages_ms.items()}
-    whole = [a * b for a, b in zip(samples.whole_ms, by, strict=True)]
-    return replace(one, samples=Samples(whole, samples.launch_ms, times))
-
-
 def test_times_of_two_runs_are_net_of_the_baseline() -> None:
     """What a machine does to one sitting it does to both models: of that nothing counts as theirs."""
     (_, slow), (_, fast) = profiled_in_sessions(1.0, 1.01, 0.99), profiled_in_sessions(0.9, 0.91, 0.89)
@@ -183,6 +182,22 @@ def test_times_without_a_baseline_differ_by_more_than_sessions_do() -> None:
     assert change(torn, other, "latency_median_ms").verdict == "not significant"
     assert regressions(compare([fast], [slow]), [parse_gate("throughput_ips:5")])
     assert not regressions(compare([other], [torn]), [parse_gate("throughput_ips:5")])
+
+
+def test_images_a_second_of_larger_batches_are_of_images() -> None:
+    asked = request("3,3,3")
+    found = []
+    for batch, by in ((1, 1.0), (4, 0.5)):
+        how = execution(batch)
+        sessions = [[slowed(measured(spec, how), by * speed) for spec in asked.in_turns] for speed in (1.0, 1.01, 0.99)]
+        found.append(merged([list(records(asked, one, MACHINE, None)) for one in sessions]))
+    (base, model), (larger, other) = found
+    for one, two in ((base, larger), (model, other)):
+        times, images = (change(one, two, name) for name in TIMED)
+        assert times.new == pytest.approx(2 * times.old)
+        assert images.new == pytest.approx(2 * images.old)
+    alone = change(base, larger, "throughput_ips")  # whose times nothing is taken off
+    assert (alone.difference, alone.verdict) == (pytest.approx(100), "significant")
 
 
 def test_sessions_on_a_busy_machine_tell_nothing_of_another_run() -> None:

@@ -6,11 +6,21 @@ import numpy as np
 import pytest
 
 from proscale_bench.analysis.evaluations import Evaluation, evaluations_of
-from proscale_bench.analysis.verdicts import MOST, between_evaluations, verdict_on
+from proscale_bench.analysis.verdicts import (
+    MOST,
+    UNTOLD,
+    VERDICTS,
+    between_evaluations,
+    between_rows,
+    verdict_on,
+)
+from proscale_bench.analysis.views import views
 from proscale_bench.evaluation.bootstrap import resample_weights
 from proscale_bench.results.metrics import METRICS
 from proscale_bench.results.record import Record
 from tests.results.evaluations import evaluated
+from tests.results.records import renamed
+from tests.sweeps.profiles import profiled_in_sessions
 
 
 def mean(*worths: float, schedule: str = "3,3,3", shift: int = 0, images: str = "a" * 64) -> Evaluation:
@@ -74,3 +84,15 @@ def test_of_many_models_nothing_is_told() -> None:
     assert set(between_evaluations(few)["pq"][0]) <= set("0123")
     assert between_evaluations(few[:1]) == {}
     assert between_evaluations(few[:1] * (MOST + 1)) == {}
+
+
+def test_a_page_shows_no_verdict_on_another_difference_than_its_own() -> None:
+    """Of two runs a time is told net of their baselines, and a page has the two numbers alone."""
+    (base, slow), (_, fast) = profiled_in_sessions(1.0, 1.01, 0.99), profiled_in_sessions(0.8, 0.81, 0.79, by=1.05)
+    (view,) = views([base, slow, renamed(fast, schedule="2,2,2", label="2,2,2")])
+    told = between_rows(view)
+    places = {row.record.identity.schedule: place for place, row in enumerate(view.rows)}
+    baseline, old, new = (places[name] for name in (base.identity.schedule, "3,3,3", "2,2,2"))
+    assert told["latency_median_ms"][old][new] == told["throughput_ips"][new][old] == UNTOLD
+    assert told["latency_median_ms"][baseline][old] == str(VERDICTS.index("significant"))
+    assert told["latency_saving_pct"][old][new] == str(VERDICTS.index("significant"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from proscale_bench.bench.profile import ProfileRequest, records
@@ -128,6 +128,15 @@ def slowed(one: MeasuredProfile, factor: float) -> MeasuredProfile:
             {name: [factor * ms for ms in values] for name, values in samples.stages_ms.items()},
         ),
     )
+
+
+def by_round(one: MeasuredProfile, factors: Iterable[float]) -> MeasuredProfile:
+    """The same measurement where each round took so many times as long."""
+    by = list(factors)
+    samples = one.samples
+    times = {name: [a * b for a, b in zip(values, by, strict=True)] for name, values in samples.stages_ms.items()}
+    whole = [a * b for a, b in zip(samples.whole_ms, by, strict=True)]
+    return replace(one, samples=Samples(whole, samples.launch_ms, times))
 
 
 def profiled_records(
