@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import Setting, by_backbone, by_setting, main_setting, profiled
 from proscale_bench.render.columns import MARKS, show_saving
+from proscale_bench.render.legend import draw_above
 from proscale_bench.render.parts import BETWEEN, BLUES, BarPart, bar_parts, time_between
-from proscale_bench.render.style import FAINT, HALO, INK, LEGEND, WIDTH_INCHES, backbone_name, style
+from proscale_bench.render.style import FAINT, HALO, INK, LEGEND, WIDTH_INCHES, backbone_name, style, unbroken
 from proscale_bench.results.profile import Profile, StageProfile
 from proscale_bench.results.record import Cost, Record
 from proscale_bench.specs.encoders.parts import TOKEN_LAYERS
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 2  # of panels, in the figure of costs
+LEGEND_COLUMNS = 3
 HIDDEN_SHARE = 0.0015  # of the widest bar: what is thinner cannot be seen, and the legend says so
 ROW_INCHES, HEAD_INCHES, LINE_INCHES, ROOF_INCHES = 0.27, 0.95, 0.17, 2.9
 MOST_PANELS = 6  # settings and backbones; the report's tables have them all
@@ -125,7 +127,7 @@ def _finish(figure: Figure, records: Sequence[Record], setting: Setting | None, 
             hidden = most < HIDDEN_SHARE * widest
             label = f"{part.title} (≈ {most:.1g})" if hidden else part.title
             handles.append(Patch(facecolor=part.color, label=label))
-    figure.legend(handles=handles, **LEGEND)
+    draw_above(figure, handles, LEGEND_COLUMNS, 0.7)
 
 
 def latency_figure(records: Sequence[Record]) -> Figure:
@@ -231,7 +233,7 @@ def _describe(left: Axes, right: Axes, setting: Setting, backbone: str) -> None:
         return
     batch = execution.batch_size
     right.set_title(_ran_on(setting), fontsize=9.5, loc="left")
-    how = textwrap.fill(f"({', '.join(execution.words.split(', ')[3:])})", 36, break_long_words=False)
+    how = textwrap.fill(f"({unbroken(', '.join(execution.words.split(', ')[3:]))})", 36, break_long_words=False)
     of = f"a batch of {batch}" if batch > 1 else "one image"
     right.set_xlabel(f"realised: milliseconds of {of}\n{how}", fontsize=8.5)
 
@@ -285,7 +287,7 @@ def _roof(axes: Axes, records: Sequence[Record], parts: Sequence[BarPart]) -> No
         Line2D([], [], linestyle="none", marker="o", color=ALL_LAYERS, label="all token layers"),
         Line2D([], [], color=FAINT, label="the most that was measured"),
     ]
-    axes.legend(handles=marks, loc="lower right", fontsize=8.2, handlelength=1.4)
+    axes.legend(handles=marks, loc="best", fontsize=8.2, handlelength=1.4)
 
 
 def _point(stage: StageProfile | None) -> tuple[float, float] | None:
@@ -298,9 +300,11 @@ def _point(stage: StageProfile | None) -> tuple[float, float] | None:
 def _legend(figure: Figure, parts: Sequence[tuple[str, str]], there: set[str]) -> None:
     from matplotlib.patches import Patch
 
-    figure.legend(
-        handles=[Patch(facecolor=color, label=title) for title, color in parts if title in there],
-        **LEGEND,
+    draw_above(
+        figure,
+        [Patch(facecolor=color, label=title) for title, color in parts if title in there],
+        LEGEND_COLUMNS,
+        1.15,
         title=f"beside each bar: saved against the baseline, {MARKS}\nblack: the whole with its 95 % interval",
         title_fontsize=LEGEND["fontsize"],
         alignment="left",

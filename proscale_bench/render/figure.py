@@ -6,7 +6,6 @@ labels never overlap. The same records give the same bytes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
@@ -16,7 +15,17 @@ from proscale_bench.analysis.pareto import frontier, steps
 from proscale_bench.analysis.settings import HEADLINE_SCHEDULE, Setting, by_backbone
 from proscale_bench.analysis.views import TableRow, View, main_view, views
 from proscale_bench.render.label_placement import Name, draw_names
-from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, backbone_name, draw_point, style
+from proscale_bench.render.legend import draw_above, drawn_within
+from proscale_bench.render.style import (
+    FAINT,
+    INK,
+    WIDTH_INCHES,
+    backbone_color,
+    backbone_name,
+    draw_point,
+    style,
+    unbroken,
+)
 from proscale_bench.results.metrics import Metric, Provenance, get_metric, metric, provenance_of
 from proscale_bench.results.model_key import model_of
 from proscale_bench.results.record import Record
@@ -34,6 +43,8 @@ MARKS: dict[Provenance, str] = {"measured": "o", "published": "D", "counted": "s
 ARROW = {"arrowstyle": "-|>", "linewidth": 1.0, "alpha": 0.55, "shrinkA": 6, "shrinkB": 6}
 COLUMNS = 2  # of panels
 MOST_SIZES = 4  # the page has all
+PANEL_INCHES = 3.45  # of height, with its axis
+FREE_INCHES = (3.0, 2.7)  # of a panel that holds the legend alone
 TICKS_SHARE = 0.11  # of a panel's height, for the ticks of configurations of unknown quality
 
 
@@ -66,7 +77,7 @@ def pareto_figure(records: Sequence[Record], x: Sequence[str] = DEFAULT_X, y: st
     shown = _views(records, x, y)
     height = -(-len(costs) // COLUMNS)
     with style():
-        size = (WIDTH_INCHES if len(costs) > 1 else 4.6, 3.45 * height * len(shown))
+        size = (WIDTH_INCHES if len(costs) > 1 else 4.6, PANEL_INCHES * height * len(shown))
         figure = Figure(figsize=size, layout="constrained")
         cells = figure.subplots(height * len(shown), min(COLUMNS, len(costs)), sharey="row", squeeze=False)
         rows = [list(cells[height * place : height * (place + 1)].flat) for place in range(len(shown))]
@@ -135,14 +146,7 @@ def axis_label(shown: Metric, setting: Setting | None, data: Sequence[str] = ())
         return f"{name} ({', '.join(data)})" if data else name
     if shown.name == "params_m" or setting is None:
         return name
-    return f"{name}\n({setting.how})" if shown.section == "cost" else fill(f"{name} ({_unbroken(setting.ran)})", 52)
-
-
-def _unbroken(words: str) -> str:
-    """Words in which no line ends between a number and its noun."""
-    return re.sub(
-        r"\b(batch) (?=\d)|(?<=\d) (?=threads?\b)", lambda found: f"{found[1] or ''}\N{NO-BREAK SPACE}", words
-    )
+    return f"{name}\n({setting.how})" if shown.section == "cost" else fill(f"{name} ({unbroken(setting.ran)})", 52)
 
 
 def _points(rows: Sequence[TableRow], cost: Metric, quality: Metric) -> list[Point]:
@@ -271,11 +275,9 @@ def _legend(
     if any(metric(record, quality.name) is None for record in records):
         handles.append(_mark(f"cost only, no {quality.title} known", "|"))
     look: dict[str, Any] = {"fontsize": 8.5, "handlelength": 1.5, "handletextpad": 0.5, "columnspacing": 1.2}
-    if handles and free is not None:
-        free.legend(handles=handles, loc="center", labelspacing=0.9, **look)
-    elif handles:
-        ncols = min(len(handles), columns)
-        figure.legend(handles=handles, loc="outside upper left", ncols=ncols, borderaxespad=0.2, **look)
+    if not handles or (free is not None and drawn_within(free, handles, *FREE_INCHES, labelspacing=0.9, **look)):
+        return
+    draw_above(figure, handles, columns, 0.3, **look)
 
 
 def _mark(

@@ -9,6 +9,7 @@ from proscale_bench.analysis.labels import row_names
 from proscale_bench.analysis.settings import Setting, grouped, profiled
 from proscale_bench.render import style
 from proscale_bench.render.label_placement import Name, draw_names
+from proscale_bench.render.legend import draw_above
 from proscale_bench.results.profile import CountedSaving, RealisedSaving
 from proscale_bench.results.record import Record
 
@@ -124,4 +125,4 @@ def _legend(figure: Figure, records: Sequence[Record]) -> None:
         Line2D([], [], linestyle="none", marker="o", color=style.INK, markerfacecolor="white", label="not significant"),
         Line2D([], [], color=style.FAINT, linestyle=(0, (4, 3)), label="a saved FLOP is saved time"),
     ]
-    figure.legend(handles=handles, **{**style.LEGEND, "ncols": 4})
+    draw_above(figure, handles, 4, 0.45, handlelength=2.2)  # long enough for dashes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -48,20 +48,20 @@ def cost_table(names: Sequence[str], counts: Sequence[Sequence[FlopCount]]) -> T
     """
     rows = []
     for name, exits in zip(names, counts, strict=True):
-        cells: list[str] = []
-        for part in ("encoder", TOTAL):
-            cells.append(_range(show_gflops(one.gflops[part]) for one in exits))
-            cells.append(
-                "" if exits[0].is_baseline else _range(show_reduction(one.reduction_pct[part]) for one in exits)
-            )
-        rows.append(Row(name, tuple(cells)))
+        rows.append(Row(name, _costs(exits[0])))
+        if len(exits) > 1:  # ranges in one line are wider than a terminal
+            rows.append(Row("at most", _costs(exits[-1]), indent=1))
     header = ("GFLOPs", "encoder", "", "total", "")
     return Table(f"{model_of(counts[0][0].spec)} at {counts[0][0].input.name}", header, tuple(rows))
 
 
-def _range(values: Iterable[str]) -> str:
-    first, *_, last = [*values] * 2
-    return first if first == last else f"{first} to {last}"
+def _costs(count: FlopCount) -> tuple[str, ...]:
+    """GFLOPs of the encoder and in all, each with what it saves."""
+    pairs = (
+        (show_gflops(count.gflops[part]), "" if count.is_baseline else show_reduction(count.reduction_pct[part]))
+        for part in ("encoder", TOTAL)
+    )
+    return tuple(cell for pair in pairs for cell in pair)
 
 
 def drawing(count: FlopCount, plain: bool = False) -> Table:

@@ -10,6 +10,7 @@ from proscale_bench.analysis.search import Axis, Found, SearchRow, cost_of
 from proscale_bench.cost.search import ENCODER_AT, TOTAL_AT
 from proscale_bench.render.flops import model_of
 from proscale_bench.render.label_placement import Name, draw_names
+from proscale_bench.render.legend import draw_above
 from proscale_bench.render.style import FAINT, INK, WIDTH_INCHES, backbone_color, draw_point, style
 from proscale_bench.units import GIGA, show_mac
 
@@ -54,7 +55,7 @@ def search_figure(found: Found, rows: Sequence[SearchRow]) -> Figure:
         if base is not None:
             draw_point(axes, *base, INK, "white", "s")
             names.insert(0, Name("baseline", base, INK, INK))
-        axes.legend(loc="lower right", markerscale=3, fontsize=8.5)
+        draw_above(figure, axes.get_legend_handles_labels()[0], 4, 0.3, markerscale=3, handlelength=2.2)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the places found below must stay
         draw_names(axes, names, [*marks, *([base] if base else [])], [corners])

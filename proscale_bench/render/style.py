@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -20,10 +21,8 @@ PNG_DPI = 200
 HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.4}  # lifts a label off the grid
 INK, FAINT = "#222222", "#8a8a8a"
 
-# Of a figure of stacked bars: its parts, in three columns above it.
+# Of every legend above panels; `render/legend.py` finds its columns.
 LEGEND: dict[str, Any] = {
-    "loc": "outside upper left",
-    "ncols": 3,
     "fontsize": 8.2,
     "handlelength": 1.0,
     "handletextpad": 0.4,
@@ -94,6 +93,13 @@ def backbone_name(backbone: str) -> str:
 
 def backbone_color(backbone: str) -> str:
     return COLORS.get(backbone, FAINT)
+
+
+def unbroken(words: str) -> str:
+    """Words in which no line ends between a number and its noun."""
+    return re.sub(
+        r"\b(batch) (?=\d)|(?<=\d) (?=threads?\b)", lambda found: f"{found[1] or ''}\N{NO-BREAK SPACE}", words
+    )
 
 
 def draw_point(axes: Axes, x: float, y: float, color: str, face: str, marker: str = "o") -> None:

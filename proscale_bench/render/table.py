@@ -105,7 +105,7 @@ def rich_table(
         header_style="bold",
     )
     vertical: Literal["top", "bottom"] = "bottom" if justify == "right" else "top"  # of headers, and of wrapped text
-    drawn.add_column(Text(printable(table.header[0]), style="dim"), no_wrap=justify == "right" and not fold_labels)
+    drawn.add_column(Text(printable(table.header[0]), style="dim"), no_wrap=not fold_labels)
     for name in table.header[1:]:
         drawn.add_column(Text(broken(printable(name))), justify=justify, vertical=vertical, no_wrap=justify == "right")
     for row in table.rows:

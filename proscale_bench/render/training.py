@@ -84,12 +84,12 @@ def left_out(file: str, started: WarmStart | None) -> list[str]:
 
 
 def recipes_table(recipes: Sequence[Recipe]) -> Table:
-    """One line for each recipe: its data, backbone, length and purpose."""
+    """One line for each recipe: its data, backbone, length (`6,000 × 4`, batches of so many images) and purpose."""
     rows = (
-        Row(one.name, (_data(one), one.backbone, f"{one.iterations:,} × {one.batch_size} images", one.description))
+        Row(one.name, (_data(one), one.backbone, f"{one.iterations:,} × {one.batch_size}", one.description))
         for one in recipes
     )
-    return Table("", ("recipe", "--coco", "backbone", "iterations", "what it is"), tuple(rows))
+    return Table("", ("recipe", "--coco", "backbone", "batches", "what it is"), tuple(rows))
 
 
 def _data(recipe: Recipe) -> str:
