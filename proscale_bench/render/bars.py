@@ -276,7 +276,7 @@ def _roof(axes: Axes, records: Sequence[Record], parts: Sequence[BarPart]) -> No
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axis.set_minor_formatter(NullFormatter())
     axes.set_xlim(low, high)
-    axes.set_ylim(min(heights) / 2, ceilings.matmul_gflops_per_s * 2.2)
+    axes.set_ylim(min(heights) / 2, max(*heights, ceilings.matmul_gflops_per_s) * 2.2)
     product, copy = f"{ceilings.matmul_gflops_per_s:,.0f} GFLOP/s", f"{ceilings.copy_gb_per_s:,.0f} GB/s"
     axes.set_title(f"Against the device: {product} (a matrix product), {copy} (a copy)", fontsize=9.5, loc="left")
     axes.set_xlabel("FLOPs executed for each byte that must move at the least (log; 1 MAC = 2 FLOPs)", fontsize=8.5)
@@ -285,7 +285,7 @@ def _roof(axes: Axes, records: Sequence[Record], parts: Sequence[BarPart]) -> No
         Line2D([], [], linestyle="none", marker="o", color=INK, markerfacecolor="white", label="baseline: hollow"),
         Line2D([], [], linestyle="none", marker="o", color=INK, label="schedules: filled"),
         Line2D([], [], linestyle="none", marker="o", color=ALL_LAYERS, label="all token layers"),
-        Line2D([], [], color=FAINT, label="the most that was measured"),
+        Line2D([], [], color=FAINT, label="the product and the copy"),
     ]
     axes.legend(handles=marks, loc="best", fontsize=8.2, handlelength=1.4)
 
