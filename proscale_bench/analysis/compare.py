@@ -120,6 +120,14 @@ def regressions(comparison: Comparison, gates: Sequence[Gate]) -> list[Regressio
     return found
 
 
+def held_back(comparison: Comparison, gate: Gate) -> tuple[list[Change], int]:
+    """The changes of what was profiled of which nothing tells, which a gate therefore cannot stop, and the number of
+    all that it is on."""
+    on = [change for pair in comparison.pairs for change in pair.changes if change.metric == gate.metric]
+    untold = [change for change in on if change.metric.section == "profile" and change.significant is None]
+    return untold, len(on)
+
+
 def _is_worse(change: Change, percent: float) -> bool:
     sign = 1 if change.metric.better == "lower" else -1
     if change.significant is False or (change.metric.section == "profile" and not change.significant):

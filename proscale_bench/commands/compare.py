@@ -64,6 +64,7 @@ def compare(options: CompareOptions) -> None:
     selection = select(comparison, options.min_change, options.everything)
     tables = render.tables(comparison, selection)
     lines = [*render.others(comparison), *render.open_questions(comparison), *map(render.regression, regressed)]
+    lines += render.gaps(comparison, gates)
     lines += notes_on_records(record for pair in comparison.pairs for record in (pair.old, pair.new))
     lines += render.summary(comparison, selection)
     print_tables(exports.console, tables, fold_labels=True, styles=render.STYLES)

@@ -15,7 +15,7 @@ from proscale_bench.analysis.changes import (
     is_of_few,
     largest_first,
 )
-from proscale_bench.analysis.compare import Comparison, Pair, Regression
+from proscale_bench.analysis.compare import Comparison, Gate, Pair, Regression, held_back
 from proscale_bench.analysis.settings import grouped
 from proscale_bench.analysis.significance import Change
 from proscale_bench.render.table import Row, Table
@@ -172,6 +172,17 @@ def regression(found: Regression) -> str:
         f"{_value(change, change.old)} is now {_value(change, change.new)} ({_difference(change) or 'from nothing'}), "
         f"worse by more than {found.gate.percent:g} {_unit(change.metric)}"
     )
+
+
+def gaps(comparison: Comparison, gates: Iterable[Gate]) -> list[str]:
+    """A line for each gate that cannot stop some of the changes that it is on, since nothing tells of them."""
+    found = []
+    for gate in gates:
+        untold, number = held_back(comparison, gate)
+        if untold:
+            why = " and ".join(dict.fromkeys(change.verdict for change in untold))
+            found.append(f"--fail {gate.metric.name}: nothing tells of {len(untold)} of {number} configurations: {why}")
+    return found
 
 
 def row(pair: Pair) -> dict[str, object]:

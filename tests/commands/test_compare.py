@@ -12,7 +12,7 @@ from proscale_bench.results.store import write_record
 from tests.cli import run
 from tests.results.evaluations import evaluated
 from tests.results.records import record, renamed
-from tests.sweeps.profiles import profiled_in_sessions
+from tests.sweeps.profiles import measured, profiled_in_sessions, profiled_records, request, slowed
 
 ZOO = Path(__file__).parents[2] / "reports" / "zoo"
 
@@ -212,6 +212,22 @@ def test_exported_files(tmp_path: Path) -> None:
     write_record(tmp_path / "run", record("3,3,3"))
     result = run("compare", paths[1], str(tmp_path / "run"), "--fail", "encoder_gflops:0")
     assert (result.exit_code, "renamed" in result.stdout) == (0, False)
+
+
+def test_a_gate_says_what_it_cannot_stop(tmp_path: Path) -> None:
+    """Two models have several sessions a side, and two others one: nothing tells of those."""
+    for name, speed in (("old", 1.0), ("new", 1.3)):
+        asked = request("2,2,2", backbone="swin_t")
+        alone = [slowed(measured(one), speed) for one in asked.in_turns]
+        found = profiled_records("2,2,2", found=alone, backbone="swin_t")
+        for one in (*profiled_in_sessions(1.0, 1.01, 0.99), *found):
+            write_record(tmp_path / name, one)
+    paths = str(tmp_path / "old"), str(tmp_path / "new")
+    result = run("compare", *paths, "--fail", "latency_median_ms:1")
+    assert result.exit_code == 0, result.stderr
+    said = "--fail latency_median_ms: nothing tells of 2 of 4 configurations: another session"
+    assert said in " ".join(result.stdout.split())
+    assert "nothing tells" not in run("compare", *paths, "--fail", "latency_saving_pct:1").stdout
 
 
 def test_times_net_of_the_baseline_say_so(tmp_path: Path) -> None:
