@@ -1,4 +1,4 @@
-"""Fifty iterations of the recipe `shapes` are, but for rounding, those of the code before it was made fast.
+"""Fifty iterations of `shapes`, by the rate that it had, are, but for rounding, those of the code before it was fast.
 
 The fixture holds what that code gave (commit 2c84834, torch 2.14): losses and the gradient's norm of every iteration,
 and of the first each parameter's gradient as its norm and its product with fixed random numbers. Rounding grows as a
@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from proscale_bench.config.choices import find_shipped
-from proscale_bench.config.recipe import read_recipe
+from proscale_bench.config.recipe import PolynomialSchedule, read_recipe
 from proscale_bench.models.build import build
 from proscale_bench.models.inference import use_sampling
 from proscale_bench.models.sampling import obstacle
@@ -36,7 +36,9 @@ def measured(sampling: str = "dense") -> dict[str, Any]:
     """Losses of fifty iterations of the baseline, tiny, seed 0, on one thread, and the gradients of the first."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    recipe, encoder = read_recipe(find_shipped("recipes", "shapes")), parse_encoder("baseline")
+    shipped, encoder = read_recipe(find_shipped("recipes", "shapes")), parse_encoder("baseline")
+    falling = PolynomialSchedule(kind="polynomial", power=0.9, warmup_iterations=100, warmup_factor=0.01)
+    recipe = shipped.model_copy(update={"iterations": 6000, "schedule": falling})  # as it was then
     images = ShapesTraining(IMAGES, 1, recipe.augmentation)
     torch.manual_seed(0)
     model = build(mask2former(encoder, recipe.backbone, classes=len(images.classes)))
