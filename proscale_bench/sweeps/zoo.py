@@ -186,6 +186,8 @@ def require_own(plan: Sequence[Training]) -> None:
         for what, is_other in differs.items():
             if is_other:
                 raise BenchError(f"{training.folder}: trained with {what} than {recipe.name} has now", anew)
+        if (training.folder / MODEL).is_file():  # packed anew where it is newer
+            continue
         if training.is_packed and _provenance(training.packed).get("seconds") != round(found.seconds, 1):
             raise BenchError(f"{training.packed}: of another training than {training.folder / RECORD} tells of", anew)
 
